@@ -1,0 +1,1 @@
+"""Root CA, join tokens, node certificates, key files, TLS contexts. Opens no sockets."""

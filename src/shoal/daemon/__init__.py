@@ -1,0 +1,1 @@
+"""The composition root: flags, paths, wiring, signals. Holds no logic."""

@@ -1,0 +1,1 @@
+"""Namespaces, bridges and packet rules of this host. Knows nothing of orchestration."""

@@ -1,0 +1,56 @@
+"""Where Shoal keeps things: below two roots, and nowhere else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The two roots and the folders below them.
+
+    `data_root` survives a reboot, `exec_root` is on a tmpfs and need not. A folder is made, 0700, by who first
+    writes to it.
+    """
+
+    data_root: Path
+    exec_root: Path
+
+    @property
+    def swarm(self) -> Path:
+        """Certificates, etcd's data, the agent's tasks: gone after `swarm leave`."""
+        return self.data_root / "swarm"
+
+    @property
+    def containers(self) -> Path:
+        """A folder for each container: config.json, state.json, its writable layer, its log."""
+        return self.data_root / "containers"
+
+    @property
+    def images(self) -> Path:
+        """Layers by digest, image configs, names."""
+        return self.data_root / "images"
+
+    @property
+    def volumes(self) -> Path:
+        """A folder for each local volume."""
+        return self.data_root / "volumes"
+
+    @property
+    def network(self) -> Path:
+        """What the host's own network must remember: addresses given out."""
+        return self.data_root / "network"
+
+    @property
+    def bundles(self) -> Path:
+        """A folder for each running container: OCI bundle, conmon's pid and exit files, sockets."""
+        return self.exec_root / "containers"
+
+    @property
+    def netns(self) -> Path:
+        """Pinned network namespaces."""
+        return self.exec_root / "netns"
+
+    @property
+    def etcd(self) -> Path:
+        """etcd's working directory, where its client socket is."""
+        return self.exec_root / "etcd"

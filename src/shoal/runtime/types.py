@@ -1,0 +1,260 @@
+"""What the runtime is asked for and what it tells: values without behaviour.
+
+`ContainerConfig` is a container as its maker wants it, `Container` what is known of one. The agent makes the first
+from a task, the Engine API shows the second. Durations are seconds, sizes bytes, instants seconds since 1970.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount of a container. `source` is a path (bind), a volume's name (volume, empty: anonymous) or empty."""
+
+    type: Literal["bind", "volume", "tmpfs"]
+    target: str
+    source: str = ""
+    read_only: bool = False
+    propagation: str = ""  # bind: rprivate (default), private, rshared, shared, rslave, slave
+    non_recursive: bool = False
+    create_mountpoint: bool = False
+    no_copy: bool = False  # volume: do not fill an empty volume from the image
+    subpath: str = ""
+    volume_driver: str = ""
+    volume_options: Mapping[str, str] = field(default_factory=dict)
+    volume_labels: Mapping[str, str] = field(default_factory=dict)
+    tmpfs_size_bytes: int = 0  # 0: unlimited
+    tmpfs_mode: int = 0  # 0: 01777
+    tmpfs_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """How to ask a container how it is. `test[0]` is NONE, CMD or CMD-SHELL; 0 means Docker's default (or the image's).
+
+    Defaults: interval 30 s, timeout 30 s, retries 3, start period 0 s, start interval 5 s (moby daemon/health.go).
+    """
+
+    test: tuple[str, ...] = ()
+    interval: float = 0.0
+    timeout: float = 0.0
+    start_period: float = 0.0
+    start_interval: float = 0.0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    """One resource limit, by its name without RLIMIT_ in lower case: nofile, nproc."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """A container as its maker wants it. Empty values mean: as the image says, or else Docker's default."""
+
+    name: str
+    image: str  # the reference as it was given; shown to people
+    entrypoint: tuple[str, ...] = ()  # replaces the image's entrypoint, and with it the image's command
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()  # KEY=value; KEY alone removes the image's
+    working_dir: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    hostname: str = ""  # default: the first 12 characters of the id
+    domainname: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    tty: bool = False
+    open_stdin: bool = False
+    read_only: bool = False
+    init: bool | None = None
+    stop_signal: str = ""
+    stop_timeout: float = 10.0
+    health: HealthConfig | None = None  # None: as the image says
+    hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (address, names)
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()  # CAP_X, X or ALL, any case
+    cap_drop: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+    memory_swap_bytes: int | None = None  # swap beyond memory; None: as much as memory, as Docker does
+    memory_swappiness: int | None = None
+    pids_limit: int = 0
+    oom_score_adj: int = 0
+    seccomp: str = "default"  # default, unconfined, or a profile as JSON text
+    apparmor: str = "default"  # default, disabled
+    no_new_privileges: bool = False
+    network: Literal["bridge", "host", "none"] = "bridge"
+
+
+class Phase(StrEnum):
+    """Where a container is in its life, in Docker's words."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    REMOVING = "removing"
+    DEAD = "dead"
+
+
+class Health(StrEnum):
+    """What the health probes say, in Docker's words."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One health probe that ended. `output` is cut at 4096 bytes."""
+
+    started_at: float
+    ended_at: float
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a container is connected. Empty for `host` and `none`."""
+
+    netns: str = ""  # path of the pinned network namespace
+    network_name: str = ""
+    network_id: str = ""
+    endpoint_id: str = ""
+    address: str = ""  # 172.18.0.2, without prefix
+    prefix_length: int = 0
+    gateway: str = ""
+    mac: str = ""
+    host_interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What is known of a container. A new value at each change; never changed in place."""
+
+    id: str  # 64 hex digits
+    config: ContainerConfig
+    image_id: str  # sha256:...
+    phase: Phase
+    created_at: float
+    path: str = ""  # what was run, after the image's defaults were applied
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()  # image's and config's, merged
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    pid: int = 0  # 0 unless running
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""  # why it could not start
+    health: Health = Health.NONE
+    failing_streak: int = 0
+    probes: tuple[Probe, ...] = ()  # the last five
+    restart_count: int = 0
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    mounts: tuple[Mount, ...] = ()  # with volume names filled in
+    mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
+    log_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a container's output, with its newline unless it was split."""
+
+    at_nanos: int
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Which lines, and whether to wait for more. `tail` None: all; `until_nanos` 0: no end."""
+
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since_nanos: int = 0
+    until_nanos: int = 0
+    tail: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """One reading of a container's cgroup and interfaces. Times in nanoseconds, sizes in bytes."""
+
+    read_at: float
+    cpu_total_nanos: int
+    cpu_user_nanos: int
+    cpu_system_nanos: int
+    host_cpu_nanos: int  # all CPUs of the host, as /proc/stat says
+    online_cpus: int
+    memory_usage_bytes: int
+    memory_limit_bytes: int
+    memory_stats: Mapping[str, int]  # memory.stat of the cgroup
+    pids: int
+    pids_limit: int  # 0: none
+    networks: Mapping[str, Mapping[str, int]]  # interface -> rx_bytes, rx_packets, ..., tx_dropped
+    block_io: tuple[tuple[int, int, str, int], ...]  # (major, minor, Read|Write, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is here. `config` is the OCI/Docker image config as parsed JSON."""
+
+    id: str  # sha256: of the config
+    config: Mapping[str, object]
+    layers: tuple[str, ...]  # diff ids, lowest first
+    size_bytes: int  # of the unpacked layers
+    repo_tags: tuple[str, ...]  # familiar form: busybox:latest
+    repo_digests: tuple[str, ...]  # busybox@sha256:...
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A local volume."""
+
+    name: str
+    mountpoint: str
+    created_at: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetwork:
+    """A network of this host alone: bridge, host, none."""
+
+    id: str  # 64 hex digits
+    name: str
+    driver: str  # bridge, host, null
+    created_at: float
+    subnet: str = ""
+    gateway: str = ""
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened here to a container, an image, a volume or a network. Docker's types and actions."""
+
+    type: str
+    action: str
+    id: str
+    attributes: Mapping[str, str]
+    at_nanos: int
+    scope: Literal["local", "swarm"] = "local"
