@@ -1,0 +1,95 @@
+"""The events of this host: what happened to containers, images, volumes and networks.
+
+In: `publish`, never waits. Out: subscribers, each with a bounded queue, and the last 256 events for those who ask
+"since". One thread (the loop's) uses it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal, Self
+
+from shoal.runtime.types import Event
+
+# Docker keeps as many: moby daemon/events/events.go, eventsLimit.
+KEPT = 256
+
+# A subscriber that is this far behind has stopped reading: it loses the oldest, and `dropped` says how many.
+QUEUED = 4096
+
+
+class Subscription:
+    """One reader of the bus. Events that do not fit its queue push the oldest out."""
+
+    def __init__(self, bus: "EventBus") -> None:
+        self._bus = bus
+        self._queue: deque[Event] = deque(maxlen=QUEUED)
+        self._ready = asyncio.Event()
+        self.dropped = 0
+
+    def __enter__(self) -> Self:
+        self._bus.attach(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._bus.detach(self)
+
+    async def next(self) -> Event:
+        """The next event, waiting for it."""
+        while not self._queue:
+            self._ready.clear()
+            await self._ready.wait()
+        return self._queue.popleft()
+
+    def put(self, event: Event) -> None:
+        """For the bus alone."""
+        if len(self._queue) == QUEUED:
+            self.dropped += 1
+        self._queue.append(event)
+        self._ready.set()
+
+
+class EventBus:
+    """Where events are published and read."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Event] = deque(maxlen=KEPT)
+        self._subscriptions: set[Subscription] = set()
+        self._last_nanos = 0
+
+    def publish(self, event: Event) -> None:
+        """Tell everyone. Never waits, never fails."""
+        self._kept.append(event)
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    def emit(
+        self,
+        type: str,  # noqa: A002 - Docker's own word for it
+        action: str,
+        id: str,  # noqa: A002
+        attributes: Mapping[str, str],
+        scope: Literal["local", "swarm"] = "local",
+    ) -> None:
+        """Publish something that happened just now."""
+        # Two events of one instant keep their order for a reader that sorts or filters by time.
+        self._last_nanos = max(time.time_ns(), self._last_nanos + 1)
+        self.publish(Event(type, action, id, attributes, self._last_nanos, scope))
+
+    def subscribe(self) -> Subscription:
+        """A context manager; events published inside it are read with `next`."""
+        return Subscription(self)
+
+    def since(self, nanos: int) -> list[Event]:
+        """The kept events that happened at or after an instant, oldest first."""
+        return [event for event in self._kept if event.at_nanos >= nanos]
+
+    def attach(self, subscription: Subscription) -> None:
+        """For Subscription alone."""
+        self._subscriptions.add(subscription)
+
+    def detach(self, subscription: Subscription) -> None:
+        """For Subscription alone."""
+        self._subscriptions.discard(subscription)

@@ -1,0 +1,44 @@
+"""The host programs that Shoal runs, and the Debian package of each.
+
+In: a program's name. Out: its path, or MissingProgram, which names the package to install.
+"""
+
+import os
+import shutil
+
+from shoal.errors import MissingProgram
+
+PACKAGES = {
+    "conmon": "conmon",
+    "crun": "crun",
+    "docker-init": "tini",
+    "etcd": "etcd-server",
+    "ip": "iproute2",
+    "mount": "mount",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "ps": "procps",
+    "runc": "runc",
+    "skopeo": "skopeo",
+    "tar": "tar",
+    "tini": "tini",
+    "umount": "mount",
+    "unshare": "util-linux",
+}
+
+# A daemon started by a service manager or by sudo may lack the sbin folders, where runc and nft are.
+_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def search_path() -> str:
+    """PATH of this process, then the folders where a Debian package puts its programs."""
+    given = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    return os.pathsep.join([*given, *(folder for folder in _FOLDERS if folder not in given)])
+
+
+def find(name: str) -> str:
+    """The path of a host program; MissingProgram with its Debian package when it is not installed."""
+    path = shutil.which(name, path=search_path())
+    if path is None:
+        raise MissingProgram(name, PACKAGES.get(name, name))
+    return path
