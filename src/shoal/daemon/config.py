@@ -1,0 +1,154 @@
+"""What `shoald` was told on its command line and in its configuration file, checked once.
+
+Flags have dockerd's names where they mean the same, the file has daemon.json's. A setting given in both places, and a key
+that we do not know, is refused in dockerd's words (moby daemon/config/config.go).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shoal.errors import InvalidArgument
+from shoal.paths import Paths
+
+DEFAULT_CONFIG_FILE = Path("/etc/shoal/daemon.json")
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """The settings of one daemon.
+
+    `hosts`: unix:// and tcp:// addresses of the API; default one socket below `exec_root`. `group`: who may use the unix
+    sockets besides root; taken if it exists.
+    """
+
+    hosts: tuple[str, ...] = ()
+    data_root: Path = Path("/var/lib/shoal")
+    exec_root: Path = Path("/run/shoal")
+    pidfile: Path | None = None
+    log_level: str = "info"
+    debug: bool = False
+    labels: tuple[str, ...] = ()
+    metrics_addr: str = ""
+    tls: bool = False
+    tlsverify: bool = False
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    group: str = "docker"
+    insecure_registries: tuple[str, ...] = ()
+    default_advertise_addr: str = ""
+
+    def __post_init__(self) -> None:
+        if self.log_level not in LOG_LEVELS:
+            raise InvalidArgument(f"invalid logging level: {self.log_level} (one of {', '.join(LOG_LEVELS)})")
+        for label in self.labels:
+            if "=" not in label:
+                raise InvalidArgument(f"bad attribute format: {label} (a label is key=value)")
+        for host in self.hosts:
+            _check_host(host, self)
+        for name, root in (("--data-root", self.data_root), ("--exec-root", self.exec_root)):
+            if not root.is_absolute():
+                raise InvalidArgument(f"{name} must be an absolute path: {root}")
+
+    @property
+    def paths(self) -> Paths:
+        """The two roots."""
+        return Paths(self.data_root, self.exec_root)
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """Where the API listens; the default socket when nothing was asked for."""
+        return self.hosts or (f"unix://{self.exec_root}/shoal.sock",)
+
+    @property
+    def engine_labels(self) -> dict[str, str]:
+        """The labels of this engine, as constraints on `engine.labels.x` see them."""
+        return dict(label.split("=", 1) for label in self.labels)
+
+
+def _check_host(host: str, config: DaemonConfig) -> None:
+    scheme, separator, rest = host.partition("://")
+    if not separator or scheme not in {"unix", "tcp"} or not rest:
+        raise InvalidArgument(f"invalid --host {host}: give unix:///path or tcp://address:port")
+    if scheme == "unix":
+        return
+    if not (config.tlsverify and config.tlscacert and config.tlscert and config.tlskey):
+        raise InvalidArgument(
+            f"refusing {host}: whoever reaches it is root on this host, so it needs "
+            "--tlsverify --tlscacert --tlscert --tlskey"
+        )
+    if not rest.rpartition(":")[2].isdigit():
+        raise InvalidArgument(f"invalid --host {host}: the port is missing")
+
+
+# daemon.json's key -> the field here. Keys of lists take a list, as in daemon.json.
+FILE_KEYS = {
+    "hosts": "hosts",
+    "data-root": "data_root",
+    "exec-root": "exec_root",
+    "pidfile": "pidfile",
+    "log-level": "log_level",
+    "debug": "debug",
+    "labels": "labels",
+    "metrics-addr": "metrics_addr",
+    "tls": "tls",
+    "tlsverify": "tlsverify",
+    "tlscacert": "tlscacert",
+    "tlscert": "tlscert",
+    "tlskey": "tlskey",
+    "group": "group",
+    "insecure-registries": "insecure_registries",
+    "default-advertise-addr": "default_advertise_addr",
+}
+_LISTS = {"hosts", "labels", "insecure_registries"}
+_FLAGS = {"debug", "tls", "tlsverify"}
+_PATHS = {"data_root", "exec_root", "pidfile"}
+
+
+def combine(flags: Mapping[str, Any], file_text: str | None, file_name: str) -> DaemonConfig:
+    """Return the settings from the flags that were given and the text of the file, if there is one.
+
+    `flags` holds only what was given, by field name. Raises InvalidArgument with one line that says what to change.
+    """
+    from_file = _parse_file(file_text, file_name) if file_text is not None else {}
+    both = sorted(set(flags) & set(from_file))
+    if both:
+        listed = ", ".join(f"{name} (from flag: {flags[name]}, from file: {from_file[name]})" for name in both)
+        raise InvalidArgument(
+            f"the following directives are specified both as a flag and in the configuration file: {listed}"
+        )
+    settings = {**from_file, **flags}
+    known = {entry.name for entry in fields(DaemonConfig)}
+    return DaemonConfig(**{name: _typed(name, value) for name, value in settings.items() if name in known})
+
+
+def _parse_file(text: str, file_name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise InvalidArgument(f"unable to configure shoald with file {file_name}: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(f"unable to configure shoald with file {file_name}: it is not a JSON object")
+    unknown = sorted(set(content) - set(FILE_KEYS))
+    if unknown:
+        raise InvalidArgument(
+            f"unable to configure shoald with file {file_name}: "
+            f"the following directives don't match any configuration option: {', '.join(unknown)}"
+        )
+    settings = {FILE_KEYS[key]: value for key, value in content.items()}
+    for name, value in settings.items():
+        wanted: type = list if name in _LISTS else bool if name in _FLAGS else str
+        if not isinstance(value, wanted) or (wanted is list and not all(isinstance(item, str) for item in value)):
+            key = next(key for key, field in FILE_KEYS.items() if field == name)
+            raise InvalidArgument(f"unable to configure shoald with file {file_name}: {key} has the wrong type")
+    return settings
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name in _LISTS:
+        return tuple(value)
+    return Path(value) if name in _PATHS else value

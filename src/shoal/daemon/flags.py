@@ -1,0 +1,56 @@
+"""The command line of `shoald`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from shoal import __version__
+from shoal.daemon.config import DEFAULT_CONFIG_FILE, LOG_LEVELS, DaemonConfig, combine
+from shoal.errors import InvalidArgument
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; a flag that was not given leaves no trace in its result."""
+    parser = argparse.ArgumentParser(
+        prog="shoald",
+        description="Shoal's daemon: one on every host of a swarm. Drive it with the docker command.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-H", "--host", dest="hosts", action="append", metavar="URL", help="where the API listens (repeatable)")
+    add("--data-root", metavar="DIR", help="what must survive a reboot (/var/lib/shoal)")
+    add("--exec-root", metavar="DIR", help="what need not (/run/shoal)")
+    add("-p", "--pidfile", metavar="FILE", help="write the daemon's process id here")
+    add("-l", "--log-level", choices=LOG_LEVELS, help="info")
+    add("-D", "--debug", action="store_true", help="log at level debug")
+    add("--label", dest="labels", action="append", metavar="K=V", help="label of this engine (repeatable)")
+    add("-G", "--group", metavar="NAME", help="group of the unix socket (docker, where there is one)")
+    add("--metrics-addr", metavar="HOST:PORT", help="serve Prometheus metrics here")
+    add("--tls", action="store_true", help="use TLS; implied by --tlsverify")
+    add("--tlsverify", action="store_true", help="use TLS and demand a client certificate")
+    add("--tlscacert", metavar="FILE", help="who signs clients")
+    add("--tlscert", metavar="FILE", help="the daemon's certificate")
+    add("--tlskey", metavar="FILE", help="the daemon's key")
+    add("--insecure-registry", dest="insecure_registries", action="append", metavar="HOST", help="registry without TLS")
+    add("--default-advertise-addr", metavar="ADDR", help="what swarm init tells others unless it is told better")
+    add("--config-file", metavar="FILE", help=f"daemon.json's names ({DEFAULT_CONFIG_FILE}, where it is)")
+    add("-v", "--version", action="version", version=f"Shoal version {__version__}")
+    return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> DaemonConfig:
+    """Return the settings that the command line and the configuration file give.
+
+    A file named on the command line must be there; the default one need not. Raises InvalidArgument.
+    """
+    given = vars(make_parser().parse_args(arguments))
+    named = given.pop("config_file", None)
+    path = Path(named) if named is not None else DEFAULT_CONFIG_FILE
+    text = None
+    if named is not None or path.exists():
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidArgument(f"unable to configure shoald with file {path}: {error}") from error
+    return combine(given, text, str(path))

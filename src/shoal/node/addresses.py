@@ -1,0 +1,225 @@
+"""Which addresses a node listens on and tells others: pure choices from what the host has.
+
+Rules and texts: moby daemon/cluster/listen_addr.go, listen_addr_linux.go. All errors are InvalidArgument (HTTP 400), but
+for pool and port mistakes, which Docker answers with 500.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shoal.errors import InvalidArgument, ShoalError
+
+DEFAULT_PORT = 2377
+DEFAULT_DATA_PATH_PORT = 4789
+DEFAULT_SUBNET_SIZE = 24
+# Eight addresses: the smallest overlay subnet that leaves room for the load balancers' own.
+MAX_SUBNET_SIZE = 29
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface of this host. `physical`: no bridge, veth, or other made-up link."""
+
+    name: str
+    up: bool
+    loopback: bool
+    physical: bool
+    addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddresses:
+    """Where a node listens, and what it tells others. Ports are in the addresses: `10.0.0.1:2377`."""
+
+    listen: str
+    advertise: str
+    data_path: str
+    local: str  # an address of this host, for what must be bound to one
+
+
+def split_host_port(address: str, default_port: int) -> tuple[str, int]:
+    """Return host and port of `host`, `host:port`, `[v6]:port` or `:port`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        return address.strip("[]"), default_port
+    if not port.isdigit() or int(port) > 65535:
+        raise InvalidArgument(f"could not parse listen address {address}")
+    return host.strip("[]"), int(port)
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Return `host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def resolve(
+    listen: str,
+    advertise: str,
+    data_path: str,
+    interfaces: Sequence[Interface],
+    *,
+    own_subnets: Sequence[ipaddress.IPv4Network] = (),
+    default_advertise: str = "",
+) -> NodeAddresses:
+    """Return the addresses of a node that was asked for these; empty ones are found out.
+
+    `own_subnets` are the subnets of this host's container networks, never a choice.
+    """
+    if not listen:
+        raise InvalidArgument('invalid ListenAddr "": invalid empty address')
+    host, port = split_host_port(listen, DEFAULT_PORT)
+    listen_ip = _named(
+        host or "0.0.0.0",
+        interfaces,
+        "listen address must be an IP address or network interface (with optional port number)",
+        unspecified=True,
+    )
+    advertise_ip, advertise_port = _advertise(advertise or default_advertise, port, interfaces, own_subnets)
+    data_path_ip = ""
+    if data_path:
+        data_path_ip = str(
+            _named(
+                data_path,
+                interfaces,
+                "data path address must be a non-zero IP address or network interface (without a port number)",
+            )
+        )
+    return NodeAddresses(
+        listen=join_host_port(str(listen_ip), port),
+        advertise=join_host_port(str(advertise_ip), advertise_port),
+        data_path=data_path_ip,
+        local=str(_local(listen_ip, advertise_ip, interfaces, own_subnets)),
+    )
+
+
+def _local(
+    listen_ip: IPAddress,
+    advertise_ip: IPAddress,
+    interfaces: Sequence[Interface],
+    own_subnets: Sequence[ipaddress.IPv4Network],
+) -> IPAddress:
+    """Return an address of this host: what it listens on, else what it advertises, else its only one."""
+    if not listen_ip.is_unspecified:
+        return listen_ip
+    if any(advertise_ip in interface.addresses for interface in interfaces):
+        return advertise_ip
+    try:
+        return system_address(interfaces, own_subnets)
+    except InvalidArgument as error:
+        raise InvalidArgument(
+            "must specify a listening address because the address to advertise is not recognized as a system address, "
+            "and a system's IP address to use could not be uniquely identified"
+        ) from error
+
+
+def _advertise(
+    wanted: str,
+    listen_port: int,
+    interfaces: Sequence[Interface],
+    own_subnets: Sequence[ipaddress.IPv4Network],
+) -> tuple[IPAddress, int]:
+    if wanted:
+        host, port = split_host_port(wanted, listen_port)
+        text = "advertise address must be a non-zero IP address or network interface (with optional port number)"
+        return _named(host, interfaces, text), port
+    return system_address(interfaces, own_subnets), listen_port
+
+
+def _named(host: str, interfaces: Sequence[Interface], otherwise: str, *, unspecified: bool = False) -> IPAddress:
+    """Return the address that `host` means: an interface's single address, or an address written out."""
+    for interface in interfaces:
+        if interface.name == host:
+            return _single_address(interface)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        raise InvalidArgument(otherwise) from error
+    if address.is_unspecified and not unspecified:
+        raise InvalidArgument(otherwise)
+    return address
+
+
+def _single_address(interface: Interface) -> IPAddress:
+    for version in (4, 6):
+        found = [address for address in interface.addresses if address.version == version]
+        if len(found) > 1:
+            raise InvalidArgument(
+                f"interface {interface.name} has more than one IPv{version} address ({found[0]} and {found[1]})"
+            )
+    by_version = sorted(interface.addresses, key=lambda address: address.version)
+    if not by_version:
+        raise InvalidArgument(f"interface {interface.name} has no usable IPv4 or IPv6 address")
+    return by_version[0]
+
+
+def system_address(interfaces: Sequence[Interface], own_subnets: Sequence[ipaddress.IPv4Network] = ()) -> IPAddress:
+    """Return the one address of this host, IPv4 before IPv6, or say which there are to choose from.
+
+    Physical interfaces are looked at first; in a container, where all are virtual, any that is up counts.
+    """
+    up = [interface for interface in interfaces if interface.up]
+    physical = [interface for interface in up if interface.physical and any(map(_is_global, interface.addresses))]
+    candidates = physical or [interface for interface in up if not interface.loopback]
+    chosen: tuple[Interface, IPAddress] | None = None
+    for interface in candidates:
+        address = _address_of(interface, own_subnets)
+        if address is None:
+            continue
+        if chosen is not None:
+            raise _multiple(chosen[0].name, interface.name, chosen[1], address)
+        chosen = (interface, address)
+    if chosen is None:
+        raise InvalidArgument("could not find the system's IP address")
+    return chosen[1]
+
+
+def _address_of(interface: Interface, own_subnets: Sequence[ipaddress.IPv4Network]) -> IPAddress | None:
+    usable = [address for address in interface.addresses if _is_global(address)]
+    if any(address in subnet for address in usable for subnet in own_subnets if address.version == 4):
+        return None
+    for version in (4, 6):
+        found = [address for address in usable if address.version == version]
+        if len(found) > 1:
+            raise _multiple(interface.name, interface.name, found[0], found[1])
+    return min(usable, key=lambda address: address.version, default=None)
+
+
+def _is_global(address: IPAddress) -> bool:
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+
+
+def _multiple(first: str, second: str, one: IPAddress, other: IPAddress) -> InvalidArgument:
+    head = "could not choose an IP address to advertise since this system has multiple addresses on "
+    if first == second:
+        where = f"interface {first} ({one} and {other})"
+    else:
+        where = f"different interfaces ({one} on {first} and {other} on {second})"
+    return InvalidArgument(f"{head}{where}")
+
+
+def check_pools(pools: Sequence[str], subnet_size: int) -> None:
+    """Refuse address pools that cannot be cut into subnets of `subnet_size`. Docker answers 500 to both."""
+    size = subnet_size or DEFAULT_SUBNET_SIZE
+    if not pools:
+        return
+    if size > MAX_SUBNET_SIZE:
+        raise ShoalError(f"subnet size is out of range: {size}")
+    for pool in pools:
+        try:
+            network = ipaddress.ip_network(pool)
+        except ValueError as error:
+            raise InvalidArgument(f"invalid CIDR address: {pool}") from error
+        if size < network.prefixlen:
+            raise ShoalError(f'invalid CIDR: "{pool}". Subnet size is too small for pool: {size}')
+
+
+def check_data_path_port(port: int) -> int:
+    """Return the VXLAN port to use, 4789 for 0."""
+    if port == 0:
+        return DEFAULT_DATA_PATH_PORT
+    if not 1024 <= port <= 49151:
+        raise ShoalError(f"Datapath port number is not in valid range (1024-49151) : {port}")
+    return port

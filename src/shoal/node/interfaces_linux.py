@@ -1,0 +1,38 @@
+"""What network interfaces this host has, as `ip` tells."""
+
+import asyncio
+import ipaddress
+import json
+
+from shoal.errors import ShoalError
+from shoal.node.addresses import Interface
+from shoal.runtime import programs
+
+
+async def list_interfaces() -> list[Interface]:
+    """Return the interfaces of this network namespace, in the kernel's order."""
+    process = await asyncio.create_subprocess_exec(
+        programs.find("ip"),
+        "-json",
+        "-details",
+        "address",
+        "show",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    if process.returncode:
+        raise ShoalError(f"ip address show: {errors.decode(errors='replace').strip()}")
+    return [
+        Interface(
+            name=link["ifname"],
+            up="UP" in link["flags"],
+            loopback="LOOPBACK" in link["flags"],
+            physical="info_kind" not in link.get("linkinfo", {}) and "LOOPBACK" not in link["flags"],
+            addresses=tuple(
+                ipaddress.ip_address(address["local"]) for address in link["addr_info"] if "local" in address
+            ),
+        )
+        for link in json.loads(output)
+        if "ifname" in link
+    ]

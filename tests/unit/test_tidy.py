@@ -1,0 +1,83 @@
+"""What linters cannot see: pure modules, the mirror of the sources, the size of modules, the direction of imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "src" / "shoal"
+IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "aiohttp", "pyroute2", "uvloop", "ssl"}
+SHELL_WORDS = {"loop", "server", "client", "linux"}
+# package -> packages of ours that it may not import
+FORBIDDEN = {
+    "api": {"engine", "store", "ca", "manager", "agent", "runtime", "network", "daemon", "node", "cli"},
+    "store": {"engine", "ca", "manager", "agent", "runtime", "network", "daemon", "node", "cli"},
+    "ca": {"engine", "store", "manager", "agent", "runtime", "network", "daemon", "node", "cli"},
+    "manager": {"engine", "agent", "runtime", "network", "daemon", "node", "cli"},
+    "agent": {"engine", "store", "manager", "daemon", "node", "cli"},
+    "runtime": {"engine", "store", "ca", "manager", "agent", "daemon", "node", "cli"},
+    "network": {"engine", "store", "ca", "manager", "agent", "daemon", "node", "cli"},
+    "node": {"engine", "daemon", "cli"},
+    "engine": {"daemon", "cli", "agent"},
+}
+MAX_LINES = 500
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in SOURCES.rglob("*.py") if "gen" not in path.parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names that a module imports at run time."""
+    names: set[str] = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def is_shell(path: Path) -> bool:
+    return bool(SHELL_WORDS & set(path.stem.split("_")))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCES)))
+def test_deciding_modules_do_no_io(path: Path) -> None:
+    package = path.relative_to(SOURCES).parts[0]
+    if package not in {"manager", "agent", "network"} or is_shell(path):
+        return
+    found = {name.split(".")[0] for name in imports(path)} & IO_MODULES
+    assert not found, f"{path} imports {sorted(found)}: decide without I/O, or name the module for the shell that it is"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCES)))
+def test_imports_point_downwards(path: Path) -> None:
+    package = path.relative_to(SOURCES).parts[0].removesuffix(".py")
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("shoal.") and name.count(".") >= 1}
+    assert not ours & FORBIDDEN.get(package, set())
+
+
+def test_modules_are_small() -> None:
+    long = {
+        str(path.relative_to(ROOT)): n for path in modules() if (n := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert not long
+
+
+def test_unit_tests_mirror_the_sources() -> None:
+    """A test module names the source module it is about; files of fakes and fixtures do not begin with test_."""
+    strays = []
+    for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py")):
+        relative = path.relative_to(ROOT / "tests" / "unit")
+        source = SOURCES / relative.parent / path.name.removeprefix("test_")
+        package = SOURCES / relative.parent / path.stem.removeprefix("test_")
+        if relative.name != "test_tidy.py" and not source.exists() and not package.is_dir():
+            strays.append(str(relative))
+    assert not strays
