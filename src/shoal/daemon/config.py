@@ -1,7 +1,7 @@
 """What `shoald` was told on its command line and in its configuration file, checked once.
 
-Flags have dockerd's names where they mean the same, the file has daemon.json's. A setting given in both places, and a key
-that we do not know, is refused in dockerd's words (moby daemon/config/config.go).
+Flags have dockerd's names where they mean the same, the file has daemon.json's. A setting given in both places, and a
+key that we do not know, is refused in dockerd's words (moby daemon/config/config.go).
 """
 
 import json
@@ -21,8 +21,8 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 class DaemonConfig:
     """The settings of one daemon.
 
-    `hosts`: unix:// and tcp:// addresses of the API; default one socket below `exec_root`. `group`: who may use the unix
-    sockets besides root; taken if it exists.
+    `hosts`: unix:// and tcp:// addresses of the API; default one socket below `exec_root`. `group`: who may use the
+    unix sockets besides root; taken if it exists.
     """
 
     hosts: tuple[str, ...] = ()

@@ -16,7 +16,8 @@ BACKLOG = 128
 def unix_socket(path: Path, group: str) -> socket.socket:
     """Return a listening unix socket, 0660, of `group` where the host has it.
 
-    A socket that nobody listens on any more is taken over. Raises ShoalError when somebody does, or a file is in the way.
+    A socket that nobody listens on any more is taken over. Raises ShoalError when somebody does, or when a file is in
+    the way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():

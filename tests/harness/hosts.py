@@ -1,0 +1,235 @@
+"""A host: a network namespace of its own (or this machine's), two roots in a folder of its own, a `shoald`.
+
+Everything a host makes carries a name of its own, so that `Host.close` finds it again after any crash: the processes
+in its namespace, the mounts below its folder, its cgroups, its bridge and packet rules (gone with the namespace, or by name).
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+REPOSITORY = Path(__file__).parents[2]
+CGROUPS = Path("/sys/fs/cgroup")
+PATIENCE = 30.0  # seconds until a condition that should hold is called broken
+
+
+def eventually(
+    look: Callable[[], T],
+    what: str,
+    patience: float = PATIENCE,
+    every: float = 0.02,
+    show: Callable[[], str] | None = None,
+) -> T:
+    """Return what `look` returns once that is true; AssertionError after `patience` seconds, with the last."""
+    end = time.monotonic() + patience
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise AssertionError(
+                f"not within {patience} s: {what}; last seen: {seen!r}" + (f"\n{show()}" if show else "")
+            )
+        time.sleep(every)
+
+
+def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; its output is in the error when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def docker_program() -> str:
+    """Return a `docker` command of this machine; $DOCKER names another."""
+    return os.environ.get("DOCKER") or shutil.which("docker") or "docker"
+
+
+class Host:
+    """One host. `address` is empty where it shares this machine's network."""
+
+    def __init__(self, name: str, *, namespace: bool = True, folder: Path | None = None) -> None:
+        self.name = name
+        self.folder = Path(tempfile.mkdtemp(prefix=f"shoal-{name}-", dir=folder))
+        self.data_root = self.folder / "data"
+        self.exec_root = self.folder / "exec"
+        self.socket = self.folder / "s"
+        self.log_file = self.folder / "shoald.log"
+        self.namespace = f"shoal-{name}-{os.getpid()}" if namespace else ""
+        self.process: subprocess.Popen[bytes] | None = None
+        if namespace:
+            self._make_namespace()
+
+    def _make_namespace(self) -> None:
+        run("ip", "netns", "add", self.namespace)
+        # A dummy stands for the host's network card: it has the address that the node advertises.
+        for command in (
+            ("link", "set", "lo", "up"),
+            ("link", "add", "eth0", "type", "dummy"),
+            ("address", "add", "10.99.0.1/24", "dev", "eth0"),
+            ("link", "set", "eth0", "up"),
+        ):
+            run("ip", "-n", self.namespace, *command)
+
+    def inside(self, *command: str) -> list[str]:
+        """Return the command line that runs `command` in this host's network."""
+        # Not `ip netns exec`: it mounts a fresh /sys and hides the cgroups.
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", "--", *command] if self.namespace else list(command)
+
+    def start(self, *flags: str, wait: bool = True, environment: Mapping[str, str] | None = None) -> None:
+        """Start `shoald` and wait until its API answers."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.inside(
+                    sys.executable,
+                    "-m",
+                    "shoal.daemon.main",
+                    f"--host=unix://{self.socket}",
+                    f"--data-root={self.data_root}",
+                    f"--exec-root={self.exec_root}",
+                    f"--pidfile={self.folder}/shoald.pid",
+                    f"--config-file={self._config_file()}",
+                    *flags,
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+            )
+        if wait:
+            eventually(self.answers, f"{self.name}: shoald answers", show=self.log)
+
+    def _config_file(self) -> Path:
+        path = self.folder / "daemon.json"
+        if not path.exists():
+            path.write_text("{}")
+        return path
+
+    def answers(self) -> bool:
+        """Return whether the API answers; AssertionError with its log when the daemon is gone."""
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"{self.name}: shoald ended with {self.process.returncode}\n{self.log()}")
+        return run("curl", "-fsS", "--unix-socket", str(self.socket), "http://d/_ping", check=False).stdout == "OK"
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id (nsenter becomes the command it runs, so it is the child's own)."""
+        assert self.process is not None
+        return self.process.pid
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send the daemon a signal and wait until it has ended; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"{self.name}: shoald did not end on {how.name}\n{self.log()}") from None
+
+    def docker(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run Docker's own CLI against this host."""
+        return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check, **options)
+
+    def curl(self, path: str, *arguments: str) -> str:
+        """Ask the API with curl; the body of the answer."""
+        return run("curl", "-sS", "--unix-socket", str(self.socket), *arguments, f"http://d{path}").stdout
+
+    def log(self) -> str:
+        """Return the end of the daemon's log."""
+        return self.log_file.read_text(errors="replace")[-20_000:] if self.log_file.exists() else ""
+
+    def tag(self) -> str:
+        """Return what this host's bridge, cgroups and tables are named with; empty before its first start."""
+        path = self.data_root / "engine-id"
+        return path.read_text().strip().replace("-", "")[:8] if path.exists() else ""
+
+    def leftovers(self) -> list[str]:
+        """Return what is left of this host outside its folder: mounts, cgroups, processes, links."""
+        found = [f"mount {mount}" for mount in self._mounts()]
+        found += [f"process {pid}" for pid in self._processes()]
+        tag = self.tag()
+        if tag:
+            found += [f"cgroup {path}" for path in self._cgroups(tag)]
+            links = run(*self.inside("ip", "-o", "link")).stdout
+            found += [f"link {line}" for line in links.splitlines() if tag in line]
+            tables = run(*self.inside("nft", "list", "tables"), check=False).stdout
+            found += [f"nft {line}" for line in tables.splitlines() if tag in line]
+        return found
+
+    def _mounts(self) -> list[str]:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return [line.split()[4] for line in lines if line.split()[4].startswith(str(self.folder))]
+
+    def _cgroups(self, tag: str) -> list[Path]:
+        return [path for depth in ("*", "*/*") for path in CGROUPS.glob(depth) if path.name == f"shoal-{tag}"]
+
+    def _processes(self) -> list[int]:
+        """Return the processes that were started for this host: its folder stands in their command line."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                if str(self.folder).encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def close(self) -> None:
+        """End everything of this host and remove what it made; safe after any failure, and twice."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for pid in self._cgroup_processes() + self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not self._processes(), f"{self.name}: its processes are gone")
+        for mount in sorted(self._mounts(), reverse=True):
+            run("umount", "-l", mount, check=False)
+        tag = self.tag()
+        if tag:
+            for root in self._cgroups(tag):
+                for folder, _, _ in os.walk(root, topdown=False):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(folder)
+            if not self.namespace:
+                run("nft", "delete", "table", "ip", f"shoal_{tag}", check=False)
+                run("ip", "link", "delete", f"shoal{tag}", check=False)
+        if self.namespace:
+            run("ip", "netns", "delete", self.namespace, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _cgroup_processes(self) -> list[int]:
+        tag = self.tag()
+        pids: set[int] = set()
+        for root in self._cgroups(tag) if tag else []:
+            for file in root.rglob("cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    pids.update(int(line) for line in file.read_text().split())
+        return sorted(pids)
+
+
+@contextlib.contextmanager
+def host(name: str, *flags: str, namespace: bool = True, start: bool = True) -> Iterator[Host]:
+    """A host with a running daemon, and nothing of it afterwards."""
+    made = Host(name, namespace=namespace)
+    try:
+        if start:
+            made.start(*flags)
+        yield made
+    except AssertionError as error:
+        error.add_note(f"--- log of {name}\n{made.log()}")
+        raise
+    finally:
+        made.close()
