@@ -1,1 +1,5 @@
-"""The Docker Engine HTTP API: routes, JSON to protobuf and back. Knows HTTP, not how a swarm works."""
+"""The Docker Engine HTTP API: routes, and JSON to protobuf and back.
+
+Owns what a call means in HTTP: versions, status codes, texts, shapes of JSON, streams. Knows nothing of how a swarm
+works: it asks `backend.node` for that, and never touches the store.
+"""

@@ -39,7 +39,7 @@ class SwarmInfo:
 class InitRequest:
     """`docker swarm init`. Addresses are as they were given: an IP address or an interface, some with a port.
 
-    The swarm's spec is not part of it: the Engine API merges what was asked for over the defaults once the manager runs.
+    The swarm's spec is not part of it: the Engine merges what was asked for over the defaults once the manager runs.
     """
 
     listen_addr: str

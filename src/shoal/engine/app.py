@@ -1,0 +1,76 @@
+"""The Engine API as an aiohttp application: every request goes through `dispatch`, which finds the handler by our own
+table, puts Docker's headers on the answer, and turns errors into JSON.
+
+A resource is one module with a table `ROUTES`; adding one here is all that it needs.
+"""
+
+import itertools
+from collections.abc import Sequence
+from types import ModuleType
+
+from aiohttp import web
+
+from shoal.engine import errors, router, system
+from shoal.engine.backend import Backend
+from shoal.engine.requests import MAX_JSON_BYTES, Call
+from shoal.errors import InvalidArgument
+
+MODULES: tuple[ModuleType, ...] = (system,)
+
+# A client may keep its connection this long between two calls (seconds); Docker's CLI and docker-py do.
+KEEPALIVE_TIMEOUT = 300.0
+# What is under way when the daemon stops gets this long (seconds) before its connection is closed.
+SHUTDOWN_TIMEOUT = 2.0
+
+
+def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.Application:
+    """Return the application. Serve it with `make_runner`."""
+    table = router.Router(list(itertools.chain.from_iterable(module.ROUTES for module in modules)))
+    headers = {
+        "Api-Version": f"1.{router.MAX_API}",
+        "Docker-Experimental": str(backend.facts.experimental).lower(),
+        "Ostype": "linux",
+        "Server": f"Shoal/{backend.facts.version} (linux)",
+    }
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        version, path = router.split_version(request.path)
+        found = table.find(request.method, path)
+        if found is None:
+            return errors.error_reply(404, "page not found")
+        handler, parameters = found
+        try:
+            call = Call(request, backend, router.api_minor(version), parameters)
+        except InvalidArgument as error:
+            return errors.error_reply(400, str(error))
+        return await handler(call)
+
+    async def dispatch(request: web.Request) -> web.StreamResponse:
+        try:
+            response = await answer(request)
+        except Exception as error:  # noqa: BLE001 - the one place that supervises calls: each failure becomes an answer
+            response = errors.reply_for(error, request.method, request.path)
+        return response
+
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers)
+
+    app = web.Application(client_max_size=MAX_JSON_BYTES)
+    app.router.add_route("*", "/{path:.*}", dispatch)
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """Return a runner for the application, for sockets to be added to.
+
+    A handler is cancelled when its client goes away: a follower of logs or events would otherwise stay for ever.
+    """
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        handle_signals=False,
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+    )

@@ -1,0 +1,171 @@
+"""What handlers of the Engine API use, and nothing more: one dataclass, handed to each call.
+
+The protocols name the methods that handlers call on the parts below (`runtime`, `network`, `node`);
+docs/architecture.md says what they promise. A test gives small behaving fakes, the daemon the real parts.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+from shoal.api import v1 as api
+from shoal.engine.control_client import Control
+from shoal.engine.host_facts import HostFacts
+from shoal.node.types import InitRequest, SwarmInfo
+from shoal.runtime.events import EventBus
+from shoal.runtime.types import (
+    Container,
+    ContainerConfig,
+    Image,
+    LocalNetwork,
+    LogLine,
+    LogOptions,
+    Stats,
+    Volume,
+)
+
+# Titles and rows, as `ps` prints them.
+Listing = tuple[list[str], list[list[str]]]
+
+
+class Containers(Protocol):
+    """The containers of this host. A `ref` is an id, a name or a unique prefix of an id."""
+
+    def list(self) -> list[Container]: ...
+    def get(self, ref: str) -> Container: ...
+    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container: ...  # noqa: A002
+    async def start(self, ref: str) -> Container: ...
+    async def stop(self, ref: str, timeout: float | None = None) -> None: ...
+    async def kill(self, ref: str, signal: str = "KILL") -> None: ...
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None: ...
+    async def wait(self, ref: str) -> Container: ...
+    def changes(self, ref: str) -> AsyncIterator[Container]: ...
+    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]: ...
+    async def stats(self, ref: str) -> Stats: ...
+    async def top(self, ref: str, ps_args: str) -> Listing: ...
+    async def attach(self, ref: str, **options: Any) -> Any: ...
+    async def resize(self, ref: str, height: int, width: int) -> None: ...
+
+
+class Execs(Protocol):
+    """Commands run inside containers."""
+
+    def create(self, ref: str, config: Any) -> str: ...
+    def get(self, id: str) -> Any: ...  # noqa: A002
+    async def start(self, id: str) -> Any: ...  # noqa: A002
+    async def resize(self, id: str, height: int, width: int) -> None: ...  # noqa: A002
+
+
+class Images(Protocol):
+    """The images of this host, and the registries beyond."""
+
+    def list(self) -> list[Image]: ...
+    def get(self, ref: str) -> Image: ...
+    async def pull(self, ref: str, auth: Any, progress: Callable[[Any], None] | None = None) -> Image: ...
+    async def load(self, stream: AsyncIterator[bytes], progress: Callable[[Any], None] | None = None) -> Any: ...
+    async def import_(self, stream: AsyncIterator[bytes], repo: str, tag: str, changes: Any, message: str) -> Image: ...
+    async def tag(self, ref: str, repo: str, tag: str) -> None: ...
+    async def remove(self, ref: str, force: bool, prune: bool) -> Any: ...
+    async def prune(self, dangling_only: bool) -> Any: ...
+    async def distribution(self, ref: str, auth: Any) -> Any: ...
+
+
+class Volumes(Protocol):
+    """The local volumes of this host."""
+
+    def list(self) -> list[Volume]: ...
+    def get(self, name: str) -> Volume: ...
+    async def create(self, name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]) -> Volume: ...
+    async def remove(self, name: str, force: bool) -> None: ...
+
+
+class Networks(Protocol):
+    """The networks of this host alone."""
+
+    def networks(self) -> list[LocalNetwork]: ...
+
+
+class WatchEvent(Protocol):
+    """A change in the swarm's store. `old` is None for `create`; `obj` the last value for `remove`."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def obj(self) -> Any: ...
+    @property
+    def old(self) -> Any: ...
+
+
+class Watch(Protocol):
+    """Changes in the swarm's store, from the moment it is entered."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> object: ...
+    async def next(self) -> list[Any]:
+        """Return the next changes, at least one. Raises `WatchLagged` when the reader was too slow."""
+        ...
+
+
+class Logs(Protocol):
+    """The log broker of a manager."""
+
+    def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncIterator[api.SubscribeLogsMessage]: ...
+
+
+class SwarmNode(Protocol):
+    """This host's part in a swarm. Raises `Unavailable` with Docker's 503 texts where no manager runs."""
+
+    def info(self) -> SwarmInfo: ...
+    def control(self) -> Control: ...
+    def logs(self) -> Logs: ...
+    def watch(self, *kinds: type) -> Watch: ...
+    async def init(self, request: InitRequest) -> str:
+        """Make a swarm; returns the node's id once its manager answers."""
+        ...
+
+    async def leave(self, force: bool) -> None: ...
+    async def unlock_key(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """What the daemon tells about itself in `/info` and `/version`; fixed for its life."""
+
+    id: str  # of this daemon, kept in its data root
+    name: str  # hostname
+    version: str
+    data_root: str
+    labels: tuple[str, ...] = ()  # key=value
+    debug: bool = False
+    experimental: bool = False
+    git_commit: str = ""
+    build_time: str = ""
+    runtime: str = "crun"  # crun or runc
+    runtime_path: str = "crun"
+    runtime_version: str = ""
+    conmon_version: str = ""
+    init_binary: str = ""
+    storage_driver: str = "overlayfs"
+    cgroup_driver: str = "cgroupfs"
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Backend:
+    """All that handlers may use."""
+
+    containers: Containers
+    execs: Execs
+    images: Images
+    volumes: Volumes
+    network: Networks
+    events: EventBus
+    node: SwarmNode
+    facts: DaemonFacts
+    host: HostFacts = field(default_factory=HostFacts.read)
+    config: Mapping[str, Any] = field(default_factory=dict)  # daemon.json's names, as they took effect

@@ -1,0 +1,61 @@
+"""What `/info` and `/version` tell of the host: kernel, distribution, processors, memory, cgroups. Read once."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+# Go's names for the machines that uname names otherwise (GOARCH), for /version; /info shows uname's own.
+_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """The host below the daemon."""
+
+    kernel_version: str
+    operating_system: str  # Debian GNU/Linux 12 (bookworm)
+    os_version: str
+    machine: str  # x86_64
+    architecture: str  # amd64
+    cpus: int
+    memory_bytes: int
+    cgroup_version: str  # "1" or "2"
+    seccomp: bool
+    apparmor: bool
+
+    @classmethod
+    def read(cls) -> "HostFacts":
+        """Ask the host."""
+        release = _os_release()
+        machine = platform.machine()
+        return cls(
+            kernel_version=platform.release(),
+            operating_system=release.get("PRETTY_NAME", "Linux"),
+            os_version=release.get("VERSION_ID", ""),
+            machine=machine,
+            architecture=_GO_ARCHITECTURES.get(machine, machine),
+            cpus=len(os.sched_getaffinity(0)),
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            cgroup_version="2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1",
+            seccomp=Path("/proc/sys/kernel/seccomp").exists(),
+            apparmor=_first_letter("/sys/module/apparmor/parameters/enabled") == "Y",
+        )
+
+
+def _os_release() -> dict[str, str]:
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        try:
+            lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+        return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+    return {}
+
+
+def _first_letter(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")[:1]
+    except OSError:
+        return ""

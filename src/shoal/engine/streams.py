@@ -1,0 +1,50 @@
+"""Answers that go on: frames of a container's output, and JSON values one after another.
+
+The frame is Docker's: 8 bytes of header (stream, three zero bytes, length big-endian), then the data. Source: moby
+pkg/stdcopy.
+"""
+
+import struct
+from typing import Any, Literal
+
+from aiohttp import web
+
+from shoal.engine.replies import JSON_TYPE, json_bytes
+from shoal.engine.requests import Call
+
+STDIN, STDOUT, STDERR, SYSTEM_ERROR = 0, 1, 2, 3
+STREAM_NUMBERS: dict[Literal["stdout", "stderr"], int] = {"stdout": STDOUT, "stderr": STDERR}
+
+RAW_TYPE = "application/vnd.docker.raw-stream"
+MULTIPLEXED_TYPE = "application/vnd.docker.multiplexed-stream"
+
+_HEADER = struct.Struct(">BxxxL")
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """Return data with Docker's frame header."""
+    return _HEADER.pack(stream, len(data)) + data
+
+
+def stream_type(call: Call, tty: bool) -> str:
+    """Return the media type of a container's output. Clients before 1.42 know only the one."""
+    return RAW_TYPE if tty or call.api < 42 else MULTIPLEXED_TYPE
+
+
+async def start_stream(call: Call, media_type: str) -> web.StreamResponse:
+    """Send the head of an answer whose body comes later, so that the client sees it at once."""
+    response = web.StreamResponse(headers={"Content-Type": media_type})
+    await response.prepare(call.http)
+    # aiohttp keeps the head back until the first byte of the body; a client that waits for either would wait long.
+    await response.write(b"")
+    return response
+
+
+async def write_json(response: web.StreamResponse, value: Any) -> None:
+    """Send one JSON value of a stream of them."""
+    await response.write(json_bytes(value) + b"\n")
+
+
+async def start_json_stream(call: Call) -> web.StreamResponse:
+    """Send the head of an answer that is JSON values, one a line."""
+    return await start_stream(call, JSON_TYPE)

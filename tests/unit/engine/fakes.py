@@ -1,0 +1,117 @@
+"""A backend of small behaving fakes: lists in memory, and a node that is, or is not, in a swarm."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from shoal.engine.app import MODULES, make_app
+from shoal.engine.backend import Backend, DaemonFacts
+from shoal.engine.host_facts import HostFacts
+from shoal.errors import NotFound, Unavailable
+from shoal.node.types import InitRequest, LocalState, SwarmInfo
+from shoal.runtime.events import EventBus
+
+NO_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+    "and try again."
+)
+
+HOST = HostFacts(
+    kernel_version="6.1.0",
+    operating_system="Debian GNU/Linux 12 (bookworm)",
+    os_version="12",
+    machine="x86_64",
+    architecture="amd64",
+    cpus=2,
+    memory_bytes=4 << 30,
+    cgroup_version="2",
+    seccomp=True,
+    apparmor=False,
+)
+
+FACTS = DaemonFacts(id="daemon-id", name="host-1", version="0.1.0", data_root="/var/lib/shoal", labels=("zone=a",))
+
+
+Rows = list[Any]
+
+
+@dataclass
+class FakeTable:
+    """Containers, images, volumes or networks: what was put in."""
+
+    rows: list[Any] = field(default_factory=list)
+
+    def list(self) -> Rows:
+        return self.rows
+
+    def networks(self) -> Rows:
+        return self.rows
+
+    def get(self, ref: str) -> Any:
+        for row in self.rows:
+            if ref in (getattr(row, "id", None), getattr(row, "name", None)):
+                return row
+        raise NotFound(f"No such object: {ref}")
+
+
+@dataclass
+class FakeNode:
+    """A node alone, or with a manager whose Control, log broker and watch are given."""
+
+    swarm: SwarmInfo = field(default_factory=SwarmInfo)
+    manager: Any = None
+    log_broker: Any = None
+    store_watch: Any = None
+    asked: list[Any] = field(default_factory=list)
+
+    def info(self) -> SwarmInfo:
+        return self.swarm
+
+    def _needs_manager(self, part: Any) -> Any:
+        if part is None:
+            raise Unavailable(NO_SWARM)
+        return part
+
+    def control(self) -> Any:
+        return self._needs_manager(self.manager)
+
+    def logs(self) -> Any:
+        return self._needs_manager(self.log_broker)
+
+    def watch(self, *kinds: type) -> Any:
+        return self._needs_manager(self.store_watch)(*kinds)
+
+    async def init(self, request: InitRequest) -> str:
+        self.asked.append(request)
+        self.swarm = SwarmInfo(LocalState.ACTIVE, node_id="node-1", control_available=True)
+        return "node-1"
+
+    async def leave(self, force: bool) -> None:
+        self.asked.append(force)
+        self.swarm = SwarmInfo()
+
+    async def unlock_key(self) -> str:
+        self._needs_manager(self.manager)
+        return ""
+
+
+def backend(**parts: Any) -> Backend:
+    """Return a backend with empty fakes where no part is given."""
+    return Backend(
+        containers=parts.get("containers", FakeTable()),
+        execs=parts.get("execs", FakeTable()),  # type: ignore[arg-type]
+        images=parts.get("images", FakeTable()),
+        volumes=parts.get("volumes", FakeTable()),
+        network=parts.get("network", FakeTable()),
+        events=parts.get("events", EventBus()),
+        node=parts.get("node", FakeNode()),
+        facts=parts.get("facts", FACTS),
+        host=HOST,
+    )
+
+
+def client(given: Backend | None = None, modules: Any = MODULES) -> TestClient[Any, Any]:
+    """Return a client of an Engine API on loopback: `async with client() as api`."""
+    app = make_app(given or backend(), modules)
+    return TestClient(TestServer(app, handler_cancellation=True))
