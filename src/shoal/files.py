@@ -1,7 +1,4 @@
-"""Writes that must survive: a new file, flushed, then renamed over the old one.
-
-Whoever reads the path finds the old content or the new one whole, also after a full disk or a lost power line.
-"""
+"""Files that must survive: written beside the old one, flushed, renamed over it. In: bytes. Out: nothing or OSError."""
 
 import os
 import secrets
@@ -9,21 +6,33 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace the content of a file. Raises OSError; the old file is then as it was."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    """Replace `path` by `data`, so that after a crash or a full disk the old or the new file is there, whole.
+
+    Blocks until both the file and its folder's entry are on disk. The folder must exist. Raises OSError, with the old
+    file as it was and no temporary file left. May be repeated.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
+        try:
+            os.fchmod(descriptor, mode)  # open() takes the umask away from what was asked for
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
-        os.rename(fresh, path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk: a rename or a removal in it holds only after that. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
