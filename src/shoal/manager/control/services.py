@@ -1,0 +1,185 @@
+"""Control's services: create, get, list, update, roll back, remove, and how many of their tasks run.
+
+Source of semantics, order of checks and texts: SwarmKit manager/controlapi/service.go.
+"""
+
+from shoal.api import times
+from shoal.api import v1 as api
+from shoal.api.defaults import with_defaults
+from shoal.api.predefined import is_ingress, is_predefined
+from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError, Unimplemented
+from shoal.manager.control import unsupported
+from shoal.manager.control.base import Part, require
+from shoal.manager.control.filters import among, named, runtime
+from shoal.manager.control.unsupported import refuse_unsupported_service
+from shoal.manager.control.validate_service import validate_service_spec
+from shoal.store.changes import copy
+from shoal.store.memory import Transaction, View
+
+Status = api.ListServiceStatusesResponse.ServiceStatus
+
+
+class Services(Part):
+    """The RPCs of services."""
+
+    async def create_service(self, request: api.CreateServiceRequest) -> api.CreateServiceResponse:
+        """Store a new service. Conflict where the name is taken."""
+        require(request.HasField("spec"))
+        spec = request.spec
+        _check_spec(self._store.view(), spec)
+        service = api.Service(id=self._new_id(), spec=spec, spec_version=api.Version())
+
+        def create(transaction: Transaction) -> None:
+            if transaction.services.find("name", spec.annotations.name.lower()):
+                raise Conflict(
+                    f"name conflicts with an existing object: service {spec.annotations.name} already exists"
+                )
+            transaction.create(service)
+
+        await self._store.update(create)
+        return api.CreateServiceResponse(service=self._service(service.id))
+
+    async def get_service(self, request: api.GetServiceRequest) -> api.GetServiceResponse:
+        """Return a service, with the defaults filled in where asked."""
+        require(request.service_id)
+        response = api.GetServiceResponse(service=self._service(request.service_id))
+        if request.insert_defaults:
+            response.service.spec.CopyFrom(with_defaults(response.service.spec))
+        return response
+
+    async def list_services(self, request: api.ListServicesRequest) -> api.ListServicesResponse:
+        """Return the services that pass the filters."""
+        filters = request.filters
+        return api.ListServicesResponse(
+            services=[
+                service
+                for service in self._store.view().services.all()
+                if named(service.id, service.spec.annotations, filters)
+                and among(runtime(service.spec.task), filters.runtimes)
+            ]
+        )
+
+    async def update_service(self, request: api.UpdateServiceRequest) -> api.UpdateServiceResponse:
+        """Give a service another spec, or its previous one back. OutOfSequence on a version that is not the stored."""
+        require(request.service_id, request.HasField("service_version"), request.HasField("spec"))
+        view = self._store.view()
+        _check_spec(view, request.spec)
+        self._service(request.service_id)
+
+        def update(transaction: Transaction) -> None:
+            current = transaction.services.get(request.service_id)
+            if current is None:
+                raise _not_found(request.service_id)
+            service = copy(current)
+            _check_update(current, request.spec)
+            service.meta.version.CopyFrom(request.service_version)
+            if request.rollback == api.UpdateServiceRequest.PREVIOUS:
+                _swap_specs(service, current, self._clock())
+            else:
+                _replace_spec(service, current, request)
+            transaction.update(service)
+
+        await self._store.update(update)
+        return api.UpdateServiceResponse(service=self._service(request.service_id))
+
+    async def remove_service(self, request: api.RemoveServiceRequest) -> api.RemoveServiceResponse:
+        """Remove a service; its tasks are the orchestrator's to stop."""
+        require(request.service_id)
+
+        def remove(transaction: Transaction) -> None:
+            if transaction.services.get(request.service_id) is None:
+                raise _not_found(request.service_id)
+            transaction.remove(api.Service, request.service_id)
+
+        await self._store.update(remove)
+        return api.RemoveServiceResponse()
+
+    async def list_service_statuses(self, request: api.ListServiceStatusesRequest) -> api.ListServiceStatusesResponse:
+        """Return how many tasks of each service run and should; zeros for a service that is not there."""
+        view = self._store.view()
+        return api.ListServiceStatusesResponse(statuses=[service_status(view, service) for service in request.services])
+
+    def _service(self, service_id: str) -> api.Service:
+        service = self._store.view().services.get(service_id)
+        if service is None:
+            raise _not_found(service_id)
+        return service
+
+
+def service_status(view: View, service_id: str) -> api.ListServiceStatusesResponse.ServiceStatus:
+    """Return the counts of one service. A job counts the tasks of its present iteration alone."""
+    status = Status(service_id=service_id)
+    service = view.services.get(service_id)
+    mode = service.spec.WhichOneof("mode") if service is not None else None
+    if service is not None and mode == "replicated":
+        status.desired_tasks = service.spec.replicated.replicas
+    elif service is not None and mode == "replicated_job":
+        status.desired_tasks = service.spec.replicated_job.max_concurrent
+    is_job = service is not None and service.HasField("job_status")
+    for task in view.tasks.find("service_id", service_id):
+        if service is not None and is_job:
+            if task.job_iteration.index != service.job_status.job_iteration.index:
+                continue
+            status.completed_tasks += task.status.state == api.COMPLETE
+        status.running_tasks += task.status.state == api.RUNNING
+        if mode in ("global", "global_job"):
+            status.desired_tasks += task.desired_state == api.RUNNING or (
+                task.desired_state == api.COMPLETE and task.status.state != api.COMPLETE
+            )
+    return status
+
+
+def _not_found(service_id: str) -> NotFound:
+    return NotFound(f"service {service_id} not found")
+
+
+def _check_spec(view: View, spec: api.ServiceSpec) -> None:
+    validate_service_spec(spec)
+    networks = [view.networks.get(attachment.target) for attachment in spec.task.networks]
+    for network in networks:
+        if network is not None and is_ingress(network):
+            raise InvalidArgument(
+                f'Service cannot be explicitly attached to the ingress network "{network.spec.annotations.name}"'
+            )
+    refuse_unsupported_service(spec)
+    for attachment, network in zip(spec.task.networks, networks, strict=True):
+        if network is None:
+            # Docker stores such a service and its tasks wait for ever; the Engine API refuses it in these words.
+            raise ShoalError(f"network {attachment.target} not found")
+        if not is_predefined(network):
+            raise Unimplemented(unsupported.NETWORKS)
+
+
+def _check_update(current: api.Service, spec: api.ServiceSpec) -> None:
+    networks_changed = list(spec.networks) != list(current.spec.networks)
+    if networks_changed and list(spec.task.networks) == list(current.spec.task.networks):
+        raise Unimplemented("networks must be migrated to TaskSpec before being changed")
+    if current.spec.WhichOneof("mode") != spec.WhichOneof("mode"):
+        raise Unimplemented("service mode change is not allowed")
+    if current.spec.annotations.name != spec.annotations.name:
+        raise Unimplemented("renaming services is not supported")
+
+
+def _swap_specs(service: api.Service, current: api.Service, now: float) -> None:
+    if not current.HasField("previous_spec"):
+        raise FailedPrecondition(f"service {current.id} does not have a previous spec")
+    service.spec.CopyFrom(current.previous_spec)
+    service.spec_version.CopyFrom(current.previous_spec_version)
+    service.previous_spec.CopyFrom(current.spec)
+    service.previous_spec_version.CopyFrom(current.spec_version)
+    service.update_status.CopyFrom(
+        api.UpdateStatus(
+            state=api.UpdateStatus.ROLLBACK_STARTED,
+            message="manually requested rollback",
+            started_at=times.timestamp(now),
+        )
+    )
+
+
+def _replace_spec(service: api.Service, current: api.Service, request: api.UpdateServiceRequest) -> None:
+    service.previous_spec.CopyFrom(current.spec)
+    service.previous_spec_version.CopyFrom(current.spec_version)
+    service.spec.CopyFrom(request.spec)
+    # The version asked for, not the one to come: nobody compares it with `meta.version`, only with a task's.
+    service.spec_version.CopyFrom(request.service_version)
+    service.ClearField("update_status")
