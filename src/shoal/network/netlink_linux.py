@@ -1,0 +1,79 @@
+"""A netlink socket: requests out, answers in, errors as OSError. Blocking; one thread uses it.
+
+A socket belongs for life to the network namespace in which it was opened, whatever its thread does later.
+"""
+
+import errno
+import os
+import socket
+from types import TracebackType
+from typing import Self
+
+from shoal.errors import InvariantBroken
+from shoal.network import rtnetlink
+from shoal.network.rtnetlink import Reply, Request
+
+# The kernel answers a local request at once; longer means that something is very wrong.
+TIMEOUT = 5.0
+# The kernel never fills more than 32 KiB in one datagram (NLMSG_GOODSIZE, dumps).
+RECEIVE_BYTES = 65536
+
+
+class NetlinkSocket:
+    """One rtnetlink socket of the namespace that the calling thread is in."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.settimeout(TIMEOUT)
+        self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; may be repeated."""
+        self._socket.close()
+
+    def run(self, *requests: Request) -> list[Reply]:
+        """Send requests in one go and return what the kernel tells, acknowledgements left out.
+
+        All are carried out, also after one that fails; then OSError with the first failure's errno.
+        """
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        self._socket.send(b"".join(request.encode(first + at) for at, request in enumerate(requests)))
+        waiting = set(range(first, first + len(requests)))
+        told, failure = [], 0
+        while waiting:
+            for reply in self._receive():
+                if reply.sequence not in waiting:
+                    continue  # the rest of an answer that an earlier call gave up on
+                if reply.type == rtnetlink.ERROR:
+                    waiting.discard(reply.sequence)
+                    failure = failure or reply.errno
+                elif reply.type == rtnetlink.DONE:
+                    waiting.discard(reply.sequence)
+                else:
+                    told.append(reply)
+        if failure:
+            raise OSError(failure, os.strerror(failure))
+        return told
+
+    def _receive(self) -> list[Reply]:
+        try:
+            return list(rtnetlink.split(self._socket.recv(RECEIVE_BYTES)))
+        except TimeoutError as error:
+            raise InvariantBroken("the kernel did not answer a netlink request") from error
+
+    def link(self, name: str) -> rtnetlink.Link | None:
+        """Return one link by its name."""
+        try:
+            found = rtnetlink.links(self.run(rtnetlink.get_link(name)))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+        return found[0] if found else None
