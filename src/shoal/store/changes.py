@@ -1,0 +1,57 @@
+"""What can be done to an object of the store, and what watchers are told about it. Values only; pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from google.protobuf.message import Message
+
+from shoal.api import v1 as api
+
+Object = api.Node | api.Service | api.Task | api.Network | api.Cluster | api.Secret | api.Config
+Kind = type[Object]
+Action = Literal["create", "update", "remove"]
+
+_M = TypeVar("_M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A new object, with an id that no object of its kind has."""
+
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A new value for the object with this id; `meta.version` must be the stored one."""
+
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """An object goes, whatever its version."""
+
+    kind: Kind
+    id: str
+
+
+Change = Create | Update | Remove
+Changes = Iterable[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One object differs after a commit. `old` is None for a create; `obj` is the last value for a remove."""
+
+    action: Action
+    obj: Object
+    old: Object | None
+
+
+def copy(obj: _M) -> _M:
+    """Return an equal message that the caller may change: what the store hands out is shared."""
+    fresh = type(obj)()
+    fresh.CopyFrom(obj)
+    return fresh

@@ -1,0 +1,179 @@
+"""The swarm in memory: `View` to read, `Memory` to hold, `Transaction` to stage changes over either.
+
+Pure: the time and the revision that a commit will have are arguments. A transaction sees its own changes and touches
+nothing until `Memory.commit`. Making a commit durable before that is `store`'s part.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from shoal.api import times
+from shoal.api import v1 as api
+from shoal.errors import Conflict, NotFound, OutOfSequence
+from shoal.store.changes import Change, Create, Event, Kind, Object, Remove, Update, copy
+from shoal.store.tables import KINDS, NAME, MemoryTable, StagedTable, Table
+
+__all__ = ["Event", "Memory", "Table", "Transaction", "View"]
+
+_T = TypeVar("_T", bound=Object)
+
+
+class View:
+    """What the swarm looks like: consistent until the reader next awaits."""
+
+    def __init__(self, tables: Mapping[type, Table[Any]], revision: int) -> None:
+        self._tables = tables
+        self.revision = revision
+        """The etcd revision of the newest change in it."""
+        self.nodes: Table[api.Node] = tables[api.Node]
+        self.services: Table[api.Service] = tables[api.Service]
+        self.tasks: Table[api.Task] = tables[api.Task]
+        self.networks: Table[api.Network] = tables[api.Network]
+        self.clusters: Table[api.Cluster] = tables[api.Cluster]
+        self.secrets: Table[api.Secret] = tables[api.Secret]
+        self.configs: Table[api.Config] = tables[api.Config]
+
+    def table(self, kind: type[_T]) -> Table[_T]:
+        """Return the table of a kind."""
+        return self._tables[kind]
+
+
+class Memory(View):
+    """The view that holds the objects. Changed by `load` and `commit` alone."""
+
+    def __init__(self, revision: int = 0) -> None:
+        self._held: dict[type, MemoryTable[Any]] = {kind: MemoryTable(kind) for kind in KINDS}
+        super().__init__(self._held, revision)
+
+    @classmethod
+    def of(cls, objects: Iterable[Object], revision: int = 0) -> "Memory":
+        """Return a memory of these objects as they are: for simulations and tests."""
+        memory = cls(revision)
+        for obj in objects:
+            memory.load(obj)
+        return memory
+
+    def load(self, obj: Object) -> None:
+        """Hold an object that is durable already, version and all."""
+        self._held[type(obj)].put(obj)
+
+    def commit(self, transaction: "Transaction") -> list[Event]:
+        """Take over what a transaction over this memory staged, and return what differs now, in order of first touch.
+
+        The transaction is used up: its objects are held, and shared, from now on.
+        """
+        events = transaction.events()
+        for event in events:
+            table = self._held[type(event.obj)]
+            if event.action == "remove":
+                table.discard(event.obj.id)
+            else:
+                table.put(event.obj)
+        self.revision = transaction.version
+        return events
+
+
+class Transaction(View):
+    """Changes over a view, seen by nobody else. That view must not change while the transaction is in use."""
+
+    def __init__(self, base: View, *, version: int | None = None, now_nanos: int = 0) -> None:
+        self._base = base
+        self._staged: dict[type, StagedTable[Any]] = {kind: StagedTable(kind, base.table(kind)) for kind in KINDS}
+        self._touched: dict[tuple[type, str], None] = {}  # an ordered set
+        self.version = base.revision + 1 if version is None else version
+        """What changed objects get as `meta.version.index`: the revision that the commit is going to have."""
+        self._now = times.timestamp_from_nanos(now_nanos)
+        super().__init__(self._staged, base.revision)
+
+    def create(self, obj: _T) -> _T:
+        """Stage a new object, and return it as it will be stored. Raises Conflict where its id or name is taken."""
+        table = self._staged[type(obj)]
+        if table.get(obj.id) is not None:
+            raise Conflict("object already exists")
+        self._check_name(obj)
+        fresh = copy(obj)
+        fresh.meta.created_at.CopyFrom(self._now)
+        return self._put(fresh)
+
+    def update(self, obj: _T) -> _T:
+        """Stage a new value for an object, and return it as it will be stored.
+
+        Raises NotFound, OutOfSequence where `meta.version.index` is not the present one (that of an object that this
+        transaction, or one that will be committed together with it, has changed is a new one), or Conflict.
+        """
+        old = self._staged[type(obj)].get(obj.id)
+        if old is None:
+            raise NotFound("object does not exist")
+        if obj.meta.version.index != old.meta.version.index:
+            raise OutOfSequence
+        self._check_name(obj)
+        fresh = copy(obj)
+        fresh.meta.created_at.CopyFrom(old.meta.created_at)
+        return self._put(fresh)
+
+    def remove(self, kind: Kind, id: str) -> None:  # noqa: A002 - the word is Swarm's
+        """Stage that an object goes. Raises NotFound."""
+        table = self._staged[kind]
+        if table.get(id) is None:
+            raise NotFound("object does not exist")
+        table.discard(id)
+        self._touched[kind, id] = None
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Stage changes, in order. Raises what the first impossible one raises; those before it stay staged."""
+        for change in changes:
+            match change:
+                case Create(obj):
+                    self.create(obj)
+                case Update(obj):
+                    self.update(obj)
+                case Remove(kind, id):
+                    self.remove(kind, id)
+
+    def events(self) -> list[Event]:
+        """Return how this view differs from the one below it: at most one event an object, in order of first touch."""
+        found: list[Event] = []
+        for kind, id in self._touched:  # noqa: A001
+            old, obj = self._base.table(kind).get(id), self._staged[kind].get(id)
+            if obj is None:
+                if old is not None:
+                    found.append(Event("remove", old, old))
+            elif old is None:
+                found.append(Event("create", obj, None))
+            else:
+                found.append(Event("update", obj, old))
+        return found
+
+    def is_empty(self) -> bool:
+        """Return whether nothing was staged."""
+        return not self._touched
+
+    def touched(self) -> Iterable[tuple[type, str]]:
+        """Return kind and id of everything that was staged, in order of first touch."""
+        return self._touched
+
+    def merge(self, above: "Transaction") -> None:
+        """Take over what a transaction over this one staged. That one is used up."""
+        for kind, id in above._touched:  # noqa: A001
+            obj = above._staged[kind].get(id)
+            if obj is None:
+                self._staged[kind].discard(id)
+            else:
+                self._staged[kind].put(obj)
+            self._touched[kind, id] = None
+
+    def _put(self, fresh: _T) -> _T:
+        fresh.meta.version.index = self.version
+        fresh.meta.updated_at.CopyFrom(self._now)
+        self._staged[type(fresh)].put(fresh)
+        self._touched[type(fresh), fresh.id] = None
+        return fresh
+
+    def _check_name(self, obj: Object) -> None:
+        if isinstance(obj, api.Node | api.Task):
+            return
+        name = obj.spec.annotations.name
+        if any(other.id != obj.id for other in self._staged[type(obj)].find(NAME, name)):
+            taken = "name conflicts with an existing object"
+            # Docker names the object for services alone: swarmkit manager/controlapi/service.go.
+            raise Conflict(f"{taken}: service {name} already exists" if isinstance(obj, api.Service) else taken)

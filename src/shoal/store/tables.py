@@ -1,0 +1,173 @@
+"""Objects of one kind with their indexes: `MemoryTable` holds them, `StagedTable` shows changes over another table.
+
+Pure. Indexes are kept with each change, so that a look-up costs what it returns and a change what it touches. What may
+be put in, and when, is `memory`'s to say.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+from shoal.api import v1 as api
+from shoal.store.changes import Kind, Object
+
+T = TypeVar("T", bound=Object)
+KeyOf = Callable[[Any], Hashable]
+
+NAME = "name"
+
+# What each kind can be found by. Names are folded to lower case, as Swarm compares them; a node's is its host name.
+INDEXES: dict[Kind, dict[str, KeyOf]] = {
+    api.Node: {NAME: lambda node: node.description.hostname.lower(), "role": lambda node: node.role},
+    api.Service: {NAME: lambda service: service.spec.annotations.name.lower()},
+    api.Task: {
+        "service_id": lambda task: task.service_id,
+        "node_id": lambda task: task.node_id,
+        "slot": lambda task: (task.service_id, task.slot),
+        "desired_state": lambda task: task.desired_state,
+    },
+    api.Network: {NAME: lambda network: network.spec.annotations.name.lower()},
+    api.Cluster: {NAME: lambda cluster: cluster.spec.annotations.name.lower()},
+    api.Secret: {NAME: lambda secret: secret.spec.annotations.name.lower()},
+    api.Config: {NAME: lambda config: config.spec.annotations.name.lower()},
+}
+KINDS: tuple[Kind, ...] = tuple(INDEXES)
+
+
+class Table(ABC, Generic[T]):
+    """Objects of one kind, to read. What it returns is shared: copy before changing."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def get(self, id: str) -> T | None:  # noqa: A002 - the word is Swarm's
+        """Return the object with this id."""
+
+    @abstractmethod
+    def all(self) -> Iterable[T]:
+        """Return every object, oldest first. The table may not change while it is being iterated."""
+
+    @abstractmethod
+    def find(self, index: str, key: Hashable) -> list[T]:
+        """Return the objects with this key, in no order. Names are found in whatever case. KeyError: no such index."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class MemoryTable(Table[T]):
+    """A table that holds its objects."""
+
+    __slots__ = ("_buckets", "_keys", "_objects")
+
+    def __init__(self, kind: Kind) -> None:
+        self._keys: Mapping[str, KeyOf] = INDEXES[kind]
+        self._objects: dict[str, T] = {}
+        self._buckets: dict[str, dict[Hashable, dict[str, T]]] = {index: {} for index in self._keys}
+
+    def get(self, id: str) -> T | None:  # noqa: A002
+        """Return the object with this id."""
+        return self._objects.get(id)
+
+    def all(self) -> Iterable[T]:
+        """Return every object, oldest first."""
+        return self._objects.values()
+
+    def find(self, index: str, key: Hashable) -> list[T]:
+        """Return the objects with this key."""
+        bucket = self._buckets[index].get(_folded(index, key))
+        return list(bucket.values()) if bucket else []
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def put(self, obj: T) -> T | None:
+        """Hold an object from now on, and return the one with its id that it replaces."""
+        old = self._objects.get(obj.id)
+        self._objects[obj.id] = obj
+        for index, key_of in self._keys.items():
+            key = key_of(obj)
+            if old is not None and (old_key := key_of(old)) != key:
+                self._unlist(index, old_key, obj.id)
+            self._buckets[index].setdefault(key, {})[obj.id] = obj
+        return old
+
+    def discard(self, id: str) -> T | None:  # noqa: A002
+        """Hold the object with this id no more, and return it."""
+        old = self._objects.pop(id, None)
+        if old is not None:
+            for index, key_of in self._keys.items():
+                self._unlist(index, key_of(old), id)
+        return old
+
+    def _unlist(self, index: str, key: Hashable, id: str) -> None:  # noqa: A002
+        buckets = self._buckets[index]
+        bucket = buckets[key]
+        del bucket[id]
+        if not bucket:
+            del buckets[key]
+
+
+class StagedTable(Table[T]):
+    """Another table as it would be after some changes. That table must not change meanwhile."""
+
+    __slots__ = ("_base", "_hidden", "_kind", "_staged")
+
+    def __init__(self, kind: Kind, base: Table[T]) -> None:
+        self._kind = kind
+        self._base = base
+        self._staged: MemoryTable[T] | None = None  # made by the first change: most transactions touch one kind or two
+        self._hidden: set[str] = set()  # ids in the base that were changed or removed here
+
+    def get(self, id: str) -> T | None:  # noqa: A002
+        """Return the object with this id."""
+        if self._staged is None:
+            return self._base.get(id)
+        obj = self._staged.get(id)
+        if obj is not None or id in self._hidden:
+            return obj
+        return self._base.get(id)
+
+    def all(self) -> Iterable[T]:
+        """Return every object, those changed here last."""
+        if self._staged is None:
+            return self._base.all()
+        return chain(self._visible(self._base.all()), self._staged.all())
+
+    def find(self, index: str, key: Hashable) -> list[T]:
+        """Return the objects with this key."""
+        found = self._base.find(index, key)
+        if self._staged is None:
+            return found
+        if self._hidden:
+            found = list(self._visible(found))
+        return found + self._staged.find(index, key)
+
+    def __len__(self) -> int:
+        if self._staged is None:
+            return len(self._base)
+        return len(self._base) - len(self._hidden) + len(self._staged)
+
+    def put(self, obj: T) -> None:
+        """Show an object from now on."""
+        if self._staged is None:
+            self._staged = MemoryTable(self._kind)
+        if self._base.get(obj.id) is not None:
+            self._hidden.add(obj.id)
+        self._staged.put(obj)
+
+    def discard(self, id: str) -> None:  # noqa: A002
+        """Show the object with this id no more."""
+        if self._staged is None:
+            self._staged = MemoryTable(self._kind)
+        if self._base.get(id) is not None:
+            self._hidden.add(id)
+        self._staged.discard(id)
+
+    def _visible(self, objects: Iterable[T]) -> Iterator[T]:
+        return (obj for obj in objects if obj.id not in self._hidden)
+
+
+def _folded(index: str, key: Hashable) -> Hashable:
+    return key.lower() if index == NAME and isinstance(key, str) else key
