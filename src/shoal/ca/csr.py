@@ -1,0 +1,45 @@
+"""Keys of nodes and their certificate requests. Of a request nothing but the public key counts."""
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from shoal.ca.identity import InvalidCertificate
+
+# A request is some 500 bytes with a P-256 key and 3 kB with the largest RSA key that anybody uses.
+MAX_CSR_BYTES = 64 * 1024
+_MIN_RSA_BITS = 2048
+_MAX_RSA_BITS = 8192  # beyond it, checking signatures is a way to keep a manager busy
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a fresh P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a certificate request for a key, with an empty subject, as PEM."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(Encoding.PEM)
+
+
+def csr_public_key(pem: bytes) -> PublicKey:
+    """Return the public key of a request whose signature is right. Raises InvalidCertificate."""
+    if len(pem) > MAX_CSR_BYTES:
+        raise InvalidCertificate(f"certificate request is larger than {MAX_CSR_BYTES} bytes")
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        if not request.is_signature_valid:
+            raise InvalidCertificate("certificate request: the signature is wrong")
+        key = request.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as fault:
+        raise InvalidCertificate(f"certificate request cannot be read: {fault}") from fault
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+        return key
+    raise InvalidCertificate("certificate request: only ECDSA keys and RSA keys of 2048 to 8192 bits can be signed")

@@ -1,0 +1,146 @@
+"""What a certificate says of a node, and whether to believe it.
+
+In: PEM bytes, the time. Out: an `Identity`, or `InvalidCertificate` with the reason. Source: SwarmKit
+ca/certificates.go (`ValidateCertChain`), ca/transport.go.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from shoal.api import v1 as api
+from shoal.errors import InvalidArgument
+
+MANAGER_OU = "swarm-manager"
+WORKER_OU = "swarm-worker"
+CA_NAME = "swarm-ca"
+_ROLES = {MANAGER_OU: api.MANAGER, WORKER_OU: api.WORKER}
+_UNITS = {role: unit for unit, role in _ROLES.items()}
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+class InvalidCertificate(InvalidArgument):
+    """A certificate, a chain or a request that cannot be read or believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a node certificate is for, and when. Instants are seconds since 1970."""
+
+    node_id: str
+    role: api.NodeRole
+    organization: str
+    not_before_at: float
+    not_after_at: float
+
+
+def unit_of(role: int) -> str:
+    """Return the organizational unit that stands for a role. Raises InvalidArgument for a number that is no role."""
+    for known, unit in _UNITS.items():
+        if known == role:
+            return unit
+    raise InvalidArgument(f"failed to parse role {role}")
+
+
+def read_chain(pem: bytes) -> list[x509.Certificate]:
+    """Return the certificates in PEM text, in order; at least one. Raises InvalidCertificate."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as fault:
+        raise InvalidCertificate(f"not a PEM certificate: {fault}") from fault
+
+
+def identity_of(certificate: x509.Certificate) -> Identity:
+    """Return who a node certificate is for. Raises InvalidCertificate if a name is missing or the role unknown."""
+    node_id = _only(certificate, NameOID.COMMON_NAME, "common name")
+    unit = _only(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME, "organizational unit")
+    organization = _only(certificate, NameOID.ORGANIZATION_NAME, "organization")
+    role = _ROLES.get(unit)
+    if role is None:
+        raise InvalidCertificate(f"certificate has an unknown role: {unit}")
+    return Identity(
+        node_id,
+        role,
+        organization,
+        certificate.not_valid_before_utc.timestamp(),
+        certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def validate_chain(
+    chain: Sequence[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+    now: float,
+    *,
+    allow_expired: bool = False,
+) -> None:
+    """Check that each certificate is signed by the next, the last by one of `roots`, and none is out of its time.
+
+    Raises InvalidCertificate. `allow_expired` is for a node that was off for long: its certificate renews it once more.
+    """
+    for certificate in chain:
+        _check_time(certificate, now, allow_expired=allow_expired)
+    for signed, signer in pairwise(chain):
+        _check_issuer_is_ca(signer)
+        _check_signature(signed, signer)
+    last = chain[-1]
+    failure: InvalidCertificate | None = None
+    for root in roots:
+        try:
+            _check_signature(last, root)
+        except InvalidCertificate as fault:
+            failure = fault
+            continue
+        _check_time(root, now, allow_expired=False)
+        return
+    raise InvalidCertificate("certificate signed by unknown authority") from failure
+
+
+def issuer_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> tuple[bytes, bytes]:
+    """Return the raw DER subject and public key of what signed the first certificate. Raises InvalidCertificate."""
+    for signer in (*chain[1:2], *roots):
+        if chain[0].issuer == signer.subject:
+            return signer.subject.public_bytes(), public_key_der(signer)
+    raise InvalidCertificate("certificate signed by unknown authority")
+
+
+def public_key_der(holder: x509.Certificate | PrivateKey) -> bytes:
+    """Return a public key as DER SubjectPublicKeyInfo: what tells whether two keys are the same."""
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _only(certificate: x509.Certificate, oid: x509.ObjectIdentifier, what: str) -> str:
+    values = certificate.subject.get_attributes_for_oid(oid)
+    if len(values) != 1 or not values[0].value:
+        raise InvalidCertificate(f"certificate does not name exactly one {what}")
+    return str(values[0].value)
+
+
+def _check_time(certificate: x509.Certificate, now: float, *, allow_expired: bool) -> None:
+    if now < certificate.not_valid_before_utc.timestamp():
+        raise InvalidCertificate(f"certificate not valid before {certificate.not_valid_before_utc.isoformat()}")
+    if now > certificate.not_valid_after_utc.timestamp() and not allow_expired:
+        raise InvalidCertificate(f"certificate expired at {certificate.not_valid_after_utc.isoformat()}")
+
+
+def _check_issuer_is_ca(signer: x509.Certificate) -> None:
+    try:
+        constraints = signer.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (x509.ExtensionNotFound, ValueError) as fault:
+        raise InvalidCertificate("an intermediate certificate is not one of a CA") from fault
+    if not constraints.ca:
+        raise InvalidCertificate("an intermediate certificate is not one of a CA")
+
+
+def _check_signature(signed: x509.Certificate, signer: x509.Certificate) -> None:
+    try:
+        signed.verify_directly_issued_by(signer)
+    except (ValueError, TypeError, InvalidSignature) as fault:
+        raise InvalidCertificate("certificate signed by unknown authority") from fault

@@ -1,0 +1,253 @@
+"""A node's identity in use: TLS contexts, what the node says of itself, renewal in place.
+
+In: the files of `NodeFiles`, or a certificate just issued. Out: `ssl.SSLContext`s that follow each renewal, the
+identity, the data key. Methods that write block. The TLS profile is that of port 2377 (SwarmKit ca/transport.go,
+ca/config.go).
+"""
+
+import os
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+from shoal.api import v1 as api
+from shoal.ca.identity import (
+    Identity,
+    InvalidCertificate,
+    PrivateKey,
+    identity_of,
+    issuer_of,
+    public_key_der,
+    read_chain,
+    validate_chain,
+)
+from shoal.ca.keyfile import KeyFile
+from shoal.ca.node_files import NodeFiles
+from shoal.ca.root import key_to_pem
+from shoal.ca.tokens import root_digest
+from shoal.errors import DamagedState
+
+# The names that clients ask for and verify: any manager, or, for the first certificate, the CA.
+MANAGER_SERVER_NAME = "swarm-manager"
+CA_SERVER_NAME = "swarm-ca"
+DATA_KEY_BYTES = 32
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all fit
+
+
+class SecurityConfig:
+    """The identity of this node, and the TLS contexts that carry it.
+
+    `server_context()` and `client_context()` are to be asked for at each connection. A renewal also changes the
+    contexts handed out before, so that a channel that reconnects by itself shows the new certificate; a new root makes
+    new ones, because OpenSSL cannot forget a root.
+    """
+
+    def __init__(self, files: NodeFiles, root_pem: bytes, chain_pem: bytes, key_file: KeyFile, now: float) -> None:
+        self._files = files
+        self._root_pem = root_pem
+        self._chain_pem = chain_pem
+        self._key_file = key_file
+        self.identity: Identity = _verified(root_pem, chain_pem, key_file.key, now, allow_expired=True)
+        self._server = _server_context()
+        self._client = _client_context()
+        self._fill()
+
+    @classmethod
+    def load(cls, folder: Path, now: float, kek: bytes | None = None) -> "SecurityConfig | None":
+        """Return the identity that a folder holds; None if it holds none. An expired one is returned all the same.
+
+        Raises DamagedState (naming the file, which is left as it is), Locked, OSError.
+        """
+        files = NodeFiles(folder)
+        stored = files.read(kek)
+        if stored is None:
+            return None
+        try:
+            return cls(files, stored.root_pem, stored.chain_pem, stored.key_file, now)
+        except InvalidCertificate as fault:
+            raise DamagedState(str(files.certificate), str(fault)) from fault
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        root_pem: bytes,
+        chain_pem: bytes,
+        key: PrivateKey,
+        now: float,
+        kek: bytes | None = None,
+        kek_version: int = 0,
+    ) -> "SecurityConfig":
+        """Write a fresh identity, with a fresh data key, and return it. Raises InvalidCertificate, OSError."""
+        key_file = KeyFile(key, os.urandom(DATA_KEY_BYTES), kek, kek_version)
+        files = NodeFiles(folder)
+        made = cls(files, root_pem, chain_pem, key_file, now)
+        files.write_root(root_pem)
+        files.write(chain_pem, key_file)
+        return made
+
+    @property
+    def node_id(self) -> str:
+        """Return this node's id."""
+        return self.identity.node_id
+
+    @property
+    def cluster_id(self) -> str:
+        """Return the cluster's id, which is the organization of every certificate."""
+        return self.identity.organization
+
+    @property
+    def is_manager(self) -> bool:
+        """Return whether the certificate is one of a manager."""
+        return self.identity.role == api.MANAGER
+
+    @property
+    def root_pem(self) -> bytes:
+        """Return the bundle that this node trusts."""
+        return self._root_pem
+
+    @property
+    def root_digest(self) -> str:
+        """Return the SHA-256 of the bundle as 64 hex digits."""
+        return root_digest(self._root_pem)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """Return the node's certificate, followed by its intermediates."""
+        return self._chain_pem
+
+    @property
+    def key_pem(self) -> bytes:
+        """Return the private key as unprotected PKCS#8 PEM: for a program of ours that must have it in a file."""
+        return key_to_pem(self._key_file.key)
+
+    @property
+    def data_key(self) -> bytes | None:
+        """Return the key that the store's values are encrypted with."""
+        return self._key_file.data_key
+
+    @property
+    def kek_version(self) -> int:
+        """Return the cluster's version when the key-encryption key was learned."""
+        return self._key_file.kek_version
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return the context for accepting: the client's certificate is verified if it shows one."""
+        return self._server
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return the context for calling a manager; verify the name `MANAGER_SERVER_NAME`."""
+        return self._client
+
+    def tls_info(self) -> api.NodeTLSInfo:
+        """Return what the node's description says of its certificate, by which a root rotation is followed."""
+        subject, public_key = issuer_of(read_chain(self._chain_pem), read_chain(self._root_pem))
+        return api.NodeTLSInfo(
+            trust_root=self._root_pem, cert_issuer_subject=subject, cert_issuer_public_key=public_key
+        )
+
+    def renew(
+        self, chain_pem: bytes, key: PrivateKey, now: float, kek: bytes | None = None, kek_version: int | None = None
+    ) -> None:
+        """Write and use a new certificate with its key; `kek_version` None leaves the KEK as it is.
+
+        To be called on the event loop's thread, as `trust` is: contexts in use change. It blocks for three flushes.
+
+        Raises InvalidCertificate (nothing is changed) or OSError.
+        """
+        identity = _verified(self._root_pem, chain_pem, key, now, allow_expired=False)
+        held = self._key_file if kek_version is None else self._key_file.with_kek(kek, kek_version)
+        key_file = replace(held, key=key)
+        self._files.write(chain_pem, key_file)
+        self._chain_pem, self._key_file, self.identity = chain_pem, key_file, identity
+        _load_pair(self._server, chain_pem, key)
+        _load_pair(self._client, chain_pem, key)
+
+    def trust(self, root_pem: bytes, now: float) -> bool:
+        """Write and use a new root bundle, if our certificate holds under it; return whether it changed anything.
+
+        Raises InvalidCertificate (nothing is changed) or OSError.
+        """
+        if root_pem == self._root_pem:
+            return False
+        _verified(root_pem, self._chain_pem, self._key_file.key, now, allow_expired=True)
+        self._files.write_root(root_pem)
+        self._root_pem = root_pem
+        self._server, self._client = _server_context(), _client_context()
+        self._fill()
+        return True
+
+    def set_data_key(self, data_key: bytes | None) -> None:
+        """Write another data key into the key file's header."""
+        self._write_key(replace(self._key_file, data_key=data_key))
+
+    def set_kek(self, kek: bytes | None, version: int) -> None:
+        """Seal the key file by another key-encryption key, or unseal it. An older version changes nothing."""
+        key_file = self._key_file.with_kek(kek, version)
+        if key_file is not self._key_file:
+            self._write_key(key_file)
+
+    def _write_key(self, key_file: KeyFile) -> None:
+        self._files.write_key(key_file)
+        self._key_file = key_file
+
+    def _fill(self) -> None:
+        for context in (self._server, self._client):
+            context.load_verify_locations(cadata=self._root_pem.decode("ascii"))
+            _load_pair(context, self._chain_pem, self._key_file.key)
+
+
+def joining_context(root_pem: bytes) -> ssl.SSLContext:
+    """Return the context for the first certificate request: no certificate of ours; verify `CA_SERVER_NAME`."""
+    context = _client_context()
+    context.load_verify_locations(cadata=root_pem.decode("ascii"))
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Return the context for asking a swarm for its root, which only a token's digest can confirm."""
+    context = _client_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _verified(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float, *, allow_expired: bool) -> Identity:
+    chain = read_chain(chain_pem)
+    validate_chain(chain, read_chain(root_pem), now, allow_expired=allow_expired)
+    if public_key_der(chain[0]) != public_key_der(key):
+        raise InvalidCertificate("the certificate does not belong to the private key")
+    return identity_of(chain[0])
+
+
+def _profile(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols(["h2"])
+    # A resumed session would carry a certificate that was verified under an older root; and tickets cost memory.
+    context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+def _server_context() -> ssl.SSLContext:
+    context = _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context.verify_mode = ssl.CERT_OPTIONAL  # a joiner has no certificate; each call is judged by itself
+    context.num_tickets = 0
+    return context
+
+
+def _client_context() -> ssl.SSLContext:
+    return _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+def _load_pair(context: ssl.SSLContext, chain_pem: bytes, key: PrivateKey) -> None:
+    """Give a context a certificate and its key. `ssl` reads files only, so they are put into one that has no disk."""
+    handle = os.memfd_create("tls", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(chain_pem + b"\n" + key_to_pem(key))
+        while view:
+            view = view[os.write(handle, view) :]
+        context.load_cert_chain(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)

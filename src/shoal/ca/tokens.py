@@ -1,0 +1,90 @@
+"""Join tokens and unlock keys: the two texts that people copy from one host to another.
+
+A token names the swarm (by the digest of its root certificates) and proves the right to join it. Forms and widths:
+SwarmKit ca/config.go, manager/encryption/encryption.go.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass, field
+
+from shoal.api.ids import base36
+from shoal.errors import InvalidArgument
+
+DIGEST_WIDTH = 50  # base 36 digits that hold 256 bits
+SECRET_WIDTH = 25  # base 36 digits that hold 128 bits
+_SECRET_BYTES = 16
+_UNLOCK_PREFIX = "SWMKEY-1-"
+KEK_BYTES = 32
+_BASE36 = re.compile(r"[0-9a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """A join token that was read. `digest` is the SHA-256 of the root bundle's PEM bytes as 64 hex digits."""
+
+    digest: str
+    secret: str = field(repr=False)
+    fips: bool = False
+
+
+def root_digest(root_pem: bytes) -> str:
+    """Return the SHA-256 of a root bundle, over its exact PEM bytes, as 64 hex digits."""
+    return hashlib.sha256(root_pem).hexdigest()
+
+
+def new_token(root_pem: bytes, *, fips: bool = False) -> str:
+    """Return a fresh join token for the swarm with this root bundle."""
+    digest = base36(int(root_digest(root_pem), 16)).rjust(DIGEST_WIDTH, "0")
+    secret = base36(int.from_bytes(secrets.token_bytes(_SECRET_BYTES), "big")).rjust(SECRET_WIDTH, "0")
+    return f"SWMTKN-2-1-{digest}-{secret}" if fips else f"SWMTKN-1-{digest}-{secret}"
+
+
+def parse_token(text: str) -> JoinToken:
+    """Return what a join token says. Raises InvalidArgument `invalid join token` for anything but an exact token."""
+    match text.split("-"):
+        case ["SWMTKN", "1", digest, secret]:
+            fips = False
+        case ["SWMTKN", "2", "0" | "1" as flag, digest, secret]:
+            fips = flag == "1"
+        case _:
+            raise InvalidArgument("invalid join token")
+    if len(digest) != DIGEST_WIDTH or len(secret) != SECRET_WIDTH or not _BASE36.fullmatch(digest + secret):
+        raise InvalidArgument("invalid join token")
+    number = int(digest, 36)
+    if number.bit_length() > 256 or int(secret, 36).bit_length() > 8 * _SECRET_BYTES:
+        raise InvalidArgument("invalid join token")
+    return JoinToken(f"{number:064x}", secret, fips)
+
+
+def same_token(given: str, held: str) -> bool:
+    """Return whether two tokens are the same, in time that does not depend on where they differ; never for empty."""
+    return bool(held) and hmac.compare_digest(given.encode(), held.encode())
+
+
+def new_kek() -> bytes:
+    """Return a fresh key-encryption key."""
+    return secrets.token_bytes(KEK_BYTES)
+
+
+def unlock_key(kek: bytes) -> str:
+    """Return the text a person types to unlock a manager whose key file `kek` protects."""
+    return _UNLOCK_PREFIX + base64.b64encode(kek).decode().rstrip("=")
+
+
+def parse_unlock_key(text: str) -> bytes:
+    """Return the key-encryption key of an unlock key's text. Raises InvalidArgument."""
+    encoded = text.removeprefix(_UNLOCK_PREFIX)
+    if encoded == text:
+        raise InvalidArgument("invalid human-readable encryption key")
+    try:
+        kek = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError) as fault:
+        raise InvalidArgument("invalid human-readable encryption key") from fault
+    if len(kek) != KEK_BYTES:
+        raise InvalidArgument("invalid human-readable encryption key")
+    return kek
