@@ -8,9 +8,10 @@ last pass, out go changes staged in that transaction. Committing, waiting and lo
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from shoal.manager.plan import Decider, Plan
-from shoal.store.changes import Change, Create, Remove, Update
-from shoal.store.memory import Event, Transaction
+from shoal.errors import InvariantBroken
+from shoal.manager.plan import Decider
+from shoal.store.changes import Change, Create, Event, Object, Remove, Update
+from shoal.store.memory import Transaction
 
 # Orchestrator, allocator, scheduler settle in two rounds. What has not settled after eight is two deciders that undo
 # one another, or honest work that may as well go on after a commit.
@@ -143,7 +144,7 @@ class Cascade:
         seat.events, seat.foreign = [], False
         try:
             plan = seat.decider.decide(transaction, now, events)
-            told = _stage(transaction, plan)
+            told = [_stage(transaction, change) for change in plan.changes]
         except Exception as error:
             # Supervised: one decider's bug must not stop the others. `loop.run` logs it and keeps this one out a while.
             raise DeciderFailed(seat.decider.name) from error
@@ -155,19 +156,17 @@ class Cascade:
                 other.tell(event, own=other is seat)
 
 
-def _stage(transaction: Transaction, plan: Plan) -> list[Event]:
-    """Apply a plan to the transaction and return it as events for the others."""
-    events = [_event(transaction, change) for change in plan.changes]
-    transaction.apply(plan.changes)
-    return events
-
-
-def _event(transaction: Transaction, change: Change) -> Event:
+def _stage(transaction: Transaction, change: Change) -> Event:
+    """Apply a change to the transaction and return it as the others will hear of it."""
     match change:
         case Create(obj):
-            return Event("create", obj, None)
+            return Event("create", transaction.create(obj), None)
         case Update(obj):
-            return Event("update", obj, transaction.table(type(obj)).get(obj.id))
-        case Remove(kind, id):
-            old = transaction.table(kind).get(id)
-            return Event("remove", old, old)
+            old: Object | None = transaction.table(type(obj)).get(obj.id)
+            return Event("update", transaction.update(obj), old)
+        case Remove(kind, object_id):
+            last: Object | None = transaction.table(kind).get(object_id)
+            transaction.remove(kind, object_id)
+            if last is None:
+                raise InvariantBroken("the store removed what was not there")
+            return Event("remove", last, last)

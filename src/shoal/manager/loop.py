@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable
 from shoal.errors import Unavailable
 from shoal.manager.cascade import Cascade, DeciderFailed, Outcome
 from shoal.manager.plan import Decider
-from shoal.store.memory import Event, Store, Transaction, Watch, WatchLagged
+from shoal.store.changes import Event
+from shoal.store.memory import Transaction
+from shoal.store.store import Store
+from shoal.store.watch import Watch, WatchLagged
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ async def _drive(cascade: Cascade, store: Store, watch: Watch, clock: Callable[[
             if outcome is None:
                 await asyncio.sleep(retry)
                 retry = min(LAST_RETRY, retry * 2)
+                cascade.tell(watch.pending())  # raises when the store says that this manager leads no more
                 continue
             retry = FIRST_RETRY
             if outcome.staged == 0 and cascade.is_due(clock()):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from shoal.store.changes import Change
-    from shoal.store.memory import Event, View
+    from shoal.store.changes import Change, Event, Kind
+    from shoal.store.memory import View
 
 # A plan that would be larger is cut by its decider, which returns `look_again_at=now` for the rest: one etcd
 # transaction stays small, so that a service with 10,000 tasks does not stop every other write for a second.
@@ -56,7 +56,7 @@ class Decider(Protocol):
         """Return a short lower-case word for logs: `replicated`, `scheduler`."""
 
     @property
-    def kinds(self) -> tuple[type, ...]:
+    def kinds(self) -> tuple[Kind, ...]:
         """Return the message classes whose changes wake this decider."""
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:

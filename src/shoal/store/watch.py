@@ -49,6 +49,13 @@ class Watch:
         them. Raises Unavailable when the store was closed or lost its lead. A cancelled call loses nothing.
         """
         await self._changed.wait()
+        events = self.pending()
+        if not events:
+            raise InvariantBroken("a watch woke up without a reason: two readers?")
+        return events
+
+    def pending(self) -> list[Event]:
+        """Return what `next` would return without waiting, or nothing. Raises what `next` would raise."""
         if self._lagged:
             self._lagged = False
             self._settle()
@@ -57,9 +64,9 @@ class Watch:
             events, self._events = self._events, []
             self._settle()
             return events
-        if self._closed is None:
-            raise InvariantBroken("a watch woke up without a reason: two readers?")
-        raise Unavailable(self._closed)
+        if self._closed is not None:
+            raise Unavailable(self._closed)
+        return []
 
     def _settle(self) -> None:
         if not self._events and self._closed is None:

@@ -1,8 +1,8 @@
 """Control: what people ask of the swarm, checked and written to the store.
 
 Owns the RPCs of `docker.swarmkit.v1.Control`, one module a resource, with Docker's own checks, order and texts. In
-come the API's messages, out go its replies or errors of `shoal.errors`. What a service needs to run is for the deciders:
-here nothing is decided, and nothing of HTTP is known.
+come the API's messages, out go its replies or errors of `shoal.errors`. Nothing is decided here of what a service needs
+to run, and nothing of HTTP is known.
 """
 
 from shoal.manager.control.base import Membership, SoleManager

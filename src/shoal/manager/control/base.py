@@ -7,7 +7,7 @@ from typing import Protocol
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.errors import InvalidArgument
-from shoal.store.memory import Store
+from shoal.store.store import Store
 
 
 class Membership(Protocol):

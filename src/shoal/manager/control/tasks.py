@@ -7,7 +7,7 @@ from shoal.api.naming import task_name
 from shoal.errors import NotFound
 from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import among, begins, labelled, runtime
-from shoal.manager.orchestrator.dirty import is_task_dirty
+from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.store.memory import Transaction, View
 
 
@@ -69,4 +69,4 @@ def _passes(view: View, task: api.Task, filters: api.ListTasksRequest.Filters) -
 
 def _is_up_to_date(view: View, task: api.Task) -> bool:
     service = view.services.get(task.service_id)
-    return service is not None and not is_task_dirty(service, task, view.nodes.get(task.node_id))
+    return service is not None and not is_dirty(service, task, view.nodes.get(task.node_id))
