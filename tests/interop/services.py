@@ -1,0 +1,46 @@
+"""What several modules of these tests do to a host: make a service, look at its containers and tasks."""
+
+import json
+from typing import Any
+
+from tests.harness.hosts import Host
+from tests.interop.conftest import IMAGE
+
+HTTPD = ("httpd", "-f", "-p", "80", "-h", "/www")
+RUN_FOREVER = ("sleep", "1000000")
+
+
+def create(host: Host, name: str, *flags: str, command: tuple[str, ...] = RUN_FOREVER, image: str = IMAGE) -> str:
+    """Create a service, wait until it has converged, and return what the command printed."""
+    return host.docker("service", "create", "--name", name, "--restart-delay", "0s", *flags, image, *command).stdout
+
+
+def create_detached(
+    host: Host, name: str, *flags: str, command: tuple[str, ...] = RUN_FOREVER, image: str = IMAGE
+) -> None:
+    """Create a service that need not converge."""
+    host.docker("service", "create", "--detach", "--no-resolve-image", "--name", name, *flags, image, *command)
+
+
+def running(host: Host, service: str) -> list[str]:
+    """The containers of a service that run."""
+    return host.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}").stdout.split()
+
+
+def only(host: Host, service: str) -> str:
+    """The one container of a service."""
+    (container,) = running(host, service)
+    return container
+
+
+def inspect(host: Host, container: str) -> dict[str, Any]:
+    """A container as `docker inspect` shows it."""
+    found: list[dict[str, Any]] = json.loads(host.docker("inspect", container).stdout)
+    return found[0]
+
+
+def tasks(host: Host, service: str) -> list[dict[str, Any]]:
+    """The tasks of a service, oldest first."""
+    filters = json.dumps({"service": [service]})
+    found: list[dict[str, Any]] = json.loads(host.curl("/tasks", "-G", "--data-urlencode", f"filters={filters}"))
+    return sorted(found, key=lambda task: str(task["CreatedAt"]))

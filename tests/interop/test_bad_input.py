@@ -1,0 +1,259 @@
+"""Bad input and faults, as a user of the API and the CLI sees them."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.harness.hosts import Host, docker_program, eventually, host, run
+from tests.interop.conftest import IMAGE, import_image
+from tests.interop.services import create, create_detached, only, running, tasks
+
+
+def post(on: Host, path: str, body: str) -> tuple[int, str]:
+    """POST a body; status and message of the answer."""
+    out = on.curl(path, "-X", "POST", "-H", "Content-Type: application/json", "-d", body, "-w", "\n%{http_code}")
+    text, _, status = out.rpartition("\n")
+    return int(status), json.loads(text).get("message", text)
+
+
+def spec(name: str, **more: object) -> str:
+    return json.dumps({"Name": name, "TaskTemplate": {"ContainerSpec": {"Image": IMAGE}}, **more})
+
+
+def test_malformed_json_is_refused(swarm: Host) -> None:
+    status, message = post(swarm, "/services/create", "{")
+    assert status == 400
+    assert "EOF" in message
+
+
+def test_invalid_service_name_has_dockers_message(swarm: Host) -> None:
+    status, message = post(swarm, "/services/create", spec("not valid"))
+    assert (status, message) == (
+        400,
+        "rpc error: code = InvalidArgument desc = name must be valid as a DNS name component",
+    )
+
+
+def test_duplicate_name_is_a_conflict(swarm: Host) -> None:
+    create(swarm, "web")
+    status, message = post(swarm, "/services/create", spec("web"))
+    assert status == 409
+    assert "name conflicts with an existing object: service web already exists" in message
+
+
+def test_unknown_ids_are_not_found(swarm: Host) -> None:
+    for path in (
+        "/services/nosuch",
+        "/nodes/nosuch",
+        "/tasks/nosuch",
+        "/containers/nosuch/json",
+        "/images/nosuch/json",
+    ):
+        out = swarm.curl(path, "-w", "\n%{http_code}")
+        body, _, status = out.rpartition("\n")
+        assert status == "404", path
+        assert "nosuch" in json.loads(body)["message"]
+    assert json.loads(swarm.curl("/no/such/route"))["message"] == "page not found"
+
+
+def test_stale_version_is_out_of_sequence(swarm: Host) -> None:
+    create(swarm, "web")
+    status, message = post(swarm, "/services/web/update?version=1", spec("web", Mode={"Replicated": {"Replicas": 2}}))
+    assert (status, message) == (500, "rpc error: code = Unknown desc = update out of sequence")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--publish", "80:80"), "published ports"),
+        (("--mode", "global"), "global"),
+        (("--network", "nosuch"), "network nosuch not found"),
+    ],
+)
+def test_what_comes_later_is_refused_with_a_clear_message(swarm: Host, flags: tuple[str, ...], words: str) -> None:
+    done = swarm.docker("service", "create", "--name", "later", *flags, IMAGE, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert not swarm.docker("service", "ls", "-q").stdout
+
+
+def test_secrets_and_configs_are_refused(swarm: Host) -> None:
+    for kind in ("secret", "config"):
+        done = swarm.docker(kind, "create", "x", "-", check=False, input="data")
+        assert done.returncode == 1
+        assert "later release" in done.stderr
+
+
+def test_image_that_is_nowhere_is_rejected_and_retried(swarm: Host) -> None:
+    create_detached(swarm, "ghost", "--restart-delay", "100ms", image="nosuch-image:1")
+    found = eventually(
+        lambda: (all_ := tasks(swarm, "ghost")) and len(all_) > 1 and all_, "it is tried again", show=swarm.log
+    )
+    assert found[0]["Status"]["State"] == "rejected"
+    assert "nosuch-image" in found[0]["Status"]["Err"]
+    shown = swarm.docker("service", "ps", "ghost", "--no-trunc").stdout
+    assert "Rejected" in shown
+
+
+def test_command_that_is_not_in_the_image_fails_by_the_restart_policy(swarm: Host) -> None:
+    create_detached(swarm, "typo", "--restart-delay", "50ms", "--restart-max-attempts", "2", command=("nosuchcommand",))
+
+    def three_failures() -> list[dict[str, object]]:
+        found = [task for task in tasks(swarm, "typo") if task["Status"]["State"] in {"failed", "rejected"}]
+        return found if len(found) == 3 else []
+
+    found = eventually(three_failures, "three attempts", show=swarm.log)
+    for task in found:
+        status = task["Status"]
+        assert isinstance(status, dict)
+        assert status["State"] == "failed"
+        assert "executable file not found" in status["Err"]
+
+
+def test_image_tar_cannot_leave_its_layer(swarm: Host, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = outside / "owned"
+    up = "../" * 30
+    for name, make in {
+        "dots": lambda tar: _file(tar, f"{up}{target}"),
+        "absolute": lambda tar: _file(tar, str(target)),
+        "through-a-link": lambda tar: (_link(tar, "out", str(outside)), _file(tar, "out/owned")),
+        "hard-link": lambda tar: _link(tar, "etc/shadow", "/etc/passwd", tarfile.LNKTYPE),
+        "device": lambda tar: _device(tar, "disk"),
+    }.items():
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tar:
+            make(tar)
+        before = Path("/etc/passwd").stat()
+        done = subprocess.run(
+            [docker_program(), "-H", f"unix://{swarm.socket}", "import", "-", f"evil-{name}"],
+            input=data.getvalue(),
+            capture_output=True,
+            check=False,
+        )
+        assert not target.exists(), name
+        after = Path("/etc/passwd").stat()
+        assert (before.st_nlink, before.st_mode) == (after.st_nlink, after.st_mode)
+        devices = run("find", str(swarm.data_root / "images"), "-type", "b").stdout
+        assert not devices, done.stderr
+
+
+def _file(tar: tarfile.TarFile, name: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = 5
+    tar.addfile(entry, io.BytesIO(b"owned"))
+
+
+def _link(tar: tarfile.TarFile, name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    tar.addfile(entry)
+
+
+def _device(tar: tarfile.TarFile, name: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.devmajor, entry.devminor, entry.mode = tarfile.BLKTYPE, 254, 0, 0o666
+    tar.addfile(entry)
+
+
+def test_etcd_killed_under_us_comes_back_with_everything(swarm: Host) -> None:
+    create(swarm, "web", "--replicas", "2")
+    (pid,) = _etcd_pids(swarm)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: [new for new in _etcd_pids(swarm) if new != pid], "etcd runs again", show=swarm.log)
+    done = eventually(
+        lambda: (out := swarm.docker("service", "ls", "--format", "{{.Name}}", check=False)).returncode == 0 and out,
+        "the API answers",
+        show=swarm.log,
+    )
+    assert done.stdout == "web\n"
+    eventually(
+        lambda: swarm.docker("service", "scale", "web=3", check=False).returncode == 0, "writes work", show=swarm.log
+    )
+    assert len(running(swarm, "web")) == 3
+
+
+def _etcd_pids(on: Host) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"etcd") and any(str(on.data_root).encode() in word for word in words):
+                found.append(int(entry.name))
+    return found
+
+
+def test_missing_host_program_is_named_with_its_package(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        for file in Path(folder).iterdir():
+            if file.name not in {"etcd", "conmon"} and not (programs / file.name).exists():
+                (programs / file.name).symlink_to(file)
+    with host("poor", start=False) as poor:
+        poor.start(environment={"PATH": str(programs)}, wait=False)
+        assert poor.process is not None
+        assert poor.process.wait(30) == 1
+        assert "conmon is not installed on this host: install the package conmon" in poor.log()
+
+
+def test_damaged_state_is_named_and_kept() -> None:
+    with host("hurt") as hurt:
+        hurt.docker("swarm", "init")
+        hurt.stop()
+        key = hurt.data_root / "swarm" / "certificates" / "swarm-node.key"
+        key.write_bytes(b"rubbish")
+        hurt.start()
+        out = eventually(
+            lambda: (text := hurt.docker("info").stdout) and "Swarm: error" in text and text,
+            "it says so",
+            show=hurt.log,
+        )
+        assert "swarm-node.key" in out
+        assert key.read_bytes() == b"rubbish"
+        assert hurt.docker("swarm", "leave", "--force").returncode == 0
+
+
+def test_full_disk_is_refused_and_the_old_state_stays_whole(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(disk))
+    full = Host("full", folder=disk)
+    try:
+        full.start()
+        full.docker("swarm", "init")
+        import_image(full)
+        create(full, "web")
+        before = only(full, "web")
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 65536)
+            except OSError:
+                pass
+        imported = full.docker("import", "-", "more:1", check=False, input="no tar either")
+        assert imported.returncode == 1
+        refused = full.docker("volume", "create", "more", check=False)
+        assert refused.returncode == 1
+        assert "no space left on device" in refused.stderr.lower()
+        filler.unlink()
+        full.stop(signal.SIGKILL)
+        full.start()
+        eventually(lambda: running(full, "web") == [before], "it runs as before", show=full.log)
+        assert full.docker("service", "ls", "--format", "{{.Name}}").stdout == "web\n"
+        full.docker("volume", "create", "more")
+        full.docker("swarm", "leave", "--force")
+    finally:
+        full.close()
+        run("umount", "-l", str(disk))
