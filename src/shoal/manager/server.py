@@ -1,0 +1,199 @@
+"""The server on port 2377: accepts, shakes hands, keeps to its limits; services stand behind `guard_server`.
+
+Owns the connections of nodes. In: listening sockets, services, this node's identity. Out: calls of the services'
+methods. Nothing that a peer sends may stop it: a bad handshake, bytes that are no HTTP/2, a message that is too large
+end that connection or that call, and nothing is left behind. Loops: one a listening socket (wakes on a connection), one
+that ends idle strangers.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from shoal.ca.security import SecurityConfig
+from shoal.manager.guard_server import by_certificate, current_caller, guarded
+from shoal.manager.wire_server import Connection, new_server
+
+__all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+ACCEPT_RETRY = 0.5  # after the process ran out of file descriptors
+STOP_TIMEOUT = 5.0  # for calls to end after they were cancelled
+CLOSE_TIMEOUT = 1.0  # for a peer to answer TLS's goodbye
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of anything strangers and nodes may have at once. Beyond it a connection is closed at once.
+
+    `connections` is for nodes, each of which holds one or two; `strangers` for peers without a certificate, who are
+    joining; `handshakes` for those that have not said who they are, who have `handshake_timeout` seconds for it. A
+    stranger that has made no call for `idle_timeout` seconds goes. All ours: Swarm has no such limits.
+    """
+
+    connections: int = 20_000
+    strangers: int = 1_000
+    handshakes: int = 500
+    handshake_timeout: float = 10.0
+    idle_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "strangers", "handshakes", "handshake_timeout", "idle_timeout"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+
+
+class ManagerServer:
+    """Serves gRPC over mutual TLS, where the client's certificate is optional and each call is judged by itself.
+
+    `is_removed` tells whether a node's certificates were blacklisted; `is_leader` whether calls that only the leader
+    answers are answered here. A service with a method that is in no rule makes construction fail (InvariantBroken).
+    """
+
+    def __init__(
+        self,
+        security: SecurityConfig,
+        services: Collection[Any],
+        *,
+        is_removed: Callable[[str], bool],
+        is_leader: Callable[[], bool] = lambda: True,
+        limits: Limits | None = None,
+    ) -> None:
+        self._security = security
+        self._limits = limits or Limits()
+        self._base = new_server(guarded(services, by_certificate(security.cluster_id, is_removed), is_leader))
+        self._connections: set[Connection] = set()
+        self._strangers = 0
+        self._handshakes = 0
+        self._refused = 0
+
+    @property
+    def connections(self) -> int:
+        """Return how many peers are connected."""
+        return len(self._connections)
+
+    @property
+    def handshakes(self) -> int:
+        """Return how many peers have not said yet who they are."""
+        return self._handshakes
+
+    async def run(self, *listeners: socket.socket) -> None:
+        """Serve on listening sockets until cancelled. The sockets and every connection are closed at the end."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for listener in listeners:
+                    group.create_task(self._accept(listener, group), name="accept")
+                group.create_task(self._end_idle(), name="end-idle-strangers")
+        finally:
+            for listener in listeners:
+                listener.close()
+            await self._stop()
+
+    async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except ConnectionAbortedError:
+                continue  # the peer went away while it waited
+            except OSError as fault:
+                log.error("cannot accept connections on port 2377: %s", fault)
+                await asyncio.sleep(ACCEPT_RETRY)
+                continue
+            if self._handshakes >= self._limits.handshakes or len(self._connections) >= self._limits.connections:
+                self._refuse()
+                sock.close()
+                continue
+            self._handshakes += 1
+            group.create_task(self._shake_hands(sock), name="handshake")
+
+    async def _shake_hands(self, sock: socket.socket) -> None:
+        try:
+            _watch_peer(sock)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._new_connection,
+                sock,
+                ssl=self._security.server_context(),
+                ssl_handshake_timeout=self._limits.handshake_timeout,
+                ssl_shutdown_timeout=CLOSE_TIMEOUT,
+            )
+        except OSError as fault:  # of TLS as well: whatever a stranger does here is not worth a line in the log
+            log.debug("a handshake failed: %s", fault)
+        finally:
+            self._handshakes -= 1
+
+    def _new_connection(self) -> Connection:
+        return Connection(self._base, self._opened, self._closed)
+
+    def _opened(self, connection: Connection) -> bool:
+        stranger = connection.is_stranger
+        if stranger and self._strangers >= self._limits.strangers:
+            self._refuse()
+            return False
+        self._strangers += stranger
+        self._connections.add(connection)
+        return True
+
+    def _closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._strangers -= connection.is_stranger
+
+    def _refuse(self) -> None:
+        self._refused += 1
+        if str(self._refused).strip("0") == "1":  # at 1, 10, 100, ...
+            log.warning("too many connections on port 2377: %s refused so far", self._refused)
+
+    async def _end_idle(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.idle_timeout / 2)
+            now = time.monotonic()
+            for connection in list(self._connections):
+                if connection.is_stranger and connection.idle_for(now) > self._limits.idle_timeout:
+                    connection.close()
+
+    async def _stop(self) -> None:
+        ending = list(self._connections)
+        for connection in ending:
+            connection.close()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                for connection in ending:
+                    await connection.calls.wait_closed()
+        except TimeoutError:
+            log.warning("calls did not end within %s s of their cancellation", STOP_TIMEOUT)
+        for connection in list(self._connections):
+            connection.abort()
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises OSError, with the address in its text."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and address == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+    except OSError as fault:
+        sock.close()
+        raise OSError(fault.errno, f"cannot listen on {address} port {port}: {fault.strerror}") from fault
+    return sock
+
+
+def _watch_peer(sock: socket.socket) -> None:
+    """Let the kernel notice a peer that is gone: it costs us nothing at rest, and an agent is silent for no longer."""
+    with suppress(AttributeError):  # not every kernel that Python runs on has them all
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
