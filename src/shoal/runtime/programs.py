@@ -10,6 +10,7 @@ from shoal.errors import MissingProgram
 
 PACKAGES = {
     "conmon": "conmon",
+    "cp": "coreutils",
     "crun": "crun",
     "docker-init": "tini",
     "etcd": "etcd-server",
@@ -22,6 +23,7 @@ PACKAGES = {
     "skopeo": "skopeo",
     "tar": "tar",
     "tini": "tini",
+    "tini-static": "tini",
     "umount": "mount",
     "unshare": "util-linux",
 }

@@ -168,6 +168,38 @@ class Container:
     mounts: tuple[Mount, ...] = ()  # with volume names filled in
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
     log_path: str = ""
+    working_dir: str = "/"  # this and the next three: image's and config's, merged
+    user: str = ""
+    stop_signal: int = 15
+    health_config: HealthConfig | None = None  # None: no probes
+
+
+@dataclass(frozen=True, slots=True)
+class ExecConfig:
+    """A command to run in a running container. Empty values mean: as the container's own process."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    privileged: bool = False
+    detach_keys: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """What is known of an exec. A new value at each change."""
+
+    id: str  # 64 hex digits
+    container_id: str
+    config: ExecConfig
+    running: bool = False
+    pid: int = 0  # on the host; 0 unless running
+    exit_code: int | None = None  # None until it has ended
 
 
 @dataclass(frozen=True, slots=True)

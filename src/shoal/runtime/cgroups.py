@@ -1,0 +1,147 @@
+"""The cgroups of this daemon's containers: `shoal-<tag>/<container id>` in whichever layout the host has.
+
+The OCI runtime makes a container's cgroup; this finds it, reads it, and removes it. Blocking, but quick: the files are
+the kernel's. In: container ids. Out: paths, numbers; OSError only where the kernel refuses what must be possible.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+
+ROOT = "/sys/fs/cgroup"
+
+
+class Layout(StrEnum):
+    """How the host mounts cgroups."""
+
+    UNIFIED = "v2"
+    HYBRID = "v1 with v2 beside it"
+    LEGACY = "v1"
+
+
+def parse_mounts(mountinfo: str) -> tuple[Layout, dict[str, str]]:
+    """The layout, and where each v1 controller (or "" for v2) is mounted. The first mount of each counts."""
+    found: dict[str, str] = {}
+    for line in mountinfo.splitlines():
+        left, separator, right = line.partition(" - ")
+        if not separator:
+            continue
+        fields, kind = left.split(), right.split()
+        if kind[0] == "cgroup2":
+            found.setdefault("", fields[4])
+        elif kind[0] == "cgroup":
+            for option in kind[2].split(",") if len(kind) > 2 else ():
+                if option not in ("rw", "ro", "xattr", "clone_children", "cpuset_v2_mode"):
+                    found.setdefault(option.removeprefix("name="), fields[4])
+    controllers = [name for name in found if name]
+    if not controllers:
+        return Layout.UNIFIED, found
+    return (Layout.HYBRID if "" in found else Layout.LEGACY), found
+
+
+class Cgroups:
+    """This daemon's part of the cgroup tree. Two daemons on a host have two tags."""
+
+    def __init__(self, tag: str, mountinfo: str | None = None) -> None:
+        self.parent = f"shoal-{tag}"
+        text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+        self.layout, self._mounts = parse_mounts(text)
+        self.swap_accounting = self._has_swap_accounting()
+
+    def path(self, id: str) -> str:  # noqa: A002 - a container's id
+        """What `cgroupsPath` of an OCI config says."""
+        return f"/{self.parent}/{id}"
+
+    def folder(self, id: str, controller: str) -> str:  # noqa: A002
+        """Where a container's files of a controller are."""
+        mount = self._mounts[""] if self.layout is Layout.UNIFIED else self._mounts.get(controller, "")
+        return f"{mount}/{self.parent}/{id}" if mount else ""
+
+    def read(self, id: str, controller: str, name: str) -> str:  # noqa: A002
+        """A file of a container's cgroup; empty when there is none."""
+        folder = self.folder(id, controller)
+        if not folder:
+            return ""
+        try:
+            with open(f"{folder}/{name}") as file:
+                return file.read()
+        except OSError as error:
+            # ENODEV and ENOENT: the container ended between two reads, or the kernel lacks the file.
+            if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+                return ""
+            raise
+
+    def pids(self, id: str) -> list[int]:  # noqa: A002
+        """Every process in a container's cgroup."""
+        controller = "" if self.layout is Layout.UNIFIED else self._tracking
+        return [int(line) for line in self.read(id, controller, "cgroup.procs").split()]
+
+    def kill(self, id: str) -> None:  # noqa: A002
+        """SIGKILL to every process in it."""
+        for pid in self.pids(id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def remove(self, id: str) -> bool:  # noqa: A002
+        """Remove a container's cgroups. False when a process is still in one; may be repeated."""
+        return all([_remove_tree(f"{mount}/{self.parent}/{id}") for mount in set(self._mounts.values())])
+
+    def remove_parent(self) -> bool:
+        """Remove what is left of this daemon's part, when no container is in it."""
+        done = True
+        for mount in set(self._mounts.values()):
+            try:
+                os.rmdir(f"{mount}/{self.parent}")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                    raise
+                done = False
+        return done
+
+    def ids(self) -> set[str]:
+        """The containers that have a cgroup of ours."""
+        found: set[str] = set()
+        for mount in set(self._mounts.values()):
+            with contextlib.suppress(FileNotFoundError):
+                found.update(entry.name for entry in os.scandir(f"{mount}/{self.parent}") if entry.is_dir())
+        return found
+
+    @property
+    def _tracking(self) -> str:
+        return next((name for name in ("pids", "memory", "systemd", "freezer") if name in self._mounts), "")
+
+    def _has_swap_accounting(self) -> bool:
+        if self.layout is Layout.UNIFIED:
+            return os.path.exists("/proc/swaps")
+        return os.path.exists(f"{self._mounts.get('memory', '')}/memory.memsw.limit_in_bytes")
+
+
+def _remove_tree(folder: str) -> bool:
+    try:
+        os.rmdir(folder)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+    try:
+        children = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return True
+    for child in children:
+        _remove_tree(child)
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""The texts of a container's /etc/hosts, /etc/hostname and /etc/resolv.conf. Pure."""
+
+import ipaddress
+from collections.abc import Iterable
+
+# What Docker writes first: moby daemon/libnetwork/etchosts.
+_LOCAL = (
+    ("127.0.0.1", "localhost"),
+    ("::1", "localhost ip6-localhost ip6-loopback"),
+    ("fe00::", "ip6-localnet"),
+    ("ff00::", "ip6-mcastprefix"),
+    ("ff02::1", "ip6-allnodes"),
+    ("ff02::2", "ip6-allrouters"),
+)
+
+# Docker's own choice where the host has only servers that a container cannot reach (libnetwork/internal/resolvconf).
+FALLBACK_DNS = ("8.8.8.8", "8.8.4.4")
+
+
+def hosts(
+    hostname: str, domainname: str, address: str, extra: Iterable[tuple[str, tuple[str, ...]]], base: str | None = None
+) -> str:
+    """/etc/hosts. `base`: the host's own file, which a container on the host's network starts from."""
+    lines = [base.rstrip("\n")] if base is not None else [f"{one}\t{names}" for one, names in _LOCAL]
+    lines += [f"{one}\t{' '.join(names)}" for one, names in extra]
+    if address:
+        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+        lines.append(f"{address}\t{names}")
+    return "\n".join(lines) + "\n"
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return True  # not an address at all: nothing that a container could ask
+
+
+def has_only_loopback(host: str) -> bool:
+    """Whether the host's resolv.conf names only servers on its own loopback (systemd-resolved, dnsmasq)."""
+    servers = [line.split()[1] for line in host.splitlines() if line.split()[:1] == ["nameserver"] and line.split()[1:]]
+    return bool(servers) and all(_is_loopback(server) for server in servers)
+
+
+def resolv_conf(
+    host: str,
+    servers: Iterable[str] = (),
+    search: Iterable[str] = (),
+    options: Iterable[str] = (),
+    *,
+    keep_loopback: bool = False,
+) -> str:
+    """/etc/resolv.conf from the host's, with what was asked for in its place.
+
+    `keep_loopback`: for a container on the host's network, which reaches the host's loopback.
+    """
+    own_servers: list[str] = []
+    own_search: list[str] = []
+    own_options: list[str] = []
+    for line in host.splitlines():
+        words = line.split("#")[0].split()
+        if len(words) < 2:
+            continue
+        if words[0] == "nameserver":
+            own_servers.append(words[1])
+        elif words[0] in ("search", "domain"):
+            own_search = words[1:]
+        elif words[0] == "options":
+            own_options += words[1:]
+    chosen = list(servers) or [one for one in own_servers if keep_loopback or not _is_loopback(one)]
+    if not chosen and not keep_loopback:
+        chosen = list(FALLBACK_DNS)
+    searched = list(search) or own_search
+    opted = list(options) or own_options
+    lines = [f"nameserver {server}" for server in chosen]
+    # "." is how a person asks for no search at all (docker run --dns-search=.).
+    if searched and searched != ["."]:
+        lines.append("search " + " ".join(searched))
+    if opted:
+        lines.append("options " + " ".join(opted))
+    return "\n".join(lines) + "\n"

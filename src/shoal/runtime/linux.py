@@ -1,0 +1,102 @@
+"""The system calls that Python 3.11 does not have: mount, umount2, setns, unshare, openat2, inotify.
+
+In and out: plain values; a failure is OSError with errno and the path it was about. Nothing here decides anything.
+"""
+
+import ctypes
+import os
+import struct
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC = 32, 4096, 16384
+MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 18, 1 << 19, 1 << 20
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
+
+RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+_SYS_OPENAT2 = 437  # the same on every architecture, as all calls since Linux 5.0
+
+IN_MODIFY, IN_MOVE_SELF, IN_DELETE_SELF, IN_IGNORED = 0x2, 0x800, 0x400, 0x8000
+_IN_EVENT = struct.Struct("iIII")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_libc.unshare.argtypes = (ctypes.c_int,)
+_libc.syscall.restype = ctypes.c_long
+_libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+
+
+def _check(result: int, path: str = "") -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path or None)
+    return result
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2)."""
+    _check(
+        _libc.mount(os.fsencode(source), os.fsencode(target), fstype.encode() or None, flags, data.encode() or None),
+        target,
+    )
+
+
+def umount(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Move this thread into a namespace."""
+    _check(_libc.setns(fd, kind))
+
+
+def unshare(flags: int) -> None:
+    """Give this thread what it shared so far."""
+    _check(_libc.unshare(flags))
+
+
+def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open a path below a folder as if that folder were `/`: no symbolic link and no `..` leads out of it."""
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    return _check(
+        _libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(root_fd),
+            ctypes.c_char_p(os.fsencode(path)),
+            ctypes.c_char_p(how),
+            ctypes.c_size_t(len(how)),
+        ),
+        path,
+    )
+
+
+def inotify_init() -> int:
+    """A new inotify instance that does not block."""
+    return _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def inotify_add(fd: int, path: str, mask: int) -> int:
+    """Watch a path; the number events carry."""
+    return _check(_libc.inotify_add_watch(fd, os.fsencode(path), mask), path)
+
+
+def inotify_remove(fd: int, watch: int) -> None:
+    """Stop watching; nothing happens when the kernel has forgotten it already."""
+    _libc.inotify_rm_watch(ctypes.c_int(fd), ctypes.c_int(watch))
+
+
+def inotify_read(fd: int) -> list[tuple[int, int]]:
+    """The waiting events as (watch, mask); empty when there are none."""
+    try:
+        data = os.read(fd, 65536)
+    except BlockingIOError:
+        return []
+    found, offset = [], 0
+    while offset < len(data):
+        watch, mask, _cookie, length = _IN_EVENT.unpack_from(data, offset)
+        found.append((watch, mask))
+        offset += _IN_EVENT.size + length
+    return found

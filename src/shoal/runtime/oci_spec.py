@@ -1,0 +1,230 @@
+"""The OCI runtime config of a container. Pure: everything that has to be looked up is in `SpecInput`.
+
+Follows Docker's own (moby daemon/oci_linux.go, daemon/pkg/oci/defaults.go), so that a container of ours is locked in
+as one of Docker's is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shoal.errors import InvalidArgument
+from shoal.runtime.identity import Identity
+from shoal.runtime.types import ContainerConfig, Mount
+
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+SHM_BYTES = 64 << 20
+INIT_TARGET = "/sbin/docker-init"
+CPU_PERIOD_US = 100_000
+
+# Programs without privileges may ping and listen below 1024 in a network namespace of their own, as Docker lets them.
+_NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+# (type, major, minor): null, zero, full, random, urandom, tty, console.
+_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1))
+
+_PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
+
+
+@dataclass(frozen=True, slots=True)
+class SpecInput:
+    """All that a spec is made of."""
+
+    config: ContainerConfig
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    identity: Identity
+    hostname: str
+    capabilities: tuple[str, ...]
+    rootfs: str
+    cgroup: str
+    netns: str  # empty: the host's network, or a new namespace for `none`
+    etc: Mapping[str, str] = field(default_factory=dict)  # target -> source: hosts, hostname, resolv.conf
+    mounts: tuple[Mount, ...] = ()
+    mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
+    seccomp: Mapping[str, Any] | None = None
+    apparmor: str = ""
+    init: str = ""  # the host's init program, when one is wanted
+    cgroup_namespace: bool = False
+    swap_accounting: bool = True
+    masked: tuple[str, ...] = MASKED
+
+
+def build(given: SpecInput) -> dict[str, Any]:
+    """The whole config.json."""
+    config = given.config
+    linux: dict[str, Any] = {
+        "cgroupsPath": given.cgroup,
+        "namespaces": namespaces(given),
+        "resources": resources(config, swap_accounting=given.swap_accounting),
+        "maskedPaths": list(given.masked),
+        "readonlyPaths": list(READ_ONLY),
+    }
+    sysctls = {**(_NETWORK_SYSCTLS if config.network != "host" else {}), **config.sysctls}
+    if sysctls:
+        linux["sysctl"] = sysctls
+    if given.seccomp is not None:
+        linux["seccomp"] = given.seccomp
+    spec: dict[str, Any] = {
+        "ociVersion": "1.0.2",
+        "process": process(given),
+        "root": {"path": given.rootfs, "readonly": config.read_only},
+        "mounts": mounts(given),
+        "linux": linux,
+    }
+    if config.network != "host" or config.hostname:
+        spec["hostname"] = given.hostname
+    if config.domainname:
+        spec["domainname"] = config.domainname
+    return spec
+
+
+def process(given: SpecInput) -> dict[str, Any]:
+    """The `process` part; exec starts from it."""
+    config = given.config
+    args = ([INIT_TARGET, "--"] if given.init else []) + list(given.args)
+    result: dict[str, Any] = {
+        "terminal": config.tty,
+        "user": user(given.identity),
+        "args": args,
+        "env": list(given.env),
+        "cwd": given.cwd,
+        "capabilities": capability_sets(given.capabilities, given.identity),
+        "noNewPrivileges": config.no_new_privileges,
+    }
+    if config.ulimits:
+        result["rlimits"] = [
+            {"type": f"RLIMIT_{one.name.upper()}", "soft": one.soft, "hard": one.hard} for one in config.ulimits
+        ]
+    if config.oom_score_adj:
+        result["oomScoreAdj"] = config.oom_score_adj
+    if given.apparmor:
+        result["apparmorProfile"] = given.apparmor
+    return result
+
+
+def user(identity: Identity) -> dict[str, Any]:
+    """The `user` part."""
+    result: dict[str, Any] = {"uid": identity.uid, "gid": identity.gid}
+    if identity.groups:
+        result["additionalGids"] = list(identity.groups)
+    return result
+
+
+def capability_sets(names: tuple[str, ...], identity: Identity) -> dict[str, list[str]]:
+    """The sets Docker fills: none inheritable or ambient, and only the bounding set for a user that is not root."""
+    held = list(names) if identity.uid == 0 else []
+    return {"bounding": list(names), "effective": held, "permitted": held}
+
+
+def namespaces(given: SpecInput) -> list[dict[str, str]]:
+    """Namespaces of its own, but for the network where it is the host's or was made beforehand."""
+    result = [{"type": kind} for kind in ("mount", "uts", "pid", "ipc")]
+    if given.netns:
+        result.append({"type": "network", "path": given.netns})
+    elif given.config.network != "host":
+        result.append({"type": "network"})
+    if given.cgroup_namespace:
+        result.append({"type": "cgroup"})
+    return result
+
+
+def resources(config: ContainerConfig, *, swap_accounting: bool) -> dict[str, Any]:
+    """The `resources` part: devices, memory, cpu, pids."""
+    devices: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    devices += [
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in _DEVICES
+    ]
+    result: dict[str, Any] = {"devices": devices}
+    memory: dict[str, int] = {}
+    if config.memory_bytes:
+        memory["limit"] = config.memory_bytes
+        swap = config.memory_bytes if config.memory_swap_bytes is None else config.memory_swap_bytes
+        if swap_accounting:
+            memory["swap"] = -1 if swap < 0 else config.memory_bytes + swap
+    if config.memory_swappiness is not None and config.memory_swappiness >= 0:
+        memory["swappiness"] = config.memory_swappiness
+    if memory:
+        result["memory"] = memory
+    if config.nano_cpus:
+        result["cpu"] = {"period": CPU_PERIOD_US, "quota": config.nano_cpus * CPU_PERIOD_US // 10**9}
+    if config.pids_limit:
+        result["pids"] = {"limit": config.pids_limit}
+    return result
+
+
+def _entry(target: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": source, "options": list(options)}
+
+
+def mounts(given: SpecInput) -> list[dict[str, Any]]:
+    """The system's mounts, then /etc's three files, then the maker's, parents before children."""
+    shm = f"size={SHM_BYTES}"
+    result = [
+        _entry("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+        _entry("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _entry(
+            "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
+        _entry("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+        _entry("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
+        _entry("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+        _entry("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", shm),
+    ]
+    own = {mount.target for mount in given.mounts}
+    result = [entry for entry in result if entry["destination"] not in own]
+    for target, source in given.etc.items():
+        if target not in own:
+            result.append(_entry(target, "bind", source, "rbind", "rprivate"))
+    for mount in sorted(given.mounts, key=lambda one: one.target.count("/")):
+        result.append(_user_mount(mount, given.mount_sources.get(mount.target, mount.source)))
+    if given.init:
+        result.append(_entry(INIT_TARGET, "bind", given.init, "bind", "ro"))
+    return result
+
+
+def _user_mount(mount: Mount, source: str) -> dict[str, Any]:
+    if mount.type == "tmpfs":
+        options = ["noexec", "nosuid", "nodev", *mount.tmpfs_options]
+        if mount.read_only:
+            options.append("ro")
+        options.append(f"mode={mount.tmpfs_mode or 0o1777:o}")
+        if mount.tmpfs_size_bytes:
+            options.append(f"size={mount.tmpfs_size_bytes}")
+        return _entry(mount.target, "tmpfs", "tmpfs", *options)
+    recursive = not mount.non_recursive
+    options = ["rbind" if recursive else "bind", mount.propagation or "rprivate"]
+    if mount.read_only:
+        options.append("ro")
+        if recursive and not mount.propagation.endswith("shared"):
+            options.append("rro")  # mounts below the source too, as Docker does since 25.0
+    return _entry(mount.target, "bind", source, *options)
+
+
+def check_mounts(config: ContainerConfig) -> None:
+    """InvalidArgument with Docker's words for a mount that cannot be, whatever the host."""
+    seen = set()
+    for mount in config.mounts:
+        prefix = f'invalid mount config for type "{mount.type}"'
+        if not mount.target:
+            raise InvalidArgument(f"{prefix}: field Target must not be empty")
+        if not mount.target.startswith("/"):
+            raise InvalidArgument(f"{prefix}: invalid mount path: '{mount.target}' mount path must be absolute")
+        if mount.target.rstrip("/") == "":
+            raise InvalidArgument(f"{prefix}: invalid specification: destination can't be '/'")
+        if mount.target in seen:
+            raise InvalidArgument(f"Duplicate mount point: {mount.target}")
+        seen.add(mount.target)
+        if mount.type == "bind":
+            if not mount.source:
+                raise InvalidArgument(f"{prefix}: field Source must not be empty")
+            if not mount.source.startswith("/"):
+                raise InvalidArgument(f"{prefix}: invalid mount path: '{mount.source}' mount path must be absolute")
+            if mount.propagation and mount.propagation not in _PROPAGATIONS:
+                raise InvalidArgument(f"{prefix}: invalid propagation mode: {mount.propagation}")

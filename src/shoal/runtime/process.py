@@ -1,0 +1,146 @@
+"""What a container runs: the image's defaults and the maker's wishes, merged. Pure.
+
+In: the image's `config` (JSON of the OCI image config) and a ContainerConfig. Out: argv, environment, working folder,
+user, stop signal, health probe, the targets of anonymous volumes.
+"""
+
+import posixpath
+import signal as signals
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shoal.errors import InvalidArgument
+from shoal.runtime.types import ContainerConfig, HealthConfig, Mount
+
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What will run, before the image's user database is read."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]  # image's and config's
+    cwd: str
+    user: str
+    stop_signal: int
+    health: HealthConfig | None
+    volumes: tuple[str, ...]  # targets that the image declares and no mount covers
+
+
+def section(image: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `config` part of an image config; empty when the image has none."""
+    found = image.get("config") or image.get("Config") or {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def argv(image: Mapping[str, Any], config: ContainerConfig) -> tuple[str, ...]:
+    """Entrypoint and command; InvalidArgument when there is neither."""
+    own = section(image)
+    if config.entrypoint:
+        result = (*(one for one in config.entrypoint if one or len(config.entrypoint) > 1), *config.command)
+    else:
+        result = (*(own.get("Entrypoint") or ()), *(config.command or own.get("Cmd") or ()))
+    if not result:
+        raise InvalidArgument("no command specified")
+    return tuple(str(one) for one in result)
+
+
+def merge_env(lower: Iterable[str], upper: Iterable[str]) -> tuple[str, ...]:
+    """`upper` over `lower`, each KEY once and in its first place; KEY alone in `upper` removes it."""
+    merged = {entry.partition("=")[0]: entry for entry in lower}
+    for entry in upper:
+        key, equals, _ = entry.partition("=")
+        if equals:
+            merged[key] = entry
+        else:
+            merged.pop(key, None)
+    return tuple(merged.values())
+
+
+def parse_signal(name: str) -> int:
+    """A signal by number or by name with or without SIG; InvalidArgument with Docker's words."""
+    text = name.strip()
+    if text.isdigit():
+        number = int(text)
+        if 0 < number < signals.NSIG:
+            return number
+        raise InvalidArgument(f"invalid signal: {name}")
+    upper = text.upper().removeprefix("SIG")
+    for prefix, base, sign in (("RTMIN+", signals.SIGRTMIN, 1), ("RTMAX-", signals.SIGRTMAX, -1)):
+        if upper.startswith(prefix) and upper[len(prefix) :].isdigit():
+            number = base + sign * int(upper[len(prefix) :])
+            if signals.SIGRTMIN <= number <= signals.SIGRTMAX:
+                return int(number)
+    found = signals.Signals.__members__.get(f"SIG{upper}")
+    if found is None:
+        raise InvalidArgument(f"invalid signal: {name}")
+    return int(found)
+
+
+def health(image: Mapping[str, Any], given: HealthConfig | None) -> HealthConfig | None:
+    """The probe to run, or None. The image's where none is given or the given one has no test of its own."""
+    own = section(image).get("Healthcheck") or {}
+    base = None
+    if own.get("Test"):
+        base = HealthConfig(
+            test=tuple(own["Test"]),
+            interval=(own.get("Interval") or 0) / 1e9,
+            timeout=(own.get("Timeout") or 0) / 1e9,
+            start_period=(own.get("StartPeriod") or 0) / 1e9,
+            start_interval=(own.get("StartInterval") or 0) / 1e9,
+            retries=own.get("Retries") or 0,
+        )
+    if given is None:
+        merged = base
+    elif given.test or base is None:
+        merged = given
+    else:  # moby daemon/commit.go merges field by field
+        merged = replace(
+            given,
+            test=base.test,
+            interval=given.interval or base.interval,
+            timeout=given.timeout or base.timeout,
+            start_period=given.start_period or base.start_period,
+            start_interval=given.start_interval or base.start_interval,
+            retries=given.retries or base.retries,
+        )
+    if merged is None or not merged.test or merged.test[0] == "NONE":
+        return None
+    return merged
+
+
+def declared_volumes(image: Mapping[str, Any], mounts: Iterable[Mount]) -> tuple[str, ...]:
+    """The targets of the image's VOLUMEs that no mount is for."""
+    taken = {posixpath.normpath(mount.target) for mount in mounts}
+    declared = (posixpath.normpath("/" + str(target)) for target in section(image).get("Volumes") or {})
+    return tuple(target for target in dict.fromkeys(declared) if target not in taken and target != "/")
+
+
+def process(image: Mapping[str, Any], config: ContainerConfig) -> Process:
+    """Merge. InvalidArgument for what cannot run whatever the host."""
+    own = section(image)
+    cwd = config.working_dir or own.get("WorkingDir") or "/"
+    if not cwd.startswith("/"):
+        raise InvalidArgument(f"the working directory '{cwd}' is invalid, it needs to be an absolute path")
+    return Process(
+        args=argv(image, config),
+        env=merge_env(own.get("Env") or (), config.env),
+        cwd=posixpath.normpath(cwd),
+        user=config.user or own.get("User") or "",
+        stop_signal=parse_signal(config.stop_signal or own.get("StopSignal") or "SIGTERM"),
+        health=health(image, config.health),
+        volumes=declared_volumes(image, config.mounts),
+    )
+
+
+def environment(entries: Iterable[str], hostname: str, home: str, *, tty: bool) -> tuple[str, ...]:
+    """The environment of a process, with what Docker adds where it is missing: PATH, HOSTNAME, TERM, HOME."""
+    first = [DEFAULT_PATH, f"HOSTNAME={hostname}"]
+    if tty:
+        first.append("TERM=xterm")
+    merged = merge_env(first, entries)
+    if not any(entry.startswith("HOME=") for entry in merged):
+        merged = (*merged, f"HOME={home}")
+    return merged

@@ -1,0 +1,123 @@
+"""Processes by their descriptors: to be told of an end at once, and never to signal a stranger with a reused number.
+
+In: pids. Out: pidfds that the loop watches. No threads, no SIGCHLD: asyncio's own children are left alone.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+
+def started(pid: int) -> int:
+    """When a process began, in clock ticks since boot; 0 when there is none. With the pid it names a process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # The name in parentheses may hold anything, also ") R".
+    fields = data[data.rindex(b")") + 2 :].split()
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def open_if(pid: int, began: int) -> int | None:
+    """A pidfd of that very process, or None when it has ended."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if began and started(pid) != began:
+        os.close(fd)
+        return None
+    return fd
+
+
+def send(pid: int, began: int, number: int) -> bool:
+    """Signal that very process. False when it has ended."""
+    fd = open_if(pid, began)
+    if fd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+async def readable(fd: int) -> None:
+    """Wait until a descriptor can be read. One waiter a descriptor."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(fd, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+class Child:
+    """A child process of ours. To be waited for, or killed and waited for on leaving the context."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.fd = os.pidfd_open(pid)
+        self.exit_code: int | None = None  # 128 + signal when killed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self.exit_code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.reap()
+        os.close(self.fd)
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        if self.exit_code is None:
+            await readable(self.fd)
+            self.reap()
+        assert self.exit_code is not None
+        return self.exit_code
+
+    def reap(self) -> int:
+        """Its exit code; blocks until it has ended."""
+        if self.exit_code is None:
+            _, status = os.waitpid(self.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+            self.exit_code = code if code >= 0 else 128 - code
+        return self.exit_code
+
+
+def spawn(args: Sequence[str], env: dict[str, str], fds: dict[int, int]) -> Child:
+    """Start a program with just these descriptors (theirs -> ours), and signals as they are by default.
+
+    posix_spawn: cheap whatever the size of this process, and it may be called from any thread.
+    """
+    actions = []
+    # Move ours out of the way of theirs first, so that no dup2 overwrites one that is still to be used.
+    high = max([*fds, *fds.values(), 9]) + 1
+    for offset, ours in enumerate(fds.values()):
+        actions.append((os.POSIX_SPAWN_DUP2, ours, high + offset))
+    for offset, theirs in enumerate(fds):
+        actions.append((os.POSIX_SPAWN_DUP2, high + offset, theirs))
+        actions.append((os.POSIX_SPAWN_CLOSE, high + offset))
+    pid = os.posix_spawn(
+        args[0],
+        list(args),
+        env,
+        file_actions=actions,
+        setsigmask=(),
+        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    )
+    return Child(pid)

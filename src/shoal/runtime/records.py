@@ -1,0 +1,158 @@
+"""Containers on disk: config.json (written once), state.json (after the end), and the state of a running one.
+
+    data_root/containers/<id>/config.json     flushed at create: what makes it a container
+    data_root/containers/<id>/state.json      how it ended
+    exec_root/containers/<id>/state.json      that it runs: pids and when; gone after a reboot, as the process is
+
+In: Container values. Out: the same, or DamagedState, which names the file. Blocking.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shoal.errors import DamagedState
+from shoal.files import write_atomic
+from shoal.runtime.types import Container
+
+T = TypeVar("T")
+
+CONFIG, STATE = "config.json", "state.json"
+
+# What a container's state is, against what it was made as.
+_STATE_FIELDS = (
+    "phase", "started_at", "finished_at", "pid", "exit_code", "oom_killed", "error", "health", "failing_streak",
+    "probes", "restart_count", "endpoint",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a running container is found again."""
+
+    conmon_pid: int
+    conmon_started: int  # clock ticks since boot: tells a process from a later one with its number
+    pid_started: int
+
+
+def encode(value: Any) -> Any:
+    """A dataclass as plain JSON values."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): encode(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [encode(one) for one in value]
+    return value
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def decode(kind: type[T], data: Any) -> T:
+    """The dataclass of plain JSON values. Unknown keys are left out, so that an older version reads a newer file."""
+    if not isinstance(data, dict):
+        raise TypeError(f"{kind.__name__} is not an object")
+    hints = _hints(kind)
+    return kind(**{name: _value(hints[name], data[name]) for name in hints if name in data})
+
+
+def _value(hint: Any, data: Any) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if data is None:
+            return None
+        return _value(next(one for one in args if one is not type(None)), data)
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_value(args[0], one) for one in data)
+        return tuple(_value(one, item) for one, item in zip(args, data, strict=True))
+    if origin is typing.Literal or hint is Any:
+        return data
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {key: _value(args[1], one) for key, one in data.items()}
+    if dataclasses.is_dataclass(hint):
+        return decode(typing.cast(type, hint), data)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(data)
+    if hint is float:
+        return float(data)
+    if not isinstance(data, hint):
+        raise TypeError(f"{data!r} is not of type {hint.__name__}")
+    return data
+
+
+def write_config(folder: Path, container: Container) -> None:
+    """Make it a container: flushed, so that no folder without a whole config is ever one."""
+    data = encode(container)
+    for name in _STATE_FIELDS:
+        if name != "endpoint":
+            del data[name]
+    write_atomic(folder / CONFIG, json.dumps(data).encode())
+
+
+def write_state(folder: Path, container: Container, running: Running | None = None) -> None:
+    """Write the state, whole but not flushed: after a loss of power the container has ended whatever this said."""
+    data = {name: encode(getattr(container, name)) for name in _STATE_FIELDS}
+    if running is not None:
+        data["running"] = encode(running)
+    temporary = folder / f".{STATE}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(json.dumps(data).encode())
+    temporary.rename(folder / STATE)
+
+
+def read_config(folder: Path) -> Container | None:
+    """The container of a folder; None when it was never one (no config yet)."""
+    data = _read(folder / CONFIG)
+    if data is None:
+        return None
+    data.setdefault("phase", "created")
+    try:
+        container = decode(Container, data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedState(str(folder / CONFIG), str(error)) from error
+    if container.id != folder.name:
+        raise DamagedState(str(folder / CONFIG), f"it is the config of {container.id!r}")
+    return container
+
+
+def read_state(folder: Path, container: Container) -> tuple[Container, Running | None] | None:
+    """The container with the state of a folder put in; None when the folder has none."""
+    data = _read(folder / STATE)
+    if data is None:
+        return None
+    try:
+        hints = _hints(Container)
+        changes = {name: _value(hints[name], data[name]) for name in _STATE_FIELDS if name in data}
+        running = decode(Running, data["running"]) if data.get("running") else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedState(str(folder / STATE), str(error)) from error
+    return dataclasses.replace(container, **changes), running
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise DamagedState(str(path), str(error)) from error
+    if not isinstance(data, dict):
+        raise DamagedState(str(path), "it is not an object")
+    return data
