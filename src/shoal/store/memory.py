@@ -152,6 +152,16 @@ class Transaction(View):
         """Return kind and id of everything that was staged, in order of first touch."""
         return self._touched
 
+    def settle(self, revision: int) -> None:
+        """Give what was staged the revision that its commit did get, if that is not the one expected."""
+        if revision == self.version:
+            return
+        self.version = revision
+        for kind, id in self._touched:  # noqa: A001
+            obj = self._staged[kind].get(id)
+            if obj is not None:
+                obj.meta.version.index = revision
+
     def merge(self, above: "Transaction") -> None:
         """Take over what a transaction over this one staged. That one is used up."""
         for kind, id in above._touched:  # noqa: A001

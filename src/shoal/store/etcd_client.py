@@ -1,0 +1,130 @@
+"""etcd's v3 API as the store needs it: over grpclib, on the unix socket of our own etcd.
+
+In: messages of `etcd_pb2`. Out: messages, or the errors below. Reconnects by itself with the next call; whether a call
+that failed was carried out is not known here. Why not aetcd: docs/decisions/0002-etcd-client.md.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from grpclib.client import Channel
+from grpclib.config import Configuration
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+
+from shoal.api.gen import etcd_grpc
+from shoal.api.gen import etcd_pb2 as pb
+from shoal.errors import InvalidArgument, ShoalError, Unavailable
+
+_Q = TypeVar("_Q")
+_R = TypeVar("_R")
+
+# Longer than etcd's own limit for a write without quorum (5 s and two elections), so that its words are what we hear.
+CALL_TIMEOUT = 7.0
+# A unix socket's path is at most this long: sun_path in unix(7), with its end mark.
+MAX_SOCKET_PATH_BYTES = 107
+# Pages of a load are a few MB; with HTTP/2's default of 64 KiB each would take hundreds of round trips.
+_WINDOW_BYTES = 4 * 1024 * 1024
+
+
+class NoSpace(Unavailable):
+    """etcd refuses to write, for certain: its quota or its disk is full."""
+
+
+class Refused(ShoalError):
+    """etcd says that the request itself is wrong; nothing was written."""
+
+
+class EtcdClient:
+    """One connection to an etcd on this host. `close()` ends it; a failed call opens it anew the next time."""
+
+    def __init__(self, socket: Path) -> None:
+        """Take the path of etcd's client socket. Raises InvalidArgument where the path is too long for one."""
+        if len(bytes(socket)) > MAX_SOCKET_PATH_BYTES:
+            raise InvalidArgument(f"{socket} is too long for a socket: choose a shorter --exec-root")
+        self._channel = Channel(
+            path=str(socket),
+            config=Configuration(http2_connection_window_size=_WINDOW_BYTES, http2_stream_window_size=_WINDOW_BYTES),
+        )
+        self._kv = etcd_grpc.KVStub(self._channel)
+        self._maintenance = etcd_grpc.MaintenanceStub(self._channel)
+        self._cluster = etcd_grpc.ClusterStub(self._channel)
+
+    def close(self) -> None:
+        """Close the connection. Calls that wait raise Unavailable."""
+        self._channel.close()
+
+    async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
+        """Read keys; linearizable unless the request says otherwise."""
+        return await self._call(self._kv.Range, request)
+
+    async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
+        """Compare and write in one step. After Unavailable, but not NoSpace, it may have been done, or may yet be."""
+        return await self._call(self._kv.Txn, request)
+
+    async def compact(self, revision: int) -> pb.CompactionResponse:
+        """Forget what was before a revision."""
+        return await self._call(self._kv.Compact, pb.CompactionRequest(revision=revision, physical=True))
+
+    async def defragment(self) -> pb.DefragmentResponse:
+        """Give the free pages of the database back to the disk; writes wait meanwhile."""
+        return await self._call(self._maintenance.Defragment, pb.DefragmentRequest())
+
+    async def alarm(self, request: pb.AlarmRequest) -> pb.AlarmResponse:
+        """Read or clear alarms."""
+        return await self._call(self._maintenance.Alarm, request)
+
+    async def status(self) -> pb.StatusResponse:
+        """Return what this member says of itself: leader, term, size of its database."""
+        return await self._call(self._maintenance.Status, pb.StatusRequest())
+
+    async def move_leader(self, member: int) -> pb.MoveLeaderResponse:
+        """Hand the lead of Raft to another member."""
+        return await self._call(self._maintenance.MoveLeader, pb.MoveLeaderRequest(targetID=member))
+
+    async def members(self) -> pb.MemberListResponse:
+        """List the members of the cluster."""
+        return await self._call(self._cluster.MemberList, pb.MemberListRequest())
+
+    async def add_member(self, peer_url: str, *, learner: bool) -> pb.MemberAddResponse:
+        """Admit a member that will be reached at this URL."""
+        request = pb.MemberAddRequest(peerURLs=[peer_url], isLearner=learner)
+        return await self._call(self._cluster.MemberAdd, request)
+
+    async def promote_member(self, member: int) -> pb.MemberPromoteResponse:
+        """Make a learner a voter."""
+        return await self._call(self._cluster.MemberPromote, pb.MemberPromoteRequest(ID=member))
+
+    async def update_member(self, member: int, peer_url: str) -> pb.MemberUpdateResponse:
+        """Say that a member is reached at another URL from now on."""
+        request = pb.MemberUpdateRequest(ID=member, peerURLs=[peer_url])
+        return await self._call(self._cluster.MemberUpdate, request)
+
+    async def remove_member(self, member: int) -> pb.MemberRemoveResponse:
+        """Shut a member out."""
+        return await self._call(self._cluster.MemberRemove, pb.MemberRemoveRequest(ID=member))
+
+    async def _call(self, method: Callable[[_Q], Awaitable[_R]], request: _Q) -> _R:
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                return await method(request)
+        except GRPCError as error:
+            raise _translated(error) from error
+        except TimeoutError as error:
+            # The connection may be what hangs, so the next call gets another.
+            self._channel.close()
+            raise Unavailable(f"etcd did not answer within {CALL_TIMEOUT:g} s") from error
+        except (OSError, StreamTerminatedError, ProtocolError) as error:
+            raise Unavailable(f"etcd cannot be reached: {error}") from error
+
+
+def _translated(error: GRPCError) -> ShoalError:
+    message = error.message or error.status.name
+    # Texts: etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go.
+    if error.status is Status.RESOURCE_EXHAUSTED and "space exceeded" in message:
+        return NoSpace(f"etcd has no space left ({message}): free some disk, or make fewer objects")
+    if error.status in (Status.INVALID_ARGUMENT, Status.FAILED_PRECONDITION, Status.NOT_FOUND, Status.UNIMPLEMENTED):
+        return Refused(f"etcd refused: {message}")
+    return Unavailable(f"etcd is not available: {message}")

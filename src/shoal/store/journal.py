@@ -1,0 +1,189 @@
+"""The durable side of the store: writes to etcd that happen once or never, whatever dies in between.
+
+In: etcd keys with plain values. Out: the revision that they got. Owns the keys `epoch` and `commit` and seals every
+other value. What the keys mean, and what is in memory, is `store`'s.
+
+Each write is one etcd transaction under two conditions: `epoch` is still the revision that we wrote when we became
+leader, and `commit` is still the revision of our last write. It also writes a fresh random value to `commit`. So at
+most one of several equal requests takes effect, and a later one that fails says, by the value of `commit`, whether an
+earlier one did: after a lost connection the same request is simply sent again. Where that goes on for too long, the
+write is in doubt; `settle` then takes its place in the order of writes, so that it either has happened or never will.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from shoal.api.gen import etcd_pb2 as pb
+from shoal.errors import InvariantBroken, Unavailable
+from shoal.store.batch import OBJECTS
+from shoal.store.etcd_client import EtcdClient, NoSpace, Refused
+from shoal.store.seal import Sealer
+
+EPOCH = b"epoch"
+COMMIT = b"commit"
+
+# How long a write is tried for, in seconds. An etcd that was killed serves again in about 0.4 s.
+PATIENCE = 5.0
+LEAD_PATIENCE = 10.0
+_FIRST_DELAY = 0.01
+_LONGEST_DELAY = 0.25
+_PAGE_KEYS = 1000  # about a megabyte of tasks; the loop is free between pages
+_MARKER_BYTES = 16
+
+
+class Deposed(Unavailable):
+    """Another manager leads now. Nothing more can be written here."""
+
+    def __init__(self) -> None:
+        super().__init__("raft: failed to process the request: node lost leader status")
+
+
+class InDoubt(Unavailable):
+    """A write may have happened or not: `settle` before the next one."""
+
+
+class Journal:
+    """Writes of one leader. One at a time: the caller waits for each before the next."""
+
+    def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None]) -> None:
+        self._client = client
+        self._sealer = sealer
+        self._trouble = trouble
+        self._epoch = 0  # mod_revision of EPOCH as we wrote it
+        self._last = 0  # mod_revision of COMMIT after our last write
+        self._doubtful: bytes | None = None  # the marker of the write in doubt
+        self.revision = 0
+        """etcd's revision after our last write; the next one gets this and one."""
+
+    async def lead(self) -> None:
+        """Take the lead: from here on no other writer's transaction takes effect. Raises Unavailable."""
+        request = pb.TxnRequest(success=[_put(EPOCH, secrets.token_bytes(_MARKER_BYTES)), _read(COMMIT)])
+        loop = asyncio.get_running_loop()
+        deadline, delay = loop.time() + LEAD_PATIENCE, _FIRST_DELAY
+        while True:
+            try:
+                response = await self._client.txn(request)
+                break
+            except Unavailable as error:
+                if isinstance(error, NoSpace) or loop.time() > deadline:
+                    raise Unavailable(self._trouble() or str(error)) from error
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
+        self._epoch = self.revision = response.header.revision
+        kvs = response.responses[1].response_range.kvs
+        self._last = kvs[0].mod_revision if kvs else 0
+
+    async def load(self) -> AsyncIterator[tuple[bytes, bytes, int]]:
+        """Yield key, plain value and revision of every object, as of taking the lead.
+
+        Raises Unavailable, or DamagedState, naming the key.
+        """
+        begin, end = OBJECTS, OBJECTS[:-1] + bytes((OBJECTS[-1] + 1,))
+        while True:
+            page = await self._client.range(
+                pb.RangeRequest(key=begin, range_end=end, limit=_PAGE_KEYS, revision=self.revision)
+            )
+            for kv in page.kvs:
+                yield kv.key, self._sealer.open(kv.key, kv.value), kv.mod_revision
+            if not page.more:
+                return
+            begin = page.kvs[-1].key + b"\0"
+
+    async def commit(self, ops: Mapping[bytes, bytes | None]) -> int:
+        """Write values (None: delete the key), all or nothing, and return their revision once they are durable.
+
+        Raises NoSpace or Refused (nothing was written), InDoubt, or Deposed.
+        """
+        marker = secrets.token_bytes(_MARKER_BYTES)
+        request = self._request(marker)
+        for key, value in ops.items():
+            if value is None:
+                request.success.add().request_delete_range.key = key
+            else:
+                put = request.success.add().request_put
+                put.key, put.value = key, self._sealer.seal(key, value)
+        return await self._send(request, marker)
+
+    async def settle(self) -> int | None:
+        """Find out what became of the write in doubt: its revision when it happened, None when it never will.
+
+        Waits as long as that takes. Raises Deposed.
+        """
+        doubtful, fence = self._doubtful, secrets.token_bytes(_MARKER_BYTES)
+        if doubtful is None:
+            raise InvariantBroken("no write is in doubt")
+        request, delay = self._request(fence), _FIRST_DELAY
+        while True:
+            try:
+                found = self._result(await self._client.txn(request), (fence, doubtful))
+                break
+            except Deposed:
+                raise
+            except (Unavailable, Refused):
+                delay = min(2 * delay, _LONGEST_DELAY)
+                await asyncio.sleep(delay)
+        self._doubtful = None
+        return self.revision if found == doubtful else None
+
+    async def _send(self, request: pb.TxnRequest, marker: bytes) -> int:
+        loop = asyncio.get_running_loop()
+        deadline, delay = loop.time() + PATIENCE, _FIRST_DELAY
+        sent_before = False
+        try:
+            while True:
+                try:
+                    self._result(await self._client.txn(request), (marker,))
+                    return self.revision
+                except (NoSpace, Refused) as error:
+                    if not sent_before:
+                        raise
+                    raise self._doubt(marker, error) from error
+                except Deposed:
+                    raise
+                except Unavailable as error:
+                    if loop.time() > deadline:
+                        raise self._doubt(marker, error) from error
+                sent_before = True
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+        except asyncio.CancelledError:
+            self._doubtful = marker
+            raise
+
+    def _doubt(self, marker: bytes, error: Exception) -> InDoubt:
+        self._doubtful = marker
+        return InDoubt(self._trouble() or str(error))
+
+    def _request(self, marker: bytes) -> pb.TxnRequest:
+        return pb.TxnRequest(
+            compare=[_unchanged(EPOCH, self._epoch), _unchanged(COMMIT, self._last)],
+            success=[_put(COMMIT, marker)],
+            failure=[_read(EPOCH), _read(COMMIT)],
+        )
+
+    def _result(self, response: pb.TxnResponse, markers: tuple[bytes, ...]) -> bytes:
+        """Return which of the requests with these markers took effect: the first by this response or another before."""
+        if response.succeeded:
+            self._last = self.revision = response.header.revision
+            return markers[0]
+        epoch, commit = (list(answer.response_range.kvs) for answer in response.responses)
+        for marker in markers:
+            if commit and commit[0].value == marker:
+                self._last = self.revision = commit[0].mod_revision
+                return marker
+        if epoch and epoch[0].mod_revision != self._epoch:
+            raise Deposed
+        raise InvariantBroken("somebody else writes to etcd as this leader")
+
+
+def _put(key: bytes, value: bytes) -> pb.RequestOp:
+    return pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
+
+
+def _read(key: bytes) -> pb.RequestOp:
+    return pb.RequestOp(request_range=pb.RangeRequest(key=key))
+
+
+def _unchanged(key: bytes, revision: int) -> pb.Compare:
+    return pb.Compare(key=key, target=pb.Compare.MOD, result=pb.Compare.EQUAL, mod_revision=revision)
