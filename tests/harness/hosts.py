@@ -1,7 +1,7 @@
 """A host: a network namespace of its own (or this machine's), two roots in a folder of its own, a `shoald`.
 
 Everything a host makes carries a name of its own, so that `Host.close` finds it again after any crash: the processes
-in its namespace, the mounts below its folder, its cgroups, its bridge and packet rules (gone with the namespace, or by name).
+in its namespace, the mounts below its folder, its cgroups, its bridge and packet rules.
 """
 
 import contextlib

@@ -1,6 +1,9 @@
 """A small image without a registry: Debian's static busybox, as a tar for `docker import`."""
 
+import hashlib
 import io
+import json
+import platform
 import subprocess
 import tarfile
 from pathlib import Path
@@ -37,3 +40,36 @@ def _add(tar: tarfile.TarFile, name: str, kind: bytes, mode: int, data: bytes = 
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode, entry.size, entry.linkname = kind, mode, len(data), link
     tar.addfile(entry, io.BytesIO(data))
+
+
+def write_oci_layout(folder: Path, layer: bytes, config: dict[str, object]) -> None:
+    """Write an OCI image layout with one layer, tagged `latest`."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(data: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    kind = "application/vnd.oci.image"
+    layer_blob = {"mediaType": f"{kind}.layer.v1.tar", **blob(layer)}
+    image = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [layer_blob["digest"]]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "config": {"mediaType": f"{kind}.config.v1+json", **blob(json.dumps(image).encode())},
+        "layers": [layer_blob],
+    }
+    entry = {
+        "mediaType": f"{kind}.manifest.v1+json",
+        **blob(json.dumps(manifest).encode()),
+        "annotations": {"org.opencontainers.image.ref.name": "latest"},
+    }
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (folder / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
