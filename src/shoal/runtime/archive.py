@@ -1,0 +1,122 @@
+"""Image archives, unpacked into a folder: what images are in one, and where their layers lie.
+
+Reads both what `docker save` writes (manifest.json, in all its ages) and OCI layouts (index.json). Nothing in the folder
+is trusted: names lead to plain files inside it or are refused.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoal.errors import InvalidArgument
+from shoal.runtime import manifests, references
+from shoal.runtime.image_store import MAX_CONFIG_BYTES, parse_config
+from shoal.runtime.layers import MAX_LAYERS
+
+MAX_INDEX_BYTES = 4 << 20
+MAX_IMAGES = 1000
+_NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedLayer:
+    """A layer's tar, maybe compressed. `digest` is that of the file, where the archive says it."""
+
+    file: Path
+    diff_id: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedImage:
+    """One image of an archive. `names` are full tagged references."""
+
+    config: bytes
+    layers: tuple[ArchivedLayer, ...]
+    names: tuple[str, ...]
+
+
+def read(folder: Path) -> list[ArchivedImage]:
+    """Return the images of an unpacked archive. InvalidArgument when it is none."""
+    try:
+        if (folder / "manifest.json").is_file():
+            entries = json.loads(_content(folder, "manifest.json", MAX_INDEX_BYTES))
+            if len(entries) > MAX_IMAGES:
+                raise InvalidArgument(f"more than {MAX_IMAGES} images in one archive")
+            return [_docker_image(folder, entry) for entry in entries]
+        if (folder / "index.json").is_file():
+            return _layout_images(folder)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidArgument(f"invalid image archive: {error}") from error
+    raise InvalidArgument("invalid image archive: neither manifest.json nor index.json is in it")
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Old archives have a layer twice by a symbolic link: follow it, but not out of the folder."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise InvalidArgument(f"invalid image archive: {name} is not a file of it")
+    return path
+
+
+def _content(folder: Path, name: str, limit: int) -> bytes:
+    path = _file(folder, name)
+    if path.stat().st_size > limit:
+        raise InvalidArgument(f"invalid image archive: {name} is larger than {limit} bytes")
+    return path.read_bytes()
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _docker_image(folder: Path, entry: dict[str, Any]) -> ArchivedImage:
+    config = _content(folder, str(entry["Config"]), MAX_CONFIG_BYTES)
+    _, diff_ids = parse_config(config)
+    files = [str(name) for name in entry["Layers"] or ()]
+    layers = _layers(diff_ids, [(_file(folder, name), "") for name in files])
+    names = tuple(references.parse(str(tag)).tagged().full for tag in entry.get("RepoTags") or ())
+    return ArchivedImage(config, layers, names)
+
+
+def _layers(diff_ids: tuple[str, ...], files: list[tuple[Path, str]]) -> tuple[ArchivedLayer, ...]:
+    if len(files) != len(diff_ids):
+        raise InvalidArgument(f"invalid manifest, layers length mismatch: expected {len(diff_ids)}, got {len(files)}")
+    if len(files) > MAX_LAYERS:
+        raise InvalidArgument("max depth exceeded")
+    return tuple(ArchivedLayer(file, diff_id, digest) for (file, digest), diff_id in zip(files, diff_ids, strict=True))
+
+
+def _layout_images(folder: Path) -> list[ArchivedImage]:
+    index = manifests.parse(_content(folder, "index.json", MAX_INDEX_BYTES))
+    if not isinstance(index, manifests.Index) or len(index.manifests) > MAX_IMAGES:
+        raise InvalidArgument("invalid image archive: index.json is no index")
+    return [_layout_image(folder, entry) for entry in index.manifests]
+
+
+def _layout_image(folder: Path, entry: manifests.Descriptor) -> ArchivedImage:
+    manifest = manifests.parse(_verified(folder, entry.digest))
+    if isinstance(manifest, manifests.Index):
+        chosen = manifests.choose(manifest, manifests.host_platform())
+        manifest = manifests.parse(_verified(folder, chosen.digest))
+    if not isinstance(manifest, manifests.Manifest):
+        raise InvalidArgument("invalid image archive: an index in an index in an index")
+    config = _verified(folder, manifest.config.digest)
+    _, diff_ids = parse_config(config)
+    files = [(_file(folder, _blob(layer.digest)), layer.digest) for layer in manifest.layers]
+    names = []
+    for key in _NAME_ANNOTATIONS:
+        name = (entry.annotations or {}).get(key, "")
+        # The second annotation may be a bare tag, which names no image: then it has no name.
+        if "/" in name or ":" in name:
+            names = [references.parse(name).tagged().full]
+            break
+    return ArchivedImage(config, _layers(diff_ids, files), tuple(names))
+
+
+def _verified(folder: Path, digest: str) -> bytes:
+    data = _content(folder, _blob(digest), MAX_CONFIG_BYTES)
+    if manifests.digest_of(data) != digest:
+        raise InvalidArgument(f"invalid image archive: the blob {digest} is damaged")
+    return data

@@ -1,0 +1,202 @@
+"""What is known of the images that are here: one record file an image, and the names that lead to them.
+
+    records/<hex of image id>.json
+
+A record holds the image's config word for word, whose digest is the image's id: a damaged record shows. It is named,
+kept, and the others go on. Layers are elsewhere (`layers.py`).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shoal.errors import DamagedState, InvalidArgument, NotFound
+from shoal.files import write_atomic
+from shoal.runtime import references
+
+log = logging.getLogger(__name__)
+
+MAX_CONFIG_BYTES = 8 << 20
+"""An image's config is some kilobytes; as much as registries take for a manifest is refused beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image. `names` maps a full tagged reference to the number of its tagging: the highest has it.
+
+    `hidden`: removed, but a container still has its layers.
+    """
+
+    id: str
+    config_text: str
+    layers: tuple[str, ...]
+    names: dict[str, int]
+    digests: tuple[str, ...] = ()  # docker.io/library/busybox@sha256:...
+    hidden: bool = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config, parsed."""
+        parsed: dict[str, Any] = json.loads(self.config_text)
+        return parsed
+
+
+def parse_config(data: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Read an image's config; return it with its layers' diff ids, lowest first. InvalidArgument when it is none."""
+    try:
+        if len(data) > MAX_CONFIG_BYTES:
+            raise ValueError("it is too large")
+        config = json.loads(data)
+        layers = tuple((config.get("rootfs") or {}).get("diff_ids") or ())
+        if not all(isinstance(layer, str) and references.is_digest(layer) for layer in layers):
+            raise ValueError("rootfs.diff_ids are not digests")
+        if not isinstance(config.get("config") or {}, dict):
+            raise ValueError("config is not an object")
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise InvalidArgument(f"invalid image config: {error}") from error
+    return config, layers
+
+
+def created_at(config: dict[str, Any]) -> float:
+    """Return when an image was made; 0 when it does not say."""
+    text = str(config.get("created") or "")
+    head, dot, tail = text.partition(".")
+    if dot:  # nine digits are more than Python 3.11 reads
+        digits = tail.rstrip("Z").split("+")[0].split("-")[0]
+        text = f"{head}.{digits[:6].ljust(6, '0')}{tail[len(digits) :]}"
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+class ImageStore:
+    """The records below one folder, read when made. Every change is on disk before it shows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "records"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._records: dict[str, Record] = {}
+        self.damaged: list[DamagedState] = []
+        for path in sorted(self._folder.glob("*.json")):
+            if path.name.startswith("."):
+                path.unlink()  # a write that a crash cut short
+                continue
+            try:
+                record = _read(path)
+            except DamagedState as problem:
+                log.error("%s", problem)
+                self.damaged.append(problem)
+            else:
+                self._records[record.id] = record
+        self._index()
+
+    def _index(self) -> None:
+        self._by_name: dict[str, str] = {}
+        numbers: dict[str, int] = {}
+        for record in self._records.values():
+            for name, number in record.names.items():
+                if number > numbers.get(name, -1):
+                    self._by_name[name], numbers[name] = record.id, number
+            for digest in record.digests:
+                if not record.hidden:
+                    self._by_name[digest] = record.id
+        self._number = max(numbers.values(), default=0)
+
+    def all(self) -> Iterable[Record]:
+        """Return every record, hidden ones too."""
+        return list(self._records.values())
+
+    def by_id(self, image_id: str) -> Record | None:
+        """Return the record of a full id, hidden or not."""
+        return self._records.get(image_id)
+
+    def names(self, record: Record) -> list[str]:
+        """Return the full tagged references that lead to a record now."""
+        return sorted(name for name in record.names if self._by_name.get(name) == record.id)
+
+    def find(self, text: str) -> Record:
+        """Return the image of a reference, an id or a unique prefix of one. NotFound with Docker's words."""
+        if references.is_digest(text):
+            record = self._records.get(text)
+            if record is None or record.hidden:
+                raise NotFound(f"No such image: {text}")
+            return record
+        shown = text
+        try:
+            reference = references.parse(text).tagged()
+        except InvalidArgument:
+            pass  # an id may still begin like this
+        else:
+            shown = reference.familiar
+            name = f"{reference.name}@{reference.digest}" if reference.digest else reference.full
+            if image_id := self._by_name.get(name):
+                return self._records[image_id]
+        if references.is_id_prefix(text):
+            prefix = "sha256:" + text.removeprefix("sha256:")
+            found = [r for r in self._records.values() if r.id.startswith(prefix) and not r.hidden]
+            if len(found) == 1:
+                return found[0]
+        raise NotFound(f"No such image: {shown}")
+
+    def put(self, data: bytes, layers: tuple[str, ...], names: Iterable[str], digests: Iterable[str]) -> Record:
+        """Keep an image under its config's digest, and give it names and digests besides those it has."""
+        image_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        known = self._records.get(image_id)
+        record = known or Record(image_id, data.decode(), layers, {})
+        record = replace(
+            record,
+            names={**record.names, **{name: self._number + 1 + at for at, name in enumerate(names)}},
+            digests=tuple(dict.fromkeys([*record.digests, *digests])),
+            hidden=False,
+        )
+        return self.save(record)
+
+    def save(self, record: Record) -> Record:
+        """Write a record, and take its newest names away from those that had them."""
+        fields = {
+            "id": record.id,
+            "config": record.config_text,
+            "layers": record.layers,
+            "names": record.names,
+            "digests": record.digests,
+            "hidden": record.hidden,
+        }
+        write_atomic(self._path(record.id), json.dumps(fields).encode())
+        self._records[record.id] = record
+        self._index()
+        # After a crash in between, two records have a name; the higher number has it then (see `_index`).
+        for other in list(self._records.values()):
+            lost = [name for name in other.names if self._by_name[name] != other.id]
+            if lost:
+                self.save(replace(other, names={n: at for n, at in other.names.items() if n not in lost}))
+        return self._records[record.id]
+
+    def delete(self, image_id: str) -> None:
+        """Forget an image."""
+        self._path(image_id).unlink(missing_ok=True)
+        self._records.pop(image_id, None)
+        self._index()
+
+    def _path(self, image_id: str) -> Path:
+        return self._folder / f"{image_id.removeprefix('sha256:')}.json"
+
+
+def _read(path: Path) -> Record:
+    try:
+        fields = json.loads(path.read_bytes())
+        text = fields["config"]
+        image_id = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        if not image_id == fields["id"] == f"sha256:{path.stem}":
+            raise ValueError("the image's config does not have the image's digest")
+        _, layers = parse_config(text.encode())
+        names = {str(name): int(number) for name, number in fields["names"].items()}
+        digests = tuple(str(digest) for digest in fields["digests"])
+        return Record(image_id, text, layers, names, digests, bool(fields["hidden"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidArgument) as error:
+        raise DamagedState(str(path), str(error) or type(error).__name__) from error

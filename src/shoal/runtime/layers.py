@@ -1,0 +1,225 @@
+"""Image layers on disk: each once, by the digest of its tar, unpacked as overlayfs wants its lower folders.
+
+    layers/<hex of diff id>/fs      the files
+    layers/<hex of diff id>/layer.json
+    l/<short>                       symbolic link to .../fs: mount options have 4096 bytes for up to 127 folders
+
+Tars are unpacked by `unpack_child.py`, locked into the new folder, which is renamed into place when it is whole. All
+folders above `fs` are 0700: a set-uid program of an image is out of reach for the host's users.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shoal.errors import InvalidArgument, MissingProgram, ShoalError
+from shoal.runtime import programs, unpack_child
+from shoal.runtime.references import is_digest
+
+SHORT_CHARACTERS = 13  # of base 16: 52 bits; a link that another layer has already is made longer
+MAX_REPORT_BYTES = 64 * 1024
+# Docker's limit: moby layer/layer.go, maxLayerDepth; overlayfs itself takes 500.
+MAX_LAYERS = 127
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What came out of a tar."""
+
+    diff_id: str  # digest of the tar
+    digest: str  # digest of the bytes that came in, maybe compressed
+    size_bytes: int  # of the files in it
+
+
+async def unpack(source: Path | AsyncIterator[bytes], folder: Path, kind: Literal["layer", "archive"]) -> Unpacked:
+    """Unpack a tar, compressed or not, into an existing folder and nowhere else. The folder may be half full after an
+    error.
+
+    InvalidArgument when the tar is at fault, ShoalError when this host is (a full disk), MissingProgram for zstd.
+    """
+    try:
+        zstd = programs.find("zstd")
+    except MissingProgram:
+        zstd = ""  # needed for zstd data only, which then is refused
+    command = (sys.executable, "-I", "-S", "-X", "utf8", unpack_child.__file__, kind, str(folder), zstd)
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            child = await _start(command, file.fileno())
+    else:
+        child = await _start(command, asyncio.subprocess.PIPE)
+    try:
+        if not isinstance(source, Path):
+            # It says one line at its end, which fits any pipe: no need to read while it is fed.
+            await _feed(child, source)
+        out, complaint = await child.communicate()
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    return _told(out, complaint, bool(zstd))
+
+
+async def _start(command: tuple[str, ...], stdin: int) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=pipe, stderr=pipe)
+
+
+async def _feed(child: asyncio.subprocess.Process, source: AsyncIterator[bytes]) -> None:
+    assert child.stdin is not None
+    try:
+        async for chunk in source:
+            child.stdin.write(chunk)
+            await child.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it has ended early, and says why on its output
+    finally:
+        child.stdin.close()
+
+
+def _told(out: bytes, complaint: bytes, have_zstd: bool) -> Unpacked:
+    try:
+        fields = json.loads(out[:MAX_REPORT_BYTES])
+    except ValueError as error:
+        words = complaint.decode(errors="replace").strip().splitlines()
+        raise ShoalError(f"unpacking failed: {words[-1] if words else 'no reason given'}") from error
+    if problem := fields.get("error"):
+        if not have_zstd and problem == "zstd is not installed":
+            raise MissingProgram("zstd", "zstd")
+        if fields.get("kind") == "input":
+            raise InvalidArgument(f"invalid tar: {problem}")
+        raise ShoalError(f"cannot unpack: {problem}")
+    return Unpacked(fields["diff_id"], fields["digest"], fields["size"])
+
+
+class LayerStore:
+    """The layers below one folder. Reads what is there when made; one loop uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "layers"
+        self._links = folder / "l"
+        for path in (folder, self._folder, self._links):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sizes: dict[str, int] = {}
+        self._lower: dict[str, str] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        known = {link.name: os.readlink(link) for link in self._links.iterdir() if link.is_symlink()}
+        for path in self._folder.iterdir():
+            self._read(path, known)
+
+    def _read(self, path: Path, links: dict[str, str]) -> None:
+        diff_id = f"sha256:{path.name}"
+        if not is_digest(diff_id):
+            shutil.rmtree(path, ignore_errors=True)  # the new folder of a run that ended too early
+            return
+        try:
+            size = int(json.loads((path / "layer.json").read_bytes())["size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            size = 0  # the files are what counts; the number is shown to people only
+        target = f"../layers/{path.name}/fs"
+        short = next((name for name, to in links.items() if to == target), "")
+        self._know(diff_id, size, short)
+
+    def _know(self, diff_id: str, size: int, short: str = "") -> None:
+        digits = diff_id.removeprefix("sha256:")
+        length = SHORT_CHARACTERS
+        while not short:
+            candidate = digits[:length]
+            try:
+                os.symlink(f"../layers/{digits}/fs", self._links / candidate)
+            except FileExistsError:
+                if os.readlink(self._links / candidate) != f"../layers/{digits}/fs":
+                    length += 1
+                    continue
+            short = candidate
+        self._sizes[diff_id] = size
+        self._lower[diff_id] = str(self._links / short)
+
+    def __contains__(self, diff_id: str) -> bool:
+        return diff_id in self._lower
+
+    def lower(self, diff_id: str) -> str:
+        """Return the path for overlayfs of a layer that is here: a short link to its files."""
+        return self._lower[diff_id]
+
+    def size(self, diff_id: str) -> int:
+        """Return the size of a layer's files in bytes."""
+        return self._sizes.get(diff_id, 0)
+
+    def all(self) -> list[str]:
+        """Return the diff ids of all layers."""
+        return list(self._lower)
+
+    async def add(
+        self, source: Path | AsyncIterator[bytes], *, diff_id: str = "", digest: str = "", size_bytes: int = 0
+    ) -> str:
+        """Unpack a layer and return its diff id; it is here then whole, or not at all.
+
+        `diff_id` and `digest` are what it must be, where that is known: InvalidArgument otherwise. Those who add the
+        same diff id at one time share the work. The disk is not flushed: `sync` does that once an image.
+        """
+        lock = self._locks.setdefault(diff_id, asyncio.Lock()) if diff_id else asyncio.Lock()
+        async with lock:
+            if diff_id in self:
+                return diff_id
+            fresh = self._folder / f".new-{secrets.token_hex(8)}"
+            try:
+                (fresh / "fs").mkdir(mode=0o755, parents=True)
+                fresh.chmod(0o700)
+                (fresh / "fs").chmod(0o755)  # whatever the umask
+                done = await unpack(source, fresh / "fs", "layer")
+                _check("layer", diff_id, done.diff_id)
+                _check("blob", digest, done.digest)
+                (fresh / "layer.json").write_text(json.dumps({"diff_id": done.diff_id, "size": done.size_bytes}))
+                if done.diff_id not in self:
+                    os.rename(fresh, self._folder / done.diff_id.removeprefix("sha256:"))
+                    self._know(done.diff_id, done.size_bytes)
+                return done.diff_id
+            except OSError as error:
+                raise ShoalError(f"cannot store a layer: {error.strerror}") from error
+            finally:
+                if fresh.exists():
+                    await asyncio.to_thread(shutil.rmtree, fresh, True)
+                self._locks.pop(diff_id, None)
+
+    async def sync(self) -> None:
+        """Flush the file system that the layers are on: a record that names a layer is written only after this."""
+        await asyncio.to_thread(self._sync)
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _libc.syncfs(descriptor) != 0:
+                raise ShoalError(f"cannot flush the disk: {os.strerror(ctypes.get_errno())}")
+        finally:
+            os.close(descriptor)
+
+    async def remove(self, diff_ids: Iterable[str]) -> int:
+        """Remove layers and return how many bytes that freed. They are forgotten at once, however long it takes."""
+        freed, gone = 0, []
+        for diff_id in diff_ids:
+            if diff_id in self:
+                path = self._folder / diff_id.removeprefix("sha256:")
+                moved = self._folder / f".old-{secrets.token_hex(8)}"
+                os.rename(path, moved)
+                os.unlink(self._lower.pop(diff_id))
+                freed += self._sizes.pop(diff_id, 0)
+                gone.append(moved)
+        for path in gone:
+            await asyncio.to_thread(shutil.rmtree, path)
+        return freed
+
+
+def _check(what: str, wanted: str, found: str) -> None:
+    if wanted and wanted != found:
+        raise InvalidArgument(f"{what} verification failed: it should be {wanted} and is {found}")

@@ -1,0 +1,398 @@
+"""A program of its own: unpacks one tar from its standard input into one folder, locked into that folder.
+
+The tar is a stranger's: names with `..`, symbolic links out of the folder, hard links to the host's files. Before it
+reads the first entry this process makes the folder its root (chroot), so that every path that it can name is inside.
+That is why it is a process and not a function; it also keeps the work off the daemon's interpreter. Standard library
+only; started by `layers.py` as `python -I -S unpack_child.py layer|archive FOLDER ZSTD-PROGRAM`.
+
+`layer`: an image layer. Owners, modes, times and attributes are kept; whiteouts become what overlayfs takes for them
+(character device 0/0, `trusted.overlay.opaque`). Other device nodes are left out: they would be the host's devices,
+and a container gets its own /dev. `archive`: a `docker save` archive; plain files of root's, mode 0600.
+
+Out, on standard output: one JSON object, `{"diff_id", "digest", "size", "entries"}` or `{"error"}`; `digest` is that of
+the bytes read, `diff_id` that of the tar inside.
+"""
+
+import bz2
+import encodings.ascii
+import encodings.latin_1
+import hashlib
+import json
+import lzma
+import os
+import resource
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from io import FileIO
+from typing import Protocol
+
+# What is imported above must be all that is needed: after the chroot there is no library to import from.
+_PRELOADED = (encodings.ascii, encodings.latin_1, traceback)
+
+MAX_ENTRIES = 2_000_000  # the largest public images have some 500,000; refused beyond
+MAX_MEMORY_BYTES = 2 << 30  # a header that says it is gigabytes long ends in MemoryError, not in the host's swap
+CHUNK_BYTES = 256 * 1024
+WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+_KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_")
+# Attributes that overlayfs itself reads: a layer that sets them could point at other layers' files.
+_REFUSED_ATTRIBUTES = ("user.overlay.", "trusted.")
+
+
+class Refused(Exception):
+    """The tar cannot be taken as it is; the text says why."""
+
+
+class Decompressor(Protocol):
+    """What zlib, bz2 and lzma have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _Input:
+    """The compressed stream, hashed as it is read."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._first = b""
+        self.hash = hashlib.sha256()
+
+    def peek(self, count: int) -> bytes:
+        while len(self._first) < count and (more := self._file.read(count - len(self._first))):
+            self._first += more
+        return self._first
+
+    def chunks(self) -> Iterator[bytes]:
+        while chunk := self._first or self._file.read(CHUNK_BYTES):
+            self._first = b""
+            self.hash.update(chunk)
+            yield chunk
+
+
+def _decompress(source: _Input, zstd: str) -> Iterator[bytes]:
+    magic = source.peek(6)
+    if magic.startswith(b"\x1f\x8b"):
+        yield from _streams(source, lambda: zlib.decompressobj(31))
+    elif magic.startswith(b"BZh"):
+        yield from _streams(source, bz2.BZ2Decompressor)
+    elif magic.startswith(b"\xfd7zXZ\0"):
+        yield from _streams(source, lzma.LZMADecompressor)
+    elif magic.startswith(b"\x28\xb5\x2f\xfd"):
+        yield from _zstd(source, zstd)
+    else:
+        yield from source.chunks()
+
+
+def _streams(source: _Input, make: Callable[[], Decompressor]) -> Iterator[bytes]:
+    """Decompress one stream after the other: gzip, bzip2 and xz files may be several joined."""
+    current: Decompressor | None = None
+    for chunk in source.chunks():
+        while chunk:
+            if current is None:
+                current = make()
+            # A chunk of zeros may grow a thousandfold: that is 256 MiB, within the limit of memory.
+            if data := current.decompress(chunk):
+                yield data
+            chunk = b""
+            if current.eof:
+                # Zeros after the end are padding, as tar writes it to tapes and some tools to files.
+                chunk, current = current.unused_data.lstrip(b"\0"), None
+    if current is not None:
+        raise Refused("unexpected EOF")
+
+
+def _zstd(source: _Input, program: str) -> Iterator[bytes]:
+    if not program:
+        raise Refused("zstd is not installed")
+    process = subprocess.Popen([program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    to_zstd = process.stdin
+
+    def feed() -> None:
+        with to_zstd:
+            try:
+                for chunk in source.chunks():
+                    to_zstd.write(chunk)
+            except BrokenPipeError:
+                pass  # zstd has said why
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    while chunk := process.stdout.read(CHUNK_BYTES):
+        yield chunk
+    feeder.join()
+    if process.wait() != 0:
+        raise Refused("the zstd data is damaged")
+
+
+class _Tar:
+    """The decompressed stream as a file for tarfile, hashed as it is read."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+        self.hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        if not self._rest:
+            chunk = next(self._chunks, b"")
+            self.hash.update(chunk)
+            self._rest = memoryview(chunk)
+        data = self._rest[:size]
+        self._rest = self._rest[size:]
+        return bytes(data)
+
+    def drain(self) -> None:
+        """Read what follows the end of the tar: it belongs to the digest."""
+        while self.read(CHUNK_BYTES):
+            pass
+
+
+class Unpacker:
+    """Writes the entries of one tar below `/`, which the caller has made the folder to fill."""
+
+    def __init__(self, *, layer: bool) -> None:
+        self._layer = layer
+        self._folders = {"/"}  # known to be there, so that not each entry asks the kernel
+        self._whiteouts: set[str] = set()
+        self._times: dict[str, int] = {}
+        self.entries = 0
+        self.size = 0
+
+    def unpack(self, source: "tarfile._Fileobj") -> None:
+        """Unpack all entries. OSError, tarfile.TarError or Refused when one cannot be."""
+        with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES, errors="surrogateescape") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry in memory
+                self.entries += 1
+                if self.entries > MAX_ENTRIES:
+                    raise Refused(f"more than {MAX_ENTRIES} entries")
+                self._entry(tar, member)
+        for path, at in self._times.items():
+            try:
+                os.utime(path, ns=(at, at), follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # replaced by a later entry
+
+    def _entry(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        path = inside(member.name)
+        parent, _, name = path.rpartition("/")
+        self._need_folder(parent or "/")
+        if self._layer and name.startswith(WHITEOUT):
+            self._whiteout(parent or "/", name)
+        elif member.isdir():
+            self._folder(path, member)
+        elif path == "/":
+            raise Refused(f'"{member.name}" is not a folder')
+        elif member.isreg():
+            self._file(tar, member, path)
+        elif member.issym():
+            self._new(path, lambda: os.symlink(member.linkname, path))
+            self._finish(path, member)
+        elif member.islnk():
+            target = inside(member.linkname)
+            if target != path:
+                self._new(path, lambda: os.link(target, path, follow_symlinks=False))
+        elif member.isfifo() and self._layer:
+            self._new(path, lambda: os.mkfifo(path, 0o600))
+            self._finish(path, member)
+
+    def _new(self, path: str, make: Callable[[], None]) -> None:
+        """Make what must not be there yet; an earlier entry of that name gives way."""
+        try:
+            make()
+        except FileExistsError:
+            self._clear(path)
+            make()
+
+    def _clear(self, path: str) -> None:
+        self._whiteouts.discard(path)
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            for folder, folders, files in os.walk(path, topdown=False):
+                for name in files:
+                    os.unlink(os.path.join(folder, name))
+                for name in folders:
+                    full = os.path.join(folder, name)
+                    os.unlink(full) if os.path.islink(full) else os.rmdir(full)
+            os.rmdir(path)
+            self._folders = {known for known in self._folders if known != path and not known.startswith(f"{path}/")}
+        else:
+            os.unlink(path)
+
+    def _need_folder(self, path: str) -> None:
+        if path in self._folders:
+            return
+        self._need_folder(path.rpartition("/")[0] or "/")
+        if path in self._whiteouts:
+            self._replace_whiteout(path)
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            # A symbolic link to a folder will do: it is followed inside our root. To anything else: NotADirectoryError.
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                self._clear(path)
+                os.mkdir(path, 0o755)
+        self._folders.add(path)
+
+    def _replace_whiteout(self, path: str) -> None:
+        """A folder that the layer removes and has again hides the one below."""
+        self._clear(path)
+        os.mkdir(path, 0o755)
+        os.setxattr(path, "trusted.overlay.opaque", b"y")
+
+    def _whiteout(self, parent: str, name: str) -> None:
+        if name == OPAQUE:
+            os.setxattr(parent, "trusted.overlay.opaque", b"y")
+            return
+        if name.startswith(WHITEOUT * 2):
+            return  # aufs's own bookkeeping
+        hidden = name.removeprefix(WHITEOUT)
+        if hidden in ("", ".", ".."):
+            raise Refused(f'invalid whiteout "{name}"')
+        path = f"{parent.rstrip('/')}/{hidden}"
+        try:
+            kind = os.lstat(path).st_mode
+        except FileNotFoundError:
+            os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+            self._whiteouts.add(path)
+            return
+        if stat.S_ISDIR(kind):
+            os.setxattr(path, "trusted.overlay.opaque", b"y")
+
+    def _folder(self, path: str, member: tarfile.TarInfo) -> None:
+        if path not in self._folders:
+            if path in self._whiteouts:
+                self._replace_whiteout(path)
+            try:
+                os.mkdir(path, 0o700)
+            except FileExistsError:
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    self._clear(path)
+                    os.mkdir(path, 0o700)
+            self._folders.add(path)
+        self._finish(path, member)
+        self._times[path] = int(member.mtime * 1_000_000_000)
+
+    def _file(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileExistsError:
+            self._clear(path)
+            descriptor = os.open(path, flags, 0o600)
+        try:
+            source = tar.fileobj
+            assert source is not None
+            source.seek(member.offset_data)
+            for offset, length in getattr(member, "sparse", None) or ((0, member.size),):
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                while length:
+                    data = source.read(min(length, CHUNK_BYTES))
+                    if not data:
+                        raise Refused("unexpected EOF")
+                    os.write(descriptor, data)
+                    length -= len(data)
+            if getattr(member, "sparse", None):
+                os.ftruncate(descriptor, member.size)
+            self.size += member.size
+            self._finish(descriptor, member)
+        finally:
+            os.close(descriptor)
+
+    def _finish(self, target: int | str, member: tarfile.TarInfo) -> None:
+        """Owner first: changing it clears set-uid bits and capabilities."""
+        if not self._layer:
+            return
+        at = int(member.mtime * 1_000_000_000)
+        if member.issym():
+            os.chown(target, member.uid, member.gid, follow_symlinks=False)
+            os.utime(target, ns=(at, at), follow_symlinks=False)
+            return
+        os.chown(target, member.uid, member.gid)
+        os.chmod(target, member.mode & 0o7777)
+        self._attributes(target, member)
+        os.utime(target, ns=(at, at))
+
+    def _attributes(self, target: int | str, member: tarfile.TarInfo) -> None:
+        for key, value in member.pax_headers.items():
+            name = key.removeprefix("SCHILY.xattr.")
+            if name != key and name.startswith(_KEPT_ATTRIBUTES) and not name.startswith(_REFUSED_ATTRIBUTES):
+                try:
+                    os.setxattr(target, name, value.encode("utf-8", "surrogateescape"))
+                except OSError:
+                    if name == "security.capability":
+                        raise  # a program would run without what it needs; other attributes are a comfort
+
+
+_INPUT_ERRORS = (
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    Refused,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
+
+
+def inside(name: str) -> str:
+    """Return an entry's name as a path below `/`. Refused when `..` leads out of it, as Docker refuses it."""
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            if not parts:
+                raise Refused(f'"{name}" is outside of the image')
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def main(kind: str, folder: str, zstd: str) -> dict[str, object]:
+    """Unpack standard input into `folder` and return what to tell."""
+    source = _Input(FileIO(0, closefd=False))
+    tar = _Tar(_decompress(source, zstd))
+    if source.peek(6).startswith(b"\x28\xb5\x2f\xfd"):
+        tar.read(0)  # starts zstd while there still is one
+    os.chroot(folder)
+    os.chdir("/")
+    os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    unpacker = Unpacker(layer=kind == "layer")
+    unpacker.unpack(tar)  # type: ignore[arg-type]
+    tar.drain()
+    return {
+        "diff_id": f"sha256:{tar.hash.hexdigest()}",
+        "digest": f"sha256:{source.hash.hexdigest()}",
+        "size": unpacker.size,
+        "entries": unpacker.entries,
+    }
+
+
+def tell(kind: str, folder: str, zstd: str) -> dict[str, object]:
+    """Unpack, and turn what goes wrong into words: `kind` says whether the tar or this host is at fault."""
+    try:
+        return main(kind, folder, zstd)
+    except MemoryError:
+        return {"error": "a header or a compressed block needs too much memory", "kind": "input"}
+    except OSError as problem:
+        return {"error": f"{problem.filename}: {problem.strerror}".removeprefix("None: "), "kind": "system"}
+    except _INPUT_ERRORS as problem:
+        return {"error": str(problem) or type(problem).__name__, "kind": "input"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(tell(*sys.argv[1:])))  # noqa: T201 - a program
