@@ -4,17 +4,22 @@ In come the deciders and the servers' own loops; out comes nothing but what they
 term begins and ends, is for `shoal.node` to say.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shoal.manager import loop
 from shoal.manager.bootstrap import FirstLeader, bootstrap
 from shoal.manager.plan import Decider
 from shoal.store.memory import Transaction
-from shoal.store.store import Store
+
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -4,18 +4,23 @@ Knows transactions, retries and time, and nothing of services. A pass runs insid
 what is newest and its changes cannot be out of date; a pass that changes nothing costs no write.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from shoal.errors import Unavailable
 from shoal.manager.cascade import Cascade, DeciderFailed, Outcome
 from shoal.manager.plan import Decider
 from shoal.store.changes import Event
 from shoal.store.memory import Transaction
-from shoal.store.store import Store
 from shoal.store.watch import Watch, WatchLagged
+
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,17 @@
 """What every part of Control shares: the store, the time, and who is in the quorum."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.errors import InvalidArgument
-from shoal.store.store import Store
+
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
 
 class Membership(Protocol):
