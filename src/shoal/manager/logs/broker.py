@@ -1,0 +1,249 @@
+"""Which nodes a log subscription concerns, what they are told, and when it is complete. Pure.
+
+In: subscriptions, nodes that come and go, tasks as they change. Out: commands: what to tell a node, which subscription
+has ended and what is missing from it. Source: SwarmKit manager/logbroker.
+"""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shoal.api import v1 as api
+from shoal.errors import InvalidArgument, NotFound, PermissionDenied
+
+if TYPE_CHECKING:
+    from shoal.store.memory import View
+
+INCOMPLETE = "warning: incomplete log stream. some logs could not be retrieved for the following reasons: "
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a subscription, or its end, to a node's listener."""
+
+    listener: Hashable
+    message: api.SubscriptionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A subscription has all it will get. `warning` says what is missing; empty if nothing is."""
+
+    subscription_id: str
+    warning: str
+
+
+Command = Tell | End
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """`open_nodes` are those from which more may come; with follow no node ever leaves it."""
+
+    message: api.SubscriptionMessage
+    open_nodes: dict[str, None] = field(default_factory=dict)
+    unscheduled: dict[str, None] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def follow(self) -> bool:
+        return bool(self.message.options.follow)
+
+    def wants(self, task: api.Task) -> bool:
+        selector = self.message.selector
+        return task.id in selector.task_ids or (bool(task.service_id) and task.service_id in selector.service_ids)
+
+
+@dataclass(slots=True)
+class _Listener:
+    node_id: str
+    told: set[str] = field(default_factory=set)
+
+
+def check_selector(request: api.SubscribeLogsRequest) -> None:
+    """Refuse a request that selects nothing."""
+    if not request.HasField("selector"):
+        raise InvalidArgument("log selector must be provided")
+    selector = request.selector
+    if not (selector.service_ids or selector.task_ids or selector.node_ids):
+        raise InvalidArgument("log selector must not be empty")
+
+
+class Broker:
+    """All subscriptions and all nodes that listen for them.
+
+    A node listens once; while it changes over to a new connection it has two listeners, and the newer one is told.
+    """
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._listeners: dict[Hashable, _Listener] = {}
+        self._by_node: dict[str, list[Hashable]] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscriptions)
+
+    @property
+    def follows(self) -> bool:
+        """Return whether any subscription grows with its services' tasks."""
+        return any(subscription.follow for subscription in self._subscriptions.values())
+
+    def subscribe(self, subscription_id: str, request: api.SubscribeLogsRequest, view: "View") -> list[Command]:
+        """Open a subscription and tell the nodes it concerns. Those that do not listen are missing from it."""
+        message = api.SubscriptionMessage(id=subscription_id, selector=request.selector, options=request.options)
+        subscription = _Subscription(message)
+        self._subscriptions[subscription_id] = subscription
+        for node_id in request.selector.node_ids:
+            subscription.open_nodes[node_id] = None
+        self._match(subscription, view)
+        commands: list[Command] = []
+        for node_id in list(subscription.open_nodes):
+            if node_id in self._by_node:
+                commands += self._tell(node_id, subscription)
+            else:
+                self._leave(subscription, node_id, f"node {node_id} is not available")
+        return commands + self._ended(subscription)
+
+    def unsubscribe(self, subscription_id: str) -> list[Command]:
+        """Close a subscription: its nodes need not send any more."""
+        subscription = self._subscriptions.pop(subscription_id, None)
+        if subscription is None:
+            return []
+        subscription.message.close = True
+        commands: list[Command] = []
+        for key, listener in self._listeners.items():
+            if subscription_id in listener.told:
+                listener.told.discard(subscription_id)
+                if listener.node_id in subscription.open_nodes:
+                    commands.append(Tell(key, subscription.message))
+        return commands
+
+    def connect(self, listener: Hashable, node_id: str) -> list[Command]:
+        """Take note that a node listens, and tell it what concerns it already."""
+        self._listeners[listener] = _Listener(node_id)
+        self._by_node.setdefault(node_id, []).append(listener)
+        commands: list[Command] = []
+        for subscription in self._subscriptions.values():
+            if node_id in subscription.open_nodes:
+                commands += self._tell(node_id, subscription)
+        return commands
+
+    def disconnect(self, listener: Hashable) -> list[Command]:
+        """Take note that a node listens no more. What it had not finished sending is missing."""
+        gone = self._listeners.pop(listener, None)
+        if gone is None:
+            return []
+        keys = self._by_node[gone.node_id]
+        keys.remove(listener)
+        if keys:
+            return []
+        del self._by_node[gone.node_id]
+        commands: list[Command] = []
+        for subscription in self._subscriptions.values():
+            commands += self._finish(subscription, gone.node_id, f"node {gone.node_id} disconnected unexpectedly")
+        return commands
+
+    def publisher(self, message: api.PublishLogsMessage, current: str, node_id: str) -> str:
+        """Return the subscription that a node's message belongs to, or raise what is wrong with it.
+
+        `current` is that of the messages before it on the same stream, empty for the first.
+        """
+        subscription_id = message.subscription_id
+        if not subscription_id:
+            raise InvalidArgument("missing subscription ID")
+        if current and subscription_id != current:
+            raise InvalidArgument("different subscription IDs in the same session")
+        if not current:
+            subscription = self._subscriptions.get(subscription_id)
+            # A node that was never asked knows the id from elsewhere, and has nothing to say there.
+            if subscription is None or node_id not in subscription.open_nodes:
+                raise NotFound("unknown subscription ID")
+        if not message.close:
+            for line in message.messages:
+                if line.context.node_id != node_id:
+                    text = f"invalid NodeID: expected={node_id};received={line.context.node_id}"
+                    raise PermissionDenied(text)
+        return subscription_id
+
+    def done(self, subscription_id: str, node_id: str, reason: str = "") -> list[Command]:
+        """Take note that a node has sent its share; `reason` says why it is not whole. May be repeated."""
+        subscription = self._subscriptions.get(subscription_id)
+        return [] if subscription is None else self._finish(subscription, node_id, reason)
+
+    def saw_task(self, task: api.Task) -> list[Command]:
+        """Extend the subscriptions that follow a task's service to the node it is on."""
+        commands: list[Command] = []
+        for subscription in self._subscriptions.values():
+            if subscription.follow and subscription.wants(task):
+                commands += self._extend(subscription, task)
+        return commands
+
+    def rematch(self, view: "View") -> list[Command]:
+        """Extend every subscription that follows to the tasks there are: after changes that nobody told of."""
+        commands: list[Command] = []
+        for subscription in self._subscriptions.values():
+            if subscription.follow:
+                for task in _selected(subscription.message.selector, view):
+                    commands += self._extend(subscription, task)
+        return commands
+
+    def _match(self, subscription: _Subscription, view: "View") -> None:
+        selector = subscription.message.selector
+        named = set(selector.task_ids)
+        for task in _selected(selector, view):
+            if task.id not in named and not subscription.follow and task.status.state < api.RUNNING:
+                continue  # it has no log yet, and nobody waits for one
+            if task.node_id:
+                subscription.open_nodes[task.node_id] = None
+            else:
+                subscription.unscheduled[task.id] = None
+
+    def _extend(self, subscription: _Subscription, task: api.Task) -> list[Command]:
+        if not task.node_id:
+            subscription.unscheduled[task.id] = None
+            return []
+        subscription.unscheduled.pop(task.id, None)
+        if task.node_id in subscription.open_nodes:
+            return []
+        subscription.open_nodes[task.node_id] = None
+        return self._tell(task.node_id, subscription)
+
+    def _tell(self, node_id: str, subscription: _Subscription) -> list[Command]:
+        keys = self._by_node.get(node_id)
+        if not keys or subscription.message.id in self._listeners[keys[-1]].told:
+            return []
+        self._listeners[keys[-1]].told.add(subscription.message.id)
+        return [Tell(keys[-1], subscription.message)]
+
+    def _finish(self, subscription: _Subscription, node_id: str, reason: str) -> list[Command]:
+        if subscription.follow or node_id not in subscription.open_nodes:
+            return []
+        self._leave(subscription, node_id, reason)
+        return self._ended(subscription)
+
+    @staticmethod
+    def _leave(subscription: _Subscription, node_id: str, reason: str) -> None:
+        if subscription.follow:
+            return  # it may come back, and is told again when it does
+        del subscription.open_nodes[node_id]
+        if reason:
+            subscription.reasons.append(reason)
+
+    @staticmethod
+    def _ended(subscription: _Subscription) -> list[Command]:
+        if subscription.follow or subscription.open_nodes or subscription.ended:
+            return []
+        subscription.ended = True
+        missing = [f"task {task_id} has not been scheduled" for task_id in subscription.unscheduled]
+        reasons = ", ".join(subscription.reasons + missing)
+        return [End(subscription.message.id, INCOMPLETE + reasons if reasons else "")]
+
+
+def _selected(selector: api.LogSelector, view: "View") -> Iterable[api.Task]:
+    for task_id in selector.task_ids:
+        task = view.tasks.get(task_id)
+        if task is not None:
+            yield task
+    for service_id in selector.service_ids:
+        yield from view.tasks.find("service_id", service_id)

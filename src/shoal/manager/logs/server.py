@@ -1,0 +1,217 @@
+"""The log broker's shell: streams of nodes on one side, of readers on the other, the store's tasks between.
+
+Owns the queues. A reader that is slow holds up the nodes that send to it, through HTTP/2's windows, and nobody else; a
+reader that goes ends the subscription at the nodes. What concerns whom is decided in `broker`. Loop: `Logs.run` (wakes
+on tasks while somebody follows logs).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from shoal.api import v1 as api
+from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogsBase
+from shoal.api.ids import new_id
+from shoal.errors import ShoalError, Unavailable
+from shoal.manager.authorization import Caller
+from shoal.manager.logs.broker import Broker, Command, Tell, check_selector
+from shoal.manager.logs.pipe_server import Pipe
+from shoal.store.watch import WatchLagged
+
+if TYPE_CHECKING:
+    from grpclib.server import Stream
+
+    from shoal.store.store import Store
+
+log = logging.getLogger(__name__)
+
+# What waits for one reader; a node's message is up to 4 MiB and usually one line.
+READER_BYTES = 1024 * 1024
+# What waits for one node. One that does not take its subscriptions is cut off; it comes back and is told anew.
+LISTENER_MESSAGES = 1_000
+MAX_SUBSCRIPTIONS = 1_000
+
+_Lines = Pipe[api.SubscribeLogsMessage]
+_Told = Pipe[api.SubscriptionMessage]
+
+
+class Logs:
+    """Subscriptions to logs, while this manager leads."""
+
+    def __init__(self, store: "Store", *, fresh_id: Callable[[], str] = new_id) -> None:
+        self._store = store
+        self._fresh_id = fresh_id
+        self._broker = Broker()
+        self._readers: dict[str, _Lines] = {}
+        self._listeners: set[_Told] = set()
+        self._followed = asyncio.Event()
+        self._running = False
+
+    async def run(self) -> None:
+        """Serve until cancelled; then every stream ends. Raises Unavailable when the store does."""
+        self._running = True
+        try:
+            while True:
+                await self._followed.wait()
+                await self._follow_tasks()
+        finally:
+            self._running = False
+            stopped = ShoalError("broker is not running")
+            for reader in self._readers.values():
+                reader.end(stopped)
+            for listener in self._listeners:
+                listener.end(stopped)
+
+    def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncGenerator[api.SubscribeLogsMessage, None]:
+        """Return the logs that a request selects, as they come. Close the generator (`aclosing`) to end it early.
+
+        Raises InvalidArgument at once for a selector of nothing. At its end the generator raises ShoalError, with
+        Swarm's text, if something is missing.
+        """
+        check_selector(request)
+        return self._subscribed(request)
+
+    async def _subscribed(self, request: api.SubscribeLogsRequest) -> AsyncGenerator[api.SubscribeLogsMessage, None]:
+        self._check_running()
+        if len(self._broker) >= MAX_SUBSCRIPTIONS:
+            raise Unavailable(f"more than {MAX_SUBSCRIPTIONS} log subscriptions at once")
+        subscription_id = self._fresh_id()
+        pipe = self._readers[subscription_id] = _Lines(READER_BYTES)
+        try:
+            self._do(self._broker.subscribe(subscription_id, request, self._store.view()))
+            if request.options.follow:
+                self._followed.set()
+            while True:
+                lines = await pipe.get()
+                if lines is None:
+                    return
+                yield lines
+        finally:
+            del self._readers[subscription_id]
+            pipe.abandon()
+            self._do(self._broker.unsubscribe(subscription_id))
+
+    async def listen(self, node_id: str) -> AsyncGenerator[api.SubscriptionMessage, None]:
+        """Return the subscriptions that concern a node, and their ends, as they come."""
+        self._check_running()
+        pipe = _Told(LISTENER_MESSAGES)
+        self._listeners.add(pipe)
+        try:
+            self._do(self._broker.connect(pipe, node_id))
+            while True:
+                message = await pipe.get()
+                if message is None:
+                    return
+                yield message
+        finally:
+            self._listeners.discard(pipe)
+            self._do(self._broker.disconnect(pipe))
+
+    async def publish(self, node_id: str, message: api.PublishLogsMessage, current: str) -> str:
+        """Pass a node's message on once its reader has room, and return its subscription's id.
+
+        `current` is what the call before returned on the same stream. Raises for a message that may not be.
+        """
+        self._check_running()
+        subscription_id = self._broker.publisher(message, current, node_id)
+        reader = self._readers.get(subscription_id)
+        if reader is not None and message.messages and not message.close:
+            await reader.put(api.SubscribeLogsMessage(messages=message.messages), message.ByteSize())
+        return subscription_id
+
+    def done(self, subscription_id: str, node_id: str, reason: str = "") -> None:
+        """Take note that a node has sent its share; `reason` says why it is not whole."""
+        self._do(self._broker.done(subscription_id, node_id, reason))
+
+    async def _follow_tasks(self) -> None:
+        with self._store.watch(api.Task) as watch:
+            self._do(self._broker.rematch(self._store.view()))
+            while self._broker.follows:
+                try:
+                    events = await watch.next()
+                except WatchLagged:
+                    self._do(self._broker.rematch(self._store.view()))
+                    continue
+                for event in events:
+                    if event.action != "remove" and isinstance(event.obj, api.Task):
+                        self._do(self._broker.saw_task(event.obj))
+            self._followed.clear()
+
+    def _do(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Tell):
+                pipe = command.listener
+                if isinstance(pipe, Pipe) and not pipe.put_nowait(_snapshot(command.message)):
+                    pipe.end(Unavailable("the node does not take its log subscriptions"))
+            elif (reader := self._readers.get(command.subscription_id)) is not None:
+                reader.end(ShoalError(command.warning) if command.warning else None)
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise ShoalError("broker is not running")
+
+
+class LogBrokerServer(LogBrokerBase):
+    """The nodes' side: what they are asked for, and what they send."""
+
+    def __init__(self, logs: Logs, *, caller: Callable[[], Caller]) -> None:
+        self._logs = logs
+        self._caller = caller
+
+    async def ListenSubscriptions(  # noqa: N802 - the protocol's name
+        self, stream: "Stream[api.ListenSubscriptionsRequest, api.SubscriptionMessage]"
+    ) -> None:
+        """Tell a node of the subscriptions that concern it, for as long as it listens."""
+        await stream.recv_message()
+        async with aclosing(self._logs.listen(self._caller().node_id)) as messages:
+            await stream.send_initial_metadata()
+            async for message in messages:
+                await stream.send_message(message)
+
+    async def PublishLogs(  # noqa: N802
+        self, stream: "Stream[api.PublishLogsMessage, api.PublishLogsResponse]"
+    ) -> None:
+        """Take a node's share of one subscription."""
+        node_id = self._caller().node_id
+        subscription_id = ""
+        reason = f"node {node_id} disconnected unexpectedly"
+        try:
+            async for message in stream:
+                subscription_id = await self._logs.publish(node_id, message, subscription_id)
+                if message.close:
+                    break
+            reason = ""
+            await stream.send_message(api.PublishLogsResponse())
+        except ShoalError as error:
+            reason = str(error)
+            raise
+        finally:
+            if subscription_id:
+                self._logs.done(subscription_id, node_id, reason)
+
+
+class LogsServer(LogsBase):
+    """The readers' side, for other managers."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+
+    async def SubscribeLogs(  # noqa: N802
+        self, stream: "Stream[api.SubscribeLogsRequest, api.SubscribeLogsMessage]"
+    ) -> None:
+        """Send the logs that a request selects."""
+        request = await stream.recv_message()
+        if request is None:
+            raise ShoalError("the call ended without a request")
+        async with aclosing(self._logs.subscribe_logs(request)) as messages:
+            async for message in messages:
+                await stream.send_message(message)
+
+
+def _snapshot(message: api.SubscriptionMessage) -> api.SubscriptionMessage:
+    """Return a copy: the broker's own changes when the subscription closes, perhaps before this one is sent."""
+    taken = api.SubscriptionMessage()
+    taken.CopyFrom(message)
+    return taken
