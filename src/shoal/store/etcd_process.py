@@ -31,16 +31,21 @@ STOP_TIMEOUT = 3.0  # it flushes what it has and ends; what was acknowledged is 
 FIRST_DELAY = 0.05  # the usual reason for a second start is a kill: be back before anybody notices
 LONGEST_DELAY = 5.0
 STABLE_AFTER = 10.0  # a run of this length, in seconds, starts the delays anew
+_UNIX = "unix://"
+_LOGGED_FAILURES = frozenset({0, 1, 10, 100, 1000, 10_000})  # of those in a row
 _LAST_WORDS = 20  # lines kept to explain an end
 _LONGEST_LINE_BYTES = 4096
-# Texts: etcd 3.4 wal, etcdserver/api/snap, mvcc/backend, and bbolt.
+# What etcd 3.4 and bbolt say of files that are not as they wrote them. bbolt does not check, it stumbles.
 _SIGNS_OF_DAMAGE = (
     "crc mismatch",
-    "invalid database",
     "corrupt",
-    "failed to read WAL",
-    "failed to open",
+    "invalid database",
     "file size too small",
+    "failed to recover",
+    "panic: runtime error",
+    "panic: page ",
+    "panic: freepages",
+    "assertion failed",
 )
 
 
@@ -92,6 +97,7 @@ class EtcdProcess:
         self.trouble: str | None = None
         """Why etcd does not serve, in a sentence; None when it does."""
         self._process: asyncio.subprocess.Process | None = None
+        self._failures = 0  # in a row
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
         self._news = asyncio.Event()
         self._group = asyncio.TaskGroup()
@@ -154,19 +160,23 @@ class EtcdProcess:
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
-        failures = 0
         while True:
             started_at = loop.time()
             code = await self._run_once()
-            failures = 1 if loop.time() - started_at > STABLE_AFTER else failures + 1
-            delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10))
+            self._failures = 1 if loop.time() - started_at > STABLE_AFTER else self._failures + 1
+            delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
             self.trouble = self._explain(code)
             self._news.set()
-            log.warning("%s; starting it again in %g s", self.trouble, delay)
+            level = logging.WARNING if self._failures in _LOGGED_FAILURES else logging.DEBUG
+            log.log(level, "%s (%d times); starting it again in %g s", self.trouble, self._failures, delay)
             await asyncio.sleep(delay)
 
     async def _run_once(self) -> int:
         self._words.clear()
+        # etcd does not remove the socket of one that was killed. The lock says that nobody else listens there.
+        self.socket.unlink(missing_ok=True)
+        if self.config.peer_url.startswith(_UNIX):
+            (self.folder / self.config.peer_url.removeprefix(_UNIX)).unlink(missing_ok=True)
         # No inherited environment: ETCD_* and proxy variables of the daemon's are not meant for this etcd.
         process = await asyncio.create_subprocess_exec(
             *self._program,
@@ -210,7 +220,7 @@ class EtcdProcess:
                 level, text = _parsed(line[:_LONGEST_LINE_BYTES])
                 if level > logging.DEBUG:
                     self._words.append(text)
-                log.log(level, "etcd: %s", text)
+                log.log(level if self._failures in _LOGGED_FAILURES else logging.DEBUG, "etcd: %s", text)
 
     def _explain(self, code: int) -> str:
         if _is_disk_full(" ".join(self._words)):
@@ -223,7 +233,7 @@ class EtcdProcess:
 
     def _arguments(self) -> list[str]:
         config = self.config
-        client_url = f"unix://{self.socket.name}"
+        client_url = _UNIX + self.socket.name
         return [
             *("--name", config.name, "--data-dir", str(self.data)),
             *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
@@ -260,7 +270,8 @@ def _parsed(line: bytes) -> tuple[int, str]:
         return (logging.WARNING if text.startswith(("panic:", "fatal error:")) else logging.DEBUG), text
     if level in ("debug", "info") or message == "simple token is not cryptographically signed":
         return logging.DEBUG, message
-    return logging.WARNING, f"{message}: {error}" if error else message
+    # "discovery" is what etcd calls everything it does at its start.
+    return logging.WARNING, f"{message}: {error}".removeprefix("discovery failed: ") if error else message
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -46,7 +46,8 @@ class InDoubt(Unavailable):
 class Journal:
     """Writes of one leader. One at a time: the caller waits for each before the next."""
 
-    def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None]) -> None:
+    def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None], patience: float) -> None:
+        self._patience = patience
         self._client = client
         self._sealer = sealer
         self._trouble = trouble
@@ -128,7 +129,7 @@ class Journal:
 
     async def _send(self, request: pb.TxnRequest, marker: bytes) -> int:
         loop = asyncio.get_running_loop()
-        deadline, delay = loop.time() + PATIENCE, _FIRST_DELAY
+        deadline, delay = loop.time() + self._patience, _FIRST_DELAY
         sent_before = False
         try:
             while True:

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from shoal.errors import Unavailable
 from shoal.store.batch import Batch, decoded
 from shoal.store.etcd_client import EtcdClient, NoSpace, Refused
-from shoal.store.journal import Deposed, InDoubt, Journal
+from shoal.store.journal import PATIENCE, Deposed, InDoubt, Journal
 from shoal.store.memory import Memory, Transaction, View
 from shoal.store.seal import Sealer
 from shoal.store.tables import KINDS
@@ -40,8 +40,8 @@ class _Waiting:
 class Store:
     """The swarm's state on its leader. Made by `Store.open`."""
 
-    def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None]) -> None:
-        self._journal = Journal(client, sealer, trouble)
+    def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None], patience: float) -> None:
+        self._journal = Journal(client, sealer, trouble, patience)
         self._memory = Memory()
         self._watches = Watches()
         self._waiting: deque[_Waiting] = deque()
@@ -54,14 +54,20 @@ class Store:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, client: EtcdClient, sealer: Sealer, *, trouble: Callable[[], str | None] = lambda: None
+        cls,
+        client: EtcdClient,
+        sealer: Sealer,
+        *,
+        trouble: Callable[[], str | None] = lambda: None,
+        patience: float = PATIENCE,
     ) -> AsyncIterator[Self]:
         """Take the lead, read everything, and write while the context lasts.
 
-        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`). Raises
+        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`); `patience` is for how
+        many seconds a write is tried before its caller hears Unavailable. Raises
         DamagedState, naming the etcd key, when a value cannot be read; Unavailable when etcd cannot be had.
         """
-        store = cls(client, sealer, trouble)
+        store = cls(client, sealer, trouble, patience)
         await store.lead()
         # The group is left without the body's error, which it would wrap; a failed writer cancels the body.
         group = asyncio.TaskGroup()
