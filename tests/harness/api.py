@@ -1,7 +1,7 @@
 """The Engine API as a small client: one connection to a unix socket, JSON both ways.
 
-For demos and benchmarks, which must work where neither the `docker` command nor docker-py is, and where a client of one's
-own must cost nothing. Tests use Docker's own clients.
+For demos and benchmarks: they must work where neither the `docker` command nor docker-py is, and their client must cost
+nothing. Tests use Docker's own clients.
 """
 
 import http.client
@@ -20,7 +20,7 @@ class ApiError(Exception):
         super().__init__(f"{status}: {message}")
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
         super().__init__("docker", timeout=120)
         self._path = path
@@ -35,7 +35,7 @@ class Client:
     """Calls one after another over one kept connection."""
 
     def __init__(self, path: Path, version: str = "v1.41") -> None:
-        self._connection = _UnixConnection(path)
+        self._connection = UnixConnection(path)
         self._version = version
 
     def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:

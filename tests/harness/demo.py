@@ -6,6 +6,7 @@ It talks to the Engine API by itself, so it works where the `docker` command is 
 import argparse
 import contextlib
 import signal
+import socket
 import sys
 import time
 import urllib.request
@@ -67,6 +68,13 @@ def ask(client: Client, task: dict[str, Any]) -> str:
     return text
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on: this machine may be in a swarm of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
 def tell(host: Host, story: Story, keep: bool) -> None:
     """Play the demo on a host."""
     with story.step("start shoald"):
@@ -76,7 +84,7 @@ def tell(host: Host, story: Story, keep: bool) -> None:
         client.call(
             "POST",
             "/swarm/init",
-            {"ListenAddr": "127.0.0.1:0", "AdvertiseAddr": "127.0.0.1", "DataPathAddr": "127.0.0.1"},
+            {"ListenAddr": f"127.0.0.1:{free_port()}", "AdvertiseAddr": "127.0.0.1", "DataPathAddr": "127.0.0.1"},
         )
     with story.step("build a small image from busybox"):
         client.import_image(images.busybox_rootfs(), "shoal-demo")

@@ -158,7 +158,7 @@ class Host:
     def leftovers(self) -> list[str]:
         """Return what is left of this host outside its folder: mounts, cgroups, processes, links."""
         found = [f"mount {mount}" for mount in self._mounts()]
-        found += [f"process {pid}" for pid in self._processes()]
+        found += [f"process {pid}" for pid in self.processes()]
         tag = self.tag()
         if tag:
             found += [f"cgroup {path}" for path in self._cgroups(tag)]
@@ -175,7 +175,7 @@ class Host:
     def _cgroups(self, tag: str) -> list[Path]:
         return [path for depth in ("*", "*/*") for path in CGROUPS.glob(depth) if path.name == f"shoal-{tag}"]
 
-    def _processes(self) -> list[int]:
+    def processes(self) -> list[int]:
         """Return the processes that were started for this host: its folder stands in their command line."""
         found = []
         for entry in Path("/proc").iterdir():
@@ -191,10 +191,10 @@ class Host:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for pid in self._cgroup_processes() + self._processes():
+        for pid in self._cgroup_processes() + self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not self._processes(), f"{self.name}: its processes are gone")
+        eventually(lambda: not self.processes(), f"{self.name}: its processes are gone")
         for mount in sorted(self._mounts(), reverse=True):
             run("umount", "-l", mount, check=False)
         tag = self.tag()
@@ -210,7 +210,7 @@ class Host:
             run("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _cgroup_processes(self) -> list[int]:
+    def _cgroupprocesses(self) -> list[int]:
         tag = self.tag()
         pids: set[int] = set()
         for root in self._cgroups(tag) if tag else []:

@@ -1,0 +1,286 @@
+"""`script/bench scale-up`: Shoal beside Docker Swarm, one host each, on one machine in one run.
+
+Prints a table with both sides and their ratio, and where the time of one of Shoal's tasks goes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from benchmarks.sides import IMAGE, DockerSwarm, Shoal, Side
+from benchmarks.stages import stages
+from tests.harness.api import service_spec
+from tests.harness.hosts import eventually, run
+
+COMMAND = ["sleep", "1000000"]
+PATIENCE = 180.0
+REST_SECONDS = 20.0
+MIB = 1024 * 1024
+
+Row = tuple[str, str, dict[str, list[float]]]
+
+
+def say(text: str) -> None:
+    """Tell what happens now; results go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Bench:
+    """Runs each measure on every side and keeps what came out."""
+
+    def __init__(self, sides: list[Side]) -> None:
+        self.sides = sides
+        self.rows: list[Row] = []
+        self._number = 0
+
+    def measure(self, what: str, unit: str, runs: int, once: Callable[[Side], float]) -> None:
+        """Run `once` so often on each side, taking turns, so that what disturbs the machine disturbs both."""
+        values: dict[str, list[float]] = {side.name: [] for side in self.sides}
+        for number in range(runs):
+            for side in self.sides:
+                self.settle()
+                value = once(side)
+                values[side.name].append(value)
+                say(f"  {what}, {side.name}, run {number + 1} of {runs}: {value:.3f} {unit}")
+        self.rows.append((what, unit, values))
+
+    def settle(self) -> None:
+        """Wait until the machine does little (three samples under a tenth of a core), for ten seconds at most."""
+        calm = 0
+        end = time.monotonic() + 10
+        while calm < 3 and time.monotonic() < end:
+            before = _busy()
+            time.sleep(0.1)
+            calm = calm + 1 if _busy() - before < 0.02 else 0
+
+    def name(self) -> str:
+        """Return a fresh service name."""
+        self._number += 1
+        return f"s{self._number}"
+
+    def create(self, side: Side, replicas: int, **update: Any) -> str:
+        """Create a service; its name."""
+        name = self.name()
+        spec = service_spec(name, IMAGE, COMMAND, replicas, container={"StopSignal": "SIGKILL"})
+        side.client.call("POST", "/services/create", {**spec, **update})
+        return name
+
+    def wait(self, side: Side, name: str, count: int, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> Any:
+        """Wait for so many running tasks."""
+
+        def look() -> Any:
+            found = [task for task in side.client.tasks(name) if task["Status"]["State"] == "running" and fits(task)]
+            return found if len(found) >= count else None
+
+        # The more tasks, the dearer a look: it must not be what is measured.
+        return eventually(look, f"{count} tasks of {name} run on {side.name}", PATIENCE, 0.003 if count <= 10 else 0.05)
+
+    def remove(self, side: Side, name: str) -> None:
+        """Remove a service, wait for its containers to go."""
+        side.client.call("DELETE", f"/services/{name}")
+        label = f"com.docker.swarm.service.name={name}"
+        eventually(lambda: not _containers(side, label), f"{name} is gone from {side.name}", PATIENCE)
+
+    # The measures.
+
+    def scale_up(self, replicas: int) -> Callable[[Side], float]:
+        """Return a measure: from the request to so many running tasks."""
+
+        def once(side: Side) -> float:
+            began = time.monotonic()
+            name = self.create(side, replicas)
+            self.wait(side, name, replicas)
+            took = time.monotonic() - began
+            self.remove(side, name)
+            return took
+
+        return once
+
+    def cpu_of_tasks(self, replicas: int) -> Callable[[Side], float]:
+        """Return a measure: CPU of the whole machine a task, in milliseconds."""
+
+        def once(side: Side) -> float:
+            before = _busy()
+            name = self.create(side, replicas)
+            self.wait(side, name, replicas)
+            used = _busy() - before
+            self.remove(side, name)
+            return used / replicas * 1000
+
+        return once
+
+    def scale_down(self, side: Side) -> float:
+        """From the removal of a service of 50 to none of its containers."""
+        name = self.create(side, 50)
+        self.wait(side, name, 50)
+        began = time.monotonic()
+        self.remove(side, name)
+        return time.monotonic() - began
+
+    def restart(self, side: Side) -> float:
+        """From the death of a task's process to its successor running."""
+        name = self.create(side, 1)
+        (task,) = self.wait(side, name, 1)
+        time.sleep(1)  # a task that dies at once is another case
+        began = time.monotonic()
+        side.kill_container(task["Status"]["ContainerStatus"]["ContainerID"])
+        self.wait(side, name, 1, lambda other: bool(other["ID"] != task["ID"]))
+        took = time.monotonic() - began
+        self.remove(side, name)
+        return took
+
+    def update(self, side: Side) -> float:
+        """From an update of 10 replicas, two at a time, to all tasks new."""
+        name = self.create(side, 10, UpdateConfig={"Parallelism": 2, "Delay": 0})
+        self.wait(side, name, 10)
+        service = side.client.get(f"/services/{name}")
+        service["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"] = ["NEW=1"]
+        began = time.monotonic()
+        side.client.call("POST", f"/services/{name}/update?version={service['Version']['Index']}", service["Spec"])
+        self.wait(side, name, 10, lambda task: bool(task["Spec"]["ContainerSpec"].get("Env")))
+        took = time.monotonic() - began
+        self.remove(side, name)
+        return took
+
+    def rest(self) -> None:
+        """Memory and CPU of each side at rest with 50 tasks."""
+        memory: dict[str, list[float]] = {}
+        cpu: dict[str, list[float]] = {}
+        for side in self.sides:
+            name = self.create(side, 50)
+            self.wait(side, name, 50)
+            time.sleep(5)
+            self.settle()
+            before = side.cost()
+            time.sleep(REST_SECONDS)
+            after = side.cost()
+            memory[side.name] = [sum(after.pss_bytes.values()) / MIB]
+            cpu[side.name] = [after.cpu_seconds - before.cpu_seconds]
+            parts = ", ".join(f"{part} {size / MIB:.0f}" for part, size in sorted(after.pss_bytes.items()))
+            say(f"  at rest with 50 tasks, {side.name}: {memory[side.name][0]:.0f} MiB ({parts})")
+            self.remove(side, name)
+        self.rows.append(("memory (PSS) at rest with 50 tasks", "MiB", memory))
+        self.rows.append((f"CPU in {REST_SECONDS:.0f} s at rest with 50 tasks", "s", cpu))
+
+    def api(self) -> None:
+        """Latencies of single calls, with 200 services there."""
+        create: dict[str, list[float]] = {}
+        listing: dict[str, list[float]] = {}
+        one: dict[str, list[float]] = {}
+        ping: dict[str, list[float]] = {}
+        for side in self.sides:
+            self.settle()
+            names: list[str] = []
+            create[side.name] = [1000 * _timed(lambda: names.append(self.create(side, 0))) for _ in range(200)][100:]  # noqa: B023
+            listing[side.name] = [1000 * _timed(lambda: side.client.get("/services")) for _ in range(100)]  # noqa: B023
+            one[side.name] = [
+                1000 * _timed(lambda: side.client.get(f"/services/{name}"))  # noqa: B023
+                for name in names[:100]
+            ]
+            ping[side.name] = [1000 * _timed(lambda: side.client.call("GET", "/_ping")) for _ in range(100)]  # noqa: B023
+            for name in names:
+                side.client.call("DELETE", f"/services/{name}")
+        self.rows.append(("POST /services/create", "ms", create))
+        self.rows.append(("GET /services, 200 of them", "ms", listing))
+        self.rows.append(("GET /services/{id}", "ms", one))
+        self.rows.append(("GET /_ping", "ms", ping))
+
+    def table(self) -> str:
+        """Return all rows: medians, and how many times as much Docker Swarm takes."""
+        names = [side.name for side in self.sides]
+        head = f"{'what':<44}" + "".join(f"{name:>16}" for name in names) + (f"{'ratio':>9}" if len(names) > 1 else "")
+        lines = [head, "-" * len(head)]
+        for what, unit, values in self.rows:
+            medians = [statistics.median(values[name]) for name in names]
+            cells = "".join(f"{f'{median:.3g} {unit}':>16}" for median in medians)
+            ratio = f"{medians[0] / medians[1]:>8.1f}x" if len(medians) > 1 and medians[1] else ""
+            lines.append(f"{what:<44}{cells}{ratio}")
+        return "\n".join(lines)
+
+
+def _containers(side: Side, label: str) -> list[Any]:
+    query = json.dumps({"label": [label]}).replace('"', "%22").replace(" ", "")
+    found: list[Any] = side.client.call("GET", f"/containers/json?all=1&filters={query}")
+    return found
+
+
+def _busy() -> float:
+    with open("/proc/stat") as file:
+        fields = [int(field) for field in file.readline().split()[1:]]
+    user, nice, system, _, _, irq, softirq = fields[:7]
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _version(*command: str) -> str:
+    return run(*command, check=False).stdout.strip().splitlines()[0] if command else ""
+
+
+def measure_all(bench: Bench, quick: bool) -> None:
+    """Run every measure; `quick` once each, and without the long ones."""
+    times = 1 if quick else 3
+    bench.measure("1 task, request to RUNNING", "s", 2 if quick else 7, bench.scale_up(1))
+    bench.measure("10 tasks", "s", times, bench.scale_up(10))
+    bench.measure("100 tasks", "s", 1 if quick else 2, bench.scale_up(100))
+    bench.measure("CPU a task, of 100", "ms", 1, bench.cpu_of_tasks(100))
+    bench.measure("50 tasks to none", "s", 1 if quick else 2, bench.scale_down)
+    bench.measure("killed task running again, delay 0", "s", 2 if quick else 5, bench.restart)
+    bench.measure("rolling update, 10 replicas by 2", "s", times, bench.update)
+    bench.api()
+    if not quick:
+        bench.rest()
+
+
+def main() -> int:
+    """Measure both sides and print the table."""
+    parser = argparse.ArgumentParser(prog="script/bench scale-up", description=main.__doc__)
+    parser.add_argument("--only", choices=("shoal", "docker"), help="one side alone")
+    parser.add_argument("--quick", action="store_true", help="fewer runs, nothing at rest")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    sides: list[Side] = []
+    try:
+        # Docker first: the ratio says how many times as long it takes.
+        for kind in (DockerSwarm, Shoal):
+            if arguments.only is None or kind.name.lower().startswith(arguments.only):
+                say(f"starting {kind.name}")
+                sides.append(kind())
+                sides[-1].prepare()
+        bench = Bench(sides)
+        measure_all(bench, arguments.quick)
+        print(
+            f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {platform.release()}, Python {sys.version.split()[0]}"
+        )
+        print(bench.table())
+        for side in sides:
+            if isinstance(side, Shoal):
+                print(f"\nWhere the time of one task goes (milliseconds after the request):\n{stages(bench, side)}")
+    except KeyboardInterrupt:
+        say("interrupted: taking everything down")
+        return 130
+    finally:
+        for side in sides:
+            side.close()
+    return 0
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

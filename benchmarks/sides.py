@@ -1,0 +1,219 @@
+"""The two sides of a benchmark: Shoal and Docker Swarm, each a host of its own on this machine, asked by one client.
+
+A side is a network namespace with a daemon; what it costs is read from /proc for all its processes, containers' own
+left out. Both are up during the whole run, and at rest while the other is measured.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness import images
+from tests.harness.api import ApiError, Client
+from tests.harness.hosts import Host, eventually, run
+
+IMAGE = "bench:latest"
+TICKS = os.sysconf("SC_CLK_TCK")
+DOCKERD = "dockerd"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a side's processes use: PSS in bytes, CPU seconds so far, by name of process."""
+
+    pss_bytes: dict[str, int]
+    cpu_seconds: float
+
+
+class Side(ABC):
+    """One daemon with a swarm of one and the image."""
+
+    name: str
+    client: Client
+
+    @abstractmethod
+    def pids(self) -> list[int]:
+        """Return the processes of this side without those inside containers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Take everything down."""
+
+    def prepare(self) -> None:
+        """Give the side its image, and make its swarm."""
+        self.client.import_image(images.busybox_rootfs(), "bench")
+        self.client.call("POST", "/swarm/init", {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "10.99.0.1"})
+
+    def cost(self) -> Cost:
+        """Return what the side's processes use now."""
+        pss: dict[str, int] = {}
+        cpu = 0.0
+        for pid in self.pids():
+            try:
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue  # it has just ended
+            match = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+            pss[name] = pss.get(name, 0) + (int(match[1]) * 1024 if match else 0)
+            cpu += sum(int(field) for field in fields[11:15]) / TICKS  # its own, and that of children it has waited for
+        return Cost(pss, cpu)
+
+    def kill_container(self, container: str) -> None:
+        """End a container's process, as a crash would."""
+        pid = self.client.get(f"/containers/{container}/json")["State"]["Pid"]
+        os.kill(self.host_pid(pid), signal.SIGKILL)
+
+    def host_pid(self, pid: int) -> int:
+        """Return the number that this machine has for a process that the daemon calls `pid`."""
+        return pid
+
+
+class Shoal(Side):
+    """A `shoald` from this checkout."""
+
+    name = "Shoal"
+
+    def __init__(self) -> None:
+        self.host = Host("bench")
+        self.host.start()
+        self.client = Client(self.host.socket)
+
+    def pids(self) -> list[int]:
+        """shoald, etcd and the conmons; a container's own processes have another PID namespace."""
+        ours = os.stat("/proc/self/ns/pid").st_ino
+        found = []
+        for pid in self.host.processes():
+            try:
+                if os.stat(f"/proc/{pid}/ns/pid").st_ino == ours:
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def close(self) -> None:
+        try:
+            self.client.call("POST", "/swarm/leave?force=1")
+            self.host.stop()
+        except (ApiError, OSError, AssertionError):
+            pass  # whatever is left, `Host.close` ends
+        self.host.close()
+
+
+class DockerSwarm(Side):
+    """Debian's dockerd, in namespaces of its own: what it leaves behind ends with them."""
+
+    name = "Docker Swarm"
+
+    def __init__(self) -> None:
+        program = shutil.which(DOCKERD)
+        if program is None:
+            raise SystemExit("dockerd is not installed: script/bootstrap bench installs Debian's docker.io")
+        self.folder = Path(tempfile.mkdtemp(prefix="shoal-peer-"))
+        self.namespace = f"shoal-peer-{os.getpid()}"
+        self.cgroup = f"shoal-peer-{os.getpid()}"
+        run("ip", "netns", "add", self.namespace)
+        for command in (
+            ("link", "set", "lo", "up"),
+            ("link", "add", "eth0", "type", "dummy"),
+            ("address", "add", "10.99.0.1/24", "dev", "eth0"),
+            ("link", "set", "eth0", "up"),
+        ):
+            run("ip", "-n", self.namespace, *command)
+        (self.folder / "daemon.json").write_text("{}")
+        socket = self.folder / "s"
+        # A /run of its own: dockerd and its containerd name sockets there whatever their roots are.
+        inner = 'mount -t tmpfs tmpfs /run && exec "$@"'
+        self.log = self.folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("nsenter", f"--net=/run/netns/{self.namespace}", "--"),
+                    *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
+                    *("sh", "-c", inner, "sh", program, "-H", f"unix://{socket}"),
+                    *(f"--config-file={self.folder}/daemon.json", f"--data-root={self.folder}/data"),
+                    *(f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"),
+                    *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"),
+                    f"--cgroup-parent=/{self.cgroup}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "HOME": str(self.folder), "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1"},
+            )
+
+        def answers() -> bool:
+            if self.process.poll() is not None:
+                raise SystemExit(f"dockerd ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}")
+            return run("curl", "-fsS", "--unix-socket", str(socket), "http://d/_ping", check=False).stdout == "OK"
+
+        try:
+            eventually(answers, "dockerd answers", patience=60)
+            self.client = Client(socket)
+            self._pid_namespace = os.stat(f"/proc/{self._children(self.process.pid)[0]}/ns/pid").st_ino
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _children(pid: int) -> list[int]:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def pids(self) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if os.stat(entry / "ns" / "pid").st_ino == self._pid_namespace:
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+    def host_pid(self, pid: int) -> int:
+        """Look the process up by its number inside dockerd's PID namespace."""
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                status = (entry / "status").read_text()
+            except OSError:
+                continue
+            match = re.search(r"^NSpid:\s+(.*)$", status, re.MULTILINE)
+            numbers = match[1].split() if match else []
+            if len(numbers) == 3 and numbers[1] == str(pid):
+                return int(entry.name)
+        raise LookupError(f"no process {pid} inside dockerd's namespace")
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()  # --kill-child takes the namespace, and so every process in it, along
+            self.process.wait()
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for mount in sorted((mount for mount in mounts if mount.startswith(str(self.folder))), reverse=True):
+            run("umount", "-l", mount, check=False)
+        run("ip", "netns", "delete", self.namespace, check=False)
+        for depth in ("*", "*/*"):
+            for root in Path("/sys/fs/cgroup").glob(depth):
+                if root.name == self.cgroup:
+                    for folder, _, _ in os.walk(root, topdown=False):
+                        eventually(lambda folder=folder: _remove_cgroup(folder), f"{folder} is free")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_cgroup(folder: str) -> bool:
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

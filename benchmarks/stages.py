@@ -1,0 +1,68 @@
+"""Where the time of one of Shoal's tasks goes, read from its events of tasks and containers."""
+
+import http.client
+import json
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.sides import Shoal
+from tests.harness.api import UnixConnection
+
+if TYPE_CHECKING:
+    from benchmarks.scale_up import Bench
+
+RUNS = 7
+
+
+class Listener(threading.Thread):
+    """Reads the event stream of a side, and keeps what comes with the moment the daemon gave it."""
+
+    def __init__(self, side: Shoal) -> None:
+        super().__init__(daemon=True)
+        self._connection = UnixConnection(side.host.socket)
+        self._connection.request("GET", "/events")
+        self._answer: http.client.HTTPResponse = self._connection.getresponse()
+        self.seen: list[tuple[str, float]] = []
+
+    def run(self) -> None:
+        """Read until the connection is closed."""
+        try:
+            for line in self._answer:
+                event = json.loads(line)
+                attributes = event["Actor"]["Attributes"]
+                what = f"{event['Type']} {event['Action']}"
+                if "state.new" in attributes:
+                    what = f"task {attributes['state.new']}"
+                self.seen.append((what, event["timeNano"] / 1e9))
+        except (OSError, ValueError, AttributeError):
+            return  # closed by `close`
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._connection.close()
+
+
+def stages(bench: "Bench", side: Shoal) -> str:
+    """Return a table: when, after the request, each thing happened, in medians over several tasks."""
+    found: dict[str, list[float]] = {}
+    for _ in range(RUNS):
+        listener = Listener(side)
+        listener.start()
+        bench.settle()
+        began = time.time()
+        name = bench.create(side, 1)
+        answered = time.time() - began
+        bench.wait(side, name, 1)
+        time.sleep(0.2)
+        listener.close()
+        found.setdefault("POST answered", []).append(answered)
+        first: dict[str, float] = {}
+        for what, at in listener.seen:
+            first.setdefault(what, at - began)
+        for what, after in first.items():
+            found.setdefault(what, []).append(after)
+        bench.remove(side, name)
+    rows = sorted((statistics.median(values) * 1000, what) for what, values in found.items())
+    return "\n".join(f"  {after:8.1f}  {what}" for after, what in rows)
