@@ -263,7 +263,8 @@ def main() -> int:
         bench = Bench(sides)
         measure_all(bench, arguments.quick)
         print(
-            f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {platform.release()}, Python {sys.version.split()[0]}"
+            f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {platform.release()}, "
+            f"Python {sys.version.split()[0]}"
         )
         print(bench.table())
         for side in sides:
