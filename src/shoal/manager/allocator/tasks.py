@@ -1,0 +1,49 @@
+"""The decider that admits tasks: NEW -> PENDING, once everything a task needs has been allocated.
+
+In: the view, the time, what changed. Out: a plan. Services with networks or published ports of their own are refused by
+Control as yet, so there is nothing to wait for. Source: SwarmKit manager/allocator/network.go.
+"""
+
+from collections.abc import Sequence
+
+from shoal.api import v1 as api
+from shoal.api.times import timestamp
+from shoal.manager.draft import Draft
+from shoal.manager.plan import Plan
+from shoal.store.changes import copy
+from shoal.store.memory import Event, View
+
+MESSAGE = "pending task scheduling"
+
+
+class Allocator:
+    """Admits tasks. Remembers only those that one plan had no room for."""
+
+    name = "allocator"
+    kinds: tuple[type, ...] = (api.Task,)
+
+    def __init__(self) -> None:
+        self._left_over: list[str] = []
+
+    def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
+        """Return the admission of every new task that is still wanted."""
+        if events is None:
+            ids = [task.id for task in view.tasks.all() if task.status.state == api.NEW]
+        else:
+            ids = self._left_over + [event.obj.id for event in events if isinstance(event.obj, api.Task)]
+        self._left_over = []
+        draft = Draft(view, now)
+        for task_id in dict.fromkeys(ids):
+            task = view.tasks.get(task_id)
+            # One that is to be removed never had anything: the reaper takes it as it is.
+            if task is None or task.status.state != api.NEW or task.desired_state >= api.REMOVE:
+                continue
+            if draft.is_full:
+                self._left_over.append(task_id)
+                continue
+            changed = copy(task)
+            changed.status.state = api.PENDING
+            changed.status.message = MESSAGE
+            changed.status.timestamp.CopyFrom(timestamp(now))
+            draft.update(changed)
+        return Plan(draft.changes(), look_again_at=now if self._left_over else None)

@@ -1,0 +1,28 @@
+"""How a task of a service looks when it is new. In: the service, its cluster, a slot; out: the task.
+
+Source: SwarmKit manager/orchestrator/task.go (`NewTask`).
+"""
+
+from shoal.api import v1 as api
+from shoal.api.times import timestamp
+
+
+def new_task(task_id: str, service: api.Service, slot: int, now: float, cluster: api.Cluster | None) -> api.Task:
+    """Return a task in state NEW that is meant to run.
+
+    The task's own annotations stay without a name, as in Swarm: clients compute it. The log driver is that of the task
+    spec, else the cluster's default.
+    """
+    task = api.Task(id=task_id, service_id=service.id, slot=slot, desired_state=api.RUNNING)
+    task.service_annotations.CopyFrom(service.spec.annotations)
+    task.spec.CopyFrom(service.spec.task)
+    task.spec_version.CopyFrom(service.spec_version)
+    task.status.state = api.NEW
+    task.status.timestamp.CopyFrom(timestamp(now))
+    task.status.message = "created"
+    task.endpoint.spec.CopyFrom(service.spec.endpoint)
+    if service.spec.task.HasField("log_driver"):
+        task.log_driver.CopyFrom(service.spec.task.log_driver)
+    elif cluster is not None and cluster.spec.task_defaults.HasField("log_driver"):
+        task.log_driver.CopyFrom(cluster.spec.task_defaults.log_driver)
+    return task

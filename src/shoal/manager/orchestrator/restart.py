@@ -1,0 +1,105 @@
+"""The restart supervisor: whether an ended task is replaced, and when its replacement may start.
+
+In: the task, the tasks of its slot, its node, the time; out: answers. Keeps nothing: attempts are counted in the
+slot's own history, which the reaper keeps long enough. Source: SwarmKit manager/orchestrator/restart/restart.go.
+"""
+
+import random
+
+from shoal.api import v1 as api
+from shoal.api.times import instant, seconds
+from shoal.manager.orchestrator.marks import Marks, read
+
+DEFAULT_DELAY = 5.0
+
+# A replacement waits this long for the task before it to end, counted from its own creation (SwarmKit: 1 minute).
+OLD_TASK_TIMEOUT = 60.0
+
+# Beyond Swarm: tasks that end as soon as they start are retried ever more slowly, up to LONGEST_BACKOFF (the longest
+# delay of Docker's own restart manager). A rejected task counts at once; a failed one only after some in a row, as a
+# crash or two at the start is common (a database that is not up yet).
+LONGEST_BACKOFF = 60.0
+SHORTEST_BACKOFF = 0.1
+QUICK_FAILURE = 2.0
+FREE_FAILURES = 3
+
+
+def is_wanted(task: api.Task, slot_tasks: list[api.Task]) -> bool:
+    """Return whether policy lets the task be replaced. `slot_tasks` are all tasks of its slot, itself included."""
+    policy = task.spec.restart
+    condition = policy.condition if task.spec.HasField("restart") else api.RestartPolicy.ANY
+    if condition == api.RestartPolicy.NONE:
+        return False
+    if condition == api.RestartPolicy.ON_FAILURE and task.status.state == api.COMPLETE:
+        return False
+    if policy.max_attempts == 0:
+        return True
+    return _attempts(task, slot_tasks, seconds(policy.window)) < policy.max_attempts
+
+
+def _attempts(task: api.Task, slot_tasks: list[api.Task], window: float) -> int:
+    """Return how many restarts of this spec version the slot has seen, in the window before the task ended if any."""
+    born = sorted(
+        _born_at(other)
+        for other in slot_tasks
+        if other.spec_version.index == task.spec_version.index and other.desired_state < api.REMOVE
+    )
+    restarts = born[1:]
+    if not window:
+        return len(restarts)
+    ended_at = reported_at(task)
+    return sum(1 for at in restarts if ended_at - window < at < ended_at)
+
+
+def _born_at(task: api.Task) -> float:
+    # Made in this very transaction: the newest there is.
+    return instant(task.meta.created_at) if task.meta.HasField("created_at") else float("inf")
+
+
+def failures_in_a_row(task: api.Task) -> int:
+    """Return how many tasks of the slot, `task` the last of them, ended before they were of any use."""
+    before = read(task)
+    if task.status.state == api.REJECTED:
+        return before.failures + 1
+    if task.status.state != api.FAILED:
+        return 0
+    begun_at = max(before.start_at, instant(task.meta.created_at))
+    return before.failures + 1 if reported_at(task) - begun_at < QUICK_FAILURE else 0
+
+
+def reported_at(task: api.Task) -> float:
+    """Return when the task's status was written: by the manager's clock where it is known, else by the agent's."""
+    return instant(task.status.applied_at if task.status.HasField("applied_at") else task.status.timestamp)
+
+
+def delay_of(task: api.Task) -> float:
+    """Return the delay that the restart policy asks for, in seconds."""
+    policy = task.spec.restart
+    return max(0.0, seconds(policy.delay)) if policy.HasField("delay") else DEFAULT_DELAY
+
+
+def delay_before(task: api.Task, node: api.Node | None, failures: int, rng: random.Random) -> float:
+    """Return how long the replacement of `task` waits. What the policy says is the floor; a drained node waits not."""
+    if node is not None and node.spec.availability == api.NodeSpec.DRAIN:
+        return 0.0
+    floor = delay_of(task)
+    doublings = failures - 1 if task.status.state == api.REJECTED else failures - FREE_FAILURES
+    if doublings < 1:
+        return floor
+    growing: float = max(floor, SHORTEST_BACKOFF) * 2.0 ** min(doublings, 16)
+    return max(floor, min(LONGEST_BACKOFF, growing) * rng.uniform(0.8, 1.0))
+
+
+def has_stopped(task: api.Task | None, node: api.Node | None) -> bool:
+    """Return whether nothing of the task can be running: it ended, it never had a node, or its node is gone or DOWN."""
+    if task is None or not api.ASSIGNED <= task.status.state <= api.RUNNING:
+        return True
+    return node is None or node.status.state == api.NodeStatus.DOWN
+
+
+def start_time(task: api.Task, marks: Marks, old: api.Task | None, old_node: api.Node | None, now: float) -> float:
+    """Return when a waiting replacement may start if nothing else happens; `now` or earlier: it may start."""
+    if marks.start_at > now or not marks.replaces or has_stopped(old, old_node):
+        return marks.start_at
+    born_at = instant(task.meta.created_at) if task.meta.HasField("created_at") else now
+    return born_at + OLD_TASK_TIMEOUT

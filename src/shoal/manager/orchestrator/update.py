@@ -1,0 +1,317 @@
+"""The update supervisor: one rolling update or rollback of one service, as a state machine without clocks or sleeps.
+
+In: a draft over the view, the service, the slots that changed. Out: changes in the draft (new tasks, old ones told to
+stop, the service's update status) and the time of the next look. What it remembers it has seen in the view, so that a
+new leader goes on where the last one stopped: tasks made by an update carry a mark. Restarts are not its business.
+Source: SwarmKit manager/orchestrator/update/updater.go.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from shoal.api import v1 as api
+from shoal.api.times import instant, seconds, timestamp
+from shoal.manager.draft import Draft
+from shoal.manager.orchestrator import restart
+from shoal.manager.orchestrator.dirty import is_dirty
+from shoal.manager.orchestrator.marks import Marks, read, write
+from shoal.manager.orchestrator.slots import Slots
+from shoal.store.changes import copy
+from shoal.store.memory import View
+
+DEFAULT_MONITOR = 5.0
+DEFAULT_PARALLELISM = 1
+
+_STARTED = (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
+_PAUSED = (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
+_FAILURES = (api.COMPLETE, api.FAILED, api.REJECTED, api.ORPHANED)
+
+MakeTask = Callable[[api.Service, int], api.Task]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """An update or rollback config with Swarm's defaults filled in; times in seconds."""
+
+    parallelism: int  # 0: all slots at once
+    delay: float
+    monitor: float
+    failure_action: api.UpdateConfig.FailureAction
+    max_failure_ratio: float
+    order: api.UpdateConfig.UpdateOrder
+
+    @classmethod
+    def of(cls, service: api.Service) -> "Settings":
+        """Return what holds for the service now: the rollback's settings while it is rolled back."""
+        field = "rollback" if is_rollback(service) else "update"
+        config: api.UpdateConfig = getattr(service.spec, field)
+        return cls(
+            parallelism=config.parallelism if service.spec.HasField(field) else DEFAULT_PARALLELISM,
+            delay=seconds(config.delay),
+            monitor=seconds(config.monitor) if config.HasField("monitor") else DEFAULT_MONITOR,
+            failure_action=config.failure_action,
+            max_failure_ratio=config.max_failure_ratio,
+            order=config.order,
+        )
+
+    @property
+    def last_watch(self) -> float:
+        """Return how long failures are watched for after the last slot is through."""
+        return self.monitor if self.delay < self.monitor else self.delay + 1.0
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A slot whose new task exists."""
+
+    task_id: str
+    up_at: float | None = None  # when it was seen RUNNING, or beyond
+    counted: bool = False  # its failure has been counted
+
+
+def is_rollback(service: api.Service) -> bool:
+    """Return whether the service is on its way back to its previous spec."""
+    return service.update_status.state in (api.UpdateStatus.ROLLBACK_STARTED, api.UpdateStatus.ROLLBACK_PAUSED)
+
+
+def is_paused(service: api.Service) -> bool:
+    """Return whether an update or rollback of the service was stopped by a failure."""
+    return service.update_status.state in _PAUSED
+
+
+class Update:
+    """What has been seen of one update: slots still to do, slots begun, failures.
+
+    A slot is in `waiting` until the view shows the task that was made for it, in `begun` from then on: a plan that was
+    never committed leaves no trace.
+    """
+
+    def __init__(self, view: View, service: api.Service, filled: Slots) -> None:
+        self._version = service.spec_version.index
+        self._rollback = is_rollback(service)
+        self._was_paused = is_paused(service)
+        self._waiting: dict[int, None] = {}
+        self._begun: dict[int, _Begun] = {}
+        self._failures = 0
+        for slot, tasks in filled.items():
+            mine = self._made_by_this(service, tasks)
+            if mine is not None:
+                up_at = restart.reported_at(mine) if mine.status.state >= api.RUNNING else None
+                self._begun[slot] = _Begun(mine.id, up_at)
+            elif _is_slot_dirty(view, service, tasks):
+                self._waiting[slot] = None
+        self._total = len(self._waiting) + len(self._begun)
+
+    def is_for(self, service: api.Service) -> bool:
+        """Return whether the service still has the goal that this update works towards."""
+        resumed = self._was_paused and not is_paused(service)
+        return (self._version, self._rollback) == (service.spec_version.index, is_rollback(service)) and not resumed
+
+    def is_over(self, service: api.Service) -> bool:
+        """Return whether nothing is left to do, not even a status to complete."""
+        if self._was_paused:
+            return False
+        return not self._waiting and service.update_status.state not in _STARTED
+
+    def keep_only(self, slots: Collection[int]) -> None:
+        """Forget slots that the service no longer has."""
+        for slot in [slot for slot in self._waiting if slot not in slots]:
+            del self._waiting[slot]
+        for slot in [slot for slot in self._begun if slot not in slots]:
+            del self._begun[slot]
+
+    def look(self, draft: Draft, service: api.Service, touched: Collection[int], make: MakeTask) -> float | None:
+        """Take in what happened to the `touched` slots and do what is next. Returns the time of the next look."""
+        settings = Settings.of(service)
+        failed: list[str] = []
+        for slot in touched:
+            if slot in self._waiting or slot in self._begun:
+                failed += self._look_at_slot(draft, service, slot, settings)
+        if is_paused(service):
+            self._was_paused = True
+            return None
+        if settings.failure_action != api.UpdateConfig.CONTINUE:
+            for task_id in failed:
+                self._failures += 1
+                # The ratio is a 32-bit float on the wire: 7 of 10 must not exceed its 0.7.
+                if self._failures / self._total > settings.max_failure_ratio + 1e-6:
+                    _give_up(draft, service, task_id, settings)
+                    return None
+        return self._advance(draft, service, settings, make)
+
+    def _made_by_this(self, service: api.Service, tasks: list[api.Task]) -> api.Task | None:
+        """Return the task that this update made for a slot, if the view shows it."""
+        since = instant(service.update_status.started_at)
+        for task in tasks:
+            if (
+                task.spec_version.index == self._version
+                and task.desired_state <= api.RUNNING
+                and read(task).by_update
+                and (not task.meta.HasField("created_at") or instant(task.meta.created_at) >= since)
+            ):
+                return task
+        return None
+
+    def _look_at_slot(self, draft: Draft, service: api.Service, slot: int, settings: Settings) -> list[str]:
+        """Note how far a slot has come; return the id of its task if that failed just now."""
+        tasks = draft.view.tasks.find("slot", (service.id, slot))
+        if slot in self._waiting:
+            mine = self._made_by_this(service, tasks)
+            if mine is None:
+                return []
+            del self._waiting[slot]
+            self._begun[slot] = _Begun(mine.id)
+        begun = self._begun[slot]
+        task = draft.view.tasks.get(begun.task_id)
+        is_new = begun.up_at is None
+        if is_new and (task is None or task.status.state >= api.RUNNING):
+            begun.up_at = draft.now
+        _stop_outdated(draft, service, tasks)
+        if task is None or task.status.state not in _FAILURES or task.desired_state == api.REMOVE or begun.counted:
+            return []
+        begun.counted = True
+        in_time = is_new or begun.up_at is None or draft.now - begun.up_at <= settings.monitor
+        return [task.id] if in_time else []
+
+    def _advance(self, draft: Draft, service: api.Service, settings: Settings, make: MakeTask) -> float | None:
+        now = draft.now
+        ends = [begun.up_at + settings.delay for begun in self._begun.values() if begun.up_at is not None]
+        in_flight = len(self._begun) - sum(1 for end in ends if end <= now)
+        begun_now = 0
+        for slot in list(self._waiting):
+            if draft.is_full or (settings.parallelism and in_flight + begun_now >= settings.parallelism):
+                break
+            if _begin(draft, service, slot, settings, make):
+                begun_now += 1
+            else:
+                del self._waiting[slot]
+        if self._waiting and not service.HasField("update_status"):
+            _set_status(draft, service, api.UpdateStatus.UPDATING, "update in progress", started=True)
+        if len(self._waiting) > begun_now:
+            if draft.is_full:
+                return now
+            return min((end for end in ends if end > now), default=None)
+        if self._waiting or len(ends) < len(self._begun):
+            return None
+        return self._finish(draft, service, max(ends, default=None), settings)
+
+    def _finish(self, draft: Draft, service: api.Service, last_end: float | None, settings: Settings) -> float | None:
+        """Complete the update once the last slot has been watched long enough; with nothing done, at once."""
+        if service.update_status.state not in _STARTED:
+            return None
+        if last_end is not None and draft.now < last_end + settings.last_watch:
+            return last_end + settings.last_watch
+        if self._rollback:
+            _set_status(draft, service, api.UpdateStatus.ROLLBACK_COMPLETED, "rollback completed", completed=True)
+        else:
+            _set_status(draft, service, api.UpdateStatus.COMPLETED, "update completed", completed=True)
+        return None
+
+
+def _is_slot_dirty(view: View, service: api.Service, tasks: list[api.Task]) -> bool:
+    return len(tasks) > 1 or any(_is_task_dirty(view, service, task) for task in tasks)
+
+
+def _is_task_dirty(view: View, service: api.Service, task: api.Task) -> bool:
+    return is_dirty(service, task, view.nodes.get(task.node_id) if task.node_id else None)
+
+
+def _meant_to_run(tasks: list[api.Task]) -> list[api.Task]:
+    return [task for task in tasks if task.desired_state <= api.RUNNING]
+
+
+def _begin(draft: Draft, service: api.Service, slot: int, settings: Settings, make: MakeTask) -> bool:
+    """Make a slot's new task, or use one that is there. Returns whether a new one was made."""
+    tasks = draft.view.tasks.find("slot", (service.id, slot))
+    live = _meant_to_run(tasks)
+    clean = [task for task in live if not _is_task_dirty(draft.view, service, task)]
+    if clean:
+        _adopt(draft, live, max(clean, key=lambda task: task.desired_state))
+        return False
+    made = make(service, slot)
+    if settings.order == api.UpdateConfig.START_FIRST:
+        write(made, Marks(by_update=True))
+    else:
+        waits_for = _stop(draft, live)
+        write(made, Marks(replaces=waits_for, start_at=draft.now, by_update=True))
+        if waits_for:
+            # It prepares (pulls its image) while the old one stops.
+            made.desired_state = api.READY
+    draft.create(made)
+    return True
+
+
+def _adopt(draft: Draft, live: list[api.Task], task: api.Task) -> None:
+    """Keep a task that already is what the service asks for, and stop its slot's others."""
+    waits_for = _stop(draft, [other for other in live if other is not task])
+    if task.desired_state < api.RUNNING:
+        marks = read(task)
+        waits_for = waits_for or marks.replaces
+        changed = copy(task)
+        write(changed, Marks(replaces=waits_for, start_at=draft.now, failures=marks.failures))
+        if not waits_for:
+            changed.desired_state = api.RUNNING
+        draft.update(changed)
+
+
+def _stop(draft: Draft, tasks: list[api.Task]) -> str:
+    """Tell tasks to shut down; return the id of one whose end must be waited for, or ""."""
+    waits_for = ""
+    for task in tasks:
+        changed = copy(task)
+        changed.desired_state = api.SHUTDOWN
+        draft.update(changed)
+        if not restart.has_stopped(task, draft.view.nodes.get(task.node_id)):
+            waits_for = task.id
+    return waits_for
+
+
+def _stop_outdated(draft: Draft, service: api.Service, tasks: list[api.Task]) -> None:
+    """Stop a slot's old task once a new one runs (start-first)."""
+    live = _meant_to_run(tasks)
+    if len(live) < 2:
+        return
+    dirty = {task.id: task for task in live if _is_task_dirty(draft.view, service, task)}
+    if any(task.status.state == api.RUNNING and task.id not in dirty for task in live):
+        _stop(draft, list(dirty.values()))
+
+
+def _give_up(draft: Draft, service: api.Service, task_id: str, settings: Settings) -> None:
+    """Pause or roll back, as the settings say. A rollback is never rolled back."""
+    cause = f"due to failure or early termination of task {task_id}"
+    rollback = is_rollback(service)
+    if settings.failure_action == api.UpdateConfig.PAUSE:
+        state = api.UpdateStatus.ROLLBACK_PAUSED if rollback else api.UpdateStatus.PAUSED
+        _set_status(draft, service, state, f"update paused {cause}")
+    elif rollback:
+        _set_status(draft, service, api.UpdateStatus.ROLLBACK_PAUSED, f"rollback paused {cause}")
+    elif not service.HasField("previous_spec"):
+        # SwarmKit fails here and leaves the update hanging; paused says what is the matter.
+        _set_status(draft, service, api.UpdateStatus.PAUSED, f"update paused {cause}")
+    else:
+        changed = copy(service)
+        changed.spec.CopyFrom(service.previous_spec)
+        changed.spec_version.CopyFrom(service.previous_spec_version)
+        changed.ClearField("previous_spec")
+        changed.ClearField("previous_spec_version")
+        _set_status(draft, changed, api.UpdateStatus.ROLLBACK_STARTED, f"update rolled back {cause}")
+
+
+def _set_status(
+    draft: Draft,
+    service: api.Service,
+    state: api.UpdateStatus.UpdateState,
+    message: str,
+    *,
+    started: bool = False,
+    completed: bool = False,
+) -> None:
+    changed = copy(service)
+    changed.update_status.state = state
+    changed.update_status.message = message
+    if started:
+        changed.update_status.started_at.CopyFrom(timestamp(draft.now))
+    if completed:
+        changed.update_status.completed_at.CopyFrom(timestamp(draft.now))
+    draft.update(changed)
+    draft.notes.append(f"service {service.spec.annotations.name}: {message}")

@@ -1,0 +1,104 @@
+"""Placement constraints: `node.labels.disk==ssd`. In: their text, a node; out: parsed constraints, a bool.
+
+Source: SwarmKit manager/constraint/constraint.go; error texts are Docker's.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from shoal.api import v1 as api
+from shoal.errors import ShoalError
+
+NODE_LABEL = "node.labels."
+ENGINE_LABEL = "engine.labels."
+
+_OPERATORS = ("==", "!=")
+_KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE | re.ASCII)
+_VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE | re.ASCII)
+
+# Specs repeat: the same few expressions are asked for each time a service is scheduled.
+_CACHED_EXPRESSIONS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One parsed expression."""
+
+    key: str
+    wants_equal: bool
+    value: str
+
+    def holds_for(self, actual: str) -> bool:
+        """Return whether a value satisfies the constraint; case does not matter."""
+        return (self.value.casefold() == actual.casefold()) == self.wants_equal
+
+
+def parse(expressions: Iterable[str]) -> list[Constraint]:
+    """Return the constraints, in order. Raises ShoalError: Docker answers 500 to a text that cannot be parsed."""
+    return [_parse_one(expression) for expression in expressions]
+
+
+@lru_cache(_CACHED_EXPRESSIONS)
+def _parse_one(expression: str) -> Constraint:
+    for operator in _OPERATORS:
+        if operator not in expression:
+            continue
+        key, value = (part.strip() for part in expression.split(operator, 1))
+        if not _KEY.fullmatch(key):
+            raise ShoalError(f"key '{key}' is invalid")
+        if not _VALUE.fullmatch(value):
+            raise ShoalError(f"value '{value}' is invalid")
+        return Constraint(key, operator == "==", value)
+    raise ShoalError(f"constraint expected one operator from {', '.join(_OPERATORS)}")
+
+
+def matches(constraints: Iterable[Constraint], node: api.Node) -> bool:
+    """Return whether a node satisfies every constraint. A key that means nothing is never satisfied."""
+    return all(_matches(constraint, node) for constraint in constraints)
+
+
+def label_of(descriptor: str, node: api.Node) -> str | None:
+    """Return the value of `node.labels.X` or `engine.labels.X`, "" where the node lacks it, None for any other key."""
+    for prefix, labels in (
+        (NODE_LABEL, node.spec.annotations.labels),
+        (ENGINE_LABEL, node.description.engine.labels),
+    ):
+        if len(descriptor) > len(prefix) and descriptor[: len(prefix)].lower() == prefix:
+            # `get`, as reading an absent key of a protobuf map adds it.
+            return labels.get(descriptor[len(prefix) :], "")
+    return None
+
+
+def _matches(constraint: Constraint, node: api.Node) -> bool:
+    key = constraint.key.lower()
+    if key == "node.ip":
+        return _matches_address(constraint, node.status.addr)
+    if key in _VALUES:
+        return constraint.holds_for(_VALUES[key](node))
+    label = label_of(constraint.key, node)
+    return label is not None and constraint.holds_for(label)
+
+
+_VALUES: dict[str, Callable[[api.Node], str]] = {
+    "node.id": lambda node: node.id,
+    "node.hostname": lambda node: node.description.hostname,
+    "node.role": lambda node: api.NodeRole.Name(node.role),
+    "node.platform.os": lambda node: node.description.platform.os,
+    "node.platform.arch": lambda node: node.description.platform.architecture,
+}
+
+
+def _matches_address(constraint: Constraint, address: str) -> bool:
+    """Return whether an address is the one, or in the network, that the constraint names."""
+    try:
+        network = ipaddress.ip_network(constraint.value, strict=False)
+    except ValueError:
+        return False  # Swarm holds a malformed address to be satisfied by no node, whatever the operator.
+    try:
+        is_inside = ipaddress.ip_address(address) in network
+    except ValueError:
+        is_inside = False
+    return is_inside == constraint.wants_equal

@@ -1,0 +1,68 @@
+"""Generic resources (GPUs, FPGAs, ...): what a node has left, what a task takes of it.
+
+A node offers named values of a kind, or one count of it; a task asks for counts. In and out: plain lists of
+`api.GenericResource`. Source: SwarmKit api/genericresource.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from shoal.api import v1 as api
+
+Resources = Iterable[api.GenericResource]
+
+
+class Stock:
+    """Generic resources that can be taken and given back."""
+
+    def __init__(self, resources: Resources = ()) -> None:
+        self._named: dict[str, dict[str, None]] = {}
+        self._counts: Counter[str] = Counter()
+        for resource in resources:
+            if resource.HasField("named_resource_spec"):
+                spec = resource.named_resource_spec
+                self._named.setdefault(spec.kind, {})[spec.value] = None
+            else:
+                self._counts[resource.discrete_resource_spec.kind] += resource.discrete_resource_spec.value
+
+    def has(self, kind: str, count: int) -> bool:
+        """Return whether `count` of a kind are left."""
+        if kind in self._named:
+            return len(self._named[kind]) >= count
+        return kind in self._counts and self._counts[kind] >= count
+
+    def pick(self, wanted: Resources) -> list[api.GenericResource]:
+        """Return what a task that asks for `wanted` would be given; nothing is taken yet. They must be left."""
+        picked: list[api.GenericResource] = []
+        for resource in wanted:
+            kind, count = resource.discrete_resource_spec.kind, resource.discrete_resource_spec.value
+            if kind in self._named:
+                picked += [_named(kind, value) for value in list(self._named[kind])[:count]]
+            elif count:
+                picked.append(_counted(kind, count))
+        return picked
+
+    def holds(self, resource: api.GenericResource) -> bool:
+        """Return whether exactly this named value, or this count, is left."""
+        if resource.HasField("named_resource_spec"):
+            spec = resource.named_resource_spec
+            return spec.value in self._named.get(spec.kind, {})
+        counted = resource.discrete_resource_spec
+        return counted.kind in self._counts and self._counts[counted.kind] >= counted.value
+
+    def take(self, resources: Resources) -> None:
+        """Take what was picked. What the node does not have, or no longer in this form, is passed over."""
+        for resource in resources:
+            if resource.HasField("named_resource_spec"):
+                spec = resource.named_resource_spec
+                self._named.get(spec.kind, {}).pop(spec.value, None)
+            elif resource.discrete_resource_spec.kind in self._counts:
+                self._counts[resource.discrete_resource_spec.kind] -= resource.discrete_resource_spec.value
+
+
+def _named(kind: str, value: str) -> api.GenericResource:
+    return api.GenericResource(named_resource_spec=api.NamedGenericResource(kind=kind, value=value))
+
+
+def _counted(kind: str, value: int) -> api.GenericResource:
+    return api.GenericResource(discrete_resource_spec=api.DiscreteGenericResource(kind=kind, value=value))
