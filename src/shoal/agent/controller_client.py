@@ -1,0 +1,141 @@
+"""One task's container: each operation of the state machine, asked of the runtime. Every operation may be repeated.
+
+In: the task's container as configured; out: nothing, or an error whose text becomes the task's. Source of the rules and
+texts: moby daemon/cluster/executor/container/controller.go.
+"""
+
+import asyncio
+import os
+
+from shoal.agent.executor import container_id
+from shoal.agent.machine import Facts, Operation
+from shoal.agent.pulls_loop import Pulls
+from shoal.agent.runtime import Containers, closing
+from shoal.errors import InvalidArgument, NotFound, ShoalError
+from shoal.runtime.types import Container, ContainerConfig, Health, Phase
+
+UNHEALTHY = "dockerexec: unhealthy container"
+DESTROYED = "dockerexec: container destroyed"
+
+
+class NonZeroExit(ShoalError):
+    """The task's process ended by itself with another code than 0, or its health check ended it."""
+
+    def __init__(self, exit_code: int, cause: str = "") -> None:
+        self.exit_code = exit_code
+        super().__init__(f"task: non-zero exit ({exit_code})" + (f": {cause}" if cause else ""))
+
+
+class Controller:
+    """The operations on one task's container. `starts` bounds how many are made or started at once on this node."""
+
+    def __init__(
+        self,
+        task_id: str,
+        config: ContainerConfig,
+        encoded_auth: str,
+        containers: Containers,
+        pulls: Pulls,
+        starts: asyncio.Semaphore,
+    ) -> None:
+        self.id = container_id(task_id)
+        self.config = config
+        self._encoded_auth = encoded_auth
+        self._containers = containers
+        self._pulls = pulls
+        self._starts = starts
+
+    async def perform(self, operation: Operation) -> None:
+        """Do one operation of the state machine."""
+        match operation:
+            case Operation.PREPARE:
+                await self.prepare()
+            case Operation.START:
+                await self.start()
+            case Operation.WAIT:
+                await self.wait()
+            case Operation.STOP:
+                await self.stop()
+            case Operation.NOTHING:
+                return
+
+    async def prepare(self) -> None:
+        """Have the image and the container. One that is there already counts as prepared."""
+        if self._get() is not None:
+            return
+        await self._pulls.ensure(self.config.image, self._encoded_auth)
+        async with self._starts:
+            await self._containers.create(self.config, id=self.id)
+
+    async def start(self) -> None:
+        """Start the container unless that has been done, and wait for its health check to say that it is well."""
+        container = self._containers.get(self.id)
+        if container.phase is Phase.CREATED:
+            await self._check_bind_sources()
+            async with self._starts:
+                try:
+                    container = await self._containers.start(self.id)
+                except (ShoalError, OSError) as error:
+                    raise ShoalError(f"starting container failed: {error}") from error
+        if container.health is not Health.NONE:
+            await self._watch(until_healthy=True)
+
+    async def wait(self) -> None:
+        """Return when the process has ended with 0; raise NonZeroExit for others. An unhealthy one is stopped."""
+        await self._watch(until_healthy=False)
+
+    async def stop(self) -> None:
+        """End the container, by its stop signal if it listens."""
+        try:
+            await self._containers.stop(self.id, self.config.stop_timeout)
+        except NotFound:
+            return
+
+    def facts(self) -> Facts | None:
+        """Return what a status tells of the container, or None when there is none."""
+        container = self._get()
+        if container is None:
+            return None
+        return Facts(container.id, container.pid, container.exit_code)
+
+    def _get(self) -> Container | None:
+        try:
+            return self._containers.get(self.id)
+        except NotFound:
+            return None
+
+    async def _watch(self, *, until_healthy: bool) -> None:
+        cause = ""
+        async with closing(self._containers.changes(self.id)) as changes:
+            async for container in changes:
+                if container.phase in {Phase.EXITED, Phase.DEAD}:
+                    if container.exit_code:
+                        raise NonZeroExit(container.exit_code, cause or container.error)
+                    return
+                if until_healthy and container.health is Health.HEALTHY:
+                    return
+                if container.health is Health.UNHEALTHY and not cause:
+                    cause = UNHEALTHY
+                    await self.stop()
+        raise ShoalError(DESTROYED)
+
+    async def _check_bind_sources(self) -> None:
+        sources = [m.source for m in self.config.mounts if m.type == "bind" and not m.create_mountpoint]
+        # A source may lie on a network file system that does not answer: not on the loop's thread.
+        missing = await asyncio.to_thread(_first_missing, sources) if sources else None
+        if missing is not None:
+            raise InvalidArgument(f"invalid bind mount source, source path not found: {missing}")
+
+
+async def remove(containers: Containers, task_id: str, stop_timeout: float) -> None:
+    """Remove a task's container with its anonymous volumes, stopping it first. May be repeated."""
+    ref = container_id(task_id)
+    try:
+        await containers.stop(ref, stop_timeout)
+        await containers.remove(ref, force=True, volumes=True)
+    except NotFound:
+        return
+
+
+def _first_missing(sources: list[str]) -> str | None:
+    return next((source for source in sources if not os.path.lexists(source)), None)

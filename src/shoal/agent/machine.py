@@ -1,0 +1,164 @@
+"""The life of one task on its node: what to do next, and what status follows. Pure.
+
+In: the state a task is in, the state it is meant to reach, and how the last operation ended; out: the next step and the
+new status. States only grow. The table is SwarmKit's (agent/exec/controller.go, `Do`).
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from shoal.api import v1 as api
+from shoal.api.times import timestamp
+from shoal.errors import InvariantBroken
+
+RETRY_AFTER = 1.0  # a step that failed for now, or was cancelled by nobody's wish, is tried again
+
+
+class Operation(Enum):
+    """What a step asks of the container. NOTHING moves on by itself."""
+
+    NOTHING = auto()
+    PREPARE = auto()
+    START = auto()
+    WAIT = auto()
+    STOP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operation, and the state and message of the task once it has succeeded."""
+
+    operation: Operation
+    state: api.TaskState
+    message: str
+
+
+# These go on even past the desired state, once begun.
+OPERATIONS = {
+    api.PREPARING: Step(Operation.PREPARE, api.READY, "prepared"),
+    api.STARTING: Step(Operation.START, api.RUNNING, "started"),
+    api.RUNNING: Step(Operation.WAIT, api.COMPLETE, "finished"),
+}
+# These are taken only when more is desired; desired READY parks a task here.
+MOVES = {
+    api.NEW: Step(Operation.NOTHING, api.ACCEPTED, "accepted"),
+    api.PENDING: Step(Operation.NOTHING, api.ACCEPTED, "accepted"),
+    api.ASSIGNED: Step(Operation.NOTHING, api.ACCEPTED, "accepted"),
+    api.ACCEPTED: Step(Operation.NOTHING, api.PREPARING, "preparing"),
+    api.READY: Step(Operation.NOTHING, api.STARTING, "starting"),
+}
+STOP = Step(Operation.STOP, api.SHUTDOWN, "shutdown")
+
+
+def next_step(state: api.TaskState, desired: api.TaskState) -> Step | None:
+    """Return what to do with a task, or None when there is nothing until it is desired otherwise."""
+    if desired >= api.SHUTDOWN:
+        return None if state >= api.COMPLETE else STOP
+    if state > desired:
+        return None
+    if state in OPERATIONS:
+        return OPERATIONS[state]
+    if state >= desired:
+        return None
+    return MOVES.get(state)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a task's container when a step ends."""
+
+    container_id: str = ""
+    pid: int = 0
+    exit_code: int = 0
+    ports: tuple[api.PortConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an operation ended that did not succeed. A temporary one keeps the state and is tried again."""
+
+    message: str
+    exit_code: int = 0
+    temporary: bool = False
+
+
+def accepted(status: api.TaskStatus, error: str, now: float) -> api.TaskStatus:
+    """Return the status of a task that has just come to this node. `error` says why it cannot be run, or is empty."""
+    changed = _copy(status)
+    if error:
+        changed.message, changed.err = "resolving controller failed", error
+        if status.state < api.STARTING:
+            changed.state = api.REJECTED
+        elif status.state <= api.RUNNING:
+            changed.state = api.FAILED
+    elif status.state < api.ACCEPTED:
+        changed.state, changed.message, changed.err = api.ACCEPTED, "accepted", ""
+    return _stamped(status, changed, now)
+
+
+def succeeded(status: api.TaskStatus, step: Step, facts: Facts | None, now: float) -> api.TaskStatus:
+    """Return the status after a step; raise InvariantBroken where the step would lead backwards."""
+    if step.state < status.state:
+        raise InvariantBroken(f"a task cannot go from {status.state} back to {step.state}")
+    changed = _copy(status)
+    changed.state, changed.message, changed.err = step.state, step.message, ""
+    return _stamped(status, _with_facts(changed, facts, 0), now)
+
+
+def failed(status: api.TaskStatus, failure: Failure, facts: Facts | None, now: float) -> api.TaskStatus:
+    """Return the status after a failure: REJECTED before STARTING, else FAILED. The message stays the last step's."""
+    changed = _copy(status)
+    changed.err = failure.message
+    if not failure.temporary:
+        changed.state = api.REJECTED if status.state < api.STARTING else api.FAILED
+    return _stamped(status, _with_facts(changed, facts, failure.exit_code), now)
+
+
+def merged(known: api.Task, assigned: api.Task) -> api.Task | None:
+    """Return a known task as it is newly assigned, with its own status, or None when that changes nothing for it.
+
+    A desired state that goes back is not taken: the manager that sent it was behind.
+    """
+    if assigned.desired_state < known.desired_state:
+        return None
+    changed = api.Task()
+    changed.CopyFrom(assigned)
+    changed.status.CopyFrom(known.status)
+    changed.meta.CopyFrom(known.meta)
+    if changed == known:
+        return None
+    changed.meta.CopyFrom(assigned.meta)
+    return changed
+
+
+def _with_facts(status: api.TaskStatus, facts: Facts | None, exit_code: int) -> api.TaskStatus:
+    # From STARTING on each status tells of the container; where it can no longer be asked, what was known last stays.
+    if status.state < api.STARTING:
+        return status
+    status.container.SetInParent()
+    if facts is not None:
+        status.container.container_id = facts.container_id
+        status.container.pid = facts.pid
+        status.container.exit_code = facts.exit_code
+        status.port_status.SetInParent()
+        del status.port_status.ports[:]
+        status.port_status.ports.extend(facts.ports)
+    if exit_code:
+        status.container.exit_code = exit_code
+    return status
+
+
+def _stamped(before: api.TaskStatus, after: api.TaskStatus, now: float) -> api.TaskStatus:
+    # The instant moves only with something else, so that reporting again does not look like news.
+    if after != _copy(before) or not before.HasField("timestamp"):
+        after.timestamp.CopyFrom(timestamp(now))
+    return after
+
+
+def _copy(status: api.TaskStatus) -> api.TaskStatus:
+    changed = api.TaskStatus()
+    changed.CopyFrom(status)
+    # These are the manager's, and mean nothing in a report.
+    changed.ClearField("applied_by")
+    changed.ClearField("applied_at")
+    return changed

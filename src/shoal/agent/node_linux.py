@@ -1,0 +1,52 @@
+"""What this host is: the part of a node's description that the host itself knows."""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from shoal.api import v1 as api
+
+# What is built in. `overlay` is always there: a manager looks for it before it places a task on such a network.
+PLUGINS = (
+    ("Log", "json-file"),
+    ("Network", "bridge"),
+    ("Network", "host"),
+    ("Network", "null"),
+    ("Network", "overlay"),
+    ("Volume", "local"),
+)
+
+
+def describe(
+    engine_version: str,
+    *,
+    hostname: str = "",
+    labels: Mapping[str, str] | None = None,
+    generic: Iterable[api.GenericResource] = (),
+    tls_info: api.NodeTLSInfo | None = None,
+) -> api.NodeDescription:
+    """Return the description of this node. Cheap enough to be asked for every few seconds."""
+    uname = os.uname()
+    return api.NodeDescription(
+        hostname=hostname or socket.gethostname(),
+        platform=api.Platform(architecture=uname.machine, os=uname.sysname.lower()),
+        resources=api.Resources(
+            nano_cpus=len(os.sched_getaffinity(0)) * 1_000_000_000, memory_bytes=memory_bytes(), generic=generic
+        ),
+        engine=api.EngineDescription(
+            engine_version=engine_version,
+            labels=dict(labels or {}),
+            plugins=[api.PluginDescription(type=kind, name=name) for kind, name in PLUGINS],
+        ),
+        tls_info=tls_info,
+    )
+
+
+def memory_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Return how much memory the host has."""
+    for line in meminfo.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemTotal":
+            return int(value.split()[0]) * 1024
+    return 0

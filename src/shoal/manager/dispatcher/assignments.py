@@ -1,0 +1,151 @@
+"""What one node has been told to run, and the increments that bring it up to date.
+
+In: tasks of the node as the store has them, and a look-up for secrets and configs; out: the changes to send next. One
+`AssignmentSet` belongs to one stream. Changes are kept by object and not in a queue, so that whatever happens while a
+message is on its way is sent as one. Source of the rules: SwarmKit manager/dispatcher/assignments.go.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from shoal.api import v1 as api
+
+SECRET, CONFIG = "secret", "config"
+Reference = tuple[str, str]  # (SECRET or CONFIG, id)
+
+_STABLE = tuple(field.name for field in api.Task.DESCRIPTOR.fields if field.name not in {"status", "meta"})
+
+
+def same_but_status(one: api.Task, other: api.Task) -> bool:
+    """Return whether two versions of a task differ in nothing but what the node itself reports."""
+    return one.desired_state == other.desired_state and all(getattr(one, f) == getattr(other, f) for f in _STABLE)
+
+
+def references(task: api.Task) -> set[Reference]:
+    """Return the secrets and configs that a task needs."""
+    container = task.spec.container
+    found = {(SECRET, reference.secret_id) for reference in container.secrets}
+    found.update((CONFIG, reference.config_id) for reference in container.configs)
+    for reference in task.spec.resource_references:
+        if reference.resource_type == api.ResourceType.SECRET:
+            found.add((SECRET, reference.resource_id))
+        elif reference.resource_type == api.ResourceType.CONFIG:
+            found.add((CONFIG, reference.resource_id))
+    return found
+
+
+class AssignmentSet:
+    """The tasks, secrets and configs of one node as this stream has told them, and what is still to be told.
+
+    A task belongs to it from ASSIGNED on and until it is deleted; a secret or config while a task that has not ended
+    refers to it. Every method may be repeated.
+    """
+
+    def __init__(self, secret: Callable[[str], api.Secret | None], config: Callable[[str], api.Config | None]) -> None:
+        self._secret = secret
+        self._config = config
+        self._tasks: dict[str, api.Task] = {}
+        self._users: dict[Reference, set[str]] = {}
+        self._held: dict[str, set[Reference]] = {}
+        self._changes: dict[tuple[str, str], api.AssignmentChange] = {}
+
+    def __bool__(self) -> bool:
+        """Return whether there is something to send."""
+        return bool(self._changes)
+
+    def put(self, task: api.Task) -> None:
+        """Take a task of this node as it is now; the node's own reports are not told back to it."""
+        if task.status.state < api.ASSIGNED:
+            return
+        known = self._tasks.get(task.id)
+        if known is task:
+            return
+        self._tasks[task.id] = task
+        if known is None and task.status.state <= api.RUNNING:
+            self._hold(task)
+        if task.status.state > api.RUNNING:
+            self._release(task.id)
+        if known is None or task.status.state <= api.ASSIGNED or not same_but_status(known, task):
+            self._tell(("task", task.id), api.Assignment(task=task), api.AssignmentChange.UPDATE)
+
+    def drop(self, task_id: str) -> None:
+        """Take a task out that is no longer in the store."""
+        if self._tasks.pop(task_id, None) is None:
+            return
+        self._release(task_id)
+        self._tell(("task", task_id), api.Assignment(task=api.Task(id=task_id)), api.AssignmentChange.REMOVE)
+
+    def resync(self, tasks: Iterable[api.Task]) -> None:
+        """Bring the set to exactly these tasks, when it is unknown what has happened in between."""
+        present = {task.id: task for task in tasks}
+        for task_id in [known for known in self._tasks if known not in present]:
+            self.drop(task_id)
+        for task in present.values():
+            self.put(task)
+
+    def take(self) -> list[api.AssignmentChange]:
+        """Return the changes to send and count them as sent."""
+        changes = list(self._changes.values())
+        self._changes.clear()
+        return changes
+
+    def tasks(self) -> Iterator[api.Task]:
+        """Iterate over the tasks of the node."""
+        return iter(self._tasks.values())
+
+    def _hold(self, task: api.Task) -> None:
+        held = self._held[task.id] = references(task)
+        for reference in held:
+            users = self._users.setdefault(reference, set())
+            if not users:
+                self._tell_dependency(reference)
+            users.add(task.id)
+
+    def _tell_dependency(self, reference: Reference) -> None:
+        kind, object_id = reference
+        if kind == SECRET:
+            secret = self._secret(object_id)
+            # A secret of a driver has no value here; without its plugin it is left out, as SwarmKit does on failure.
+            if secret is not None and not secret.spec.HasField("driver"):
+                self._tell(reference, api.Assignment(secret=secret), api.AssignmentChange.UPDATE)
+            return
+        config = self._config(object_id)
+        if config is not None:
+            self._tell(reference, api.Assignment(config=config), api.AssignmentChange.UPDATE)
+
+    def _release(self, task_id: str) -> None:
+        for reference in self._held.pop(task_id, ()):
+            users = self._users[reference]
+            users.discard(task_id)
+            if users:
+                continue
+            del self._users[reference]
+            kind, object_id = reference
+            gone = (
+                api.Assignment(secret=api.Secret(id=object_id))
+                if kind == SECRET
+                else api.Assignment(config=api.Config(id=object_id))
+            )
+            self._tell(reference, gone, api.AssignmentChange.REMOVE)
+
+    def _tell(
+        self, key: tuple[str, str], assignment: api.Assignment, action: api.AssignmentChange.AssignmentAction
+    ) -> None:
+        self._changes[key] = api.AssignmentChange(assignment=assignment, action=action)
+
+
+class Messages:
+    """The numbering of one stream: COMPLETE first, then increments that name what they build on."""
+
+    def __init__(self) -> None:
+        self._sequence = 0
+
+    def next(self, changes: Iterable[api.AssignmentChange]) -> api.AssignmentsMessage:
+        """Return the message for these changes."""
+        applies_to = str(self._sequence) if self._sequence else ""
+        self._sequence += 1
+        return api.AssignmentsMessage(
+            type=api.AssignmentsMessage.INCREMENTAL if applies_to else api.AssignmentsMessage.COMPLETE,
+            applies_to=applies_to,
+            results_in=str(self._sequence),
+            changes=changes,
+        )

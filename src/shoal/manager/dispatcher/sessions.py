@@ -1,0 +1,223 @@
+"""Which nodes are registered with this leader, for how long, and what becomes of a node that falls silent.
+
+In: registrations, heartbeats and the time; out: session ids, heartbeat periods, which registrations ran out, and the
+`Node` objects to write. Source of the constants and texts: SwarmKit manager/dispatcher (dispatcher.go, nodes.go).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from shoal.api import v1 as api
+from shoal.errors import InvalidArgument, NotFound, Unavailable
+
+HEARTBEAT_PERIOD = 5.0
+HEARTBEAT_EPSILON = 0.5  # periods are spread, so that a thousand nodes do not beat as one
+GRACE_PERIODS = 3
+GRACE_PERIODS_UNKNOWN = 6  # after a change of leader the nodes must first find it
+REGISTRATION_LIMIT = 3
+REGISTRATION_QUIET = 8.0  # after so long without a registration the count starts anew
+ORPHAN_AFTER = 24 * 3600.0
+
+MOVED_TO_UNKNOWN = 'Node moved to "unknown" state due to leadership change in cluster'
+SILENT = "heartbeat failure"
+SILENT_SINCE_LEADERSHIP = 'heartbeat failure for node in "unknown" state'
+SENT_AWAY = "node is currently trying to find new manager"
+
+
+@dataclass(slots=True)
+class Registration:
+    """One node that this leader waits for. `session_id` is empty while the node is only expected (UNKNOWN)."""
+
+    node_id: str
+    session_id: str
+    expires_at: float
+    registered_at: float
+    attempts: int = 0
+
+
+class Sessions:
+    """All registrations. Costs of each call do not depend on how many there are (expiry: a heap, mended lazily)."""
+
+    def __init__(self, uniform: Callable[[float, float], float], new_id: Callable[[], str]) -> None:
+        self._uniform = uniform
+        self._new_id = new_id
+        self._period = HEARTBEAT_PERIOD
+        self._nodes: dict[str, Registration] = {}
+        self._expiries: list[tuple[float, str]] = []
+        self._orphans: dict[str, float] = {}
+
+    def set_period(self, period: float) -> None:
+        """Take the heartbeat period of the cluster's spec; 0 means the default. Nodes learn it with their next beat."""
+        self._period = period or HEARTBEAT_PERIOD
+
+    def period(self) -> float:
+        """Return a freshly drawn period for one node."""
+        epsilon = min(HEARTBEAT_EPSILON, self._period / 2)
+        return self._period + self._uniform(-epsilon, epsilon)
+
+    def expect(self, node_id: str, now: float) -> None:
+        """Wait for a node that was registered with the leader before: it has no session until it registers here."""
+        self._put(Registration(node_id, "", now + self.period() * GRACE_PERIODS_UNKNOWN, now))
+
+    def admit(self, node_id: str, now: float) -> None:
+        """Count a registration; raise Unavailable for one too many. Refused ones do not lengthen the wait."""
+        known = self._nodes.get(node_id)
+        if known is None:
+            return
+        if now - known.registered_at > REGISTRATION_QUIET:
+            known.attempts = 0
+        known.attempts += 1
+        if known.attempts > REGISTRATION_LIMIT:
+            raise Unavailable(f"node {node_id} exceeded rate limit count of registrations")
+        known.registered_at = now
+
+    def register(self, node_id: str, now: float) -> str:
+        """Return the id of a new session of an admitted node; it replaces the node's former one."""
+        known = self._nodes.get(node_id)
+        session_id = self._new_id()
+        self._orphans.pop(node_id, None)
+        self._put(
+            Registration(
+                node_id,
+                session_id,
+                now + self.period() * GRACE_PERIODS,
+                known.registered_at if known else now,
+                known.attempts if known else 0,
+            )
+        )
+        return session_id
+
+    def is_live(self, node_id: str, session_id: str) -> bool:
+        """Return whether this is the node's present session."""
+        known = self._nodes.get(node_id)
+        return known is not None and session_id != "" and known.session_id == session_id
+
+    def is_registered(self, node_id: str) -> bool:
+        """Return whether the node has a session, or is still waited for."""
+        return node_id in self._nodes
+
+    def check(self, node_id: str, session_id: str) -> None:
+        """Raise what a call of a session must hear when that session is not (or no longer) the live one."""
+        known = self._nodes.get(node_id)
+        if known is None:
+            raise NotFound("node not registered")
+        if session_id == "" or known.session_id != session_id:
+            raise InvalidArgument("session invalid")
+
+    def beat(self, node_id: str, session_id: str, now: float) -> float:
+        """Note a sign of life and return after how many seconds the next one is due."""
+        self.check(node_id, session_id)
+        period = self.period()
+        self._nodes[node_id].expires_at = now + period * GRACE_PERIODS
+        return period
+
+    def expired(self, now: float) -> list[Registration]:
+        """Forget and return the registrations that ran out; each node's tasks are orphans a day later."""
+        gone: list[Registration] = []
+        while self._expiries and self._expiries[0][0] <= now:
+            _, node_id = heappop(self._expiries)
+            known = self._nodes.get(node_id)
+            if known is None:
+                continue
+            if known.expires_at > now:  # it has beaten since this entry was made
+                heappush(self._expiries, (known.expires_at, node_id))
+                continue
+            del self._nodes[node_id]
+            self.watch_orphan(node_id, now)
+            gone.append(known)
+        return gone
+
+    def next_look(self) -> float | None:
+        """Return when `expired` or `orphaned` may have something to say, or None when nothing is pending."""
+        instants = [self._expiries[0][0]] if self._expiries else []
+        if self._orphans:
+            instants.append(min(self._orphans.values()))
+        return min(instants, default=None)
+
+    def watch_orphan(self, node_id: str, now: float) -> None:
+        """Start the day after which the tasks of a node that is down count as lost."""
+        self._orphans.setdefault(node_id, now + ORPHAN_AFTER)
+
+    def orphaned(self, now: float) -> list[str]:
+        """Return, once, the nodes that have been down for a day."""
+        gone = [node_id for node_id, at in self._orphans.items() if at <= now]
+        for node_id in gone:
+            del self._orphans[node_id]
+        return gone
+
+    def forget(self, node_id: str) -> None:
+        """Drop a node that was removed from the swarm."""
+        self._nodes.pop(node_id, None)
+        self._orphans.pop(node_id, None)
+
+    def live_nodes(self) -> list[str]:
+        """Return the nodes that have a session."""
+        return [node_id for node_id, known in self._nodes.items() if known.session_id]
+
+    def _put(self, registration: Registration) -> None:
+        # A node has one entry in the heap for each registration; `expired` drops those that a later one outlived.
+        self._nodes[registration.node_id] = registration
+        heappush(self._expiries, (registration.expires_at, registration.node_id))
+
+
+def host_of(address: str) -> str:
+    """Return the host part of `host:port` or `[v6]:port`; an address without a port is returned as it is."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
+
+
+def with_status(node: api.Node, state: api.NodeStatus.State, message: str) -> api.Node | None:
+    """Return the node with this status, or None when it has it already. The address stays."""
+    if node.status.state == state and node.status.message == message:
+        return None
+    changed = api.Node()
+    changed.CopyFrom(node)
+    changed.status.state = state
+    changed.status.message = message
+    return changed
+
+
+def ready(node: api.Node, description: api.NodeDescription | None, address: str) -> api.Node | None:
+    """Return the node as READY with what it said of itself and the IP it came from, or None when nothing changed."""
+    changed = api.Node()
+    changed.CopyFrom(node)
+    changed.status.state = api.NodeStatus.READY
+    changed.status.message = ""
+    if address:
+        changed.status.addr = address
+    if description is not None:
+        changed.description.CopyFrom(description)
+    return None if changed == node else changed
+
+
+def silent(node: api.Node, registration: Registration) -> api.Node | None:
+    """Return the node as DOWN after its registration ran out, or None when it is down already."""
+    if node.status.state == api.NodeStatus.DOWN:
+        return None
+    return with_status(node, api.NodeStatus.DOWN, SILENT if registration.session_id else SILENT_SINCE_LEADERSHIP)
+
+
+def unknown(node: api.Node) -> api.Node | None:
+    """Return the node as UNKNOWN under a new leader, or None for one that is down: that stays known."""
+    if node.status.state == api.NodeStatus.DOWN:
+        return None
+    return with_status(node, api.NodeStatus.UNKNOWN, MOVED_TO_UNKNOWN)
+
+
+def sent_away(node: api.Node) -> api.Node | None:
+    """Return the node as DISCONNECTED when its leader steps down; only a READY one is."""
+    if node.status.state != api.NodeStatus.READY:
+        return None
+    return with_status(node, api.NodeStatus.DISCONNECTED, SENT_AWAY)
+
+
+def orphan(task: api.Task) -> api.Task | None:
+    """Return the task as ORPHANED, and else as it is, or None when no node has it in hands or it has ended."""
+    if not api.ASSIGNED <= task.status.state <= api.RUNNING:
+        return None
+    changed = api.Task()
+    changed.CopyFrom(task)
+    changed.status.state = api.ORPHANED
+    return changed
