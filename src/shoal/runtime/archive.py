@@ -1,7 +1,7 @@
 """Image archives, unpacked into a folder: what images are in one, and where their layers lie.
 
-Reads both what `docker save` writes (manifest.json, in all its ages) and OCI layouts (index.json). Nothing in the folder
-is trusted: names lead to plain files inside it or are refused.
+Reads both what `docker save` writes (manifest.json, in all its ages) and OCI layouts (index.json). Nothing in the
+folder is trusted: names lead to plain files inside it or are refused.
 """
 
 import json

@@ -16,7 +16,8 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,6 +114,7 @@ class LayerStore:
         self._sizes: dict[str, int] = {}
         self._lower: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._pinned: Counter[str] = Counter()
         known = {link.name: os.readlink(link) for link in self._links.iterdir() if link.is_symlink()}
         for path in self._folder.iterdir():
             self._read(path, known)
@@ -160,6 +162,17 @@ class LayerStore:
         """Return the diff ids of all layers."""
         return list(self._lower)
 
+    @contextlib.contextmanager
+    def pinned(self, diff_ids: Iterable[str]) -> Iterator[None]:
+        """Keep layers, here or to come, from being removed until a record names them."""
+        pins = list(diff_ids)
+        self._pinned.update(pins)
+        try:
+            yield
+        finally:
+            self._pinned.subtract(pins)
+            self._pinned = +self._pinned
+
     async def add(
         self, source: Path | AsyncIterator[bytes], *, diff_id: str = "", digest: str = "", size_bytes: int = 0
     ) -> str:
@@ -205,10 +218,11 @@ class LayerStore:
             os.close(descriptor)
 
     async def remove(self, diff_ids: Iterable[str]) -> int:
-        """Remove layers and return how many bytes that freed. They are forgotten at once, however long it takes."""
+        """Remove layers that are not pinned and return how many bytes that freed. They are
+        forgotten at once, however long it takes."""
         freed, gone = 0, []
         for diff_id in diff_ids:
-            if diff_id in self:
+            if diff_id in self and not self._pinned[diff_id]:
                 path = self._folder / diff_id.removeprefix("sha256:")
                 moved = self._folder / f".old-{secrets.token_hex(8)}"
                 os.rename(path, moved)

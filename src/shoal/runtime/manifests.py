@@ -36,6 +36,9 @@ _ARCHITECTURES = {
 }
 
 
+_ANY = Platform()
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """A blob, by digest."""
@@ -43,7 +46,7 @@ class Descriptor:
     media_type: str
     digest: str
     size: int
-    platform: Platform = Platform()
+    platform: Platform = _ANY
     annotations: Mapping[str, str] | None = None
 
 
@@ -132,3 +135,14 @@ def choose(index: Index, wanted: Platform) -> Descriptor:
         return index.manifests[0]
     name = "/".join(part for part in (wanted.os, wanted.architecture, wanted.variant) if part)
     raise NotFound(f"no matching manifest for {name} in the manifest list entries")
+
+
+def config_platform(data: bytes) -> Platform:
+    """Return the platform that an image's config names."""
+    try:
+        fields = json.loads(data)
+        return Platform(
+            str(fields.get("os") or ""), str(fields.get("architecture") or ""), str(fields.get("variant") or "")
+        )
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InvalidArgument(f"invalid image config: {error}") from error

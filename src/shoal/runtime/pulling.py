@@ -1,0 +1,185 @@
+"""Bringing an image from a registry to this host: manifest, config, the layers that are not here, the record.
+
+In: a reference, credentials. Out: the record, and progress in Docker's words. Pulls of the same thing share one
+download; at most three run at once. A pull that fails leaves what was here as it was; layers that it completed stay
+until the next removal of unused ones.
+"""
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from shoal.errors import InvalidArgument, NotFound, ShoalError
+from shoal.runtime import manifests
+from shoal.runtime.image_store import ImageStore, Record, parse_config
+from shoal.runtime.image_types import Progress, ProgressCallback, RegistryAuth
+from shoal.runtime.layers import LayerStore
+from shoal.runtime.manifests import Descriptor, Manifest
+from shoal.runtime.references import Reference
+from shoal.runtime.registry import Registry
+
+PULLS_AT_ONCE = 3
+"""Docker's `max-concurrent-downloads`; more would only share the same line."""
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Flight(Generic[R]):
+    """Work that several callers wait for."""
+
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    listeners: list[ProgressCallback] = field(default_factory=list)
+    result: R | None = None
+    error: ShoalError | None = None
+
+
+class Shared(Generic[R]):
+    """Work done once for all who ask for the same at one time. The first does it; when that one is cancelled, another
+    of those who wait begins anew."""
+
+    def __init__(self) -> None:
+        self._flights: dict[object, _Flight[R]] = {}
+
+    async def run(
+        self, key: object, progress: ProgressCallback | None, work: Callable[[ProgressCallback], Awaitable[R]]
+    ) -> R:
+        """Return what `work` returns, or raise the ShoalError that it raises, for one caller or many."""
+        while flight := self._flights.get(key):
+            if progress:
+                flight.listeners.append(progress)
+            await flight.done.wait()
+            if flight.error:
+                raise flight.error
+            if flight.result is not None:
+                return flight.result
+        flight = self._flights[key] = _Flight()
+        if progress:
+            flight.listeners.append(progress)
+
+        def tell(line: Progress) -> None:
+            for listener in flight.listeners:
+                listener(line)
+
+        try:
+            flight.result = await work(tell)
+            return flight.result
+        except ShoalError as error:
+            flight.error = error
+            raise
+        finally:
+            del self._flights[key]
+            flight.done.set()
+
+
+class Puller:
+    """Pulls images into the stores that it is given."""
+
+    def __init__(self, registry: Registry, store: ImageStore, layers: LayerStore, staging: Path) -> None:
+        self._registry = registry
+        self._store = store
+        self._layers = layers
+        self._staging = staging
+        self._slots = asyncio.Semaphore(PULLS_AT_ONCE)
+        self._shared: Shared[Record] = Shared()
+
+    async def pull(self, reference: Reference, auth: RegistryAuth | None, progress: ProgressCallback | None) -> Record:
+        """Pull a reference with a tag or a digest. NotFound, Unauthenticated or ShoalError, in the registry's words."""
+
+        async def work(tell: ProgressCallback) -> Record:
+            async with self._slots:
+                return await self._pull(reference, auth, tell)
+
+        return await self._shared.run((reference, auth), progress, work)
+
+    async def _pull(self, reference: Reference, auth: RegistryAuth | None, tell: ProgressCallback) -> Record:
+        raw = await self._registry.manifest(reference, auth)
+        shown = reference.digest or reference.tag
+        tell(Progress(f"Pulling from {reference.path}", id=shown))
+        digest = _verify(raw, reference.digest)
+        at, manifest = await self._one_image(reference, auth, raw, digest)
+        known = self._store.by_id(manifest.config.digest)
+        before = self._known_names(known)
+        if known and not known.hidden and all(layer in self._layers for layer in known.layers):
+            data = known.config_text.encode()
+        else:
+            data = await self._registry.config(at, auth)
+            _verify(data, manifest.config.digest)
+        _, diff_ids = parse_config(data)
+        if len(diff_ids) != len(manifest.layers):
+            raise InvalidArgument("invalid rootfs in image configuration")  # Docker's words: pull_v2.go
+        with self._layers.pinned(diff_ids):
+            await self._bring(at, auth, list(zip(diff_ids, manifest.layers, strict=True)), tell)
+            names = [Reference(reference.domain, reference.path, reference.tag).full] if reference.tag else []
+            named = [Reference(reference.domain, reference.path, digest=digest).full]
+            if set(names + named) <= before:
+                status = f"Status: Image is up to date for {reference.familiar}"
+                record = self._store.find(manifest.config.digest)
+            else:
+                status = f"Status: Downloaded newer image for {reference.familiar}"
+                await self._layers.sync()
+                record = self._store.put(data, diff_ids, names, named)
+        tell(Progress(f"Digest: {digest}"))
+        tell(Progress(status))
+        return record
+
+    def _known_names(self, known: Record | None) -> set[str]:
+        if known is None or known.hidden:
+            return set()
+        return {*self._store.names(known), *known.digests}
+
+    async def _one_image(
+        self, reference: Reference, auth: RegistryAuth | None, raw: bytes, digest: str
+    ) -> tuple[Reference, Manifest]:
+        """Return the image for this host by its own digest: what the tag leads to may change meanwhile."""
+        parsed = manifests.parse(raw)
+        if isinstance(parsed, manifests.Index):
+            digest = manifests.choose(parsed, manifests.host_platform()).digest
+            raw = await self._registry.manifest(Reference(reference.domain, reference.path, digest=digest), auth)
+            _verify(raw, digest)
+            parsed = manifests.parse(raw)
+        if not isinstance(parsed, Manifest):
+            raise NotFound(f"no matching manifest for {reference.familiar}: an index in an index")
+        return Reference(reference.domain, reference.path, digest=digest), parsed
+
+    async def _bring(
+        self, at: Reference, auth: RegistryAuth | None, pairs: list[tuple[str, Descriptor]], tell: ProgressCallback
+    ) -> None:
+        missing = [(diff_id, blob) for diff_id, blob in pairs if diff_id not in self._layers]
+        present = [blob for diff_id, blob in pairs if diff_id in self._layers]
+        for diff_id, blob in pairs:
+            tell(Progress("Already exists" if diff_id in self._layers else "Pulling fs layer", id=_short(blob)))
+        if not missing:
+            return
+        folder = self._staging / f"pull-{secrets.token_hex(8)}"
+        try:
+            await self._registry.fetch(
+                at,
+                auth,
+                folder,
+                wanted=[blob for _, blob in missing],
+                present=present,
+                complete=lambda blob: tell(Progress("Download complete", id=_short(blob))),
+            )
+            for diff_id, blob in missing:
+                file = folder / "sha256" / blob.digest.removeprefix("sha256:")
+                tell(Progress("Extracting", id=_short(blob)))
+                await self._layers.add(file, diff_id=diff_id, digest=blob.digest)
+                tell(Progress("Pull complete", id=_short(blob)))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
+
+
+def _verify(data: bytes, wanted: str) -> str:
+    found = manifests.digest_of(data)
+    if wanted and found != wanted:
+        raise ShoalError(f"manifest verification failed for digest {wanted}")  # Docker's words: pull_v2.go
+    return found
+
+
+def _short(blob: Descriptor) -> str:
+    return blob.digest.removeprefix("sha256:")[:12]

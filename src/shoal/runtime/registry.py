@@ -1,0 +1,191 @@
+"""Image registries, through skopeo: manifests, configs and layers of a reference.
+
+In: references, credentials. Out: bytes whose digests the caller checks, files, and errors in Docker's words. Credentials
+go into a file, 0600, below a folder on a tmpfs, for as long as one skopeo runs; never on a command line.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+
+from shoal.errors import NotFound, ShoalError, Unauthenticated
+from shoal.runtime import manifests, programs
+from shoal.runtime.image_types import DistributionInspect, RegistryAuth
+from shoal.runtime.manifests import Descriptor
+from shoal.runtime.references import Reference, is_loopback
+
+INSPECT_TIMEOUT = 60.0
+"""A manifest is some kilobytes: a registry that takes longer is not there."""
+
+LOOK_EVERY = 0.1
+"""How often the folder of a download is looked at, to tell which layers are complete."""
+
+MAX_WORDS_BYTES = 64 * 1024
+_MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
+# What skopeo says before the registry's own words.
+_PREFIX = re.compile(
+    r'(?:Error parsing image name "[^"]*"|initializing source \S+|pinging container registry \S+'
+    r"|reading manifest \S+ in \S+|(?:copying|determining|writing|reading|parsing) [^:]*(?: sha256:[0-9a-f]+)?): "
+)
+
+
+class Registry:
+    """The registries of the world. `insecure`: domains that may be asked without TLS, besides those on this host."""
+
+    def __init__(self, scratch: Path, insecure: Iterable[str] = ()) -> None:
+        self._scratch = scratch
+        self._insecure = frozenset(insecure)
+        if scratch.exists():
+            shutil.rmtree(scratch)  # credentials of a run that was killed
+
+    async def manifest(self, reference: Reference, auth: RegistryAuth | None) -> bytes:
+        """Return the manifest or index that a reference leads to, byte for byte."""
+        return await self._inspect(reference, auth, "--raw")
+
+    async def config(self, reference: Reference, auth: RegistryAuth | None) -> bytes:
+        """Return the config of the one image that a reference leads to, byte for byte."""
+        return await self._inspect(reference, auth, "--raw", "--config")
+
+    async def _inspect(self, reference: Reference, auth: RegistryAuth | None, *flags: str) -> bytes:
+        with self._auth_file(reference, auth) as auth_file:
+            tls = ("--tls-verify=false",) if self._is_insecure(reference) else ()
+            command = ("inspect", *flags, *tls, "--authfile", auth_file, f"docker://{reference.remote}")
+            try:
+                async with asyncio.timeout(INSPECT_TIMEOUT), _skopeo(*command) as child:
+                    out, words = await child.communicate()
+            except TimeoutError as error:
+                raise ShoalError(f"{reference.domain} did not answer within {INSPECT_TIMEOUT:.0f} s") from error
+        if child.returncode != 0:
+            raise explain(reference, words)
+        return out
+
+    async def fetch(
+        self,
+        reference: Reference,
+        auth: RegistryAuth | None,
+        folder: Path,
+        *,
+        wanted: Iterable[Descriptor],
+        present: Iterable[Descriptor],
+        complete: Callable[[Descriptor], None],
+    ) -> None:
+        """Download layers of one image as `folder`/<hex of digest>, and tell of each that is complete.
+
+        The layers in `present` are left out: an empty file of their size stands for each, which skopeo takes for the
+        layer itself and leaves alone.
+        """
+        blobs = folder / "sha256"
+        await asyncio.to_thread(_stand_in, blobs, list(present))
+        waiting = {blobs / layer.digest.removeprefix("sha256:"): layer for layer in wanted}
+
+        def look() -> None:
+            for path in [path for path in waiting if path.exists()]:
+                complete(waiting.pop(path))
+
+        with self._auth_file(reference, auth) as auth_file:
+            tls = ("--src-tls-verify=false",) if self._is_insecure(reference) else ()
+            command = ("--insecure-policy", "copy", "--quiet", *tls, "--src-authfile", auth_file)
+            command += ("--dest-shared-blob-dir", str(folder), "--dest-oci-accept-uncompressed-layers")
+            command += (f"docker://{reference.remote}", f"oci:{folder}/layout:image")
+            async with _skopeo(*command) as child, asyncio.TaskGroup() as group:
+                watcher = group.create_task(_every(LOOK_EVERY, look), name="download progress")
+                _, words = await child.communicate()
+                watcher.cancel()
+        if child.returncode != 0:
+            raise explain(reference, words)
+        look()
+        if waiting:
+            missing = ", ".join(layer.digest for layer in waiting.values())
+            raise ShoalError(f"skopeo did not download {missing}")
+
+    async def distribution(self, reference: Reference, auth: RegistryAuth | None) -> DistributionInspect:
+        """Return what a registry holds under a reference."""
+        raw = await self.manifest(reference, auth)
+        parsed, digest = manifests.parse(raw), manifests.digest_of(raw)
+        if isinstance(parsed, manifests.Index):
+            platforms = tuple(entry.platform for entry in parsed.manifests if entry.platform.os)
+        else:
+            at = Reference(reference.domain, reference.path, digest=digest)
+            platforms = (manifests.config_platform(await self.config(at, auth)),)
+        return DistributionInspect(digest, parsed.media_type, len(raw), platforms)
+
+    def _is_insecure(self, reference: Reference) -> bool:
+        return reference.domain in self._insecure or is_loopback(reference.domain)
+
+    @contextlib.contextmanager
+    def _auth_file(self, reference: Reference, auth: RegistryAuth | None) -> Iterator[str]:
+        # Without credentials an empty file still: else skopeo would take those of the user who runs the daemon.
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._scratch / f"auth-{secrets.token_hex(8)}.json"
+        entry: dict[str, str] = {}
+        if auth and not auth.empty:
+            login = f"{auth.username}:{auth.password}" if not auth.identity_token else f"{auth.username or '<token>'}:"
+            entry = {"auth": base64.b64encode(login.encode()).decode()}
+            if auth.identity_token:
+                entry["identitytoken"] = auth.identity_token
+        content = {"auths": {reference.domain: entry} if entry else {}}
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "w") as file:
+                json.dump(content, file)
+            yield str(path)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _stand_in(blobs: Path, present: list[Descriptor]) -> None:
+    blobs.mkdir(mode=0o700, parents=True)
+    for layer in present:
+        with (blobs / layer.digest.removeprefix("sha256:")).open("wb") as file:
+            file.truncate(layer.size)
+
+
+async def _every(seconds: float, look: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        look()
+
+
+@contextlib.asynccontextmanager
+async def _skopeo(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run skopeo; it is gone when the block is left, also by cancellation."""
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    child = await asyncio.create_subprocess_exec(
+        programs.find("skopeo"), *arguments, stdin=null, stdout=pipe, stderr=pipe
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+
+def explain(reference: Reference, stderr: bytes) -> ShoalError:
+    """Return skopeo's complaint as Docker would say it: the registry's own words behind Docker's.
+
+    Source of the texts: moby daemon/internal/distribution/errors.go.
+    """
+    text = stderr[-MAX_WORDS_BYTES:].decode(errors="replace").strip()
+    found = _MESSAGE.findall(text)
+    words = re.sub(r"\\(.)", r"\1", found[-1]) if found else (text.splitlines() or ["skopeo gave no reason"])[-1]
+    while match := _PREFIX.match(words):
+        words = words[match.end() :]
+    if "manifest unknown" in words:
+        return NotFound(f"manifest for {reference.tagged().familiar} not found: {words}")
+    denied = (
+        f"pull access denied for {reference.familiar_name}, repository does not exist or may require 'docker login'"
+    )
+    if "denied" in words or "name unknown" in words or "repository name not known" in words:
+        return NotFound(f"{denied}: {words}")
+    if "unauthorized" in words or "authentication required" in words:
+        return Unauthenticated(f"{denied}: {words}")
+    return ShoalError(words)

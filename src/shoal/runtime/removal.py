@@ -1,0 +1,123 @@
+"""What removing an image does: which names go, whether the image goes, or why it may not. Pure.
+
+Rules and texts: moby daemon/images/image_delete.go.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from shoal.errors import Conflict, InvalidArgument
+from shoal.runtime import references
+from shoal.runtime.image_store import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Names (tags and digests, in full) to take away, and whether the image itself goes."""
+
+    untag: tuple[str, ...]
+    delete: bool
+
+
+def whole(record: Record, names: Sequence[str]) -> Plan:
+    """Return the plan that removes an image with all its names."""
+    return Plan((*names, *record.digests), True)
+
+
+def decide(
+    record: Record,
+    names: Sequence[str],
+    ref: str,
+    *,
+    force: bool,
+    holders: Sequence[str],
+    running: Callable[[str], bool],
+) -> Plan:
+    """Return what `docker rmi ref` does. Conflict when a container or another name forbids it.
+
+    `names` are the full tagged references that lead to the image, `holders` the containers that use it.
+    """
+    short = _short(record.id)
+    if _is_id(record, ref):
+        if len({references.parse(name).name for name in (*names, *record.digests)}) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
+            )
+        if len(names) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
+            )
+        plan = whole(record, names)
+    else:
+        plan = _untag(record, names, references.parse(ref).tagged())
+        if plan.delete and holders and not force:
+            raise Conflict(
+                f"conflict: unable to remove repository reference {_quoted(ref)} (must force) - "
+                f"container {holders[0][:12]} is using its referenced image {short}"
+            )
+        if plan.delete and holders:
+            # By force, a name goes; the image stays with who uses it.
+            return Plan(plan.untag, False) if any(running(holder) for holder in holders) else plan
+    if plan.delete:
+        _check_use(short, force, holders, running)
+    return plan
+
+
+def _check_use(short: str, force: bool, holders: Sequence[str], running: Callable[[str], bool]) -> None:
+    for holder in holders:
+        if running(holder):
+            raise Conflict(
+                f"conflict: unable to delete {short} (cannot be forced) - "
+                f"image is being used by running container {holder[:12]}"
+            )
+    if holders and not force:
+        raise Conflict(
+            f"conflict: unable to delete {short} (must be forced) - "
+            f"image is being used by stopped container {holders[0][:12]}"
+        )
+
+
+def _untag(record: Record, names: Sequence[str], reference: references.Reference) -> Plan:
+    if reference.digest:
+        gone = [f"{reference.name}@{reference.digest}"]
+    else:
+        gone = [reference.full]
+    left = [name for name in names if name not in gone]
+    digests = [digest for digest in record.digests if digest not in gone]
+    # With the last tag of a repository its digests go too, unless the image was pulled by digest alone.
+    if not reference.digest and not any(references.parse(name).name == reference.name for name in left):
+        gone += [digest for digest in digests if references.parse(digest).name == reference.name]
+        digests = [digest for digest in digests if digest not in gone]
+    return Plan(tuple(gone), not left and not digests)
+
+
+def without(record: Record, gone: Sequence[str]) -> Record:
+    """Return a record that has lost some names."""
+    return replace(
+        record,
+        names={name: number for name, number in record.names.items() if name not in gone},
+        digests=tuple(digest for digest in record.digests if digest not in gone),
+    )
+
+
+def hide(record: Record) -> Record:
+    """Return the record of an image that is gone for people, while a container still has its layers."""
+    return replace(record, names={}, digests=(), hidden=True)
+
+
+def _is_id(record: Record, ref: str) -> bool:
+    if not references.is_id_prefix(ref) or not record.id.startswith("sha256:" + ref.removeprefix("sha256:")):
+        return False
+    try:
+        full = references.parse(ref).tagged().full
+    except InvalidArgument:
+        return True
+    return full not in record.names  # an image may be called cafe
+
+
+def _short(image_id: str) -> str:
+    return image_id.removeprefix("sha256:")[:12]
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
