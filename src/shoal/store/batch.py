@@ -7,6 +7,8 @@ transaction to take into memory once they are durable. Also the names that objec
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from google.protobuf.message import DecodeError
+
 from shoal.api import v1 as api
 from shoal.errors import DamagedState, ShoalError
 from shoal.store.changes import Kind, Object
@@ -51,7 +53,7 @@ def decoded(key: bytes, value: bytes, revision: int) -> Object:
     obj = kind()
     try:
         obj.ParseFromString(value)
-    except ValueError as error:  # protobuf's DecodeError is one
+    except DecodeError as error:
         raise DamagedState(f"etcd key {key.decode(errors='replace')}", f"it does not parse: {error}") from error
     if key_of(kind, obj.id) != key:
         raise DamagedState(f"etcd key {key.decode(errors='replace')}", f"it holds the object {obj.id!r}")

@@ -12,7 +12,7 @@ write is in doubt; `settle` then takes its place in the order of writes, so that
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import InvariantBroken, Unavailable
@@ -75,7 +75,7 @@ class Journal:
         kvs = response.responses[1].response_range.kvs
         self._last = kvs[0].mod_revision if kvs else 0
 
-    async def load(self) -> AsyncIterator[tuple[bytes, bytes, int]]:
+    async def load(self) -> AsyncGenerator[tuple[bytes, bytes, int], None]:
         """Yield key, plain value and revision of every object, as of taking the lead.
 
         Raises Unavailable, or DamagedState, naming the key.

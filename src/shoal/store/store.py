@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -63,9 +63,9 @@ class Store:
     ) -> AsyncIterator[Self]:
         """Take the lead, read everything, and write while the context lasts.
 
-        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`); `patience` is for how
-        many seconds a write is tried before its caller hears Unavailable. Raises
-        DamagedState, naming the etcd key, when a value cannot be read; Unavailable when etcd cannot be had.
+        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`). A write is tried
+        for `patience` seconds before its caller hears Unavailable. Raises DamagedState, naming the etcd key, when a
+        value cannot be read; Unavailable when etcd cannot be had.
         """
         store = cls(client, sealer, trouble, patience)
         await store.lead()
@@ -83,8 +83,9 @@ class Store:
     async def lead(self) -> None:
         """Write the epoch that deposes every other writer, and load what they left. `open` has done it."""
         await self._journal.lead()
-        async for key, value, revision in self._journal.load():
-            self._memory.load(decoded(key, value, revision))
+        async with aclosing(self._journal.load()) as values:
+            async for key, value, revision in values:
+                self._memory.load(decoded(key, value, revision))
         self._memory.revision = self._journal.revision
 
     def view(self) -> View:

@@ -46,7 +46,7 @@ class Table(ABC, Generic[T]):
 
     @abstractmethod
     def all(self) -> Iterable[T]:
-        """Return every object, oldest first. The table may not change while it is being iterated."""
+        """Return every object, in no order. The table may not change while it is being iterated."""
 
     @abstractmethod
     def find(self, index: str, key: Hashable) -> list[T]:
@@ -71,7 +71,7 @@ class MemoryTable(Table[T]):
         return self._objects.get(id)
 
     def all(self) -> Iterable[T]:
-        """Return every object, oldest first."""
+        """Return every object."""
         return self._objects.values()
 
     def find(self, index: str, key: Hashable) -> list[T]:
