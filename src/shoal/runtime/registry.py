@@ -1,7 +1,7 @@
 """Image registries, through skopeo: manifests, configs and layers of a reference.
 
-In: references, credentials. Out: bytes whose digests the caller checks, files, and errors in Docker's words. Credentials
-go into a file, 0600, below a folder on a tmpfs, for as long as one skopeo runs; never on a command line.
+In: references, credentials. Out: bytes whose digests the caller checks, files, and errors in Docker's words.
+Credentials go into a file, 0600, below a folder on a tmpfs, for as long as one skopeo runs; never on a command line.
 """
 
 import asyncio

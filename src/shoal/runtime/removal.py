@@ -39,11 +39,8 @@ def decide(
     """
     short = _short(record.id)
     if _is_id(record, ref):
-        if len({references.parse(name).name for name in (*names, *record.digests)}) > 1 and not force:
-            raise Conflict(
-                f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
-            )
-        if len(names) > 1 and not force:
+        repositories = {references.parse(name).name for name in (*names, *record.digests)}
+        if (len(repositories) > 1 or len(names) > 1) and not force:
             raise Conflict(
                 f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
             )
@@ -78,10 +75,7 @@ def _check_use(short: str, force: bool, holders: Sequence[str], running: Callabl
 
 
 def _untag(record: Record, names: Sequence[str], reference: references.Reference) -> Plan:
-    if reference.digest:
-        gone = [f"{reference.name}@{reference.digest}"]
-    else:
-        gone = [reference.full]
+    gone = [f"{reference.name}@{reference.digest}" if reference.digest else reference.full]
     left = [name for name in names if name not in gone]
     digests = [digest for digest in record.digests if digest not in gone]
     # With the last tag of a repository its digests go too, unless the image was pulled by digest alone.
