@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.errors import InvalidArgument
+from shoal.manager.control.validate_service import Expand, unexpanded
 
 if TYPE_CHECKING:
     from shoal.store.store import Store
@@ -45,7 +46,11 @@ class SoleManager:
 
 
 class Part:
-    """A part of Control: the methods of one resource. `clock` is in seconds since 1970."""
+    """A part of Control: the methods of one resource.
+
+    `clock` is in seconds since 1970. `new_unlock_key` is None where managers cannot be locked. `expand` fills in the
+    placeholders of a container's spec (the agent's own, so that both find the same mistakes).
+    """
 
     def __init__(
         self,
@@ -54,12 +59,14 @@ class Part:
         clock: Callable[[], float],
         new_id: Callable[[], str] = new_id,
         new_unlock_key: Callable[[], bytes] | None = None,
+        expand: Expand = unexpanded,
     ) -> None:
         self._store = store
         self._membership = membership
         self._clock = clock
         self._new_id = new_id
         self._new_unlock_key = new_unlock_key
+        self._expand = expand
 
 
 def require(*given: object) -> None:

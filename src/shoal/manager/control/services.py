@@ -12,7 +12,7 @@ from shoal.manager.control import unsupported
 from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import among, named, runtime
 from shoal.manager.control.unsupported import refuse_unsupported_service
-from shoal.manager.control.validate_service import validate_service_spec
+from shoal.manager.control.validate_service import Expand, validate_service_spec
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction, View
 
@@ -26,7 +26,7 @@ class Services(Part):
         """Store a new service. Conflict where the name is taken."""
         require(request.HasField("spec"))
         spec = request.spec
-        _check_spec(self._store.view(), spec)
+        _check_spec(self._store.view(), spec, self._expand)
         service = api.Service(id=self._new_id(), spec=spec, spec_version=api.Version())
 
         def create(transaction: Transaction) -> None:
@@ -63,7 +63,7 @@ class Services(Part):
         """Give a service another spec, or its previous one back. OutOfSequence on a version that is not the stored."""
         require(request.service_id, request.HasField("service_version"), request.HasField("spec"))
         view = self._store.view()
-        _check_spec(view, request.spec)
+        _check_spec(view, request.spec, self._expand)
         self._service(request.service_id)
 
         def update(transaction: Transaction) -> None:
@@ -133,8 +133,8 @@ def _not_found(service_id: str) -> NotFound:
     return NotFound(f"service {service_id} not found")
 
 
-def _check_spec(view: View, spec: api.ServiceSpec) -> None:
-    validate_service_spec(spec)
+def _check_spec(view: View, spec: api.ServiceSpec, expand: Expand) -> None:
+    validate_service_spec(spec, expand)
     networks = [view.networks.get(attachment.target) for attachment in spec.task.networks]
     for network in networks:
         if network is not None and is_ingress(network):

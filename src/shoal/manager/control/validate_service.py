@@ -4,6 +4,8 @@ The checks, their order and their texts are Docker's: SwarmKit manager/controlap
 does not have yet is in `unsupported.py`, and looked at only after a spec is known to be right.
 """
 
+from collections.abc import Callable
+
 from google.protobuf.duration_pb2 import Duration
 
 from shoal.api import times
@@ -26,11 +28,19 @@ _HEALTH_FIELDS = {
     "StartInterval": "start_interval",
 }
 
+# Fills in the placeholders of a task's container as the node would, or raises what the node would.
+Expand = Callable[[api.Task, api.NodeDescription], api.ContainerSpec]
 
-def validate_service_spec(spec: api.ServiceSpec) -> None:
+
+def unexpanded(task: api.Task, node: api.NodeDescription) -> api.ContainerSpec:
+    """Take placeholders for plain text."""
+    return task.spec.container
+
+
+def validate_service_spec(spec: api.ServiceSpec, expand: Expand = unexpanded) -> None:
     """Raise InvalidArgument or Unimplemented, or ShoalError for a constraint, with the text for the first mistake."""
     validate_annotations(spec.annotations)
-    validate_task_spec(spec.task)
+    validate_task_spec(spec.task, expand)
     _validate_mode(spec)
     if is_job(spec):
         if spec.HasField("update"):
@@ -46,7 +56,7 @@ def is_job(spec: api.ServiceSpec) -> bool:
     return spec.WhichOneof("mode") in ("replicated_job", "global_job")
 
 
-def validate_task_spec(spec: api.TaskSpec) -> None:
+def validate_task_spec(spec: api.TaskSpec, expand: Expand = unexpanded) -> None:
     """Raise for the first mistake in what a task is to be."""
     if spec.HasField("resources"):
         _validate_resources(spec.resources.limits)
@@ -60,7 +70,7 @@ def validate_task_spec(spec: api.TaskSpec) -> None:
         case None:
             raise InvalidArgument("TaskSpec: missing runtime")
         case "container":
-            _validate_container(spec.container)
+            _validate_container(_expanded(spec, expand))
         case _:
             raise Unimplemented("RuntimeSpec: unimplemented runtime in service spec")
 
@@ -77,6 +87,20 @@ def _refuse_negative(owner: api.RestartPolicy | api.UpdateConfig, field: str, me
     length: Duration = getattr(owner, field)
     if times.nanos(length) < 0:
         raise InvalidArgument(message)
+
+
+def _expanded(spec: api.TaskSpec, expand: Expand) -> api.ContainerSpec:
+    # No real task and node are known yet; what placeholders give with Docker's stand-ins shows most mistakes.
+    task = api.Task(
+        spec=spec,
+        service_id="serviceid",
+        slot=1,
+        node_id="nodeid",
+        annotations=api.Annotations(name="taskname"),
+        service_annotations=api.Annotations(name="servicename"),
+    )
+    platform = api.Platform(os="os", architecture="architecture")
+    return expand(task, api.NodeDescription(hostname="nodeHostname", platform=platform))
 
 
 def _validate_container(container: api.ContainerSpec) -> None:

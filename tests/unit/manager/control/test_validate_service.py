@@ -171,6 +171,20 @@ def test_wrong_constraint_is_a_plain_error(constraint: str, message: str) -> Non
     assert (str(raised.value), raised.value.http_status) == (message, 500)
 
 
+def test_container_is_checked_with_its_placeholders_filled_in() -> None:
+    seen = []
+
+    def expand(task: api.Task, node: api.NodeDescription) -> api.ContainerSpec:
+        seen.append((task.annotations.name, task.service_annotations.name, task.slot, node.hostname))
+        return api.ContainerSpec(image="nginx", mounts=[api.Mount(target="/1"), api.Mount(target="/1")])
+
+    mounts = [api.Mount(target="/{{.Task.Slot}}"), api.Mount(target="/1")]
+    validate_service_spec(container(mounts=mounts))
+    with pytest.raises(errors.InvalidArgument, match="duplicate mount point: /1"):
+        validate_service_spec(container(mounts=mounts), expand)
+    assert seen == [("taskname", "servicename", 1, "nodeHostname")]
+
+
 @pytest.mark.parametrize("runtime", ["attachment", "generic"])
 def test_other_runtimes_are_unimplemented(runtime: str) -> None:
     wrong = spec()
