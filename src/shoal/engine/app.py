@@ -10,12 +10,44 @@ from types import ModuleType
 
 from aiohttp import web
 
-from shoal.engine import errors, router, system
+from shoal.engine import (
+    configs,
+    containers,
+    errors,
+    events,
+    images,
+    logs,
+    networks,
+    nodes,
+    router,
+    secrets,
+    services,
+    swarm,
+    system,
+    tasks,
+    unsupported,
+    volumes,
+)
 from shoal.engine.backend import Backend
 from shoal.engine.requests import MAX_JSON_BYTES, Call
 from shoal.errors import InvalidArgument
 
-MODULES: tuple[ModuleType, ...] = (system,)
+MODULES: tuple[ModuleType, ...] = (
+    system,
+    events,
+    swarm,
+    nodes,
+    services,
+    tasks,
+    logs,
+    secrets,
+    configs,
+    networks,
+    containers,
+    images,
+    volumes,
+    unsupported,
+)
 
 # A client may keep its connection this long between two calls (seconds); Docker's CLI and docker-py do.
 KEEPALIVE_TIMEOUT = 300.0

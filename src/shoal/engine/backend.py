@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from shoal.api import v1 as api
+from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.control_client import Control
 from shoal.engine.host_facts import HostFacts
+from shoal.engine.swarm_events import SwarmEvents
 from shoal.node.types import InitRequest, SwarmInfo
 from shoal.runtime.events import EventBus
 from shoal.runtime.types import (
@@ -169,3 +171,5 @@ class Backend:
     facts: DaemonFacts
     host: HostFacts = field(default_factory=HostFacts.read)
     config: Mapping[str, Any] = field(default_factory=dict)  # daemon.json's names, as they took effect
+    encoded: EncodedCache = field(default_factory=EncodedCache)
+    swarm_events: SwarmEvents = field(default_factory=SwarmEvents)  # the daemon runs `swarm_events.run(node)`

@@ -26,12 +26,15 @@ async def rpc(method: Callable[[Request], Awaitable[Reply]], request: Request) -
     try:
         async with asyncio.timeout(CONTROL_TIMEOUT):
             return await method(request)
-    except RpcError:
-        raise
     except ShoalError as error:
-        raise RpcError(error.grpc_status, str(error)) from error
+        raise rendered(error) from error
     except TimeoutError as error:
         raise RpcError(Status.DEADLINE_EXCEEDED, "context deadline exceeded") from error
+
+
+def rendered(error: ShoalError) -> RpcError:
+    """Return an error of a manager as Docker shows it."""
+    return error if isinstance(error, RpcError) else RpcError(error.grpc_status, str(error))
 
 
 class Control(Protocol):

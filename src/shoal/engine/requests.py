@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from shoal.engine.backend import Backend
+from shoal.engine.go_words import go_kind
 from shoal.errors import InvalidArgument
 
 # Far above any spec (a config of 1000 KiB is 1.4 MB in base64); a larger body is refused with 413.
@@ -176,16 +177,6 @@ def _check_json_type(kind: str) -> None:
         raise InvalidArgument(f"malformed Content-Type header ({kind}): mime: no media type")
     if media_type != "application/json":
         raise InvalidArgument(f"unsupported Content-Type header ({kind}): must be 'application/json'")
-
-
-def go_kind(value: Any) -> str:
-    """Return what Go's decoder calls a JSON value in its errors."""
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int | float):
-        return "number"
-    kinds: dict[type, str] = {str: "string", list: "array", dict: "object"}
-    return kinds.get(type(value), "null")
 
 
 def parse_json(body: bytes) -> Any:

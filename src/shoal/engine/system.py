@@ -1,20 +1,35 @@
-"""The daemon itself: `/_ping`, `/version`, `/info`, `/system/df`."""
+"""The daemon itself: `/_ping`, `/version`, `/info`, `/system/df`, and `/auth`."""
+
+import asyncio
+import os
+import platform
+import time
+from typing import Any
 
 from aiohttp import web
 
+from shoal.engine import container_json, image_json
+from shoal.engine.info import info_json
+from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
+from shoal.engine.router import MAX_API, MIN_API
+from shoal.engine.volumes import volume_json
+from shoal.errors import InvalidArgument, Unimplemented
+from shoal.node.types import LocalState
+
+_KINDS = frozenset({"container", "image", "volume", "build-cache"})
 
 
 def swarm_status(call: Call) -> str:
     """Return the `Swarm` header of a ping: the local state, and for a member of a swarm its role."""
     info = call.backend.node.info()
-    if info.local_state != "active":
+    if info.local_state is not LocalState.ACTIVE:
         return info.local_state.value
     return "active/manager" if info.control_available else "active/worker"
 
 
 async def ping(call: Call) -> web.Response:
-    """Answer that the daemon lives."""
+    """GET and HEAD /_ping: the daemon lives."""
     headers = {
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
@@ -25,7 +40,106 @@ async def ping(call: Call) -> web.Response:
     return web.Response(body=b"" if call.http.method == "HEAD" else b"OK", headers=headers)
 
 
+async def version(call: Call) -> web.Response:
+    """GET /version."""
+    facts, host = call.backend.facts, call.backend.host
+    details = {
+        "ApiVersion": f"1.{MAX_API}",
+        "Arch": host.architecture,
+        "BuildTime": facts.build_time,
+        "Experimental": str(facts.experimental).lower(),
+        "GitCommit": facts.git_commit,
+        "GoVersion": f"python{platform.python_version()}",
+        "KernelVersion": host.kernel_version,
+        "MinAPIVersion": f"1.{MIN_API}",
+        "Os": "linux",
+    }
+    components: list[dict[str, Any]] = [{"Name": "Engine", "Version": facts.version, "Details": details}]
+    for name, found in ((facts.runtime, facts.runtime_version), ("conmon", facts.conmon_version)):
+        if found:
+            components.append({"Name": name, "Version": found, "Details": {"GitCommit": ""}})
+    shown: dict[str, Any] = {
+        "Platform": {"Name": "Shoal"},
+        "Version": facts.version,
+        "ApiVersion": details["ApiVersion"],
+        "MinAPIVersion": details["MinAPIVersion"],
+        "Os": "linux",
+        "Arch": host.architecture,
+        "Components": components,
+        "GitCommit": facts.git_commit,
+        "GoVersion": details["GoVersion"],
+        "KernelVersion": host.kernel_version,
+        "BuildTime": facts.build_time,
+    }
+    if facts.experimental:
+        shown["Experimental"] = True
+    return json_reply(shown)
+
+
+async def info(call: Call) -> web.Response:
+    """GET /info."""
+    return json_reply(info_json(call.backend, call.api))
+
+
+async def disk_usage(call: Call) -> web.Response:
+    """GET /system/df."""
+    kinds = frozenset(call.http.query.getall("type", [])) if call.api >= 42 else frozenset()
+    for kind in kinds - _KINDS:
+        raise InvalidArgument(f"unknown object type: {kind}")
+    wanted = kinds or _KINDS
+    shown: dict[str, Any] = {}
+    containers = call.backend.containers.list()
+    if "image" in wanted:
+        images = call.backend.images.list()
+        used = [container.image_id for container in containers]
+        shown["LayersSize"] = sum(image.size_bytes for image in images)
+        shown["Images"] = [image_json.summary(image, used.count(image.id)) for image in images]
+        if call.api < 44:
+            for image in shown["Images"]:
+                image["VirtualSize"] = image["Size"]
+    if "container" in wanted:
+        now = time.time()
+        shown["Containers"] = [container_json.row(container, now) for container in containers]
+    if "volume" in wanted:
+        shown["Volumes"] = [await _volume_usage(call, volume) for volume in call.backend.volumes.list()]
+    if "build-cache" in wanted:
+        shown["BuildCache"] = []
+        shown["BuilderSize"] = 0
+    return json_reply(shown)
+
+
+async def _volume_usage(call: Call, volume: Any) -> dict[str, Any]:
+    users = sum(
+        any(mount.type == "volume" and mount.source == volume.name for mount in container.mounts)
+        for container in call.backend.containers.list()
+    )
+    size = await asyncio.to_thread(_tree_size_bytes, volume.mountpoint)
+    return {**volume_json(volume), "UsageData": {"Size": size, "RefCount": users}}
+
+
+def _tree_size_bytes(path: str) -> int:
+    """Return what the files below a path hold; what vanishes meanwhile counts for nothing."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue
+    return total
+
+
+async def authenticate(call: Call) -> web.Response:
+    """POST /auth: `docker login`. Passwords go to a registry with each pull instead."""
+    await call.json_object()
+    raise Unimplemented("checking a login comes with a later release: the registry checks it with each pull")
+
+
 ROUTES = [
     ("GET", "/_ping", ping),
     ("HEAD", "/_ping", ping),
+    ("GET", "/version", version),
+    ("GET", "/info", info),
+    ("GET", "/system/df", disk_usage),
+    ("POST", "/auth", authenticate),
 ]

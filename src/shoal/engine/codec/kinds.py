@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from shoal.api import times
-from shoal.engine.requests import go_kind
+from shoal.engine.go_words import go_kind
 from shoal.errors import InvalidArgument
 
 

@@ -173,7 +173,17 @@ SERVICE: MessageCodec[api.Service] = MessageCodec(
     field("JobStatus", "job_status", JOB_STATUS),
 )
 
-LEGACY_NETWORKS = ListOf(NETWORK_ATTACHMENT_CONFIG)
+_LEGACY_NETWORKS = ListOf(NETWORK_ATTACHMENT_CONFIG)
+
+
+def read_legacy_networks(given: Mapping[str, Any], spec: api.ServiceSpec) -> None:
+    """Take the networks from where clients before 1.44 may put them, unless the task's template names some."""
+    networks = given.get("Networks")
+    if networks and not spec.task.networks:
+        try:
+            spec.task.networks.extend(_LEGACY_NETWORKS.decode(networks))
+        except Mismatch as error:
+            raise InvalidArgument(f"invalid JSON: {error.text()}") from None
 
 
 def drop_newer(spec: api.ServiceSpec, version: int) -> None:

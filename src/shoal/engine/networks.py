@@ -1,0 +1,218 @@
+"""Networks: what is there, of this host and of the swarm. Making overlay networks comes with a later release.
+
+Source of the shapes and of the order of search: moby api/types/network, daemon/server/router/network/network_routes.go.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from shoal.api import times
+from shoal.api import v1 as api
+from shoal.api.predefined import is_ingress, is_predefined
+from shoal.engine import lookups
+from shoal.engine.container_json import instant
+from shoal.engine.control_client import rpc
+from shoal.engine.replies import json_reply
+from shoal.engine.requests import Call, Filters
+from shoal.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, ShoalError, Unimplemented
+from shoal.runtime.types import LocalNetwork
+
+LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+PREDEFINED = frozenset({"bridge", "host", "none", "default"})
+
+Shown = dict[str, Any]
+
+
+def local_json(network: LocalNetwork) -> Shown:
+    """Return a network of this host."""
+    config = {"Subnet": network.subnet, "Gateway": network.gateway}
+    return {
+        **_base(network.name, network.id, instant(network.created_at), "local", network.driver),
+        "IPAM": {
+            "Driver": "default",
+            "Options": None,
+            "Config": [{key: value for key, value in config.items() if value}] if network.subnet else [],
+        },
+    }
+
+
+def swarm_json(network: api.Network) -> Shown:
+    """Return a network of the swarm. Source: convert/network.go, BasicNetworkFromGRPC."""
+    spec = network.spec
+    shown = _base(
+        spec.annotations.name, network.id, times.rfc3339(network.meta.created_at), "swarm", network.driver_state.name
+    )
+    ipam = network.ipam
+    shown |= {
+        "EnableIPv6": spec.ipv6_enabled,
+        "IPAM": {
+            "Driver": ipam.driver.name or "default",
+            "Options": dict(ipam.driver.options) or None,
+            "Config": [
+                {
+                    key: value
+                    for key, value in (("Subnet", each.subnet), ("IPRange", each.range), ("Gateway", each.gateway))
+                    if value
+                }
+                for each in ipam.configs
+            ],
+        },
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Ingress": is_ingress(network),
+        "ConfigFrom": {"Network": spec.network},
+        "Options": dict(network.driver_state.options) or None,
+        "Labels": dict(spec.annotations.labels) or None,
+        "Driver": network.driver_state.name or spec.driver_config.name,
+    }
+    return shown
+
+
+def _base(name: str, network_id: str, created: str, scope: str, driver: str) -> Shown:
+    return {
+        "Name": name,
+        "Id": network_id,
+        "Created": created,
+        "Scope": scope,
+        "Driver": driver,
+        "EnableIPv4": True,
+        "EnableIPv6": False,
+        "IPAM": {"Driver": "default", "Options": None, "Config": []},
+        "Internal": False,
+        "Attachable": False,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {},
+        "Options": {},
+        "Labels": {},
+    }
+
+
+async def list_networks(call: Call) -> web.StreamResponse:
+    """GET /networks: the swarm's first; without a manager here, those of this host alone."""
+    filters = call.filters(LIST_FILTERS)
+    shown = [swarm_json(network) for network in await _swarm_networks(call) if not is_predefined(network)]
+    shown += [local_json(network) for network in call.backend.network.networks()]
+    return json_reply([network for network in shown if _passes(network, filters)])
+
+
+async def _swarm_networks(call: Call) -> list[api.Network]:
+    try:
+        control = call.backend.node.control()
+        return list((await rpc(control.list_networks, api.ListNetworksRequest())).networks)
+    except ShoalError:
+        return []  # No manager here, or no quorum: Docker lists the local ones then, without a word.
+
+
+def _passes(network: Shown, filters: Filters) -> bool:
+    kinds = filters.get("type")
+    if any(kind not in ("builtin", "custom") for kind in kinds):
+        raise InvalidArgument(f"invalid filter: 'type'='{kinds[0]}'")
+    builtin = "builtin" if network["Name"] in PREDEFINED else "custom"
+    if filters.flag("dangling") and (network["Containers"] or builtin == "builtin"):
+        return False
+    return (
+        filters.exact("driver", network["Driver"])
+        and filters.exact("scope", network["Scope"])
+        and filters.prefix("id", network["Id"])
+        and filters.pattern("name", network["Name"])
+        and filters.labels("label", network["Labels"] or {})
+        and (not kinds or builtin in kinds)
+    )
+
+
+async def inspect_network(call: Call) -> web.StreamResponse:
+    """GET /networks/{id}."""
+    ref, scope = call.path["id"], call.query("scope")
+    local = [network for network in call.backend.network.networks() if scope in ("", "local")]
+    for network in local:
+        if network.id == ref:
+            return json_reply(_with_containers(call, network))
+    if scope in ("", "swarm"):
+        found = await _find_in_swarm(call, ref)
+        if found is not None and (scope == "swarm" or found.id.startswith(ref)):
+            return json_reply(swarm_json(found))
+    named = [network for network in local if network.name == ref]
+    begun = named or [network for network in local if network.id.startswith(ref)]
+    if len(begun) > 1:
+        raise InvalidArgument(f"network {ref} is ambiguous ({len(begun)} matches found based on ID prefix)")
+    if begun:
+        return json_reply(_with_containers(call, begun[0]))
+    if scope == "" and found is not None:
+        return json_reply(swarm_json(found))
+    raise NotFound(f"network {ref} not found")
+
+
+async def _find_in_swarm(call: Call, ref: str) -> api.Network | None:
+    try:
+        return await lookups.find_network(call.backend.node.control(), ref)
+    except ShoalError:
+        return None
+
+
+def _with_containers(call: Call, network: LocalNetwork) -> Shown:
+    shown = local_json(network)
+    for container in call.backend.containers.list():
+        endpoint = container.endpoint
+        if endpoint.network_id == network.id and endpoint.address and container.pid:
+            shown["Containers"][container.id] = {
+                "Name": container.config.name,
+                "EndpointID": endpoint.endpoint_id,
+                "MacAddress": endpoint.mac,
+                "IPv4Address": f"{endpoint.address}/{endpoint.prefix_length}",
+                "IPv6Address": "",
+            }
+    return shown
+
+
+async def create_network(call: Call) -> web.StreamResponse:
+    """POST /networks/create: Docker's own refusals first."""
+    body = await call.json_object()
+    name = body.get("Name")
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidArgument("invalid network name: name is empty")
+    if name in PREDEFINED:
+        raise PermissionDenied(f"{name} is a pre-defined network and cannot be created")
+    taken = [network.name for network in call.backend.network.networks()]
+    taken += [network.spec.annotations.name for network in await _swarm_networks(call)]
+    if name in taken:
+        raise Conflict(f"network with name {name} already exists")
+    raise Unimplemented("creating networks comes with a later release; services may use host, bridge or none")
+
+
+async def change_network(call: Call) -> web.StreamResponse:
+    """POST /networks/{id}/connect and /disconnect."""
+    raise Unimplemented("connecting containers to networks comes with a later release")
+
+
+async def remove_network(call: Call) -> web.StreamResponse:
+    """DELETE /networks/{id}."""
+    ref = call.path["id"]
+    local = next((network for network in call.backend.network.networks() if ref in (network.id, network.name)), None)
+    if local is not None:
+        raise PermissionDenied(f"{local.name} is a pre-defined network and cannot be removed")
+    found = await _find_in_swarm(call, ref)
+    if found is None:
+        raise NotFound(f"network {ref} not found")
+    await rpc(call.backend.node.control().remove_network, api.RemoveNetworkRequest(network_id=found.id))
+    return web.Response(status=204)
+
+
+async def prune_networks(call: Call) -> web.StreamResponse:
+    """POST /networks/prune: there are none to remove yet."""
+    call.filters(frozenset({"label", "label!", "until"}))
+    return json_reply({"NetworksDeleted": None})
+
+
+ROUTES = [
+    ("GET", "/networks", list_networks),
+    ("GET", "/networks/", list_networks),
+    ("POST", "/networks/create", create_network),
+    ("POST", "/networks/prune", prune_networks),
+    ("GET", "/networks/{id}", inspect_network),
+    ("POST", "/networks/{id}/connect", change_network),
+    ("POST", "/networks/{id}/disconnect", change_network),
+    ("DELETE", "/networks/{id}", remove_network),
+]

@@ -1,0 +1,30 @@
+"""Query parameters that Docker reads by Go's rules, with Go's words where they are wrong."""
+
+import re
+
+from shoal.engine.requests import Call
+from shoal.errors import InvalidArgument
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+def object_version(call: Call, kind: str, *, brief: bool = False) -> int:
+    """Return `version`, which every update asks for. `brief`: secrets and configs refuse it without a reason."""
+    text = call.query("version")
+    if re.fullmatch(r"[0-9]+", text) and int(text) < 1 << 64:
+        return int(text)
+    if brief:
+        raise InvalidArgument(f"invalid {kind} version")
+    problem = "value out of range" if re.fullmatch(r"[0-9]+", text) else "invalid syntax"
+    raise InvalidArgument(f"invalid {kind} version '{text}': strconv.ParseUint: parsing \"{text}\": {problem}")
+
+
+def go_flag(call: Call, name: str, refusal: str) -> bool:
+    """Return a flag that must be one of Go's words for true and false; `refusal` says otherwise (`%s`: the value)."""
+    text = call.query(name)
+    if text in _TRUE:
+        return True
+    if not text or text in _FALSE:
+        return False
+    raise InvalidArgument(refusal.replace("%s", text))

@@ -1,0 +1,140 @@
+"""The swarm itself: init, join, leave, inspect, update, unlock.
+
+Source of semantics and texts: moby daemon/cluster/swarm.go, daemon/server/router/swarm/cluster_routes.go.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from shoal.api import v1 as api
+from shoal.engine import lookups
+from shoal.engine.codec.cluster import CLUSTER_SPEC, encode_swarm, merge_spec
+from shoal.engine.codec.kinds import FLAG, TEXT, TEXTS, UINT32, Kind, Mismatch
+from shoal.engine.codec.message import decode_body
+from shoal.engine.codec.node import AVAILABILITY
+from shoal.engine.control_client import Control, rpc
+from shoal.engine.parameters import go_flag, object_version
+from shoal.engine.replies import empty_reply, json_reply
+from shoal.engine.requests import Call
+from shoal.errors import InvalidArgument, Unimplemented
+from shoal.node.types import InitRequest
+
+LATER = "comes with a later release"
+
+
+async def init_swarm(call: Call) -> web.StreamResponse:
+    """POST /swarm/init: answers with the node's id once the swarm is there."""
+    body = await call.json_object()
+    spec = decode_body(CLUSTER_SPEC, body.get("Spec"))
+    if not _value(body, "ListenAddr", TEXT, ""):
+        raise InvalidArgument('invalid ListenAddr "": invalid empty address')
+    if spec.annotations.name not in ("", "default"):
+        raise InvalidArgument('swarm spec must be named "default"')
+    spec.annotations.name = "default"
+    request = _init_request(call, body, spec)
+    node_id = await call.backend.node.init(request)
+    await _apply_spec(call.backend.node.control(), spec, body.get("Spec") or {})
+    return json_reply(node_id)
+
+
+def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) -> InitRequest:
+    availability = _value(body, "Availability", AVAILABILITY, api.NodeSpec.ACTIVE)
+    return InitRequest(
+        listen_addr=_value(body, "ListenAddr", TEXT, ""),
+        advertise_addr=_value(body, "AdvertiseAddr", TEXT, ""),
+        data_path_addr=_value(body, "DataPathAddr", TEXT, ""),
+        # Options that came later than the API version spoken are ignored.
+        data_path_port=_value(body, "DataPathPort", UINT32, 0) if call.api >= 40 else 0,
+        default_addr_pool=tuple(_value(body, "DefaultAddrPool", TEXTS, ())) if call.api >= 39 else (),
+        subnet_size=_value(body, "SubnetSize", UINT32, 0) if call.api >= 39 else 0,
+        availability=availability if availability >= 0 else api.NodeSpec.ACTIVE,
+        force_new_cluster=_value(body, "ForceNewCluster", FLAG, False),
+        auto_lock_managers=_value(body, "AutoLockManagers", FLAG, False) or spec.encryption_config.auto_lock_managers,
+    )
+
+
+def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any) -> Any:
+    if body.get(name) is None:
+        return default
+    try:
+        return kind.decode(body[name])
+    except Mismatch as error:
+        error.struct, error.path = "InitRequest", [name]
+        raise InvalidArgument(f"invalid JSON: {error.text()}") from None
+
+
+async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Mapping[str, Any]) -> None:
+    """Put what was asked for over the defaults of the new swarm; nothing asked, nothing written."""
+    cluster = await lookups.the_cluster(control)
+    spec = api.ClusterSpec()
+    spec.CopyFrom(cluster.spec)
+    merge_spec(
+        asked,
+        spec,
+        keep_snapshots=(given.get("Raft") or {}).get("KeepOldSnapshots") is not None,
+        keep_history=(given.get("Orchestration") or {}).get("TaskHistoryRetentionLimit") is not None,
+    )
+    if spec != cluster.spec:
+        request = api.UpdateClusterRequest(cluster_id=cluster.id, cluster_version=cluster.meta.version, spec=spec)
+        await rpc(control.update_cluster, request)
+
+
+async def inspect_swarm(call: Call) -> web.StreamResponse:
+    """GET /swarm."""
+    return json_reply(encode_swarm(await lookups.the_cluster(call.backend.node.control())))
+
+
+async def update_swarm(call: Call) -> web.StreamResponse:
+    """POST /swarm/update: the spec is taken as a whole, unlike in init."""
+    spec = decode_body(CLUSTER_SPEC, await call.json_object())
+    version = object_version(call, "swarm")
+    rotation = api.KeyRotation(
+        worker_join_token=go_flag(call, "rotateWorkerToken", "invalid value for rotateWorkerToken: %s"),
+        manager_join_token=go_flag(call, "rotateManagerToken", "invalid value for rotateManagerToken: %s"),
+        manager_unlock_key=go_flag(call, "rotateManagerUnlockKey", "invalid value for rotateManagerUnlockKey: %s"),
+    )
+    control = call.backend.node.control()
+    cluster = await lookups.the_cluster(control)
+    if not spec.annotations.name:
+        spec.annotations.name = "default"
+    request = api.UpdateClusterRequest(
+        cluster_id=cluster.id, cluster_version=api.Version(index=version), spec=spec, rotation=rotation
+    )
+    await rpc(control.update_cluster, request)
+    return empty_reply()
+
+
+async def leave_swarm(call: Call) -> web.StreamResponse:
+    """POST /swarm/leave."""
+    await call.backend.node.leave(call.flag("force"))
+    return empty_reply()
+
+
+async def unlock_key(call: Call) -> web.StreamResponse:
+    """GET /swarm/unlockkey: an empty key when managers are not locked."""
+    return json_reply({"UnlockKey": await call.backend.node.unlock_key()})
+
+
+async def join_swarm(call: Call) -> web.StreamResponse:
+    """POST /swarm/join."""
+    await call.json_object()
+    raise Unimplemented(f"joining a swarm {LATER}")
+
+
+async def unlock_swarm(call: Call) -> web.StreamResponse:
+    """POST /swarm/unlock."""
+    await call.json_object()
+    raise Unimplemented(f"unlocking a manager {LATER}")
+
+
+ROUTES = [
+    ("GET", "/swarm", inspect_swarm),
+    ("POST", "/swarm/init", init_swarm),
+    ("POST", "/swarm/join", join_swarm),
+    ("POST", "/swarm/leave", leave_swarm),
+    ("POST", "/swarm/update", update_swarm),
+    ("GET", "/swarm/unlockkey", unlock_key),
+    ("POST", "/swarm/unlock", unlock_swarm),
+]

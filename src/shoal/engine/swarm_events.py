@@ -1,0 +1,144 @@
+"""Events of the swarm: changes in its store, told as Docker tells them, and of tasks too, which Docker does not tell.
+
+In: a manager's watch. Out: two event buses, one for nodes, services, networks, secrets and configs, one for tasks
+(there are many more of those, and they must not push the others out of what is kept for `since`).
+
+An event of a task has the type `task`, the task's id, and the attributes `name`, `service.id`, `service.name`,
+`node.id`, `slot`, `state`, `desiredstate`, after an update `state.old`, `state.new`, `desiredstate.old`,
+`desiredstate.new` for what changed, `container.id` once there is a container, `error` where there is one.
+"""
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from shoal.api import states, times
+from shoal.api import v1 as api
+from shoal.api.naming import task_name
+from shoal.errors import Unavailable
+from shoal.node.types import LocalState
+from shoal.runtime.events import EventBus
+from shoal.runtime.types import Event
+from shoal.store.watch import WatchLagged
+
+if TYPE_CHECKING:
+    from shoal.engine.backend import SwarmNode
+
+log = logging.getLogger(__name__)
+
+KINDS = (api.Node, api.Service, api.Network, api.Secret, api.Config, api.Task)
+
+# How often to look whether a manager runs here now (seconds): a look costs microseconds, and 0.2 s lost at the begin of
+# a swarm are the creation of its own objects. Without any swarm it is looked for less often.
+RETRY = 0.2
+RETRY_WITHOUT_SWARM = 1.0
+
+
+def attributes(obj: Any, old: Any) -> dict[str, str]:
+    """Return what an event says of an object; `old` is what it was before an update, else None."""
+    if isinstance(obj, api.Task):
+        return _task_attributes(obj, old)
+    name = obj.spec.annotations.name
+    if isinstance(obj, api.Node):
+        return {"name": name or obj.description.hostname, **(_node_changes(obj, old) if old is not None else {})}
+    if isinstance(obj, api.Service):
+        return {"name": name, **(_service_changes(obj, old) if old is not None else {})}
+    return {"name": name}
+
+
+def _pair(name: str, old: str, new: str) -> dict[str, str]:
+    return {f"{name}.old": old.lower(), f"{name}.new": new.lower()} if old != new else {}
+
+
+def _node_changes(node: api.Node, old: api.Node) -> dict[str, str]:
+    availability, role, state = api.NodeSpec.Availability.Name, api.NodeRole.Name, api.NodeStatus.State.Name
+    return {
+        **_pair("availability", availability(old.spec.availability), availability(node.spec.availability)),
+        **_pair("role", role(old.role), role(node.role)),
+        **_pair("state", state(old.status.state), state(node.status.state)),
+    }
+
+
+def _service_changes(service: api.Service, old: api.Service) -> dict[str, str]:
+    changes: dict[str, str] = {}
+    image, before = service.spec.task.container.image, old.spec.task.container.image
+    if image != before:
+        changes |= {"image.old": before, "image.new": image}
+    if service.spec.HasField("replicated") and old.spec.HasField("replicated"):
+        changes |= _pair("replicas", str(old.spec.replicated.replicas), str(service.spec.replicated.replicas))
+    if service.HasField("update_status"):
+        name = api.UpdateStatus.UpdateState.Name
+        state = name(service.update_status.state).lower()
+        if old.HasField("update_status"):
+            changes |= _pair("updatestate", name(old.update_status.state).lower(), state)
+        else:
+            changes["updatestate.new"] = state
+    return changes
+
+
+def _task_attributes(task: api.Task, old: api.Task | None) -> dict[str, str]:
+    state, desired = states.NAMES[task.status.state], states.NAMES[task.desired_state]
+    told = {
+        "name": task_name(task),
+        "service.id": task.service_id,
+        "service.name": task.service_annotations.name,
+        "node.id": task.node_id,
+        "slot": str(task.slot),
+        "state": state,
+        "desiredstate": desired,
+    }
+    if old is not None:
+        told |= _pair("state", states.NAMES[old.status.state], state)
+        told |= _pair("desiredstate", states.NAMES[old.desired_state], desired)
+    if task.status.container.container_id:
+        told["container.id"] = task.status.container.container_id
+    if task.status.err:
+        told["error"] = task.status.err
+    return told
+
+
+def event(action: str, obj: Any, old: Any, now_nanos: int) -> Event:
+    """Return the event for a change in the store."""
+    if action == "create":
+        at_nanos = _nanos(obj.meta.created_at)
+    elif action == "update":
+        at_nanos = _nanos(obj.meta.updated_at)
+    else:
+        at_nanos = now_nanos  # What is gone has no time of its own.
+    told = attributes(obj, old if action == "update" else None)
+    return Event(type(obj).__name__.lower(), action, obj.id, told, at_nanos, "swarm")
+
+
+def _nanos(at: Any) -> int:
+    return int(at.seconds * times.NANOS + at.nanos)
+
+
+class SwarmEvents:
+    """The two buses, and the child that fills them wherever a manager runs."""
+
+    def __init__(self) -> None:
+        self.objects = EventBus()
+        self.tasks = EventBus()
+
+    async def run(self, node: "SwarmNode") -> None:
+        """Publish the swarm's events while a manager runs here, for the life of the daemon."""
+        while True:
+            try:
+                with node.watch(*KINDS) as watch:
+                    while True:
+                        await self._publish(watch)
+            except Unavailable:
+                inactive = node.info().local_state is LocalState.INACTIVE
+                await asyncio.sleep(RETRY_WITHOUT_SWARM if inactive else RETRY)
+
+    async def _publish(self, watch: Any) -> None:
+        try:
+            changes = await watch.next()
+        except WatchLagged:
+            log.warning("events of the swarm were lost: too many at once")
+            return
+        now_nanos = time.time_ns()
+        for change in changes:
+            bus = self.tasks if isinstance(change.obj, api.Task) else self.objects
+            bus.publish(event(change.action, change.obj, change.old, now_nanos))
