@@ -5,8 +5,10 @@ slot when only a task or a node of it does, so that a restart costs the same amo
 Source of the rules: SwarmKit manager/orchestrator/replicated/, restart/, taskinit/.
 """
 
-import random
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
@@ -22,6 +24,9 @@ from shoal.manager.orchestrator.update import Update
 from shoal.manager.plan import Plan
 from shoal.store.changes import copy
 from shoal.store.memory import Event, View
+
+if TYPE_CHECKING:
+    from random import Random
 
 # Slots of replicated services count from 1, so these two never meet one.
 WHOLE = 0  # the service with all its slots
@@ -39,7 +44,7 @@ class ReplicatedOrchestrator:
     name = "replicated"
     kinds: tuple[type, ...] = (api.Service, api.Task, api.Node)
 
-    def __init__(self, rng: random.Random, ids: Callable[[], str] = new_id) -> None:
+    def __init__(self, rng: Random, ids: Callable[[], str] = new_id) -> None:
         self._rng = rng
         self._ids = ids
         self._agenda: Agenda[Key] = Agenda()

@@ -4,11 +4,16 @@ In: the task, the tasks of its slot, its node, the time; out: answers. Keeps not
 slot's own history, which the reaper keeps long enough. Source: SwarmKit manager/orchestrator/restart/restart.go.
 """
 
-import random
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
 from shoal.api.times import instant, seconds
 from shoal.manager.orchestrator.marks import Marks, read
+
+if TYPE_CHECKING:
+    from random import Random
 
 DEFAULT_DELAY = 5.0
 
@@ -78,7 +83,7 @@ def delay_of(task: api.Task) -> float:
     return max(0.0, seconds(policy.delay)) if policy.HasField("delay") else DEFAULT_DELAY
 
 
-def delay_before(task: api.Task, node: api.Node | None, failures: int, rng: random.Random) -> float:
+def delay_before(task: api.Task, node: api.Node | None, failures: int, rng: Random) -> float:
     """Return how long the replacement of `task` waits. What the policy says is the floor; a drained node waits not."""
     if node is not None and node.spec.availability == api.NodeSpec.DRAIN:
         return 0.0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from shoal.api import v1 as api
+from shoal.api.states import is_dead
 from shoal.api.times import instant, seconds, timestamp
 from shoal.manager.draft import Draft
 from shoal.manager.orchestrator import restart
@@ -230,6 +231,9 @@ def _begin(draft: Draft, service: api.Service, slot: int, settings: Settings, ma
         return False
     made = make(service, slot)
     if settings.order == api.UpdateConfig.START_FIRST:
+        # One old task is kept until the new one runs: not an ended one, nor what an update cut short had begun.
+        keep = max((task for task in live if not is_dead(task)), key=lambda task: task.status.state, default=None)
+        _stop(draft, [task for task in live if task is not keep])
         write(made, Marks(by_update=True))
     else:
         waits_for = _stop(draft, live)

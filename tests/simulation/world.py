@@ -1,0 +1,291 @@
+"""A swarm under virtual time: real deciders on a real memory store, agents that behave, faults drawn from one seed.
+
+One heap of happenings ordered by (time, sequence). Everything random comes from the seed, so that a failure can be
+replayed. Invariants are checked after each commit.
+"""
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+
+from shoal.api import v1 as api
+from shoal.api.states import MOVES, NAMES, is_dead
+from shoal.api.times import duration, timestamp
+from shoal.manager.allocator.tasks import Allocator
+from shoal.manager.cascade import Cascade
+from shoal.manager.enforcer import Enforcer
+from shoal.manager.orchestrator import ReplicatedOrchestrator
+from shoal.manager.reaper import Reaper
+from shoal.manager.scheduler.scheduler import Scheduler
+from shoal.store.changes import Event, copy
+from shoal.store.memory import Memory, Transaction
+
+CHAIN = (api.ASSIGNED, api.ACCEPTED, api.PREPARING, api.READY, api.STARTING, api.RUNNING)
+MAX_PASSES = 200
+
+
+class World:
+    def __init__(self, seed: int, nodes: int = 3, *, commit_loss: float = 0.0) -> None:
+        self.rng = random.Random(seed)
+        self.now = 1_000_000.0
+        self.memory = Memory()
+        self.commit_loss = commit_loss
+        self.counts: Counter[str] = Counter()  # what happened: faults must be shown to have happened
+        self.dark: set[str] = set()  # nodes whose agent does nothing
+        self.transcript: list[str] = []
+        self._sequence = count()
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._stepping: set[str] = set()
+        self._ids = count(1)
+        self.become_leader()
+        self.write(lambda tx: tx.create(api.Cluster(id="cluster", spec=_cluster_spec())))
+        for number in range(nodes):
+            self.add_node(f"node{number}")
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def at(self, delay: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (self.now + delay, next(self._sequence), act))
+
+    def run(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        end = self.now + seconds
+        self.pump()
+        while True:
+            look = self.cascade.next_look()
+            happening = self._heap[0][0] if self._heap else end + 1
+            then = min(happening, end + 1 if look is None else max(look, self.now))
+            if then > end:
+                self.now = end
+                return
+            self.now = then
+            if happening <= then:
+                heapq.heappop(self._heap)[2]()
+            self.pump()
+
+    def run_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        end = self.now + seconds
+        self.pump()
+        while not condition():
+            assert self.now < end, self.explain(f"not within {seconds} s")
+            self.run(0.05)
+
+    # -- store --------------------------------------------------------------------------------------------------------
+
+    def write(self, fn: Callable[[Transaction], object]) -> None:
+        tx = Transaction(self.memory, now_nanos=round(self.now * 1e9))
+        fn(tx)
+        self.commit(tx)
+
+    def commit(self, tx: Transaction) -> None:
+        events = self.memory.commit(tx)
+        for event in events:
+            self._check_event(event)
+            self._wake_agent(event)
+        self.cascade.tell(events)
+        self._check_slots(events)
+
+    def pump(self) -> None:
+        for _ in range(MAX_PASSES):
+            if not self.cascade.is_due(self.now):
+                return
+            tx = Transaction(self.memory, now_nanos=round(self.now * 1e9))
+            self.cascade.run(tx, self.now)
+            if tx.is_empty():
+                continue
+            if self.rng.random() < self.commit_loss:
+                self.counts["commit lost"] += 1
+                self.cascade.forget()
+                continue
+            self.counts["commits"] += 1
+            self.commit(tx)
+        raise AssertionError(self.explain("the deciders never come to rest"))
+
+    def become_leader(self) -> None:
+        """Start with deciders that remember nothing."""
+        self.counts["leaders"] += 1
+        orchestrator = ReplicatedOrchestrator(random.Random(self.rng.random()), lambda: f"task{next(self._ids):05}")
+        self.scheduler = Scheduler()
+        self.cascade = Cascade([orchestrator, Allocator(), self.scheduler, Enforcer(), Reaper()])
+
+    # -- what users and hosts do --------------------------------------------------------------------------------------
+
+    def add_node(self, node_id: str) -> None:
+        node = api.Node(id=node_id)
+        node.description.hostname = node_id
+        node.description.resources.nano_cpus = 10**12
+        node.description.resources.memory_bytes = 10**12
+        node.status.state = api.NodeStatus.READY
+        self.write(lambda tx: tx.create(node))
+
+    def set_node(self, node_id: str, change: Callable[[api.Node], None]) -> None:
+        node = copy(_found(self.memory.nodes.get(node_id)))
+        change(node)
+        self.write(lambda tx: tx.update(node))
+
+    def node_down(self, node_id: str) -> None:
+        self.counts["node down"] += 1
+        self.dark.add(node_id)
+        self.set_node(node_id, lambda node: _set_state(node, api.NodeStatus.DOWN))
+
+    def node_up(self, node_id: str) -> None:
+        self.dark.discard(node_id)
+        self.set_node(node_id, lambda node: _set_state(node, api.NodeStatus.READY))
+        for task in self.memory.tasks.find("node_id", node_id):
+            self._schedule_step(task.id)
+
+    def create_service(self, name: str, replicas: int, change: Callable[[api.ServiceSpec], None] | None = None) -> None:
+        service = api.Service(id=name)
+        service.spec.annotations.name = name
+        service.spec.replicated.replicas = replicas
+        service.spec.task.container.image = "image:1"
+        service.spec.task.restart.delay.CopyFrom(duration(0.0))
+        service.spec.task.restart.condition = api.RestartPolicy.ANY
+        if change:
+            change(service.spec)
+        service.spec_version.index = self.memory.revision + 1
+        self.write(lambda tx: tx.create(service))
+
+    def update_service(self, name: str, change: Callable[[api.ServiceSpec], None]) -> None:
+        """What Control does: the spec changes, the old one is kept, the status of an earlier update goes."""
+        service = copy(self.service(name))
+        service.previous_spec.CopyFrom(service.spec)
+        service.previous_spec_version.CopyFrom(service.spec_version)
+        change(service.spec)
+        service.spec_version.index = self.memory.revision + 1
+        service.ClearField("update_status")
+        self.write(lambda tx: tx.update(service))
+
+    def remove_service(self, name: str) -> None:
+        self.write(lambda tx: tx.remove(api.Service, name))
+
+    def fail_task(self, task_id: str, state: api.TaskState = api.FAILED) -> None:
+        self.counts["task failed"] += 1
+        self._report(task_id, state)
+
+    # -- what is asked ------------------------------------------------------------------------------------------------
+
+    def service(self, name: str) -> api.Service:
+        return _found(self.memory.services.get(name))
+
+    def tasks(self, name: str, state: api.TaskState | None = None) -> list[api.Task]:
+        tasks = sorted(self.memory.tasks.find("service_id", name), key=lambda task: (task.slot, task.id))
+        return [task for task in tasks if state is None or task.status.state == state]
+
+    def running(self, name: str) -> list[api.Task]:
+        return [task for task in self.tasks(name, api.RUNNING) if task.desired_state == api.RUNNING]
+
+    def is_converged(self, name: str) -> bool:
+        """Every slot runs what the service asks for, on a node that may run it, and nothing else is alive."""
+        service = self.service(name)
+        running = self.running(name)
+        paused = service.update_status.state in (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
+        going = service.update_status.state in (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
+        fits = paused or all(task.spec == service.spec.task for task in running)
+        nodes = [self.memory.nodes.get(task.node_id) for task in running]
+        on_good_nodes = all(
+            node is not None
+            and node.status.state == api.NodeStatus.READY
+            and node.spec.availability != api.NodeSpec.DRAIN
+            for node in nodes
+        )
+        return len(running) == service.spec.replicated.replicas and fits and on_good_nodes and not going
+
+    def explain(self, problem: str) -> str:
+        lines = [problem, *self.transcript[-60:]]
+        for service in self.memory.services.all():
+            lines.append(f"{service.id} v{service.spec_version.index} {service.update_status}")
+            lines += [_task_line(task) for task in self.tasks(service.id)]
+        return "\n".join(lines)
+
+    # -- agents -------------------------------------------------------------------------------------------------------
+
+    def _wake_agent(self, event: Event) -> None:
+        if isinstance(event.obj, api.Task) and event.action != "remove" and event.obj.status.state >= api.ASSIGNED:
+            self._schedule_step(event.obj.id)
+
+    def _schedule_step(self, task_id: str) -> None:
+        if task_id not in self._stepping:
+            self._stepping.add(task_id)
+            self.at(self.rng.uniform(0.005, 0.05), lambda: self._step(task_id))
+
+    def _step(self, task_id: str) -> None:
+        self._stepping.discard(task_id)
+        task = self.memory.tasks.get(task_id)
+        if task is None or task.node_id in self.dark or is_dead(task):
+            return
+        state = task.status.state
+        if task.desired_state > api.RUNNING:
+            self._report(task_id, api.SHUTDOWN)
+        elif state < (api.READY if task.desired_state == api.READY else api.RUNNING):
+            image = task.spec.container.image
+            if state == api.PREPARING and image == "image:nowhere":
+                self._report(task_id, api.REJECTED)
+            elif state == api.STARTING and image == "image:broken":
+                self._report(task_id, api.FAILED)
+            else:
+                self._report(task_id, CHAIN[CHAIN.index(state) + 1])
+
+    def _report(self, task_id: str, state: api.TaskState) -> None:
+        task = copy(_found(self.memory.tasks.get(task_id)))
+        task.status.state = state
+        task.status.timestamp.CopyFrom(timestamp(self.now))
+        task.status.applied_at.CopyFrom(timestamp(self.now))
+        self.write(lambda tx: tx.update(task))
+
+    # -- invariants ---------------------------------------------------------------------------------------------------
+
+    def _check_event(self, event: Event) -> None:
+        new, old = event.obj, event.old
+        if not isinstance(new, api.Task):
+            return
+        self.transcript.append(f"{self.now:.3f} {event.action} {_task_line(new)}")
+        if event.action == "remove":
+            alive = api.ASSIGNED <= new.status.state <= api.RUNNING
+            assert not alive, self.explain(f"a task was forgotten while it may run: {_task_line(new)}")
+        elif isinstance(old, api.Task):
+            before, after = old.status.state, new.status.state
+            assert before == after or (before, after) in MOVES or before < after <= api.REJECTED, self.explain(
+                f"{new.id} moved from {NAMES[before]} to {NAMES[after]}"
+            )
+            assert old.desired_state <= new.desired_state, self.explain(f"{new.id}: desired state fell")
+            assert not old.node_id or old.node_id == new.node_id, self.explain(f"{new.id} changed its node")
+
+    def _check_slots(self, events: list[Event]) -> None:
+        for event in events:
+            task = event.obj
+            if not isinstance(task, api.Task) or self.memory.services.get(task.service_id) is None:
+                continue
+            service = self.service(task.service_id)
+            meant = [
+                one
+                for one in self.memory.tasks.find("slot", (task.service_id, task.slot))
+                if one.desired_state <= api.RUNNING and not is_dead(one)
+            ]
+            updating = service.HasField("update_status")
+            assert len(meant) <= (2 if updating else 1), self.explain(f"slot {task.slot} has {len(meant)} tasks")
+
+
+def _found(obj):  # type: ignore[no-untyped-def]
+    assert obj is not None
+    return obj
+
+
+def _set_state(node: api.Node, state: api.NodeStatus.State) -> None:
+    node.status.state = state
+
+
+def _cluster_spec() -> api.ClusterSpec:
+    spec = api.ClusterSpec()
+    spec.annotations.name = "default"
+    spec.orchestration.task_history_retention_limit = 5
+    return spec
+
+
+def _task_line(task: api.Task) -> str:
+    return (
+        f"  {task.id} {task.service_id}.{task.slot} v{task.spec_version.index} {task.node_id or '-'} "
+        f"{NAMES[task.status.state]} -> {NAMES[task.desired_state]} {task.status.err}"
+    )
