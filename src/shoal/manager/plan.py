@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from shoal.store.changes import Change, Event, Kind
+    from shoal.store.changes import Change, Event
     from shoal.store.memory import View
 
 # A plan that would be larger is cut by its decider, which returns `look_again_at=now` for the rest: one etcd
@@ -56,7 +56,7 @@ class Decider(Protocol):
         """Return a short lower-case word for logs: `replicated`, `scheduler`."""
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[type, ...]:
         """Return the message classes whose changes wake this decider."""
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
