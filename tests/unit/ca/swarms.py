@@ -1,0 +1,34 @@
+"""A swarm's root, and nodes with real certificates and files, for tests."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shoal.api import v1 as api
+from shoal.ca.csr import make_csr, new_key
+from shoal.ca.root import RootCA, create_root
+from shoal.ca.security import SecurityConfig
+
+NOW = 1_790_000_000.0
+CLUSTER_ID = "c" * 25
+
+
+@dataclass
+class Swarm:
+    """A root and what it signs. `now` is when everything is made."""
+
+    folder: Path
+    now: float = NOW
+    cluster_id: str = CLUSTER_ID
+    root: RootCA = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root = create_root(self.now)
+
+    def node(self, node_id: str, role: int = api.WORKER) -> SecurityConfig:
+        key = new_key()
+        chain = self.root.issue(make_csr(key), node_id, role, self.cluster_id, now=self.now)
+        folder = self.folder / node_id
+        return SecurityConfig.create(folder, root_pem=self.root.certs_pem, chain_pem=chain, key=key, now=self.now)
+
+    def manager(self, node_id: str = "manager") -> SecurityConfig:
+        return self.node(node_id, api.MANAGER)
