@@ -130,14 +130,17 @@ class Cascade:
             if seat.events is not None and not seat.foreign:
                 seat.events.clear()  # its own changes alone, which the store tells again
 
-    def excuse(self, name: str, now: float) -> float:
-        """Keep a failed decider out for a while that grows each time; return its length. All read everything again."""
+    def excuse(self, name: str, now: float) -> tuple[float, int]:
+        """Keep a failed decider out for a while that grows each time. All read everything again.
+
+        Returns the length of that while, and how often in a row the decider has failed.
+        """
         self.forget()
         seat = next(seat for seat in self._seats if seat.decider.name == name)
         seat.failures += 1
         delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(seat.failures - 1, 16))
         seat.not_before = now + delay
-        return float(delay)
+        return float(delay), seat.failures
 
     def _run_one(self, seat: _Seat, transaction: Transaction, now: float, outcome: Outcome) -> None:
         events: Sequence[Event] | None = seat.events

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 MIN_PAUSE = 0.02
 # The wall clock may be set; a sleep that long is looked at again.
 MAX_SLEEP = 60.0
+LOGGED_FAILURES = frozenset({1, 10, 100, 1000, 10_000})  # of those in a row of one decider
 FIRST_RETRY = 0.05
 LAST_RETRY = 2.0
 
@@ -75,8 +76,9 @@ async def _pass(cascade: Cascade, store: Store, watch: Watch, clock: Callable[[]
     try:
         outcome = await store.update(decide)
     except DeciderFailed as failure:
-        delay = cascade.excuse(failure.decider, clock())
-        logger.error("%s; it is tried again in %.1f s", failure, delay, exc_info=failure)
+        delay, times = cascade.excuse(failure.decider, clock())
+        if times in LOGGED_FAILURES:
+            logger.error("%s (%d in a row); it is tried again in %.1f s", failure, times, delay, exc_info=failure)
         return Outcome(staged=1)
     except Unavailable as error:
         cascade.forget()

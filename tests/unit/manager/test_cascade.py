@@ -125,7 +125,7 @@ def test_failed_decider_names_itself_and_is_kept_out_for_longer_each_time() -> N
         with pytest.raises(DeciderFailed, match="broken failed") as raised:
             cascade.run(Transaction(memory), now)
         assert raised.value.decider == "broken"
-        delays.append(cascade.excuse("broken", now))
+        delays.append(cascade.excuse("broken", now)[0])
         transaction = Transaction(memory)
         cascade.run(transaction, now)
         assert staged(transaction) == {"t": api.PENDING}
@@ -140,10 +140,10 @@ def test_recovered_decider_starts_its_delays_over() -> None:
     cascade = Cascade([moody])
     with pytest.raises(DeciderFailed):
         cascade.run(Transaction(Memory()), 0.0)
-    assert cascade.excuse("moody", 0.0) == 0.1
+    assert cascade.excuse("moody", 0.0) == (0.1, 1)
     cascade.run(Transaction(Memory()), 1.0)
     cascade.settle(1.0)
-    assert cascade.excuse("moody", 1.0) == 0.1
+    assert cascade.excuse("moody", 1.0) == (0.1, 1)
 
 
 def test_removal_is_told_with_the_last_value() -> None:
