@@ -141,11 +141,16 @@ def _parse_file(text: str, file_name: str) -> dict[str, Any]:
         )
     settings = {FILE_KEYS[key]: value for key, value in content.items()}
     for name, value in settings.items():
-        wanted: type = list if name in _LISTS else bool if name in _FLAGS else str
-        if not isinstance(value, wanted) or (wanted is list and not all(isinstance(item, str) for item in value)):
+        if not _fits(name, value):
             key = next(key for key, field in FILE_KEYS.items() if field == name)
             raise InvalidArgument(f"unable to configure shoald with file {file_name}: {key} has the wrong type")
     return settings
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in _LISTS:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, bool if name in _FLAGS else str)
 
 
 def _typed(name: str, value: Any) -> Any:

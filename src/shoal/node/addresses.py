@@ -1,7 +1,7 @@
 """Which addresses a node listens on and tells others: pure choices from what the host has.
 
-Rules and texts: moby daemon/cluster/listen_addr.go, listen_addr_linux.go. All errors are InvalidArgument (HTTP 400), but
-for pool and port mistakes, which Docker answers with 500.
+Rules and texts: moby daemon/cluster/listen_addr.go, listen_addr_linux.go. All errors are InvalidArgument (HTTP 400),
+but for pool and port mistakes, which Docker answers with 500.
 """
 
 import ipaddress

@@ -1,0 +1,204 @@
+"""The composition root: makes the parts, gives each what it needs, and ends them in the reverse order.
+
+Order of the start: lock on the data root, the host's network, images and volumes, containers (which adopts those that
+run), the node with its manager and agent, last the API's sockets. Containers go on when all of this ends.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from aiohttp import web
+
+from shoal import __version__
+from shoal.agent import node_linux
+from shoal.api import v1 as api
+from shoal.daemon import listeners, metrics
+from shoal.daemon.config import DaemonConfig
+from shoal.engine.app import make_app, make_runner
+from shoal.engine.backend import Backend, DaemonFacts
+from shoal.errors import DamagedState, ShoalError
+from shoal.files import write_atomic
+from shoal.network.bridge_linux import BridgeNetwork
+from shoal.node.node import SwarmNode
+from shoal.paths import Paths
+from shoal.runtime import programs
+from shoal.runtime.containers import Containers
+from shoal.runtime.events import EventBus
+from shoal.runtime.exec import Execs
+from shoal.runtime.images import Images
+from shoal.runtime.types import Phase
+from shoal.runtime.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+ENGINE_ID_FILE = "engine-id"
+LOCK_FILE = "shoald.lock"
+# What must be there to start at all; etcd is asked for when a swarm is made.
+NEEDED = ("conmon", "ip", "nft", "skopeo", "tar", "mount", "umount", "nsenter", "unshare")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the node's agent needs of this host."""
+
+    containers: Containers
+    images: Images
+
+
+async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
+    """Be a daemon until `stop` is set. Raises ShoalError with one line that says what to do."""
+    paths = config.paths
+    for name in NEEDED:
+        programs.find(name)
+    with _locked(paths), _pidfile(config.pidfile):
+        engine_id = _engine_id(paths)
+        tag = engine_id.replace("-", "")[:8]
+        events = EventBus()
+        volumes = Volumes(paths, events)
+        async with BridgeNetwork(paths, tag, events=events) as network:
+            images = Images(paths, events, insecure_registries=config.insecure_registries)
+            async with Containers(paths, images, volumes, network, events, tag=tag) as containers:
+                images.running = lambda holder: _runs(containers, holder)
+                node = SwarmNode(
+                    paths,
+                    Runtime(containers, images),
+                    lambda tls: _describe(config, tls),
+                    rng=Random(secrets.randbits(64)),
+                    own_subnets=lambda: _subnets(network),
+                    default_advertise_addr=config.default_advertise_addr,
+                )
+                backend = Backend(
+                    containers=containers,
+                    execs=Execs(containers),
+                    images=images,
+                    volumes=volumes,
+                    network=network,
+                    events=events,
+                    node=node,
+                    facts=_facts(config, engine_id, containers),
+                )
+                await _serve(config, backend, node, stop)
+
+
+async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: asyncio.Event) -> None:
+    """Run the node and the API until `stop` is set; a node that fails for good takes the daemon down."""
+    async with asyncio.TaskGroup() as group:
+        living = group.create_task(node.run(), name="node")
+        async with _api(config, backend):
+            log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
+            stopping = group.create_task(stop.wait(), name="stop")
+            await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+        log.info("stopping; containers go on")
+        living.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[None]:
+    """The Engine API on every socket, and the metrics where they were asked for."""
+    runner = make_runner(make_app(backend))
+    await runner.setup()
+    made: list[Path] = []
+    try:
+        for host in config.sockets:
+            scheme, _, rest = host.partition("://")
+            if scheme == "unix":
+                made.append(Path(rest))
+            await _site(runner, config, scheme, rest).start()
+        async with metrics.serve(config.metrics_addr, backend):
+            yield
+    finally:
+        await runner.cleanup()
+        for path in made:
+            path.unlink(missing_ok=True)
+
+
+def _site(runner: web.AppRunner, config: DaemonConfig, scheme: str, rest: str) -> web.SockSite:
+    if scheme == "unix":
+        return web.SockSite(runner, listeners.unix_socket(Path(rest), config.group), backlog=listeners.BACKLOG)
+    context = listeners.tls_context(config)
+    return web.SockSite(runner, listeners.tcp_socket(rest), ssl_context=context, backlog=listeners.BACKLOG)
+
+
+@contextlib.contextmanager
+def _locked(paths: Paths) -> Iterator[None]:
+    """Hold the data root: two daemons over one would each remove what the other makes."""
+    for root in (paths.data_root, paths.exec_root):
+        # Others may pass through, to the socket and to what containers mount; the folders inside are 0700.
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    handle = os.open(paths.data_root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ShoalError(
+                f"{paths.data_root} is in use by another shoald: give this one another --data-root"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _pidfile(path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, f"{os.getpid()}\n".encode(), 0o644)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _engine_id(paths: Paths) -> str:
+    """Return this daemon's id: made once, kept in the data root. Bridge, cgroups and tables are named after it."""
+    path = paths.data_root / ENGINE_ID_FILE
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:
+        text = str(uuid.uuid4())
+        write_atomic(path, f"{text}\n".encode())
+        return text
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise DamagedState(str(path), "it does not hold an id") from error
+
+
+def _runs(containers: Containers, holder: str) -> bool:
+    return any(one.id == holder and one.phase is Phase.RUNNING for one in containers.list())
+
+
+def _subnets(network: BridgeNetwork) -> list[ipaddress.IPv4Network]:
+    return [ipaddress.IPv4Network(one.subnet) for one in network.networks() if one.subnet]
+
+
+def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription:
+    return node_linux.describe(__version__, labels=config.engine_labels, tls_info=tls)
+
+
+def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:
+    return DaemonFacts(
+        id=engine_id,
+        name=socket.gethostname(),
+        version=__version__,
+        data_root=str(config.data_root),
+        labels=config.labels,
+        debug=config.debug,
+        runtime=containers.runtime_name,
+        runtime_path=programs.find(containers.runtime_name),
+        insecure_registries=config.insecure_registries,
+    )

@@ -1,0 +1,68 @@
+"""`shoald`: reads its flags, sets up logging and signals, and runs the daemon."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from shoal.daemon import daemon, flags
+from shoal.daemon.config import DaemonConfig
+from shoal.errors import ShoalError
+
+log = logging.getLogger("shoal.daemon")
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `shoald` to its end: 0 when it was asked to stop, 1 with one line on stderr when it cannot go on."""
+    errors: list[BaseException] = []
+    try:
+        config = flags.parse(arguments)
+        set_up_logging(config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(config))
+    except* (ShoalError, OSError) as group:
+        errors = _leaves(group)
+    for error in errors:
+        print(f"shoald: {error}", file=sys.stderr)  # noqa: T201 - whoever started it reads this, not the log
+    return 1 if errors else 0
+
+
+async def _run(config: DaemonConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await daemon.run(config, stop)
+
+
+def set_up_logging(config: DaemonConfig) -> None:
+    """Log to stderr, one line an event; a service manager adds the time where it keeps its own."""
+    level = logging.DEBUG if config.debug else LEVELS[config.log_level]
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    # What these say at INFO and DEBUG is about frames and sockets, not about anything a person runs.
+    for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib", "pyroute2"):
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What Prometheus scrapes from `--metrics-addr`: the engine, and the swarm where this node manages one.
+
+Names are Docker's where it has the same (engine_daemon_*, swarm_*); the text format is Prometheus's 0.0.4. Counts are
+taken when asked, so that nobody pays for them who does not ask.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+
+from aiohttp import web
+
+from shoal.api import states
+from shoal.api import v1 as api
+from shoal.daemon import listeners
+from shoal.engine.backend import Backend
+from shoal.errors import Unavailable
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NODE_STATES = {value: name.lower() for name, value in api.NodeStatus.State.items()}
+
+
+@contextlib.asynccontextmanager
+async def serve(address: str, backend: Backend) -> AsyncIterator[None]:
+    """Serve /metrics at `host:port`; nothing where no address was given."""
+    if not address:
+        yield
+        return
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=await render(backend), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listeners.tcp_socket(address)).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def render(backend: Backend) -> str:
+    """Return the metrics as text."""
+    facts, host = backend.facts, backend.host
+    phases = Counter(str(container.phase) for container in backend.containers.list())
+    lines = [
+        *_metric(
+            "engine_daemon_engine_info",
+            "The information related to the engine and the OS it is running on",
+            [({"version": facts.version, "daemon_id": facts.id, "kernel": host.kernel_version, "os": "linux"}, 1)],
+        ),
+        *_metric(
+            "engine_daemon_engine_cpus_cpus", "The number of cpus that the host system of the engine has", host.cpus
+        ),
+        *_metric("engine_daemon_engine_memory_bytes", "The number of bytes of memory of the host", host.memory_bytes),
+        *_metric(
+            "engine_daemon_container_states_containers",
+            "The count of containers in various states",
+            [({"state": state}, phases.get(state, 0)) for state in ("created", "exited", "running")],
+        ),
+        *_swarm(backend),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _swarm(backend: Backend) -> Iterable[str]:
+    manager = 1
+    try:
+        view = backend.node.view()
+    except Unavailable:
+        manager = 0
+    yield from _metric("swarm_node_manager", "Whether this node is a manager or not", manager)
+    if not manager:
+        return
+    nodes = Counter(node.status.state for node in view.nodes.all())
+    tasks = Counter(task.status.state for task in view.tasks.all())
+    yield from _metric(
+        "swarm_manager_nodes",
+        "The number of nodes",
+        [({"state": name}, nodes[state]) for state, name in NODE_STATES.items()],
+    )
+    yield from _metric(
+        "swarm_manager_services_total", "The number of services in the cluster object store", len(view.services)
+    )
+    yield from _metric(
+        "swarm_manager_tasks_total",
+        "The number of tasks in the cluster object store",
+        [({"state": name}, tasks[state]) for state, name in states.NAMES.items()],
+    )
+
+
+def _metric(name: str, text: str, values: float | list[tuple[dict[str, str], float]]) -> Iterable[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} gauge"
+    for labels, value in values if isinstance(values, list) else [({}, values)]:
+        inside = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+        yield f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,53 @@
+"""What a new swarm begins with: root, identity of the first node, tokens. Keys are made here, files by `shoal.ca`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.api import v1 as api
+from shoal.api.ids import new_id
+from shoal.ca.csr import make_csr, new_key
+from shoal.ca.root import create_root
+from shoal.ca.security import SecurityConfig
+from shoal.ca.tokens import new_token
+from shoal.manager.bootstrap import FirstLeader
+from shoal.node.state import NodeState
+from shoal.node.types import InitRequest
+from shoal.paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """A swarm that nobody has been told of yet."""
+
+    security: SecurityConfig
+    first: FirstLeader
+
+
+def found(paths: Paths, request: InitRequest, state: NodeState, now: float) -> Founded:
+    """Make a swarm's root and write this node's identity. Blocks. Raises OSError."""
+    root = create_root(now)
+    node_id, cluster_id = new_id(), new_id()
+    key = new_key()
+    chain = root.issue(make_csr(key), node_id, api.MANAGER, cluster_id, now=now)
+    security = SecurityConfig.create(certificates(paths), root_pem=root.certs_pem, chain_pem=chain, key=key, now=now)
+    first = FirstLeader(
+        cluster_id=cluster_id,
+        node_id=node_id,
+        root_ca=api.RootCA(
+            ca_key=root.key_pem,
+            ca_cert=root.certs_pem,
+            ca_cert_hash=f"sha256:{root.digest}",
+            join_tokens=api.JoinTokens(worker=new_token(root.certs_pem), manager=new_token(root.certs_pem)),
+        ),
+        certificate=chain,
+        availability=request.availability,
+        address_pools=state.default_addr_pool,
+        subnet_size=state.subnet_size,
+        vxlan_port=state.data_path_port,
+    )
+    return Founded(security, first)
+
+
+def certificates(paths: Paths) -> Path:
+    """Return the folder of the node's identity."""
+    return paths.swarm / "certificates"
