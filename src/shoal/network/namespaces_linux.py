@@ -4,26 +4,15 @@ A thread's namespace is switched for some 100 microseconds while a new one is ma
 thread in between, which is why it is a thread of its own and why nothing here waits.
 """
 
-import ctypes
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from shoal.errors import InvariantBroken
 from shoal.network.netlink_linux import NetlinkSocket
+from shoal.runtime import linux
 
 _CLONE_NEWNET = 0x40000000
-_MS_BIND = 4096
-_MNT_DETACH = 2
-
-# Python has os.unshare and os.setns from 3.12 on only, and no mount at all.
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _checked(result: int, path: Path | None = None) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(path) if path else None)
 
 
 class Namespaces:
@@ -45,9 +34,9 @@ class Namespaces:
         self.remove(path)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
-            _checked(_libc.unshare(_CLONE_NEWNET))
+            linux.unshare(_CLONE_NEWNET)
             try:
-                _checked(_libc.mount(b"/proc/thread-self/ns/net", bytes(path), None, _MS_BIND, None), path)
+                linux.mount("/proc/thread-self/ns/net", str(path), flags=linux.MS_BIND)
                 with suppress(FileNotFoundError):  # a kernel without IPv6
                     _write("/proc/sys/net/ipv6/conf/default/disable_ipv6", b"1")
                 return NetlinkSocket()
@@ -60,7 +49,7 @@ class Namespaces:
     def remove(self, path: Path) -> None:
         """Unpin a namespace, which lives on while a process is in it. Nothing happens when there is none."""
         if self.pinned(path):
-            _checked(_libc.umount2(bytes(path), _MNT_DETACH), path)
+            linux.umount(str(path), linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
         path.unlink(missing_ok=True)
 
     def pinned(self, path: Path) -> bool:
@@ -71,9 +60,11 @@ class Namespaces:
             return False
 
     def _go_home(self) -> None:
-        if _libc.setns(self._home, _CLONE_NEWNET) != 0:
+        try:
+            linux.setns(self._home, _CLONE_NEWNET)
+        except OSError as error:
             # The next caller on this thread would work in a container's namespace: stop here.
-            raise InvariantBroken(f"cannot return to the host's network namespace: {os.strerror(ctypes.get_errno())}")
+            raise InvariantBroken(f"cannot return to the host's network namespace: {error.strerror}") from error
 
 
 def _write(path: str, data: bytes) -> None:

@@ -7,7 +7,7 @@ an image that is here is answered from memory.
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 
 from shoal.errors import InvalidArgument, NotFound, ShoalError
@@ -40,6 +40,10 @@ __all__ = [
     "Removed",
     "parse_registry_auth",
 ]
+
+# Inside the class below, `list` is its method.
+Names = list[str]
+Removals = list[Removed]
 
 LOADS_AT_ONCE = 2
 """Unpacking is bound by the disk and by one processor each."""
@@ -100,7 +104,7 @@ class Images:
         self._values[record.id] = (record, names, image)
         return image
 
-    def lower_dirs(self, image_id: str) -> Sequence[str]:
+    def lower_dirs(self, image_id: str) -> Names:
         """Return the folders of an image's layers for overlayfs, topmost first. Also of an image that was removed while
         a container holds it."""
         record = self.store.by_id(image_id)
@@ -125,7 +129,7 @@ class Images:
             if record and record.hidden:
                 self._forget(record)
 
-    def holders(self, image_id: str) -> Sequence[str]:
+    def holders(self, image_id: str) -> Names:
         """Return which containers hold an image."""
         return sorted(self._holders.get(image_id, ()))
 
@@ -140,7 +144,7 @@ class Images:
         """Return what the registry holds under a reference."""
         return await self._registry.distribution(references.parse(ref).tagged(), auth)
 
-    async def load(self, stream: AsyncIterator[bytes], progress: ProgressCallback | None = None) -> Sequence[str]:
+    async def load(self, stream: AsyncIterator[bytes], progress: ProgressCallback | None = None) -> Names:
         """Take in the images of an archive; return their names, and the ids of those without."""
         async with self._loads:
             folder = self._staging / f"load-{secrets.token_hex(8)}"
@@ -156,7 +160,7 @@ class Images:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
         return loaded
 
-    async def _load_one(self, image: archive.ArchivedImage, progress: ProgressCallback | None) -> Sequence[str]:
+    async def _load_one(self, image: archive.ArchivedImage, progress: ProgressCallback | None) -> Names:
         with self.layers.pinned(layer.diff_id for layer in image.layers):
             for layer in image.layers:
                 await self.layers.add(layer.file, diff_id=layer.diff_id, digest=layer.digest)
@@ -195,7 +199,7 @@ class Images:
         self.store.put(record.config_text.encode(), record.layers, [name.full], ())
         self._tell("tag", record.id, {"name": name.familiar})
 
-    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> Sequence[Removed]:
+    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> Removals:
         """Take a name away, and with the last one the image. Conflict, in Docker's words, when it is in use.
 
         `prune` is there for Docker's sake: it is about untagged parents, which images of ours do not have.
@@ -220,7 +224,7 @@ class Images:
             freed += bytes_
         return PruneReport(tuple(removed), freed + await self._collect())
 
-    async def _carry_out(self, record: Record, plan: removal.Plan) -> tuple[Sequence[Removed], int]:
+    async def _carry_out(self, record: Record, plan: removal.Plan) -> tuple[Removals, int]:
         removed = [Removed(untagged=references.parse(name).familiar) for name in plan.untag]
         if not plan.delete:
             kept = removal.without(record, plan.untag)

@@ -1,0 +1,277 @@
+"""The volumes of this host, Docker's `local` driver: a folder each, or a mount that the volume's options name.
+
+    volumes/<name>/volume.json      what it is
+    volumes/<name>/_data            what containers see
+
+Rules and texts: moby daemon/volume/local, daemon/volume/service. Who uses which volume is told by `hold` and `release`
+and not kept on disk: containers say it again after a restart.
+"""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, ShoalError
+from shoal.files import write_atomic
+from shoal.paths import Paths
+from shoal.runtime import linux, programs
+from shoal.runtime.events import EventBus
+from shoal.runtime.types import Volume
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+MAX_NAME = 255
+_OPTIONS = ("type", "o", "device", "size")
+_NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
+_PASSWORD = re.compile(r"password=[^,]*")
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+MOUNT_TIMEOUT = 120.0
+"""A server that does not answer for longer is not there."""
+
+
+# Inside the class below, `list` is its method.
+Names = list[str]
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidArgument unless a volume may be called this."""
+    if len(name) == 1:
+        raise InvalidArgument("volume name is too short, names should be at least two alphanumeric characters")
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise InvalidArgument(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+        )
+
+
+def check_options(name: str, options: Mapping[str, str]) -> None:
+    """Raise InvalidArgument unless these are options of the local driver."""
+    for option in options:
+        if option not in _OPTIONS:
+            raise InvalidArgument(f'create {name}: invalid option: "{option}"')
+    if options.get("size"):
+        raise InvalidArgument(f"create {name}: quota size requested but no quota support")
+    for option, others in _NEEDS.items():
+        missing = [other for other in others if option in options and not options.get(other)]
+        if missing:
+            raise InvalidArgument(f'create {name}: missing required option: "{missing[0]}"')
+
+
+class Volumes:
+    """The volumes below one data root. Reads what is there when made; one loop uses it."""
+
+    def __init__(self, paths: Paths, events: EventBus | None = None) -> None:
+        self._folder = paths.volumes
+        self._events = events
+        self._volumes: dict[str, Volume] = {}
+        self._holders: dict[str, set[str]] = {}
+        self._damaged: dict[str, DamagedState] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for path in self._folder.iterdir():
+            if path.name.startswith((".new-", ".old-")):
+                _remove_tree(path)  # of a run that ended too early
+            elif path.is_dir():
+                self._read(path)
+
+    def _read(self, path: Path) -> None:
+        try:
+            fields = json.loads((path / "volume.json").read_bytes())
+            self._volumes[path.name] = Volume(
+                path.name,
+                str(path / "_data"),
+                float(fields["created_at"]),
+                {str(key): str(value) for key, value in fields["labels"].items()},
+                {str(key): str(value) for key, value in fields["options"].items()},
+                bool(fields["anonymous"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            problem = DamagedState(str(path / "volume.json"), str(error) or type(error).__name__)
+            log.error("%s", problem)
+            self._damaged[path.name] = problem
+
+    def list(self) -> list[Volume]:
+        """Return all volumes, by name."""
+        return [self._volumes[name] for name in sorted(self._volumes)]
+
+    def get(self, name: str) -> Volume:
+        """Return a volume; NotFound, or DamagedState when its record cannot be read."""
+        if name in self._damaged:
+            raise self._damaged[name]
+        volume = self._volumes.get(name)
+        if volume is None:
+            raise NotFound(f"get {name}: no such volume")
+        return volume
+
+    async def create(
+        self,
+        name: str,
+        driver: str = "local",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume, or return the one of this name as it is. Without a name it is anonymous and gets one."""
+        if driver not in ("", "local", "default"):
+            message = f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+            raise NotFound(message)
+        anonymous = not name
+        name = name or secrets.token_hex(32)
+        if name in self._volumes or name in self._damaged:
+            return self.get(name)
+        check_name(name)
+        check_options(name, options or {})
+        marked = {**(labels or {}), **({ANONYMOUS_LABEL: ""} if anonymous else {})}
+        path = self._folder / name
+        volume = Volume(name, str(path / "_data"), time.time(), marked, dict(options or {}), anonymous)
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            if name in self._volumes:  # made by another meanwhile
+                return self.get(name)
+            try:
+                await asyncio.to_thread(_write, path, volume)
+            except OSError as error:
+                message = f"create {name}: error while creating volume root path '{path}': {error.strerror}"
+                raise ShoalError(message) from error
+            self._volumes[name] = volume
+        self._tell("create", name)
+        return volume
+
+    async def remove(self, name: str, force: bool = False) -> None:
+        """Remove a volume with its data; Conflict while a container uses it, also with `force`."""
+        self.get(name)
+        if holders := self._holders.get(name):
+            raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(holders))}]")
+        path = self._folder / name
+        _unmount(path / "_data")
+        if below := _mounts_below(path):
+            raise ShoalError(f"remove {name}: volume has active mounts: {below[0]}")
+        gone = self._folder / f".old-{secrets.token_hex(8)}"
+        os.rename(path, gone)
+        del self._volumes[name]
+        try:
+            await asyncio.to_thread(_remove_tree, gone)
+        except OSError as error:
+            raise ShoalError(f"remove {name}: error removing volume path '{gone}': {error.strerror}") from error
+        self._tell("destroy", name)
+
+    def hold(self, name: str, container_id: str) -> None:
+        """Say that a container uses a volume. May be repeated."""
+        self.get(name)
+        self._holders.setdefault(name, set()).add(container_id)
+
+    def release(self, name: str, container_id: str) -> None:
+        """End a hold; with the last, what the volume's options had mounted is unmounted."""
+        holders = self._holders.get(name, set())
+        holders.discard(container_id)
+        if not holders:
+            self._holders.pop(name, None)
+            volume = self._volumes.get(name)
+            if volume and volume.options.get("device"):
+                _unmount(Path(volume.mountpoint))
+
+    def holders(self, name: str) -> Names:
+        """Return which containers use a volume."""
+        return sorted(self._holders.get(name, ()))
+
+    async def mount(self, name: str) -> Volume:
+        """Mount what the options of a held volume name; nothing for most. May be repeated."""
+        volume = self.get(name)
+        if volume.options.get("device"):
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                await asyncio.to_thread(_mount, volume)
+        return volume
+
+    def _tell(self, action: str, name: str) -> None:
+        if self._events:
+            self._events.emit("volume", action, name, {"driver": "local"})
+
+
+def _write(path: Path, volume: Volume) -> None:
+    fresh = path.with_name(f".new-{secrets.token_hex(8)}")
+    try:
+        fresh.mkdir(mode=0o711)
+        (fresh / "_data").mkdir(mode=0o755)
+        (fresh / "_data").chmod(0o755)  # whatever the umask: containers' users are let in
+        fields = {
+            "created_at": volume.created_at,
+            "labels": dict(volume.labels),
+            "options": dict(volume.options),
+            "anonymous": volume.anonymous,
+        }
+        write_atomic(fresh / "volume.json", json.dumps(fields).encode())
+        os.rename(fresh, path)
+    finally:
+        if fresh.exists():
+            _remove_tree(fresh)
+
+
+def _remove_tree(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+def mount_command(volume: Volume, options: str) -> list[str]:
+    """Return the command that mounts a volume's device. `-i`: the kernel alone, no helper program, as Docker does."""
+    kind, device = volume.options.get("type", ""), volume.options["device"]
+    extra = ["-o", options] if options else []
+    return [programs.find("mount"), "-i", "-t", kind, *extra, "--", device, volume.mountpoint]
+
+
+def _mount(volume: Volume) -> None:
+    if os.path.ismount(volume.mountpoint) or volume.mountpoint in _mounts_below(Path(volume.mountpoint)):
+        return
+    options = volume.options.get("o", "")
+    try:
+        if volume.options.get("type") in ("nfs", "nfs4", "cifs"):
+            options = _with_address(options)
+        command = mount_command(volume, options)
+        done = subprocess.run(command, capture_output=True, timeout=MOUNT_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ShoalError(f"failed to mount local volume: {error}") from error
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        shown = _PASSWORD.sub("password=********", options)
+        raise ShoalError(
+            f"failed to mount local volume: mount {volume.options['device']}:{volume.mountpoint}, data: {shown}: "
+            f"{words[0] if words else 'no reason given'}"
+        )
+
+
+def _with_address(options: str) -> str:
+    """The kernel wants an address where people write a name: addr=storage.example."""
+    parts = options.split(",")
+    for at, part in enumerate(parts):
+        name, _, value = part.partition("=")
+        if name == "addr" and value:
+            try:
+                ipaddress.ip_address(value)
+            except ValueError:
+                parts[at] = f"addr={socket.getaddrinfo(value, None)[0][4][0]}"
+    return ",".join(parts)
+
+
+def _unmount(path: Path) -> None:
+    while str(path) in _mounts_below(path):
+        try:
+            linux.umount(str(path), linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            raise ShoalError(f"cannot unmount {path}: {error.strerror}") from error
+
+
+def _mounts_below(path: Path) -> list[str]:
+    """Return the mount points at or below a path. The kernel's list is asked: a bind mount of the same disk does not
+    show in `ismount`."""
+    prefix = f"{path}/"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        points = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split()[4]) for line in lines]
+    return [point for point in points if point == str(path) or point.startswith(prefix)]
