@@ -28,6 +28,16 @@ MAX_SOCKET_PATH_BYTES = 107
 # Pages of a load are a few MB; with HTTP/2's default of 64 KiB each would take hundreds of round trips.
 _WINDOW_BYTES = 4 * 1024 * 1024
 
+_REFUSALS = frozenset(
+    {
+        Status.INVALID_ARGUMENT,
+        Status.FAILED_PRECONDITION,
+        Status.NOT_FOUND,
+        Status.OUT_OF_RANGE,
+        Status.UNIMPLEMENTED,
+    }
+)
+
 
 class NoSpace(Unavailable):
     """etcd refuses to write, for certain: its quota or its disk is full."""
@@ -125,6 +135,6 @@ def _translated(error: GRPCError) -> ShoalError:
     # Texts: etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go.
     if error.status is Status.RESOURCE_EXHAUSTED and "space exceeded" in message:
         return NoSpace(f"etcd has no space left ({message}): free some disk, or make fewer objects")
-    if error.status in (Status.INVALID_ARGUMENT, Status.FAILED_PRECONDITION, Status.NOT_FOUND, Status.UNIMPLEMENTED):
+    if error.status in _REFUSALS:
         return Refused(f"etcd refused: {message}")
     return Unavailable(f"etcd is not available: {message}")

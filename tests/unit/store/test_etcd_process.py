@@ -1,0 +1,190 @@
+import asyncio
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shoal.errors import DamagedState, InvalidArgument, MissingProgram, Unavailable
+from shoal.paths import Paths
+from shoal.store import etcd_process
+from shoal.store.etcd_process import EtcdConfig, EtcdProcess
+from tests.unit.store.conftest import QUICK
+
+
+def wait_ended(pid: int) -> None:
+    """Wait until a process that is not our child has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    assert poll.poll(5000), f"process {pid} still runs"
+    os.close(handle)
+
+
+async def wait_started_again(etcd: EtcdProcess, old_pid: int) -> None:
+    async with asyncio.timeout(10):
+        while etcd.pid in (None, old_pid) or etcd.trouble is not None:  # noqa: ASYNC110 - what any caller could see
+            await asyncio.sleep(0.005)
+
+
+def environment_of(pid: int | None) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start a program whose standard output can be read."""
+    return subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_it_serves_on_a_socket_that_nobody_else_can_reach(etcd: EtcdProcess, paths: Paths) -> None:
+    assert etcd.trouble is None
+    assert (await etcd.client.status()).leader
+    assert etcd.socket.is_socket()
+    assert paths.etcd.stat().st_mode & 0o777 == 0o700
+    assert etcd.data.stat().st_mode & 0o777 == 0o700
+
+
+async def test_it_inherits_nothing_of_our_environment(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETCD_NAME", "another")
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:3128")
+    async with EtcdProcess(paths, QUICK) as etcd:
+        assert environment_of(etcd.pid) == b""
+
+
+async def test_it_ends_with_the_context_and_starts_again_on_the_same_data(paths: Paths) -> None:
+    async with EtcdProcess(paths, QUICK) as etcd:
+        pid, cluster = etcd.pid, (await etcd.client.status()).header.cluster_id
+    assert etcd.pid is None
+    assert pid is not None
+    wait_ended(pid)
+    async with EtcdProcess(paths, QUICK) as etcd:
+        assert (await etcd.client.status()).header.cluster_id == cluster
+
+
+async def test_an_error_in_the_body_comes_out_as_it_is(paths: Paths) -> None:
+    with pytest.raises(KeyError):
+        async with EtcdProcess(paths, QUICK):
+            raise KeyError
+
+
+@pytest.mark.slow
+async def test_when_killed_it_is_started_again(etcd: EtcdProcess) -> None:
+    for _ in range(3):
+        pid = etcd.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await wait_started_again(etcd, pid)
+        assert (await etcd.client.status()).leader
+
+
+async def test_two_on_one_folder_are_refused(etcd: EtcdProcess, paths: Paths) -> None:
+    with pytest.raises(Unavailable, match="two cannot share a data root"):
+        async with EtcdProcess(paths, QUICK):
+            pass
+    assert (await etcd.client.status()).leader
+
+
+@pytest.mark.slow
+async def test_it_dies_with_a_daemon_that_is_killed_and_the_next_one_starts(paths: Paths) -> None:
+    program = """
+import asyncio, sys
+from pathlib import Path
+from shoal.paths import Paths
+from shoal.store.etcd_process import EtcdProcess
+
+async def main():
+    async with EtcdProcess(Paths(Path(sys.argv[1]), Path(sys.argv[2]))) as etcd:
+        print(etcd.pid, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    arguments = [sys.executable, "-c", program, str(paths.data_root), str(paths.exec_root)]
+    with start(arguments, paths.data_root.parent) as daemon:
+        assert daemon.stdout is not None
+        pid = int(daemon.stdout.readline())
+        daemon.kill()
+    wait_ended(pid)
+    async with EtcdProcess(paths, QUICK) as etcd:
+        assert (await etcd.client.status()).leader
+
+
+async def test_a_leftover_on_the_folder_is_ended_first(paths: Paths) -> None:
+    async with EtcdProcess(paths, QUICK) as etcd:
+        arguments = etcd._arguments()
+    program = shutil.which("etcd")
+    assert program is not None
+    for socket in (paths.etcd / "localhost:1", paths.etcd / "localhost:2"):
+        socket.unlink(missing_ok=True)
+    with start([program, *arguments], paths.etcd) as leftover:
+        async with EtcdProcess(paths, QUICK) as etcd:
+            assert leftover.wait() == -signal.SIGTERM
+            assert etcd.pid != leftover.pid
+            assert (await etcd.client.status()).leader
+
+
+@pytest.mark.slow
+async def test_damaged_data_is_named_and_left_as_it_is(paths: Paths) -> None:
+    async with EtcdProcess(paths, QUICK) as etcd:
+        await etcd.client.status()
+    (log,) = etcd.data.glob("member/wal/0*.wal")
+    damaged = bytearray(log.read_bytes()[:100_000])
+    damaged[300:364] = b"\xff" * 64
+    with log.open("r+b") as file:
+        file.write(damaged)
+    with pytest.raises(DamagedState, match="swarm/etcd is damaged") as refused:
+        async with EtcdProcess(paths, QUICK):
+            pass
+    assert refused.value.path == str(etcd.data)
+    assert log.read_bytes()[:100_000] == damaged
+
+
+@pytest.mark.root
+async def test_a_full_disk_is_named(tiny_disk: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"etcd cannot write to .*: no space left on device"):
+        async with EtcdProcess(Paths(tiny_disk, tmp_path / "exec"), QUICK):
+            pass
+
+
+def test_a_missing_program_is_named_with_its_package() -> None:
+    with pytest.raises(MissingProgram, match="install the package etcd-server"):
+        etcd_process._found("etcd-that-nobody-has", "etcd-server")
+
+
+def test_a_configuration_that_etcd_refuses_is_refused_before() -> None:
+    with pytest.raises(InvalidArgument, match="election_ms"):
+        EtcdConfig(heartbeat_ms=100, election_ms=200)
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "text"),
+    [
+        (b'{"level":"warn","msg":"slow","error":"disk"}', 30, "slow: disk"),
+        (b'{"level":"warn","msg":"simple token is not cryptographically signed"}', 10, None),
+        (b'{"level":"fatal","msg":"discovery failed","error":"walpb: crc mismatch"}', 30, "walpb: crc mismatch"),
+        (b"panic: no", 30, "panic: no"),
+        (b"goroutine 1 [running]:", 10, None),
+        (b"[1]", 10, None),
+    ],
+)
+def test_lines_of_the_log_are_sorted_by_who_should_see_them(line: bytes, level: int, text: str | None) -> None:
+    found = etcd_process._parsed(line)
+    assert found[0] == level
+    assert text is None or found[1] == text
