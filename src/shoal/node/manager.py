@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from shoal.agent.executor import expand_spec
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
-from shoal.ca.tokens import new_kek
 from shoal.errors import InvariantBroken, Unavailable
 from shoal.manager.allocator import Allocator
 from shoal.manager.bootstrap import FirstLeader
@@ -97,7 +97,7 @@ class Manager:
             new_id=new_id,
             random_bytes=os.urandom,
         )
-        control = Control(store, members, time.time, new_unlock_key=new_kek)
+        control = Control(store, members, time.time, expand=expand_spec)
         server = ManagerServer(
             self._security,
             [
