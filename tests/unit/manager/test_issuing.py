@@ -1,0 +1,221 @@
+from datetime import timedelta
+
+import pytest
+
+from shoal.api import v1 as api
+from shoal.api.times import duration
+from shoal.ca.csr import MAX_CSR_BYTES, make_csr, new_key
+from shoal.ca.identity import identity_of, read_chain
+from shoal.ca.root import create_root
+from shoal.ca.tokens import new_token
+from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound
+from shoal.manager.authorization import Caller
+from shoal.manager.issuing import MAX_SIGNED, RETRY, Signer, admit, awaits_signature
+from shoal.manager.plan import Plan
+from shoal.store.changes import Create, Event, Update, copy
+from shoal.store.memory import Memory
+from tests.unit.ca.swarms import CLUSTER_ID, NOW
+
+ROOT = create_root(NOW)
+CSR = make_csr(new_key())
+TOKENS = api.JoinTokens(worker=new_token(ROOT.certs_pem), manager=new_token(ROOT.certs_pem))
+STRANGER = Caller("", None, CLUSTER_ID, "10.0.0.9:4")
+State = api.IssuanceStatus
+
+
+def cluster(**root_ca: object) -> api.Cluster:
+    held = api.RootCA(ca_cert=ROOT.certs_pem, ca_key=ROOT.key_pem, join_tokens=TOKENS)
+    held.MergeFrom(api.RootCA(**root_ca))  # type: ignore[arg-type]
+    return api.Cluster(id=CLUSTER_ID, root_ca=held, VXLANUDPPort=4790)
+
+
+def node(
+    node_id: str = "n1",
+    state: int = State.RENEW,
+    *,
+    csr: bytes = CSR,
+    role: int = api.WORKER,
+    membership: int = api.NodeSpec.ACCEPTED,
+) -> api.Node:
+    status = State(state=state)  # type: ignore[arg-type]
+    certificate = api.Certificate(role=role, csr=csr, cn=node_id, status=status, certificate=b"old")  # type: ignore[arg-type]
+    return api.Node(id=node_id, role=role, certificate=certificate, spec=api.NodeSpec(membership=membership))  # type: ignore[arg-type]
+
+
+def request(token: str = "", **fields: object) -> api.IssueNodeCertificateRequest:
+    return api.IssueNodeCertificateRequest(csr=CSR, token=token, **fields)  # type: ignore[arg-type]
+
+
+def fixed(*ids: str):
+    waiting = iter(ids)
+    return lambda: next(waiting)
+
+
+@pytest.mark.parametrize(("token", "role"), [(TOKENS.worker, api.WORKER), (TOKENS.manager, api.MANAGER)])
+def test_a_token_makes_a_node_of_its_role_whatever_role_is_asked_for(token: str, role: int) -> None:
+    asked = request(token, role=api.MANAGER, availability=api.NodeSpec.DRAIN)
+    admitted = admit(Memory.of([cluster()]), asked, STRANGER, CLUSTER_ID, fixed("new"))
+    certificate = api.Certificate(role=role, csr=CSR, cn="new", status=State(state=State.PENDING))  # type: ignore[arg-type]
+    spec = api.NodeSpec(desired_role=role, membership=api.NodeSpec.ACCEPTED, availability=api.NodeSpec.DRAIN)  # type: ignore[arg-type]
+    assert admitted.change == Create(
+        api.Node(id="new", role=role, spec=spec, certificate=certificate, VXLANUDPPort=4790)  # type: ignore[arg-type]
+    )
+    assert admitted.response == api.IssueNodeCertificateResponse(node_id="new", node_membership=api.NodeSpec.ACCEPTED)
+
+
+@pytest.mark.parametrize("token", ["", "x", TOKENS.worker[:-1], TOKENS.worker + " "])
+def test_without_a_right_token_nobody_joins(token: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^A valid join token is necessary to join this cluster$"):
+        admit(Memory.of([cluster()]), request(token), STRANGER, CLUSTER_ID, fixed("new"))
+
+
+def test_a_cluster_without_tokens_takes_no_empty_one() -> None:
+    bare = api.Cluster(id=CLUSTER_ID)
+    with pytest.raises(InvalidArgument, match="join token"):
+        admit(Memory.of([bare]), request(""), STRANGER, CLUSTER_ID, fixed("new"))
+
+
+def test_an_id_that_is_taken_is_drawn_again_three_times() -> None:
+    view = Memory.of([cluster(), node("a")])
+    admitted = admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "b"))
+    assert admitted.response.node_id == "b"
+    with pytest.raises(InvariantBroken):
+        admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "a", "b"))
+
+
+def test_a_known_caller_renews_its_own_certificate_with_its_observed_role() -> None:
+    held = node("n1", State.ISSUED, role=api.WORKER)
+    held.spec.desired_role = api.MANAGER
+    caller = Caller("n1", api.WORKER, CLUSTER_ID, "")
+    admitted = admit(Memory.of([cluster(), held]), request(TOKENS.manager), caller, CLUSTER_ID, fixed())
+    wanted = copy(held)
+    wanted.certificate.CopyFrom(api.Certificate(role=api.WORKER, csr=CSR, cn="n1", status=State(state=State.RENEW)))
+    assert admitted.change == Update(wanted)
+    assert admitted.response == api.IssueNodeCertificateResponse(node_id="n1", node_membership=api.NodeSpec.ACCEPTED)
+
+
+def test_a_node_that_was_removed_renews_nothing() -> None:
+    caller = Caller("gone", api.MANAGER, CLUSTER_ID, "")
+    with pytest.raises(NotFound, match=r"^node gone not found when attempting to renew certificate$"):
+        admit(Memory.of([cluster()]), request(TOKENS.worker), caller, CLUSTER_ID, fixed("new"))
+
+
+def test_the_request_is_looked_at_first() -> None:
+    with pytest.raises(InvalidArgument, match=r"^InvalidArgument$"):
+        admit(Memory(), api.IssueNodeCertificateRequest(), STRANGER, CLUSTER_ID, fixed())
+    huge = api.IssueNodeCertificateRequest(csr=b"x" * (MAX_CSR_BYTES + 1))
+    with pytest.raises(InvalidArgument, match="larger"):
+        admit(Memory(), huge, STRANGER, CLUSTER_ID, fixed())
+    with pytest.raises(Aborted, match=r"^CA signer is still starting$"):
+        admit(Memory(), request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed())
+
+
+@pytest.mark.parametrize(
+    ("state", "membership", "awaits"),
+    [
+        (State.UNKNOWN, api.NodeSpec.ACCEPTED, False),
+        (State.RENEW, api.NodeSpec.ACCEPTED, True),
+        (State.RENEW, api.NodeSpec.PENDING, True),
+        (State.PENDING, api.NodeSpec.ACCEPTED, True),
+        (State.PENDING, api.NodeSpec.PENDING, False),
+        (State.ISSUED, api.NodeSpec.ACCEPTED, False),
+        (State.FAILED, api.NodeSpec.ACCEPTED, False),
+        (State.ROTATE, api.NodeSpec.ACCEPTED, False),
+    ],
+)
+def test_what_awaits_a_signature(state: int, membership: int, awaits: bool) -> None:
+    assert awaits_signature(node(state=state, membership=membership)) is awaits
+
+
+def signed_nodes(plan: Plan) -> list[api.Node]:
+    return [change.obj for change in plan.changes if isinstance(change, Update) and isinstance(change.obj, api.Node)]
+
+
+def test_a_request_is_signed_for_the_node_and_role_that_the_store_says() -> None:
+    held = node("n1", role=api.MANAGER)
+    plan = Signer(CLUSTER_ID).decide(Memory.of([cluster(), held, node("n2", State.ISSUED)]), NOW, None)
+    (changed,) = signed_nodes(plan)
+    identity = identity_of(read_chain(changed.certificate.certificate)[0])
+    assert (identity.node_id, identity.role, identity.organization) == ("n1", api.MANAGER, CLUSTER_ID)
+    assert changed.certificate.status == State(state=State.ISSUED)
+    assert changed.certificate.csr == CSR
+    assert (plan.notes, plan.look_again_at) == ((), None)
+    assert held.certificate.certificate == b"old"
+
+
+def test_the_clusters_lifetime_is_used() -> None:
+    held = cluster()
+    held.spec.ca_config.node_cert_expiry.CopyFrom(duration(7200.0))
+    (changed,) = signed_nodes(Signer(CLUSTER_ID).decide(Memory.of([held, node()]), NOW, None))
+    identity = identity_of(read_chain(changed.certificate.certificate)[0])
+    assert abs(identity.not_after_at - NOW - 7200) <= 60
+
+
+def test_a_request_that_cannot_be_signed_fails_with_the_reason() -> None:
+    plan = Signer(CLUSTER_ID).decide(Memory.of([cluster(), node(csr=b"x"), node("n2")]), NOW, None)
+    failed, fine = signed_nodes(plan)
+    assert failed.certificate.status.state == State.FAILED
+    assert "cannot be read" in failed.certificate.status.err
+    assert fine.certificate.status.state == State.ISSUED
+    assert plan.notes == (f"node n1 gets no certificate: {failed.certificate.status.err}",)
+
+
+def test_only_what_changed_is_looked_at() -> None:
+    signer, held = Signer(CLUSTER_ID), cluster()
+    assert signer.decide(Memory.of([held, node("n1", State.ISSUED)]), NOW, None) == Plan()
+    changed = node("n1")
+    view = Memory.of([held, changed, node("unseen")])
+    assert [each.id for each in signed_nodes(signer.decide(view, NOW, [Event("update", changed, None)]))] == ["n1"]
+
+
+def test_an_event_that_is_out_of_date_leads_to_nothing() -> None:
+    signer = Signer(CLUSTER_ID)
+    view = Memory.of([cluster(), node("n1", State.ISSUED)])
+    events = [Event("update", node("n1"), None), Event("remove", node("n2"), None), Event("create", node("n3"), None)]
+    assert signer.decide(view, NOW, events) == Plan()
+
+
+def test_many_requests_are_signed_in_portions() -> None:
+    signer, view = Signer(CLUSTER_ID), Memory.of([cluster(), *(node(f"n{i:03}") for i in range(MAX_SIGNED + 3))])
+    first = signer.decide(view, NOW, None)
+    assert (len(first.changes), first.look_again_at) == (MAX_SIGNED, NOW)
+    second = signer.decide(view, NOW, [])
+    assert (len(second.changes), second.look_again_at) == (3, None)
+    assert not {each.id for each in signed_nodes(first)} & {each.id for each in signed_nodes(second)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda held: held.root_ca.ClearField("ca_key"), "no CA key"),
+        (lambda held: setattr(held.root_ca, "ca_key", create_root(NOW).key_pem), "does not belong"),
+        (lambda held: setattr(held.root_ca, "ca_cert", b"x"), "not a PEM certificate"),
+        (lambda held: held.spec.ca_config.external_cas.add(url="https://ca"), "external CA"),
+    ],
+)
+def test_a_ca_that_cannot_sign_leaves_the_request_and_is_asked_again(spoil, reason: str) -> None:
+    held = cluster()
+    spoil(held)
+    signer = Signer(CLUSTER_ID)
+    plan = signer.decide(Memory.of([held, node()]), NOW, None)
+    assert plan.changes == ()
+    assert plan.look_again_at == NOW + RETRY
+    assert len(plan.notes) == 1
+    assert reason in plan.notes[0]
+    again = signer.decide(Memory.of([held, node()]), NOW + RETRY, [])
+    assert again == Plan(look_again_at=NOW + 2 * RETRY)
+    mended = signer.decide(Memory.of([cluster(), node()]), NOW + 2 * RETRY, [])
+    assert len(mended.changes) == 1
+
+
+def test_an_expired_root_signs_nothing() -> None:
+    late = NOW + timedelta(days=365 * 21).total_seconds()
+    plan = Signer(CLUSTER_ID).decide(Memory.of([cluster(), node()]), late, None)
+    assert plan.changes == ()
+    assert "expired" in plan.notes[0]
+
+
+def test_an_external_ca_of_another_root_is_not_asked() -> None:
+    held = cluster()
+    held.spec.ca_config.external_cas.add(url="https://ca", ca_cert=create_root(NOW).certs_pem)
+    assert len(Signer(CLUSTER_ID).decide(Memory.of([held, node()]), NOW, None).changes) == 1
