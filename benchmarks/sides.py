@@ -122,9 +122,10 @@ class DockerSwarm(Side):
         run("ip", "netns", "add", self.namespace)
         for command in (
             ("link", "set", "lo", "up"),
-            ("link", "add", "eth0", "type", "dummy"),
+            ("link", "add", "eth0", "type", "veth", "peer", "name", "wire"),
             ("address", "add", "10.99.0.1/24", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
+            ("link", "set", "wire", "up"),
         ):
             run("ip", "-n", self.namespace, *command)
         (self.folder / "daemon.json").write_text("{}")

@@ -72,12 +72,13 @@ class Host:
 
     def _make_namespace(self) -> None:
         run("ip", "netns", "add", self.namespace)
-        # A dummy stands for the host's network card: it has the address that the node advertises.
+        # A pair of virtual links stands for the host's network card, which has the address that the node advertises.
         for command in (
             ("link", "set", "lo", "up"),
-            ("link", "add", "eth0", "type", "dummy"),
+            ("link", "add", "eth0", "type", "veth", "peer", "name", "wire"),
             ("address", "add", "10.99.0.1/24", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
+            ("link", "set", "wire", "up"),
         ):
             run("ip", "-n", self.namespace, *command)
 
@@ -210,7 +211,7 @@ class Host:
             run("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _cgroupprocesses(self) -> list[int]:
+    def _cgroup_processes(self) -> list[int]:
         tag = self.tag()
         pids: set[int] = set()
         for root in self._cgroups(tag) if tag else []:

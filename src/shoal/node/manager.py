@@ -17,13 +17,13 @@ from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, Unavailable
-from shoal.manager.allocator import Allocator
+from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.ca_server import CAServer, NodeCAServer
 from shoal.manager.control import Control
 from shoal.manager.control.base import SoleManager
 from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.enforcer import ConstraintEnforcer
+from shoal.manager.enforcer import Enforcer
 from shoal.manager.health_server import HealthServer
 from shoal.manager.issuing import Signer
 from shoal.manager.keyring import KeyManager
@@ -31,9 +31,9 @@ from shoal.manager.leader_loop import Component, Leader
 from shoal.manager.logs.server import LogBrokerServer, Logs
 from shoal.manager.orchestrator import ReplicatedOrchestrator
 from shoal.manager.plan import Decider
-from shoal.manager.reaper import TaskReaper
+from shoal.manager.reaper import Reaper
 from shoal.manager.roles import RoleManager
-from shoal.manager.scheduler import Scheduler
+from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.manager.server import ManagerServer, current_caller, listen
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
 from shoal.node.state import NodeState
@@ -126,8 +126,8 @@ class Manager:
             ReplicatedOrchestrator(self._rng),
             Allocator(),
             Scheduler(),
-            ConstraintEnforcer(),
-            TaskReaper(),
+            Enforcer(),
+            Reaper(),
         )
 
 
