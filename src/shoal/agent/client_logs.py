@@ -93,9 +93,9 @@ class LogPublisher:
                 done = api.PublishLogsMessage(subscription_id=subscription.id, close=True)
                 await stream.send_message(done, end=True)
                 await stream.recv_message()
-        except (GRPCError, StreamTerminatedError, ProtocolError, OSError) as error:
+        except* (GRPCError, StreamTerminatedError, ProtocolError, OSError) as group:
             # The subscriber went away, or the session did: then another flow of it says so.
-            log.debug("logs for subscription %s ended: %s", subscription.id, error)
+            log.debug("logs for subscription %s ended: %s", subscription.id, group.exceptions)
         finally:
             del self._serving[subscription.id]
 

@@ -81,6 +81,10 @@ class ClientSession:
             ended = _first(group, SessionEnded)
         except* Broken as group:
             ended = _explain(group)
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            # A group whose children fail while it is being cancelled tells only of the failures.
+            raise asyncio.CancelledError
         raise ended
 
     async def _serve(self) -> None:

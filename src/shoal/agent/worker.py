@@ -67,7 +67,7 @@ class Dependencies:
 
 
 def changes(message: api.AssignmentsMessage, present: Collection[str]) -> Changes:
-    """Return what a message asks of a node that has the tasks `present`. A complete one removes what it does not name."""
+    """Return what a message asks of a node that has these tasks; a complete one removes what it does not name."""
     put: dict[str, api.Task] = {}
     removed: dict[str, None] = {}
     for change in message.changes:
