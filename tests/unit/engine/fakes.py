@@ -1,5 +1,6 @@
 """A backend of small behaving fakes: lists in memory, and a node that is, or is not, in a swarm."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +10,10 @@ from shoal.engine.app import MODULES, make_app
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.engine.host_facts import HostFacts
 from shoal.errors import NotFound, Unavailable
+from shoal.manager.control import Control, SoleManager
 from shoal.node.types import InitRequest, LocalState, SwarmInfo
 from shoal.runtime.events import EventBus
+from tests.unit.manager.stores import MemoryStore
 
 NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
@@ -94,6 +97,20 @@ class FakeNode:
     async def unlock_key(self) -> str:
         self._needs_manager(self.manager)
         return ""
+
+
+def manager_node(*objects: Any, log_broker: Any = None) -> tuple[FakeNode, MemoryStore]:
+    """Return a node whose manager is the real Control over a store in memory that holds these objects."""
+    ids = itertools.count(1)
+    store = MemoryStore(objects)
+    control = Control(
+        store,  # type: ignore[arg-type]
+        SoleManager("m1", "10.0.0.1:2377"),
+        lambda: 1_700_000_000.0,
+        new_id=lambda: f"id{next(ids)}",
+    )
+    info = SwarmInfo(LocalState.ACTIVE, node_id="m1", node_addr="10.0.0.1", control_available=True)
+    return FakeNode(info, control, log_broker, store.watch), store
 
 
 def backend(**parts: Any) -> Backend:
