@@ -87,7 +87,8 @@ class Cgroups:
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Remove a container's cgroups. False when a process is still in one; may be repeated."""
-        return all([_remove_tree(f"{mount}/{self.parent}/{id}") for mount in set(self._mounts.values())])
+        left = [mount for mount in set(self._mounts.values()) if not _remove_tree(f"{mount}/{self.parent}/{id}")]
+        return not left
 
     def remove_parent(self) -> bool:
         """Remove what is left of this daemon's part, when no container is in it."""

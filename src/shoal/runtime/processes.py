@@ -104,7 +104,7 @@ def spawn(args: Sequence[str], env: dict[str, str], fds: dict[int, int]) -> Chil
 
     posix_spawn: cheap whatever the size of this process, and it may be called from any thread.
     """
-    actions = []
+    actions: list[tuple[int, ...]] = []
     # Move ours out of the way of theirs first, so that no dup2 overwrites one that is still to be used.
     high = max([*fds, *fds.values(), 9]) + 1
     for offset, ours in enumerate(fds.values()):

@@ -8,7 +8,6 @@ In: Container values. Out: the same, or DamagedState, which names the file. Bloc
 """
 
 import dataclasses
-import functools
 import json
 import os
 import types
@@ -56,9 +55,14 @@ def encode(value: Any) -> Any:
     return value
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+_known_hints: dict[Any, dict[str, Any]] = {}
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    found = _known_hints.get(kind)
+    if found is None:
+        found = _known_hints[kind] = typing.get_type_hints(kind)
+    return found
 
 
 def decode(kind: type[T], data: Any) -> T:

@@ -36,9 +36,19 @@ class Workers:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shoal-runtime", initializer=_prepare)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it in a thread and return what it returns."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        """Run it in a thread and return what it returns.
+
+        A cancelled caller is told so when the function has ended: descriptors it uses may then be closed.
+        """
+        outcome = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        try:
+            await asyncio.wait([outcome])
+        except asyncio.CancelledError:
+            await asyncio.wait([outcome])
+            if not outcome.cancelled():
+                outcome.exception()  # nobody is left to hear it
+            raise
+        return outcome.result()
 
     def close(self) -> None:
         """Wait for what runs and end the threads."""

@@ -1,0 +1,139 @@
+"""What is on disk and what runs, compared: blocking, once at start, in a worker thread.
+
+In: the folders of containers and bundles. Out: a `Found` for each container; leftovers of no container are removed.
+Nothing that runs and has a record is touched.
+"""
+
+import dataclasses
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.errors import DamagedState
+from shoal.runtime import bundle, conmon, processes, records
+from shoal.runtime.types import Container, Endpoint, Health, Phase
+
+log = logging.getLogger(__name__)
+
+# A folder of this name is half removed: removal goes on at the next start.
+REMOVING = ".removing"
+
+# How a container ended that nobody saw end: the host went down, or its files are gone (moby gives the same).
+UNSEEN_EXIT = 255
+KILLED_EXIT = 137
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A container of an earlier run. `running` is set while its conmon lives."""
+
+    container: Container
+    running: records.Running | None
+    conmon_fd: int | None
+    ended_unseen: bool  # it ended while nobody looked: to be told and cleaned up
+
+
+def scan(site: bundle.Site) -> list[Found]:
+    """Every container on disk. A damaged one is named in the log and left alone, with its bundle."""
+    for folder in (site.containers, site.bundles):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found, known = [], set()
+    for entry in sorted(os.scandir(site.containers), key=lambda one: one.name):
+        folder = Path(entry.path)
+        if folder.name.endswith(REMOVING):
+            known.discard(folder.name.removesuffix(REMOVING))
+            bundle.remove(site, folder.name.removesuffix(REMOVING))
+            shutil.rmtree(folder)
+            continue
+        try:
+            one = _look(site, folder)
+        except DamagedState as error:
+            log.error("container %s is left alone: %s", folder.name[:12], error)
+            known.add(folder.name)
+            continue
+        if one is None:
+            log.warning("%s was never a whole container and is removed", folder)
+            bundle.remove(site, folder.name)
+            shutil.rmtree(folder)
+            continue
+        known.add(folder.name)
+        found.append(one)
+    _sweep(site, known)
+    return found
+
+
+def _look(site: bundle.Site, folder: Path) -> Found | None:
+    container = records.read_config(folder)
+    if container is None:
+        return None
+    there = site.bundle(container.id)
+    state = records.read_state(there, container)
+    if state is not None and state[1] is not None:
+        return _judge(site, *state)
+    if state is not None:
+        container = state[0]
+    if there.exists() and (conmon.read_number(there / "conmon.pid") or site.cgroups.pids(container.id)):
+        # The daemon died between the start of the process and its record: as if it had never been started.
+        _kill_conmon(there)
+        bundle.remove(site, container.id)
+        return Found(dataclasses.replace(container, endpoint=Endpoint()), None, None, False)
+    last = records.read_state(folder, container)
+    if last is not None:
+        ended = last[0]
+        if ended.phase is Phase.RUNNING:
+            return Found(_ended(ended, UNSEEN_EXIT, time.time()), None, None, True)
+        return Found(ended, None, None, False)
+    return Found(container, None, None, False)
+
+
+def _judge(site: bundle.Site, container: Container, running: records.Running | None) -> Found:
+    """A container that ran when its state was written."""
+    assert running is not None
+    there = site.bundle(container.id)
+    fd = processes.open_if(running.conmon_pid, running.conmon_started) if running.conmon_started else None
+    if fd is not None:
+        return Found(container, running, fd, False)
+    code = conmon.exit_of(there)
+    oom = conmon.was_oom_killed(there)
+    if code is not None:
+        return Found(dataclasses.replace(_ended(container, *code), oom_killed=oom), None, None, True)
+    # conmon is gone without a word: its container has lost its stdio and nobody can learn its exit code.
+    alive = processes.started(container.pid) == running.pid_started
+    return Found(_ended(container, KILLED_EXIT if alive else UNSEEN_EXIT, time.time()), None, None, True)
+
+
+def _ended(container: Container, code: int, at: float) -> Container:
+    return dataclasses.replace(
+        container,
+        phase=Phase.EXITED,
+        pid=0,
+        exit_code=code,
+        finished_at=at,
+        health=Health.NONE if container.health is Health.NONE else Health.UNHEALTHY,
+    )
+
+
+def _kill_conmon(there: Path) -> None:
+    pid = conmon.read_number(there / "conmon.pid")
+    if not pid:
+        return
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    if os.fsencode(there.name) in command:  # the number may be another's by now
+        processes.send(pid, 0, 9)
+
+
+def _sweep(site: bundle.Site, known: set[str]) -> None:
+    """Remove bundles and cgroups of containers that are no more."""
+    for entry in os.scandir(site.bundles):
+        if entry.name not in known and entry.is_dir(follow_symlinks=False):
+            _kill_conmon(Path(entry.path))
+            bundle.remove(site, entry.name)
+    for id in site.cgroups.ids() - known:  # noqa: A001 - a container's id
+        site.cgroups.kill(id)
+        site.cgroups.remove(id)

@@ -1,0 +1,209 @@
+"""Both ways of a container's or an exec's stdio: raw bytes out by stream, bytes in.
+
+A container's goes through its conmon's socket (packets whose first byte names the stream); an exec's is pipes or a
+terminal of ours. Nothing is buffered here: what is not read waits at the sender.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+from shoal.errors import Conflict
+
+Stream = Literal["stdout", "stderr"]
+
+_READ = 65536
+_PACKET = 8192  # conmon reads this much at once
+_STREAMS: dict[int, Stream] = {2: "stdout", 3: "stderr"}
+
+
+class Attachment(ABC):
+    """One client's connection. To be closed by whoever got it."""
+
+    @abstractmethod
+    def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        """What the process says, until it has ended."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """To its stdin; dropped when nobody reads it any more."""
+
+    @abstractmethod
+    async def close_stdin(self) -> None:
+        """No more will be written."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go. The process goes on."""
+
+    @staticmethod
+    async def to_container(bundle: Path, *, tty: bool) -> "Attachment":
+        """Connect to the conmon of a bundle. Conflict when it has ended."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Through the descriptor: the bundle's own path may be longer than a socket address.
+            await asyncio.get_running_loop().sock_connect(sock, f"/proc/self/fd/{folder}/attach")
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            sock.close()
+            raise Conflict(f"container {bundle.name} is not running") from error
+        except BaseException:
+            sock.close()
+            raise
+        finally:
+            os.close(folder)
+        return _ToConmon(sock)
+
+
+class _ToConmon(Attachment):
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                packet = await loop.sock_recv(self._sock, _READ)
+            except (ConnectionResetError, BrokenPipeError):
+                return
+            if not packet:
+                return
+            stream = _STREAMS.get(packet[0])
+            if stream is not None:
+                yield stream, packet[1:]
+
+    async def write(self, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            for start in range(0, len(data), _PACKET):
+                await loop.sock_sendall(self._sock, data[start : start + _PACKET])
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    async def close_stdin(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+
+    async def close(self) -> None:
+        self._sock.close()
+
+
+class ToProcess(Attachment):
+    """Our ends of a process's pipes or terminal, none of them blocking."""
+
+    def __init__(
+        self, outputs: dict[int, Stream], stdin: int | None, exited: int, verdict: "asyncio.Future[str]", *, tty: bool
+    ) -> None:
+        """`outputs`: descriptor -> stream; with a terminal, `stdin` is the same descriptor. `exited`: its pidfd.
+
+        `verdict` comes when it has ended: why it could not be started, or nothing.
+        """
+        self._verdict = verdict
+        self._outputs = outputs
+        self._stdin = stdin
+        self._exited = exited
+        self._tty = tty
+        self._open = {*outputs, *(() if stdin is None else (stdin,)), exited}
+
+    async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        left = dict(self._outputs)
+        over = not left
+        while left:
+            idle = True
+            for fd, stream in list(left.items()):
+                data = _read(fd)
+                if data is None:
+                    continue
+                idle = False
+                if data:
+                    yield stream, data
+                else:
+                    del left[fd]
+            if idle:
+                # What it left running may hold its pipes open: its own end is the end.
+                if over:
+                    break
+                over = await _any_readable([*left, self._exited], self._exited)
+
+        await asyncio.wait([self._verdict])
+        if not self._verdict.cancelled() and self._verdict.result():
+            yield "stderr", self._verdict.result().encode() + b"\r\n"
+
+    async def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and self._stdin is not None:
+            try:
+                rest = rest[os.write(self._stdin, rest) :]
+            except BlockingIOError:
+                await _writable(self._stdin)
+            except (BrokenPipeError, OSError) as error:
+                if error.errno not in (errno.EPIPE, errno.EIO):
+                    raise
+                return
+
+    async def close_stdin(self) -> None:
+        if self._stdin is None or self._tty:
+            return
+        self._open.discard(self._stdin)
+        os.close(self._stdin)
+        self._stdin = None
+
+    async def close(self) -> None:
+        for fd in self._open:
+            os.close(fd)
+        self._open.clear()
+        self._stdin = None
+
+
+def _read(fd: int) -> bytes | None:
+    """What is there; empty at the end, None when nothing is there yet."""
+    try:
+        return os.read(fd, _READ)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EIO:  # how a terminal says that its other end was closed
+            return b""
+        raise
+
+
+async def _any_readable(fds: list[int], special: int) -> bool:
+    """Wait until one can be read; whether it was the special one."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake(fd: int) -> None:
+        if not ready.done():
+            ready.set_result(fd)
+
+    for fd in fds:
+        loop.add_reader(fd, wake, fd)
+    try:
+        return bool(await ready == special)
+    finally:
+        for fd in fds:
+            loop.remove_reader(fd)
+
+
+async def _writable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    # A terminal is read and written by one descriptor; the loop keeps a reader and a writer apart.
+    loop.add_writer(fd, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(fd)

@@ -1,0 +1,263 @@
+"""Make a container ready to start: root, files of /etc, mounts, and the OCI config that names them all.
+
+Blocking; in worker threads. In: a Container and what the host is. Out: a bundle on disk and the Launch for conmon.
+May be repeated: what is there is made anew. `take_down` undoes it.
+"""
+
+import contextlib
+import json
+import os
+import posixpath
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.errors import InvalidArgument
+from shoal.runtime import capabilities, hostfiles, linux, oci_spec, process, rootfs, seccomp
+from shoal.runtime.cgroups import Cgroups, Layout
+from shoal.runtime.conmon import Launch
+from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
+from shoal.runtime.identity import Identity, resolve
+from shoal.runtime.oci_runtime import OciRuntime
+from shoal.runtime.types import Container, Mount
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where containers are made."""
+
+    host: Host
+    runtime: OciRuntime
+    cgroups: Cgroups
+    containers: Path  # paths.containers
+    bundles: Path  # paths.bundles
+    log_size_max: int = 0
+
+    def folder(self, id: str) -> Path:  # noqa: A002 - a container's id
+        """What survives a reboot."""
+        return self.containers / id
+
+    def bundle(self, id: str) -> Path:  # noqa: A002
+        """What does not."""
+        return self.bundles / id
+
+
+def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
+    """Mount a container's root; where it is."""
+    bundle = site.bundle(id)
+    bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
+    rootfs.prepare(site.folder(id))
+    rootfs.mount(lower, site.folder(id), bundle)
+    return bundle / "rootfs"
+
+
+def write(site: Site, container: Container, lower: list[str]) -> Launch:
+    """Everything that conmon and the runtime need."""
+    root = set_up_root(site, container.id, lower)
+    bundle = site.bundle(container.id)
+    identity = identity_of(root, container.user, container.config.groups)
+    config = container.config
+    names = capabilities.effective(config.cap_add, config.cap_drop, site.host.available)
+    spec = oci_spec.build(
+        oci_spec.SpecInput(
+            config=config,
+            args=(container.path, *container.args),
+            env=process.environment(container.env, hostname(container), identity.home, tty=config.tty),
+            cwd=container.working_dir,
+            identity=identity,
+            hostname=hostname(container),
+            capabilities=names,
+            rootfs=str(root),
+            cgroup=site.cgroups.path(container.id),
+            netns=_netns(site, container),
+            etc=write_etc(bundle, container),
+            mounts=container.mounts,
+            mount_sources=_visible(site, bundle, container),
+            seccomp=_seccomp(site, container, names),
+            apparmor=site.host.apparmor if config.apparmor != "disabled" else "",
+            init=init_program() if config.init else "",
+            cgroup_namespace=site.cgroups.layout is Layout.UNIFIED,
+            swap_accounting=site.cgroups.swap_accounting,
+            masked=site.host.masked,
+        )
+    )
+    (bundle / "config.json").write_text(json.dumps(spec))
+    return Launch(
+        id=container.id,
+        bundle=bundle,
+        log_path=container.log_path,
+        command=container.path,
+        tty=config.tty,
+        stdin=config.open_stdin,
+        log_size_max=site.log_size_max,
+    )
+
+
+def take_down(site: Site, id: str) -> None:  # noqa: A002
+    """Unmount and forget what an ended container used. Its writable layer, log and state stay."""
+    bundle = site.bundle(id)
+    rootfs.unmount(bundle / "rootfs")
+    for point in _staged(bundle):
+        rootfs.unmount(point)
+    site.cgroups.kill(id)  # nothing may be left, unless conmon was killed and the container was not
+    site.cgroups.remove(id)
+    site.runtime.forget(id)
+
+
+def remove(site: Site, id: str) -> None:  # noqa: A002
+    """Take down, and remove the bundle."""
+    take_down(site, id)
+    bundle = site.bundle(id)
+    try:
+        shutil.rmtree(bundle)
+    except FileNotFoundError:
+        return
+    except OSError:
+        # Something is still mounted below: never walk into it, unmount and try again.
+        rootfs.unmount_below(bundle)
+        shutil.rmtree(bundle)
+
+
+def hostname(container: Container) -> str:
+    """A container's host name; on the host's network it is the host's."""
+    if container.config.hostname:
+        return container.config.hostname
+    return os.uname().nodename if container.config.network == "host" else container.id[:12]
+
+
+def identity_of(root: Path, user: str, groups: tuple[str, ...]) -> Identity:
+    """Who `user` is, by the user database inside a root."""
+    passwd = rootfs.read_text(root, "/etc/passwd")
+    group = rootfs.read_text(root, "/etc/group")
+    return resolve(user, groups, passwd, group)
+
+
+def write_etc(bundle: Path, container: Container) -> dict[str, str]:
+    """Write hosts, hostname and resolv.conf; where each goes and lies."""
+    config = container.config
+    on_host = config.network == "host"
+    texts = {
+        "hosts": hostfiles.hosts(
+            hostname(container),
+            config.domainname,
+            container.endpoint.address,
+            config.hosts,
+            etc_hosts() if on_host else None,
+        ),
+        "hostname": hostname(container) + "\n",
+        "resolv.conf": hostfiles.resolv_conf(
+            resolv_conf(), config.dns, config.dns_search, config.dns_options, keep_loopback=on_host
+        ),
+    }
+    sources = {}
+    for name, text in texts.items():
+        path = bundle / name
+        path.write_text(text)
+        path.chmod(0o644)
+        sources[f"/etc/{name}"] = str(path)
+    return sources
+
+
+def missing_source(path: str) -> InvalidArgument:
+    """Docker's words for a bind mount of nothing."""
+    return InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {path}')
+
+
+def check_binds(mounts: tuple[Mount, ...]) -> None:
+    """Every bind's source is there, or is made where that was asked for."""
+    for mount in mounts:
+        if mount.type != "bind" or os.path.lexists(mount.source):
+            continue
+        if not mount.create_mountpoint:
+            raise missing_source(mount.source)
+        os.makedirs(mount.source, mode=0o755, exist_ok=True)
+
+
+def volume_source(mountpoint: str, subpath: str) -> str:
+    """The folder of a volume, or one inside it that no link leads out of."""
+    if not subpath:
+        return mountpoint
+    root = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = linux.open_in_root(root, subpath, os.O_PATH)
+        try:
+            return os.readlink(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+    except FileNotFoundError as error:
+        raise InvalidArgument(f"cannot access path {posixpath.join(mountpoint, subpath)}: no such file") from error
+    finally:
+        os.close(root)
+
+
+def _netns(site: Site, container: Container) -> str:
+    path = container.endpoint.netns
+    if path and site.runtime.namespace is not None:
+        # It was pinned after the runtime's mount namespace was made: reach it through ours. Only `create` opens it.
+        return f"/proc/{os.getpid()}/root{path}"
+    return path
+
+
+def _seccomp(site: Site, container: Container, names: tuple[str, ...]) -> dict[str, object] | None:
+    wanted = container.config.seccomp
+    if wanted == "unconfined":
+        return None
+    if wanted in ("", "default"):
+        return site.host.seccomp(names)
+    try:
+        profile = json.loads(wanted)
+    except ValueError as error:
+        raise InvalidArgument(f"decoding seccomp profile failed: {error}") from error
+    return seccomp.translate(profile, names, site.host.machine)
+
+
+def _visible(site: Site, bundle: Path, container: Container) -> dict[str, str]:
+    """Mount sources as the runtime's mount namespace sees them.
+
+    A source on a mount that was made after that namespace is not in it where the host's mounts are private: it is
+    bound once more below the bundle, which is shared.
+    """
+    sources = {mount.target: container.mount_sources[mount.target] for mount in container.mounts if _has_source(mount)}
+    for mount in container.mounts:
+        if mount.type == "bind" and not os.path.lexists(mount.source):
+            raise missing_source(mount.source)
+    if site.runtime.namespace is None or not sources:
+        return sources
+    here = {target: _identity(path) for target, path in sources.items()}
+    with site.runtime.namespace.entered():
+        there = {target: _identity(path) for target, path in sources.items()}
+    for number, target in enumerate(sorted(sources)):
+        if here[target] != there[target]:
+            sources[target] = _stage(bundle / f"m{number}", sources[target])
+    return sources
+
+
+def _has_source(mount: Mount) -> bool:
+    return mount.type != "tmpfs"
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _stage(point: Path, source: str) -> str:
+    rootfs.unmount(point)
+    if stat.S_ISDIR(os.stat(source).st_mode):
+        point.mkdir(mode=0o700, exist_ok=True)
+    else:
+        point.touch(mode=0o600)
+    linux.mount(source, str(point), flags=linux.MS_BIND | linux.MS_REC)
+    return str(point)
+
+
+def _staged(bundle: Path) -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(bundle):
+            if entry.name.startswith("m") and entry.name[1:].isdigit():
+                yield Path(entry.path)

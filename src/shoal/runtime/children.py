@@ -1,0 +1,83 @@
+"""The owner of what runs beside its callers: exits, health probes, and work that must end once begun.
+
+One TaskGroup for the life of the runtime. A child that fails is logged and does not take the others along.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class Children:
+    """A context manager; what it started is cancelled when it is left, after what must finish has finished."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._loops: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        try:
+            while self._finishing:
+                await asyncio.wait(set(self._finishing))
+        finally:
+            for child in self._loops:
+                child.cancel()
+            await self._group.__aexit__(kind, error, tb)
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run it until it ends, is cancelled, or this is left."""
+        child = self._group.create_task(self._isolated(work, name), name=name)
+        self._loops.add(child)
+        child.add_done_callback(self._loops.discard)
+        return child
+
+    async def finish(self, work: Coroutine[Any, Any, R], name: str) -> R:
+        """Its result; it goes on to its end also when the caller is cancelled."""
+        outcome: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        child = self._group.create_task(_carry(work, outcome), name=name)
+        self._finishing.add(child)
+        child.add_done_callback(self._finishing.discard)
+        try:
+            await asyncio.wait([child])
+        except asyncio.CancelledError:
+            # Nobody is left to tell; what it did is in the container's state.
+            outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise
+        return await outcome
+
+    def must_finish(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run it to its end, with nobody waiting."""
+        child = self._group.create_task(self._isolated(work, name), name=name)
+        self._finishing.add(child)
+        child.add_done_callback(self._finishing.discard)
+
+    async def _isolated(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("%s failed", name)
+
+
+async def _carry(work: Coroutine[Any, Any, R], outcome: "asyncio.Future[R]") -> None:
+    try:
+        result = await work
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise
+    except Exception as error:  # noqa: BLE001 - it is raised where `finish` is awaited
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(result)

@@ -1,0 +1,163 @@
+"""Start a container under conmon, which holds its stdio, its log and its exit code, and outlives this daemon.
+
+Blocking; in worker threads. In: a bundle with its config.json. Out: pids, or StartFailed. What conmon leaves in the
+bundle is read here and nowhere else: `conmon.pid`, `pid`, `exit`, `oom`, `attach` (a socket), `ctl` (a fifo).
+"""
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.errors import ShoalError
+from shoal.runtime import failures, processes, programs
+from shoal.runtime.oci_runtime import OciRuntime
+from shoal.runtime.records import Running
+
+# A runtime that has not made a container by then hangs (a dead network mount, most likely): moby gives up never,
+# containerd's shim after 2 minutes as well.
+CREATE_TIMEOUT = 120.0
+
+_MESSAGE_LIMIT = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A container whose process runs."""
+
+    pid: int
+    running: Running
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What conmon is told."""
+
+    id: str
+    bundle: Path
+    log_path: str
+    command: str  # for the words of a failure
+    tty: bool = False
+    stdin: bool = False
+    log_size_max: int = 0  # bytes; 0: unlimited, as Docker's json-file
+
+
+def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
+    """conmon's command line."""
+    bundle = str(launch.bundle)
+    args = [
+        program, "--cid", launch.id, "--cuuid", launch.id, "--name", launch.id[:12],
+        "--runtime", runtime.path, f"--runtime-arg=--root={runtime.root}",
+        "--bundle", bundle, "--persist-dir", bundle, "--full-attach",
+        "--container-pidfile", f"{bundle}/pid", "--conmon-pidfile", f"{bundle}/conmon.pid",
+        "--log-path", f"k8s-file:{launch.log_path}", "--log-level", "error",
+        # The log of an ended container may be lost with the power; waiting for the disk at each end may not.
+        "--no-sync-log",
+    ]  # fmt: skip
+    if launch.tty:
+        args.append("--terminal")
+    if launch.stdin:
+        args.append("--stdin")
+        if launch.tty:
+            args.append("--leave-stdin-open")
+    if launch.log_size_max:
+        args += ["--log-size-max", str(launch.log_size_max)]
+    return args
+
+
+def launch(runtime: OciRuntime, given: Launch) -> Launched:
+    """Create and start. StartFailed with Docker's words; nothing runs then."""
+    for name in ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz"):
+        (given.bundle / name).unlink(missing_ok=True)
+    args = arguments(programs.find("conmon"), runtime, given)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            with open(os.devnull, "r+b") as null:
+                child = runtime.spawn(
+                    args,
+                    {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: writing},
+                    # conmon makes its console socket in TMPDIR, and a file `oom` where it works.
+                    {"_OCI_SYNCPIPE": "3", "TMPDIR": str(runtime.root)},
+                    str(given.bundle),
+                )
+        finally:
+            os.close(writing)
+        with child:
+            message = _message(reading, given.bundle)
+            child.reap()  # what we started ends as soon as it has forked the conmon that stays
+    finally:
+        os.close(reading)
+    pid = message.get("data", message.get("pid"))
+    if not isinstance(pid, int) or pid <= 0:
+        runtime.forget(given.id)
+        raise failures.start_failed(runtime.name, str(message.get("message", "")), given.command)
+    conmon_pid = read_number(given.bundle / "conmon.pid") or 0
+    running = Running(conmon_pid, processes.started(conmon_pid) if conmon_pid else 0, processes.started(pid))
+    runtime.start(given.id)
+    return Launched(pid, running)
+
+
+def _message(fd: int, bundle: Path) -> dict[str, object]:
+    """The first line that conmon writes; empty when it ended without one."""
+    deadline = time.monotonic() + CREATE_TIMEOUT
+    data = b""
+    while b"\n" not in data and len(data) < _MESSAGE_LIMIT:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([fd], [], [], left)[0]:
+            if conmon_pid := read_number(bundle / "conmon.pid"):
+                processes.send(conmon_pid, 0, signal.SIGKILL)  # its runtime dies with it
+            raise ShoalError(f"the container runtime did not answer within {CREATE_TIMEOUT:.0f} s")
+        chunk = os.read(fd, _MESSAGE_LIMIT)
+        if not chunk:
+            break
+        data += chunk
+    if not data:
+        return {}
+    try:
+        message = json.loads(data.partition(b"\n")[0])
+    except ValueError:
+        # conmon 2.1.6 does not escape all that a runtime may say.
+        return {"pid": -1, "message": data.decode(errors="replace")}
+    return message if isinstance(message, dict) else {}
+
+
+def read_number(path: Path) -> int | None:
+    """The number in a file; None when it is not there or not whole."""
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def exit_of(bundle: Path) -> tuple[int, float] | None:
+    """Exit code and when, of a container that has ended under its conmon."""
+    path = bundle / "exit"
+    code = read_number(path)
+    if code is None:
+        return None
+    return code & 0xFF, path.stat().st_mtime
+
+
+def was_oom_killed(bundle: Path) -> bool:
+    """Whether conmon saw the kernel kill for memory."""
+    return (bundle / "oom").exists()
+
+
+def resize(bundle: Path, height: int, width: int) -> None:
+    """Tell a container's terminal its size. Nothing happens when it has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # conmon has ended
+                return
+            raise
+        with open(fd, "wb", buffering=0) as control:
+            # conmon refuses sizes over 1000.
+            control.write(f"1 {min(height, 1000)} {min(width, 1000)}\n".encode())

@@ -1,0 +1,157 @@
+"""From a ContainerConfig to a container on disk, and back to nothing.
+
+`Creation` is one attempt: image held, volumes made and held, network connected, root mounted, record written. What was
+done is undone when a later step fails.
+"""
+
+import logging
+import os
+import shutil
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from shoal.errors import NotFound
+from shoal.runtime import bundle, capabilities, oci_spec, process, records, rootfs
+from shoal.runtime.interfaces import Images, Network, Volumes
+from shoal.runtime.types import Container, ContainerConfig, Endpoint, Image, Mount, Phase
+from shoal.runtime.workers import Workers
+
+log = logging.getLogger(__name__)
+
+LOG_NAME = "output.log"
+
+
+class Creation:
+    """Makes containers."""
+
+    def __init__(self, site: bundle.Site, workers: Workers, images: Images, volumes: Volumes, network: Network) -> None:
+        self._site = site
+        self._workers = workers
+        self._images = images
+        self._volumes = volumes
+        self._network = network
+
+    async def make(self, id: str, config: ContainerConfig) -> Container:  # noqa: A002 - a container's id
+        """The container, CREATED and recorded. InvalidArgument and NotFound with Docker's words."""
+        image = self._images.get(config.image)
+        wanted = process.process(image.config, config)
+        oci_spec.check_mounts(config)
+        capabilities.effective(config.cap_add, config.cap_drop, self._site.host.available)
+        async with AsyncExitStack() as undo:
+            folder = await self._workers.run(self._make_folder, id, config.mounts)
+            undo.push_async_callback(self._workers.run, self._remove_folder, id, folder)
+            self._images.hold(image.id, id)
+            undo.callback(self._images.release, image.id, id)
+            mounts, sources, fresh = await self._volumes_of(id, config, wanted.volumes, undo)
+            endpoint = await self._network.connect(id, config.network)
+            undo.push_async_callback(self._network.disconnect, id)
+            container = Container(
+                id=id,
+                config=config,
+                image_id=image.id,
+                phase=Phase.CREATED,
+                created_at=time.time(),
+                path=wanted.args[0],
+                args=wanted.args[1:],
+                env=wanted.env,
+                endpoint=endpoint,
+                mounts=mounts,
+                mount_sources=sources,
+                log_path=str(folder / LOG_NAME),
+                working_dir=wanted.cwd,
+                user=wanted.user,
+                stop_signal=wanted.stop_signal,
+                health_config=wanted.health,
+            )
+            await self._workers.run(self._record, container, image, folder, fresh)
+            undo.pop_all()
+        return container
+
+    async def connect(self, container: Container) -> Endpoint:
+        """The endpoint to start with: the one it has, or a new one where that is gone (a reboot, an earlier end)."""
+        present = container.endpoint
+        # A stat of a pinned namespace on a tmpfs: a thread would take longer.
+        pinned = bool(present.netns) and os.path.exists(present.netns)  # noqa: ASYNC240
+        if container.config.network == "host" or pinned:
+            return present
+        return await self._network.connect(container.id, container.config.network)
+
+    async def remove(self, container: Container, *, volumes: bool) -> None:
+        """Undo everything. May be repeated, and goes on where an earlier one stopped."""
+        await self._network.disconnect(container.id)
+        await self._workers.run(self._remove_folder, container.id, self._site.folder(container.id))
+        self._images.release(container.image_id, container.id)
+        for mount in container.mounts:
+            if mount.type == "volume":
+                self._volumes.release(mount.source, container.id)
+        if not volumes:
+            return
+        for mount in container.mounts:
+            try:
+                if mount.type == "volume" and self._volumes.get(mount.source).anonymous:
+                    await self._volumes.remove(mount.source, False)
+            except NotFound:
+                continue
+
+    async def hold_again(self, container: Container) -> None:
+        """After a restart: its image and volumes are in use."""
+        try:
+            self._images.hold(container.image_id, container.id)
+            for mount in container.mounts:
+                if mount.type == "volume":
+                    self._volumes.hold(mount.source, container.id)
+        except NotFound as error:
+            log.warning("container %s has lost what it was made from: %s", container.id[:12], error)
+
+    async def _volumes_of(
+        self,
+        id: str,  # noqa: A002
+        config: ContainerConfig,
+        declared: tuple[str, ...],
+        undo: AsyncExitStack,
+    ) -> tuple[tuple[Mount, ...], dict[str, str], list[tuple[str, str]]]:
+        """The mounts with volume names filled in, where each is on the host, and (target, source) to fill."""
+        mounts: list[Mount] = []
+        sources: dict[str, str] = {}
+        fresh: list[tuple[str, str]] = []
+        for mount in (*config.mounts, *(Mount("volume", target) for target in declared)):
+            if mount.type == "bind":
+                sources[mount.target] = mount.source
+            if mount.type != "volume":
+                mounts.append(mount)
+                continue
+            volume = await self._volumes.create(
+                mount.source, mount.volume_driver or "local", mount.volume_options, mount.volume_labels
+            )
+            self._volumes.hold(volume.name, id)
+            undo.callback(self._volumes.release, volume.name, id)
+            mounts.append(replace(mount, source=volume.name))
+            if not mount.no_copy and not mount.subpath:
+                fresh.append((mount.target, volume.mountpoint))
+            sources[mount.target] = await self._workers.run(bundle.volume_source, volume.mountpoint, mount.subpath)
+        return tuple(mounts), sources, fresh
+
+    def _make_folder(self, id: str, mounts: tuple[Mount, ...]) -> Path:  # noqa: A002
+        bundle.check_binds(mounts)
+        folder = self._site.folder(id)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def _record(self, container: Container, image: Image, folder: Path, fresh: list[tuple[str, str]]) -> None:
+        root = bundle.set_up_root(self._site, container.id, self._images.lower_dirs(image.id))
+        for target, volume in fresh:
+            rootfs.copy_up(root, target, volume)
+        records.write_config(folder, container)
+
+    def _remove_folder(self, id: str, folder: Path) -> None:  # noqa: A002
+        # Renamed first: a folder of this name is removed at the next start, should this be the last that we do.
+        going = folder.with_name(folder.name + ".removing")
+        try:
+            folder.rename(going)
+        except FileNotFoundError:
+            pass
+        bundle.remove(self._site, id)
+        if going.exists():
+            shutil.rmtree(going)

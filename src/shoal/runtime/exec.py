@@ -1,0 +1,193 @@
+"""Commands that people run in running containers.
+
+In: a container and an ExecConfig. Out: an id, an Attachment once started, an exit code once ended. An exec belongs to
+this process: when the daemon goes, its execs end.
+"""
+
+import asyncio
+import fcntl
+import os
+import pty
+import secrets
+import signal
+import struct
+import termios
+from dataclasses import dataclass, replace
+
+from shoal.errors import Conflict, InvalidArgument, NotFound
+from shoal.runtime import command
+from shoal.runtime.attachment import Attachment, Stream, ToProcess
+from shoal.runtime.containers import Containers
+from shoal.runtime.types import Container, Exec, ExecConfig, Phase
+
+# Ended execs are kept to be asked for their exit code, the oldest given up first (moby drops them after minutes).
+KEPT = 512
+
+
+@dataclass
+class _Running:
+    started: command.Started
+    terminal: int | None  # our end, for resizing
+
+
+@dataclass
+class _Stdio:
+    """Descriptors of an exec: theirs to be closed after the start, ours after the end."""
+
+    theirs: dict[int, int]
+    outputs: dict[int, Stream]
+    stdin: int | None
+
+
+class Execs:
+    """All execs of this daemon."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+        self._execs: dict[str, Exec] = {}
+        self._running: dict[str, _Running] = {}
+
+    def create(self, ref: str, config: ExecConfig) -> str:
+        """Prepare one; its id. Conflict when the container does not run."""
+        container = self._containers.get(ref)
+        if container.phase is not Phase.RUNNING:
+            raise Conflict(f"container {container.id} is not running")
+        if not config.args:
+            raise InvalidArgument("No exec command specified")
+        id = secrets.token_hex(32)  # noqa: A001 - an exec's id
+        self._execs[id] = Exec(id, container.id, config)
+        self._containers.tell(container, f"exec_create: {' '.join(config.args)}", execID=id)
+        self._forget_old()
+        return id
+
+    def get(self, id: str) -> Exec:  # noqa: A002
+        """What is known of one."""
+        found = self._execs.get(id)
+        if found is None:
+            raise NotFound(f"No such exec instance: {id}")
+        return found
+
+    def of(self, container_id: str) -> list[str]:
+        """The ids of a container's execs that have not ended."""
+        return [one.id for one in self._execs.values() if one.container_id == container_id and one.exit_code is None]
+
+    async def start(
+        self,
+        id: str,  # noqa: A002
+        *,
+        detach: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> Attachment:
+        """Run it. `detach`: its stdio goes nowhere. `size`: (height, width) of its terminal."""
+        one = self.get(id)
+        if one.exit_code is not None or one.running:
+            raise Conflict(f"exec {id} has already run" if one.exit_code is not None else f"exec {id} is running")
+        container = self._containers.get(one.container_id)
+        if container.phase is not Phase.RUNNING:
+            raise Conflict(f"container {container.id} is not running")
+        self._execs[id] = replace(one, running=True)
+        try:
+            return await self._containers.children.finish(
+                self._start(self._execs[id], container, detach, size), f"exec {id[:12]}"
+            )
+        except BaseException:
+            if id not in self._running:
+                self._execs[id] = replace(one, running=False, exit_code=126)
+            raise
+
+    async def _start(self, one: Exec, container: Container, detach: bool, size: tuple[int, int] | None) -> Attachment:
+        stdio = _quiet() if detach and not one.config.tty else _open(one.config, size)
+        try:
+            started = await self._containers.workers.run(
+                command.start, self._containers.site, container, one.config, stdio.theirs
+            )
+        except BaseException:
+            for fd in {*stdio.outputs, *(() if stdio.stdin is None else (stdio.stdin,))}:
+                os.close(fd)
+            raise
+        finally:
+            for fd in set(stdio.theirs.values()):
+                os.close(fd)
+        terminal = os.dup(next(iter(stdio.outputs))) if one.config.tty else None
+        self._running[one.id] = _Running(started, terminal)
+        self._containers.tell(container, f"exec_start: {' '.join(one.config.args)}", execID=one.id)
+        verdict: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        attachment = ToProcess(stdio.outputs, stdio.stdin, os.dup(started.child.fd), verdict, tty=one.config.tty)
+        following = self._follow(one.id, container, started, verdict)
+        self._containers.children.start(following, f"end of exec {one.id[:12]}")
+        return attachment
+
+    async def _follow(
+        self,
+        id: str,  # noqa: A002
+        container: Container,
+        started: command.Started,
+        verdict: "asyncio.Future[str]",
+    ) -> None:
+        why = ""
+        try:
+            code, why = started.explain(await started.child.wait())
+        except BaseException:
+            code = 137
+            raise
+        finally:
+            running = self._running.pop(id)
+            if running.terminal is not None:
+                os.close(running.terminal)
+            pid = started.inside_pid()
+            started.close()
+            self._execs[id] = replace(self._execs[id], running=False, pid=pid, exit_code=code)
+            verdict.set_result(why)
+        self._containers.tell(container, "exec_die", execID=id, exitCode=str(code))
+
+    async def resize(self, id: str, height: int, width: int) -> None:  # noqa: A002
+        """Tell its terminal the size. Conflict when it does not run or has none."""
+        running = self._running.get(self.get(id).id)
+        if running is None or running.terminal is None:
+            raise Conflict(f"exec {id} is not running, or has no terminal")
+        _set_size(running.terminal, height, width)
+        # The runtime copies the size to the terminal inside when it is told so.
+        signal.pidfd_send_signal(running.started.child.fd, signal.SIGWINCH)
+
+    def pid(self, id: str) -> int:  # noqa: A002
+        """The command's pid on the host; 0 unless it runs."""
+        running = self._running.get(id)
+        return running.started.inside_pid() if running else 0
+
+    def _forget_old(self) -> None:
+        ended = [one.id for one in self._execs.values() if one.exit_code is not None]
+        for id in ended[: max(0, len(ended) - KEPT)]:  # noqa: A001
+            del self._execs[id]
+
+
+def _set_size(fd: int, height: int, width: int) -> None:
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height & 0xFFFF, width & 0xFFFF, 0, 0))
+
+
+def _quiet() -> _Stdio:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    return _Stdio({0: null, 1: null, 2: null}, {}, None)
+
+
+def _open(config: ExecConfig, size: tuple[int, int] | None) -> _Stdio:
+    """A terminal, or a pipe for each stream that is asked for."""
+    if config.tty:
+        ours, theirs = pty.openpty()
+        os.set_blocking(ours, False)
+        if size is not None:
+            _set_size(ours, *size)
+        return _Stdio({0: theirs, 1: theirs, 2: theirs}, {ours: "stdout"}, ours)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    stdio = _Stdio({0: null, 1: null, 2: null}, {}, None)
+    if config.stdin:
+        stdio.theirs[0], stdio.stdin = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(stdio.stdin, False)
+    streams: tuple[tuple[int, Stream, bool], ...] = ((1, "stdout", config.stdout), (2, "stderr", config.stderr))
+    for number, stream, wanted in streams:
+        if wanted:
+            ours, stdio.theirs[number] = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(ours, False)
+            stdio.outputs[ours] = stream
+    if null not in stdio.theirs.values():
+        os.close(null)
+    return stdio

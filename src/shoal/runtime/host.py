@@ -1,0 +1,112 @@
+"""What this host gives containers: looked up once. Blocking, at start.
+
+Out: `Host`, and DamagedState or MissingProgram where the host lacks what keeps a container locked in.
+"""
+
+import functools
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoal.errors import DamagedState, MissingProgram
+from shoal.runtime import capabilities, hostfiles, oci_spec, programs, seccomp
+
+SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
+_SECCOMP_PACKAGE = "golang-github-containers-common"
+_APPARMOR_PROFILES = "/sys/kernel/security/apparmor/profiles"
+_RESOLVED = "/run/systemd/resolve/resolv.conf"
+
+# Container inits, best first: linked statically, as a container's root may have no libc.
+_INITS = ("docker-init", "tini-static", "catatonit")
+
+
+@dataclass(frozen=True, eq=False)  # a host is itself: this makes it a key of the cache below
+class Host:
+    """Facts that do not change while the daemon runs."""
+
+    available: frozenset[str]  # capabilities that can be given away
+    seccomp_profile: Mapping[str, Any] | None  # None: the kernel has no seccomp
+    apparmor: str  # the profile of Docker's name, where it is loaded
+    masked: tuple[str, ...]
+    machine: str
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - one Host a process, and containers have few sets of capabilities
+    def seccomp(self, names: tuple[str, ...]) -> dict[str, Any] | None:
+        """The default filter for a set of capabilities. Shared: not to be changed."""
+        if self.seccomp_profile is None:
+            return None
+        return seccomp.default(self.seccomp_profile, names, self.machine)
+
+
+def look() -> Host:
+    """Look the host up."""
+    status = Path("/proc/self/status").read_text()
+    bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+    has_seccomp = "\nSeccomp:" in status
+    return Host(
+        available=capabilities.from_mask(int(bounding, 16)),
+        seccomp_profile=_profile() if has_seccomp else None,
+        apparmor=_apparmor(),
+        masked=oci_spec.MASKED + _throttles(),
+        machine=platform.machine(),
+    )
+
+
+def _profile() -> Mapping[str, Any]:
+    try:
+        data = json.loads(Path(SECCOMP_PROFILE).read_bytes())
+    except FileNotFoundError as error:
+        raise MissingProgram(SECCOMP_PROFILE, _SECCOMP_PACKAGE) from error
+    except ValueError as error:
+        raise DamagedState(SECCOMP_PROFILE, str(error)) from error
+    if not isinstance(data, dict):
+        raise DamagedState(SECCOMP_PROFILE, "it is not an object")
+    return data
+
+
+def _apparmor() -> str:
+    try:
+        loaded = Path(_APPARMOR_PROFILES).read_text()
+    except OSError:  # no AppArmor in this kernel, or none that we may see
+        return ""
+    return "docker-default" if any(line.startswith("docker-default ") for line in loaded.splitlines()) else ""
+
+
+def _throttles() -> tuple[str, ...]:
+    """Files that tell a container of the heat of each CPU: masked, as moby does (GHSA-6fw5-f8r9-fgfm)."""
+    found = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle")
+    return tuple(str(path) for path in sorted(found))
+
+
+def init_program() -> str:
+    """The program for `--init`; MissingProgram where the host has none."""
+    for name in _INITS:
+        try:
+            return programs.find(name)
+        except MissingProgram:
+            continue
+    raise MissingProgram("docker-init", "tini")
+
+
+def resolv_conf() -> str:
+    """The host's own, or where it names only a local stub, what that stub asks."""
+    text = _read("/etc/resolv.conf")
+    if hostfiles.has_only_loopback(text) and os.path.exists(_RESOLVED):
+        return _read(_RESOLVED)
+    return text
+
+
+def etc_hosts() -> str:
+    """The host's own."""
+    return _read("/etc/hosts")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except FileNotFoundError:
+        return ""

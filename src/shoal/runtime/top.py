@@ -1,0 +1,42 @@
+"""The processes of a container, as the host's `ps` shows them. Blocking.
+
+In: the pids of its cgroup and the person's arguments for ps. Out: titles and rows, without other processes.
+"""
+
+import subprocess
+
+from shoal.errors import InvalidArgument, ShoalError
+from shoal.runtime import programs
+
+Table = tuple[list[str], list[list[str]]]  # titles, rows
+
+DEFAULT_ARGS = "-ef"
+_TIMEOUT = 10.0
+
+
+def processes(pids: list[int], ps_args: str) -> Table:
+    """Run ps and keep the rows of these pids."""
+    args = (ps_args or DEFAULT_ARGS).split()
+    # ps takes all processes with -q only in some styles: it prints everything, and we choose, as moby does.
+    done = subprocess.run(
+        [programs.find("ps"), *args], capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        raise ShoalError(f"error running ps: {said or f'exit status {done.returncode}'}")
+    return choose(done.stdout.decode(errors="replace"), frozenset(pids))
+
+
+def choose(output: str, pids: frozenset[int]) -> Table:
+    """The titles, and the rows whose PID is one of these; the last column keeps its blanks."""
+    lines = output.splitlines()
+    titles = lines[0].split() if lines else []
+    if "PID" not in titles:
+        raise InvalidArgument("Couldn't find PID field in ps output")
+    at = titles.index("PID")
+    rows = []
+    for line in lines[1:]:
+        fields = line.split(None, len(titles) - 1)
+        if len(fields) > at and fields[at].isdigit() and int(fields[at]) in pids:
+            rows.append(fields)
+    return titles, rows
