@@ -3,6 +3,8 @@ from typing import Any
 from shoal.api import v1 as api
 from tests.unit.engine.fakes import backend, client, manager_node
 
+CLUSTER = api.Cluster(id="cl", spec=api.ClusterSpec(annotations=api.Annotations(name="default")))
+
 
 def node(node_id: str, hostname: str, role: int = api.WORKER) -> api.Node:
     return api.Node(
@@ -23,7 +25,7 @@ def node(node_id: str, hostname: str, role: int = api.WORKER) -> api.Node:
 
 
 def served() -> Any:
-    return client(backend(node=manager_node(node("m1", "host-1", api.MANAGER), node("w1", "host-2"))[0]))
+    return client(backend(node=manager_node(CLUSTER, node("m1", "host-1", api.MANAGER), node("w1", "host-2"))[0]))
 
 
 async def test_nodes_are_shown_with_their_part_in_the_quorum() -> None:
