@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 ACCEPT_RETRY = 0.5  # after the process ran out of file descriptors
-STOP_TIMEOUT = 5.0  # for calls to end after they were cancelled
+STOP_TIMEOUT = 5.0  # for calls to end after they were cancelled, and peers to go
 CLOSE_TIMEOUT = 1.0  # for a peer to answer TLS's goodbye
 
 
@@ -73,6 +73,8 @@ class ManagerServer:
         self._strangers = 0
         self._handshakes = 0
         self._refused = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     @property
     def connections(self) -> int:
@@ -140,11 +142,14 @@ class ManagerServer:
             return False
         self._strangers += stranger
         self._connections.add(connection)
+        self._empty.clear()
         return True
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self._strangers -= connection.is_stranger
+        if not self._connections:
+            self._empty.set()
 
     def _refuse(self) -> None:
         self._refused += 1
@@ -167,10 +172,9 @@ class ManagerServer:
             async with asyncio.timeout(STOP_TIMEOUT):
                 for connection in ending:
                     await connection.calls.wait_closed()
+                await self._empty.wait()
         except TimeoutError:
-            log.warning("calls did not end within %s s of their cancellation", STOP_TIMEOUT)
-        for connection in list(self._connections):
-            connection.abort()
+            log.warning("%s connections did not end within %s s", len(self._connections), STOP_TIMEOUT)
 
 
 def listen(address: str, port: int) -> socket.socket:

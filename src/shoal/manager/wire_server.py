@@ -142,7 +142,8 @@ class Connection(H2Protocol):
 
     def abort(self) -> None:
         """Drop the connection without another word. `connection_lost` follows."""
-        if self._transport is not None:
+        # asyncio's TLS transport (3.11) cannot be aborted once it is closing; its own timeout ends it.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
 
     def close(self) -> None:
