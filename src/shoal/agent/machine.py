@@ -121,12 +121,15 @@ def merged(known: api.Task, assigned: api.Task) -> api.Task | None:
     """
     if assigned.desired_state < known.desired_state:
         return None
-    changed = api.Task()
+    before, changed = api.Task(), api.Task()
+    before.CopyFrom(known)
     changed.CopyFrom(assigned)
-    changed.status.CopyFrom(known.status)
-    changed.meta.CopyFrom(known.meta)
-    if changed == known:
+    for each in (before, changed):
+        each.ClearField("status")
+        each.ClearField("meta")
+    if changed == before:
         return None
+    changed.status.CopyFrom(known.status)
     changed.meta.CopyFrom(assigned.meta)
     return changed
 

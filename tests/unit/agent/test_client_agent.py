@@ -22,7 +22,7 @@ from shoal.manager.authorization import Caller
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.guard_server import as_caller, current_caller, guarded
 from shoal.paths import Paths
-from shoal.runtime.types import Health, Phase
+from shoal.runtime.types import Health, LogLine, Phase
 from shoal.store.changes import copy
 from tests.unit.agent.fakes import NODE, FakeRuntime, task
 from tests.unit.manager.stores import MemoryStore
@@ -146,7 +146,7 @@ async def running(
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the runtime of a test tells nobody of its changes
             await asyncio.sleep(0.005)
 
 
@@ -265,19 +265,18 @@ async def test_containers_of_tasks_that_were_deleted_while_the_agent_was_away_go
 
 async def test_a_new_leader_hears_every_status_and_containers_run_on(tmp_path: Path) -> None:
     swarm, runtime = Swarm(task()), FakeRuntime()
-    async with swarm.serve():
-        async with running(swarm, runtime, tmp_path) as agent:
-            await swarm.wait_state(api.RUNNING)
-            first = agent.manager
-            lost = copy(swarm.task())
-            lost.status.state = api.ASSIGNED
-            await swarm.put(lost)
-            swarm.dispatcher._running = False  # as when another manager leads
-            swarm.dispatcher._wake_all()
-            await until(lambda: agent.manager != first or agent.manager == "")
-            swarm.dispatcher._running = True
-            await swarm.wait_state(api.RUNNING)
-            assert runtime.containers.log == ["create web.1.t1", "start web.1.t1"]
+    async with swarm.serve(), running(swarm, runtime, tmp_path) as agent:
+        await swarm.wait_state(api.RUNNING)
+        first = agent.manager
+        lost = copy(swarm.task())
+        lost.status.state = api.ASSIGNED
+        await swarm.put(lost)
+        swarm.dispatcher._running = False  # as when another manager leads
+        swarm.dispatcher._wake_all()
+        await until(lambda: agent.manager != first or agent.manager == "")
+        swarm.dispatcher._running = True
+        await swarm.wait_state(api.RUNNING)
+        assert runtime.containers.log == ["create web.1.t1", "start web.1.t1"]
 
 
 async def test_a_changed_description_registers_the_node_anew(tmp_path: Path) -> None:
@@ -326,3 +325,44 @@ async def test_leaving_removes_every_container(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "data/swarm/worker/tasks.db") as database:
         assert database.execute("select count(*) from tasks").fetchone() == (0,)
     database.close()
+
+
+async def test_logs_are_published_to_those_who_subscribe(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task("t1"), task("t2")), FakeRuntime()
+    lines = [LogLine(n, "stdout", b"line %d\n" % n) for n in range(5)]
+    runtime.containers.lines = {container_id("t1"): lines}
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await swarm.wait_state(api.RUNNING, "t1")
+        await swarm.wait_state(api.RUNNING, "t2")
+        once = api.SubscriptionMessage(id="sub-1", selector={"service_ids": ["s1"]}, options={"tail": -3})
+        swarm.broker.subscriptions.put_nowait(once)
+        await until(lambda: any(message.close for message in swarm.broker.published))
+        assert swarm.broker.lines() == [b"line 3\n", b"line 4\n"]
+        first = swarm.broker.published[0]
+        assert first.subscription_id == "sub-1"
+        assert first.messages[0].context == api.LogContext(service_id="s1", node_id=NODE_ID, task_id="t1")
+        assert first.messages[0].stream == api.LOG_STREAM_STDOUT
+
+
+async def test_following_logs_takes_in_tasks_that_come_later_until_it_is_closed(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(), FakeRuntime()
+    runtime.containers.lines = {container_id("t1"): [LogLine(1, "stderr", b"here\n")]}
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        follow = api.SubscriptionMessage(id="sub-1", selector={"service_ids": ["s1"]}, options={"follow": True})
+        swarm.broker.subscriptions.put_nowait(follow)
+        await swarm.put(task("t1"))
+        await until(lambda: swarm.broker.lines() == [b"here\n"])
+        follow.close = True
+        swarm.broker.subscriptions.put_nowait(follow)
+        await until(lambda: not any("sub-1" in child.get_name() for child in asyncio.all_tasks()))
+        await swarm.wait_state(api.RUNNING)
+
+
+async def test_an_agent_whose_sessions_fail_can_still_be_stopped(tmp_path: Path) -> None:
+    # The children of a group that fail while it is being cancelled hide the cancellation (Python 3.11).
+    swarm = Swarm(task())
+    swarm.broker.subscriptions = None  # type: ignore[assignment]
+    async with swarm.serve():
+        for _ in range(20):
+            async with asyncio.timeout(3), running(swarm, FakeRuntime(), tmp_path) as agent:
+                await until(lambda agent=agent: agent.node is not None)  # type: ignore[misc]
