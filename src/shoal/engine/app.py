@@ -28,6 +28,7 @@ from shoal.engine import (
     unsupported,
     volumes,
 )
+from shoal.engine import exec as execs
 from shoal.engine.backend import Backend
 from shoal.engine.requests import MAX_JSON_BYTES, Call
 from shoal.errors import InvalidArgument
@@ -44,6 +45,7 @@ MODULES: tuple[ModuleType, ...] = (
     configs,
     networks,
     containers,
+    execs,
     images,
     volumes,
     unsupported,

@@ -11,6 +11,7 @@ from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.engine import lookups
+from shoal.engine.codec.message import member
 from shoal.engine.container_json import instant
 from shoal.engine.control_client import rpc
 from shoal.engine.replies import json_reply
@@ -170,7 +171,7 @@ def _with_containers(call: Call, network: LocalNetwork) -> Shown:
 async def create_network(call: Call) -> web.StreamResponse:
     """POST /networks/create: Docker's own refusals first."""
     body = await call.json_object()
-    name = body.get("Name")
+    name = member(body, "Name")
     if not isinstance(name, str) or not name.strip():
         raise InvalidArgument("invalid network name: name is empty")
     if name in PREDEFINED:

@@ -12,7 +12,7 @@ from shoal.api import v1 as api
 from shoal.engine import lookups
 from shoal.engine.codec.cluster import CLUSTER_SPEC, encode_swarm, merge_spec
 from shoal.engine.codec.kinds import FLAG, TEXT, TEXTS, UINT32, Kind, Mismatch
-from shoal.engine.codec.message import decode_body
+from shoal.engine.codec.message import decode_body, member
 from shoal.engine.codec.node import AVAILABILITY
 from shoal.engine.control_client import Control, rpc
 from shoal.engine.parameters import go_flag, object_version
@@ -27,7 +27,7 @@ LATER = "comes with a later release"
 async def init_swarm(call: Call) -> web.StreamResponse:
     """POST /swarm/init: answers with the node's id once the swarm is there."""
     body = await call.json_object()
-    spec = decode_body(CLUSTER_SPEC, body.get("Spec"))
+    spec = decode_body(CLUSTER_SPEC, member(body, "Spec"))
     if not _value(body, "ListenAddr", TEXT, ""):
         raise InvalidArgument('invalid ListenAddr "": invalid empty address')
     if spec.annotations.name not in ("", "default"):
@@ -35,7 +35,7 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     spec.annotations.name = "default"
     request = _init_request(call, body, spec)
     node_id = await call.backend.node.init(request)
-    await _apply_spec(call.backend.node.control(), spec, body.get("Spec") or {})
+    await _apply_spec(call.backend.node.control(), spec, member(body, "Spec"))
     return json_reply(node_id)
 
 
@@ -56,16 +56,17 @@ def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) ->
 
 
 def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any) -> Any:
-    if body.get(name) is None:
+    given = member(body, name)
+    if given is None:
         return default
     try:
-        return kind.decode(body[name])
+        return kind.decode(given)
     except Mismatch as error:
         error.struct, error.path = "InitRequest", [name]
         raise InvalidArgument(f"invalid JSON: {error.text()}") from None
 
 
-async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Mapping[str, Any]) -> None:
+async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Any) -> None:
     """Put what was asked for over the defaults of the new swarm; nothing asked, nothing written."""
     cluster = await lookups.the_cluster(control)
     spec = api.ClusterSpec()
@@ -73,8 +74,8 @@ async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Mapping[s
     merge_spec(
         asked,
         spec,
-        keep_snapshots=(given.get("Raft") or {}).get("KeepOldSnapshots") is not None,
-        keep_history=(given.get("Orchestration") or {}).get("TaskHistoryRetentionLimit") is not None,
+        keep_snapshots=member(member(given, "Raft"), "KeepOldSnapshots") is not None,
+        keep_history=member(member(given, "Orchestration"), "TaskHistoryRetentionLimit") is not None,
     )
     if spec != cluster.spec:
         request = api.UpdateClusterRequest(cluster_id=cluster.id, cluster_version=cluster.meta.version, spec=spec)

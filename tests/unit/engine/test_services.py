@@ -264,3 +264,15 @@ async def test_without_a_manager_every_call_is_unavailable() -> None:
         ):
             answer = await http.request(method, path, json=spec() if method == "POST" else None)
             assert (answer.status, await answer.json()) == (503, {"message": NO_SWARM})
+
+
+async def test_names_of_fields_count_in_any_case() -> None:
+    """docker-py writes the mode in lower case."""
+    async with served() as http:
+        template = {"containerspec": {"image": "busybox"}, "resources": {"limits": {"pids": 7}}}
+        service_id = await created(
+            http, {"name": "web", "tasktemplate": template, "mode": {"replicated": {"replicas": 2}}}
+        )
+        shown = (await (await http.get(f"/services/{service_id}")).json())["Spec"]
+        assert shown["Mode"] == {"Replicated": {"Replicas": 2}}
+        assert shown["TaskTemplate"]["Resources"]["Limits"] == {"Pids": 7}

@@ -25,7 +25,7 @@ from shoal.engine.codec.kinds import (
     Mismatch,
     lower_names,
 )
-from shoal.engine.codec.message import ALWAYS, NONZERO, NULLABLE, MessageCodec, field
+from shoal.engine.codec.message import ALWAYS, NONZERO, NULLABLE, MessageCodec, field, member
 from shoal.errors import InvalidArgument
 
 HEALTH_CONFIG = MessageCodec(
@@ -107,8 +107,8 @@ TMPFS_OPTIONS = MessageCodec(
 
 
 def _read_mount(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
-    bind = given.get("BindOptions")
-    if isinstance(bind, dict) and not bind.get("Propagation") and not bind.get("NonRecursive"):
+    bind = member(given, "BindOptions")
+    if not member(bind, "Propagation") and not member(bind, "NonRecursive"):
         arguments.pop("bind_options", None)  # Nothing of them is handed on, so there are none.
 
 

@@ -114,6 +114,15 @@ class MessageCodec(Generic[M]):
         return arguments
 
 
+def member(given: Any, name: str) -> Any:
+    """Return a member of a JSON object in any case, None where there is none or it is no object; for `read`."""
+    if not isinstance(given, dict):
+        return None
+    if name in given:
+        return given[name]
+    return next((value for key, value in given.items() if key.lower() == name.lower()), None)
+
+
 def decode_body(codec: MessageCodec[M], value: Any) -> M:
     """Return the message for a request's body; null or no body is an empty object. Raises InvalidArgument."""
     try:

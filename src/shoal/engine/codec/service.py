@@ -17,7 +17,7 @@ from shoal.engine.codec.common import (
 )
 from shoal.engine.codec.container_spec import check_credential_spec
 from shoal.engine.codec.kinds import DURATION, FLOAT32, INSTANT, UINT64, Enum, ListOf, Mismatch
-from shoal.engine.codec.message import ALWAYS, NONZERO, MessageCodec, field, inline
+from shoal.engine.codec.message import ALWAYS, NONZERO, MessageCodec, field, inline, member
 from shoal.engine.codec.task_spec import TASK_SPEC
 from shoal.errors import InvalidArgument
 
@@ -94,17 +94,17 @@ def _show_spec(message: Any, shown: dict[str, Any]) -> None:
 
 
 def _read_spec(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
-    modes = given.get("Mode") or {}
+    modes = member(given, "Mode") or {}
     if not isinstance(modes, dict):
         mismatch = Mismatch(modes, "swarm.ServiceMode")
         mismatch.struct, mismatch.path = "ServiceSpec", ["Mode"]
         raise mismatch
-    chosen = [(json, attribute, codec) for json, attribute, codec, _ in MODES if modes.get(json) is not None]
+    chosen = [(json, attribute, codec) for json, attribute, codec, _ in MODES if member(modes, json) is not None]
     if len(chosen) > 1:
         raise InvalidArgument("must specify only one service mode")
     for json, attribute, codec in chosen:
         try:
-            arguments[attribute] = codec.decode(modes[json])
+            arguments[attribute] = codec.decode(member(modes, json))
         except Mismatch as error:
             error.path[:0] = ["Mode", json]
             error.struct = error.struct or "ServiceMode"
@@ -119,12 +119,12 @@ def _default_mode(modes: Mapping[str, Any], arguments: dict[str, Any]) -> None:
     """One replica; a job runs one task at a time, and as many as run at a time. Source: ServiceSpecToGRPC."""
     if "replicated_job" in arguments:
         job = arguments["replicated_job"]
-        if modes["ReplicatedJob"].get("MaxConcurrent") is None:
+        if member(member(modes, "ReplicatedJob"), "MaxConcurrent") is None:
             job.max_concurrent = 1
-        if modes["ReplicatedJob"].get("TotalCompletions") is None:
+        if member(member(modes, "ReplicatedJob"), "TotalCompletions") is None:
             job.total_completions = job.max_concurrent
     elif "replicated" in arguments:
-        if modes["Replicated"].get("Replicas") is None:
+        if member(member(modes, "Replicated"), "Replicas") is None:
             arguments["replicated"].replicas = 1
     elif "global" not in arguments and "global_job" not in arguments:
         arguments["replicated"] = api.ReplicatedService(replicas=1)
@@ -178,7 +178,7 @@ _LEGACY_NETWORKS = ListOf(NETWORK_ATTACHMENT_CONFIG)
 
 def read_legacy_networks(given: Mapping[str, Any], spec: api.ServiceSpec) -> None:
     """Take the networks from where clients before 1.44 may put them, unless the task's template names some."""
-    networks = given.get("Networks")
+    networks = member(given, "Networks")
     if networks and not spec.task.networks:
         try:
             spec.task.networks.extend(_LEGACY_NETWORKS.decode(networks))

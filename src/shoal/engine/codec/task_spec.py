@@ -10,7 +10,7 @@ from shoal.api import v1 as api
 from shoal.engine.codec.common import DRIVER, GENERIC_RESOURCE, NETWORK_ATTACHMENT_CONFIG, PLATFORM
 from shoal.engine.codec.container_spec import CONTAINER_SPEC
 from shoal.engine.codec.kinds import DURATION, INT64, TEXT, TEXTS, UINT64, Enum, ListOf, Mismatch
-from shoal.engine.codec.message import ALWAYS, NULLABLE, MessageCodec, field
+from shoal.engine.codec.message import ALWAYS, NULLABLE, MessageCodec, field, member
 from shoal.errors import InvalidArgument, Unimplemented
 
 RESTART_POLICY = MessageCodec(
@@ -89,7 +89,7 @@ def _show_pids_limit(message: Any, shown: dict[str, Any]) -> None:
 
 
 def _read_runtime(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
-    runtime = given.get("Runtime") or "container"
+    runtime = member(given, "Runtime") or "container"
     if runtime == "plugin":
         raise Unimplemented("services of plugins are not supported by this daemon")
     if not isinstance(runtime, str):
@@ -98,9 +98,7 @@ def _read_runtime(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
         raise InvalidArgument("unsupported runtime")
     if "container" not in arguments:
         raise InvalidArgument("mismatched Runtime and *Spec fields")
-    resources = given.get("Resources")
-    limits = resources.get("Limits") if isinstance(resources, dict) else None
-    pids = limits.get("Pids") if isinstance(limits, dict) else None
+    pids = member(member(member(given, "Resources"), "Limits"), "Pids")
     if pids is not None:
         try:
             arguments["container"].pidsLimit = INT64.decode(pids)
