@@ -74,9 +74,9 @@ class EtcdClient:
         """Compare and write in one step. After Unavailable, but not NoSpace, it may have been done, or may yet be."""
         return await self._call(self._kv.Txn, request)
 
-    async def compact(self, revision: int) -> pb.CompactionResponse:
-        """Forget what was before a revision."""
-        return await self._call(self._kv.Compact, pb.CompactionRequest(revision=revision, physical=True))
+    async def compact(self, revision: int, *, physical: bool) -> pb.CompactionResponse:
+        """Forget what was before a revision; `physical`: answer when the database has let go of it."""
+        return await self._call(self._kv.Compact, pb.CompactionRequest(revision=revision, physical=physical))
 
     async def defragment(self) -> pb.DefragmentResponse:
         """Give the free pages of the database back to the disk; writes wait meanwhile."""

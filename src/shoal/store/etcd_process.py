@@ -30,7 +30,7 @@ START_TIMEOUT = 20.0  # replaying a long log from a slow disk; beyond this a per
 STOP_TIMEOUT = 3.0  # it flushes what it has and ends; what was acknowledged is on disk in any case
 FIRST_DELAY = 0.05  # the usual reason for a second start is a kill: be back before anybody notices
 LONGEST_DELAY = 5.0
-STABLE_AFTER = 10.0  # a run of this length, in seconds, starts the delays anew
+STABLE_AFTER = 10.0  # a run of this length, in seconds, starts the delays anew, and what was is forgotten
 _UNIX = "unix://"
 _LOGGED_FAILURES = frozenset({0, 1, 10, 100, 1000, 10_000})  # of those in a row
 _LAST_WORDS = 20  # lines kept to explain an end
@@ -95,7 +95,9 @@ class EtcdProcess:
         self.client: EtcdClient
         """Valid inside the context."""
         self.trouble: str | None = None
-        """Why etcd does not serve, in a sentence; None when it does."""
+        """Why etcd ended last, in a sentence; None when it has served for a while since. On a full disk it serves until
+        it writes, so that what went wrong a moment ago is the better answer to a caller than that all is well."""
+        self.serving = False
         self._process: asyncio.subprocess.Process | None = None
         self._failures = 0  # in a row
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
@@ -147,7 +149,7 @@ class EtcdProcess:
                 await self._news.wait()
         except TimeoutError as error:
             raise ShoalError(f"etcd did not start within {START_TIMEOUT:g} s: {self._said()}") from error
-        if self.trouble is not None:
+        if not self.serving:
             self._raise_trouble()
 
     def _raise_trouble(self) -> None:
@@ -165,6 +167,7 @@ class EtcdProcess:
             code = await self._run_once()
             self._failures = 1 if loop.time() - started_at > STABLE_AFTER else self._failures + 1
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
+            self.serving = False
             self.trouble = self._explain(code)
             self._news.set()
             level = logging.WARNING if self._failures in _LOGGED_FAILURES else logging.DEBUG
@@ -206,8 +209,10 @@ class EtcdProcess:
                 break
             except Unavailable:
                 await asyncio.sleep(0.01)
-        self.trouble = None
+        self.serving = True
         self._news.set()
+        await asyncio.sleep(STABLE_AFTER)
+        self.trouble = None
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Log what etcd says, keeping the last of it. One line of a Go traceback is enough in the log."""

@@ -19,6 +19,7 @@ from shoal.errors import InvariantBroken, Unavailable
 from shoal.store.batch import OBJECTS
 from shoal.store.etcd_client import EtcdClient, NoSpace, Refused
 from shoal.store.seal import Sealer
+from shoal.store.space import Space
 
 EPOCH = b"epoch"
 COMMIT = b"commit"
@@ -50,6 +51,7 @@ class Journal:
         self._patience = patience
         self._client = client
         self._sealer = sealer
+        self._space = Space(client)
         self._trouble = trouble
         self._epoch = 0  # mod_revision of EPOCH as we wrote it
         self._last = 0  # mod_revision of COMMIT after our last write
@@ -104,7 +106,9 @@ class Journal:
             else:
                 put = request.success.add().request_put
                 put.key, put.value = key, self._sealer.seal(key, value)
-        return await self._send(request, marker)
+        revision = await self._send(request, marker)
+        await self._space.wrote(request.ByteSize(), revision)
+        return revision
 
     async def settle(self) -> int | None:
         """Find out what became of the write in doubt: its revision when it happened, None when it never will.
@@ -130,13 +134,17 @@ class Journal:
     async def _send(self, request: pb.TxnRequest, marker: bytes) -> int:
         loop = asyncio.get_running_loop()
         deadline, delay = loop.time() + self._patience, _FIRST_DELAY
-        sent_before = False
+        sent_before = made_room = False
         try:
             while True:
                 try:
                     self._result(await self._client.txn(request), (marker,))
                     return self.revision
                 except (NoSpace, Refused) as error:
+                    if isinstance(error, NoSpace) and not made_room:
+                        made_room = True
+                        if await self._space.make(self.revision):
+                            continue
                     if not sent_before:
                         raise
                     raise self._doubt(marker, error) from error

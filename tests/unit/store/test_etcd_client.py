@@ -35,7 +35,7 @@ async def test_what_is_refused_says_why(etcd: EtcdProcess) -> None:
     with pytest.raises(Refused, match="duplicate key given"):
         await etcd.client.txn(pb.TxnRequest(success=[put, put]))
     with pytest.raises(Refused, match="future revision"):
-        await etcd.client.compact(1000)
+        await etcd.client.compact(1000, physical=False)
 
 
 async def test_no_etcd_is_unavailable(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def wait_ended(pid: int) -> None:
 
 async def wait_started_again(etcd: EtcdProcess, old_pid: int) -> None:
     async with asyncio.timeout(10):
-        while etcd.pid in (None, old_pid) or etcd.trouble is not None:  # noqa: ASYNC110 - what any caller could see
+        while etcd.pid in (None, old_pid) or not etcd.serving:  # noqa: ASYNC110 - what any caller could see
             await asyncio.sleep(0.005)
 
 
@@ -54,6 +54,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_it_serves_on_a_socket_that_nobody_else_can_reach(etcd: EtcdProcess, paths: Paths) -> None:
+    assert etcd.serving
     assert etcd.trouble is None
     assert (await etcd.client.status()).leader
     assert etcd.socket.is_socket()
