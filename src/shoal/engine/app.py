@@ -81,10 +81,11 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
         try:
-            response = await answer(request)
+            return await answer(request)
         except Exception as error:  # noqa: BLE001 - the one place that supervises calls: each failure becomes an answer
-            response = errors.reply_for(error, request.method, request.path)
-        return response
+            if request.writer.output_size > 0:
+                return errors.break_off(request, error)
+            return errors.reply_for(error, request.method, request.path)
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(headers)

@@ -53,6 +53,15 @@ def error_reply(status: int, message: str) -> web.Response:
     return json_reply({"message": message}, status)
 
 
+def break_off(request: web.Request, error: Exception) -> web.Response:
+    """End an answer that had begun when its handler failed: the client sees it cut, not a second answer in it."""
+    if not isinstance(error, ConnectionError):  # That the client went away is no news.
+        log.error("%s %s broke off", request.method, request.path, exc_info=error)
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()  # Goes nowhere: the connection is closed.
+
+
 def reply_for(error: Exception, method: str, path: str) -> web.Response:
     """Return the answer for an error that a handler raised; what is a fault of ours goes to the log, whole."""
     if isinstance(error, ShoalError):

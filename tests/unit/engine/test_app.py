@@ -1,11 +1,13 @@
+import asyncio
 import logging
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
 from shoal.engine.requests import Call
+from shoal.engine.streams import start_json_stream, write_json
 from shoal.errors import Conflict
 from tests.unit.engine.fakes import client
 
@@ -69,6 +71,38 @@ async def test_errors_carry_their_status_and_faults_of_ours_stay_neutral(caplog:
         assert answer.status == 500
         assert "secret detail" not in await answer.text()
         assert caplog.records[-1].exc_info is not None
+
+
+async def test_a_failure_in_the_middle_of_an_answer_cuts_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def breaks(call: Call) -> web.StreamResponse:
+        response = await start_json_stream(call)
+        await write_json(response, 1)
+        raise KeyError("x")
+
+    async with client(modules=module(("GET", "/breaks", breaks))) as api:
+        answer = await api.get("/breaks")
+        with pytest.raises(ClientPayloadError):
+            await answer.read()
+        assert (await api.get("/breaks")).status == 200  # on a new connection
+        assert "GET /breaks broke off" in {record.message for record in caplog.records}
+
+
+async def test_a_handler_ends_when_its_client_goes_away() -> None:
+    ended = asyncio.Event()
+
+    async def waits(call: Call) -> web.StreamResponse:
+        response = await start_json_stream(call)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return response
+
+    async with client(modules=module(("GET", "/waits", waits))) as api:
+        answer = await api.get("/waits")
+        answer.close()
+        async with asyncio.timeout(5):
+            await ended.wait()
 
 
 async def test_parameters_may_hold_slashes_where_the_route_says_so() -> None:
