@@ -95,12 +95,14 @@ async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: 
     """Run the node and the API until `stop` is set; a node that fails for good takes the daemon down."""
     async with asyncio.TaskGroup() as group:
         living = group.create_task(node.run(), name="node")
+        telling = group.create_task(backend.swarm_events.run(node), name="swarm events")
         async with _api(config, backend):
             log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
             stopping = group.create_task(stop.wait(), name="stop")
             await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         log.info("stopping; containers go on")
+        telling.cancel()
         living.cancel()
 
 

@@ -54,7 +54,7 @@ MODULES: tuple[ModuleType, ...] = (
 # A client may keep its connection this long between two calls (seconds); Docker's CLI and docker-py do.
 KEEPALIVE_TIMEOUT = 300.0
 # What is under way when the daemon stops gets this long (seconds) before its connection is closed.
-SHUTDOWN_TIMEOUT = 2.0
+SHUTDOWN_TIMEOUT = 1.0
 
 
 def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.Application:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shoal.engine.backend import Backend
 from shoal.engine.codec.cluster import CLUSTER
+from shoal.manager.control.clusters import redacted
 from shoal.node.types import LocalState, SwarmInfo
 from shoal.runtime.types import Phase
 
@@ -36,7 +37,7 @@ def swarm_json(info: SwarmInfo) -> dict[str, Any]:
     if info.managers:
         shown["Managers"] = info.managers
     if info.cluster is not None:
-        shown["Cluster"] = CLUSTER.encode(info.cluster)
+        shown["Cluster"] = CLUSTER.encode(redacted(info.cluster))
     if info.managers == 2 and info.local_state is LocalState.ACTIVE:
         shown["Warnings"] = [TWO_MANAGERS]
     return shown

@@ -48,6 +48,7 @@ async def test_info_counts_what_is_here_and_tells_the_swarm() -> None:
         assert shown["Swarm"]["LocalNodeState"] == "active"
         assert shown["Swarm"]["RemoteManagers"] == [{"NodeID": "m1", "Addr": "10.0.0.1:2377"}]
         assert shown["Swarm"]["Cluster"]["ID"] == "cl"
+        assert shown["Swarm"]["Cluster"]["DefaultAddrPool"] == ["10.0.0.0/8"]
         assert "SWMTKN" not in await answer.text()
         assert "two-manager configuration" in shown["Warnings"][0]
         old = await (await http.get("/v1.40/info")).json()
