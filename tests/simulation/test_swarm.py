@@ -1,4 +1,4 @@
-"""Many random lives of a swarm: users change services, hosts die, leaders forget, commits get lost; then it must heal."""
+"""Random lives of a swarm: users change services, hosts die, leaders forget, commits get lost; then it must heal."""
 
 import os
 

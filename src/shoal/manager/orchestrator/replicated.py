@@ -187,7 +187,9 @@ class ReplicatedOrchestrator:
         if delay or waits_for:
             made.desired_state = api.READY
         draft.create(made)
-        return [draft.now + delay] if delay else [draft.now + restart.OLD_TASK_TIMEOUT] if waits_for else []
+        if delay:
+            return [read(made).start_at]  # as it is kept, which may differ from `now + delay` by rounding
+        return [draft.now + restart.OLD_TASK_TIMEOUT] if waits_for else []
 
     def _maker(self, draft: Draft) -> Callable[[api.Service, int], api.Task]:
         cluster = next(iter(draft.view.clusters.all()), None)

@@ -95,7 +95,7 @@ class Update:
         self._begun: dict[int, _Begun] = {}
         self._failures = 0
         for slot, tasks in filled.items():
-            mine = self._made_by_this(service, tasks)
+            mine = self._made_by_this(view, service, tasks)
             if mine is not None:
                 up_at = restart.reported_at(mine) if mine.status.state >= api.RUNNING else None
                 self._begun[slot] = _Begun(mine.id, up_at)
@@ -110,9 +110,9 @@ class Update:
 
     def is_over(self, service: api.Service) -> bool:
         """Return whether nothing is left to do, not even a status to complete."""
-        if self._was_paused:
+        if self._was_paused or service.update_status.state in _STARTED:
             return False
-        return not self._waiting and service.update_status.state not in _STARTED
+        return not self._waiting and all(begun.up_at is not None for begun in self._begun.values())
 
     def keep_only(self, slots: Collection[int]) -> None:
         """Forget slots that the service no longer has."""
@@ -140,16 +140,20 @@ class Update:
                     return None
         return self._advance(draft, service, settings, make)
 
-    def _made_by_this(self, service: api.Service, tasks: list[api.Task]) -> api.Task | None:
-        """Return the task that this update made for a slot, if the view shows it."""
+    def _made_by_this(self, view: View, service: api.Service, tasks: list[api.Task]) -> api.Task | None:
+        """Return the task that this update made for a slot, if the view shows it.
+
+        One that an update before it made counts as well while it is on its way and still is what is wanted, as after
+        `docker service scale` in the middle of an update.
+        """
         since = instant(service.update_status.started_at)
         for task in tasks:
-            if (
-                task.spec_version.index == self._version
-                and task.desired_state <= api.RUNNING
-                and read(task).by_update
-                and (not task.meta.HasField("created_at") or instant(task.meta.created_at) >= since)
-            ):
+            if task.desired_state > api.RUNNING or not read(task).by_update:
+                continue
+            if task.spec_version.index == self._version:
+                if not task.meta.HasField("created_at") or instant(task.meta.created_at) >= since:
+                    return task
+            elif task.status.state < api.RUNNING and not _is_task_dirty(view, service, task):
                 return task
         return None
 
@@ -157,7 +161,7 @@ class Update:
         """Note how far a slot has come; return the id of its task if that failed just now."""
         tasks = draft.view.tasks.find("slot", (service.id, slot))
         if slot in self._waiting:
-            mine = self._made_by_this(service, tasks)
+            mine = self._made_by_this(draft.view, service, tasks)
             if mine is None:
                 return []
             del self._waiting[slot]
@@ -186,7 +190,7 @@ class Update:
                 begun_now += 1
             else:
                 del self._waiting[slot]
-        if self._waiting and not service.HasField("update_status"):
+        if (self._waiting or len(ends) < len(self._begun)) and not service.HasField("update_status"):
             _set_status(draft, service, api.UpdateStatus.UPDATING, "update in progress", started=True)
         if len(self._waiting) > begun_now:
             if draft.is_full:

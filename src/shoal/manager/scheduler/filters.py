@@ -89,12 +89,12 @@ def _resources(task: api.Task) -> Check | None:
 
 
 def _plugins(task: api.Task) -> Check | None:
-    wanted = [
+    wanted = {
         ("Volume", mount.volume_options.driver_config.name)
         for mount in task.spec.container.mounts
         if mount.type == api.Mount.VOLUME and mount.volume_options.driver_config.name not in ("", "local")
-    ]
-    wanted += [("Network", one.network.driver_state.name) for one in task.networks if one.network.driver_state.name]
+    }
+    wanted |= {("Network", one.network.driver_state.name) for one in task.networks if one.network.driver_state.name}
     log = task.spec.log_driver.name
     if log in ("", "none"):
         log = ""
@@ -102,11 +102,10 @@ def _plugins(task: api.Task) -> Check | None:
         return None
 
     def check(info: NodeInfo) -> bool:
-        if not info.node.description.HasField("engine"):
+        there = info.plugins
+        if there is None:
             return True
-        there = {(plugin.type, plugin.name.removesuffix(":latest")) for plugin in info.node.description.engine.plugins}
-        there |= {(plugin.type, plugin.name) for plugin in info.node.description.engine.plugins}
-        if not all(one in there for one in wanted):
+        if not wanted <= there:
             return False
         # A node that lists no log plugin at all is too old to report them.
         return not log or ("Log", log) in there or all(kind != "Log" for kind, _ in there)

@@ -69,6 +69,7 @@ class NodeInfo:
     memory_bytes: int = 0
     generic: Stock = field(default_factory=Stock)
     ports: Counter[Port] = field(default_factory=Counter)
+    plugins: frozenset[tuple[str, str]] | None = None  # type and name; None: the node runs no engine that has any
 
 
 class NodeSet:
@@ -93,6 +94,7 @@ class NodeSet:
             nano_cpus=resources.nano_cpus,
             memory_bytes=resources.memory_bytes,
             generic=Stock(resources.generic),
+            plugins=_plugins(node),
         )
         for held in self._on_node.get(node.id, {}).values():
             _take(info, held)
@@ -105,12 +107,12 @@ class NodeSet:
         if info is not None:
             self._unlist(info)
 
-    def hold(self, task: api.Task) -> None:
-        """Take in a task that has a node."""
+    def hold(self, task: api.Task) -> bool:
+        """Take in a task that has a node. Returns whether that makes room: it was meant to run and no longer is."""
         held = Held.of(task)
         before = self._held.get(task.id)
         if before == held:
-            return
+            return False
         if before is not None:
             self.release(task.id)
         self._held[task.id] = held
@@ -123,6 +125,7 @@ class NodeSet:
             self._unlist(info)
             _take(info, held)
             self._by_load.setdefault(info.active, {})[held.node_id] = info
+        return before is not None and before.is_active and not held.is_active
 
     def release(self, task_id: str) -> str:
         """Give back what a task took. Returns the node it was on, "" if it took nothing."""
@@ -186,6 +189,14 @@ class NodeSet:
         del bucket[info.node.id]
         if not bucket:
             del self._by_load[info.active]
+
+
+def _plugins(node: api.Node) -> frozenset[tuple[str, str]] | None:
+    if not node.description.HasField("engine"):
+        return None
+    listed = [(plugin.type, plugin.name) for plugin in node.description.engine.plugins]
+    # A plugin is found by its bare name, too.
+    return frozenset(listed + [(kind, name.removesuffix(":latest")) for kind, name in listed])
 
 
 def _take(info: NodeInfo, held: Held) -> None:

@@ -103,7 +103,8 @@ class Scheduler:
     def _take_in(self, task: api.Task) -> None:
         state, desired = task.status.state, task.desired_state
         if api.ASSIGNED <= state <= api.RUNNING:
-            self._nodes.hold(task)
+            # A limit of replicas per node counts those meant to run.
+            self._try_all |= self._nodes.hold(task)
         elif state == api.PENDING and desired <= api.COMPLETE:
             if task.node_id:
                 self._preassigned[task.id] = None
