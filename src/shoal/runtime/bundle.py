@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import InvalidArgument
-from shoal.runtime import capabilities, hostfiles, linux, oci_spec, process, rootfs, seccomp
+from shoal.runtime import capabilities, hostfiles, linux, oci_spec, process, rootfs, seccomp, seccomp_bpf
 from shoal.runtime.cgroups import Cgroups, Layout
 from shoal.runtime.conmon import Launch
 from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
@@ -76,6 +76,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             mounts=container.mounts,
             mount_sources=_visible(site, bundle, container),
             seccomp=_seccomp(site, container, names),
+            annotations=_annotations(site, container, names),
             apparmor=site.host.apparmor if config.apparmor != "disabled" else "",
             init=init_program() if config.init else "",
             cgroup_namespace=site.cgroups.layout is Layout.UNIFIED,
@@ -211,6 +212,13 @@ def _seccomp(site: Site, container: Container, names: tuple[str, ...]) -> dict[s
     except ValueError as error:
         raise InvalidArgument(f"decoding seccomp profile failed: {error}") from error
     return seccomp.translate(profile, names, site.host.machine)
+
+
+def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> dict[str, str]:
+    if container.config.seccomp not in ("", "default") or site.runtime.name != "crun":
+        return {}
+    program = site.host.seccomp_program(names)
+    return {seccomp_bpf.ANNOTATION: program} if program else {}
 
 
 def _visible(site: Site, bundle: Path, container: Container) -> dict[str, str]:

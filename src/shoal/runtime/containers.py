@@ -459,6 +459,5 @@ class Containers:
             return
         with contextlib.suppress(OSError):
             os.rmdir(self._site.runtime.root)
-        if not any(self._paths.bundles.iterdir()):
-            oci_runtime.unshare(self._paths.bundles)
+        oci_runtime.unshare(self._paths.bundles)
         self._site.cgroups.remove_parent()

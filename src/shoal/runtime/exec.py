@@ -9,7 +9,6 @@ import fcntl
 import os
 import pty
 import secrets
-import signal
 import struct
 import termios
 from dataclasses import dataclass, replace
@@ -146,8 +145,17 @@ class Execs:
         if running is None or running.terminal is None:
             raise Conflict(f"exec {id} is not running, or has no terminal")
         _set_size(running.terminal, height, width)
-        # The runtime copies the size to the terminal inside when it is told so.
-        signal.pidfd_send_signal(running.started.child.fd, signal.SIGWINCH)
+        # Runtimes differ in whether they pass a size on: the terminal inside is told as well.
+        pid = running.started.inside_pid()
+        try:
+            inside = os.open(f"/proc/{pid}/fd/0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # it has just ended, or closed its stdin
+            return
+        try:
+            if os.isatty(inside):
+                _set_size(inside, height, width)
+        finally:
+            os.close(inside)
 
     def pid(self, id: str) -> int:  # noqa: A002
         """The command's pid on the host; 0 unless it runs."""

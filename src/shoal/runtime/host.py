@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import DamagedState, MissingProgram
-from shoal.runtime import capabilities, hostfiles, oci_spec, programs, seccomp
+from shoal.runtime import capabilities, hostfiles, oci_spec, programs, seccomp, seccomp_bpf
 
 SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
 _SECCOMP_PACKAGE = "golang-github-containers-common"
@@ -40,6 +40,12 @@ class Host:
         if self.seccomp_profile is None:
             return None
         return seccomp.default(self.seccomp_profile, names, self.machine)
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019
+    def seccomp_program(self, names: tuple[str, ...]) -> str:
+        """The same filter compiled, in base64; empty where it cannot be."""
+        profile = self.seccomp(names)
+        return (seccomp_bpf.compile_profile(profile) or "") if profile else ""
 
 
 def look() -> Host:

@@ -92,14 +92,14 @@ class OciRuntime:
 
 def share(bundles: Path) -> None:
     """Make the folder of the bundles a mount of its own whose mounts slaves see. May be repeated."""
-    if not os.path.ismount(bundles):
+    if not rootfs.is_mount_point(bundles):
         linux.mount(str(bundles), str(bundles), flags=linux.MS_BIND | linux.MS_REC)
     linux.mount("", str(bundles), flags=linux.MS_SHARED)
 
 
 def unshare(bundles: Path) -> None:
-    """Undo `share`."""
-    if os.path.ismount(bundles):
+    """Undo `share`, unless a container has something mounted there."""
+    if not rootfs.mounted_below(bundles):
         rootfs.unmount(bundles)
 
 

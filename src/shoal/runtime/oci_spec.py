@@ -49,6 +49,7 @@ class SpecInput:
     mounts: tuple[Mount, ...] = ()
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
     seccomp: Mapping[str, Any] | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
     apparmor: str = ""
     init: str = ""  # the host's init program, when one is wanted
     cgroup_namespace: bool = False
@@ -80,6 +81,8 @@ def build(given: SpecInput) -> dict[str, Any]:
     }
     if config.network != "host" or config.hostname:
         spec["hostname"] = given.hostname
+    if given.annotations:
+        spec["annotations"] = dict(given.annotations)
     if config.domainname:
         spec["domainname"] = config.domainname
     return spec

@@ -70,11 +70,22 @@ def unmount(target: Path) -> None:
 
 def unmount_below(folder: Path) -> None:
     """Unmount everything that is mounted below a folder, innermost first."""
-    prefix = f"{folder}/"
-    found = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in sorted((_unescape(one) for one in found), key=len, reverse=True):
-        if point.startswith(prefix):
-            unmount(Path(point))
+    for point in sorted(mounted_below(folder), key=len, reverse=True):
+        unmount(Path(point))
+
+
+def mounted_below(folder: Path) -> list[str]:
+    """The mount points below a folder."""
+    return [point for point in _mount_points() if point.startswith(f"{folder}/")]
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted at a path. os.path.ismount does not see a bind mount of the same filesystem."""
+    return str(path) in _mount_points()
+
+
+def _mount_points() -> list[str]:
+    return [_unescape(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 
 
 def _unescape(text: str) -> str:
