@@ -29,6 +29,7 @@ class Site:
     """Where containers are made."""
 
     host: Host
+    conmon: str  # the program
     runtime: OciRuntime
     cgroups: Cgroups
     containers: Path  # paths.containers
@@ -47,6 +48,8 @@ class Site:
 def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
     """Mount a container's root; where it is."""
     bundle = site.bundle(id)
+    if os.path.ismount(bundle / "rootfs"):
+        return bundle / "rootfs"
     bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
     rootfs.prepare(site.folder(id))
     rootfs.mount(lower, site.folder(id), bundle)
@@ -154,10 +157,14 @@ def write_etc(bundle: Path, container: Container) -> dict[str, str]:
     }
     sources = {}
     for name, text in texts.items():
-        path = bundle / name
-        path.write_text(text)
-        path.chmod(0o644)
-        sources[f"/etc/{name}"] = str(path)
+        path = f"{bundle}/{name}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(fd, 0o644)  # whatever the umask: every user in the container reads it
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+        sources[f"/etc/{name}"] = path
     return sources
 
 

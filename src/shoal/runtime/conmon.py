@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import ShoalError
-from shoal.runtime import failures, processes, programs
+from shoal.runtime import failures, processes
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.records import Running
 
@@ -70,11 +70,12 @@ def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
     return args
 
 
-def launch(runtime: OciRuntime, given: Launch) -> Launched:
-    """Create and start. StartFailed with Docker's words; nothing runs then."""
+def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
+    """Create and start; `program` is conmon. StartFailed with Docker's words; nothing runs then."""
     for name in ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz"):
-        (given.bundle / name).unlink(missing_ok=True)
-    args = arguments(programs.find("conmon"), runtime, given)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{given.bundle}/{name}")
+    args = arguments(program, runtime, given)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         try:

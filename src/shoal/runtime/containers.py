@@ -21,7 +21,20 @@ from typing import Self
 
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
 from shoal.paths import Paths
-from shoal.runtime import adoption, bundle, conmon, health, host, oci_runtime, process, processes, records, stats, top
+from shoal.runtime import (
+    adoption,
+    bundle,
+    conmon,
+    health,
+    host,
+    oci_runtime,
+    process,
+    processes,
+    programs,
+    records,
+    stats,
+    top,
+)
 from shoal.runtime.attachment import Attachment
 from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.children import Children
@@ -205,7 +218,7 @@ class Containers:
 
     def _launch(self, container: Container) -> conmon.Launched:
         lower = self._images.lower_dirs(container.image_id)
-        return conmon.launch(self._site.runtime, bundle.write(self._site, container, lower))
+        return conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
 
     async def _could_not_start(self, life: Life, container: Container, error: ShoalError) -> None:
         code = error.exit_code if isinstance(error, StartFailed) else FAILED
@@ -421,6 +434,7 @@ class Containers:
         cgroups = Cgroups(self._tag)
         return bundle.Site(
             host=host.look(),
+            conmon=programs.find("conmon"),
             runtime=oci_runtime.probe(self._paths.exec_root / "runtime", self._paths.bundles, cgroups),
             cgroups=cgroups,
             containers=self._paths.containers,

@@ -99,7 +99,7 @@ def init_program() -> str:
 
 
 def resolv_conf() -> str:
-    """The host's own, or where it names only a local stub, what that stub asks."""
+    """The host's own, or where it names only a local stub, what that stub asks. Read anew: networks come and go."""
     text = _read("/etc/resolv.conf")
     if hostfiles.has_only_loopback(text) and os.path.exists(_RESOLVED):
         return _read(_RESOLVED)
@@ -113,6 +113,7 @@ def etc_hosts() -> str:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        with open(path, errors="replace") as file:
+            return file.read()
     except FileNotFoundError:
         return ""

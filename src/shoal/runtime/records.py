@@ -44,8 +44,10 @@ class Running:
 
 def encode(value: Any) -> Any:
     """A dataclass as plain JSON values."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
     if dataclasses.is_dataclass(value):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: encode(getattr(value, name)) for name in _hints(type(value))}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

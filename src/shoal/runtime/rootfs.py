@@ -22,17 +22,19 @@ _FILE_LIMIT = 1 << 20
 def prepare(folder: Path) -> None:
     """Make the writable layer's folders. May be repeated."""
     for name, mode in (("upper", 0o755), ("work", 0o700)):
-        path = folder / name
-        path.mkdir(mode=mode, exist_ok=True)
-        path.chmod(mode)  # mkdir takes the umask away; `upper` becomes the container's /
+        try:
+            os.mkdir(f"{folder}/{name}", mode)
+        except FileExistsError:
+            continue
+        os.chmod(f"{folder}/{name}", mode)  # mkdir takes the umask away; `upper` becomes the container's /
 
 
 def mount(lower: list[str], folder: Path, bundle: Path) -> None:
     """Mount the layers and `folder`'s writable one at `bundle`/rootfs. Nothing happens where that is done."""
     target = bundle / "rootfs"
-    target.mkdir(mode=0o755, exist_ok=True)
     if os.path.ismount(target):
         return
+    target.mkdir(mode=0o755, exist_ok=True)
     options = _options(lower, str(folder / "upper"), str(folder / "work"))
     if len(options) <= _OPTIONS_LIMIT and not _awkward([*lower, str(folder)]):
         linux.mount("overlay", str(target), "overlay", 0, options)
