@@ -73,6 +73,7 @@ class ManagerServer:
         self._strangers = 0
         self._handshakes = 0
         self._refused = 0
+        self.accepted = 0  # connections since the start, for metrics
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -141,6 +142,7 @@ class ManagerServer:
             self._refuse()
             return False
         self._strangers += stranger
+        self.accepted += 1
         self._connections.add(connection)
         self._empty.clear()
         return True
