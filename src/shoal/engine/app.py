@@ -5,6 +5,7 @@ A resource is one module with a table `ROUTES`; adding one here is all that it n
 """
 
 import itertools
+import weakref
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -31,6 +32,7 @@ from shoal.engine import (
 from shoal.engine import exec as execs
 from shoal.engine.backend import Backend
 from shoal.engine.requests import MAX_JSON_BYTES, Call
+from shoal.engine.streams import OPEN_STREAMS
 from shoal.errors import InvalidArgument
 
 MODULES: tuple[ModuleType, ...] = (
@@ -92,8 +94,16 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
 
     app = web.Application(client_max_size=MAX_JSON_BYTES)
     app.router.add_route("*", "/{path:.*}", dispatch)
+    app[OPEN_STREAMS] = weakref.WeakSet()
     app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(_end_streams)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    children = app[OPEN_STREAMS]
+    for child in list(children):
+        child.cancel()
 
 
 def make_runner(app: web.Application) -> web.AppRunner:

@@ -65,7 +65,8 @@ def swarm_json(network: api.Network) -> Shown:
         "ConfigFrom": {"Network": spec.network},
         "Options": dict(network.driver_state.options) or None,
         "Labels": dict(spec.annotations.labels) or None,
-        "Driver": network.driver_state.name or spec.driver_config.name,
+        # A network of the swarm is an overlay unless it says otherwise.
+        "Driver": network.driver_state.name or spec.driver_config.name or "overlay",
     }
     return shown
 

@@ -12,7 +12,7 @@ JSON_TYPE = "application/json"
 
 def json_bytes(value: Any) -> bytes:
     """Return a value as Docker writes JSON, without the newline."""
-    return _ENCODER.encode(value).encode("utf-8", "surrogateescape")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
 def json_reply(value: Any, status: int = 200) -> web.Response:

@@ -4,7 +4,9 @@ The frame is Docker's: 8 bytes of header (stream, three zero bytes, length big-e
 pkg/stdcopy.
 """
 
+import asyncio
 import struct
+import weakref
 from typing import Any, Literal
 
 from aiohttp import web
@@ -17,6 +19,9 @@ STREAM_NUMBERS: dict[Literal["stdout", "stderr"], int] = {"stdout": STDOUT, "std
 
 RAW_TYPE = "application/vnd.docker.raw-stream"
 MULTIPLEXED_TYPE = "application/vnd.docker.multiplexed-stream"
+
+# Calls whose answers go on: they end when the daemon does, instead of holding it up.
+OPEN_STREAMS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("open_streams", weakref.WeakSet)
 
 _HEADER = struct.Struct(">BxxxL")
 
@@ -33,6 +38,9 @@ def stream_type(call: Call, tty: bool) -> str:
 
 async def start_stream(call: Call, media_type: str) -> web.StreamResponse:
     """Send the head of an answer whose body comes later, so that the client sees it at once."""
+    child = asyncio.current_task()
+    if child is not None:
+        call.http.app[OPEN_STREAMS].add(child)
     response = web.StreamResponse(headers={"Content-Type": media_type})
     await response.prepare(call.http)
     # aiohttp keeps the head back until the first byte of the body; a client that waits for either would wait long.

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import ClientPayloadError, web
 
+from shoal.engine.app import SHUTDOWN_TIMEOUT
 from shoal.engine.requests import Call
 from shoal.engine.streams import start_json_stream, write_json
 from shoal.errors import Conflict
@@ -103,6 +104,18 @@ async def test_a_handler_ends_when_its_client_goes_away() -> None:
         answer.close()
         async with asyncio.timeout(5):
             await ended.wait()
+
+
+async def test_followers_do_not_hold_up_the_end_of_the_daemon() -> None:
+    http = client()
+    await http.start_server()
+    answer = await http.get("/events")
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    await http.server.close()
+    assert loop.time() - before < SHUTDOWN_TIMEOUT / 2
+    answer.close()
+    await http.close()
 
 
 async def test_parameters_may_hold_slashes_where_the_route_says_so() -> None:

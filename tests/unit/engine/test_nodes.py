@@ -72,3 +72,11 @@ async def test_nodes_are_filtered() -> None:
         assert worker["ID"] == "w1"
         answer = await http.get("/nodes", params={"filters": '{"role":["boss"]}'})
         assert (answer.status, await answer.json()) == (500, {"message": "Invalid role filter: 'boss'"})
+
+
+async def test_a_lone_surrogate_is_refused_like_any_other_text() -> None:
+    async with served() as http:
+        body = b'{"Role": "\\ud800", "Availability": "drain"}'
+        headers = {"Content-Type": "application/json"}
+        answer = await http.post("/nodes/w1/update?version=1", data=body, headers=headers)
+        assert (answer.status, await answer.json()) == (400, {"message": 'invalid Role: "?"'})

@@ -13,7 +13,7 @@ from shoal.engine.codec import cluster, common, kinds, node, secret, service
 from shoal.engine.codec.container_spec import CONFIG_REFERENCE, CREDENTIAL_SPEC, MOUNT, TmpfsOptionList
 from shoal.engine.codec.message import MessageCodec, decode_body
 from shoal.engine.replies import json_bytes
-from shoal.errors import InvalidArgument
+from shoal.errors import InvalidArgument, Unimplemented
 
 TEXTS = st.text(max_size=5).filter(lambda text: text.isprintable())
 
@@ -83,7 +83,7 @@ CODECS = [
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.go_name)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_what_is_read_and_shown_reads_the_same_again(codec: MessageCodec[Any], data: st.DataObject) -> None:
     message = codec.decode(data.draw(object_of(codec)))
@@ -95,6 +95,37 @@ def test_what_is_read_and_shown_reads_the_same_again(codec: MessageCodec[Any], d
     assert codec.encode(again) == shown
     again_by_hand = codec.cls.FromString(again.SerializeToString())
     assert codec.encode(again_by_hand) == shown
+
+
+def names_of(codec: MessageCodec[Any]) -> set[str]:
+    """Return the names of all fields of a codec and of what is below it."""
+    names = {"Mode", "Replicated", "ReplicatedJob", "Pids", "Networks"}
+    for field in codec.fields:
+        names.add(field.json)
+        kind: Any = field.kind
+        while isinstance(kind, kinds.ListOf):
+            kind = kind.item
+        if isinstance(kind, MessageCodec):
+            names |= names_of(kind)
+    return names
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.go_name)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_whatever_is_sent_is_read_or_refused(codec: MessageCodec[Any], data: st.DataObject) -> None:
+    names = st.sampled_from(sorted(names_of(codec)))
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("\ud800")
+    values = st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=4), max_leaves=20
+    )
+    given = data.draw(st.dictionaries(names, values, max_size=5))
+    if data.draw(st.booleans()):
+        given = {"TaskTemplate": {**given, "ContainerSpec": given}, "Mode": given}
+    try:
+        codec.encode(decode_body(codec, given))
+    except (InvalidArgument, Unimplemented):
+        pass
 
 
 def test_fields_are_found_in_any_case_and_unknown_ones_are_ignored() -> None:
