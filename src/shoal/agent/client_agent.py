@@ -84,9 +84,13 @@ class Agent:
                 tasks = TaskSet(self._runtime, storage, self._config.describe, group, self._clock)
                 sessions = Sessions(tasks, self._security, self._remotes, self._config, self._rng)
                 self._tasks, self._sessions = tasks, sessions
-                tasks.resume(remembered)
-                group.create_task(tasks.record(executor), name="agent-record")
-                self._session_child = group.create_task(sessions.run(), name="agent-sessions")
+                try:
+                    tasks.resume(remembered)
+                    group.create_task(tasks.record(executor), name="agent-record")
+                    self._session_child = group.create_task(sessions.run(), name="agent-sessions")
+                    await asyncio.Event().wait()
+                finally:
+                    tasks.close()
         finally:
             if self._tasks is not None:
                 await self._flush(executor, storage, self._tasks)

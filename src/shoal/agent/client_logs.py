@@ -154,6 +154,8 @@ class LogPublisher:
             return  # without a container there are no lines
         except (ShoalError, OSError) as error:
             log.warning("logs of task %s cannot be read: %s", logged.task.id, error)
+        except Exception:  # one task's logs concern no other's
+            log.exception("logs of task %s cannot be read", logged.task.id)
 
 
 def _now() -> float:

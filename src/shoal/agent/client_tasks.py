@@ -59,6 +59,11 @@ class TaskSet:
         self._listeners: set[Callable[[LoggedTask], None]] = set()
         self._all_removed = asyncio.Event()
         self._swept = False
+        self._closed = False
+
+    def close(self) -> None:
+        """Begin nothing more. To be called before the group ends: what joins it later is not cancelled with it."""
+        self._closed = True
 
     def resume(self, remembered: Iterable[Remembered]) -> None:
         """Go on with the tasks of an earlier run, and finish the removals that were cut short."""
@@ -70,6 +75,8 @@ class TaskSet:
 
     def apply(self, message: api.AssignmentsMessage) -> None:
         """Take in assignments."""
+        if self._closed:
+            return
         self.dependencies.apply(message)
         wanted = changes(message, self._tasks.keys())
         for task in wanted.put:

@@ -73,9 +73,13 @@ class Sessions:
     async def run(self) -> None:
         """Hold one session after the other until cancelled; raises SessionEnded only for a join that cannot succeed."""
         backoff = 0.0
-        while True:
-            backoff = next_backoff(0.0 if await self._session() else backoff)
-            await asyncio.sleep(self._rng.uniform(0, backoff))
+        try:
+            while True:
+                backoff = next_backoff(0.0 if await self._session() else backoff)
+                await asyncio.sleep(self._rng.uniform(0, backoff))
+        except SessionEnded:
+            self._tasks.close()
+            raise
 
     def identity_changed(self) -> None:
         """Register anew, because the certificate has changed."""

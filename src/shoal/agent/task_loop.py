@@ -81,7 +81,13 @@ class TaskLoop:
             await asyncio.wait({self._operation})
 
     async def run(self) -> None:
-        """Take the task step by step as far as it is desired, for ever."""
+        """Take the task step by step as far as it is desired, for ever. A defect ends this loop and nothing else."""
+        try:
+            await self._steps()
+        except Exception:
+            log.exception("task %s is no longer looked after; its container is left as it is", self.task.id)
+
+    async def _steps(self) -> None:
         self._resolve()
         while True:
             self._changed.clear()

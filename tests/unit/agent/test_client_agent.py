@@ -17,7 +17,7 @@ from shoal.agent.executor import container_id
 from shoal.agent.remotes import Remotes
 from shoal.api import v1 as api
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
-from shoal.errors import DamagedState
+from shoal.errors import DamagedState, Unavailable
 from shoal.manager.authorization import Caller
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.guard_server import as_caller, current_caller, guarded
@@ -43,9 +43,12 @@ class Broker(LogBrokerBase):
     def __init__(self) -> None:
         self.subscriptions: asyncio.Queue[api.SubscriptionMessage] = asyncio.Queue()
         self.published: list[api.PublishLogsMessage] = []
+        self.broken = False
 
     async def ListenSubscriptions(self, stream: Any) -> None:  # noqa: N802
         await stream.recv_message()
+        if self.broken:
+            raise Unavailable("no logs today")
         while True:
             await stream.send_message(await self.subscriptions.get())
 
@@ -360,9 +363,11 @@ async def test_following_logs_takes_in_tasks_that_come_later_until_it_is_closed(
 
 async def test_an_agent_whose_sessions_fail_can_still_be_stopped(tmp_path: Path) -> None:
     # The children of a group that fail while it is being cancelled hide the cancellation (Python 3.11).
-    swarm = Swarm(task())
-    swarm.broker.subscriptions = None  # type: ignore[assignment]
-    async with swarm.serve():
-        for _ in range(20):
-            async with asyncio.timeout(3), running(swarm, FakeRuntime(), tmp_path) as agent:
-                await until(lambda agent=agent: agent.node is not None)  # type: ignore[misc]
+    for turn in range(20):
+        swarm = Swarm(task())
+        swarm.broker.broken = True
+        folder = tmp_path / str(turn)
+        async with swarm.serve(), asyncio.timeout(3), running(swarm, FakeRuntime(), folder) as agent:
+            await until(lambda agent=agent: agent.node is not None)  # type: ignore[misc]
+            for _ in range(turn):
+                await asyncio.sleep(0)

@@ -50,7 +50,7 @@ def test_a_write_that_fails_leaves_the_old_state_whole(tmp_path: Path) -> None:
     storage._connection.execute(f"pragma max_page_count={pages}")  # a full disk
     big = task("t2")
     big.spec.container.env.append("x" * 100_000)
-    with pytest.raises(OSError, match="tasks.db was not written: database or disk is full"):
+    with pytest.raises(OSError, match=r"tasks\.db was not written: database or disk is full"):
         storage.write([PutStatus("t1", api.TaskStatus(state=api.RUNNING)), Put(big)])
     assert storage.load() == [Remembered(task("t1"), True)]
     storage.close()
@@ -60,7 +60,7 @@ def test_a_file_that_is_no_database_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "tasks.db"
     path.write_bytes(b"not a database at all" * 100)
     before = path.read_bytes()
-    with pytest.raises(DamagedState, match="tasks.db is damaged"):
+    with pytest.raises(DamagedState, match=r"tasks\.db is damaged"):
         Storage(path)
     assert path.read_bytes() == before
 
