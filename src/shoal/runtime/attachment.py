@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
 
@@ -100,13 +100,22 @@ class ToProcess(Attachment):
     """Our ends of a process's pipes or terminal, none of them blocking."""
 
     def __init__(
-        self, outputs: dict[int, Stream], stdin: int | None, exited: int, verdict: "asyncio.Future[str]", *, tty: bool
+        self,
+        outputs: dict[int, Stream],
+        stdin: int | None,
+        exited: int,
+        verdict: "asyncio.Future[str]",
+        abandon: "Callable[[ToProcess], None]",
+        *,
+        tty: bool,
     ) -> None:
         """`outputs`: descriptor -> stream; with a terminal, `stdin` is the same descriptor. `exited`: its pidfd.
 
-        `verdict` comes when it has ended: why it could not be started, or nothing.
+        `verdict` comes when it has ended: why it could not be started, or nothing. `abandon` is called when the client
+        goes before that; it must see to it that `drain` runs.
         """
         self._verdict = verdict
+        self._abandon = abandon
         self._outputs = outputs
         self._stdin = stdin
         self._exited = exited
@@ -157,6 +166,21 @@ class ToProcess(Attachment):
         self._stdin = None
 
     async def close(self) -> None:
+        await self.close_stdin()
+        if self._open and self._outputs and not self._verdict.done():
+            self._abandon(self)
+        else:
+            self._let_go()
+
+    async def drain(self) -> None:
+        """Read until the end, for nobody."""
+        try:
+            async for _ in self.output():
+                continue
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         for fd in self._open:
             os.close(fd)
         self._open.clear()

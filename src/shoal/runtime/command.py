@@ -66,7 +66,7 @@ class Started:
 def spec(site: Site, container: Container, config: ExecConfig) -> dict[str, Any]:
     """The OCI process: the container's own, with what was asked for in its place."""
     own = json.loads((site.bundle(container.id) / "config.json").read_bytes())["process"]
-    own["args"] = list(config.args)
+    own["args"] = list(config.command)
     own["terminal"] = config.tty
     own["cwd"] = config.working_dir or own["cwd"]
     identity = None
@@ -101,7 +101,7 @@ def start(site: Site, container: Container, config: ExecConfig, fds: dict[int, i
     if config.tty:
         args.append("--tty")
     child = site.runtime.spawn(site.runtime.args(*args, container.id), fds)
-    return Started(child, pid_file, spec_file, log_file, config.args[0])
+    return Started(child, pid_file, spec_file, log_file, config.command[0])
 
 
 async def run(site: Site, workers: Workers, container: Container, args: Sequence[str], limit: int) -> tuple[int, bytes]:

@@ -51,11 +51,11 @@ class Execs:
         container = self._containers.get(ref)
         if container.phase is not Phase.RUNNING:
             raise Conflict(f"container {container.id} is not running")
-        if not config.args:
+        if not config.command:
             raise InvalidArgument("No exec command specified")
         id = secrets.token_hex(32)  # noqa: A001 - an exec's id
         self._execs[id] = Exec(id, container.id, config)
-        self._containers.tell(container, f"exec_create: {' '.join(config.args)}", execID=id)
+        self._containers.tell(container, f"exec_create: {' '.join(config.command)}", execID=id)
         self._forget_old()
         return id
 
@@ -64,9 +64,10 @@ class Execs:
         found = self._execs.get(id)
         if found is None:
             raise NotFound(f"No such exec instance: {id}")
-        return found
+        running = self._running.get(id)
+        return replace(found, pid=running.started.inside_pid()) if running else found
 
-    def of(self, container_id: str) -> list[str]:
+    def ids_of(self, container_id: str) -> list[str]:
         """The ids of a container's execs that have not ended."""
         return [one.id for one in self._execs.values() if one.container_id == container_id and one.exit_code is None]
 
@@ -109,9 +110,11 @@ class Execs:
                 os.close(fd)
         terminal = os.dup(next(iter(stdio.outputs))) if one.config.tty else None
         self._running[one.id] = _Running(started, terminal)
-        self._containers.tell(container, f"exec_start: {' '.join(one.config.args)}", execID=one.id)
+        self._containers.tell(container, f"exec_start: {' '.join(one.config.command)}", execID=one.id)
         verdict: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        attachment = ToProcess(stdio.outputs, stdio.stdin, os.dup(started.child.fd), verdict, tty=one.config.tty)
+        attachment = ToProcess(
+            stdio.outputs, stdio.stdin, os.dup(started.child.fd), verdict, self._abandon, tty=one.config.tty
+        )
         following = self._follow(one.id, container, started, verdict)
         self._containers.children.start(following, f"end of exec {one.id[:12]}")
         return attachment
@@ -139,6 +142,10 @@ class Execs:
             verdict.set_result(why)
         self._containers.tell(container, "exec_die", execID=id, exitCode=str(code))
 
+    def _abandon(self, attachment: ToProcess) -> None:
+        """Its client has gone: read on, so that the command neither waits for a reader nor dies for want of one."""
+        self._containers.children.start(attachment.drain(), "drain an exec")
+
     async def resize(self, id: str, height: int, width: int) -> None:  # noqa: A002
         """Tell its terminal the size. Conflict when it does not run or has none."""
         running = self._running.get(self.get(id).id)
@@ -156,11 +163,6 @@ class Execs:
                 _set_size(inside, height, width)
         finally:
             os.close(inside)
-
-    def pid(self, id: str) -> int:  # noqa: A002
-        """The command's pid on the host; 0 unless it runs."""
-        running = self._running.get(id)
-        return running.started.inside_pid() if running else 0
 
     def _forget_old(self) -> None:
         ended = [one.id for one in self._execs.values() if one.exit_code is not None]
@@ -187,10 +189,13 @@ def _open(config: ExecConfig, size: tuple[int, int] | None) -> _Stdio:
         return _Stdio({0: theirs, 1: theirs, 2: theirs}, {ours: "stdout"}, ours)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     stdio = _Stdio({0: null, 1: null, 2: null}, {}, None)
-    if config.stdin:
+    if config.attach_stdin:
         stdio.theirs[0], stdio.stdin = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(stdio.stdin, False)
-    streams: tuple[tuple[int, Stream, bool], ...] = ((1, "stdout", config.stdout), (2, "stderr", config.stderr))
+    streams: tuple[tuple[int, Stream, bool], ...] = (
+        (1, "stdout", config.attach_stdout),
+        (2, "stderr", config.attach_stderr),
+    )
     for number, stream, wanted in streams:
         if wanted:
             ours, stdio.theirs[number] = os.pipe2(os.O_CLOEXEC)

@@ -178,14 +178,14 @@ class Container:
 class ExecConfig:
     """A command to run in a running container. Empty values mean: as the container's own process."""
 
-    args: tuple[str, ...]
+    command: tuple[str, ...]
     env: tuple[str, ...] = ()
     working_dir: str = ""
     user: str = ""
     tty: bool = False
-    stdin: bool = False
-    stdout: bool = True
-    stderr: bool = True
+    attach_stdin: bool = False
+    attach_stdout: bool = True
+    attach_stderr: bool = True
     privileged: bool = False
     detach_keys: str = ""
 
