@@ -121,7 +121,9 @@ class ReplicatedOrchestrator:
             free.pop(slot, None)
             draft.create(make(service, slot))
         if not all(_remove(draft, tasks) for tasks in free.values()) or len(fresh) < missing:
+            # The next plan goes on here; the rest is looked at by the one that has room for all of it.
             self._agenda.put((service.id, WHOLE), draft.now)
+            return set()
         self._follow_update(view, service, filled)
         if service.id in self._updates:
             return set(filled)
@@ -143,7 +145,8 @@ class ReplicatedOrchestrator:
         tasks = draft.view.tasks.find("slot", (service.id, slot))
         live = [task for task in tasks if task.desired_state <= api.RUNNING]
         if draft.is_full:
-            self._agenda.put((service.id, slot), draft.now)
+            if any(_needs_look(draft.view, task) for task in live):
+                self._agenda.put((service.id, slot), draft.now)
             return
         if any(draft.touches(task.id) for task in live):
             return  # What was changed just now comes back as an event.

@@ -31,10 +31,9 @@ class Pool:
         self._bad = bad
         self._counts = counts
         self._numbers = count()
-        self._heap: list[tuple[Rank, int, NodeInfo]] = []
-        self._seen: set[str] = set()
-        for info in busy:
-            self.put_back(info)
+        self._heap: list[tuple[Rank, int, NodeInfo]] = [(self._rank(info), next(self._numbers), info) for info in busy]
+        heapq.heapify(self._heap)
+        self._seen = {info.node.id for _, _, info in self._heap}
         self._idle = iter(idle)
         self._next = self._draw()
 

@@ -1,0 +1,98 @@
+"""Single stories of a service, in virtual time."""
+
+import pytest
+
+from shoal.api import v1 as api
+from shoal.api.times import duration
+from tests.simulation.world import World
+
+
+def ready(world: World, replicas: int) -> bool:
+    return len(world.running("web")) == replicas
+
+
+def by_two(spec: api.ServiceSpec) -> None:
+    spec.update.parallelism = 2
+    spec.update.monitor.CopyFrom(duration(5))
+
+
+def test_a_rolling_update_waits_for_nothing_but_tasks() -> None:
+    """Ten replicas by two: each pair stops and starts in five or six steps of an agent, 50 ms at most each."""
+    world = World(1)
+    world.create_service("web", 10, by_two)
+    world.run_until(lambda: ready(world, 10), 2.0)
+    start = world.now
+    world.update_service("web", lambda spec: setattr(spec.task.container, "image", "image:2"))
+    world.run_until(
+        lambda: ready(world, 10) and all(task.spec.container.image == "image:2" for task in world.running("web")), 2.0
+    )
+    assert world.now - start < 5 * 6 * 0.05
+    world.run_until(lambda: world.service("web").update_status.state == api.UpdateStatus.COMPLETED, 6.0)
+
+
+def test_an_update_never_stops_more_than_its_parallelism() -> None:
+    world = World(2)
+    world.create_service("web", 10, by_two)
+    world.run_until(lambda: ready(world, 10), 2.0)
+    world.update_service("web", lambda spec: setattr(spec.task.container, "image", "image:2"))
+    fewest = 10
+    while world.service("web").update_status.state != api.UpdateStatus.COMPLETED:
+        world.run(0.01)
+        fewest = min(fewest, len(world.running("web")))
+        if world.rng.random() < 0.02:
+            world.become_leader()
+    assert fewest == 8
+    assert world.counts["leaders"] > 3
+
+
+def test_a_bad_image_is_rolled_back_and_the_rest_never_touched() -> None:
+    def roll_back(spec: api.ServiceSpec) -> None:
+        by_two(spec)
+        spec.update.failure_action = api.UpdateConfig.ROLLBACK
+
+    world = World(3)
+    world.create_service("web", 6, roll_back)
+    world.run_until(lambda: ready(world, 6), 2.0)
+    first = {task.id for task in world.running("web")}
+    world.update_service("web", lambda spec: setattr(spec.task.container, "image", "image:nowhere"))
+    world.run_until(lambda: world.service("web").update_status.state == api.UpdateStatus.ROLLBACK_COMPLETED, 30.0)
+    assert ready(world, 6)
+    assert len(first & {task.id for task in world.running("web")}) == 4
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_attempts_are_counted_whoever_leads(forgetful: bool) -> None:
+    def three_times(spec: api.ServiceSpec) -> None:
+        spec.task.container.image = "image:broken"
+        spec.task.restart.max_attempts = 3
+        spec.task.restart.delay.CopyFrom(duration(0.5))
+
+    world = World(4)
+    world.create_service("web", 2, three_times)
+    for _ in range(100):
+        world.run(0.2)
+        if forgetful:
+            world.become_leader()
+    assert [len(world.memory.tasks.find("slot", ("web", slot))) for slot in (1, 2)] == [4, 4]
+    assert all(task.desired_state == api.SHUTDOWN for task in world.tasks("web"))
+
+
+def test_an_image_that_is_nowhere_costs_ever_less() -> None:
+    world = World(5)
+    world.create_service("web", 1, lambda spec: setattr(spec.task.container, "image", "image:nowhere"))
+    world.run(600.0)
+    assert 10 <= world.counts["commits"] < 200
+    world.update_service("web", lambda spec: setattr(spec.task.container, "image", "image:1"))
+    world.run_until(lambda: ready(world, 1), 1.0)
+
+
+def test_a_swarm_without_nodes_rests_and_starts_when_one_comes() -> None:
+    world = World(6, nodes=0)
+    world.create_service("web", 3)
+    world.run(60.0)
+    assert {task.status.err for task in world.tasks("web")} == {"no suitable node"}
+    commits = world.counts["commits"]
+    world.run(600.0)
+    assert world.counts["commits"] == commits
+    world.add_node("late")
+    world.run_until(lambda: ready(world, 3), 1.0)
