@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from h2.exceptions import H2Error
 
 from shoal.agent.logs import BATCH_BYTES, BATCH_LINES, Throttle, attributes, context, log_options, message, selects
 from shoal.agent.runtime import closing
@@ -93,7 +94,7 @@ class LogPublisher:
                 done = api.PublishLogsMessage(subscription_id=subscription.id, close=True)
                 await stream.send_message(done, end=True)
                 await stream.recv_message()
-        except* (GRPCError, StreamTerminatedError, ProtocolError, OSError) as group:
+        except* (GRPCError, StreamTerminatedError, ProtocolError, H2Error, OSError) as group:
             # The subscriber went away, or the session did: then another flow of it says so.
             log.debug("logs for subscription %s ended: %s", subscription.id, group.exceptions)
         finally:

@@ -12,6 +12,7 @@ from typing import Protocol
 from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from h2.exceptions import H2Error
 
 from shoal.agent.client_logs import LogPublisher, LogSource
 from shoal.agent.reporter import Report
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 RPC_TIMEOUT = 5.0
 SHORTEST_PERIOD = 0.05  # a manager that asks for more heartbeats than this is mistaken
 
-Broken = (GRPCError, StreamTerminatedError, ProtocolError, OSError, TimeoutError)
+Broken = (GRPCError, StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
 
 
 class SessionEnded(ShoalError):

@@ -1,0 +1,160 @@
+"""Registrations, heartbeats and what silence means (SwarmKit's constants and texts)."""
+
+from itertools import count
+
+import pytest
+
+from shoal.api import v1 as api
+from shoal.errors import InvalidArgument, NotFound, Unavailable
+from shoal.manager.dispatcher.sessions import (
+    ORPHAN_AFTER,
+    Sessions,
+    host_of,
+    orphan,
+    ready,
+    sent_away,
+    silent,
+    unknown,
+)
+
+
+def sessions() -> Sessions:
+    numbers = count(1)
+    return Sessions(lambda low, high: 0.0, lambda: f"session-{next(numbers)}")
+
+
+def test_a_node_must_be_registered_and_offer_its_live_session() -> None:
+    held = sessions()
+    with pytest.raises(NotFound, match=r"^node not registered$"):
+        held.check("n1", "x")
+    session = held.register("n1", 0.0)
+    held.check("n1", session)
+    for wrong in ("", "x"):
+        with pytest.raises(InvalidArgument, match=r"^session invalid$"):
+            held.check("n1", wrong)
+    newer = held.register("n1", 1.0)
+    assert not held.is_live("n1", session)
+    assert held.is_live("n1", newer)
+
+
+def test_three_missed_periods_end_a_registration() -> None:
+    held = sessions()
+    session = held.register("n1", 0.0)
+    assert held.next_look() == 15.0
+    assert held.beat("n1", session, 10.0) == 5.0
+    assert held.expired(24.9) == []
+    assert [gone.session_id for gone in held.expired(25.0)] == [session]
+    assert not held.is_registered("n1")
+    assert held.next_look() == 25.0 + ORPHAN_AFTER
+
+
+def test_a_node_of_the_former_leader_has_six_periods_and_no_session() -> None:
+    held = sessions()
+    held.expect("n1", 0.0)
+    with pytest.raises(InvalidArgument, match="session invalid"):
+        held.beat("n1", "session-0", 1.0)
+    assert held.expired(29.9) == []
+    assert [gone.session_id for gone in held.expired(30.0)] == [""]
+
+
+def test_a_new_registration_outlives_the_entry_of_the_old_one() -> None:
+    held = sessions()
+    held.register("n1", 0.0)
+    session = held.register("n1", 10.0)
+    assert held.expired(20.0) == []
+    assert held.is_live("n1", session)
+    assert len(held.expired(25.0)) == 1
+
+
+def test_the_period_follows_the_spec_with_the_next_beat() -> None:
+    held = sessions()
+    session = held.register("n1", 0.0)
+    held.set_period(2.0)
+    assert held.beat("n1", session, 1.0) == 2.0
+    assert len(held.expired(7.0)) == 0
+    held.set_period(0.0)
+    assert held.period() == 5.0
+
+
+def test_periods_are_spread_by_half_a_second() -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high
+
+    assert Sessions(uniform, lambda: "s").period() == 5.5
+    assert drawn == [(-0.5, 0.5)]
+
+
+def test_the_fourth_registration_in_a_row_is_refused_until_there_were_eight_quiet_seconds() -> None:
+    held = sessions()
+    held.register("n1", 0.0)
+    for at in (1.0, 2.0, 3.0):
+        held.admit("n1", at)
+        held.register("n1", at)
+    for at in (4.0, 11.0):
+        with pytest.raises(Unavailable, match="node n1 exceeded rate limit count of registrations"):
+            held.admit("n1", at)
+    held.admit("n1", 11.1)
+
+
+def test_a_day_after_a_node_went_down_its_tasks_are_orphans_once() -> None:
+    held = sessions()
+    held.watch_orphan("n1", 0.0)
+    assert held.orphaned(ORPHAN_AFTER - 1) == []
+    assert held.orphaned(ORPHAN_AFTER) == ["n1"]
+    assert held.orphaned(ORPHAN_AFTER) == []
+    held.watch_orphan("n2", 0.0)
+    held.register("n2", 5.0)
+    assert held.orphaned(ORPHAN_AFTER + 10) == []
+
+
+def test_a_removed_node_is_forgotten() -> None:
+    held = sessions()
+    session = held.register("n1", 0.0)
+    held.forget("n1")
+    with pytest.raises(NotFound):
+        held.check("n1", session)
+    assert held.expired(100.0) == []
+
+
+def node(state: api.NodeStatus.State, message: str = "") -> api.Node:
+    return api.Node(id="n1", status=api.NodeStatus(state=state, message=message, addr="10.0.0.1"))
+
+
+def test_the_moves_of_a_nodes_status() -> None:
+    up = node(api.NodeStatus.READY)
+    held = sessions()
+    held.register("n1", 0.0)
+    registration = held.expired(15.0)[0]
+    assert silent(up, registration) == node(api.NodeStatus.DOWN, "heartbeat failure")
+    held.expect("n1", 0.0)
+    expected = held.expired(30.0)[0]
+    assert silent(up, expected) == node(api.NodeStatus.DOWN, 'heartbeat failure for node in "unknown" state')
+    assert silent(node(api.NodeStatus.DOWN), expected) is None
+    moved = 'Node moved to "unknown" state due to leadership change in cluster'
+    assert unknown(up) == node(api.NodeStatus.UNKNOWN, moved)
+    assert unknown(node(api.NodeStatus.DOWN)) is None
+    away = "node is currently trying to find new manager"
+    assert sent_away(up) == node(api.NodeStatus.DISCONNECTED, away)
+    assert sent_away(node(api.NodeStatus.UNKNOWN)) is None
+    described = ready(node(api.NodeStatus.DOWN, "x"), api.NodeDescription(hostname="h"), "10.0.0.2")
+    assert described is not None
+    assert (described.status.addr, described.status.message, described.description.hostname) == ("10.0.0.2", "", "h")
+    assert ready(up, None, "") is None
+
+
+@pytest.mark.parametrize("state", [api.NEW, api.PENDING, api.COMPLETE, api.REJECTED])
+def test_only_what_a_node_may_have_changed_becomes_an_orphan(state: api.TaskState) -> None:
+    assert orphan(api.Task(status=api.TaskStatus(state=state))) is None
+    running = orphan(api.Task(status=api.TaskStatus(state=api.RUNNING, message="started")))
+    assert running == api.Task(status=api.TaskStatus(state=api.ORPHANED, message="started"))
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("10.0.0.1:4", "10.0.0.1"), ("[::1]:4", "::1"), ("10.0.0.1", "10.0.0.1"), ("fe80::1", "fe80::1"), ("", "")],
+)
+def test_the_host_of_an_address(address: str, host: str) -> None:
+    assert host_of(address) == host
