@@ -24,6 +24,7 @@ from shoal.paths import Paths
 from shoal.runtime import (
     adoption,
     bundle,
+    capabilities,
     conmon,
     health,
     host,
@@ -431,11 +432,14 @@ class Containers:
             raise FailedPrecondition(f"a node tag is letters and digits, not {self._tag!r}")
         for folder in (self._paths.containers, self._paths.bundles):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        cgroups = Cgroups(self._tag)
+        cgroups, facts = Cgroups(self._tag), host.look()
+        runtime = oci_runtime.probe(self._paths.exec_root / "runtime", self._paths.bundles, cgroups)
+        if runtime.name == "crun":  # the first start need not wait for it
+            facts.seccomp_program(capabilities.effective((), (), facts.available))
         return bundle.Site(
-            host=host.look(),
+            host=facts,
             conmon=programs.find("conmon"),
-            runtime=oci_runtime.probe(self._paths.exec_root / "runtime", self._paths.bundles, cgroups),
+            runtime=runtime,
             cgroups=cgroups,
             containers=self._paths.containers,
             bundles=self._paths.bundles,

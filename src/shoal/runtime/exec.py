@@ -19,6 +19,8 @@ from shoal.runtime.attachment import Attachment, Stream, ToProcess
 from shoal.runtime.containers import Containers
 from shoal.runtime.types import Container, Exec, ExecConfig, Phase
 
+__all__ = ["Exec", "ExecConfig", "Execs"]
+
 # Ended execs are kept to be asked for their exit code, the oldest given up first (moby drops them after minutes).
 KEPT = 512
 
