@@ -84,17 +84,20 @@ class Leader:
 @asynccontextmanager
 async def session(stub: DispatcherStub, old: str = "") -> AsyncIterator[tuple[str, Any]]:
     """Hold a session; yields its id and a stream to read more messages from."""
-    async with stub.Session.open() as stream:
-        await stream.send_message(api.SessionRequest(description=DESCRIPTION, session_id=old), end=True)
-        first = await stream.recv_message()
-        if first is None:
-            await stream.recv_trailing_metadata()
-        assert first is not None
-        yield first.session_id, stream
-        try:
+    over = False
+    try:
+        async with stub.Session.open() as stream:
+            await stream.send_message(api.SessionRequest(description=DESCRIPTION, session_id=old), end=True)
+            first = await stream.recv_message()
+            if first is None:
+                await stream.recv_trailing_metadata()
+            assert first is not None
+            yield first.session_id, stream
+            over = True
             await stream.cancel()
-        except StreamClosedError:
-            pass  # the dispatcher has ended it
+    except (StreamClosedError, GRPCError):
+        if not over:  # else the dispatcher was the first to end it
+            raise
 
 
 async def ended(stream: Any) -> None:
