@@ -5,6 +5,7 @@ that found no node is tried again when something was freed or a node changed. So
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from shoal.api import v1 as api
 from shoal.api.times import instant, timestamp
@@ -152,16 +153,18 @@ class Scheduler:
 
     def _place_group(self, draft: Draft, key: GroupKey) -> None:
         """Place as many tasks of a group as there is room for, in the swarm and in the plan."""
-        tasks = [task for task_id in self._waiting.get(key, ()) if (task := draft.view.tasks.get(task_id)) is not None]
-        if not tasks:
+        # One by one, as a plan has room for few of a large group.
+        waiting = (draft.view.tasks.get(task_id) for task_id in self._waiting.get(key, ()))
+        tasks = (task for task in waiting if task is not None)
+        sample = next(tasks, None)
+        if sample is None:
             self._to_try.pop(key, None)
             return
-        sample = tasks[0]
         bad = self._nodes.bad_nodes(_group(sample), draft.now)
         pipeline = Pipeline(sample, self._nodes.counts(sample.service_id))
         ranking = rank(self._nodes, sample.service_id, bad, sample.spec.placement.preferences)
         reason: str | None = None
-        for task in tasks:
+        for task in chain((sample,), tasks):
             if draft.touches(task.id):
                 continue
             if draft.is_full:
