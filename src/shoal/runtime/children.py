@@ -35,7 +35,8 @@ class Children:
         finally:
             for child in self._loops:
                 child.cancel()
-            await self._group.__aexit__(kind, error, tb)
+            # The error of the body is not the group's: it goes on as it is, not inside an ExceptionGroup.
+            await self._group.__aexit__(None, None, None)
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run it until it ends, is cancelled, or this is left."""

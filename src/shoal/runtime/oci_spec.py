@@ -18,6 +18,8 @@ MASKED = (
     "/sys/firmware",
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# Where v1 cgroups are mounted one by one, crun leaves the tmpfs that they are mounted on writable; runc does not.
+_CGROUP_TMPFS = "/sys/fs/cgroup"
 SHM_BYTES = 64 << 20
 INIT_TARGET = "/sbin/docker-init"
 CPU_PERIOD_US = 100_000
@@ -65,7 +67,7 @@ def build(given: SpecInput) -> dict[str, Any]:
         "namespaces": namespaces(given),
         "resources": resources(config, swap_accounting=given.swap_accounting),
         "maskedPaths": list(given.masked),
-        "readonlyPaths": list(READ_ONLY),
+        "readonlyPaths": read_only_paths(given),
     }
     sysctls = {**(_NETWORK_SYSCTLS if config.network != "host" else {}), **config.sysctls}
     if sysctls:
@@ -86,6 +88,12 @@ def build(given: SpecInput) -> dict[str, Any]:
     if config.domainname:
         spec["domainname"] = config.domainname
     return spec
+
+
+def read_only_paths(given: SpecInput) -> list[str]:
+    """What is made read-only after mounting; a mount of the maker's own there is left as it is."""
+    own = any(mount.target.startswith(_CGROUP_TMPFS) for mount in given.mounts)
+    return list(READ_ONLY) if given.cgroup_namespace or own else [*READ_ONLY, _CGROUP_TMPFS]
 
 
 def process(given: SpecInput) -> dict[str, Any]:

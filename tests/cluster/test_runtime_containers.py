@@ -1,0 +1,441 @@
+"""Containers as a whole, on this host: crun or runc, conmon, overlayfs, cgroups, namespaces."""
+
+# ruff: noqa: ASYNC240, A001 - tests may read a file where they wait, and an id is an id
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shoal.errors import Conflict, InvalidArgument, NotFound
+from shoal.runtime.exec import Execs
+from shoal.runtime.failures import StartFailed
+from shoal.runtime.types import ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
+from tests.cluster.runtime_site import Site, config, is_running, output, processes_with, until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    async with asyncio.timeout(60):
+        await made.clear()
+
+
+async def test_a_container_lives_and_leaves_nothing(site: Site) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("web", "sh", "-c", "echo out; echo err >&2; exit 7"))
+        assert made.phase is Phase.CREATED
+        assert await containers.create(config("other"), id=made.id) == made
+        await containers.start("web")
+        ended = await containers.wait("/web")
+        assert (ended.phase, ended.exit_code, ended.pid) == (Phase.EXITED, 7, 0)
+        lines = [(line.stream, line.data) async for line in containers.logs(made.id[:12], LogOptions())]
+        assert lines == [("stdout", b"out\n"), ("stderr", b"err\n")]
+        await containers.remove("web")
+        with pytest.raises(NotFound, match="No such container: web"):
+            containers.get("web")
+        assert site.actions(made.id) == ["create", "start", "die", "destroy"]
+
+
+async def test_a_name_is_one_container_at_a_time(site: Site) -> None:
+    async with site.containers() as containers:
+        first = await containers.create(config("web"))
+        with pytest.raises(Conflict, match='The container name "/web" is already in use by container "' + first.id):
+            await containers.create(config("web"))
+        await containers.start("web")
+        with pytest.raises(Conflict, match="container is running: stop the container before removing or force remove"):
+            await containers.remove("web")
+        await containers.remove("web", force=True)
+        await containers.create(config("web"))
+
+
+async def test_a_container_is_locked_in_as_dockers_are(site: Site) -> None:
+    script = (
+        "cat /proc/self/status; cat /proc/1/mountinfo; "
+        "unshare -U true; echo unshare=$?; mount -t tmpfs x /tmp; echo mount=$?; "
+        "cat /proc/kcore; echo kcore=$?; echo 1 > /proc/sys/kernel/domainname; echo sys=$?; "
+        "touch /sys/fs/cgroup/x; echo cgroup=$?; wc -c /proc/timer_list; ls /sys/firmware"
+    )
+    async with site.containers() as containers:
+        _, said = await output(containers, config("locked", "sh", "-c", script))
+    assert "CapEff:\t00000000a80425fb" in said
+    assert "CapBnd:\t00000000a80425fb" in said
+    assert "CapInh:\t0000000000000000" in said
+    assert "Seccomp:\t2" in said
+    for refused in ("unshare=1", "mount=1", "kcore=1", "sys=1", "cgroup=1"):
+        assert refused in said
+    assert "0 /proc/timer_list" in said
+    assert " /sys ro," in said
+    assert " /proc/sys ro," in said
+    assert "size=65536k" in next(line for line in said.splitlines() if " /dev/shm " in line)
+
+
+async def test_capabilities_and_privileges_follow_the_config(site: Site) -> None:
+    async with site.containers() as containers:
+        _, all_dropped = await output(
+            containers, config("a", "cat", "/proc/self/status", cap_drop=("ALL",), cap_add=("net_admin",))
+        )
+        _, user = await output(containers, config("b", "cat", "/proc/self/status", user="ann", no_new_privileges=True))
+    assert "CapEff:\t0000000000001000" in all_dropped
+    assert "CapEff:\t0000000000000000" in user
+    assert "Uid:\t1000\t1000\t1000\t1000" in user
+    assert "Gid:\t1001\t1001\t1001\t1001" in user
+    assert "Groups:\t2000" in user
+    assert "NoNewPrivs:\t1" in user
+
+
+async def test_what_runs_sees_what_was_asked_for(site: Site) -> None:
+    made = config(
+        "seen", "sh", "-c",
+        "id -u; pwd; env; hostname; cat /etc/hosts /etc/resolv.conf; cat /proc/sys/net/ipv4/ip_default_ttl; "
+        "cat /proc/self/limits; touch /x; echo root=$?; ps",
+        env=("A=1", "FROM_IMAGE"), working_dir="/made/for/it", hostname="box", hosts=(("10.0.0.9", ("nine", "neun")),),
+        dns=("1.2.3.4",), dns_search=("example.org",), sysctls={"net.ipv4.ip_default_ttl": "77"},
+        ulimits=(Ulimit("nofile", 100, 200),), read_only=True, init=True,
+    )  # fmt: skip
+    async with site.containers() as containers:
+        _, said = await output(containers, made)
+    lines = said.splitlines()
+    assert lines[:2] == ["0", "/made/for/it"]
+    for expected in ("A=1", "HOSTNAME=box", "HOME=/root", "box", "10.0.0.9\tnine neun", "nameserver 1.2.3.4"):
+        assert expected in lines
+    assert "search example.org" in lines
+    assert "77" in lines
+    assert "root=1" in lines
+    assert not any(line.startswith("FROM_IMAGE") for line in lines)
+    assert any(line.split()[:5] == ["Max", "open", "files", "100", "200"] for line in lines)
+    assert any("docker-init" in line and line.split()[0] == "1" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "code"),
+    [
+        ("nosuch", 'exec: "nosuch": executable file not found in $PATH', 127),
+        ("/bin/plain", 'exec: "/bin/plain": permission denied', 126),
+    ],
+)
+async def test_a_command_that_cannot_run_is_told_in_dockers_words(
+    site: Site, command: str, words: str, code: int
+) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("bad", command))
+        with pytest.raises(StartFailed) as caught:
+            await containers.start("bad")
+        assert words in str(caught.value)
+        assert str(caught.value).startswith("failed to create task for container: ")
+        assert (caught.value.exit_code, containers.get("bad").exit_code) == (code, code)
+
+
+async def test_an_unknown_user_is_told_in_dockers_words(site: Site) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("bad", user="nobody-here"))
+        with pytest.raises(InvalidArgument, match="unable to find user nobody-here: no matching entries in passwd"):
+            await containers.start("bad")
+
+
+async def test_links_in_an_image_do_not_lead_out_of_it(site: Site) -> None:
+    (site.images.root / "etc/passwd").unlink()
+    (site.images.root / "etc/passwd").symlink_to("/../../../../../../etc/passwd")
+    async with site.containers() as containers:
+        await containers.create(config("bad", user="daemon"))
+        with pytest.raises(InvalidArgument, match="unable to find user daemon"):
+            await containers.start("bad")
+
+
+async def test_mounts_of_every_kind(site: Site) -> None:
+    source = site.folder / "host"
+    source.mkdir()
+    (source / "file").write_text("from the host")
+    script = (
+        "cat /b/file; touch /b/x; echo bind=$?; touch /rw/made; cat /data/seed; echo more > /data/seed; "
+        "grep ' /t ' /proc/self/mountinfo; cat /anon/seed"
+    )
+    site.images.config["Volumes"] = {"/anon": {}}
+    made = config(
+        "mounts", "sh", "-c", script,
+        mounts=(
+            Mount("bind", "/b", str(source), read_only=True), Mount("bind", "/rw", str(source)),
+            Mount("volume", "/data", "keep"), Mount("tmpfs", "/t", tmpfs_size_bytes=1 << 20, tmpfs_mode=0o700),
+        ),
+    )  # fmt: skip
+    async with site.containers() as containers:
+        _, said = await output(containers, made)
+    assert "from the host" in said
+    assert "bind=1" in said
+    assert "from the image" in said
+    assert "size=1024k" in said
+    assert "mode=700" in said
+    assert (source / "made").exists()
+    assert Path(site.volumes.get("keep").mountpoint, "seed").read_text() == "more\n"
+    assert list(site.volumes.volumes) == ["keep"], "the anonymous volume went with its container"
+    assert site.volumes.holders == set()
+
+
+async def test_a_missing_bind_source_is_refused(site: Site) -> None:
+    async with site.containers() as containers:
+        wanted = config("bad", mounts=(Mount("bind", "/b", "/no/such"),))
+        with pytest.raises(InvalidArgument) as caught:
+            await containers.create(wanted)
+        assert str(caught.value) == ('invalid mount config for type "bind": bind source path does not exist: /no/such')
+        assert containers.list() == []
+        assert site.images.holders == set()
+
+
+async def test_limits_reach_the_cgroup_and_stats_read_it(site: Site) -> None:
+    async with site.containers() as containers:
+        made = config("limited", memory_bytes=64 << 20, nano_cpus=500_000_000, pids_limit=50)
+        await containers.create(made)
+        await containers.start("limited")
+        reading = await containers.stats("limited")
+        assert reading.memory_limit_bytes == 64 << 20
+        assert reading.pids_limit == 50
+        assert reading.pids == 1
+        assert reading.memory_usage_bytes > 0
+        rows: list[list[str]] = []
+        while not rows or rows[0][-1] != "sleep 1000":  # the runtime's own process becomes the container's
+            titles, rows = await containers.top("limited", "")
+        assert titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+        assert len(rows) == 1
+
+
+async def test_a_container_over_its_memory_is_killed_and_told(site: Site) -> None:
+    async with site.containers() as containers:
+        script = "x=$(yes | head -c 100000000); echo $x"
+        limits = {"memory_bytes": 16 << 20, "memory_swap_bytes": 0}
+        made = await containers.create(config("hungry", "sh", "-c", script, **limits))
+        await containers.start(made.id)
+        ended = await containers.wait(made.id)
+        assert ended.oom_killed
+        assert "oom" in site.actions(made.id)
+
+
+async def test_stop_asks_then_kills(site: Site) -> None:
+    async with site.containers() as containers:
+        polite = await containers.create(
+            config("polite", "sh", "-c", "trap 'exit 3' USR1; while true; do sleep 0.01; done", stop_signal="SIGUSR1")
+        )
+        await containers.start("polite")
+        await asyncio.sleep(0.1)
+        await containers.stop("polite", 10)
+        assert containers.get("polite").exit_code == 3
+        await containers.create(config("deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.01; done"))
+        await containers.start("deaf")
+        await asyncio.sleep(0.1)
+        await containers.stop("deaf", 0.1)
+        assert containers.get("deaf").exit_code == 137
+        assert site.actions(polite.id) == ["create", "start", "kill", "die", "stop"]
+
+
+async def test_a_container_starts_again_with_what_it_wrote(site: Site) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("again", "sh", "-c", "cat /kept; echo before > /kept"))
+        for expected in (1, 2):
+            await containers.start("again")
+            await containers.wait("again")
+            lines = [line.data async for line in containers.logs("again", LogOptions(stderr=False))]
+            assert len(lines) == expected - 1
+        assert lines == [b"before\n"]
+
+
+async def test_health_is_probed_and_told(site: Site) -> None:
+    probe = HealthConfig(("CMD-SHELL", "test -e /well || { echo not yet; exit 1; }"), 0.1, 5.0, retries=2)
+    async with site.containers() as containers:
+        made = await containers.create(config("sick", health=probe))
+        await containers.start("sick")
+        assert containers.get("sick").health is Health.STARTING
+        await until(lambda: containers.get("sick").health is Health.UNHEALTHY)
+        assert containers.get("sick").probes[-1].output == "not yet\n"
+        execs = Execs(containers)
+        attachment = await execs.start(execs.create("sick", ExecConfig(("touch", "/well"))))
+        _ = [data async for data in attachment.output()]
+        await attachment.close()
+        await until(lambda: containers.get("sick").health is Health.HEALTHY)
+        told = [action for action in site.actions(made.id) if action.startswith("health")]
+        assert told == ["health_status: unhealthy", "health_status: healthy"]
+
+
+async def test_a_probe_that_hangs_is_ended(site: Site) -> None:
+    probe = HealthConfig(("CMD", "sleep", "55"), 0.05, 0.2, retries=1)
+    async with site.containers() as containers:
+        made = await containers.create(config("stuck", health=probe))
+        await containers.start("stuck")
+        await until(lambda: containers.get("stuck").health is Health.UNHEALTHY)
+        assert containers.get("stuck").probes[0].output == "Health check exceeded timeout (0.2s)"
+        await containers.kill(made.id)
+        await containers.wait(made.id)
+
+
+async def test_followed_logs_end_with_the_container(site: Site) -> None:
+    async with site.containers() as containers:
+        await containers.create(
+            config("talk", "sh", "-c", "echo one; while ! test -e /go; do sleep 0.01; done; echo two")
+        )
+        await containers.start("talk")
+        seen = []
+        async for line in containers.logs("talk", LogOptions(follow=True)):
+            seen.append(line.data)
+            if line.data == b"one\n":
+                execs = Execs(containers)
+                attachment = await execs.start(execs.create("talk", ExecConfig(("touch", "/go"))))
+                await attachment.close()
+        assert seen == [b"one\n", b"two\n"]
+        tail = [line.data async for line in containers.logs("talk", LogOptions(tail=1))]
+        assert tail == [b"two\n"]
+
+
+async def test_attach_carries_both_ways(site: Site) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("echo", "sh", "-c", "read x; echo got $x; echo bad >&2; cat", open_stdin=True))
+        await containers.start("echo")
+        attachment = await containers.attach("echo")
+        await attachment.write(b"hello\nrest")
+        await attachment.close_stdin()
+        said: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+        async for stream, data in attachment.output():
+            said[stream] += data
+        await attachment.close()
+        assert said == {"stdout": b"got hello\nrest", "stderr": b"bad\n"}
+
+
+async def test_exec_with_a_terminal(site: Site) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("box"))
+        await containers.start("box")
+        execs = Execs(containers)
+        id = execs.create("box", ExecConfig(("sh",), tty=True, attach_stdin=True, user="ann", env=("B=2",)))
+        attachment = await execs.start(id, size=(40, 100))
+        said = b""
+        sent = [(b"100", b"stty size; id -u; echo $B$HOME\n"), (b"2/home/ann", b"exit 5\n")]
+        await attachment.write(b"stty size\n")
+        async for _, data in attachment.output():
+            said += data
+            if sent and sent[0][0] in said:
+                if len(sent) == 2:
+                    await execs.resize(id, 20, 50)
+                await attachment.write(sent.pop(0)[1])
+        await attachment.close()
+        await until(lambda: not execs.get(id).running)
+        assert execs.get(id).exit_code == 5
+        assert b"40 100" in said
+        assert b"20 50" in said
+        assert b"1000" in said
+
+
+async def test_exec_of_a_missing_command(site: Site) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("box"))
+        await containers.start("box")
+        execs = Execs(containers)
+        id = execs.create("box", ExecConfig(("nosuch",)))
+        attachment = await execs.start(id)
+        said = b"".join([data async for _, data in attachment.output()])
+        await attachment.close()
+        assert b'exec: "nosuch": executable file not found in $PATH' in said
+        assert execs.get(id).exit_code == 127
+
+
+async def test_containers_are_adopted_with_their_pids(site: Site) -> None:
+    async with site.containers() as containers:
+        for name in ("stays", "ends"):
+            await containers.create(
+                config(name, "sh", "-c", "echo hi; while ! test -e /go; do sleep 0.01; done; exit 4")
+            )
+            await containers.start(name)
+        stays, ends = containers.get("stays"), containers.get("ends")
+        await containers.create(config("made"))
+    assert is_running(stays)
+    Path(f"/proc/{ends.pid}/root/go").touch()
+    await until(lambda: not Path(f"/proc/{ends.pid}").exists())
+    async with site.containers() as containers:
+        assert containers.get("stays") == stays
+        assert containers.get("made").phase is Phase.CREATED
+        assert (containers.get("ends").phase, containers.get("ends").exit_code) == (Phase.EXITED, 4)
+        assert site.actions(ends.id) == ["create", "start", "die"]
+        execs = Execs(containers)
+        attachment = await execs.start(execs.create("stays", ExecConfig(("touch", "/go"))))
+        await attachment.close()
+        assert (await containers.wait("stays")).exit_code == 4
+        lines = [line.data async for line in containers.logs("stays", LogOptions())]
+        assert lines == [b"hi\n"]
+        await containers.start("made")
+
+
+async def test_a_container_whose_conmon_was_killed_is_ended(site: Site) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("orphan"))
+        made = await containers.start("orphan")
+        conmon = int((site.paths.bundles / made.id / "conmon.pid").read_text())
+        os.kill(conmon, signal.SIGKILL)
+        assert (await containers.wait("orphan")).exit_code == 137
+        await until(lambda: not is_running(made))
+
+
+async def test_a_start_that_was_never_recorded_is_undone(site: Site) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("half"))
+        made = await containers.start("half")
+    (site.paths.bundles / made.id / "state.json").unlink()  # as if the daemon had died just before writing it
+    async with site.containers() as containers:
+        assert containers.get("half").phase is Phase.CREATED
+        await until(lambda: not is_running(made))
+        await containers.start("half")
+
+
+async def test_a_half_done_removal_is_finished_at_the_next_start(site: Site) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("gone"))
+        assert site.paths.bundles.joinpath(made.id, "rootfs").is_mount()
+    folder = site.paths.containers / made.id
+    folder.rename(folder.with_name(made.id + ".removing"))
+    async with site.containers() as containers:
+        assert containers.list() == []
+        assert list(site.paths.containers.iterdir()) == []
+
+
+async def test_a_damaged_record_is_named_and_left_alone(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("broken"))
+    record = site.paths.containers / made.id / "config.json"
+    whole = record.read_bytes()
+    record.write_bytes(whole[:50])
+    async with site.containers() as containers:
+        assert containers.list() == []
+    assert str(record) in caplog.text
+    assert record.read_bytes() == whole[:50]
+    record.write_bytes(whole)
+
+
+async def test_a_full_disk_refuses_a_container_and_leaves_nothing(site: Site) -> None:
+    async with site.containers() as containers:
+        site.paths.containers.rmdir()
+        site.paths.containers.write_text("in the way")  # what any write error looks like to create
+        try:
+            with pytest.raises(OSError, match="Not a directory"):
+                await containers.create(config("full"))
+            assert containers.list() == []
+            assert site.network.connected == set()
+            assert site.images.holders == set()
+        finally:
+            site.paths.containers.unlink()
+            site.paths.containers.mkdir()
+        await containers.create(config("full"))
+
+
+async def test_many_start_and_end_together(site: Site) -> None:
+    async with site.containers() as containers:
+        async with asyncio.TaskGroup() as group:
+            for number in range(12):
+                group.create_task(_run_one(containers, number))
+        assert containers.list() == []
+    assert processes_with(site.tag) == []
+
+
+async def _run_one(containers: object, number: int) -> None:
+    code, said = await output(containers, config(f"n{number}", "sh", "-c", f"echo {number}; exit {number}"))  # type: ignore[arg-type]
+    assert (code, said) == (number, f"{number}\n")
