@@ -84,7 +84,11 @@ class BridgeNetwork:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netns")
         try:
             self._plumbing = await self._run(lambda: Plumbing(self.interface, f"shoal_{self._tag}"))
-            await self._run(self._open)
+            try:
+                await self._run(self._open)
+            except BaseException:
+                self._thread.submit(self._plumbing.close)
+                raise
         except BaseException:
             self._thread.shutdown(wait=False)
             raise
@@ -249,4 +253,5 @@ class BridgeNetwork:
 
 
 def _veth(container_id: str) -> str:
-    return "veth" + container_id[:11]
+    # As much of the id as names the namespace. Not "ve-": systemd-networkd would take such a link for its own.
+    return "ve" + container_id[:12]

@@ -96,7 +96,10 @@ class Plumbing:
                     rtnetlink.set_up(link.index),
                     rtnetlink.add_default_route(gateway(subnet)),
                 )
-        except (OSError, ShoalError):
+        except OSError as error:
+            self.disconnect(path)
+            raise ShoalError(f"cannot connect to the bridge {self._bridge}: {error.strerror}") from error
+        except ShoalError:
             self.disconnect(path)
             raise
 
