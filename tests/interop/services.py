@@ -11,15 +11,31 @@ RUN_FOREVER = ("sleep", "1000000")
 
 
 def create(host: Host, name: str, *flags: str, command: tuple[str, ...] = RUN_FOREVER, image: str = IMAGE) -> str:
-    """Create a service, wait until it has converged, and return what the command printed."""
-    return host.docker("service", "create", "--name", name, "--restart-delay", "0s", *flags, image, *command).stdout
+    """Create a service, wait until it has converged, and return what the command printed.
+
+    It is stopped by SIGKILL unless `flags` say otherwise: busybox's sleep, as process 1, ignores SIGTERM.
+    """
+    quick = ("--restart-delay", "0s", "--stop-signal", "KILL")
+    return host.docker("service", "create", "--name", name, *quick, *flags, image, *command).stdout
 
 
 def create_detached(
     host: Host, name: str, *flags: str, command: tuple[str, ...] = RUN_FOREVER, image: str = IMAGE
 ) -> None:
     """Create a service that need not converge."""
-    host.docker("service", "create", "--detach", "--no-resolve-image", "--name", name, *flags, image, *command)
+    host.docker(
+        "service",
+        "create",
+        "--detach",
+        "--no-resolve-image",
+        "--stop-signal",
+        "KILL",
+        "--name",
+        name,
+        *flags,
+        image,
+        *command,
+    )
 
 
 def running(host: Host, service: str) -> list[str]:

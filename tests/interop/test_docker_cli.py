@@ -11,24 +11,12 @@ import time
 from tests.harness import images
 from tests.harness.hosts import Host, docker_program, eventually
 from tests.interop.conftest import IMAGE
-
-HTTPD = ("httpd", "-f", "-p", "80", "-h", "/www")
-RUN_FOREVER = ("sleep", "1000000")
+from tests.interop.services import HTTPD, create, running
 
 
 def rows(output: str) -> list[list[str]]:
     """The cells of a table, titles first; columns are at least three spaces apart."""
     return [re.split(r"\s{3,}", line.strip()) for line in output.splitlines()]
-
-
-def running(host: Host, service: str) -> list[str]:
-    """The containers of a service that run."""
-    return host.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}").stdout.split()
-
-
-def create(host: Host, name: str, *flags: str, command: tuple[str, ...] = RUN_FOREVER) -> str:
-    """Create a service and return what the command printed."""
-    return host.docker("service", "create", "--name", name, "--restart-delay", "0s", *flags, IMAGE, *command).stdout
 
 
 def test_version_has_both_sides(bare: Host) -> None:
@@ -117,9 +105,7 @@ def test_scale_up_and_down(swarm: Host) -> None:
 
 
 def test_update_replaces_every_task(swarm: Host) -> None:
-    create(
-        swarm, "web", "--replicas", "2", "--update-delay", "0s", "--update-monitor", "100ms", "--stop-signal", "KILL"
-    )
+    create(swarm, "web", "--replicas", "2", "--update-delay", "0s", "--update-monitor", "100ms")
     before = set(running(swarm, "web"))
     out = swarm.docker("service", "update", "--env-add", "A=1", "web").stdout
     assert "overall progress: 2 out of 2 tasks" in out

@@ -109,8 +109,8 @@ class Manager:
             ],
             is_removed=lambda node_id: _is_removed(store, self._security.cluster_id, node_id),
         )
-        listener = listen(*split_host_port(self._state.listen_addr, DEFAULT_PORT))
         await leader.found()
+        listener = listen(*split_host_port(self._state.listen_addr, DEFAULT_PORT))
         async with asyncio.TaskGroup() as term:
             term.create_task(leader.run(), name="leader")
             term.create_task(server.run(listener), name="port 2377")

@@ -126,7 +126,8 @@ class Bench:
         return told(plan)
 
     def apply(self, fn: Callable[[Transaction], object]) -> None:
-        tx = Transaction(self.memory, now_nanos=round(self.now * 1e9))
+        # The store stamps what a transaction makes with the moment it began, a little before the decider was asked.
+        tx = Transaction(self.memory, now_nanos=round(self.now * 1e9) - 1_000_000)
         fn(tx)
         events = self.memory.commit(tx)
         if self.events is not None:

@@ -80,6 +80,10 @@ def is_paused(service: api.Service) -> bool:
     return service.update_status.state in _PAUSED
 
 
+# Instants on their way through protobuf are rounded to nanoseconds, and a float has fewer digits than that.
+_CLOCK_GRAIN = 1e-5
+
+
 class Update:
     """What has been seen of one update: slots still to do, slots begun, failures.
 
@@ -151,7 +155,8 @@ class Update:
             if task.desired_state > api.RUNNING or not read(task).by_update:
                 continue
             if task.spec_version.index == self._version:
-                if not task.meta.HasField("created_at") or instant(task.meta.created_at) >= since:
+                # By our own mark: the store's stamp is of the transaction's begin, before this update's.
+                if read(task).start_at >= since - _CLOCK_GRAIN:
                     return task
             elif task.status.state < api.RUNNING and not _is_task_dirty(view, service, task):
                 return task
@@ -238,7 +243,7 @@ def _begin(draft: Draft, service: api.Service, slot: int, settings: Settings, ma
         # One old task is kept until the new one runs: not an ended one, nor what an update cut short had begun.
         keep = max((task for task in live if not is_dead(task)), key=lambda task: task.status.state, default=None)
         _stop(draft, [task for task in live if task is not keep])
-        write(made, Marks(by_update=True))
+        write(made, Marks(start_at=draft.now, by_update=True))
     else:
         waits_for = _stop(draft, live)
         write(made, Marks(replaces=waits_for, start_at=draft.now, by_update=True))
