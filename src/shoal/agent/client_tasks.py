@@ -219,7 +219,7 @@ class TaskSet:
     def _controller(self, task: api.Task) -> Controller:
         config = container_config(task, self._describe())
         auth = task.spec.container.pull_options.registry_auth
-        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._starts)
+        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._starts, self._group)
 
     def _changed(self, task_id: str, status: api.TaskStatus) -> None:
         self._note(PutStatus(task_id, status))

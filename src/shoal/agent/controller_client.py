@@ -6,6 +6,8 @@ texts: moby daemon/cluster/executor/container/controller.go.
 
 import asyncio
 import os
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from shoal.agent.executor import container_id
 from shoal.agent.machine import Facts, Operation
@@ -37,6 +39,7 @@ class Controller:
         containers: Containers,
         pulls: Pulls,
         starts: asyncio.Semaphore,
+        group: asyncio.TaskGroup,
     ) -> None:
         self.id = container_id(task_id)
         self.config = config
@@ -44,6 +47,7 @@ class Controller:
         self._containers = containers
         self._pulls = pulls
         self._starts = starts
+        self._group = group
 
     async def perform(self, operation: Operation) -> None:
         """Do one operation of the state machine."""
@@ -65,7 +69,7 @@ class Controller:
             return
         await self._pulls.ensure(self.config.image, self._encoded_auth)
         async with self._starts:
-            await self._containers.create(self.config, id=self.id)
+            await self._whole(lambda: self._containers.create(self.config, id=self.id))
 
     async def start(self) -> None:
         """Start the container unless that has been done, and wait for its health check to say that it is well."""
@@ -74,7 +78,7 @@ class Controller:
             await self._check_bind_sources()
             async with self._starts:
                 try:
-                    container = await self._containers.start(self.id)
+                    container = await self._whole(lambda: self._containers.start(self.id))
                 except (ShoalError, OSError) as error:
                     raise ShoalError(f"starting container failed: {error}") from error
         if container.health is not Health.NONE:
@@ -103,6 +107,29 @@ class Controller:
             return self._containers.get(self.id)
         except NotFound:
             return None
+
+    async def _whole(self, work: Callable[[], Coroutine[Any, Any, Container]]) -> Container:
+        # A cancelled operation leaves no half of this behind: whoever cancelled it waits until it is done, and then
+        # finds a container to stop or to remove.
+        outcome: list[Container | Exception] = []
+
+        async def run() -> None:
+            try:
+                outcome.append(await work())
+            except Exception as error:  # noqa: BLE001 - is raised below, where the operation fails of it
+                outcome.append(error)
+
+        child = self._group.create_task(run(), name=f"runtime {self.id[:12]}")
+        try:
+            await asyncio.wait({child})
+        except asyncio.CancelledError:
+            await asyncio.wait({child})
+            raise
+        if not outcome:
+            raise asyncio.CancelledError
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
 
     async def _watch(self, *, until_healthy: bool) -> None:
         cause = ""

@@ -121,6 +121,7 @@ class FakeImages:
         self.registry: set[str] = set()
         self.pulls: Counter[str] = Counter()
         self.words = "No such image: {}"
+        self.gate: asyncio.Event | None = None
 
     def get(self, ref: str) -> Image:
         if ref not in self._present:
@@ -132,7 +133,7 @@ class FakeImages:
 
     async def pull(self, ref: str, auth: object, progress: object) -> Image:
         self.pulls[ref] += 1
-        await asyncio.sleep(0)
+        await (self.gate.wait() if self.gate is not None else asyncio.sleep(0))
         if ref not in self.registry:
             raise ShoalError(self.words.format(ref))
         self.put(ref, from_registry=True)

@@ -371,3 +371,33 @@ async def test_an_agent_whose_sessions_fail_can_still_be_stopped(tmp_path: Path)
             await until(lambda agent=agent: agent.node is not None)  # type: ignore[misc]
             for _ in range(turn):
                 await asyncio.sleep(0)
+
+
+async def test_a_task_removed_while_its_container_is_made_leaves_none_behind(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task()), FakeRuntime()
+    runtime.containers.gate = asyncio.Event()
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await until(lambda: runtime.containers.busy == 1)
+        await swarm.store.update(lambda tx: tx.remove(api.Task, "t1"))
+        await until(lambda: any(child.get_name() == "remove t1" for child in asyncio.all_tasks()))
+        runtime.containers.gate.set()
+        await until(lambda: "remove web.1.t1" in runtime.containers.log)
+        assert runtime.containers.log == ["create web.1.t1", "remove web.1.t1"]
+        assert not runtime.containers.list()
+
+
+async def test_a_task_shut_down_while_it_waits_for_its_health_ends_at_once(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task(healthy=True)), FakeRuntime()
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await until(lambda: any(c.phase is Phase.RUNNING for c in runtime.containers.list()))
+        await swarm.desire(api.SHUTDOWN)
+        assert (await swarm.wait_state(api.SHUTDOWN)).container.exit_code == 143
+
+
+async def test_a_task_shut_down_while_its_image_is_pulled_ends_at_once(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task(image="slow:latest")), FakeRuntime()
+    runtime.images.gate = asyncio.Event()
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await until(lambda: runtime.images.pulls["slow:latest"] == 1)
+        await swarm.desire(api.SHUTDOWN)
+        await swarm.wait_state(api.SHUTDOWN)
