@@ -68,6 +68,7 @@ class Sessions:
         self._description = api.NodeDescription()
         self._had_session = False
         self._failed_with = ""
+        self._failures = 0
         self._identity = asyncio.Event()
 
     async def run(self) -> None:
@@ -87,7 +88,7 @@ class Sessions:
 
     async def _session(self) -> bool:
         """Hold one session; return whether the node was registered in it."""
-        address = self._config.local_manager() or self._remotes.select(self._rng.random, but=self._failed_with)
+        address = self._choose()
         if address is None:
             log.debug("no manager is known")
             return False
@@ -106,7 +107,7 @@ class Sessions:
         try:
             await session.run()
         except SessionEnded as ended:
-            log.log(logging.INFO if session.id else logging.WARNING, "session with %s ended: %s", address, ended)
+            self._tell(address, ended, registered=bool(session.id))
             if ended.distrusted and self._config.joining and not self._had_session:
                 raise
         except Exception:  # a session is isolated: its defects end it, and another one begins
@@ -117,6 +118,21 @@ class Sessions:
         self._failed_with = "" if session.id else address
         self._remotes.observe(address, good=bool(session.id))
         return bool(session.id)
+
+    def _choose(self) -> str | None:
+        local = self._config.local_manager()
+        if local is not None and local != self._failed_with:
+            return local
+        return self._remotes.select(self._rng.random, but=self._failed_with) or local
+
+    def _tell(self, address: str, ended: SessionEnded, *, registered: bool) -> None:
+        if registered:
+            self._failures = 0
+            log.info("session with %s ended: %s", address, ended)
+            return
+        self._failures += 1
+        if str(self._failures).strip("0") == "1":  # at 1, 10, 100, ...
+            log.warning("no session with %s (%s failures in a row): %s", address, self._failures, ended)
 
     # As the owner of a session.
 

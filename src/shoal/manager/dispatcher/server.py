@@ -36,6 +36,7 @@ Request = TypeVar("Request")
 MANAGER_WEIGHT = 10  # SwarmKit gives each manager the same (remotes.DefaultObservationWeight)
 STREAMS_PER_NODE = 32  # a node holds two open; what is beyond this is refused
 RETRY_AFTER = 1.0  # a write about silent nodes that the store refused is tried again
+NODES_PER_WRITE = 500  # a new leader writes every node, and an etcd transaction has a limit
 STEP_DOWN_TIMEOUT = 2.0  # a leader that is going does not wait longer to say so
 
 
@@ -107,23 +108,17 @@ class Dispatcher(DispatcherBase):
         self._wake_sessions()
 
     async def _take_over(self) -> None:
-        def mark(transaction: Transaction) -> list[tuple[str, bool]]:
-            found = []
-            for node in list(transaction.nodes.all()):
-                found.append((node.id, node.status.state == api.NodeStatus.DOWN))
-                changed = unknown(node)
-                if changed is not None:
-                    transaction.update(changed)
-            return found
-
-        nodes = await self._store.update(mark)
-        now = self._now()
         self._read_cluster()
-        for node_id, is_down in nodes:
-            if is_down:
-                self._sessions.watch_orphan(node_id, now)
+        now = self._now()
+        node_ids = [node.id for node in self._store.view().nodes.all()]
+        for at in range(0, len(node_ids), NODES_PER_WRITE):
+            part = node_ids[at : at + NODES_PER_WRITE]
+            await self._store.update(lambda transaction, part=part: _mark_unknown(transaction, part))  # type: ignore[misc]
+        for node in self._store.view().nodes.all():
+            if node.status.state == api.NodeStatus.DOWN:
+                self._sessions.watch_orphan(node.id, now)
             else:
-                self._sessions.expect(node_id, now)
+                self._sessions.expect(node.id, now)
 
     async def _step_down(self) -> None:
         leaving = self._sessions.live_nodes()
@@ -422,6 +417,14 @@ class Dispatcher(DispatcherBase):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _mark_unknown(transaction: Transaction, node_ids: list[str]) -> None:
+    for node_id in node_ids:
+        node = transaction.nodes.get(node_id)
+        changed = unknown(node) if node is not None else None
+        if changed is not None:
+            transaction.update(changed)
 
 
 async def _request(stream: "Stream[Request, Any]") -> "Request":
