@@ -19,6 +19,7 @@ from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, Unimplemented
+from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
 from shoal.node.types import InitRequest
 
 LATER = "comes with a later release"
@@ -34,6 +35,9 @@ async def init_swarm(call: Call) -> web.StreamResponse:
         raise InvalidArgument('swarm spec must be named "default"')
     spec.annotations.name = "default"
     request = _init_request(call, body, spec)
+    # Before anything is made: a spec that is refused must not leave a swarm behind.
+    validate_cluster_spec(spec)
+    refuse_unsupported_cluster(spec, api.RootCA())
     node_id = await call.backend.node.init(request)
     await _apply_spec(call.backend.node.control(), spec, member(body, "Spec"))
     return json_reply(node_id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL, NETWORKS
+from shoal.manager.control.clusters import DEFAULT_RAFT
 from shoal.manager.keyring import RandomBytes, give_keys
 from shoal.store.changes import Change, Create
 from shoal.store.memory import View
@@ -21,21 +22,12 @@ INGRESS = "ingress"
 
 
 def default_cluster_spec() -> api.ClusterSpec:
-    """Return what a swarm is made with where nothing else is asked for.
-
-    The values of raft are SwarmKit's, for whoever reads the cluster; etcd has its own.
-    """
+    """Return what a swarm is made with where nothing else is asked for."""
     return api.ClusterSpec(
         annotations=api.Annotations(name=CLUSTER_NAME),
         orchestration=api.OrchestrationConfig(task_history_retention_limit=TASK_HISTORY_RETENTION_LIMIT),
         dispatcher=api.DispatcherConfig(heartbeat_period=times.duration(HEARTBEAT_PERIOD)),
-        raft=api.RaftConfig(
-            snapshot_interval=10_000,
-            keep_old_snapshots=0,
-            log_entries_for_slow_followers=500,
-            heartbeat_tick=1,
-            election_tick=10,
-        ),
+        raft=DEFAULT_RAFT,
         ca_config=api.CAConfig(node_cert_expiry=times.duration(NODE_CERT_EXPIRY)),
     )
 

@@ -123,6 +123,22 @@ async def test_a_wrong_init_is_refused_before_anything_is_made(body: dict[str, A
         assert node.asked == []
 
 
+@pytest.mark.parametrize(
+    ("spec", "status"),
+    [
+        ({"Raft": {"SnapshotInterval": 5}}, 501),
+        ({"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "https://ca"}]}}, 501),
+        ({"CAConfig": {"NodeCertExpiry": 1}}, 400),
+    ],
+)
+async def test_a_refused_spec_leaves_no_swarm_behind(spec: dict[str, Any], status: int) -> None:
+    node = FakeNode()
+    async with client(backend(node=node)) as http:
+        answer = await http.post("/swarm/init", json={"ListenAddr": "a", "Spec": spec})
+        assert answer.status == status
+        assert node.asked == []
+
+
 async def test_leave_and_unlock_key_and_what_comes_later() -> None:
     node, _ = manager_node(cluster())
     async with client(backend(node=node)) as http:

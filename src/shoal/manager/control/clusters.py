@@ -20,6 +20,15 @@ DEFAULT_POOL = "10.0.0.0/8"
 DEFAULT_SUBNET_SIZE = 24
 DEFAULT_VXLAN_PORT = 4789
 
+# What a swarm of Docker's begins with. They are shown to whoever reads the cluster, and etcd has its own.
+DEFAULT_RAFT = api.RaftConfig(
+    snapshot_interval=10_000,
+    keep_old_snapshots=0,
+    log_entries_for_slow_followers=500,
+    heartbeat_tick=1,
+    election_tick=10,
+)
+
 
 class Clusters(Part):
     """The RPCs of the cluster. Nothing that leaves here holds a private key."""
@@ -48,7 +57,7 @@ class Clusters(Part):
             current = transaction.clusters.get(request.cluster_id)
             if current is None:
                 raise NotFound(f"cluster {request.cluster_id} not found")
-            _refuse_unsupported(current, request.spec)
+            refuse_unsupported_cluster(request.spec, current.root_ca)
             cluster = copy(current)
             cluster.meta.version.CopyFrom(request.cluster_version)
             cluster.spec.CopyFrom(request.spec)
@@ -114,13 +123,17 @@ def expire_blacklisted(cluster: api.Cluster, now: float) -> None:
             del cluster.blacklisted_certificates[node_id]
 
 
-def _refuse_unsupported(current: api.Cluster, spec: api.ClusterSpec) -> None:
+def refuse_unsupported_cluster(spec: api.ClusterSpec, root: api.RootCA) -> None:
+    """Raise Unimplemented for the first thing in a spec that cannot be done yet; `root` is empty for a new swarm."""
     config = spec.ca_config
     if config.external_cas:
         raise Unimplemented(unsupported.EXTERNAL_CAS)
-    same_root = config.signing_ca_cert in (b"", current.root_ca.ca_cert)
-    if config.force_rotate != current.root_ca.last_forced_rotation or not same_root:
+    if config.force_rotate != root.last_forced_rotation or config.signing_ca_cert not in (b"", root.ca_cert):
         raise Unimplemented(unsupported.ROOT_ROTATION)
+    for field, value in spec.raft.ListFields():  # those that are not zero: zero is "not given"
+        if value != getattr(DEFAULT_RAFT, field.name):
+            raise Unimplemented(unsupported.RAFT)
+    unsupported.refuse_unsupported_log_driver(spec.task_defaults.log_driver)
 
 
 def _rotate_tokens(cluster: api.Cluster, rotation: api.KeyRotation) -> None:

@@ -20,7 +20,18 @@ MODES = {
 ROOT_ROTATION = "rotating the root CA is not supported by this version of Shoal"
 EXTERNAL_CAS = "external certificate authorities are not supported by this version of Shoal"
 AUTOLOCK = "locking managers (autolock) is not supported by this version of Shoal"
+RAFT = "Raft's settings (snapshots, ticks) are etcd's own and cannot be changed in this version of Shoal"
 RESOURCES = "the Resource API is not supported by this version of Shoal"
+ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
+CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"
+SELINUX = "SELinux labels are not supported by this version of Shoal"
+ONE_NETWORK = "more than one network for a service is not supported by this version of Shoal"
+ATTACHMENT = "aliases and driver options of a network are not supported by this version of Shoal"
+LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
+LOG_OPTION = "the log option {} is not supported by this version of Shoal"
+
+# They choose what `docker service logs --details` shows; how a log is kept is the node's.
+LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex"})
 
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
@@ -30,6 +41,24 @@ def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
         raise Unimplemented(MODES[mode])
     if spec.endpoint.ports:
         raise Unimplemented(PORTS)
+    if len(spec.task.networks) > 1:
+        raise Unimplemented(ONE_NETWORK)
+    if any(network.aliases or network.driver_attachment_opts for network in spec.task.networks):
+        raise Unimplemented(ATTACHMENT)
+    refuse_unsupported_log_driver(spec.task.log_driver)
+    _refuse_unsupported_container(spec)
+
+
+def refuse_unsupported_log_driver(driver: api.Driver) -> None:
+    """Raise Unimplemented for what no node would do. Other drivers are looked for among the nodes' plugins."""
+    if driver.name == "none":
+        raise Unimplemented(LOG_DRIVER.format(driver.name))
+    for option in sorted(driver.options):
+        if option not in LOG_OPTIONS:
+            raise Unimplemented(LOG_OPTION.format(option))
+
+
+def _refuse_unsupported_container(spec: api.ServiceSpec) -> None:
     container = spec.task.container
     if container.secrets:
         raise Unimplemented(SECRETS)
@@ -37,3 +66,10 @@ def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
         raise Unimplemented(CONFIGS)
     if any(mount.type == api.Mount.CLUSTER for mount in container.mounts) or spec.task.resource_references:
         raise Unimplemented(VOLUMES)
+    if container.isolation != api.ContainerSpec.ISOLATION_DEFAULT:
+        raise Unimplemented(ISOLATION)
+    if container.privileges.HasField("credential_spec"):
+        raise Unimplemented(CREDENTIAL_SPEC)
+    selinux = container.privileges.selinux_context
+    if selinux.user or selinux.role or selinux.type or selinux.level:
+        raise Unimplemented(SELINUX)

@@ -4,7 +4,7 @@ from shoal import errors
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.ca.tokens import parse_token, root_digest
-from shoal.manager.control.clusters import validate_cluster_spec
+from shoal.manager.control.clusters import DEFAULT_RAFT, validate_cluster_spec
 from tests.unit.manager.control.conftest import Make
 
 ROOT = b"-----BEGIN CERTIFICATE-----\n"
@@ -113,6 +113,9 @@ async def test_tokens_rotate_one_by_one(make: Make) -> None:
         spec(ca_config=api.CAConfig(signing_ca_cert=b"another")),
         spec(ca_config=api.CAConfig(external_cas=[api.ExternalCA(url="https://ca")])),
         spec(encryption_config=api.EncryptionConfig(auto_lock_managers=True)),
+        spec(raft=api.RaftConfig(snapshot_interval=5)),
+        spec(raft=api.RaftConfig(snapshot_interval=10_000, keep_old_snapshots=3)),
+        spec(task_defaults=api.TaskDefaults(log_driver=api.Driver(options={"max-size": "1m"}))),
     ],
 )
 async def test_what_comes_later_is_refused(make: Make, later: api.ClusterSpec) -> None:
@@ -120,6 +123,13 @@ async def test_what_comes_later_is_refused(make: Make, later: api.ClusterSpec) -
     with pytest.raises(errors.Unimplemented):
         await control.update_cluster(update(later))
     assert store.commits == []
+
+
+async def test_raft_as_swarms_begin_with_it_passes(make: Make) -> None:
+    control, store = make(cluster())
+    for version, raft in enumerate((DEFAULT_RAFT, api.RaftConfig(), DEFAULT_RAFT), 1):
+        await control.update_cluster(update(spec(raft=raft), version))
+    assert len(store.commits) == 3
 
 
 async def test_unlock_key_is_made_kept_rotated_and_dropped(make: Make) -> None:

@@ -205,6 +205,8 @@ def test_other_runtimes_are_unimplemented(runtime: str) -> None:
         container(healthcheck=api.HealthConfig(interval=times.duration(0), timeout=times.duration(0.001))),
         spec(rollback=api.UpdateConfig(max_failure_ratio=7)),  # Docker does not look at it either
         spec(replicated=api.ReplicatedService(replicas=0)),
+        task(log_driver=api.Driver(name="json-file", options={"labels": "a", "env-regex": "b"})),
+        container(privileges=api.Privileges(selinux_context=api.Privileges.SELinuxContext(disable=True))),
         task(placement=api.Placement(constraints=["node.labels.disk == ssd", "node.role!=manager"])),
     ],
     ids=repr,
@@ -224,8 +226,16 @@ def test_right_spec_passes(right: api.ServiceSpec) -> None:
         (container(secrets=[secret("a", file=FILE)]), "secrets"),
         (container(configs=[config("a", file=FILE)]), "configs"),
         (container(mounts=[api.Mount(type=api.Mount.CLUSTER, target="/d")]), "cluster volumes"),
+        (task(log_driver=api.Driver(name="none")), "log driver none"),
+        (task(log_driver=api.Driver(options={"labels": "a", "max-size": "1m"})), "log option max-size"),
+        (task(networks=[api.NetworkAttachmentConfig(target=name) for name in "ab"]), "more than one network"),
+        (task(networks=[api.NetworkAttachmentConfig(target="a", aliases=["x"])]), "aliases"),
+        (task(networks=[api.NetworkAttachmentConfig(target="a", driver_attachment_opts={"x": "y"})]), "driver options"),
+        (container(isolation=api.ContainerSpec.ISOLATION_PROCESS), "isolation"),
+        (container(privileges=api.Privileges(credential_spec=api.Privileges.CredentialSpec(file="x"))), "credential"),
+        (container(privileges=api.Privileges(selinux_context=api.Privileges.SELinuxContext(role="r"))), "SELinux"),
     ],
-    ids=["global", "job", "global job", "ports", "secrets", "configs", "volumes"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_comes_later_is_refused_by_name(later: api.ServiceSpec, word: str) -> None:
     validate_service_spec(later)
