@@ -299,3 +299,30 @@ async def test_volume_reports_need_a_session_and_change_nothing_yet() -> None:
         await stub.UpdateVolumeStatus(api.UpdateVolumeStatusRequest(session_id=session_id))
         with pytest.raises(GRPCError):
             await stub.UpdateVolumeStatus(api.UpdateVolumeStatusRequest())
+
+
+async def test_a_dispatcher_that_fell_behind_reads_everything_again() -> None:
+    leader = Leader(task("t1"))
+    async with (
+        leader.leads(),
+        leader.node() as stub,
+        session(stub) as (session_id, _),
+        stub.Assignments.open() as stream,
+    ):
+        await stream.send_message(api.AssignmentsRequest(session_id=session_id), end=True)
+        await stream.recv_message()
+        for watch in leader.store._watches._watches:
+            watch._lagged = True
+
+        def replace(tx: Any) -> None:
+            tx.create(task("t2"))
+            tx.remove(api.Task, "t1")
+
+        await leader.store.update(replace)
+        for watch in leader.store._watches._watches:
+            watch._changed.set()
+        message = await stream.recv_message()
+        assert message is not None
+        told = {(change.assignment.task.id, change.action) for change in message.changes}
+        assert told >= {("t1", api.AssignmentChange.REMOVE), ("t2", api.AssignmentChange.UPDATE)}
+        await stream.cancel()

@@ -1,0 +1,97 @@
+"""One task, step by step, under virtual time."""
+
+import asyncio
+
+import pytest
+
+from shoal.agent.controller_client import Controller
+from shoal.agent.executor import container_config
+from shoal.agent.pulls_loop import Pulls
+from shoal.agent.task_loop import TaskLoop
+from shoal.api import v1 as api
+from shoal.errors import Unavailable
+from shoal.runtime.types import Container, ContainerConfig
+from tests.unit.agent.fakes import NODE, FakeContainers, FakeRuntime, task
+
+pytestmark = pytest.mark.looptime
+
+
+class Busy(FakeContainers):
+    """Containers that cannot be made twice."""
+
+    refusals = 2
+
+    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("the host is busy")
+        return await super().create(config, id=id)
+
+
+class Broken(FakeContainers):
+    """Containers with a defect."""
+
+    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+        raise ZeroDivisionError("defect")
+
+
+def loop_of(
+    containers: FakeContainers, group: asyncio.TaskGroup, seen: list[tuple[float, str, str]], made: api.Task
+) -> TaskLoop:
+    now = asyncio.get_running_loop().time
+    begun = now()
+
+    def make(each: api.Task) -> Controller:
+        pulls = Pulls(FakeRuntime().images, group)
+        return Controller(each.id, container_config(each, NODE), "", containers, pulls, asyncio.Semaphore(1), group)
+
+    def report(_task_id: str, status: api.TaskStatus) -> None:
+        seen.append((round(now() - begun, 3), api.TaskState.Name(status.state), status.err))
+
+    return TaskLoop(made, make_controller=make, report=report, group=group, clock=now)
+
+
+async def test_a_temporary_failure_is_told_and_tried_again_each_second() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(Busy(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(10)
+        await loop.close()
+    assert seen == [
+        (0.0, "ACCEPTED", ""),
+        (0.0, "PREPARING", ""),
+        (0.0, "PREPARING", "the host is busy"),
+        (2.0, "READY", ""),
+        (2.0, "STARTING", ""),
+        (2.0, "RUNNING", ""),
+    ]
+
+
+async def test_a_defect_fails_the_task_and_not_the_agent() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(Broken(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(10)
+        await loop.close()
+    assert seen[-1] == (0.0, "REJECTED", "ZeroDivisionError: defect")
+
+
+async def test_an_assignment_that_asks_for_the_same_disturbs_nothing() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(FakeContainers(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(1)
+        told = len(seen)
+        labelled = task()
+        labelled.annotations.labels["a"] = "b"
+        loop.update(labelled)
+        await asyncio.sleep(1)
+        assert len(seen) == told
+        assert loop.task.annotations.labels["a"] == "b"
+        loop.update(task(desired=api.SHUTDOWN))
+        await asyncio.sleep(1)
+        await loop.close()
+    assert seen[-1][1] == "SHUTDOWN"
