@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +55,15 @@ def docker_program() -> str:
     return os.environ.get("DOCKER") or shutil.which("docker") or "docker"
 
 
+def _without(programs: Sequence[str]) -> list[str]:
+    """Return the beginning of a command line that runs the rest where these programs cannot be executed."""
+    if not programs:
+        return []
+    paths = [path for path in map(shutil.which, programs) if path]
+    script = "".join(f"mount --bind /dev/null {path} && " for path in paths) + 'exec "$@"'
+    return ["unshare", "--mount", "--propagation=slave", "sh", "-c", script, "sh"]
+
+
 class Host:
     """One host. `address` is empty where it shares this machine's network."""
 
@@ -87,11 +96,12 @@ class Host:
         # Not `ip netns exec`: it mounts a fresh /sys and hides the cgroups.
         return ["nsenter", f"--net=/run/netns/{self.namespace}", "--", *command] if self.namespace else list(command)
 
-    def start(self, *flags: str, wait: bool = True, environment: Mapping[str, str] | None = None) -> None:
-        """Start `shoald` and wait until its API answers."""
+    def start(self, *flags: str, wait: bool = True, lacking: Sequence[str] = ()) -> None:
+        """Start `shoald` and wait until its API answers. `lacking`: host programs that it is not to find."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 self.inside(
+                    *_without(lacking),
                     sys.executable,
                     "-m",
                     "shoal.daemon.main",
@@ -105,7 +115,6 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
         if wait:
