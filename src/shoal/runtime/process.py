@@ -114,7 +114,7 @@ def health(image: Mapping[str, Any], given: HealthConfig | None) -> HealthConfig
 def declared_volumes(image: Mapping[str, Any], mounts: Iterable[Mount]) -> tuple[str, ...]:
     """The targets of the image's VOLUMEs that no mount is for."""
     taken = {posixpath.normpath(mount.target) for mount in mounts}
-    declared = (posixpath.normpath("/" + str(target)) for target in section(image).get("Volumes") or {})
+    declared = (posixpath.normpath("/" + str(target).lstrip("/")) for target in section(image).get("Volumes") or {})
     return tuple(target for target in dict.fromkeys(declared) if target not in taken and target != "/")
 
 

@@ -2,7 +2,7 @@
 
 In: the parsed profile, in the format that moby and containers-common share, and the container's capabilities. Out: the
 `linux.seccomp` part of an OCI config. The default profile is the host's, made as narrow as Docker's own
-(docs/decisions/0003-seccomp.md); a profile that a user gives is only translated.
+(docs/decisions/0004-seccomp.md); a profile that a user gives is only translated.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,0 +1,48 @@
+"""A runtime's words become Docker's."""
+
+import pytest
+
+from shoal.runtime.failures import exec_failed, reason, start_failed
+
+
+@pytest.mark.parametrize(
+    ("said", "command", "why", "code"),
+    [
+        (
+            "executable file `nosuch` not found in $PATH: No such file or directory",
+            "nosuch", 'exec: "nosuch": executable file not found in $PATH', 127,
+        ),
+        (
+            "executable file `/bin/x` not found in $PATH: No such file or directory",
+            "/bin/x", 'exec: "/bin/x": stat /bin/x: no such file or directory', 127,
+        ),
+        ("open executable: Permission denied", "/etc", 'exec: "/etc": permission denied', 126),
+        (
+            'time="t" level=error msg="runc create failed: unable to start container process: exec: \\"x\\": '
+            'executable file not found in $PATH"',
+            "x", 'exec: "x": executable file not found in $PATH', 127,
+        ),
+        ("mount `a` to `b`: Invalid argument\n", "x", "mount `a` to `b`: Invalid argument", 128),
+        ("", "x", "the runtime ended without a word", 128),
+    ],
+)  # fmt: skip
+def test_reasons(said: str, command: str, why: str, code: int) -> None:
+    assert reason(said, command) == (why, code)
+
+
+def test_a_start_is_told_in_full() -> None:
+    error = start_failed("crun", "executable file `x` not found in $PATH: No such file or directory", "x")
+    assert str(error) == (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: crun create "
+        'failed: unable to start container process: exec: "x": executable file not found in $PATH: unknown'
+    )
+    assert (error.exit_code, error.http_status) == (127, 400)
+    assert start_failed("crun", "odd", "x").http_status == 500
+
+
+def test_an_exec_is_told_in_full() -> None:
+    assert exec_failed("open executable: Permission denied", "x") == (
+        "OCI runtime exec failed: exec failed: unable to start container process: "
+        'exec: "x": permission denied: unknown',
+        126,
+    )

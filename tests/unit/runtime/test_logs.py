@@ -1,0 +1,109 @@
+"""Logs as conmon writes them are read whole, from the end, and while they grow."""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from shoal.runtime import logs
+from shoal.runtime.logs import Assembler, LogFiles, parse_time, tail_offset
+from shoal.runtime.types import LogLine, LogOptions
+
+AT = "2023-11-23T07:14:46.{:09d}+00:00"
+EPOCH = 1700723686
+
+
+def record(number: int, text: str, stream: str = "stdout", tag: str = "F") -> str:
+    return f"{AT.format(number)} {stream} {tag} {text}\n"
+
+
+def assemble(lines: Iterable[str]) -> list[LogLine]:
+    assembler = Assembler()
+    found = [line for one in lines if (line := assembler.feed(one.rstrip("\n").encode())) is not None]
+    return found + list(assembler.rest())
+
+
+def test_times_have_nanoseconds_and_zones() -> None:
+    assert parse_time(b"2023-11-23T07:14:46.000000005+00:00") == EPOCH * 10**9 + 5
+    assert parse_time(b"2023-11-23T08:14:46.000000005+01:00") == EPOCH * 10**9 + 5
+    with pytest.raises(ValueError, match="not a time"):
+        parse_time(b"yesterday")
+
+
+def test_parts_are_put_together_by_stream() -> None:
+    lines = [
+        record(1, "one", tag="P"),
+        record(2, "err", "stderr"),
+        record(3, " two", tag="P"),
+        record(4, " three"),
+        "rubbish\n",
+        record(5, "open", tag="P"),
+    ]
+    assert assemble(lines) == [
+        LogLine(EPOCH * 10**9 + 2, "stderr", b"err\n"),
+        LogLine(EPOCH * 10**9 + 1, "stdout", b"one two three\n"),
+        LogLine(EPOCH * 10**9 + 5, "stdout", b"open"),
+    ]
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 4096])
+@pytest.mark.parametrize("lines", [0, 1, 2, 3, 50])
+def test_the_tail_is_found_from_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, lines: int
+) -> None:
+    monkeypatch.setattr(logs, "_CHUNK", chunk)
+    text = record(1, "a") + record(2, "b1", tag="P") + record(3, "b2") + record(4, "") + record(5, "d")
+    whole = ["a\n", "b1b2\n", "\n", "d\n"]
+    path = tmp_path / "log"
+    path.write_text(text)
+    with path.open("rb") as file:
+        offset = tail_offset(file.fileno(), lines)
+    found = [line.data.decode() for line in assemble(text[offset:].splitlines())]
+    assert found == whole[len(whole) - min(lines, len(whole)) :]
+
+
+async def read(path: Path, **options: object) -> list[bytes]:
+    files = LogFiles()
+    wanted = LogOptions(**options)  # type: ignore[arg-type]
+    found = [line.data async for line in files.read(str(path), wanted, lambda: True)]
+    files.close()
+    return found
+
+
+async def test_options_choose_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(record(1, "a") + record(2, "b", "stderr") + record(3, "c"))
+    assert await read(path) == [b"a\n", b"b\n", b"c\n"]
+    assert await read(path, stderr=False) == [b"a\n", b"c\n"]
+    assert await read(path, since_nanos=EPOCH * 10**9 + 2) == [b"b\n", b"c\n"]
+    assert await read(path, until_nanos=EPOCH * 10**9 + 2) == [b"a\n", b"b\n"]
+    assert await read(path, tail=1) == [b"c\n"]
+    assert await read(tmp_path / "none") == []
+
+
+async def test_a_follower_sees_what_is_added_and_ends_when_told(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(record(1, "a"))
+    files, ended, seen = LogFiles(), asyncio.Event(), []
+    async for line in files.read(str(path), LogOptions(follow=True), ended.is_set):
+        seen.append(line.data)
+        if line.data == b"a\n":
+            with path.open("a") as file:
+                file.write(record(2, "half")[:20])
+                file.flush()
+                file.write(record(2, "half")[20:])
+        elif line.data == b"half\n":
+            ended.set()
+            files.poke(str(path))
+    assert seen == [b"a\n", b"half\n"]
+    files.close()
+    assert not [name for name in os.listdir("/proc/self/fd") if _is_inotify(name)]
+
+
+def _is_inotify(name: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}") == "anon_inode:inotify"
+    except FileNotFoundError:
+        return False
