@@ -176,9 +176,11 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
     """
     text = stderr[-MAX_WORDS_BYTES:].decode(errors="replace").strip()
     found = _MESSAGE.findall(text)
-    words = re.sub(r"\\(.)", r"\1", found[-1]) if found else (text.splitlines() or ["skopeo gave no reason"])[-1]
+    words = re.sub(r"\\(.)", _unescape, found[-1]) if found else (text.splitlines() or ["skopeo gave no reason"])[-1]
     while match := _PREFIX.match(words):
         words = words[match.end() :]
+    if words.startswith("errors:\n"):
+        words = words.splitlines()[1]  # several; the first is what Docker shows too
     if "manifest unknown" in words:
         return NotFound(f"manifest for {reference.tagged().familiar} not found: {words}")
     denied = (
@@ -189,3 +191,7 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
     if "unauthorized" in words or "authentication required" in words:
         return Unauthenticated(f"{denied}: {words}")
     return ShoalError(words)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return {"n": "\n", "t": "\t"}.get(match[1], match[1])
