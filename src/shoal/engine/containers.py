@@ -1,181 +1,138 @@
-"""Containers of this host: list, inspect, top, and the calls that act on one (kill, stop, wait, remove).
+"""Containers of this host: list, inspect, top, and the calls that act on one (kill, stop, remove).
 
 Containers are made by tasks alone for now: creating, starting and restarting one is refused.
 """
 
+import asyncio
+import re
 import time
 from typing import Any
 
 from aiohttp import web
 
-from shoal.engine import container_json, container_streams
+from shoal.engine import container_filters, container_inspect, container_json, container_streams
+from shoal.engine.container_filters import ACCEPTED, TASK_LABEL, ImageFinder
+from shoal.engine.moments import labels_match, until
 from shoal.engine.replies import empty_reply, json_reply
-from shoal.engine.requests import Call, Filters
-from shoal.engine.streams import start_json_stream, write_json
-from shoal.errors import InvalidArgument, NotFound, Unimplemented
-from shoal.runtime.types import Container, Image, Phase
+from shoal.engine.requests import Call
+from shoal.errors import Conflict, InvalidArgument, NotFound, ShoalError, Unimplemented
+from shoal.runtime.types import Container, Phase
 
-FILTERS = frozenset(
-    {"ancestor", "before", "exited", "health", "id", "is-task", "label", "name", "network", "since", "status", "volume"}
-)
-TASK_LABEL = "com.docker.swarm.task.id"
-_STATUSES = {"created", "restarting", "running", "removing", "paused", "exited", "dead"}
-_HEALTHS = {"starting", "healthy", "unhealthy", "none"}
+# Longer than any host is up: what a client asks for beyond is no timeout at all (seconds).
+_FOREVER = 10**9
+# How long a SIGKILL may take before it is called a failure; moby waits as long.
+_KILL_TIMEOUT = 10.0
 
 
 async def list_containers(call: Call) -> web.StreamResponse:
-    """GET /containers/json: running ones, newest first; all with `all`, `limit` or a filter on a status."""
-    filters = call.filters(FILTERS)
-    _check_values(filters)
-    everything = sorted(call.backend.containers.list(), key=lambda container: container.created_at, reverse=True)
+    """GET /containers/json: running ones, newest first; all with `all`, `limit` or a filter on the status."""
+    filters = call.filters(ACCEPTED)
     limit = call.integer("limit")
-    show_all = call.flag("all") or limit > 0 or any(key in filters for key in ("status", "exited", "before", "since"))
-    found = [
-        container
-        for container in everything
-        if (show_all or container.phase is Phase.RUNNING) and _matches(call, container, filters)
-    ]
-    found = _between(call, found, filters)
-    now = time.time()
-    rows = [container_json.row(container, now) for container in (found[:limit] if limit > 0 else found)]
-    if call.flag("size"):
-        for shown in rows:
-            shown |= {"SizeRw": 0, "SizeRootFs": _image_size(call, shown["ImageID"])}
-    return json_reply(rows)
-
-
-def _check_values(filters: Filters) -> None:
-    for status in filters.get("status"):
-        if status not in _STATUSES:
-            raise InvalidArgument(
-                f"invalid value for state ({status}): must be one of created, restarting, running, removing, paused, "
-                "exited, or dead"
-            )
-    for health in filters.get("health"):
-        if health not in _HEALTHS:
-            raise InvalidArgument(
-                f"invalid value for health ({health}): must be one of none, starting, healthy, or unhealthy"
-            )
-
-
-def _matches(call: Call, container: Container, filters: Filters) -> bool:
-    config = container.config
-    return (
-        filters.prefix("id", container.id)
-        and (filters.pattern("name", config.name) or filters.pattern("name", f"/{config.name}"))
-        and filters.labels("label", config.labels)
-        and filters.exact("status", str(container.phase))
-        and filters.exact("health", str(container.health))
-        and filters.exact("exited", str(container.exit_code) if container.phase is Phase.EXITED else "")
-        and (not filters.get("network") or _has_network(container, filters))
-        and ("is-task" not in filters or filters.flag("is-task") == (TASK_LABEL in config.labels))
-        and (not filters.get("volume") or _has_volume(container, filters))
-        and (not filters.get("ancestor") or _has_ancestor(call, container, filters))
+    images = ImageFinder(call.backend.images.get)
+    everything = sorted(call.backend.containers.list(), key=lambda container: -container.created_at)
+    found = container_filters.choose(
+        everything, filters, images, call.backend.containers.get, stopped=call.flag("all") or limit > 0
     )
+    if limit > 0:
+        found = found[:limit]
+    now, sized = time.time(), call.flag("size")
+    return json_reply([_row(container, now, images, sized=sized) for container in found])
 
 
-def _has_network(container: Container, filters: Filters) -> bool:
-    names = {container.config.network, container.endpoint.network_name, container.endpoint.network_id} - {""}
-    return bool(names & set(filters.get("network")))
-
-
-def _has_volume(container: Container, filters: Filters) -> bool:
-    names = {name for mount in container.mounts for name in (mount.source, mount.target)}
-    return bool(names & set(filters.get("volume")))
-
-
-def _has_ancestor(call: Call, container: Container, filters: Filters) -> bool:
-    for name in filters.get("ancestor"):
-        try:
-            if call.backend.images.get(name).id == container.image_id:
-                return True
-        except NotFound:
-            continue
-    return False
-
-
-def _between(call: Call, found: list[Container], filters: Filters) -> list[Container]:
-    """Keep what was made before or since the containers that those filters name."""
-    for ref in filters.get("before"):
-        before = call.backend.containers.get(ref).created_at
-        found = [container for container in found if container.created_at < before]
-    for ref in filters.get("since"):
-        since = call.backend.containers.get(ref).created_at
-        found = [container for container in found if container.created_at > since]
-    return found
-
-
-def _image_size(call: Call, image_id: str) -> int:
-    image = _image(call, image_id)
-    return image.size_bytes if image else 0
-
-
-def _image(call: Call, image_id: str) -> Image | None:
-    try:
-        return call.backend.images.get(image_id)
-    except NotFound:
-        return None  # removed by force while the container stays
+def _row(container: Container, now: float, images: ImageFinder, *, sized: bool) -> dict[str, Any]:
+    image = images.find(container.image_id)
+    named = images.find(container.config.image)
+    # As Docker: a name that means nothing here, or something else by now, gives way to the id.
+    renamed = named is None or named.id != container.image_id
+    shown = container_json.row(container, now, image, renamed=renamed)
+    if sized and image is not None:
+        shown["SizeRootFs"] = image.size_bytes
+    return shown
 
 
 async def inspect_container(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/json."""
     container = call.backend.containers.get(call.path["id"])
-    shown = container_json.inspect(container, _image(call, container.image_id))
-    shown["ExecIDs"] = call.backend.execs.ids_of(container.id) or None
+    image = ImageFinder(call.backend.images.get).find(container.image_id)
+    exec_ids = call.backend.execs.ids_of(container.id)
+    shown = container_inspect.inspect(container, image, exec_ids, driver=call.backend.facts.storage_driver)
     if call.flag("size"):
-        shown |= {"SizeRw": 0, "SizeRootFs": _image_size(call, container.image_id)}
+        shown |= {"SizeRw": 0, "SizeRootFs": image.size_bytes if image else 0}
     return json_reply(shown)
 
 
 async def top(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/top?ps_args=-ef."""
-    titles, rows = await call.backend.containers.top(call.path["id"], call.query("ps_args", "-ef"))
+    ps_args = call.query("ps_args") or "-ef"
+    for name, value in re.findall(r"\s+(\S*)=\s*(PID\S*)", ps_args):
+        # A column of another name would be taken for the PID: rows of processes that are not the container's.
+        if name != "pid":
+            raise ShoalError(f'specifying "{name}={value}" is not allowed')
+    titles, rows = await call.backend.containers.top(call.path["id"], ps_args)
     return json_reply({"Titles": titles, "Processes": rows})
 
 
 async def kill(call: Call) -> web.StreamResponse:
-    """POST /containers/{id}/kill?signal=."""
-    await call.backend.containers.kill(call.path["id"], call.query("signal") or "KILL")
+    """POST /containers/{id}/kill?signal=: with SIGKILL, until it has ended."""
+    ref, name = call.path["id"], call.query("signal") or "KILL"
+    try:
+        await _kill(call, ref, name)
+    except (NotFound, InvalidArgument, Conflict) as error:
+        prefix = f"cannot kill container: {ref}: "
+        error.args = (prefix + str(error).removeprefix(prefix),)
+        raise
     return empty_reply(204)
+
+
+async def _kill(call: Call, ref: str, name: str) -> None:
+    containers = call.backend.containers
+    container_id = containers.get(ref).id
+    await containers.kill(ref, name)
+    if name.strip().upper().removeprefix("SIG") not in ("KILL", "9"):
+        return
+    if not await _ends_within(call, container_id, _KILL_TIMEOUT):
+        raise ShoalError("tried to kill container, but did not receive an exit event")
+
+
+async def _ends_within(call: Call, container_id: str, seconds: float | None) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await call.backend.containers.wait(container_id)
+    except TimeoutError:
+        return False
+    except NotFound:
+        pass  # it is not only ended but removed
+    return True
 
 
 async def stop(call: Call) -> web.StreamResponse:
-    """POST /containers/{id}/stop?t=: 304 when it does not run."""
+    """POST /containers/{id}/stop?t=&signal=: 304 when it does not run. `t` below 0 waits for ever."""
+    seconds = min(call.integer("t"), _FOREVER) if call.query("t") else None
     container = call.backend.containers.get(call.path["id"])
     if container.phase is not Phase.RUNNING:
         return empty_reply(304)
-    timeout = call.integer("t", -2)
-    # t=-1 waits for ever in Docker; without t the container's own grace period counts.
-    await call.backend.containers.stop(
-        container.id, None if timeout == -2 else float("inf") if timeout < 0 else timeout
-    )
+    name = call.query("signal") if call.api >= 42 else ""
+    if name:
+        await _stop_by(call, container, name, seconds)
+    else:
+        await call.backend.containers.stop(container.id, seconds)
     return empty_reply(204)
 
 
-async def wait(call: Call) -> web.StreamResponse:
-    """POST /containers/{id}/wait?condition=: the head at once, the exit code when it is known."""
-    condition = call.query("condition", "not-running") or "not-running"
-    if condition not in {"not-running", "next-exit", "removed"}:
-        raise InvalidArgument(f'invalid condition: "{condition}"')
-    container = call.backend.containers.get(call.path["id"])
-    response = await start_json_stream(call)
-    exit_code, error = await _exit_of(call, container, condition)
-    await write_json(response, {"StatusCode": exit_code} | ({"Error": {"Message": error}} if error else {}))
-    await response.write_eof()
-    return response
+async def _stop_by(call: Call, container: Container, name: str, seconds: float | None) -> None:
+    """Stop with another signal than the container's own."""
+    wait = container.config.stop_timeout if seconds is None else seconds
+    await _kill_unless_ended(call, container, name)
+    if not await _ends_within(call, container.id, wait if wait >= 0 else None):
+        await _kill_unless_ended(call, container, "KILL")
+        await _ends_within(call, container.id, _KILL_TIMEOUT)
 
 
-async def _exit_of(call: Call, container: Container, condition: str) -> tuple[int, str]:
-    if condition == "not-running":
-        container = await call.backend.containers.wait(container.id)
-        return container.exit_code, container.error
-    async for now in call.backend.containers.changes(container.id):
-        exited_anew = now.phase is Phase.EXITED and now.finished_at != container.finished_at
-        container_was = container
-        container = now
-        if condition == "next-exit" and exited_anew and container_was.phase is Phase.RUNNING:
-            break
-    return container.exit_code, container.error
+async def _kill_unless_ended(call: Call, container: Container, name: str) -> None:
+    try:
+        await call.backend.containers.kill(container.id, name)
+    except (Conflict, NotFound):
+        pass  # it ended by itself just now, which is what was wanted
 
 
 async def remove(call: Call) -> web.StreamResponse:
@@ -188,13 +145,21 @@ async def remove(call: Call) -> web.StreamResponse:
 
 async def prune(call: Call) -> web.StreamResponse:
     """POST /containers/prune: removes what has ended and no task owns; a task's container is its agent's to remove."""
-    filters = call.filters(frozenset({"label"}))
+    filters = call.filters(frozenset({"label", "label!", "until"}))
+    before = until(filters, time.time())
+    images = ImageFinder(call.backend.images.get)
     deleted = []
-    for container in call.backend.containers.list():
+    for container in list(call.backend.containers.list()):
+        labels = container_json.labels(container, images.find(container.image_id))
         ended = container.phase in {Phase.EXITED, Phase.CREATED, Phase.DEAD}
-        if ended and TASK_LABEL not in container.config.labels and filters.labels("label", container.config.labels):
+        young = before is not None and container.created_at > before
+        if not ended or young or TASK_LABEL in labels or not labels_match(filters, labels):
+            continue
+        try:
             await call.backend.containers.remove(container.id)
-            deleted.append(container.id)
+        except (Conflict, NotFound):
+            continue  # it was started, or removed, meanwhile
+        deleted.append(container.id)
     return json_reply({"ContainersDeleted": deleted or None, "SpaceReclaimed": 0})
 
 
@@ -213,7 +178,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/containers/{id}/resize", container_streams.resize),
     ("POST", "/containers/{id}/kill", kill),
     ("POST", "/containers/{id}/stop", stop),
-    ("POST", "/containers/{id}/wait", wait),
+    ("POST", "/containers/{id}/wait", container_streams.wait),
     ("POST", "/containers/prune", prune),
     ("DELETE", "/containers/{id}", remove),
     ("POST", "/containers/create", refuse),

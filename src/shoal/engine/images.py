@@ -2,6 +2,7 @@
 
 import asyncio
 import fnmatch
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from shoal.errors import InvalidArgument, ShoalError, Unimplemented
 from shoal.runtime.image_types import Progress, parse_registry_auth
 from shoal.runtime.types import Image
 
-FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
+FILTERS = frozenset({"before", "dangling", "label", "reference", "since"})
 # Progress lines that a slow client has not read yet; further ones are dropped until it reads on.
 QUEUED_LINES = 1024
 
@@ -52,18 +53,43 @@ def _names(pattern: str, name: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(repository, pattern)
 
 
+def _refuse_other_platforms(call: Call) -> None:
+    """Images are of this host's platform: to ask for another one is refused, not ignored."""
+    here = call.backend.host.architecture
+    for name in ("platform", "platforms"):
+        for text in call.http.query.getall(name, []):
+            if text and _architecture(text) != here:
+                raise Unimplemented(
+                    f"images for {text} are not supported by this daemon: it takes those for linux/{here}"
+                )
+
+
+def _architecture(platform: str) -> str:
+    """Return the processor of `linux/arm64` or `{"os": "linux", "architecture": "arm64"}`; empty for another system."""
+    try:
+        given = json.loads(platform)
+    except (ValueError, RecursionError):
+        system, _, rest = platform.partition("/")
+        return rest.partition("/")[0] if system == "linux" else ""
+    is_linux = isinstance(given, dict) and given.get("os") == "linux"
+    return str(given.get("architecture")) if is_linux else ""
+
+
 async def inspect_image(call: Call) -> web.StreamResponse:
     """GET /images/{name}/json."""
+    _refuse_other_platforms(call)
     return json_reply(image_json.inspect(call.backend.images.get(call.path["name"])))
 
 
 async def image_history(call: Call) -> web.StreamResponse:
     """GET /images/{name}/history."""
+    _refuse_other_platforms(call)
     return json_reply(image_json.history(call.backend.images.get(call.path["name"])))
 
 
 async def create_image(call: Call) -> web.StreamResponse:
     """POST /images/create: a pull with `fromImage`, an import of the body with `fromSrc=-`."""
+    _refuse_other_platforms(call)
     if name := call.query("fromImage"):
         tag = call.query("tag")
         separator = "@" if ":" in tag else ":"
@@ -92,6 +118,7 @@ def _body(call: Call) -> AsyncIterator[bytes]:
 
 async def load_images(call: Call) -> web.StreamResponse:
     """POST /images/load: what `docker save` wrote."""
+    _refuse_other_platforms(call)
 
     async def load(tell: Callable[[Progress], None]) -> None:
         await call.backend.images.load(_body(call), None if call.flag("quiet") else tell)
@@ -143,16 +170,22 @@ async def tag_image(call: Call) -> web.StreamResponse:
 
 async def remove_image(call: Call) -> web.StreamResponse:
     """DELETE /images/{name}?force=&noprune=."""
+    _refuse_other_platforms(call)
     done = await call.backend.images.remove(call.path["name"], call.flag("force"), not call.flag("noprune"))
     return json_reply([image_json.removal(removed) for removed in done])
 
 
 async def prune_images(call: Call) -> web.StreamResponse:
     """POST /images/prune: untagged ones, with the filter dangling=false all that no container uses."""
-    filters = call.filters(frozenset({"dangling", "label", "until"}))
+    filters = call.filters(frozenset({"dangling"}))
     report = await call.backend.images.prune(filters.flag("dangling", True))
     deleted = [image_json.removal(removed) for removed in report.removed]
     return json_reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": report.reclaimed_bytes})
+
+
+async def prune_build_cache(_: Call) -> web.StreamResponse:
+    """POST /build/prune: there is no cache, and `docker system prune` empties it last of all."""
+    return json_reply({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
 async def inspect_distribution(call: Call) -> web.StreamResponse:
@@ -179,7 +212,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/images/prune", prune_images),
     ("GET", "/images/get", refuse),
     ("POST", "/build", refuse),
-    ("POST", "/build/prune", refuse),
+    ("POST", "/build/prune", prune_build_cache),
     ("GET", "/images/{name:.*}/json", inspect_image),
     ("GET", "/images/{name:.*}/history", image_history),
     ("GET", "/images/{name:.*}/get", refuse),

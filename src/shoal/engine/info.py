@@ -82,7 +82,7 @@ def _contents(backend: Backend) -> dict[str, Any]:
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": None,
-            "Log": ["local"],
+            "Log": ["json-file"],
         },
     }
 
@@ -135,7 +135,7 @@ def _daemon(backend: Backend) -> dict[str, Any]:
         "NFd": len(os.listdir("/proc/self/fd")) if facts.debug else 0,
         "NGoroutines": 0,
         "NEventsListener": 0,
-        "LoggingDriver": "local",
+        "LoggingDriver": "json-file",
         "CgroupDriver": facts.cgroup_driver,
         "IndexServerAddress": "https://index.docker.io/v1/",
         "RegistryConfig": {

@@ -87,7 +87,7 @@ async def remove_volume(call: Call) -> web.StreamResponse:
 
 async def prune_volumes(call: Call) -> web.StreamResponse:
     """POST /volumes/prune: unused anonymous volumes, all unused ones with the filter `all` (and before 1.42)."""
-    filters = call.filters(frozenset({"all", "label", "label!"}))
+    filters = call.filters(frozenset({"all", "label"}))
     everything = filters.flag("all") or call.api < 42
     used, deleted = in_use(call), []
     for volume in call.backend.volumes.list():

@@ -28,6 +28,7 @@ def found(paths: Paths, request: InitRequest, state: NodeState, now: float) -> F
     root = create_root(now)
     node_id, cluster_id = new_id(), new_id()
     key = new_key()
+    paths.swarm.mkdir(mode=0o700, parents=True, exist_ok=True)
     chain = root.issue(make_csr(key), node_id, api.MANAGER, cluster_id, now=now)
     security = SecurityConfig.create(certificates(paths), root_pem=root.certs_pem, chain_pem=chain, key=key, now=now)
     first = FirstLeader(
