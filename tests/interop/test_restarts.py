@@ -28,6 +28,9 @@ def test_containers_outlive_the_daemon(own: Host, how: signal.Signals) -> None:
     before = {container: inspect(own, container)["State"]["Pid"] for container in running(own, "web")}
     own.stop(how)
     own.start()
+    # Adopted before the API answers; the manager needs a moment more.
+    assert {container: inspect(own, container)["State"]["Pid"] for container in before} == before
+    wait_for_manager(own)
     eventually(lambda: len(running(own, "web")) == 3, "three containers run", show=own.log)
     assert {container: inspect(own, container)["State"]["Pid"] for container in running(own, "web")} == before
     container = next(iter(before))
@@ -55,11 +58,16 @@ def test_exit_while_the_daemon_was_away_is_reported_with_its_code(own: Host) -> 
     own.stop(signal.SIGKILL)
     eventually(lambda: not _alive(pid), "the process has ended")
     own.start()
+    wait_for_manager(own)
     (task,) = eventually(
         lambda: [task for task in tasks(own, "once") if task["Status"]["State"] == "failed"], "failed", show=own.log
     )
     assert task["Status"]["ContainerStatus"]["ExitCode"] == 7
     assert "task: non-zero exit (7)" in task["Status"]["Err"]
+
+
+def wait_for_manager(host: Host) -> None:
+    eventually(lambda: host.docker("node", "ls", check=False).returncode == 0, "the manager answers", show=host.log)
 
 
 def _alive(pid: int) -> bool:

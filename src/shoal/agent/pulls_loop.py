@@ -43,7 +43,8 @@ class Pulls:
             self._group.create_task(self._pull(key, pull), name=f"pull {reference}")
         await pull.done.wait()
         if pull.error and self._present(reference) is None:
-            raise ShoalError(pull.error)
+            # Docker names the image alone, and only its daemon's log says why it could not be had.
+            raise ShoalError(f"No such image: {reference} ({pull.error})")
 
     async def _pull(self, key: tuple[str, str], pull: _Pull) -> None:
         reference, encoded_auth = key
