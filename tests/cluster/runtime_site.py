@@ -45,6 +45,14 @@ class OneImage:
         (self.root / "data/seed").write_text("from the image")
         (self.root / "tmp").chmod(0o1777)
         self.root.chmod(0o755)
+        self.layers = [str(self.root)]
+
+    def add_layers(self, count: int) -> None:
+        for number in range(count):
+            layer = self.root.parent / f"layer-with-a-name-as-long-as-a-digest-{'x' * 40}-{number}"
+            layer.mkdir()
+            (layer / f"layer{number}").write_text(f"layer{number}\n")
+            self.layers.insert(0, str(layer))
 
     def get(self, ref: str) -> Image:
         if ref not in ("busybox", "busybox:latest", IMAGE_ID):
@@ -52,7 +60,7 @@ class OneImage:
         return Image(IMAGE_ID, {"config": self.config}, (), 0, ("busybox:latest",), (), 0.0)
 
     def lower_dirs(self, image_id: str) -> list[str]:
-        return [str(self.root)]
+        return self.layers
 
     def hold(self, image_id: str, holder: str) -> None:
         self.holders.add(holder)
@@ -84,6 +92,9 @@ class FolderVolumes:
     async def remove(self, name: str, force: bool) -> None:
         shutil.rmtree(self.volumes.pop(name).mountpoint)
 
+    async def mount(self, name: str) -> Volume:
+        return self.get(name)
+
     def hold(self, name: str, container_id: str) -> None:
         self.holders.add((name, container_id))
 
@@ -97,10 +108,11 @@ class NoNetwork:
     def __init__(self) -> None:
         self.connected: set[str] = set()
         self.adopted: dict[str, Endpoint] = {}
+        self.endpoint = Endpoint()
 
     async def connect(self, container_id: str, mode: Literal["bridge", "host", "none"]) -> Endpoint:
         self.connected.add(container_id)
-        return Endpoint()
+        return self.endpoint
 
     async def disconnect(self, container_id: str) -> None:
         self.connected.discard(container_id)

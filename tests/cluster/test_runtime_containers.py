@@ -1,19 +1,21 @@
 """Containers as a whole, on this host: crun or runc, conmon, overlayfs, cgroups, namespaces."""
 
-# ruff: noqa: ASYNC240, A001 - tests may read a file where they wait, and an id is an id
+# ruff: noqa: ASYNC221, ASYNC240, A001 - tests may read a file where they wait, and an id is an id
 
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from shoal.errors import Conflict, InvalidArgument, NotFound
+from shoal.errors import Conflict, InvalidArgument, MissingProgram, NotFound
+from shoal.runtime import programs
 from shoal.runtime.exec import Execs
 from shoal.runtime.failures import StartFailed
-from shoal.runtime.types import ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
+from shoal.runtime.types import Endpoint, ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
 from tests.cluster.runtime_site import Site, config, is_running, output, processes_with, until
 
 pytestmark = pytest.mark.root
@@ -425,6 +427,57 @@ async def test_a_full_disk_refuses_a_container_and_leaves_nothing(site: Site) ->
             site.paths.containers.unlink()
             site.paths.containers.mkdir()
         await containers.create(config("full"))
+
+
+async def test_runc_serves_where_crun_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = programs.find
+
+    def find(name: str) -> str:
+        if name == "crun":
+            raise MissingProgram("crun", "crun")
+        return found(name)
+
+    monkeypatch.setattr(programs, "find", find)
+    async with site.containers() as containers:
+        assert containers.runtime_name == "runc"
+        code, said = await output(
+            containers, config("a", "sh", "-c", "grep -E 'Seccomp:|CapEff' /proc/self/status; exit 3")
+        )
+        assert (code, said) == (3, "CapEff:\t00000000a80425fb\nSeccomp:\t2\n")
+        await containers.create(config("bad", "nosuch"))
+        with pytest.raises(StartFailed, match=r'exec: "nosuch": executable file not found in \$PATH') as caught:
+            await containers.start("bad")
+        assert caught.value.exit_code == 127
+        await containers.create(config("box"))
+        await containers.start("box")
+        execs = Execs(containers)
+        exec_id = execs.create("box", ExecConfig(("sh", "-c", "echo in; exit 6")))
+        attachment = await execs.start(exec_id)
+        assert [data async for _, data in attachment.output()] == [b"in\n"]
+        await attachment.close()
+        assert execs.get(exec_id).exit_code == 6
+
+
+async def test_a_container_joins_the_namespace_of_its_endpoint(site: Site) -> None:
+    name = f"shoal-{site.tag}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "add", "mine0", "type", "veth"], check=True)
+        site.network.endpoint = Endpoint(netns=f"/run/netns/{name}", address="10.9.9.9")
+        async with site.containers() as containers:
+            made = config("joined", "cat", "/proc/net/dev", "/etc/hosts", network="bridge", hostname="box")
+            _, said = await output(containers, made)
+        assert "mine0" in said
+        assert "10.9.9.9\tbox" in said
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+async def test_many_layers_are_more_than_a_page_of_options(site: Site) -> None:
+    site.images.add_layers(60)
+    async with site.containers() as containers:
+        _, said = await output(containers, config("deep", "sh", "-c", "cat /layer0 /layer59 && echo x > /new"))
+    assert said == "layer0\nlayer59\n"
 
 
 async def test_many_start_and_end_together(site: Site) -> None:

@@ -10,6 +10,7 @@ import os
 import posixpath
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
 from shoal.runtime.identity import Identity, resolve
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.types import Container, Mount
+
+# A process in an uninterruptible wait may stay longer: its cgroup is then removed at the next start.
+_KILLED_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +109,11 @@ def take_down(site: Site, id: str) -> None:  # noqa: A002
     rootfs.unmount(bundle / "rootfs")
     for point in _staged(bundle):
         rootfs.unmount(point)
-    site.cgroups.kill(id)  # nothing may be left, unless conmon was killed and the container was not
-    site.cgroups.remove(id)
+    # Nothing is left in it, unless conmon was killed and the container was not. Killed processes take a while to go.
+    deadline = time.monotonic() + _KILLED_WITHIN
+    while not site.cgroups.remove(id) and time.monotonic() < deadline:
+        site.cgroups.kill(id)
+        time.sleep(0.01)
     site.runtime.forget(id)
 
 

@@ -50,6 +50,8 @@ from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
+Names = list[str]  # inside the class `list` is a method
+
 # How long a SIGKILL may take before it is called a failure: a process in the kernel's hands (moby waits as long).
 KILL_TIMEOUT = 10.0
 
@@ -193,11 +195,12 @@ class Containers:
                 return life.value
             container = dataclasses.replace(life.value, endpoint=await self._creation.connect(life.value))
             try:
-                launched = await self._workers.run(self._launch, container)
+                lower = self._images.lower_dirs(container.image_id)
+                launched = await self._workers.run(self._launch, container, lower)
             except (StartFailed, InvalidArgument) as error:
                 await self._could_not_start(life, container, error)
                 raise
-            life.running, life.stopping = launched.running, False
+            life.running = launched.running
             life.conmon_fd = self._open_conmon(launched.running)
             life.change(
                 phase=Phase.RUNNING,
@@ -217,8 +220,7 @@ class Containers:
             self._watch(life)
             return life.value
 
-    def _launch(self, container: Container) -> conmon.Launched:
-        lower = self._images.lower_dirs(container.image_id)
+    def _launch(self, container: Container, lower: Names) -> conmon.Launched:
         return conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
 
     async def _could_not_start(self, life: Life, container: Container, error: ShoalError) -> None:
@@ -301,7 +303,6 @@ class Containers:
     def _send(self, life: Life, number: int) -> bool:
         if life.value.phase is not Phase.RUNNING or life.running is None:
             return False
-        life.stopping = True
         return processes.send(life.value.pid, life.running.pid_started, number)
 
     async def stop(self, ref: str, timeout: float | None = None) -> None:
@@ -433,6 +434,7 @@ class Containers:
         for folder in (self._paths.containers, self._paths.bundles):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         cgroups, facts = Cgroups(self._tag), host.look()
+        oci_runtime.share(self._paths.bundles)
         runtime = oci_runtime.probe(self._paths.exec_root / "runtime", self._paths.bundles, cgroups)
         if runtime.name == "crun":  # the first start need not wait for it
             facts.seccomp_program(capabilities.effective((), (), facts.available))

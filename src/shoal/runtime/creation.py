@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from shoal.errors import NotFound
+from shoal.errors import DamagedState, NotFound
 from shoal.runtime import bundle, capabilities, oci_spec, process, records, rootfs
 from shoal.runtime.interfaces import Images, Network, Volumes
-from shoal.runtime.types import Container, ContainerConfig, Endpoint, Image, Mount, Phase
+from shoal.runtime.types import Container, ContainerConfig, Endpoint, Mount, Phase
 from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -65,12 +65,19 @@ class Creation:
                 stop_signal=wanted.stop_signal,
                 health_config=wanted.health,
             )
-            await self._workers.run(self._record, container, image, folder, fresh)
+            lower = self._images.lower_dirs(image.id)
+            await self._workers.run(self._record, container, lower, folder, fresh)
             undo.pop_all()
         return container
 
     async def connect(self, container: Container) -> Endpoint:
-        """The endpoint to start with: the one it has, or a new one where that is gone (a reboot, an earlier end)."""
+        """Volumes mounted, and the endpoint to start with: its own, or a new one where that is gone.
+
+        It is gone after an earlier end and after a reboot.
+        """
+        for mount in container.mounts:
+            if mount.type == "volume":
+                await self._volumes.mount(mount.source)
         present = container.endpoint
         # A stat of a pinned namespace on a tmpfs: a thread would take longer.
         pinned = bool(present.netns) and os.path.exists(present.netns)  # noqa: ASYNC240
@@ -102,7 +109,7 @@ class Creation:
             for mount in container.mounts:
                 if mount.type == "volume":
                     self._volumes.hold(mount.source, container.id)
-        except NotFound as error:
+        except (NotFound, DamagedState) as error:
             log.warning("container %s has lost what it was made from: %s", container.id[:12], error)
 
     async def _volumes_of(
@@ -127,6 +134,7 @@ class Creation:
             )
             self._volumes.hold(volume.name, id)
             undo.callback(self._volumes.release, volume.name, id)
+            await self._volumes.mount(volume.name)
             mounts.append(replace(mount, source=volume.name))
             if not mount.no_copy and not mount.subpath:
                 fresh.append((mount.target, volume.mountpoint))
@@ -139,8 +147,8 @@ class Creation:
         folder.mkdir(mode=0o700)
         return folder
 
-    def _record(self, container: Container, image: Image, folder: Path, fresh: list[tuple[str, str]]) -> None:
-        root = bundle.set_up_root(self._site, container.id, self._images.lower_dirs(image.id))
+    def _record(self, container: Container, lower: list[str], folder: Path, fresh: list[tuple[str, str]]) -> None:
+        root = bundle.set_up_root(self._site, container.id, lower)
         for target, volume in fresh:
             rootfs.copy_up(root, target, volume)
         records.write_config(folder, container)

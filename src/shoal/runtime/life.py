@@ -28,7 +28,6 @@ class Life:
         self.lock = asyncio.Lock()  # held by whoever creates, starts, cleans up or removes it
         self.running: Running | None = None
         self.conmon_fd: int | None = None
-        self.stopping = False  # a stop or kill was asked for: its end is no failure
         self.removed = False
         self.probing: asyncio.Task[None] | None = None
         self._watchers: set[_Watcher] = set()

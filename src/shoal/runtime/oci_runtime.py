@@ -91,7 +91,10 @@ class OciRuntime:
 
 
 def share(bundles: Path) -> None:
-    """Make the folder of the bundles a mount of its own whose mounts slaves see. May be repeated."""
+    """Make the folder of the bundles a mount of its own whose mounts slaves see. May be repeated.
+
+    Done whatever the runtime is: binding it later, over mounts that are there, would keep those busy underneath.
+    """
     if not rootfs.is_mount_point(bundles):
         linux.mount(str(bundles), str(bundles), flags=linux.MS_BIND | linux.MS_REC)
     linux.mount("", str(bundles), flags=linux.MS_SHARED)
@@ -104,7 +107,7 @@ def unshare(bundles: Path) -> None:
 
 
 def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
-    """The fastest runtime that works on this host. Blocking; in a worker thread.
+    """The fastest runtime that works on this host; `bundles` is shared. Blocking; in a worker thread.
 
     Raises MissingProgram where neither is installed, ShoalError with the runtimes' words where none works.
     """
@@ -120,7 +123,6 @@ def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
             return crun
         refusals.append(f"crun: {said}")
         if cgroups.layout is Layout.HYBRID and os.path.ismount(_UNIFIED):
-            share(bundles)
             hidden = OciRuntime(
                 "crun", crun.path, root, MountNamespace(lambda: linux.umount(_UNIFIED, linux.MNT_DETACH))
             )
