@@ -155,7 +155,7 @@ class Images:
                 for image in await asyncio.to_thread(archive.read, folder):
                     loaded += await self._load_one(image, progress)
             except OSError as error:
-                raise ShoalError(f"cannot load: {error.strerror}") from error
+                raise ShoalError(f"cannot load: {error.strerror or error}") from error
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
         return loaded

@@ -173,9 +173,7 @@ class LayerStore:
             self._pinned.subtract(pins)
             self._pinned = +self._pinned
 
-    async def add(
-        self, source: Path | AsyncIterator[bytes], *, diff_id: str = "", digest: str = "", size_bytes: int = 0
-    ) -> str:
+    async def add(self, source: Path | AsyncIterator[bytes], *, diff_id: str = "", digest: str = "") -> str:
         """Unpack a layer and return its diff id; it is here then whole, or not at all.
 
         `diff_id` and `digest` are what it must be, where that is known: InvalidArgument otherwise. Those who add the
@@ -199,7 +197,7 @@ class LayerStore:
                     self._know(done.diff_id, done.size_bytes)
                 return done.diff_id
             except OSError as error:
-                raise ShoalError(f"cannot store a layer: {error.strerror}") from error
+                raise ShoalError(f"cannot store a layer: {error.strerror or error}") from error
             finally:
                 if fresh.exists():
                     await asyncio.to_thread(shutil.rmtree, fresh, True)

@@ -6,7 +6,6 @@ from shoal.errors import NotFound, ShoalError, Unauthenticated
 from shoal.runtime import references
 from shoal.runtime.registry import explain
 
-
 PARSING = 'Error parsing image name "docker://r:1/app:2": '
 READING = PARSING + "reading manifest 2 in r:1/app: "
 DENIED = "pull access denied for r:1/app, repository does not exist or may require 'docker login': "

@@ -1,0 +1,289 @@
+"""Layers: what a tar becomes on disk, and what it cannot reach."""
+
+import asyncio
+import bz2
+import gzip
+import hashlib
+import lzma
+import os
+import stat
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shoal.errors import InvalidArgument, ShoalError
+from shoal.runtime import linux
+from shoal.runtime.layers import LayerStore
+from tests.unit.runtime.tars import entry, files, tar
+
+pytestmark = pytest.mark.root
+
+
+async def stream(data: bytes, piece: int = 4096) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), piece):
+        yield data[at : at + piece]
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LayerStore:
+    return LayerStore(tmp_path / "images")
+
+
+async def unpacked(store: LayerStore, data: bytes) -> Path:
+    return Path(store.lower(await store.add(stream(data))))
+
+
+async def test_files_keep_owner_mode_time_and_attributes(store: LayerStore) -> None:
+    held = {
+        "SCHILY.xattr.user.word": "x",
+        "SCHILY.xattr.trusted.overlay.redirect": "/etc",
+        "SCHILY.xattr.user.overlay.x": "1",
+    }
+    root = await unpacked(
+        store,
+        tar(
+            entry("./", tarfile.DIRTYPE, mode=0o711),
+            entry("bin", tarfile.DIRTYPE, mtime=1000),
+            (entry("bin/su", mode=0o4755, uid=5, gid=6, mtime=12, pax_headers=held), b"su"),
+            entry("bin/link", tarfile.SYMTYPE, linkname="/etc/passwd", uid=7),
+            entry("bin/hard", tarfile.LNKTYPE, linkname="/bin/su"),
+            entry("pipe", tarfile.FIFOTYPE),
+        ),
+    )
+    su = (root / "bin/su").stat()
+    assert (su.st_mode, su.st_uid, su.st_gid, su.st_mtime) == (stat.S_IFREG | 0o4755, 5, 6, 12)
+    assert os.listxattr(root / "bin/su") == ["user.word"]
+    assert (root / "bin/hard").stat().st_ino == su.st_ino
+    assert (root / "bin/link").readlink() == Path("/etc/passwd")
+    assert (root / "bin/link").lstat().st_uid == 7
+    assert (root / "bin").stat().st_mtime == 1000
+    assert stat.S_ISFIFO((root / "pipe").stat().st_mode)
+    assert root.stat().st_mode & 0o7777 == 0o711
+
+
+async def test_the_host_cannot_reach_into_layers(store: LayerStore, tmp_path: Path) -> None:
+    await unpacked(store, files(a=b"x"))
+    for folder in ("images", "images/layers", "images/l"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("plain", bytes),
+        ("gzip", gzip.compress),
+        ("joined gzip", lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:])),
+        ("bzip2", bz2.compress),
+        ("xz", lzma.compress),
+        ("zstd", lambda data: subprocess.run(["zstd", "-c"], input=data, capture_output=True, check=True).stdout),
+    ],
+)
+async def test_any_compression_gives_the_same_layer(store: LayerStore, name: str, pack: object) -> None:
+    data = files(a=b"x" * 5000, b=b"y")
+    packed = pack(data)  # type: ignore[operator]
+    assert await store.add(stream(packed), diff_id=digest(data), digest=digest(packed)) == digest(data)
+    assert (Path(store.lower(digest(data))) / "a").read_bytes() == b"x" * 5000
+
+
+async def test_whiteouts_become_what_overlayfs_takes_for_them(store: LayerStore, tmp_path: Path) -> None:
+    lower = await unpacked(store, files(**{"gone": b"1", "kept": b"1", "dir/old": b"1", "again/old": b"1"}))
+    upper = await unpacked(
+        store,
+        files(
+            **{
+                ".wh.gone": b"",
+                "dir/new": b"2",
+                "dir/.wh..wh..opq": b"",
+                ".wh.again": b"",
+                "again/new": b"2",
+                ".wh..wh.plnk": b"",
+            }
+        ),
+    )
+    assert (upper / "gone").lstat().st_rdev == 0
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    linux.mount("overlay", str(merged), "overlay", linux.MS_RDONLY, f"lowerdir={upper}:{lower}")
+    try:
+        assert sorted(path.name for path in merged.iterdir()) == ["again", "dir", "kept"]
+        assert [path.name for path in (merged / "dir").iterdir()] == ["new"]
+        assert [path.name for path in (merged / "again").iterdir()] == ["new"]
+    finally:
+        linux.umount(str(merged))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param(tar((entry("../evil"), b"x")), id="dot-dot"),
+        pytest.param(tar((entry("a/../../evil"), b"x")), id="dot-dot inside"),
+        pytest.param(tar(entry("x", tarfile.LNKTYPE, linkname="../../../etc/passwd")), id="hard link dot-dot"),
+        pytest.param(tar(entry("x", tarfile.LNKTYPE, linkname="/etc/passwd")), id="hard link absolute"),
+        pytest.param(tar(entry("a/.wh..")), id="whiteout of dot"),
+        pytest.param(tar(entry(".wh..")), id="whiteout of the root"),
+        pytest.param(tar(entry(".")), id="the root as a file"),
+        pytest.param(tar((entry("a"), b"x"), (entry("a/b/" + "c/" * 1500), b"")), id="deep"),
+        pytest.param(files(a=b"x" * 5000)[:3000], id="cut short"),
+        pytest.param(gzip.compress(files(a=os.urandom(5000)))[:3000], id="gzip cut short"),
+        pytest.param(b"no tar at all" * 100, id="no tar"),
+        pytest.param(b"\x1f\x8b" + b"x" * 100, id="no gzip"),
+    ],
+)
+async def test_a_hostile_tar_is_refused_and_leaves_nothing(store: LayerStore, tmp_path: Path, hostile: bytes) -> None:
+    with pytest.raises(ShoalError):
+        await store.add(stream(hostile))
+    assert store.all() == []
+    assert list((tmp_path / "images/layers").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+async def test_symbolic_links_lead_nowhere_outside(store: LayerStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "victim").write_text("as it was")
+    root = await unpacked(
+        store,
+        tar(
+            entry("out", tarfile.SYMTYPE, linkname=str(outside)),
+            entry("up", tarfile.SYMTYPE, linkname="../../../../../.."),
+            (entry(f"up{outside}/victim"), b"changed"),
+            entry("file", tarfile.SYMTYPE, linkname=f"{outside}/victim"),
+            (entry("file"), b"changed"),
+        ),
+    )
+    assert (outside / "victim").read_text() == "as it was"
+    assert [path.name for path in outside.iterdir()] == ["victim"]
+    assert (root / "file").read_bytes() == b"changed"
+
+
+async def test_a_link_to_a_folder_of_the_layer_is_followed_within_it(store: LayerStore) -> None:
+    root = await unpacked(
+        store,
+        tar(
+            entry("usr/lib", tarfile.DIRTYPE),
+            entry("lib", tarfile.SYMTYPE, linkname="/usr/lib"),
+            (entry("lib/x.so"), b"code"),
+        ),
+    )
+    assert (root / "usr/lib/x.so").read_bytes() == b"code"
+
+
+async def test_absolute_names_are_taken_inside(store: LayerStore) -> None:
+    root = await unpacked(store, files(**{"/etc/shoal-test-of-absolute-names": b"x"}))
+    assert (root / "etc/shoal-test-of-absolute-names").exists()
+    assert not Path("/etc/shoal-test-of-absolute-names").exists()
+
+
+async def test_device_nodes_are_left_out(store: LayerStore) -> None:
+    root = await unpacked(
+        store,
+        tar(
+            entry("disk", tarfile.BLKTYPE, devmajor=8, devminor=0),
+            entry("null", tarfile.CHRTYPE, devmajor=1, devminor=3),
+            (entry("kept"), b"x"),
+        ),
+    )
+    assert [path.name for path in root.iterdir()] == ["kept"]
+
+
+async def test_later_entries_replace_earlier_ones(store: LayerStore) -> None:
+    root = await unpacked(
+        store,
+        tar(
+            (entry("a/b"), b"1"),
+            (entry("a"), b"file"),
+            (entry("c"), b"file"),
+            (entry("c/d"), b"2"),
+            (entry("e"), b"1"),
+            entry("e", tarfile.SYMTYPE, linkname="a"),
+        ),
+    )
+    assert (root / "a").read_bytes() == b"file"
+    assert (root / "c/d").read_bytes() == b"2"
+    assert (root / "e").readlink() == Path("a")
+
+
+async def test_a_wrong_digest_is_refused(store: LayerStore) -> None:
+    data = files(a=b"x")
+    with pytest.raises(InvalidArgument, match="layer verification failed"):
+        await store.add(stream(data), diff_id=digest(b"other"))
+    with pytest.raises(InvalidArgument, match="blob verification failed"):
+        await store.add(stream(data), diff_id=digest(data), digest=digest(b"other"))
+    assert store.all() == []
+
+
+async def test_a_full_disk_leaves_the_old_state_whole(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    linux.mount("tmpfs", str(disk), "tmpfs", 0, "size=512k")
+    try:
+        store = LayerStore(disk)
+        small = await store.add(stream(files(a=b"x")))
+        with pytest.raises(ShoalError, match="No space left on device"):
+            await store.add(stream(files(b=b"y" * 1_000_000)))
+        assert store.all() == [small]
+        assert [path.name for path in (disk / "layers").iterdir()] == [small[7:]]
+        assert LayerStore(disk).all() == [small]
+    finally:
+        linux.umount(str(disk))
+
+
+async def test_a_stream_that_breaks_off_leaves_nothing(store: LayerStore, tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield files(a=b"x" * 100_000)[:50_000]
+        raise ConnectionAbortedError("the client went away")
+
+    with pytest.raises(ConnectionAbortedError):
+        await store.add(broken())
+    assert list((tmp_path / "images/layers").iterdir()) == []
+
+
+async def test_a_cancelled_unpacking_leaves_nothing(store: LayerStore, tmp_path: Path) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield files(a=b"x" * 100_000)[:50_000]
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await store.add(endless())
+    assert list((tmp_path / "images/layers").iterdir()) == []
+
+
+async def test_layers_are_found_again_and_leftovers_removed(store: LayerStore, tmp_path: Path) -> None:
+    diff_id = await store.add(stream(files(a=b"xyz")))
+    short = store.lower(diff_id)
+    (tmp_path / "images/layers/.new-1/fs").mkdir(parents=True)
+    again = LayerStore(tmp_path / "images")
+    assert (again.all(), again.lower(diff_id), again.size(diff_id)) == ([diff_id], short, 3)
+    assert len(list((tmp_path / "images/layers").iterdir())) == 1
+
+
+async def test_pinned_layers_are_not_removed(store: LayerStore, tmp_path: Path) -> None:
+    diff_id = await store.add(stream(files(a=b"xyz")))
+    with store.pinned([diff_id]):
+        assert await store.remove([diff_id]) == 0
+    assert await store.remove([diff_id]) == 3
+    assert store.all() == []
+    assert list((tmp_path / "images/layers").iterdir()) == list((tmp_path / "images/l").iterdir()) == []
+
+
+async def test_the_same_layer_at_one_time_is_unpacked_once(store: LayerStore) -> None:
+    data = files(a=b"x")
+    begun = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        yield data
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(store.add(counted(), diff_id=digest(data)))
+    assert (begun, store.all()) == (1, [digest(data)])
