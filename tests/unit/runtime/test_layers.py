@@ -41,11 +41,8 @@ async def unpacked(store: LayerStore, data: bytes) -> Path:
 
 
 async def test_files_keep_owner_mode_time_and_attributes(store: LayerStore) -> None:
-    held = {
-        "SCHILY.xattr.user.word": "x",
-        "SCHILY.xattr.trusted.overlay.redirect": "/etc",
-        "SCHILY.xattr.user.overlay.x": "1",
-    }
+    attributes = {"user.word": "x", "trusted.overlay.redirect": "/etc", "user.overlay.x": "1"}
+    held = {f"SCHILY.xattr.{key}": value for key, value in attributes.items()}
     root = await unpacked(
         store,
         tar(
@@ -103,7 +100,6 @@ async def test_whiteouts_become_what_overlayfs_takes_for_them(store: LayerStore,
                 "dir/.wh..wh..opq": b"",
                 ".wh.again": b"",
                 "again/new": b"2",
-                ".wh..wh.plnk": b"",
             }
         ),
     )
@@ -240,7 +236,7 @@ async def test_a_stream_that_breaks_off_leaves_nothing(store: LayerStore, tmp_pa
         yield files(a=b"x" * 100_000)[:50_000]
         raise ConnectionAbortedError("the client went away")
 
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.raises(ShoalError, match="the client went away"):
         await store.add(broken())
     assert list((tmp_path / "images/layers").iterdir()) == []
 
