@@ -211,13 +211,15 @@ class Images:
         removed, _ = await self._carry_out(record, plan)
         return removed
 
-    async def prune(self, dangling_only: bool = True) -> PruneReport:
-        """Remove the images that no container holds: those without any name, or all."""
+    async def prune(self, dangling_only: bool = True, wanted: Callable[[Image], bool] = lambda _: True) -> PruneReport:
+        """Remove the images that no container holds: those without any name, or all. `wanted` may keep some."""
         removed: list[Removed] = []
         freed = 0
         for record in self.store.all():
             names = self.store.names(record)
             if record.hidden or self._holders.get(record.id) or (dangling_only and (names or record.digests)):
+                continue
+            if not wanted(self._value(record)):
                 continue
             more, bytes_ = await self._carry_out(record, removal.whole(record, names))
             removed += more
