@@ -16,9 +16,12 @@ from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
 from shoal.node.types import InitRequest, SwarmInfo
 from shoal.runtime.events import EventBus
+from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
 from shoal.runtime.types import (
     Container,
     ContainerConfig,
+    Exec,
+    ExecConfig,
     Image,
     LocalNetwork,
     LogLine,
@@ -29,6 +32,11 @@ from shoal.runtime.types import (
 
 # Titles and rows, as `ps` prints them.
 Listing = tuple[list[str], list[list[str]]]
+
+# Inside a class below, `list` is its method.
+Names = list[str]
+Removals = list[Removed]
+Tell = Callable[[Progress], None]
 
 
 class Containers(Protocol):
@@ -53,9 +61,10 @@ class Containers(Protocol):
 class Execs(Protocol):
     """Commands run inside containers."""
 
-    def create(self, ref: str, config: Any) -> str: ...
-    def get(self, id: str) -> Any: ...  # noqa: A002
-    async def start(self, id: str) -> Any: ...  # noqa: A002
+    def create(self, ref: str, config: ExecConfig) -> str: ...
+    def get(self, id: str) -> Exec: ...  # noqa: A002
+    def ids_of(self, container_id: str) -> list[str]: ...
+    async def start(self, id: str, *, detach: bool = False, size: tuple[int, int] | None = None) -> Any: ...  # noqa: A002
     async def resize(self, id: str, height: int, width: int) -> None: ...  # noqa: A002
 
 
@@ -64,13 +73,15 @@ class Images(Protocol):
 
     def list(self) -> list[Image]: ...
     def get(self, ref: str) -> Image: ...
-    async def pull(self, ref: str, auth: Any, progress: Callable[[Any], None] | None = None) -> Image: ...
-    async def load(self, stream: AsyncIterator[bytes], progress: Callable[[Any], None] | None = None) -> Any: ...
-    async def import_(self, stream: AsyncIterator[bytes], repo: str, tag: str, changes: Any, message: str) -> Image: ...
+    async def pull(self, ref: str, auth: RegistryAuth | None, progress: Tell | None = None) -> Image: ...
+    async def load(self, stream: AsyncIterator[bytes], progress: Tell | None = None) -> Names: ...
+    async def import_(
+        self, stream: AsyncIterator[bytes], repo: str, tag: str, changes: Names, message: str
+    ) -> Image: ...
     async def tag(self, ref: str, repo: str, tag: str) -> None: ...
-    async def remove(self, ref: str, force: bool, prune: bool) -> Any: ...
-    async def prune(self, dangling_only: bool) -> Any: ...
-    async def distribution(self, ref: str, auth: Any) -> Any: ...
+    async def remove(self, ref: str, force: bool, prune: bool) -> Removals: ...
+    async def prune(self, dangling_only: bool, wanted: Callable[[Image], bool]) -> PruneReport: ...
+    async def distribution(self, ref: str, auth: RegistryAuth | None) -> DistributionInspect: ...
 
 
 class Volumes(Protocol):

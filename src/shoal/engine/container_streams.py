@@ -1,86 +1,111 @@
-"""What flows from and to a container: logs, statistics, attached stdio."""
+"""What flows from and to a container: logs, statistics, attached stdio, the size of its terminal, its end.
+
+Source of semantics and texts: moby daemon/server/router/container/container_routes.go, daemon/{logs,stats,attach}.go.
+"""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from shoal.engine.container_json import instant
+from shoal.api import times
+from shoal.engine import detach_keys
 from shoal.engine.hijack import RawConnection, after_hijack
+from shoal.engine.parameters import uint32
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
-from shoal.engine.streams import STREAM_NUMBERS, frame, start_json_stream, start_stream, stream_type, write_json
-from shoal.errors import InvalidArgument, NotFound
+from shoal.engine.stats_json import stats_json
+from shoal.engine.stdio import Session, held, pump
+from shoal.engine.streams import (
+    STREAM_NUMBERS,
+    SYSTEM_ERROR,
+    ending,
+    frame,
+    start_json_stream,
+    start_stream,
+    stream_type,
+    write_json,
+)
+from shoal.engine.timestamps import unix_timestamp
+from shoal.errors import Conflict, InvalidArgument, NotFound, ShoalError
 from shoal.runtime.types import Container, LogLine, LogOptions, Phase, Stats
 
-NANOS = 1_000_000_000
 STATS_PERIOD = 1.0  # seconds between two readings, Docker's own
 
-
-def unix_nanos(text: str, name: str) -> int:
-    """Read `since` or `until`: seconds since 1970 with an optional fraction; 0 for none."""
-    if not text:
-        return 0
-    whole, _, fraction = text.partition(".")
-    try:
-        return int(whole) * NANOS + int((fraction + "000000000")[:9])
-    except ValueError as error:
-        raise InvalidArgument(f'invalid value for "{name}": {text}') from error
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def log_options(call: Call) -> LogOptions:
     """Read the query of a logs call."""
     stdout, stderr = call.flag("stdout"), call.flag("stderr")
     if not (stdout or stderr):
-        raise InvalidArgument("Bad parameters: you must choose at least one stream")
-    tail = call.query("tail", "all")
+        raise InvalidArgument("must specify at least one of 'stdout' or 'stderr'")
+    until = call.query("until")
+    tail = call.query("tail")
     return LogOptions(
         stdout=stdout,
         stderr=stderr,
         follow=call.flag("follow"),
-        since_nanos=unix_nanos(call.query("since"), "since"),
-        until_nanos=unix_nanos(call.query("until"), "until"),
-        # Docker takes what is no number as "all" here: moby daemon/logs.go.
-        tail=int(tail) if tail.isdigit() else None,
+        since_nanos=unix_timestamp(call.query("since"), '"since"'),
+        until_nanos=0 if until == "0" else unix_timestamp(until, '"until"'),
+        # What is no number, or negative, means all lines: moby daemon/logs.go.
+        tail=int(tail) if re.fullmatch(r"\+?[0-9]{1,18}", tail) else None,
     )
 
 
 def log_stamp(at_nanos: int) -> str:
     """Return a log line's time: RFC 3339 with nine digits of fraction."""
-    seconds, nanos = divmod(at_nanos, NANOS)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+    seconds, nanos = divmod(at_nanos, times.NANOS)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
 
 
 async def logs(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/logs."""
-    container = call.backend.containers.get(call.path["id"])
     options = log_options(call)
-    response = await start_stream(call, stream_type(call, container.config.tty))
-    stamps = call.flag("timestamps")
-    async for line in call.backend.containers.logs(container.id, options):
-        await response.write(_encoded(line, stamps, container.config.tty))
+    container = call.backend.containers.get(call.path["id"])
+    if container.phase in (Phase.REMOVING, Phase.DEAD):
+        raise Conflict("can not get logs from container which is dead or marked for removal")
+    tty = container.config.tty
+    lines = call.backend.containers.logs(container.id, options)
+    stamps, details = call.flag("timestamps"), call.flag("details")
+    async with ending(lines):
+        response = await start_stream(call, stream_type(call, tty))
+        try:
+            async for line in lines:
+                await response.write(_encoded(line, tty, stamps=stamps, details=details))
+        except ShoalError as error:
+            # The head is out: the failure comes as the last words of the stream.
+            text = f"Error grabbing logs: {error}\n".encode()
+            await response.write(text if tty else frame(SYSTEM_ERROR, text))
     await response.write_eof()
     return response
 
 
-def _encoded(line: LogLine, stamps: bool, tty: bool) -> bytes:
-    data = f"{log_stamp(line.at_nanos)} ".encode() + line.data if stamps else line.data
+def _encoded(line: LogLine, tty: bool, *, stamps: bool = False, details: bool = False) -> bytes:
+    # A container of ours has no attributes for its lines: what `details` adds is Docker's blank behind them.
+    data = b" " + line.data if details else line.data
+    if stamps:
+        data = f"{log_stamp(line.at_nanos)} ".encode() + data
     return data if tty else frame(STREAM_NUMBERS[line.stream], data)
 
 
 async def stats(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/stats: each second, or once with `stream=false` (read twice, so that rates are known)."""
     container = call.backend.containers.get(call.path["id"])
-    if not call.flag("stream", True):
-        if container.phase is not Phase.RUNNING:
-            return json_reply(stats_json(container, None, None))
-        first = None
-        if not call.flag("one-shot"):
-            first = await call.backend.containers.stats(container.id)
-            await asyncio.sleep(STATS_PERIOD)
-        return json_reply(stats_json(container, await call.backend.containers.stats(container.id), first))
+    if call.flag("stream", True):
+        return await _stats_stream(call, container)
+    if container.phase is not Phase.RUNNING:
+        return json_reply(stats_json(container, None, None))
+    first = None
+    if not (call.api >= 41 and call.flag("one-shot")):
+        first = await _reading(call, container)
+        await asyncio.sleep(STATS_PERIOD)
+    return json_reply(stats_json(container, await _reading(call, container), first))
+
+
+async def _stats_stream(call: Call, container: Container) -> web.StreamResponse:
     response = await start_json_stream(call)
     previous: Stats | None = None
     while True:
@@ -88,7 +113,8 @@ async def stats(call: Call) -> web.StreamResponse:
             container = call.backend.containers.get(container.id)
         except NotFound:
             break
-        now = await call.backend.containers.stats(container.id) if container.phase is Phase.RUNNING else None
+        # A stopped container is told of as well, with empty numbers, until it runs again or is removed.
+        now = await _reading(call, container) if container.phase is Phase.RUNNING else None
         await write_json(response, stats_json(container, now, previous))
         previous = now
         await asyncio.sleep(STATS_PERIOD)
@@ -96,117 +122,83 @@ async def stats(call: Call) -> web.StreamResponse:
     return response
 
 
-def stats_json(container: Container, now: Stats | None, previous: Stats | None) -> dict[str, Any]:
-    """Return one reading in Docker's shape, with the one before it. Source: moby api/types/container/stats.go."""
-    return {
-        "name": f"/{container.config.name}",
-        "id": container.id,
-        "read": instant(now.read_at) if now else instant(0),
-        "preread": instant(previous.read_at) if previous else instant(0),
-        "pids_stats": {}
-        if now is None
-        else {"current": now.pids} | ({"limit": now.pids_limit} if now.pids_limit else {}),
-        "blkio_stats": _block_io(now),
-        "num_procs": 0,
-        "storage_stats": {},
-        "cpu_stats": _cpu(now),
-        "precpu_stats": _cpu(previous),
-        "memory_stats": {}
-        if now is None
-        else {"usage": now.memory_usage_bytes, "stats": dict(now.memory_stats), "limit": now.memory_limit_bytes},
-        "networks": {} if now is None else {name: dict(counters) for name, counters in now.networks.items()},
-    }
-
-
-def _cpu(reading: Stats | None) -> dict[str, Any]:
-    usage = {
-        "total_usage": reading.cpu_total_nanos if reading else 0,
-        "usage_in_kernelmode": reading.cpu_system_nanos if reading else 0,
-        "usage_in_usermode": reading.cpu_user_nanos if reading else 0,
-    }
-    throttling = {"periods": 0, "throttled_periods": 0, "throttled_time": 0}
-    if reading is None:
-        return {"cpu_usage": usage, "throttling_data": throttling}
-    return {
-        "cpu_usage": usage,
-        "system_cpu_usage": reading.host_cpu_nanos,
-        "online_cpus": reading.online_cpus,
-        "throttling_data": throttling,
-    }
-
-
-def _block_io(reading: Stats | None) -> dict[str, Any]:
-    entries = [
-        {"major": major, "minor": minor, "op": op.lower(), "value": value}
-        for major, minor, op, value in (reading.block_io if reading else ())
-    ]
-    empty = (
-        "io_serviced_recursive",
-        "io_queue_recursive",
-        "io_service_time_recursive",
-        "io_wait_time_recursive",
-        "io_merged_recursive",
-        "io_time_recursive",
-        "sectors_recursive",
-    )
-    return {"io_service_bytes_recursive": entries or None} | dict.fromkeys(empty)
+async def _reading(call: Call, container: Container) -> Stats | None:
+    try:
+        return await call.backend.containers.stats(container.id)
+    except (NotFound, Conflict):
+        return None  # it ended, or was removed, meanwhile
 
 
 async def resize(call: Call) -> web.StreamResponse:
     """POST /containers/{id}/resize?h=&w=."""
-    await call.backend.containers.resize(call.path["id"], call.integer("h"), call.integer("w"))
+    height, width = uint32(call, "h", "resize height"), uint32(call, "w", "resize width")
+    await call.backend.containers.resize(call.path["id"], height, width)
     return empty_reply(200)
 
 
 async def attach(call: Call) -> web.StreamResponse:
     """POST /containers/{id}/attach: output from now on, or from the start with `logs`; input with `stdin`."""
+    keys = detach_keys.parse(call.query("detachKeys"), "Invalid detach keys (%s) provided")
     container = call.backend.containers.get(call.path["id"])
-    wants_input = call.flag("stdin") and container.config.open_stdin
-    streams = {name for name in ("stdout", "stderr") if call.flag(name)}
     tty = container.config.tty
-    if not call.flag("stream") and not call.flag("logs"):
-        return empty_reply(200)
-    attachment = await call.backend.containers.attach(container.id) if call.flag("stream") else None
-    try:
-        async with RawConnection(call, stream_type(call, tty)) as client:
-            if call.flag("logs"):
-                options = LogOptions(stdout="stdout" in streams, stderr="stderr" in streams)
-                async for line in call.backend.containers.logs(container.id, options):
-                    await client.write(_encoded(line, False, tty))
-            if attachment is not None:
-                await pump(client, attachment, tty=tty, streams=streams, wants_input=wants_input)
-    finally:
-        if attachment is not None:
-            await attachment.close()
+    session = Session(
+        tty=tty,
+        framed=not tty,
+        streams=frozenset(name for name in ("stdout", "stderr") if call.flag(name)),
+        wants_input=call.flag("stdin") and container.config.open_stdin,
+        # Other clients may be attached as well, and more come later.
+        closes_stdin=False,
+        detach_keys=keys,
+    )
+    connection = RawConnection(call, multiplexed=session.framed)
+    if not call.flag("stream"):
+        async with connection as client:
+            await _send_logs(call, client, container, session)
+        return after_hijack()
+    attachment = await call.backend.containers.attach(container.id)
+    async with connection as client, held(attachment):
+        await _send_logs(call, client, container, session)
+        await pump(client, attachment, session)
     return after_hijack()
 
 
-async def pump(client: RawConnection, attachment: Any, *, tty: bool, streams: set[str], wants_input: bool) -> None:
-    """Carry bytes between a client and a process until the process ends its output or the client is gone."""
-    async with asyncio.TaskGroup() as group:
-        reader = group.create_task(_input(client, attachment, wants_input), name="attach input")
-        try:
-            await _output(client, attachment.output(), tty, streams)
-        except ConnectionError:
-            pass  # the client went away; the process stays
-        reader.cancel()
+async def _send_logs(call: Call, client: RawConnection, container: Container, session: Session) -> None:
+    if not call.flag("logs") or not session.streams:
+        return
+    options = LogOptions(stdout="stdout" in session.streams, stderr="stderr" in session.streams)
+    async with ending(call.backend.containers.logs(container.id, options)) as lines:
+        async for line in lines:
+            try:
+                await client.write(_encoded(line, session.tty))
+            except ConnectionError:
+                return  # the client went away
 
 
-async def _output(
-    client: RawConnection, output: AsyncIterator[tuple[Any, bytes]], tty: bool, streams: set[str]
-) -> None:
-    async for stream, data in output:
-        if tty:
-            await client.write(data)
-        elif stream in streams:
-            await client.write(frame(STREAM_NUMBERS[stream], data))
+async def wait(call: Call) -> web.StreamResponse:
+    """POST /containers/{id}/wait?condition=: the head at once, the exit code when it is known."""
+    condition = call.query("condition") if call.api >= 30 else ""
+    if condition not in {"", "not-running", "next-exit", "removed"}:
+        raise InvalidArgument(f'invalid condition: "{condition}"')
+    changes = call.backend.containers.changes(call.backend.containers.get(call.path["id"]).id)
+    async with ending(changes):
+        # Watched before the head goes out: who has the head may start or end the container.
+        container = await anext(changes)
+        response = await start_json_stream(call)
+        container = await _ended(container, changes, condition)
+    shown: dict[str, object] = {"StatusCode": container.exit_code}
+    if container.error:
+        shown["Error"] = {"Message": container.error}
+    await write_json(response, shown)
+    await response.write_eof()
+    return response
 
 
-async def _input(client: RawConnection, attachment: Any, wants_input: bool) -> None:
-    while data := await client.read():
-        if wants_input:
-            await attachment.write(data)
-    if client.lost:
-        await attachment.close()
-    elif wants_input:
-        await attachment.close_stdin()
+async def _ended(container: Container, changes: AsyncIterator[Container], condition: str) -> Container:
+    """Return the container as it is when the condition holds, or as it last was when it is removed before."""
+    if condition in ("", "not-running") and container.phase is not Phase.RUNNING:
+        return container
+    async for now in changes:
+        was, container = container.phase, now
+        if condition != "removed" and was is Phase.RUNNING and now.phase is not Phase.RUNNING:
+            break
+    return container

@@ -1,102 +1,154 @@
-"""Commands run inside a container: create, start with a raw connection or detached, resize, inspect."""
+"""Commands run inside a container: create, start with a raw connection or detached, resize, inspect.
 
+Source of semantics and texts: moby daemon/server/router/container/exec.go, daemon/exec.go.
+"""
+
+import base64
 from typing import Any
 
 from aiohttp import web
 
-from shoal.engine.container_streams import pump
+from shoal.engine import detach_keys
+from shoal.engine.body import Body
+from shoal.engine.codec.kinds import ListOf, Whole
 from shoal.engine.hijack import RawConnection, after_hijack
+from shoal.engine.parameters import uint32
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
-from shoal.engine.streams import stream_type
-from shoal.errors import InvalidArgument
-from shoal.runtime.exec import ExecConfig
+from shoal.engine.stdio import Session, held, pump
+from shoal.engine.streams import STDOUT, frame
+from shoal.errors import Conflict, InvalidArgument, ShoalError
+from shoal.runtime.types import Exec, ExecConfig, Phase
+
+_SIDES = ListOf(Whole("uint64"))
+_BAD_KEYS = "Invalid escape keys (%s) provided"
+# The kernel's terminals count their rows and columns in 16 bits.
+_MAX_SIDE = 0xFFFF
 
 
-def _strings(body: dict[str, Any], key: str) -> tuple[str, ...]:
-    value = body.get(key) or []
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidArgument(f"invalid JSON: {key} must be a list of strings")
-    return tuple(value)
+def _console_size(call: Call, body: Body) -> tuple[int, int] | None:
+    """Return height and width of the terminal, where the client gives them; before 1.42 there were none."""
+    if call.api < 42:
+        return None
+    sides = body.value("ConsoleSize", _SIDES, None)
+    if sides is None:
+        return None
+    # Go reads a list into its two places: what is missing is 0, what is too much is left out.
+    height, width = [*(min(side, _MAX_SIDE) for side in sides), 0, 0][:2]
+    return height, width
 
 
 async def create_exec(call: Call) -> web.StreamResponse:
     """POST /containers/{id}/exec."""
-    body = await call.json_object()
-    command = _strings(body, "Cmd")
+    body = await Body.read(call, "ExecCreateRequest")
+    command = body.texts("Cmd")
     if not command:
         raise InvalidArgument("No exec command specified")
+    keys = body.text("DetachKeys")
+    detach_keys.parse(keys, _BAD_KEYS)
     config = ExecConfig(
         command=command,
-        env=_strings(body, "Env"),
-        working_dir=str(body.get("WorkingDir") or ""),
-        user=str(body.get("User") or ""),
-        tty=bool(body.get("Tty")),
-        privileged=bool(body.get("Privileged")),
-        attach_stdin=bool(body.get("AttachStdin")),
-        attach_stdout=bool(body.get("AttachStdout")),
-        attach_stderr=bool(body.get("AttachStderr")),
-        detach_keys=str(body.get("DetachKeys") or ""),
+        env=body.texts("Env"),
+        working_dir=body.text("WorkingDir"),
+        user=body.text("User"),
+        tty=body.flag("Tty"),
+        privileged=body.flag("Privileged"),
+        attach_stdin=body.flag("AttachStdin"),
+        attach_stdout=body.flag("AttachStdout"),
+        attach_stderr=body.flag("AttachStderr"),
+        detach_keys=keys,
     )
+    _console_size(call, body)  # said again by `start`, which is where it counts; refused here when it is none
     return json_reply({"Id": call.backend.execs.create(call.path["id"], config)}, 201)
 
 
 async def start_exec(call: Call) -> web.StreamResponse:
-    """POST /exec/{id}/start: the process's stdio on this connection, or nothing with `Detach`."""
-    body = await call.json_object()
-    execs = call.backend.execs
-    exec_id = execs.get(call.path["id"]).id
-    config = execs.get(exec_id).config
-    size = body.get("ConsoleSize")
-    attachment = await execs.start(exec_id)
-    try:
-        if config.tty and isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):
-            await execs.resize(exec_id, size[0], size[1])
-        if body.get("Detach"):
+    """POST /exec/{id}/start: the process's stdio on this connection, or nothing with `Detach`.
+
+    What goes wrong once the connection is raw is told in its output, as Docker does: the head is out.
+    """
+    body = await Body.read(call, "ExecStartRequest")
+    tty = body.flag("Tty")
+    size = _console_size(call, body) if tty else None
+    found = _startable(call)
+    if body.flag("Detach"):
+        async with held(await call.backend.execs.start(found.id, detach=True, size=size)):
             return empty_reply(200)
-        streams = {
+    config = found.config
+    session = Session(
+        tty=config.tty,
+        framed=not tty,
+        streams=frozenset(
             name for name, wanted in (("stdout", config.attach_stdout), ("stderr", config.attach_stderr)) if wanted
-        }
-        async with RawConnection(call, stream_type(call, config.tty)) as client:
-            await pump(client, attachment, tty=config.tty, streams=streams, wants_input=config.attach_stdin)
-    finally:
-        await attachment.close()
+        ),
+        wants_input=config.attach_stdin,
+        closes_stdin=not config.tty,
+        detach_keys=detach_keys.parse(config.detach_keys, _BAD_KEYS),
+    )
+    async with RawConnection(call, multiplexed=session.framed) as client:
+        try:
+            attachment = await call.backend.execs.start(found.id, size=size)
+        except ShoalError as error:
+            await _tell(client, f"{error}\r\n".encode(), session)
+            return after_hijack()
+        async with held(attachment):
+            await pump(client, attachment, session)
     return after_hijack()
+
+
+def _startable(call: Call) -> Exec:
+    """Return the exec. NotFound, or Conflict when its container does not run."""
+    found = call.backend.execs.get(call.path["id"])
+    container = call.backend.containers.get(found.container_id)
+    if container.phase is not Phase.RUNNING:
+        raise Conflict(f"container {container.id} is not running")
+    return found
+
+
+async def _tell(client: RawConnection, text: bytes, session: Session) -> None:
+    try:
+        await client.write(frame(STDOUT, text) if session.framed else text)
+    except ConnectionError:
+        return  # the client went away
 
 
 async def resize_exec(call: Call) -> web.StreamResponse:
     """POST /exec/{id}/resize?h=&w=."""
-    await call.backend.execs.resize(call.path["id"], call.integer("h"), call.integer("w"))
+    height, width = uint32(call, "h", "resize height"), uint32(call, "w", "resize width")
+    await call.backend.execs.resize(call.path["id"], height, width)
     return empty_reply(200)
 
 
 async def inspect_exec(call: Call) -> web.StreamResponse:
     """GET /exec/{id}/json."""
-    found = call.backend.execs.get(call.path["id"])
+    return json_reply(exec_json(call.backend.execs.get(call.path["id"])))
+
+
+def exec_json(found: Exec) -> dict[str, Any]:
+    """Return an exec in Docker's shape. Source: moby api/types/container/exec.go (ExecInspectResponse)."""
     config = found.config
-    return json_reply(
-        {
-            "ID": found.id,
-            "Running": found.running,
-            "ExitCode": found.exit_code,
-            "ProcessConfig": {
-                "tty": config.tty,
-                "entrypoint": config.command[0],
-                "arguments": list(config.command[1:]),
-                "privileged": config.privileged,
-            }
-            | ({"user": config.user} if config.user else {}),
-            "OpenStdin": config.attach_stdin,
-            "OpenStderr": config.attach_stderr,
-            "OpenStdout": config.attach_stdout,
-            "CanRemove": not found.running,
-            "ContainerID": found.container_id,
-            "DetachKeys": config.detach_keys,
-            "Pid": found.pid,
-        }
-    )
+    process: dict[str, Any] = {
+        "tty": config.tty,
+        "entrypoint": config.command[0],
+        "arguments": list(config.command[1:]),
+        "privileged": config.privileged,
+    }
+    if config.user:
+        process["user"] = config.user
+    keys = detach_keys.parse(config.detach_keys, _BAD_KEYS)
+    return {
+        "ID": found.id,
+        "Running": found.running,
+        "ExitCode": found.exit_code,
+        "ProcessConfig": process,
+        "OpenStdin": config.attach_stdin,
+        "OpenStderr": config.attach_stderr,
+        "OpenStdout": config.attach_stdout,
+        "CanRemove": found.exit_code is not None,
+        "ContainerID": found.container_id,
+        "DetachKeys": base64.b64encode(keys).decode(),  # Go's way with bytes
+        "Pid": found.pid,
+    }
 
 
 ROUTES: list[tuple[str, str, Any]] = [

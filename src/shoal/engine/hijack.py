@@ -1,43 +1,65 @@
 """Connections that stop being HTTP: after the head of an answer, raw bytes both ways, as `exec` and `attach` need.
 
 The transport is taken from aiohttp, because aiohttp closes a connection whose client has finished sending, and a client
-that has sent all its input (`echo x | docker exec -i ...`) still waits for output. Source of the two answers: moby
-daemon/server/router/container/exec.go.
+that has sent all its input (`echo x | docker exec -i ...`) still waits for output. What a client sends behind a request
+with `Upgrade` is kept; without, it must wait for the head, as Docker's own clients do. Source of the two heads: moby
+daemon/server/router/container/{exec,container_routes}.go.
 """
 
 import asyncio
+import select
+import ssl
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from aiohttp import web
 
 from shoal.engine.requests import Call
+from shoal.engine.streams import MULTIPLEXED_TYPE, RAW_TYPE, end_with_daemon
 
 # Input that the process has not taken yet; above it the client is held back.
 HIGH_WATER_BYTES = 256 * 1024
+# How long a client may take to close after the last byte (seconds). Closed on at once, while input of its own is still
+# on the way, it would see a broken connection in place of the end of the output.
+LINGER = 2.0
 
 
 class RawConnection(asyncio.Protocol):
-    """A taken connection. `read` gives what the client sends, empty at its end; `write` waits while it is slow."""
+    """A taken connection. `read` gives what the client sends, empty at its end; `write` waits while it is slow.
 
-    def __init__(self, call: Call, media_type: str) -> None:
+    That the client goes away does not cancel the handler: `lost` says so, `read` ends and `write` raises, so that what
+    was begun for it is ended in order.
+    """
+
+    def __init__(self, call: Call, *, multiplexed: bool) -> None:
+        """`multiplexed`: the output comes in frames. Clients before 1.42 know only the one media type."""
         transport = call.http.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._transport = transport
         self._http = call.http.protocol
-        self._media_type = media_type
-        self._upgraded = call.header("Upgrade") != ""
+        self._upgraded = "Upgrade" in call.http.headers
+        framed = self._upgraded and multiplexed and call.api >= 42
+        self._media_type = MULTIPLEXED_TYPE if framed else RAW_TYPE
+        self._call = call
         self._input = bytearray()
         self._ended = False
         self.lost = False
+        self._lost_by: Exception | None = None
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+        self._gone = asyncio.Event()
+        self._hangup: select.epoll | None = None
 
     async def __aenter__(self) -> Self:
+        end_with_daemon(self._call)
+        tls = self._transport.get_extra_info("ssl_object")
+        if isinstance(tls, HalfClosing):
+            tls.on_end = self._end_of_tls_input
         # What arrived behind the request is with aiohttp already: it is fed to us here.
-        self._http.set_parser(self)
+        self._http.set_parser(cast(Any, self))
         self._transport.set_protocol(self)
         status = "101 UPGRADED" if self._upgraded else "200 OK"
         upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n" if self._upgraded else ""
@@ -47,10 +69,29 @@ class RawConnection(asyncio.Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # aiohttp must see its connection end, or it would count it as open for ever.
-        if not self.lost:
-            self._transport.set_protocol(self._http)
-            self._transport.close()
+        try:
+            if kind is None:
+                await self._linger()
+        finally:
+            self._stop_watching()
+            # aiohttp must see its connection end, or it would count it as open for ever.
+            if self.lost:
+                self._http.connection_lost(self._lost_by)
+            else:
+                self._transport.set_protocol(self._http)
+                self._transport.close()
+
+    async def _linger(self) -> None:
+        """Tell the client that this was all, and read on until it has closed too."""
+        if self.lost or not self._transport.can_write_eof():
+            return
+        self._transport.write_eof()
+        try:
+            async with asyncio.timeout(LINGER):
+                while await self.read():
+                    pass
+        except TimeoutError:
+            pass  # it had its time
 
     async def read(self) -> bytes:
         """Return what the client sent since the last call; empty when it sends no more."""
@@ -59,7 +100,8 @@ class RawConnection(asyncio.Protocol):
             await self._readable.wait()
         data = bytes(self._input)
         self._input.clear()
-        self._resume()
+        if not (self._ended or self._transport.is_closing()):
+            self._transport.resume_reading()
         return data
 
     async def write(self, data: bytes) -> None:
@@ -69,14 +111,17 @@ class RawConnection(asyncio.Protocol):
             raise ConnectionResetError("the client went away")
         self._transport.write(data)
 
+    async def wait_lost(self) -> None:
+        """Wait until the client is gone, also one that has sent the end of its input."""
+        await self._gone.wait()
+
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """For aiohttp: what came behind the request."""
         self.data_received(data)
         return False, b""
 
     def feed_eof(self) -> None:
-        """For aiohttp: the client had finished already."""
-        self.eof_received()
+        """For aiohttp, at the end of its connection: nothing more to do for us."""
 
     def data_received(self, data: bytes) -> None:
         self._input += data
@@ -84,26 +129,72 @@ class RawConnection(asyncio.Protocol):
             self._transport.pause_reading()
         self._readable.set()
 
-    def _resume(self) -> None:
-        if not (self._ended or self._transport.is_closing()):
-            self._transport.resume_reading()
-
     def eof_received(self) -> bool:
-        self._ended = True
-        self._readable.set()
+        self._end_input()
+        if self._hangup is None and not self.lost:
+            self._watch_for_hangup()
         return True  # keep our side open: output still comes
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.lost = self._ended = True
+    def _end_input(self) -> None:
+        self._ended = True
         self._readable.set()
+
+    def _end_of_tls_input(self) -> None:
+        # Called in the middle of TLS's own reading: no call back into the transport from here.
+        asyncio.get_running_loop().call_soon(self._end_input)
+
+    def _watch_for_hangup(self) -> None:
+        """After the end of its input nothing is read, so that only the kernel can tell that the client went away.
+
+        An epoll of its own that asks for nothing hears of hang-ups alone, as moby's notifyClosed does.
+        """
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or self._transport.get_extra_info("ssl_object") is not None:
+            return
+        self._hangup = select.epoll()
+        self._hangup.register(sock.fileno(), 0)
+        asyncio.get_running_loop().add_reader(self._hangup.fileno(), self._hung_up)
+
+    def _hung_up(self) -> None:
+        self._stop_watching()
+        self._transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._hangup is not None:
+            asyncio.get_running_loop().remove_reader(self._hangup.fileno())
+            self._hangup.close()
+            self._hangup = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        self._lost_by = error
+        self._stop_watching()
+        self._end_input()
         self._writable.set()
-        self._http.connection_lost(error)
+        self._gone.set()
 
     def pause_writing(self) -> None:
         self._writable.clear()
 
     def resume_writing(self) -> None:
         self._writable.set()
+
+
+class HalfClosing(ssl.SSLObject):
+    """TLS whose client may end its input (Go's CloseWrite) and still get output; asyncio takes that for the end.
+
+    For `SSLContext.sslobject_class` of a listener. Without `on_end` it is as any other.
+    """
+
+    on_end: Callable[[], None] | None = None
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as in the class above
+        """Read; where `on_end` is set, call it at the client's end, and say that more may come."""
+        data = super().read(len, buffer)
+        if data or self.on_end is None:
+            return data
+        self.on_end()
+        raise ssl.SSLWantReadError("the client sends no more")
 
 
 def after_hijack() -> web.StreamResponse:

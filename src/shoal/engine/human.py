@@ -27,4 +27,4 @@ def human_duration(length: float) -> str:
     ):
         if hours < limit:
             return f"{hours // unit} {name}"
-    return f"{hours // (24 * 365)} years"
+    return f"{int(length / 3600) // (24 * 365)} years"

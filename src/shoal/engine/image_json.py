@@ -1,11 +1,39 @@
-"""How an image reads in Docker's JSON. Pure. Source of the shapes: moby api/types/image/{summary,image_inspect}.go."""
+"""How an image reads in Docker's JSON. Pure.
 
-from collections.abc import Mapping
+Source of the shapes: moby api/types/image/{summary,image_inspect,history}.go, api/types/jsonstream, and what older API
+versions had besides: daemon/server/router/image/{image_routes,inspect_response}.go.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from shoal.engine.container_json import instant
+from shoal.engine.container_json import image_config, instant
 from shoal.runtime.image_types import DistributionInspect, Progress, Removed
 from shoal.runtime.types import Image
+
+# Always there until API 1.51, and until 1.49 with those of a container.
+_CONFIG: dict[str, Any] = {
+    "Cmd": None,
+    "Entrypoint": None,
+    "Env": None,
+    "Labels": None,
+    "OnBuild": None,
+    "User": "",
+    "Volumes": None,
+    "WorkingDir": "",
+}
+_OLD_CONFIG: dict[str, Any] = _CONFIG | {
+    "AttachStderr": False,
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "Domainname": "",
+    "Hostname": "",
+    "Image": "",
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Tty": False,
+}
 
 
 def _text(config: Mapping[str, object], key: str) -> str:
@@ -14,13 +42,11 @@ def _text(config: Mapping[str, object], key: str) -> str:
 
 def summary(image: Image, containers: int = -1) -> dict[str, Any]:
     """Return an image as `GET /images/json` lists it. `containers`: how many use it, -1 when not counted."""
-    inner = image.config.get("config")
-    labels = inner.get("Labels") if isinstance(inner, dict) else None
     return {
         "Containers": containers,
         "Created": int(image.created_at),
         "Id": image.id,
-        "Labels": labels,
+        "Labels": image_config(image).get("Labels"),
         "ParentId": "",
         "RepoDigests": list(image.repo_digests),
         "RepoTags": list(image.repo_tags),
@@ -29,8 +55,19 @@ def summary(image: Image, containers: int = -1) -> dict[str, Any]:
     }
 
 
-def inspect(image: Image) -> dict[str, Any]:
-    """Return an image as `GET /images/{name}/json` shows it."""
+def listed(image: Image, names: tuple[Sequence[str], Sequence[str]], api: int) -> dict[str, Any]:
+    """Return an image as a list of an API version shows it, with those of its tags and digests that were asked for."""
+    tags, digests = names
+    shown = summary(image) | {"RepoTags": list(tags), "RepoDigests": list(digests)}
+    if api < 43 and not tags and not digests:
+        shown |= {"RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}
+    if api < 44:
+        shown["VirtualSize"] = image.size_bytes
+    return shown
+
+
+def inspect(image: Image, api: int, *, driver: str) -> dict[str, Any]:
+    """Return an image as `GET /images/{name}/json` of an API version shows it. `driver`: of the file system."""
     config = image.config
     shown: dict[str, Any] = {
         "Id": image.id,
@@ -38,46 +75,64 @@ def inspect(image: Image) -> dict[str, Any]:
         "RepoDigests": list(image.repo_digests),
         "Parent": "",
         "Comment": _comment(config),
-        "Created": _text(config, "created") or instant(image.created_at),
         "DockerVersion": _text(config, "docker_version"),
         "Author": _text(config, "author"),
-        "Config": config.get("config") or {},
+        "Config": (_CONFIG if api >= 50 else _OLD_CONFIG) | dict(image_config(image)),
         "Architecture": _text(config, "architecture"),
         "Os": _text(config, "os"),
         "Size": image.size_bytes,
-        "VirtualSize": image.size_bytes,
-        "GraphDriver": {"Name": "overlayfs", "Data": None},
+        "GraphDriver": {"Name": driver, "Data": None},
         "RootFS": {"Type": "layers", "Layers": list(image.layers)},
         "Metadata": {"LastTagTime": instant(0)},
     }
+    if created := _text(config, "created"):
+        shown["Created"] = created
+    elif api < 44:
+        shown["Created"] = instant(0)
     if variant := _text(config, "variant"):
         shown["Variant"] = variant
+    if version := _text(config, "os.version"):
+        shown["OsVersion"] = version
+    if api < 44:
+        shown["VirtualSize"] = image.size_bytes
+    if api < 45:
+        shown |= {"Container": "", "ContainerConfig": None}
     return shown
 
 
+def _steps(config: Mapping[str, object]) -> list[dict[str, Any]]:
+    steps = config.get("history")
+    return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+
+
 def _comment(config: Mapping[str, object]) -> str:
-    history = config.get("history")
-    last = history[-1] if isinstance(history, list) and history else {}
-    return _text(config, "comment") or str(last.get("comment", "") if isinstance(last, dict) else "")
+    steps = _steps(config)
+    return _text(config, "comment") or (_text(steps[-1], "comment") if steps else "")
 
 
 def history(image: Image) -> list[dict[str, Any]]:
-    """Return an image's steps, the newest first."""
-    steps = image.config.get("history")
-    rows = [
+    """Return an image's steps, the newest first. The size of a step alone is not known: the newest has it all."""
+    rows: list[dict[str, Any]] = [
         {
             "Id": "<missing>",
-            "Created": int(image.created_at),
-            "CreatedBy": step.get("created_by", ""),
+            "Created": _unix_time(_text(step, "created"), image.created_at),
+            "CreatedBy": _text(step, "created_by"),
             "Tags": None,
             "Size": 0,
-            "Comment": step.get("comment", ""),
+            "Comment": _text(step, "comment"),
         }
-        for step in reversed(steps if isinstance(steps, list) else [])
+        for step in reversed(_steps(image.config))
     ]
     if rows:
         rows[0] |= {"Id": image.id, "Tags": list(image.repo_tags) or None, "Size": image.size_bytes}
     return rows
+
+
+def _unix_time(text: str, default: float) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        return int(default)
 
 
 def removal(removed: Removed) -> dict[str, str]:
@@ -86,7 +141,7 @@ def removal(removed: Removed) -> dict[str, str]:
 
 
 def progress_line(progress: Progress) -> dict[str, Any]:
-    """Return one line of a pull's or load's stream. Source: moby api/types/jsonstream."""
+    """Return one line of a pull's or load's stream."""
     if progress.stream:
         return {"stream": progress.stream}
     shown: dict[str, Any] = {"status": progress.status}
@@ -95,6 +150,11 @@ def progress_line(progress: Progress) -> dict[str, Any]:
     elif progress.id:
         shown["progressDetail"] = {}
     return shown | ({"id": progress.id} if progress.id else {})
+
+
+def error_line(message: str) -> dict[str, Any]:
+    """Return the last line of a stream whose work failed."""
+    return {"errorDetail": {"message": message}, "error": message}
 
 
 def distribution(found: DistributionInspect) -> dict[str, Any]:

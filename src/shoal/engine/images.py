@@ -1,115 +1,90 @@
 """Images of this host: list, inspect, pull, import, load, tag, remove, prune, and what a registry holds."""
 
 import asyncio
-import fnmatch
-import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from shoal.engine import image_json
+from shoal.engine import image_filters, image_json, platforms
+from shoal.engine.container_json import image_config
+from shoal.engine.moments import labels_match, until
 from shoal.engine.replies import empty_reply, json_reply
-from shoal.engine.requests import Call, Filters
+from shoal.engine.requests import Call
 from shoal.engine.streams import start_json_stream, write_json
-from shoal.errors import InvalidArgument, ShoalError, Unimplemented
-from shoal.runtime.image_types import Progress, parse_registry_auth
+from shoal.errors import InvalidArgument, PermissionDenied, ShoalError, Unimplemented
+from shoal.runtime.image_types import Progress, RegistryAuth, parse_registry_auth
 from shoal.runtime.types import Image
 
-FILTERS = frozenset({"before", "dangling", "label", "reference", "since"})
-# Progress lines that a slow client has not read yet; further ones are dropped until it reads on.
+# Lines that a slow client has not read yet. Above it, those that only move a bar are dropped; the others are as few as
+# an image has layers.
 QUEUED_LINES = 1024
+
+Tell = Callable[[Progress], None]
 
 
 async def list_images(call: Call) -> web.StreamResponse:
     """GET /images/json, newest first."""
-    filters = call.filters(FILTERS)
-    found = sorted(call.backend.images.list(), key=lambda image: image.created_at, reverse=True)
-    for ref in filters.get("before"):
-        found = [image for image in found if image.created_at < call.backend.images.get(ref).created_at]
-    for ref in filters.get("since"):
-        found = [image for image in found if image.created_at > call.backend.images.get(ref).created_at]
-    return json_reply([image_json.summary(image) for image in found if _matches(call, image, filters)])
-
-
-def _matches(call: Call, image: Image, filters: Filters) -> bool:
-    inner = image.config.get("config")
-    labels = (inner.get("Labels") if isinstance(inner, dict) else None) or {}
-    if not filters.labels("label", labels):
-        return False
-    if "dangling" in filters and filters.flag("dangling") != (not image.repo_tags):
-        return False
-    wanted = filters.get("reference")
-    names = [*image.repo_tags, *image.repo_digests]
-    return not wanted or any(_names(pattern, name) for pattern in wanted for name in names)
-
-
-def _names(pattern: str, name: str) -> bool:
-    """Whether a reference is meant by `busybox`, `busybox:1.36`, `registry/*:latest`."""
-
-    repository = name.partition("@")[0]
-    if ":" in repository.rpartition("/")[2]:
-        repository = repository.rpartition(":")[0]
-    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(repository, pattern)
-
-
-def _refuse_other_platforms(call: Call) -> None:
-    """Images are of this host's platform: to ask for another one is refused, not ignored."""
-    here = call.backend.host.architecture
-    for name in ("platform", "platforms"):
-        for text in call.http.query.getall(name, []):
-            if text and _architecture(text) != here:
-                raise Unimplemented(
-                    f"images for {text} are not supported by this daemon: it takes those for linux/{here}"
-                )
-
-
-def _architecture(platform: str) -> str:
-    """Return the processor of `linux/arm64` or `{"os": "linux", "architecture": "arm64"}`; empty for another system."""
-    try:
-        given = json.loads(platform)
-    except (ValueError, RecursionError):
-        system, _, rest = platform.partition("/")
-        return rest.partition("/")[0] if system == "linux" else ""
-    is_linux = isinstance(given, dict) and given.get("os") == "linux"
-    return str(given.get("architecture")) if is_linux else ""
+    filters = call.filters(image_filters.ACCEPTED)
+    images = sorted(call.backend.images.list(), key=lambda image: -image.created_at)
+    found = image_filters.choose(images, filters, call.backend.images.get, time.time())
+    return json_reply([image_json.listed(image, names, call.api) for image, names in found])
 
 
 async def inspect_image(call: Call) -> web.StreamResponse:
     """GET /images/{name}/json."""
-    _refuse_other_platforms(call)
-    return json_reply(image_json.inspect(call.backend.images.get(call.path["name"])))
+    platforms.refuse_others(call)
+    image = call.backend.images.get(call.path["name"])
+    return json_reply(image_json.inspect(image, call.api, driver=call.backend.facts.storage_driver))
 
 
 async def image_history(call: Call) -> web.StreamResponse:
     """GET /images/{name}/history."""
-    _refuse_other_platforms(call)
+    platforms.refuse_others(call)
     return json_reply(image_json.history(call.backend.images.get(call.path["name"])))
 
 
 async def create_image(call: Call) -> web.StreamResponse:
     """POST /images/create: a pull with `fromImage`, an import of the body with `fromSrc=-`."""
-    _refuse_other_platforms(call)
-    if name := call.query("fromImage"):
-        tag = call.query("tag")
-        separator = "@" if ":" in tag else ":"
-        reference = f"{name}{separator}{tag}" if tag else name
-        auth = parse_registry_auth(call.header("X-Registry-Auth"))
-
-        async def pull(tell: Callable[[Progress], None]) -> None:
-            await call.backend.images.pull(reference, auth, tell)
-
-        return await _stream(call, pull)
-    if call.query("fromSrc") != "-":
-        raise InvalidArgument("Shoal imports what the client sends (fromSrc=-), not what is at an address")
-    changes = tuple(call.http.query.getall("changes", []))
+    platforms.refuse_others(call)
+    # `docker pull -a` leaves a colon behind the name.
+    if name := call.query("fromImage").removesuffix(":"):
+        return await _pull(call, name)
+    source = call.query("fromSrc")
+    if not source:
+        raise InvalidArgument("one of fromImage and fromSrc must be given")
+    if source != "-":
+        raise Unimplemented("Shoal imports what the client sends (fromSrc=-), not what is at an address")
+    changes = call.http.query.getall("changes", [])
     repository, tag, message = call.query("repo"), call.query("tag"), call.query("message")
 
-    async def import_(tell: Callable[[Progress], None]) -> None:
-        image = await call.backend.images.import_(_body(call), repository, tag, list(changes), message)
+    async def import_(tell: Tell) -> None:
+        image = await call.backend.images.import_(_body(call), repository, tag, changes, message)
         tell(Progress(status=image.id))
 
     return await _stream(call, import_)
+
+
+async def _pull(call: Call, name: str) -> web.StreamResponse:
+    tag = call.query("tag")
+    # What is called a tag may be a digest.
+    reference = f"{name}{'@' if ':' in tag else ':'}{tag}" if tag else name
+    if name in ("scratch", "docker.io/scratch", "docker.io/library/scratch", "library/scratch"):
+        raise PermissionDenied("'scratch' is a reserved name")
+
+    async def pull(tell: Tell) -> None:
+        await call.backend.images.pull(reference, _auth(call), tell)
+
+    return await _stream(call, pull)
+
+
+def _auth(call: Call) -> RegistryAuth | None:
+    """Return the credentials of a call. Docker takes what it cannot read for none here, for old clients' sake."""
+    try:
+        return parse_registry_auth(call.header("X-Registry-Auth"))
+    except InvalidArgument:
+        return None
 
 
 def _body(call: Call) -> AsyncIterator[bytes]:
@@ -117,25 +92,29 @@ def _body(call: Call) -> AsyncIterator[bytes]:
 
 
 async def load_images(call: Call) -> web.StreamResponse:
-    """POST /images/load: what `docker save` wrote."""
-    _refuse_other_platforms(call)
+    """POST /images/load: what `docker save` wrote. As Docker, an error is always a line of the stream."""
+    platforms.refuse_others(call)
 
-    async def load(tell: Callable[[Progress], None]) -> None:
-        await call.backend.images.load(_body(call), None if call.flag("quiet") else tell)
+    async def load(tell: Tell) -> None:
+        # `quiet` is about progress bars, of which a load has none; what was loaded is always told.
+        await call.backend.images.load(_body(call), tell)
 
-    return await _stream(call, load)
+    return await _stream(call, load, errors_inside=True)
 
 
-async def _stream(call: Call, work: Callable[[Callable[[Progress], None]], Awaitable[None]]) -> web.StreamResponse:
+async def _stream(
+    call: Call, work: Callable[[Tell], Awaitable[None]], *, errors_inside: bool = False
+) -> web.StreamResponse:
     """Answer with the progress of `work` as it happens.
 
-    As Docker, an error before the first line is an ordinary answer with its status; after it, the stream's last line.
+    As Docker, an error before the first line is an ordinary answer with its status (but not with `errors_inside`);
+    after it, the stream's last line.
     """
     lines: asyncio.Queue[Progress | None] = asyncio.Queue()
     failed: list[ShoalError] = []
 
     def tell(progress: Progress) -> None:
-        if lines.qsize() < QUEUED_LINES:
+        if lines.qsize() < QUEUED_LINES or not progress.total:
             lines.put_nowait(progress)
 
     async def run() -> None:
@@ -148,37 +127,52 @@ async def _stream(call: Call, work: Callable[[Callable[[Progress], None]], Await
 
     response: web.StreamResponse | None = None
     async with asyncio.TaskGroup() as group:
-        group.create_task(run(), name="image transfer")
+        transfer = group.create_task(run(), name="image transfer")
         while (progress := await lines.get()) is not None:
-            response = response or await start_json_stream(call)
-            await write_json(response, image_json.progress_line(progress))
-    if failed and response is None:
+            try:
+                response = response or await start_json_stream(call)
+                await write_json(response, image_json.progress_line(progress))
+            except ConnectionError:
+                transfer.cancel()  # nobody waits for it any more
+                return response or web.Response()
+    if failed and response is None and not errors_inside:
         raise failed[0]
     response = response or await start_json_stream(call)
     if failed:
-        message = str(failed[0])
-        await write_json(response, {"errorDetail": {"message": message}, "error": message})
+        await write_json(response, image_json.error_line(str(failed[0])))
     await response.write_eof()
     return response
 
 
 async def tag_image(call: Call) -> web.StreamResponse:
     """POST /images/{name}/tag?repo=&tag=."""
+    if call.query("repo") == "sha256":
+        raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
     await call.backend.images.tag(call.path["name"], call.query("repo"), call.query("tag"))
     return empty_reply(201)
 
 
 async def remove_image(call: Call) -> web.StreamResponse:
     """DELETE /images/{name}?force=&noprune=."""
-    _refuse_other_platforms(call)
-    done = await call.backend.images.remove(call.path["name"], call.flag("force"), not call.flag("noprune"))
+    platforms.refuse_others(call)
+    name = call.path["name"]
+    if not name.strip():
+        raise InvalidArgument("image name cannot be blank")
+    done = await call.backend.images.remove(name, call.flag("force"), not call.flag("noprune"))
     return json_reply([image_json.removal(removed) for removed in done])
 
 
 async def prune_images(call: Call) -> web.StreamResponse:
     """POST /images/prune: untagged ones, with the filter dangling=false all that no container uses."""
-    filters = call.filters(frozenset({"dangling"}))
-    report = await call.backend.images.prune(filters.flag("dangling", True))
+    filters = call.filters(frozenset({"dangling", "label", "label!", "until"}))
+    dangling_only = filters.flag("dangling", True)
+    before = until(filters, time.time())
+
+    def wanted(image: Image) -> bool:
+        young = before is not None and image.created_at > before
+        return not young and labels_match(filters, image_config(image).get("Labels") or {})
+
+    report = await call.backend.images.prune(dangling_only, wanted)
     deleted = [image_json.removal(removed) for removed in report.removed]
     return json_reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": report.reclaimed_bytes})
 
@@ -190,8 +184,8 @@ async def prune_build_cache(_: Call) -> web.StreamResponse:
 
 async def inspect_distribution(call: Call) -> web.StreamResponse:
     """GET /distribution/{name}/json: digest and platforms, from the registry; `docker service create` pins with it."""
-    auth = parse_registry_auth(call.header("X-Registry-Auth"))
-    return json_reply(image_json.distribution(await call.backend.images.distribution(call.path["name"], auth)))
+    found = await call.backend.images.distribution(call.path["name"], _auth(call))
+    return json_reply(image_json.distribution(found))
 
 
 async def search(call: Call) -> web.StreamResponse:

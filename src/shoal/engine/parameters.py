@@ -28,3 +28,14 @@ def go_flag(call: Call, name: str, refusal: str) -> bool:
     if not text or text in _FALSE:
         return False
     raise InvalidArgument(refusal.replace("%s", text))
+
+
+def uint32(call: Call, name: str, what: str) -> int:
+    """Return a number of 32 bits that must be there. Source: moby daemon/server/httputils/form.go (Uint32Value)."""
+    text = call.query(name)
+    digits = text.removeprefix("-")
+    if not re.fullmatch(r"[0-9]+", digits):
+        raise InvalidArgument(f'invalid {what} "{text}": invalid syntax')
+    if digits != text or len(digits) > 10 or int(digits) >= 1 << 32:
+        raise InvalidArgument(f'invalid {what} "{text}": value out of range')
+    return int(digits)

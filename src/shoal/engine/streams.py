@@ -5,9 +5,11 @@ pkg/stdcopy.
 """
 
 import asyncio
+import contextlib
 import struct
 import weakref
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 
@@ -25,6 +27,8 @@ OPEN_STREAMS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("ope
 
 _HEADER = struct.Struct(">BxxxL")
 
+T = TypeVar("T")
+
 
 def frame(stream: int, data: bytes) -> bytes:
     """Return data with Docker's frame header."""
@@ -36,11 +40,26 @@ def stream_type(call: Call, tty: bool) -> str:
     return RAW_TYPE if tty or call.api < 42 else MULTIPLEXED_TYPE
 
 
-async def start_stream(call: Call, media_type: str) -> web.StreamResponse:
-    """Send the head of an answer whose body comes later, so that the client sees it at once."""
+@contextlib.asynccontextmanager
+async def ending(values: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close what is iterated when this is left: it may hold files and subscriptions."""
+    try:
+        yield values
+    finally:
+        if isinstance(values, AsyncGenerator):
+            await values.aclose()
+
+
+def end_with_daemon(call: Call) -> None:
+    """Note that the present call goes on for long: it is cancelled when the daemon stops."""
     child = asyncio.current_task()
     if child is not None:
         call.http.app[OPEN_STREAMS].add(child)
+
+
+async def start_stream(call: Call, media_type: str) -> web.StreamResponse:
+    """Send the head of an answer whose body comes later, so that the client sees it at once."""
+    end_with_daemon(call)
     response = web.StreamResponse(headers={"Content-Type": media_type})
     await response.prepare(call.http)
     # aiohttp keeps the head back until the first byte of the body; a client that waits for either would wait long.

@@ -1,7 +1,6 @@
 """The daemon itself: `/_ping`, `/version`, `/info`, `/system/df`, and `/auth`."""
 
 import asyncio
-import os
 import platform
 import time
 from typing import Any
@@ -13,7 +12,7 @@ from shoal.engine.info import info_json
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
 from shoal.engine.router import MAX_API, MIN_API
-from shoal.engine.volumes import volume_json
+from shoal.engine.volumes import tree_size_bytes, volume_json
 from shoal.errors import InvalidArgument, Unimplemented
 from shoal.node.types import LocalState
 
@@ -113,20 +112,8 @@ async def _volume_usage(call: Call, volume: Any) -> dict[str, Any]:
         any(mount.type == "volume" and mount.source == volume.name for mount in container.mounts)
         for container in call.backend.containers.list()
     )
-    size = await asyncio.to_thread(_tree_size_bytes, volume.mountpoint)
+    size = await asyncio.to_thread(tree_size_bytes, volume.mountpoint)
     return {**volume_json(volume), "UsageData": {"Size": size, "RefCount": users}}
-
-
-def _tree_size_bytes(path: str) -> int:
-    """Return what the files below a path hold; what vanishes meanwhile counts for nothing."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue
-    return total
 
 
 async def authenticate(_: Call) -> web.Response:

@@ -1,22 +1,33 @@
-"""Local volumes: create, list, inspect, remove, prune."""
+"""Local volumes: create, list, inspect, remove, prune.
 
+Source of semantics and texts: moby daemon/server/router/volume, daemon/volume/service.
+"""
+
+import asyncio
+import os
 from typing import Any
 
 from aiohttp import web
 
+from shoal.engine.body import Body
+from shoal.engine.codec.message import member
 from shoal.engine.container_json import instant
+from shoal.engine.moments import labels_match
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call, Filters
-from shoal.errors import InvalidArgument, NotFound, Unimplemented
+from shoal.errors import Conflict, InvalidArgument, NotFound, Unavailable, Unimplemented
 from shoal.runtime.types import Volume
 
 FILTERS = frozenset({"dangling", "driver", "label", "name"})
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def volume_json(volume: Volume) -> dict[str, Any]:
     """Return a volume in Docker's shape."""
     return {
-        "CreatedAt": instant(volume.created_at),
+        "CreatedAt": instant(int(volume.created_at)),
         "Driver": "local",
         "Labels": dict(volume.labels) or None,
         "Mountpoint": volume.mountpoint,
@@ -36,15 +47,31 @@ def in_use(call: Call) -> set[str]:
     }
 
 
+def tree_size_bytes(path: str) -> int:
+    """Return what the files below a path hold, each once; what vanishes meanwhile counts for nothing. Blocks."""
+    total, seen = 0, set()
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                found = os.lstat(os.path.join(folder, name))
+            except OSError:
+                continue
+            if (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_size
+    return total
+
+
 def _matching(call: Call, filters: Filters) -> list[Volume]:
-    used = in_use(call) if "dangling" in filters else set()
+    dangling = filters.flag("dangling") if "dangling" in filters else None
+    used = in_use(call) if dangling is not None else set()
     return [
         volume
         for volume in call.backend.volumes.list()
         if filters.pattern("name", volume.name)
         and filters.exact("driver", "local")
         and filters.labels("label", volume.labels)
-        and ("dangling" not in filters or filters.flag("dangling") == (volume.name not in used))
+        and (dangling is None or dangling == (volume.name not in used))
     ]
 
 
@@ -61,16 +88,12 @@ async def inspect_volume(call: Call) -> web.StreamResponse:
 
 async def create_volume(call: Call) -> web.StreamResponse:
     """POST /volumes/create: the present one when there is one of this name."""
-    body = await call.json_object()
-    if body.get("ClusterVolumeSpec"):
+    body = await Body.read(call, "CreateRequest")
+    if call.api >= 42 and member(body.given, "ClusterVolumeSpec") is not None:
         raise Unimplemented("cluster volumes come with a later release of Shoal")
-    options, labels = body.get("DriverOpts") or {}, body.get("Labels") or {}
-    for name, value in (("DriverOpts", options), ("Labels", labels)):
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise InvalidArgument(f"invalid JSON: {name} must be an object of strings")
-    volume = await call.backend.volumes.create(
-        str(body.get("Name") or ""), str(body.get("Driver") or "local"), options, labels
-    )
+    name, driver = body.text("Name"), body.text("Driver") or "local"
+    options, labels = body.text_map("DriverOpts"), body.text_map("Labels")
+    volume = await call.backend.volumes.create(name, driver, options, labels)
     return json_reply(volume_json(volume), 201)
 
 
@@ -85,23 +108,44 @@ async def remove_volume(call: Call) -> web.StreamResponse:
     return empty_reply(204)
 
 
+async def update_volume(call: Call) -> web.StreamResponse:
+    """PUT /volumes/{name}: for cluster volumes alone."""
+    raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+
+
+def _prunes_all(call: Call, filters: Filters) -> bool:
+    """Whether named volumes are pruned too: with the filter `all`, and before 1.42 always."""
+    values = filters.get("all")
+    if len(values) > 1:
+        raise InvalidArgument(f"invalid filter 'all=[{' '.join(values)}]': only one value is expected")
+    if values and values[0] not in _TRUE | _FALSE:
+        raise InvalidArgument(f"invalid filter 'all': strconv.ParseBool: parsing \"{values[0]}\": invalid syntax")
+    return call.api < 42 or (bool(values) and values[0] in _TRUE)
+
+
 async def prune_volumes(call: Call) -> web.StreamResponse:
-    """POST /volumes/prune: unused anonymous volumes, all unused ones with the filter `all` (and before 1.42)."""
-    filters = call.filters(frozenset({"all", "label"}))
-    everything = filters.flag("all") or call.api < 42
-    used, deleted = in_use(call), []
-    for volume in call.backend.volumes.list():
-        if volume.name in used or not (everything or volume.anonymous) or not filters.labels("label", volume.labels):
+    """POST /volumes/prune: anonymous volumes that no container has, with the filter `all` the others too."""
+    filters = call.filters(frozenset({"all", "label", "label!"}))
+    everything = _prunes_all(call, filters)
+    used, deleted, freed = in_use(call), [], 0
+    for volume in list(call.backend.volumes.list()):
+        if volume.name in used or not (everything or volume.anonymous) or not labels_match(filters, volume.labels):
             continue
-        await call.backend.volumes.remove(volume.name, False)
+        size_bytes = await asyncio.to_thread(tree_size_bytes, volume.mountpoint)
+        try:
+            await call.backend.volumes.remove(volume.name, False)
+        except (Conflict, NotFound):
+            continue  # a container took it, or it was removed, meanwhile
         deleted.append(volume.name)
-    return json_reply({"VolumesDeleted": deleted or None, "SpaceReclaimed": 0})
+        freed += size_bytes
+    return json_reply({"VolumesDeleted": deleted or None, "SpaceReclaimed": freed})
 
 
 ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/volumes", list_volumes),
     ("GET", "/volumes/{name}", inspect_volume),
     ("POST", "/volumes/create", create_volume),
+    ("PUT", "/volumes/{name}", update_volume),
     ("DELETE", "/volumes/{name}", remove_volume),
     ("POST", "/volumes/prune", prune_volumes),
 ]

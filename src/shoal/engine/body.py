@@ -1,0 +1,51 @@
+"""Members of a request's JSON object, by their type: as Go reads one into a struct, and Go's words for a mismatch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shoal.engine.codec.kinds import FLAG, TEXT, TEXT_MAP, TEXTS, Kind, Mismatch
+from shoal.engine.codec.message import member
+from shoal.engine.requests import Call
+from shoal.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A JSON object. `struct`: what Go calls its type, for refusals. What is absent or null is empty."""
+
+    given: Mapping[str, Any]
+    struct: str
+
+    @classmethod
+    async def read(cls, call: Call, struct: str) -> "Body":
+        """Read the body of a call; none is an empty object."""
+        return cls(await call.json_object(), struct)
+
+    def value(self, name: str, kind: Kind, default: Any) -> Any:
+        """Return a member, or the default. InvalidArgument when it is of another type."""
+        given = member(self.given, name)
+        if given is None:
+            return default
+        try:
+            return kind.decode(given)
+        except Mismatch as error:
+            error.path.insert(0, name)
+            error.struct = error.struct or self.struct
+            raise InvalidArgument(f"invalid JSON: {error.text()}") from None
+
+    def text(self, name: str) -> str:
+        """Return a string."""
+        return str(self.value(name, TEXT, ""))
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        return bool(self.value(name, FLAG, False))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of strings."""
+        return tuple(self.value(name, TEXTS, ()))
+
+    def text_map(self, name: str) -> dict[str, str]:
+        """Return an object of strings."""
+        return dict(self.value(name, TEXT_MAP, {}))
