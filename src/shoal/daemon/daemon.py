@@ -70,6 +70,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
             images = Images(paths, events, insecure_registries=config.insecure_registries)
             async with Containers(paths, images, volumes, network, events, tag=tag) as containers:
                 images.running = lambda holder: _runs(containers, holder)
+                await images.sweep()
                 node = SwarmNode(
                     paths,
                     Runtime(containers, images),
