@@ -1,7 +1,7 @@
 """A runtime for tests: one image made of busybox, volumes that are folders, a network that is none. Not mocks: each
 does what containers need of it, on this host, below one temporary folder."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - tests wait for conditions, and read files
+# ruff: noqa: ASYNC110 - tests wait for conditions
 
 import asyncio
 import os

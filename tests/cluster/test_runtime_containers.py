@@ -1,6 +1,6 @@
 """Containers as a whole, on this host: crun or runc, conmon, overlayfs, cgroups, namespaces."""
 
-# ruff: noqa: ASYNC221, ASYNC240, A001 - tests may read a file where they wait, and an id is an id
+# ruff: noqa: ASYNC221, A001 - tests may read a file where they wait, and an id is an id
 
 import asyncio
 import os
@@ -478,6 +478,20 @@ async def test_many_layers_are_more_than_a_page_of_options(site: Site) -> None:
     async with site.containers() as containers:
         _, said = await output(containers, config("deep", "sh", "-c", "cat /layer0 /layer59 && echo x > /new"))
     assert said == "layer0\nlayer59\n"
+
+
+async def test_a_start_that_cannot_be_recorded_is_none(site: Site) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("full"))
+        blocker = site.paths.bundles / made.id / ".state.json.tmp"
+        blocker.mkdir()  # what any write error looks like to start
+        with pytest.raises(OSError, match="Is a directory"):
+            await containers.start("full")
+        assert containers.get("full").phase is Phase.CREATED
+        assert site.actions(made.id) == ["create"]
+        await until(lambda: not processes_with(made.id))
+        blocker.rmdir()
+        await containers.start("full")
 
 
 async def test_many_start_and_end_together(site: Site) -> None:

@@ -196,38 +196,49 @@ class Containers:
             container = dataclasses.replace(life.value, endpoint=await self._creation.connect(life.value))
             try:
                 lower = self._images.lower_dirs(container.image_id)
-                launched = await self._workers.run(self._launch, container, lower)
-            except (StartFailed, InvalidArgument) as error:
-                await self._could_not_start(life, container, error)
+                started, running = await self._workers.run(self._launch, container, lower)
+            except (ShoalError, OSError) as error:
+                await self._could_not_start(life, error)
                 raise
-            life.running = launched.running
-            life.conmon_fd = self._open_conmon(launched.running)
-            life.change(
-                phase=Phase.RUNNING,
-                pid=launched.pid,
-                started_at=time.time(),
-                finished_at=0.0,
-                exit_code=0,
-                error="",
-                oom_killed=False,
-                endpoint=container.endpoint,
-                health=Health.STARTING if container.health_config else Health.NONE,
-                failing_streak=0,
-                probes=(),
-            )
-            records.write_state(self._site.bundle(container.id), life.value, life.running)
-            self._tell(life.value, "start")
+            life.running = running
+            life.conmon_fd = self._open_conmon(running)
+            life.become(started)
+            self._tell(started, "start")
             self._watch(life)
             return life.value
 
-    def _launch(self, container: Container, lower: Names) -> conmon.Launched:
-        return conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
+    def _launch(self, container: Container, lower: Names) -> tuple[Container, records.Running]:
+        """Start it, and put on disk how it is found again: a start that cannot be recorded is none."""
+        there = self._site.bundle(container.id)
+        launched = conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
+        started = dataclasses.replace(
+            container,
+            phase=Phase.RUNNING,
+            pid=launched.pid,
+            started_at=time.time(),
+            finished_at=0.0,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            health=Health.STARTING if container.health_config else Health.NONE,
+            failing_streak=0,
+            probes=(),
+        )
+        records.write_state(there, started, launched.running)
+        return started, launched.running
 
-    async def _could_not_start(self, life: Life, container: Container, error: ShoalError) -> None:
+    async def _could_not_start(self, life: Life, error: ShoalError | OSError) -> None:
         code = error.exit_code if isinstance(error, StartFailed) else FAILED
-        life.change(error=str(error), exit_code=code, endpoint=Endpoint())
+        life.change(error=str(error), exit_code=code)
         await self._clean_up(life)
-        records.write_state(self._site.folder(container.id), life.value)
+        self._record(life.value)
+
+    def _record(self, container: Container) -> None:
+        """Write how it ended. A disk that is full loses that at the next start of the daemon, and nothing now."""
+        try:
+            records.write_state(self._site.folder(container.id), container)
+        except OSError as error:
+            log.error("the state of container %s cannot be written: %s", container.id[:12], error)
 
     # Ends.
 
@@ -263,11 +274,11 @@ class Containers:
             phase=Phase.EXITED,
             pid=0,
             exit_code=code,
-            finished_at=at,
+            finished_at=max(at, life.value.started_at),
             oom_killed=oom,
             health=Health.NONE if life.value.health is Health.NONE else Health.UNHEALTHY,
         )
-        records.write_state(self._site.folder(life.value.id), life.value)
+        self._record(life.value)
         self._tell_end(life.value)
         self._logs.poke(life.value.log_path)
         self._children.must_finish(self._after_end(life), f"clean up {life.value.id[:12]}")
@@ -417,8 +428,12 @@ class Containers:
         container = life.value
         self._tell(container, f"health_status: {container.health.value}")
         there = self._site.bundle(container.id)
-        if life.running is not None:
+        if life.running is None:
+            return
+        try:
             records.write_state(there, container, life.running)
+        except OSError as error:
+            log.error("the health of container %s cannot be written: %s", container.id[:12], error)
 
     def tell(self, container: Container, action: str, **more: str) -> None:
         """For `exec`: publish an event of a container."""
@@ -465,7 +480,7 @@ class Containers:
             if one.running is not None:
                 self._watch(life)
             elif one.ended_unseen:
-                records.write_state(self._site.folder(one.container.id), one.container)
+                self._record(one.container)
                 self._tell_end(one.container)
                 self._children.must_finish(self._after_end(life), f"clean up {one.container.id[:12]}")
         running = sum(one.running is not None for one in found)

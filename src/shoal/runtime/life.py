@@ -34,9 +34,13 @@ class Life:
 
     def change(self, **changes: Any) -> Container:
         """Replace fields of the value and tell the watchers."""
-        self.value = dataclasses.replace(self.value, **changes)
-        self._tell(self.value)
-        return self.value
+        return self.become(dataclasses.replace(self.value, **changes))
+
+    def become(self, value: Container) -> Container:
+        """Replace the value and tell the watchers."""
+        self.value = value
+        self._tell(value)
+        return value
 
     def end(self) -> None:
         """It was removed: watchers end after the values they have."""
