@@ -163,6 +163,32 @@ async def test_a_restart_takes_over_what_it_knows_and_removes_the_rest(host: str
         assert veths(host) == []
 
 
+async def test_a_restart_keeps_a_bridge_in_use_whatever_the_host_routes_now(host: str, paths: Paths) -> None:
+    async with BridgeNetwork(paths, "t1") as network:
+        kept = await network.connect(name(1), "bridge")
+    run("ip", "-n", host, "route", "add", "172.16.0.0/12", "via", "10.98.0.2")
+    run("ip", "-n", host, "link", "set", network.interface, "down")
+    run("nft", "delete", "table", "ip", "shoal_t1")
+    other = f"/run/netns/{host.replace('-h', '-o')}"
+    async with BridgeNetwork(paths, "t1") as network:
+        await network.adopt({name(1): kept})
+        with server(other, 8081):
+            assert ask(kept.netns, "10.98.0.2", 8081) == "10.98.0.1"
+        await network.disconnect(name(1))
+
+
+async def test_a_cancelled_connect_leaves_nothing(host: str, paths: Paths) -> None:
+    async with BridgeNetwork(paths, "t1") as network:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(network.connect(name(number), "bridge")) for number in range(5)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+        await network.disconnect(name(99))  # behind what the thread still had to do
+        assert list(paths.netns.iterdir()) == []
+        assert network.endpoints() == {}
+
+
 async def test_after_a_reboot_a_namespace_is_made_anew(host: str, paths: Paths) -> None:
     async with BridgeNetwork(paths, "t1") as network:
         before = await network.connect(name(1), "bridge")

@@ -123,11 +123,13 @@ class BridgeNetwork:
         self._identity = identity
 
     def _ensure_bridge(self, last: str) -> IPv4Network:
+        if last and self._wanted in (None, IPv4Network(last)) and self._plumbing.find_bridge(IPv4Network(last)):
+            return IPv4Network(last)
         refused: list[IPv4Network] = []
         for _ in range(ATTEMPTS):
             used = [*self._plumbing.used_networks(), *refused]
             subnet = self._choose(last, used)
-            if self._plumbing.ensure_bridge(subnet):
+            if self._plumbing.make_bridge(subnet):
                 return subnet
             refused.append(subnet)
         raise ShoalError(
@@ -175,14 +177,12 @@ class BridgeNetwork:
         if mode == "host":
             return Endpoint("", "host", self._identity.host_id, secrets.token_hex(32))
         if mode == "none":
-            await self._run(lambda: self._plumbing.isolate(path))
+            await self._make(path, lambda: self._plumbing.isolate(path))
             return Endpoint(str(path), "none", self._identity.none_id, secrets.token_hex(32))
         address, subnet, veth = self._pool.take(container_id), self._pool.subnet, _veth(container_id)
         try:
-            await self._run(lambda: self._plumbing.connect(path, veth, address, subnet))
+            await self._make(path, lambda: self._plumbing.connect(path, veth, address, subnet))
         except BaseException:
-            # When we are cancelled the thread works on: what it makes is removed right after.
-            self._thread.submit(self._plumbing.disconnect, path)
             self._pool.free(address, container_id)
             raise
         return Endpoint(
@@ -196,6 +196,14 @@ class BridgeNetwork:
             mac=mac_address(address),
             host_interface=veth,
         )
+
+    async def _make(self, path: Path, work: Callable[[], None]) -> None:
+        try:
+            await self._run(work)
+        except BaseException:
+            # When we are cancelled the thread works on: what it makes is removed right after.
+            self._thread.submit(self._plumbing.disconnect, path)
+            raise
 
     async def disconnect(self, container_id: str) -> None:
         """Take a container's network away. May be repeated, and for one that never was connected."""

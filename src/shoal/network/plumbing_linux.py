@@ -47,38 +47,54 @@ class Plumbing:
             pass  # without the file there are no name servers to keep clear of
         return networks
 
-    def ensure_bridge(self, subnet: IPv4Network) -> bool:
-        """Have the bridge with its address and rules. False when the subnet turned out to be another's; then it is
-        gone again."""
+    def find_bridge(self, subnet: IPv4Network) -> bool:
+        """Take the last run's bridge as it is, with whoever is on it, and mend its address and rules.
+
+        Not even a route that now overlaps its subnet is a reason to cut off containers that run.
+        """
         bridge = self._socket.link(self._bridge)
-        routes = rtnetlink.routes(self._socket.run(rtnetlink.list_routes()))
-        if bridge and not any(route == rtnetlink.Route(subnet, bridge.index) for route in routes):
-            self._socket.run(rtnetlink.delete_link(bridge.index))
-            bridge = None
         if bridge is None:
-            bridge = self._make_bridge(subnet)
+            return False
         self._index = bridge.index
-        # Another node on this host may have chosen at the same moment: the older bridge keeps the subnet.
-        for route in rtnetlink.routes(self._socket.run(rtnetlink.list_routes())):
-            if route.destination.overlaps(subnet) and 0 < route.interface < bridge.index:
-                self._socket.run(rtnetlink.delete_link(bridge.index))
-                return False
-        self._nft(rules.bridge_rules(self._table, self._bridge, subnet))
-        _set_sysctl("ipv4/ip_forward", "1")
+        self._give_address(subnet)
+        self._open_way_out(subnet)
         return True
 
-    def _make_bridge(self, subnet: IPv4Network) -> rtnetlink.Link:
+    def make_bridge(self, subnet: IPv4Network) -> bool:
+        """Make the bridge anew, with its address and rules. False when the subnet turned out to be another's; then it
+        is gone again."""
+        stale = self._socket.link(self._bridge)
+        if stale:
+            self._delete(stale.index)
         self._socket.run(rtnetlink.add_bridge(self._bridge))
         bridge = self._socket.link(self._bridge)
         if bridge is None:
             raise ShoalError(f"the bridge {self._bridge} is gone as soon as it was made")
+        self._index = bridge.index
         if Path(f"/proc/sys/net/ipv6/conf/{self._bridge}").exists():
             _set_sysctl(f"ipv6/conf/{self._bridge}/disable_ipv6", "1")
-        self._socket.run(
-            rtnetlink.add_address(bridge.index, IPv4Interface((gateway(subnet), subnet.prefixlen))),
-            rtnetlink.set_up(bridge.index),
-        )
-        return bridge
+        self._give_address(subnet)
+        # Another node on this host may have chosen at the same moment: the older bridge keeps the subnet.
+        for route in rtnetlink.routes(self._socket.run(rtnetlink.list_routes())):
+            if route.destination.overlaps(subnet) and 0 < route.interface < bridge.index:
+                self._delete(bridge.index)
+                return False
+        self._open_way_out(subnet)
+        return True
+
+    def _give_address(self, subnet: IPv4Network) -> None:
+        try:
+            self._socket.run(
+                rtnetlink.set_up(self._index),
+                rtnetlink.add_address(self._index, IPv4Interface((gateway(subnet), subnet.prefixlen))),
+            )
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise
+
+    def _open_way_out(self, subnet: IPv4Network) -> None:
+        self._nft(rules.bridge_rules(self._table, self._bridge, subnet))
+        _set_sysctl("ipv4/ip_forward", "1")
 
     def connect(self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network) -> None:
         """Make the namespace `path` and plug it into the bridge. After an error nothing is left."""
