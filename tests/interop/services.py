@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.harness.hosts import Host
+from tests.harness.hosts import Host, eventually
 from tests.interop.conftest import IMAGE
 
 HTTPD = ("httpd", "-f", "-p", "80", "-h", "/www")
@@ -60,3 +60,8 @@ def tasks(host: Host, service: str) -> list[dict[str, Any]]:
     filters = json.dumps({"service": [service]})
     found: list[dict[str, Any]] = json.loads(host.curl("/tasks", "-G", "--data-urlencode", f"filters={filters}"))
     return sorted(found, key=lambda task: str(task["CreatedAt"]))
+
+
+def wait_for_manager(host: Host) -> None:
+    """Wait until a daemon that was started again manages again; its containers and its API are there before."""
+    eventually(lambda: host.docker("node", "ls", check=False).returncode == 0, "the manager answers", show=host.log)

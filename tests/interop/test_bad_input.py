@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness.hosts import Host, docker_program, eventually, host, run
 from tests.interop.conftest import IMAGE, import_image
-from tests.interop.services import create, create_detached, only, running, tasks
+from tests.interop.services import create, create_detached, only, running, tasks, wait_for_manager
 
 
 def post(on: Host, path: str, body: str) -> tuple[int, str]:
@@ -251,7 +251,8 @@ def test_full_disk_is_refused_and_the_old_state_stays_whole() -> None:
         filler.unlink()
         full.stop(signal.SIGKILL)
         full.start()
-        eventually(lambda: running(full, "web") == [before], "it runs as before", show=full.log)
+        assert running(full, "web") == [before]
+        wait_for_manager(full)
         assert full.docker("service", "ls", "--format", "{{.Name}}").stdout == "web\n"
         full.docker("volume", "create", "more")
         full.docker("swarm", "leave", "--force")

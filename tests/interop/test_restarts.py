@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.hosts import Host, eventually, host
 from tests.interop.conftest import import_image
-from tests.interop.services import create, inspect, only, running, tasks
+from tests.interop.services import create, inspect, only, running, tasks, wait_for_manager
 
 
 @pytest.fixture
@@ -64,10 +64,6 @@ def test_exit_while_the_daemon_was_away_is_reported_with_its_code(own: Host) -> 
     )
     assert task["Status"]["ContainerStatus"]["ExitCode"] == 7
     assert "task: non-zero exit (7)" in task["Status"]["Err"]
-
-
-def wait_for_manager(host: Host) -> None:
-    eventually(lambda: host.docker("node", "ls", check=False).returncode == 0, "the manager answers", show=host.log)
 
 
 def _alive(pid: int) -> bool:
