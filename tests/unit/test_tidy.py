@@ -1,6 +1,8 @@
-"""What linters cannot see: pure modules, the mirror of the sources, the size of modules, the direction of imports."""
+"""What linters cannot see: pure modules, the mirror of the sources, the size of modules, the direction of imports, and
+tests that the documents name."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,17 @@ def test_unit_tests_mirror_the_sources() -> None:
         if relative.name != "test_tidy.py" and not source.exists() and not package.is_dir():
             strays.append(str(relative))
     assert not strays
+
+
+def test_tests_that_the_documents_name_are_there() -> None:
+    """`unit/engine/swarm::x` in docs/compatibility.md is the function test_x in tests/unit/engine/test_swarm.py."""
+    text = (ROOT / "docs" / "compatibility.md").read_text()
+    named = re.findall(r"`((?:unit|simulation|cluster|interop)(?:/\w+)+)(?:::(\w+))?`", text)
+    assert named
+    missing = []
+    for path, function in named:
+        file = (ROOT / "tests" / path).with_name(f"test_{path.rpartition('/')[2]}.py")
+        source = file.read_text() if file.exists() else ""
+        if not source or (function and f"def test_{function}(" not in source):
+            missing.append(f"{path}::{function}")
+    assert not missing
