@@ -23,7 +23,7 @@ from shoal.runtime.types import Container, ContainerConfig, Endpoint, Image, Pha
 IMAGE_ID = "sha256:" + "1" * 64
 APPLETS = (
     "cat chmod chown echo env false grep head hostname id kill ls mkdir mount ping ps pwd sh sleep stat stty "
-    "sync test touch true unshare wc yes"
+    "sync test touch true tty unshare wc yes"
 )
 
 

@@ -305,6 +305,23 @@ async def test_attach_carries_both_ways(site: Site) -> None:
         assert said == {"stdout": b"got hello\nrest", "stderr": b"bad\n"}
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_a_container_with_a_terminal(site: Site, monkeypatch: pytest.MonkeyPatch, runtime: str) -> None:
+    if runtime == "runc":
+        without_crun(monkeypatch)
+    async with site.containers() as containers:
+        made = await containers.create(config("tty", "sh", tty=True, open_stdin=True))
+        await containers.start("tty")
+        attachment = await containers.attach("tty")
+        await containers.resize("tty", 33, 77)
+        await attachment.write(b"tty; stty size; echo $TERM; exit 4\n")
+        said = b"".join([data async for _, data in attachment.output()])
+        await attachment.close()
+        assert b"/dev/pts/0\r\n33 77\r\nxterm\r\n" in said
+        assert (await containers.wait("tty")).exit_code == 4
+        assert not list((site.paths.bundles / made.id).glob("conmon-term*"))
+
+
 async def test_exec_with_a_terminal(site: Site) -> None:
     async with site.containers() as containers:
         await containers.create(config("box"))
@@ -429,7 +446,7 @@ async def test_a_full_disk_refuses_a_container_and_leaves_nothing(site: Site) ->
         await containers.create(config("full"))
 
 
-async def test_runc_serves_where_crun_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_crun(monkeypatch: pytest.MonkeyPatch) -> None:
     found = programs.find
 
     def find(name: str) -> str:
@@ -438,6 +455,10 @@ async def test_runc_serves_where_crun_is_not_there(site: Site, monkeypatch: pyte
         return found(name)
 
     monkeypatch.setattr(programs, "find", find)
+
+
+async def test_runc_serves_where_crun_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_crun(monkeypatch)
     async with site.containers() as containers:
         assert containers.runtime_name == "runc"
         code, said = await output(

@@ -83,8 +83,9 @@ def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
                 child = runtime.spawn(
                     args,
                     {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: writing},
-                    # conmon makes its console socket in TMPDIR, and a file `oom` where it works.
-                    {"_OCI_SYNCPIPE": "3", "TMPDIR": str(runtime.root)},
+                    # conmon makes its console socket in TMPDIR, whose path would be too long for one, and a file
+                    # `oom` where it works: both here.
+                    {"_OCI_SYNCPIPE": "3", "TMPDIR": "."},
                     str(given.bundle),
                 )
         finally:
