@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import Conflict, InvalidArgument, MissingProgram, NotFound
-from shoal.runtime import programs
+from shoal.runtime import programs, rootfs
 from shoal.runtime.exec import Execs
 from shoal.runtime.failures import StartFailed
 from shoal.runtime.types import Endpoint, ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
@@ -25,8 +25,13 @@ pytestmark = pytest.mark.root
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     made = Site(tmp_path)
     yield made
-    async with asyncio.timeout(60):
-        await made.clear()
+    try:
+        async with asyncio.timeout(60):
+            await made.clear()
+    finally:
+        for pid in processes_with(str(tmp_path)):  # of a test that failed
+            os.kill(pid, signal.SIGKILL)
+        rootfs.unmount_below(tmp_path)
 
 
 async def test_a_container_lives_and_leaves_nothing(site: Site) -> None:
