@@ -13,8 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
+
+from tests.harness.api import Client
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
@@ -68,16 +71,31 @@ class Host:
     """One host. `address` is empty where it shares this machine's network."""
 
     def __init__(self, name: str, *, namespace: bool = True, folder: Path | None = None) -> None:
+        self._settle(name, Path(tempfile.mkdtemp(prefix=f"shoal-{name}-", dir=folder)))
+        self.namespace = f"shoal-{name}-{os.getpid()}" if namespace else ""
+        if namespace:
+            try:
+                self._make_namespace()
+            except BaseException:
+                self.close()
+                raise
+
+    @classmethod
+    def of_the_dead(cls, name: str, folder: Path) -> Self:
+        """Return the host whose folder was left by a process that was killed, to `close` it. It has no namespace."""
+        found = cls.__new__(cls)
+        found._settle(name, folder)
+        return found
+
+    def _settle(self, name: str, folder: Path) -> None:
         self.name = name
-        self.folder = Path(tempfile.mkdtemp(prefix=f"shoal-{name}-", dir=folder))
+        self.folder = folder
         self.data_root = self.folder / "data"
         self.exec_root = self.folder / "exec"
         self.socket = self.folder / "s"
         self.log_file = self.folder / "shoald.log"
-        self.namespace = f"shoal-{name}-{os.getpid()}" if namespace else ""
+        self.namespace = ""
         self.process: subprocess.Popen[bytes] | None = None
-        if namespace:
-            self._make_namespace()
 
     def _make_namespace(self) -> None:
         run("ip", "netns", "add", self.namespace)
@@ -130,7 +148,13 @@ class Host:
         """Return whether the API answers; AssertionError with its log when the daemon is gone."""
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"{self.name}: shoald ended with {self.process.returncode}\n{self.log()}")
-        return run("curl", "-fsS", "--unix-socket", str(self.socket), "http://d/_ping", check=False).stdout == "OK"
+        client = Client(self.socket)
+        try:
+            return bool(client.call("GET", "/_ping") == b"OK")
+        except (OSError, HTTPException):
+            return False  # not yet
+        finally:
+            client.close()
 
     @property
     def pid(self) -> int:
@@ -201,10 +225,7 @@ class Host:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for pid in self._cgroup_processes() + self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not self.processes(), f"{self.name}: its processes are gone")
+        eventually(self._kill_all, f"{self.name}: its processes are gone")
         for mount in sorted(self._mounts(), reverse=True):
             run("umount", "-l", mount, check=False)
         tag = self.tag()
@@ -219,6 +240,14 @@ class Host:
         if self.namespace:
             run("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill_all(self) -> bool:
+        # Again and again: what is killed last may have started one more first.
+        pids = self._cgroup_processes() + self.processes()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
 
     def _cgroup_processes(self) -> list[int]:
         tag = self.tag()
