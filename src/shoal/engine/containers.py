@@ -36,10 +36,11 @@ async def list_containers(call: Call) -> web.StreamResponse:
     if limit > 0:
         found = found[:limit]
     now, sized = time.time(), call.flag("size")
-    return json_reply([_row(container, now, images, sized=sized) for container in found])
+    return json_reply([container_row(container, now, images, sized=sized) for container in found])
 
 
-def _row(container: Container, now: float, images: ImageFinder, *, sized: bool) -> dict[str, Any]:
+def container_row(container: Container, now: float, images: ImageFinder, *, sized: bool) -> dict[str, Any]:
+    """Return a container as a list shows it; `sized`: with what it takes on the disk."""
     image = images.find(container.image_id)
     named = images.find(container.config.image)
     # As Docker: a name that means nothing here, or something else by now, gives way to the id.

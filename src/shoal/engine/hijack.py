@@ -1,9 +1,9 @@
 """Connections that stop being HTTP: after the head of an answer, raw bytes both ways, as `exec` and `attach` need.
 
 The transport is taken from aiohttp, because aiohttp closes a connection whose client has finished sending, and a client
-that has sent all its input (`echo x | docker exec -i ...`) still waits for output. What a client sends behind a request
-with `Upgrade` is kept; without, it must wait for the head, as Docker's own clients do. Source of the two heads: moby
-daemon/server/router/container/{exec,container_routes}.go.
+that has sent all its input (`echo x | docker exec -i ...`) still waits for output. A client must wait for the head before
+it sends input, as HTTP asks and Docker's clients do: what comes earlier is lost in aiohttp's parser, unless its version
+keeps it. Source of the two heads: moby daemon/server/router/container/{exec,container_routes}.go.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class RawConnection(asyncio.Protocol):
         tls = self._transport.get_extra_info("ssl_object")
         if isinstance(tls, HalfClosing):
             tls.on_end = self._end_of_tls_input
-        # What arrived behind the request is with aiohttp already: it is fed to us here.
+        # What arrived behind the request is with aiohttp already: a version that kept it feeds it to us here.
         self._http.set_parser(cast(Any, self))
         self._transport.set_protocol(self)
         status = "101 UPGRADED" if self._upgraded else "200 OK"
@@ -116,7 +116,7 @@ class RawConnection(asyncio.Protocol):
         await self._gone.wait()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """For aiohttp: what came behind the request."""
+        """For aiohttp: what came behind the request, where it was kept."""
         self.data_received(data)
         return False, b""
 

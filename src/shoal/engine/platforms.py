@@ -31,8 +31,10 @@ def _architecture(platform: str, here: str) -> str:
         system, _, rest = platform.lower().partition("/")
         if system == "linux":
             named = rest.partition("/")[0] or here
+        elif rest:
+            named = ""
         else:
-            named = "" if rest else system  # a processor alone is one of Linux
+            named = system  # a processor alone is one of Linux
     else:
         is_linux = isinstance(given, dict) and given.get("os") == "linux"
         named = str(given.get("architecture")) if is_linux else ""

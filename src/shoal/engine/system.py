@@ -7,7 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from shoal.engine import container_json, image_json
+from shoal.engine import image_json
+from shoal.engine.container_filters import ImageFinder
+from shoal.engine.containers import container_row
 from shoal.engine.info import info_json
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
@@ -98,7 +100,8 @@ async def disk_usage(call: Call) -> web.Response:
                 image["VirtualSize"] = image["Size"]
     if "container" in wanted:
         now = time.time()
-        shown["Containers"] = [container_json.row(container, now) for container in containers]
+        finder = ImageFinder(call.backend.images.get)
+        shown["Containers"] = [container_row(container, now, finder, sized=True) for container in containers]
     if "volume" in wanted:
         shown["Volumes"] = [await _volume_usage(call, volume) for volume in call.backend.volumes.list()]
     if "build-cache" in wanted:
