@@ -1,11 +1,12 @@
 """The laws of the table of task states."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from shoal.api import v1 as api
-from shoal.api.states import AGENT, ALLOCATOR, LEAVES, MANAGER, MOVES, SCHEDULER, check_move
+from shoal.api.states import AGENT, ALLOCATOR, LEAVES, MANAGER, MOVES, NAMES, SCHEDULER, check_move
 from shoal.errors import InvariantBroken
 
 STATES = [state for state in api.TaskState.values() if state != api.REMOVE]
@@ -37,3 +38,16 @@ def test_every_pair_moves_stays_or_raises(owner: str) -> None:
         else:
             with pytest.raises(InvariantBroken):
                 check_move(before, after, owner)
+
+
+def test_the_table_in_the_architecture_is_this_one() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text()
+    section = text.partition("\n## Task states\n")[2].partition("\n## ")[0]
+    told = set()
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0] in NAMES.values():
+            told |= {(cells[0], after, cells[2]) for after in cells[1].split(", ")}
+    assert told == {
+        (NAMES[before], NAMES[after], owner) for (before, after), owners in MOVES.items() for owner in owners
+    }
