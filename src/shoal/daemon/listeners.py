@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from shoal.daemon.config import DaemonConfig
+from shoal.engine.hijack import HalfClosing
 from shoal.errors import InvalidArgument, ShoalError
 
 BACKLOG = 128
@@ -72,6 +73,8 @@ def tls_context(config: DaemonConfig) -> ssl.SSLContext:
     """Return the context of the TCP listeners: a client must show a certificate that `tlscacert` signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Without it, a client that has sent all its input would not get the output of `exec` and `attach`.
+    context.sslobject_class = HalfClosing
     try:
         context.load_cert_chain(config.tlscert, config.tlskey)
         context.load_verify_locations(config.tlscacert)

@@ -458,14 +458,14 @@ async def served(given: Backend, folder: Path) -> AsyncIterator[Served]:
 
 
 @contextlib.asynccontextmanager
-async def served_with_tls(given: Backend, server: ssl.SSLContext, client: ssl.SSLContext) -> AsyncIterator[Served]:
-    """The same over TLS, on loopback."""
+async def served_with_tls(given: Backend, context: ssl.SSLContext) -> AsyncIterator[Served]:
+    """The same over TLS, on loopback. Connections are bare: the client brings its own TLS."""
     runner = make_runner(make_app(given))
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))
-    await web.SockSite(runner, listener, ssl_context=server).start()
+    await web.SockSite(runner, listener, ssl_context=context).start()
     port = listener.getsockname()[1]
-    api = Served(runner, lambda: asyncio.open_connection("127.0.0.1", port, ssl=client))
+    api = Served(runner, lambda: asyncio.open_connection("127.0.0.1", port))
     try:
         yield api
     finally:

@@ -2,18 +2,33 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from shoal.engine import hijack
 from shoal.engine.backend import Backend
 from shoal.errors import Conflict
 from shoal.runtime.types import ExecConfig, LogLine
-from tests.unit.engine.host_fakes import UPGRADE, FakeContainers, FakeExecs, FakeProcess, Wire, container, host, served
+from tests.unit.engine.host_fakes import (
+    UPGRADE,
+    FakeContainers,
+    FakeExecs,
+    FakeProcess,
+    Wire,
+    container,
+    host,
+    served,
+    served_with_tls,
+)
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
@@ -334,5 +349,104 @@ def test_daemon_that_stops_does_not_wait_for_sessions(run: Run, tmp_path: Path) 
             await connect.stop()
             assert loop.time() - began < 0.9
             assert process.closed.is_set()
+
+    run(body())
+
+
+class TlsClient:
+    """A client that ends its half of a TLS connection and reads on, as Go's does; asyncio's own cannot."""
+
+    def __init__(self, wire: Wire, context: ssl.SSLContext) -> None:
+        self._wire = wire
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+
+    async def _step(self, act: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return act()
+            except ssl.SSLWantReadError:
+                self._wire.writer.write(self._outgoing.read())
+                data = await self._wire.reader.read(65536)
+                self._incoming.write(data) if data else self._incoming.write_eof()
+            finally:
+                self._wire.writer.write(self._outgoing.read())
+
+    async def shake_hands(self) -> None:
+        await self._step(self._tls.do_handshake)
+
+    async def write(self, data: bytes) -> None:
+        await self._step(lambda: self._tls.write(data))
+
+    def end(self) -> None:
+        with pytest.raises(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._wire.writer.write(self._outgoing.read())
+
+    async def until(self, end: bytes) -> bytes:
+        found = b""
+        while not found.endswith(end):
+            data = await self._step(lambda: self._tls.read(65536))
+            assert data, found
+            found += data
+        return found
+
+
+def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "docker")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "tls.pem").write_bytes(secret + certificate)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "tls.pem")
+    server.sslobject_class = hijack.HalfClosing
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    return server, client
+
+
+def test_half_a_close_over_tls_leaves_the_output(run: Run, tmp_path: Path) -> None:
+    async def body() -> None:
+        given, exec_id, process = with_exec()
+        server, client_context = contexts(tmp_path)
+        async with served_with_tls(given, server) as connect:
+            wire = await connect()
+            client = TlsClient(wire, client_context)
+            await client.shake_hands()
+            request = f"POST /exec/{exec_id}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+            await client.write(request.encode())
+            assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            await client.write(b"hello")
+            client.end()
+            await process.stdin_closed.wait()
+            assert process.received == b"hello"
+            process.say(b"late")
+            assert await client.until(b"late") == b"\x01\0\0\0\0\0\0\x04late"
+            await wire.close()
+            await process.closed.wait()
+
+    run(body())
+
+
+def test_plain_calls_over_tls_end_as_ever(run: Run, tmp_path: Path) -> None:
+    async def body() -> None:
+        server, client_context = contexts(tmp_path)
+        async with served_with_tls(host(), server) as connect:
+            wire = await connect()
+            client = TlsClient(wire, client_context)
+            await client.shake_hands()
+            await client.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await client.until(b"OK")).startswith(b"HTTP/1.1 200 ")
+            client.end()
+            assert await wire.reader.read() is not None  # the server closes too
 
     run(body())
