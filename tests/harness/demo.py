@@ -1,23 +1,36 @@
 """`script/demo`: a swarm of one from nothing to nothing, told step by step, timed, and taken down whole.
 
-It talks to the Engine API by itself, so it works where the `docker` command is not installed.
+It talks to the Engine API by itself, so it works where the `docker` command is not installed. A demo that lives holds a
+lock on a file in its folder, one that left its swarm up has a mark there: a folder with neither was left by a demo that
+was killed, and the next one clears it away.
 """
 
 import argparse
 import contextlib
+import fcntl
+import os
 import signal
 import socket
+import stat
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from tests.harness import images
-from tests.harness.api import Client, service_spec
+from tests.harness.api import ApiError, Client, service_spec
 from tests.harness.hosts import Host, eventually
 
+NAME = "demo"
+LOCK = "demo.lock"
+KEPT = "kept"
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 IMAGE = "shoal-demo:latest"
 WEB = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
@@ -33,7 +46,11 @@ class Story:
         """Say what happens now, and how long it took."""
         print(f"\033[1m==>\033[0m {what} ...", end="", flush=True)
         begun = time.monotonic()
-        yield
+        try:
+            yield
+        except BaseException:
+            print(flush=True)  # what went wrong begins on a line of its own
+            raise
         took = time.monotonic() - begun
         self.steps.append((what, took))
         print(f" {took:.2f} s", flush=True)
@@ -53,7 +70,7 @@ def running(client: Client, service: str) -> list[dict[str, Any]]:
 def wait_running(client: Client, service: str, count: int, host: Host) -> list[dict[str, Any]]:
     """Wait until so many tasks run."""
     return eventually(
-        lambda: (found := running(client, service)) and len(found) == count and found,
+        lambda: found if len(found := running(client, service)) == count else [],
         f"{count} tasks run",
         show=host.log,
     )
@@ -128,52 +145,128 @@ def _answer(client: Client) -> str:
         return ""  # httpd is up a moment after its process is
 
 
-def interrupt(number: int, _: FrameType | None) -> None:
-    """Turn a signal into the exception that unwinds everything."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
+class Signals:
+    """The first signal unwinds everything by an exception; later ones are not heard, so that cleaning up goes on."""
+
+    def __enter__(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _interrupt(self, number: int, _: FrameType | None) -> None:
+        self.__exit__()
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def main() -> int:
-    """Play the demo, and leave nothing of it, however it ends."""
-    parser = argparse.ArgumentParser(prog="script/demo", description=main.__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave the swarm up, and say how to go on with it")
-    keep = parser.parse_args().keep
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+def make_host() -> tuple[Host, IO[str]]:
+    """Return a host of this demo's own and the lock that says that the demo lives."""
+    host = Host(NAME, namespace=False)
+    lock = (host.folder / LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write(FORWARDING.read_text())
+    lock.flush()
+    return host, lock
+
+
+def abandoned(*, kept: bool) -> Iterator[Host]:
+    """Find the hosts of demos that were killed; with `kept` also of those that left their swarm up on purpose."""
+    for folder in sorted(Path(tempfile.gettempdir()).glob(f"shoal-{NAME}-*")):
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            continue  # anybody may make a folder of that name
+        if (folder / KEPT).exists() and not kept:
+            continue
+        try:
+            with (folder / LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # its demo lives, or has only just begun
+        yield Host.of_the_dead(NAME, folder)
+
+
+def take_down(host: Host) -> list[str]:
+    """Remove everything of a host, and what it changed on this machine; what is left of it all the same."""
+    lock = host.folder / LOCK
+    before = lock.read_text() if lock.exists() else ""
+    host.close()
+    # The bridge needed forwarding; it is turned off again unless a bridge of somebody else may rely on it.
+    if before.strip() == "0" and not list(Path("/sys/class/net").glob("*/bridge")):
+        FORWARDING.write_text(before)
+    return host.leftovers()
+
+
+def play(keep: bool) -> int:
+    """Play the demo once, and leave nothing of it, however it ends; its exit code."""
     story = Story()
-    host = Host("demo", namespace=False)
-    close: Callable[[], None] = host.close
+    for dead in abandoned(kept=False):
+        with story.step(f"clear away {dead.folder}, which a killed demo left"):
+            take_down(dead)
+    # Between the folder and the `try` no signal may be heard. No child is started there, which would inherit that.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    host, lock = make_host()
+    code, left = 1, []
+    try:
+        with Signals():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            code = perform(host, story, keep)
+            left = [] if keep else host.leftovers()
+    except KeyboardInterrupt as error:
+        print(f"{error}: taking everything down", file=sys.stderr)
+        keep, code = False, 130
+    finally:
+        if not keep or code:
+            left += take_down(host)
+        lock.close()
+    if left:
+        print("left behind:", *left, sep="\n  ", file=sys.stderr)
+        return code or 1
+    if not keep:
+        print("Nothing is left behind.")
+    return code
+
+
+def perform(host: Host, story: Story, keep: bool) -> int:
+    """Tell the story, say what went wrong, or what took how long and how to go on."""
     try:
         tell(host, story, keep)
-        print(f"\n{story.table()}\n")
-        if keep:
-            close = _leave_up(host)
-        else:
-            left = host.leftovers()
-            if left:
-                print("left behind:", *left, sep="\n  ", file=sys.stderr)
-                return 1
-            print("Nothing is left behind.")
-    except KeyboardInterrupt:
-        print("\ninterrupted: taking everything down", file=sys.stderr)
-        return 130
-    except AssertionError as error:
-        print(f"\n{error}\n--- shoald's log\n{host.log()}", file=sys.stderr)
+    except (AssertionError, ApiError, OSError, HTTPException) as error:
+        print(f"{error}\n--- the end of shoald's log\n{host.log()}", file=sys.stderr)
         return 1
-    finally:
-        close()
+    if keep:
+        (host.folder / KEPT).touch()
+    print(f"\n{story.table()}\n")
+    if keep:
+        print(
+            f"The swarm is up. Go on with:\n"
+            f"  docker -H unix://{host.socket} service ls\n"
+            f"Take it down with:\n"
+            f"  script/demo --down"
+        )
     return 0
 
 
-def _leave_up(host: Host) -> Callable[[], None]:
-    assert host.process is not None
-    print(
-        f"The swarm is up. Go on with:\n"
-        f"  docker -H unix://{host.socket} service ls\n"
-        f"Take it down with:\n"
-        f"  docker -H unix://{host.socket} swarm leave --force; kill {host.process.pid}; rm -r {host.folder}"
-    )
-    return lambda: None
+def down() -> int:
+    """Take down every swarm that a demo left up, or that a killed one left."""
+    left = []
+    for host in abandoned(kept=True):
+        print(f"taking down {host.folder}", flush=True)
+        left += take_down(host)
+    if left:
+        print("left behind:", *left, sep="\n  ", file=sys.stderr)
+    return 1 if left else 0
+
+
+def main() -> int:
+    """Play the demo, or take down what an earlier one left up."""
+    parser = argparse.ArgumentParser(prog="script/demo", description="A swarm of one, from nothing to nothing.")
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--keep", action="store_true", help="leave the swarm up, and say how to go on with it")
+    add("--down", action="store_true", help="take down what --keep left up")
+    given = parser.parse_args()
+    return down() if given.down else play(given.keep)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class Host:
         self.socket = self.folder / "s"
         self.log_file = self.folder / "shoald.log"
         self.namespace = ""
+        self._tag = ""  # kept: it is asked for when the folder is gone, too
         self.process: subprocess.Popen[bytes] | None = None
 
     def _make_namespace(self) -> None:
@@ -187,7 +188,9 @@ class Host:
     def tag(self) -> str:
         """Return what this host's bridge, cgroups and tables are named with; empty before its first start."""
         path = self.data_root / "engine-id"
-        return path.read_text().strip().replace("-", "")[:8] if path.exists() else ""
+        if path.exists():
+            self._tag = path.read_text().strip().replace("-", "")[:8]
+        return self._tag
 
     def leftovers(self) -> list[str]:
         """Return what is left of this host outside its folder: mounts, cgroups, processes, links."""
