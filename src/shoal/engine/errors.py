@@ -71,4 +71,7 @@ def reply_for(error: Exception, method: str, path: str) -> web.Response:
     if isinstance(error, web.HTTPException):  # aiohttp's own: a body that is too large, say
         return error_reply(error.status, error.text or error.reason)
     log.error("%s %s failed", method, path, exc_info=error)
+    if isinstance(error, OSError) and error.strerror:  # What the host refuses is for its owner to know: a full disk.
+        where = f"{error.filename}: " if error.filename else ""
+        return error_reply(500, f"{where}{error.strerror[0].lower()}{error.strerror[1:]}")
     return error_reply(500, INTERNAL_ERROR)

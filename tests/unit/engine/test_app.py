@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import logging
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -72,6 +73,20 @@ async def test_errors_carry_their_status_and_faults_of_ours_stay_neutral(caplog:
         assert answer.status == 500
         assert "secret detail" not in await answer.text()
         assert caplog.records[-1].exc_info is not None
+
+
+async def test_what_the_host_refuses_is_told_in_its_words() -> None:
+    async def full(_: Call) -> web.Response:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
+
+    async def taken(_: Call) -> web.Response:
+        raise OSError(errno.EADDRINUSE, "cannot listen on 0.0.0.0 port 2377: Address already in use")
+
+    async with client(modules=module(("GET", "/full", full), ("GET", "/taken", taken))) as api:
+        assert await (await api.get("/full")).json() == {"message": "/data/x: no space left on device"}
+        answer = await api.get("/taken")
+        message = "cannot listen on 0.0.0.0 port 2377: Address already in use"
+        assert (answer.status, await answer.json()) == (500, {"message": message})
 
 
 async def test_a_failure_in_the_middle_of_an_answer_cuts_it(caplog: pytest.LogCaptureFixture) -> None:
