@@ -105,7 +105,7 @@ def test_scale_up_and_down(swarm: Host) -> None:
 
 
 def test_update_replaces_every_task(swarm: Host) -> None:
-    create(swarm, "web", "--replicas", "2", "--update-delay", "0s", "--update-monitor", "100ms")
+    create(swarm, "web", "--replicas", "2", "--update-delay", "0s", "--update-monitor", "1s")
     before = set(running(swarm, "web"))
     out = swarm.docker("service", "update", "--env-add", "A=1", "web").stdout
     assert "overall progress: 2 out of 2 tasks" in out

@@ -1,7 +1,8 @@
 """The decider that admits tasks: NEW -> PENDING, once everything a task needs has been allocated.
 
-In: the view, the time, what changed. Out: a plan. Services with networks or published ports of their own are refused by
-Control as yet, so there is nothing to wait for. Source: SwarmKit manager/allocator/network.go.
+In: the view, the time, what changed. Out: a plan. Of networks there are only those of the node itself (bridge, host,
+none), which need no address from here; others, and published ports, are refused by Control as yet. Source: SwarmKit
+manager/allocator/network.go.
 """
 
 from collections.abc import Sequence
@@ -41,9 +42,29 @@ class Allocator:
             if draft.is_full:
                 self._left_over.append(task_id)
                 continue
+            attachments = _attachments(view, task)
+            if attachments is None:
+                continue
             changed = copy(task)
+            del changed.networks[:]
+            changed.networks.extend(attachments)
             changed.status.state = api.PENDING
             changed.status.message = MESSAGE
             changed.status.timestamp.CopyFrom(timestamp(now))
             draft.update(changed)
         return Plan(draft.changes(), look_again_at=now if self._left_over else None)
+
+
+def _attachments(view: View, task: api.Task) -> list[api.NetworkAttachment] | None:
+    """Return what a task is attached to; None while one of its networks is not there, and the task stays NEW."""
+    found = []
+    for wanted in task.spec.networks:
+        network = view.networks.get(wanted.target)
+        if network is None:
+            return None
+        found.append(
+            api.NetworkAttachment(
+                network=network, aliases=wanted.aliases, driver_attachment_opts=wanted.driver_attachment_opts
+            )
+        )
+    return found
