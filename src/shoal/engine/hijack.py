@@ -133,7 +133,8 @@ class RawConnection(asyncio.Protocol):
         self._end_input()
         if self._hangup is None and not self.lost:
             self._watch_for_hangup()
-        return True  # keep our side open: output still comes
+        # Keep our side open: output still comes. With TLS this is the end of the connection below it.
+        return self._transport.get_extra_info("ssl_object") is None
 
     def _end_input(self) -> None:
         self._ended = True

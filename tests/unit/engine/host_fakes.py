@@ -20,6 +20,7 @@ from shoal.runtime.types import (
     ContainerConfig,
     Exec,
     ExecConfig,
+    Health,
     Image,
     LogLine,
     LogOptions,
@@ -37,6 +38,8 @@ Rows = list[Any]
 def container(name: str = "web.1", phase: Phase = Phase.RUNNING, **more: Any) -> Container:
     """A container; what its config has goes in by name as well."""
     in_config = {field.name for field in dataclasses.fields(ContainerConfig)} - {"name", "env", "mounts"}
+    if isinstance(more.get("health"), Health):
+        in_config.remove("health")  # what the probes say, not what they are
     config = {key: more.pop(key) for key in list(more) if key in in_config}
     config = {"image": "busybox:latest", **config}
     values: dict[str, Any] = {
