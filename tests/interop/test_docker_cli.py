@@ -237,7 +237,8 @@ def test_events_tell_of_containers_services_and_tasks(swarm: Host) -> None:
 
 def test_live_events_have_services_and_tasks(swarm: Host) -> None:
     follower = subprocess.Popen(
-        [docker_program(), "-H", f"unix://{swarm.socket}", "events", "--format", "json"],
+        # Since a moment ago: the command may be slower to connect than the volume below is made.
+        [docker_program(), "-H", f"unix://{swarm.socket}", "events", "--since", "10s", "--format", "json"],
         stdout=subprocess.PIPE,
         text=True,
     )

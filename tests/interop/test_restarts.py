@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,21 @@ def _alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_services_run_again_after_the_host_went_down(own: Host) -> None:
+    create(own, "web", "--replicas", "2", "--mount", "type=volume,source=kept,target=/kept")
+    before = set(running(own, "web"))
+    own.docker("exec", next(iter(before)), "touch", "/kept/x")
+    own.go_down()
+    own.start()
+    eventually(lambda: len(set(running(own, "web")) - before) == 2, "two new containers run", show=own.log)
+    assert {task["Status"]["ContainerStatus"]["ExitCode"] for task in tasks(own, "web") if _failed(task)} == {255}
+    assert own.docker("exec", running(own, "web")[0], "ls", "/kept").stdout == "x\n"
+
+
+def _failed(task: dict[str, Any]) -> bool:
+    return bool(task["Status"]["State"] == "failed")
 
 
 def test_two_daemons_on_one_host_do_not_meet() -> None:
