@@ -18,6 +18,7 @@ from shoal.runtime.types import Container, ContainerConfig, Health, Phase
 
 UNHEALTHY = "dockerexec: unhealthy container"
 DESTROYED = "dockerexec: container destroyed"
+LOST, LOST_EXIT = "the container ended with its host", 255  # the code is Docker's for an end that nobody saw
 
 
 class NonZeroExit(ShoalError):
@@ -86,6 +87,9 @@ class Controller:
 
     async def wait(self) -> None:
         """Return when the process has ended with 0; raise NonZeroExit for others. An unhealthy one is stopped."""
+        if self._containers.get(self.id).phase is Phase.CREATED:
+            # It was started, or the task would not run: the host went down since, and what it knew of it is gone.
+            raise NonZeroExit(LOST_EXIT, LOST)
         await self._watch(until_healthy=False)
 
     async def stop(self) -> None:
