@@ -116,9 +116,10 @@ async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[None]:
     try:
         for host in config.sockets:
             scheme, _, rest = host.partition("://")
+            site = _site(runner, config, scheme, rest)
             if scheme == "unix":
-                made.append(Path(rest))
-            await _site(runner, config, scheme, rest).start()
+                made.append(Path(rest))  # only now is it ours, and not another daemon's
+            await site.start()
         async with metrics.serve(config.metrics_addr, backend):
             yield
     finally:
@@ -170,13 +171,11 @@ def _engine_id(paths: Paths) -> str:
     """Return this daemon's id: made once, kept in the data root. Bridge, cgroups and tables are named after it."""
     path = paths.data_root / ENGINE_ID_FILE
     try:
-        text = path.read_text().strip()
+        return str(uuid.UUID(path.read_text().strip()))
     except FileNotFoundError:
         text = str(uuid.uuid4())
         write_atomic(path, f"{text}\n".encode())
         return text
-    try:
-        return str(uuid.UUID(text))
     except ValueError as error:
         raise DamagedState(str(path), "it does not hold an id") from error
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import uvloop
+from aiohttp.http_exceptions import HttpProcessingError
 
 from shoal.daemon import daemon, flags
 from shoal.daemon.config import DaemonConfig
@@ -55,6 +56,12 @@ def set_up_logging(config: DaemonConfig) -> None:
     # What these say at INFO and DEBUG is about frames and sockets, not about anything a person runs.
     for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib", "pyroute2"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Return whether aiohttp tells of more than a client that speaks no HTTP, whose traceback helps nobody."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
