@@ -19,6 +19,7 @@ from shoal.ca.security import SecurityConfig
 from shoal.manager.bootstrap import FirstLeader
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
 from shoal.node.manager import Active, Manager
+from shoal.node.renewer import Renewer
 from shoal.node.state import NodeState
 from shoal.paths import Paths
 
@@ -80,7 +81,12 @@ class Membership:
         agent = self._agent = self._new_agent()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(agent.run(), name="agent")
+            renewer = Renewer(
+                self.security, self._local_manager, agent.identity_changed, rng=self._rng, clock=time.time
+            )
+            renewing = group.create_task(renewer.run(), name="certificate")
             await self._leave.wait()
+            renewing.cancel()
             await agent.leave()
             running.cancel()
 
@@ -89,18 +95,20 @@ class Membership:
         self._leave.set()
         await self._left.wait()
 
-    def _new_agent(self) -> Agent:
+    def _local_manager(self) -> str:
         _, port = split_host_port(self.state.listen_addr, DEFAULT_PORT)
-        local = join_host_port(self.state.local_addr, port)
+        return join_host_port(self.state.local_addr, port)
+
+    def _new_agent(self) -> Agent:
         config = AgentConfig(
             describe=lambda: self._describe(self.security.tls_info()),
-            local_manager=lambda: local,
+            local_manager=self._local_manager,
         )
         return Agent(
             self._paths,
             self.security,
             self._runtime,
-            Remotes({local: 0}),
+            Remotes({self._local_manager(): 0}),
             config,
             rng=self._rng,
             clock=time.time,
