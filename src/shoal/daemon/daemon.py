@@ -87,7 +87,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
                     network=network,
                     events=events,
                     node=node,
-                    facts=_facts(config, engine_id, containers),
+                    facts=await _facts(config, engine_id, containers.runtime_name),
                 )
                 await _serve(config, backend, node, stop)
 
@@ -192,7 +192,7 @@ def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription
     return node_linux.describe(__version__, labels=config.engine_labels, tls_info=tls)
 
 
-def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:
+async def _facts(config: DaemonConfig, engine_id: str, runtime: str) -> DaemonFacts:
     return DaemonFacts(
         id=engine_id,
         name=socket.gethostname(),
@@ -200,7 +200,19 @@ def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> Daem
         data_root=str(config.data_root),
         labels=config.labels,
         debug=config.debug,
-        runtime=containers.runtime_name,
-        runtime_path=programs.find(containers.runtime_name),
+        runtime=runtime,
+        runtime_path=programs.find(runtime),
+        runtime_version=await _version(runtime),
+        conmon_version=await _version("conmon"),
         insecure_registries=config.insecure_registries,
     )
+
+
+async def _version(program: str) -> str:
+    """Return the version in the first line of what `program --version` prints: `crun version 1.8.1`."""
+    child = await asyncio.create_subprocess_exec(
+        programs.find(program), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    output, _ = await child.communicate()
+    words = output.decode(errors="replace").partition("\n")[0].split()
+    return words[-1] if words else ""
