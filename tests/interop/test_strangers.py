@@ -1,5 +1,6 @@
 """What strangers send to the API's socket and to the manager's port hurts nobody, and is bounded."""
 
+import contextlib
 import ctypes
 import http.client
 import json
@@ -130,16 +131,16 @@ def test_rubbish_on_the_managers_port_hurts_nobody(harried: Host) -> None:
 
 def test_idle_connections_cost_little_and_close(harried: Host) -> None:
     before = len(sockets(harried))
-    held = [connect(harried) for _ in range(200)]
-    eventually(lambda: len(sockets(harried)) >= before + 200, "they are accepted", show=harried.log)
-    assert harried.docker("service", "ls", "-q").stdout
-    for connection in held:
-        connection.close()
+    with contextlib.ExitStack() as held:
+        for _ in range(200):
+            held.enter_context(connect(harried))
+        eventually(lambda: len(sockets(harried)) >= 200, "they are accepted", show=harried.log)
+        assert harried.docker("service", "ls", "-q").stdout
     eventually(lambda: len(sockets(harried)) <= before + 2, "they are gone", show=harried.log)
-    strangers = [manager_connection(harried, tls=False) for _ in range(200)]
-    assert harried.docker("node", "ls", "-q").stdout
-    for connection in strangers:
-        connection.close()
+    with contextlib.ExitStack() as held:
+        for _ in range(200):
+            held.enter_context(manager_connection(harried, tls=False))
+        assert harried.docker("node", "ls", "-q").stdout
     eventually(lambda: len(sockets(harried)) <= before + 2, "they are gone too", show=harried.log)
 
 
