@@ -1,6 +1,7 @@
 """`shoald`: reads its flags, sets up logging and signals, and runs the daemon."""
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
@@ -27,6 +28,7 @@ LEVELS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `shoald` to its end: 0 when it was asked to stop, 1 with one line on stderr when it cannot go on."""
     errors: list[BaseException] = []
+    faulthandler.enable()  # a crash below Python says where it was
     try:
         config = flags.parse(arguments)
         set_up_logging(config)
@@ -54,7 +56,7 @@ def set_up_logging(config: DaemonConfig) -> None:
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
     # What these say at INFO and DEBUG is about frames and sockets, not about anything a person runs.
-    for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib", "pyroute2"):
+    for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
     logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
 
