@@ -1,7 +1,38 @@
-"""What every test needs before it runs."""
+"""What every test needs before it runs, and what must not be there after the last."""
 
 import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.hosts import eventually
 
 # Python 3.11 makes an event loop when pytest-asyncio asks for the one there was, and nobody closes it: a warning,
 # and so an error, in whatever test runs when it is collected. Saying that there is none keeps it from being made.
 asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Fail where a run leaves anything. Only `script/test` gives it a folder of its own, so that this can be told."""
+    before = _things()
+    yield
+    eventually(lambda: not _things() - before, f"nothing is left of this run: {sorted(_things() - before)}", patience=5)
+
+
+def _things() -> set[str]:
+    found = {f"namespace {path.name}" for path in Path("/run/netns").glob(f"shoal-*-{os.getpid()}")}
+    folder = Path(tempfile.gettempdir())
+    if not folder.name.startswith("shoal."):
+        return found
+    found |= {f"file {path}" for path in folder.iterdir() if not path.name.startswith("pytest-of-")}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/" in (process / "cmdline").read_text(errors="replace"):
+                found.add(f"process {process.name}")
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return found | {f"mount {mount}" for mount in mounts if mount.startswith(f"{folder}/")}
