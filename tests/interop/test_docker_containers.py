@@ -79,7 +79,8 @@ def test_stop_by_another_signal(swarm: Host) -> None:
     create(swarm, "web", command=("sh", "-c", "trap 'exit 42' USR1; while sleep 0.05; do :; done"))
     container = only(swarm, "web")
     client = popen(swarm, "wait", container)
-    swarm.docker("stop", "-s", "USR1", "-t", "20", container)
+    # Older commands have no flag for it.
+    swarm.curl(f"/containers/{container}/stop?signal=USR1&t=20", "-X", "POST")
     said, _ = client.communicate(timeout=30)
     assert said == b"42\n"
 
@@ -128,11 +129,11 @@ def test_prunes_leave_what_is_in_use(swarm: Host) -> None:
     create(swarm, "web", "--mount", "type=volume,source=kept,target=/data")
     swarm.docker("volume", "create", "unused")
     before = only(swarm, "web")
-    out = swarm.docker("system", "prune", "-a", "-f", "--volumes").stdout
-    assert "Total reclaimed space" in out
-    out = swarm.docker("volume", "prune", "-a", "-f").stdout
-    assert "unused" in out
-    assert "kept" not in out
+    # Older commands have no flag for all volumes, but mean them.
+    everything = ("-X", "POST", "-G", "--data-urlencode", 'filters={"all": ["true"]}')
+    assert json.loads(swarm.curl("/volumes/prune", *everything))["VolumesDeleted"] == ["unused"]
+    assert "Total reclaimed space" in swarm.docker("system", "prune", "-a", "-f", "--volumes").stdout
+    assert swarm.docker("volume", "ls", "-q").stdout == "kept\n"
     assert only(swarm, "web") == before
     assert swarm.docker("images", "-q", IMAGE).stdout
 
@@ -149,8 +150,8 @@ def test_images_by_reference_and_history(swarm: Host) -> None:
 
 def test_df_counts_what_is_there(swarm: Host) -> None:
     create(swarm, "web", "--replicas", "2")
-    shown = [json.loads(line) for line in swarm.docker("system", "df", "--format", "json").stdout.splitlines()]
-    counts = {row["Type"]: (row["TotalCount"], row["Active"]) for row in shown}
-    info = json.loads(swarm.docker("info", "--format", "json").stdout)
-    assert counts["Containers"] == (str(info["Containers"]), str(info["ContainersRunning"])) == ("2", "2")
-    assert counts["Images"] == (str(info["Images"]), "1")
+    shown = swarm.docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}").stdout.splitlines()
+    info = json.loads(swarm.docker("info", "--format", "{{json .}}").stdout)
+    assert (info["Containers"], info["ContainersRunning"]) == (2, 2)
+    assert "Containers 2 2" in shown
+    assert f"Images {info['Images']} 1" in shown
