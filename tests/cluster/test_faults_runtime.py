@@ -1,0 +1,41 @@
+"""Runtimes and monitors that die or hang at the worst moment, one container at a time."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from shoal.errors import ShoalError
+from shoal.runtime import conmon, processes, programs
+from shoal.runtime.oci_runtime import OciRuntime
+from tests.harness.hosts import eventually
+
+pytestmark = pytest.mark.root
+
+# As crun is when it is killed after the container's first process waits to be started: that one holds conmon's pipe.
+KILLED_LATE = """#!/bin/sh
+cd ${0%/*}/b
+unshare --pid --fork sh -c 'echo $$ >"$0"; exec sleep 1000000' inside & outer=$!
+while [ ! -s inside ]; do sleep 0.01; done
+pgrep -P $outer > outside
+kill -9 $outer
+kill -9 $$
+"""
+
+
+def test_runtime_killed_after_it_made_the_first_process_is_noticed(tmp_path: Path) -> None:
+    program = tmp_path / "crun"
+    program.write_text(KILLED_LATE)
+    program.chmod(0o755)
+    bundle = tmp_path / "b"
+    bundle.mkdir()
+    (bundle / "config.json").write_text("{}")
+    runtime = OciRuntime("crun", str(program), tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(ShoalError, match="ended before it had made the container"):
+        conmon.launch(programs.find("conmon"), runtime, conmon.Launch("c" * 64, bundle, str(bundle / "log"), "sleep"))
+    assert time.monotonic() - begun < 10
+    pid = conmon.read_number(bundle / "conmon.pid")
+    assert pid
+    eventually(lambda: not processes.started(pid), "conmon has ended")
+    processes.send(int((bundle / "outside").read_text()), 0, 9)
