@@ -38,6 +38,7 @@ class Site:
     cgroups: Cgroups
     containers: Path  # paths.containers
     bundles: Path  # paths.bundles
+    mountpoints: Path  # the lowest layer of every root
     log_size_max: int = 0
 
     def folder(self, id: str) -> Path:  # noqa: A002 - a container's id
@@ -56,7 +57,7 @@ def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
         return bundle / "rootfs"
     bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
     rootfs.prepare(site.folder(id))
-    rootfs.mount(lower, site.folder(id), bundle)
+    rootfs.mount([*lower, str(site.mountpoints)], site.folder(id), bundle)
     return bundle / "rootfs"
 
 

@@ -29,6 +29,20 @@ def prepare(folder: Path) -> None:
         os.chmod(f"{folder}/{name}", mode)  # mkdir takes the umask away; `upper` becomes the container's /
 
 
+def make_mountpoints(layer: Path) -> None:
+    """Make a layer of what the runtime mounts over, to be the lowest of every root. May be repeated.
+
+    Where an image lacks these, the runtime would make them in each writable layer, and copy the image's /etc up for it.
+    Docker has a layer for that too (moby daemon/initlayer), but one for each container.
+    """
+    for name in ("", "dev", "etc", "proc", "sys"):
+        (layer / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        (layer / name).chmod(0o755)
+    for name in ("hosts", "hostname", "resolv.conf"):
+        (layer / "etc" / name).touch(mode=0o644)
+        (layer / "etc" / name).chmod(0o644)
+
+
 def mount(lower: list[str], folder: Path, bundle: Path) -> None:
     """Mount the layers and `folder`'s writable one at `bundle`/rootfs. Nothing happens where that is done."""
     target = bundle / "rootfs"
