@@ -1,6 +1,6 @@
 """The queue of statuses."""
 
-from shoal.agent.reporter import BATCH_LIMIT, PASSING, PAUSE, Reporter
+from shoal.agent.reporter import BATCH_LIMIT, PASSING, PAUSE_EACH, PAUSE_MOST, Reporter
 from shoal.api import v1 as api
 
 
@@ -69,12 +69,31 @@ def test_a_status_that_others_wait_for_takes_passing_ones_along() -> None:
     assert reporter.take(1.01) == [("a", status(api.PREPARING)), ("b", status(api.RUNNING))]
 
 
+def test_the_more_tasks_are_on_their_way_the_longer_is_the_pause() -> None:
+    reporter = Reporter()
+    for n in range(3):
+        reporter.put(str(n), status(api.PREPARING), 1.0, passing=True)
+    reporter.take(1.0)
+    reporter.put("0", status(api.RUNNING), 1.0)
+    assert reporter.due_at == 1.0 + 3 * PAUSE_EACH
+    for n in range(1000):
+        reporter.put(str(n), status(api.PREPARING), 1.0, passing=True)
+    reporter.take(2.0)
+    reporter.put("0", status(api.RUNNING), 2.0)
+    assert reporter.due_at == 2.0 + PAUSE_MOST
+    for n in range(1000):
+        reporter.drop(str(n))
+    reporter.take(3.0)
+    reporter.put("a", status(api.RUNNING), 3.0)
+    assert reporter.due_at == 3.0 + PAUSE_EACH
+
+
 def test_reports_follow_each_other_with_a_pause() -> None:
     reporter = Reporter()
     reporter.put("a", status(api.RUNNING), 1.0)
     reporter.take(1.0)
     reporter.put("b", status(api.RUNNING), 1.001)
-    assert reporter.due_at == 1.0 + PAUSE
+    assert reporter.due_at == 1.0 + PAUSE_EACH
 
 
 def test_what_a_batch_left_or_a_manager_did_not_receive_is_due_after_the_pause() -> None:
@@ -82,4 +101,4 @@ def test_what_a_batch_left_or_a_manager_did_not_receive_is_due_after_the_pause()
     reporter.put("a", status(api.PREPARING), 1.0, passing=True)
     batch = reporter.take(1.0)
     reporter.give_back(batch)
-    assert reporter.due_at == 1.0 + PAUSE
+    assert reporter.due_at == 1.0 + PAUSE_EACH
