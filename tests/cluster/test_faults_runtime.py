@@ -1,16 +1,22 @@
 """Runtimes and monitors that die or hang at the worst moment, one container at a time."""
 
+import gc
+import os
+import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from shoal.errors import ShoalError
-from shoal.runtime import conmon, processes, programs
+from shoal.runtime import conmon, layers, processes, programs
 from shoal.runtime.oci_runtime import OciRuntime
 from tests.harness.hosts import eventually
 
 pytestmark = pytest.mark.root
+
+BEGINNING = bytes(512 * 1024)
 
 # As crun is when it is killed after the container's first process waits to be started: that one holds conmon's pipe.
 KILLED_LATE = """#!/bin/sh
@@ -39,3 +45,18 @@ def test_runtime_killed_after_it_made_the_first_process_is_noticed(tmp_path: Pat
     assert pid
     eventually(lambda: not processes.started(pid), "conmon has ended")
     processes.send(int((bundle / "outside").read_text()), 0, 9)
+
+
+async def test_unpacker_that_is_killed_is_told_by_its_signal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield BEGINNING
+        for child in processes.children(os.getpid()):
+            if b"unpack_child" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(child, signal.SIGKILL)
+        for _ in range(1000):
+            yield bytes(65536)
+
+    with pytest.raises(ShoalError, match="unpacking failed: its process ended with signal 9"):
+        await layers.unpack(endless(), tmp_path, "layer")
+    gc.collect()
+    assert "never retrieved" not in caplog.text
