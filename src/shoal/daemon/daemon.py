@@ -202,16 +202,17 @@ async def _facts(config: DaemonConfig, engine_id: str, runtime: str) -> DaemonFa
         debug=config.debug,
         runtime=runtime,
         runtime_path=programs.find(runtime),
-        runtime_version=await _version(runtime),
+        # Without a root of ours, crun makes one in /run.
+        runtime_version=await _version(runtime, f"--root={config.exec_root}"),
         conmon_version=await _version("conmon"),
         insecure_registries=config.insecure_registries,
     )
 
 
-async def _version(program: str) -> str:
+async def _version(program: str, *flags: str) -> str:
     """Return the version in the first line of what `program --version` prints: `crun version 1.8.1`."""
     child = await asyncio.create_subprocess_exec(
-        programs.find(program), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        programs.find(program), *flags, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     output, _ = await child.communicate()
     words = output.decode(errors="replace").partition("\n")[0].split()
