@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from shoal.agent.client_logs import LoggedTask
-from shoal.agent.controller_client import Controller, remove
+from shoal.agent.controller_client import Controller, Limits, remove
 from shoal.agent.executor import TASK_ID_LABEL, container_config, container_id, stop_grace_period
 from shoal.agent.pulls_loop import Pulls
 from shoal.agent.reporter import Report, Reporter
@@ -26,7 +26,6 @@ from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase
 
 log = logging.getLogger(__name__)
 
-STARTS_PER_CPU = 2  # containers made or started at once: half of that time is spent waiting for the kernel
 RECORD_PAUSE = 0.05  # between two writes to the storage: what changes meanwhile shares the next one
 DESCRIPTION_TTL = 1.0  # seconds: a hundred tasks that come at once need not look at the host a hundred times
 WRITE_RETRY = 1.0
@@ -53,7 +52,7 @@ class TaskSet:
         self._group = group
         self._clock = clock
         self._pulls = Pulls(runtime.images, group)
-        self._starts = asyncio.Semaphore(STARTS_PER_CPU * len(os.sched_getaffinity(0)))
+        self._limits = Limits(len(os.sched_getaffinity(0)))
         self._tasks: dict[str, TaskLoop] = {}
         self._removing: dict[str, api.Task | None] = {}  # a task that is assigned again while it is being removed
         self._reporter = Reporter()
@@ -231,7 +230,7 @@ class TaskSet:
     def _controller(self, task: api.Task) -> Controller:
         config = container_config(task, self._description())
         auth = task.spec.container.pull_options.registry_auth
-        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._starts, self._group)
+        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._limits, self._group)
 
     def _description(self) -> api.NodeDescription:
         now = asyncio.get_running_loop().time()

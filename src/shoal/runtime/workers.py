@@ -17,9 +17,9 @@ from shoal.runtime import linux
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A start waits for its runtime most of the time. More threads than this only queue for the CPUs and the kernel's
-# mount lock; fewer leave a second CPU idle.
-THREADS = 4
+# A start waits for its runtime most of the time, and two CPUs start four at once while two more are being made. More
+# threads than this only queue for the CPUs and the kernel's mount lock.
+THREADS = 6
 
 _own = threading.local()
 
