@@ -17,9 +17,9 @@ from shoal.runtime import linux
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A start waits for its runtime most of the time, and two CPUs start four at once while two more are being made. More
-# threads than this only queue for the CPUs and the kernel's mount lock.
-THREADS = 6
+# A start waits for its runtime most of the time: a CPU starts two at once while one more is being made. More threads
+# than this only queue for the CPUs and the kernel's mount lock.
+THREADS_PER_CPU, THREADS_MOST = 3, 24
 
 _own = threading.local()
 
@@ -32,7 +32,8 @@ def _prepare() -> None:
 class Workers:
     """A bounded pool. Functions given to it run to their end, also when the caller has gone."""
 
-    def __init__(self, threads: int = THREADS) -> None:
+    def __init__(self) -> None:
+        threads = min(THREADS_PER_CPU * len(os.sched_getaffinity(0)), THREADS_MOST)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shoal-runtime", initializer=_prepare)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
