@@ -6,6 +6,7 @@ that an image brought along, which may be anything.
 
 import errno
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -122,9 +123,10 @@ def read_text(root: Path, path: str) -> str:
         raise
     finally:
         os.close(root_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with open(fd, "rb") as file:
-        if not os.path.isfile(f"/proc/self/fd/{fd}"):
-            return ""
         return file.read(_FILE_LIMIT).decode(errors="replace")
 
 
