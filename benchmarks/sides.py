@@ -83,7 +83,14 @@ class Shoal(Side):
 
     def __init__(self) -> None:
         self.host = Host("bench")
-        self.host.start()
+        try:
+            # Where the exec-root is by default: below /run, a tmpfs on most hosts.
+            self.host.exec_root.mkdir()
+            run("mount", "-t", "tmpfs", "tmpfs", str(self.host.exec_root))
+            self.host.start()
+        except BaseException:
+            self.host.close()
+            raise
         self.client = Client(self.host.socket)
 
     def pids(self) -> list[int]:
@@ -140,7 +147,7 @@ class DockerSwarm(Side):
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
                     *("sh", "-c", inner, "sh", program, "-H", f"unix://{socket}"),
                     *(f"--config-file={self.folder}/daemon.json", f"--data-root={self.folder}/data"),
-                    *(f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"),
+                    *("--exec-root=/run/docker", f"--pidfile={self.folder}/pid"),
                     *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"),
                     f"--cgroup-parent=/{self.cgroup}",
                 ],
