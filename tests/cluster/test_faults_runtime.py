@@ -1,5 +1,6 @@
 """Runtimes and monitors that die or hang at the worst moment, one container at a time."""
 
+import asyncio
 import gc
 import os
 import signal
@@ -11,10 +12,15 @@ import pytest
 
 from shoal.errors import ShoalError
 from shoal.runtime import conmon, layers, processes, programs
+from shoal.runtime.exec import Execs
 from shoal.runtime.oci_runtime import OciRuntime
+from shoal.runtime.types import ExecConfig
+from tests.cluster.runtime_site import Site, config, until
+from tests.cluster.test_runtime_containers import site as runtime_site
 from tests.harness.hosts import eventually
 
 pytestmark = pytest.mark.root
+site = runtime_site
 
 BEGINNING = bytes(512 * 1024)
 
@@ -60,3 +66,26 @@ async def test_unpacker_that_is_killed_is_told_by_its_signal(tmp_path: Path, cap
         await layers.unpack(endless(), tmp_path, "layer")
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_exec_whose_client_goes_during_its_start_is_read_to_its_end(site: Site, tty: bool) -> None:
+    async with site.containers() as containers:
+        await containers.create(config("one"))
+        await containers.start("one")
+        execs = Execs(containers)
+        before = len(os.listdir("/proc/self/fd"))
+        settings = ExecConfig(
+            command=("sh", "-c", "yes | head -c 100000"), tty=tty, attach_stdout=True, attach_stderr=True
+        )
+        for turns in range(1, 12):  # wherever the start is by then
+            id_ = execs.create("one", settings)
+            async with asyncio.TaskGroup() as group:
+                child = group.create_task(execs.start(id_))
+                for _ in range(turns):
+                    await asyncio.sleep(0.002)
+                if child.done():
+                    await child.result().close()
+                child.cancel()
+        await until(lambda: not execs.ids_of(containers.get("one").id), within=20)
+        await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
