@@ -33,15 +33,14 @@ class Limits:
     """How many containers are made, and how many started, at once: whoever comes beyond that waits.
 
     Two limits, so that those that are made already start while others are still being made: making waits for disk and
-    netlink on one thread, starting for the runtime's processes, half of whose time is spent waiting.
+    netlink, starting for the runtime's processes. Half of the time of each is spent waiting.
     """
 
-    CREATES_PER_CPU = 1
-    STARTS_PER_CPU = 2
+    PER_CPU = 2
 
     def __init__(self, cpus: int) -> None:
-        self.creates = asyncio.Semaphore(self.CREATES_PER_CPU * cpus)
-        self.starts = asyncio.Semaphore(self.STARTS_PER_CPU * cpus)
+        self.creates = asyncio.Semaphore(self.PER_CPU * cpus)
+        self.starts = asyncio.Semaphore(self.PER_CPU * cpus)
 
 
 class Controller:

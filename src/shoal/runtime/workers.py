@@ -17,8 +17,8 @@ from shoal.runtime import linux
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A start waits for its runtime most of the time: a CPU starts two at once while one more is being made. More threads
-# than this only queue for the CPUs and the kernel's mount lock.
+# A start waits for its runtime most of the time, and making a container half of it for netlink, without a thread. More
+# threads than this only queue for the CPUs and the kernel's mount lock.
 THREADS_PER_CPU, THREADS_MOST = 3, 24
 
 _own = threading.local()
