@@ -4,6 +4,7 @@ A side is a network namespace with a daemon; what it costs is read from /proc fo
 left out. Both are up during the whole run, and at rest while the other is measured.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -213,7 +214,7 @@ class DockerSwarm(Side):
             for root in Path("/sys/fs/cgroup").glob(depth):
                 if root.name == self.cgroup:
                     for folder, _, _ in os.walk(root, topdown=False):
-                        eventually(lambda folder=folder: _remove_cgroup(folder), f"{folder} is free")
+                        eventually(functools.partial(_remove_cgroup, folder), f"{folder} is free")
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
