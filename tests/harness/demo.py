@@ -197,7 +197,15 @@ def take_down(host: Host) -> list[str]:
     # The bridge needed forwarding; it is turned off again unless a bridge of somebody else may rely on it.
     if before.strip() == "0" and not list(Path("/sys/class/net").glob("*/bridge")):
         FORWARDING.write_text(before)
-    return host.leftovers()
+    return what_stays(host)
+
+
+def what_stays(host: Host) -> list[str]:
+    """Return what is left of a host once the kernel has had a moment to clear away what has ended."""
+    end = time.monotonic() + 5.0
+    while (left := host.leftovers()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
 
 
 def play(keep: bool) -> int:
@@ -214,7 +222,7 @@ def play(keep: bool) -> int:
         with Signals():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             code = perform(host, story, keep)
-            left = [] if keep else host.leftovers()
+            left = [] if keep else what_stays(host)
     except KeyboardInterrupt as error:
         print(f"{error}: taking everything down", file=sys.stderr)
         keep, code = False, 130
