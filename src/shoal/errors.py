@@ -97,6 +97,13 @@ class Unavailable(ShoalError):
     grpc_status = Status.UNAVAILABLE
 
 
+class NoLeader(Unavailable):
+    """No manager leads that this one knows of, or it is asked to lead and does not: try another, or later."""
+
+    def __init__(self, message: str = "this manager does not lead the swarm") -> None:
+        super().__init__(message)
+
+
 class Aborted(ShoalError):
     """The other side gave the call up: a new leader, a new session."""
 
