@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from shoal.ca.security import SecurityConfig
-from shoal.manager.guard_server import by_certificate, current_caller, guarded
+from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
+from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
 from shoal.manager.wire_server import Connection, new_server
 
 __all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
@@ -54,7 +54,9 @@ class ManagerServer:
     """Serves gRPC over mutual TLS, where the client's certificate is optional and each call is judged by itself.
 
     `is_removed` tells whether a node's certificates were blacklisted; `is_leader` whether calls that only the leader
-    answers are answered here. A service with a method that is in no rule makes construction fail (InvariantBroken).
+    answers are answered here, and `forward` carries them to the leader otherwise. `raft` returns who speaks to a peer
+    that wants to reach this manager's etcd, or None. A service with a method that is in no rule makes construction fail
+    (InvariantBroken).
     """
 
     def __init__(
@@ -64,11 +66,15 @@ class ManagerServer:
         *,
         is_removed: Callable[[str], bool],
         is_leader: Callable[[], bool] = lambda: True,
+        forward: Forward | None = None,
+        raft: Callable[[asyncio.Transport], asyncio.Protocol | None] = lambda transport: None,
         limits: Limits | None = None,
     ) -> None:
         self._security = security
         self._limits = limits or Limits()
-        self._base = new_server(guarded(services, by_certificate(security.cluster_id, is_removed), is_leader))
+        self._raft = raft
+        who = by_certificate(security.cluster_id, is_removed)
+        self._base = new_server(guarded(services, who, is_leader, forward))
         self._connections: set[Connection] = set()
         self._strangers = 0
         self._handshakes = 0
@@ -122,7 +128,7 @@ class ManagerServer:
         try:
             _watch_peer(sock)
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._new_connection,
+                lambda: _Arrival(self._speaker),
                 sock,
                 ssl=self._security.server_context(),
                 ssl_handshake_timeout=self._limits.handshake_timeout,
@@ -133,7 +139,9 @@ class ManagerServer:
         finally:
             self._handshakes -= 1
 
-    def _new_connection(self) -> Connection:
+    def _speaker(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        if transport.get_extra_info("ssl_object").selected_alpn_protocol() == RAFT_PROTOCOL:
+            return self._raft(transport)
         return Connection(self._base, self._opened, self._closed)
 
     def _opened(self, connection: Connection) -> bool:
@@ -177,6 +185,23 @@ class ManagerServer:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("%s connections did not end within %s s", len(self._connections), STOP_TIMEOUT)
+
+
+class _Arrival(asyncio.Protocol):
+    """A peer that has just shaken hands: what it speaks is known now."""
+
+    def __init__(self, speaker: Callable[[asyncio.Transport], asyncio.Protocol | None]) -> None:
+        self._speaker = speaker
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand the connection to who speaks its protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        speaker = self._speaker(transport)
+        if speaker is None:
+            transport.abort()
+            return
+        transport.set_protocol(speaker)
+        speaker.connection_made(transport)
 
 
 def listen(address: str, port: int) -> socket.socket:
