@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
 from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
@@ -195,13 +195,13 @@ class _Arrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection to who speaks its protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        speaker = self._speaker(transport)
+        connected = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        speaker = self._speaker(connected)
         if speaker is None:
-            transport.abort()
+            connected.abort()
             return
-        transport.set_protocol(speaker)
-        speaker.connection_made(transport)
+        connected.set_protocol(speaker)
+        speaker.connection_made(connected)
 
 
 def listen(address: str, port: int) -> socket.socket:
