@@ -22,8 +22,8 @@ from shoal.manager.authorization import (
     Peer,
     Subject,
 )
-from shoal.manager.guard_server import AnyStream, ResourceExhausted, texts_of
-from shoal.manager.leader_client import REDIRECTED, Broken, LeaderLink, LeadsHere
+from shoal.manager.guard_server import REDIRECTED, AnyStream, ResourceExhausted, texts_of
+from shoal.manager.leader_client import Broken, LeaderLink, LeadsHere
 
 # A call that was sent here as to the leader waits for so long while this manager takes the lead up.
 TAKING_OVER = 1.0

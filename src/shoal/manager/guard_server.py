@@ -18,6 +18,7 @@ from shoal.errors import InvariantBroken, ShoalError, Unavailable
 from shoal.manager.authorization import (
     AUTHORIZATION,
     FORWARDED_OU,
+    REDIRECT,
     Caller,
     Forwarded,
     Peer,
@@ -38,6 +39,7 @@ NO_LEADER = (
     "The swarm does not have a leader. It's possible that too few managers are online. "
     "Make sure more than half of the managers are online."
 )
+REDIRECTED = "more than one redirect to leader from"
 
 
 class Forward(Protocol):
@@ -126,6 +128,9 @@ def to_grpc(error: ShoalError) -> GRPCError:
 def _elsewhere(path: str, handler: Handler, forward: Forward | None) -> Callable[[AnyStream], Awaitable[bool]]:
     async def answered(stream: AnyStream) -> bool:
         if forward is None:
+            hops = texts_of(stream).get(REDIRECT, [])
+            if hops:
+                raise ResourceExhausted(f"{REDIRECTED}: [{' '.join(hops)}]")
             raise Unavailable(NO_LEADER)
         return await forward(path, handler, stream, _peer(stream))
 

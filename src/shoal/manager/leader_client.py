@@ -24,7 +24,7 @@ from multidict import MultiDict
 
 from shoal.ca.security import MANAGER_SERVER_NAME
 from shoal.errors import NoLeader, Unavailable
-from shoal.manager.guard_server import NO_LEADER
+from shoal.manager.guard_server import NO_LEADER, REDIRECTED
 from shoal.manager.peer_server import watch_manager
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ STREAMS_PER_CHANNEL = 90
 Broken = (StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
 # What a manager says that was asked as the leader and is not: it has done nothing.
 _NOT_THE_LEADER = ((Status.UNAVAILABLE, str(NoLeader())), (Status.UNAVAILABLE, NO_LEADER))
-REDIRECTED = "more than one redirect to leader from"
 
 
 class LeadsHere(Exception):
@@ -102,6 +101,10 @@ class LeaderLink:
         except TimeoutError:
             return False
         return True
+
+    async def wait_settled(self) -> None:
+        """Give a change of the lead a moment: return after the next one, or soon."""
+        await self._wait_change(RETRY_AFTER)
 
     async def wait_leader(self) -> None:
         """Wait until a leader is known. Raises LeadsHere, and NoLeader with Docker's text."""

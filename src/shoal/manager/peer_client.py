@@ -19,6 +19,8 @@ from shoal.ca.security import MANAGER_SERVER_NAME, RAFT_PROTOCOL
 from shoal.errors import InvalidArgument
 from shoal.manager.authorization import subject_of
 from shoal.manager.peer_server import CONNECTIONS_PER_PEER, SILENCE, Relay, watch_manager
+from shoal.paths import Paths
+from shoal.store.etcd_config import peer_socket
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,6 @@ class Security(Protocol):
         """Return the context for reaching another manager's etcd."""
 
 
-def peer_socket(node_id: str) -> str:
-    """Return the name of the socket that stands for a manager's etcd in etcd's working directory."""
-    return f"{node_id}:1"
-
-
 class PeerTunnels:
     """Ways to other managers' etcds. Works inside `run`; `serve` says to which.
 
@@ -49,13 +46,13 @@ class PeerTunnels:
 
     def __init__(
         self,
-        folder: Path,
+        paths: Paths,
         security: Security,
         *,
         address_of: Callable[[str], str | None],
         heard: Callable[[str], None] = lambda node_id: None,
     ) -> None:
-        self._folder = folder
+        self._paths = paths
         self._security = security
         self._address_of = address_of
         self._heard = heard
@@ -88,7 +85,7 @@ class PeerTunnels:
         for node_id in node_ids:
             if node_id in self._servers:
                 continue
-            sock = _listen(self._folder, peer_socket(node_id))
+            sock = _listen(self._paths.etcd, peer_socket(self._paths, node_id).name)
             server = await loop.create_unix_server(lambda node_id=node_id: self._accept(node_id), sock=sock)  # type: ignore[misc]
             self._servers[node_id] = server
 
@@ -99,7 +96,7 @@ class PeerTunnels:
 
     def _forget(self, node_id: str) -> None:
         self._servers.pop(node_id).close()
-        (self._folder / peer_socket(node_id)).unlink(missing_ok=True)
+        peer_socket(self._paths, node_id).unlink(missing_ok=True)
         self.drop(node_id)
         self._failures.pop(node_id, None)
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from shoal.ca.identity import MANAGER_OU
 from shoal.errors import PermissionDenied
@@ -37,12 +38,13 @@ class Relay(asyncio.Protocol):
         self._closed = closed
         self._heard = heard
         self._other: Relay | None = None
+        self._early = b""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin without reading: there is nowhere yet for the bytes to go."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are not asyncio.Transport by class.
+        self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         transport.pause_reading()
 
@@ -56,6 +58,9 @@ class Relay(asyncio.Protocol):
                 return
         for end in (self, other):
             end.read(reading=True)
+            early, end._early = end._early, b""
+            if early:
+                end.data_received(early)
 
     def read(self, *, reading: bool) -> None:
         """Take bytes from the peer, or leave them to it for now."""
@@ -72,7 +77,11 @@ class Relay(asyncio.Protocol):
         if self._heard is not None:
             self._heard()
         other = self._other
-        if other is not None and other.transport is not None and not other.transport.is_closing():
+        if other is None:
+            # asyncio (3.11) may begin to read although `connection_made` asked it not to: one read, and then no more.
+            self._early += data
+            self.read(reading=False)
+        elif other.transport is not None and not other.transport.is_closing():
             other.transport.write(data)
 
     def pause_writing(self) -> None:
