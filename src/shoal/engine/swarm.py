@@ -20,7 +20,7 @@ from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, Unimplemented
 from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
-from shoal.node.types import InitRequest
+from shoal.node.types import InitRequest, JoinRequest
 
 LATER = "comes with a later release"
 
@@ -59,14 +59,14 @@ def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) ->
     )
 
 
-def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any) -> Any:
+def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any, struct: str = "InitRequest") -> Any:
     given = member(body, name)
     if given is None:
         return default
     try:
         return kind.decode(given)
     except Mismatch as error:
-        error.struct, error.path = "InitRequest", [name]
+        error.struct, error.path = struct, [name]
         raise InvalidArgument(f"invalid JSON: {error.text()}") from None
 
 
@@ -123,9 +123,19 @@ async def unlock_key(call: Call) -> web.StreamResponse:
 
 
 async def join_swarm(call: Call) -> web.StreamResponse:
-    """POST /swarm/join."""
-    await call.json_object()
-    raise Unimplemented(f"joining a swarm {LATER}")
+    """POST /swarm/join: answers once this host is a node of the swarm."""
+    body = await call.json_object()
+    availability = _value(body, "Availability", AVAILABILITY, api.NodeSpec.ACTIVE, "JoinRequest")
+    request = JoinRequest(
+        listen_addr=_value(body, "ListenAddr", TEXT, "", "JoinRequest"),
+        remote_addrs=tuple(_value(body, "RemoteAddrs", TEXTS, (), "JoinRequest")),
+        join_token=_value(body, "JoinToken", TEXT, "", "JoinRequest"),
+        advertise_addr=_value(body, "AdvertiseAddr", TEXT, "", "JoinRequest"),
+        data_path_addr=_value(body, "DataPathAddr", TEXT, "", "JoinRequest"),
+        availability=availability if availability >= 0 else api.NodeSpec.ACTIVE,
+    )
+    await call.backend.node.join(request)
+    return empty_reply()
 
 
 async def unlock_swarm(call: Call) -> web.StreamResponse:

@@ -1,8 +1,7 @@
-"""One stay in a swarm: this node's manager and agent, from their start to their end.
+"""One stay in a swarm: this node's agent, and its manager while its certificate is one of a manager.
 
 In: identity, addresses, the host's runtime. Out: whether the node is up, and what its manager offers. The agent speaks
-to the manager over the network like any other; it is started after it, and ends before it, so that what it has to say
-last is still heard.
+to managers over the network, its own first; it ends before its manager, so that what it has to say last is still heard.
 """
 
 import asyncio
@@ -15,8 +14,10 @@ from shoal.agent.client_agent import Agent, AgentConfig
 from shoal.agent.remotes import Remotes
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
+from shoal.ca.identity import InvalidCertificate
 from shoal.ca.security import SecurityConfig
 from shoal.manager.bootstrap import FirstLeader
+from shoal.node import peers
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
 from shoal.node.manager import Active, Manager
 from shoal.node.state import NodeState
@@ -25,10 +26,14 @@ from shoal.paths import Paths
 log = logging.getLogger(__name__)
 
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
+REMOTE_WEIGHT = 10  # of a manager that this node has heard of
 
 
 class Membership:
-    """This node in its swarm. `run` may be called again after it ended."""
+    """This node in its swarm. `run` may be called again after it ended.
+
+    `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes.
+    """
 
     def __init__(
         self,
@@ -38,70 +43,161 @@ class Membership:
         runtime: Runtime,
         describe: Describe,
         rng: Random,
+        *,
+        managers: peers.Peers = (),
         first: FirstLeader | None = None,
     ) -> None:
         self.security = security
         self.state = state
         self.active: Active | None = None
+        self.managers = managers
+        self.registered = False
+        """Whether a session was held since the start."""
         self._paths = paths
         self._runtime = runtime
         self._describe = describe
         self._rng = rng
         self._first = first
         self._agent: Agent | None = None
+        self._serving = asyncio.Event()
+        self._role_changed = asyncio.Event()
+        self._unsaved = asyncio.Event()
         self._leave = asyncio.Event()
         self._left = asyncio.Event()
 
-    async def run(self, started: Callable[[], None]) -> None:
-        """Be a node of the swarm until cancelled or until `leave`; `started` is called when the manager serves."""
-        manager = Manager(self._paths, self.security, self.state, self._first, self._rng)
-        serving = asyncio.Event()
+    @property
+    def is_manager(self) -> bool:
+        """Return whether a manager runs here or is being started."""
+        return self.security.is_manager
 
-        def serve(active: Active) -> None:
-            self.active = active
-            serving.set()
+    async def run(self, started: Callable[[], None]) -> None:
+        """Be a node of the swarm until cancelled or until `leave`.
+
+        `started` is called when the manager serves; on a worker, when the first session is held.
+        """
+        self._left.clear()
+        self.registered = False
+
+        def serve() -> None:
+            self._serving.set()
+            if self.is_manager:
+                started()
+
+        def register() -> None:
+            if not self.is_manager:
+                started()
 
         try:
             async with asyncio.TaskGroup() as group:
-                managing = group.create_task(manager.run(serve), name="manager")
-                await serving.wait()
-                self._first = None  # it is in the store now
-                started()
+                children = [
+                    group.create_task(self._manage(serve), name="manager"),
+                    group.create_task(self._record(), name="record managers"),
+                ]
                 try:
-                    await self._work()
+                    if self.is_manager and not self._others():
+                        await self._serving.wait()
+                    await self._work(register)
                 finally:
-                    managing.cancel()
+                    for child in children:
+                        child.cancel()
         finally:
             self.active = None
+            self._serving.clear()
             self._left.set()
 
-    async def _work(self) -> None:
+    async def _manage(self, serve: Callable[[], None]) -> None:
+        """Run a manager while the certificate says so."""
+        while True:
+            await self._wait_role(manager=True)
+            manager = Manager(self._paths, self.security, self.state, self._first, self._rng)
+
+            def begin(active: Active) -> None:
+                self.active = active
+                self._first = None  # it is in the store now
+                serve()
+
+            async with asyncio.TaskGroup() as term:
+                managing = term.create_task(manager.run(begin), name="manager term")
+                await self._wait_role(manager=False)
+                managing.cancel()
+            self.active = None
+            self._serving.clear()
+
+    async def _wait_role(self, *, manager: bool) -> None:
+        while self.is_manager is not manager:
+            self._role_changed.clear()
+            await self._role_changed.wait()
+
+    async def _work(self, register: Callable[[], None]) -> None:
         """Run the agent until cancelled, or until it has left."""
-        agent = self._agent = self._new_agent()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(agent.run(), name="agent")
-            await self._leave.wait()
-            await agent.leave()
-            running.cancel()
+        agent = self._agent = self._new_agent(register)
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(agent.run(), name="agent")
+                await self._leave.wait()
+                await agent.leave()
+                running.cancel()
+        finally:
+            self._agent = None
 
     async def leave(self) -> None:
         """Remove every task of this node, end the session, and then `run`."""
         self._leave.set()
         await self._left.wait()
 
-    def _new_agent(self) -> Agent:
-        _, port = split_host_port(self.state.listen_addr, DEFAULT_PORT)
-        local = join_host_port(self.state.local_addr, port)
+    def _new_agent(self, register: Callable[[], None]) -> Agent:
+        known = dict.fromkeys((address for _, address in self.managers), REMOTE_WEIGHT)
+        if self.is_manager:
+            known.setdefault(self._local(), 0)
+
+        def on_session(message: api.SessionMessage) -> None:
+            self._hear(message)
+            if not self.registered:
+                self.registered = True
+                register()
+
         config = AgentConfig(
             describe=lambda: self._describe(self.security.tls_info()),
-            local_manager=lambda: local,
+            local_manager=lambda: self._local() if self.active is not None else None,
+            joining=self.state.join_in_progress,
+            on_session=on_session,
         )
-        return Agent(
-            self._paths,
-            self.security,
-            self._runtime,
-            Remotes({local: 0}),
-            config,
-            rng=self._rng,
-            clock=time.time,
-        )
+        return Agent(self._paths, self.security, self._runtime, Remotes(known), config, rng=self._rng, clock=time.time)
+
+    def _local(self) -> str:
+        """Return where this host's own manager is reached from this host."""
+        _, port = split_host_port(self.state.listen_addr, DEFAULT_PORT)
+        return join_host_port(self.state.local_addr, port)
+
+    def _others(self) -> bool:
+        return any(node_id != self.security.node_id for node_id, _ in self.managers)
+
+    def _hear(self, message: api.SessionMessage) -> None:
+        """Take in what a manager tells of managers and roots."""
+        managers = peers.named(message.managers)
+        if managers and managers != self.managers:
+            self.managers = managers
+            self._unsaved.set()
+        if message.RootCA:
+            self._trust(message.RootCA)
+
+    def _trust(self, root_pem: bytes) -> None:
+        try:
+            changed = self.security.trust(root_pem, time.time())
+        except (InvalidCertificate, OSError) as error:
+            log.error("the swarm's new root certificate is not taken over: %s", error)
+            return
+        if changed:
+            log.info("this node trusts the swarm's new root certificate")
+            if self._agent is not None:
+                self._agent.identity_changed()
+
+    async def _record(self) -> None:
+        """Keep the managers for the next start; one that is not written is heard of again."""
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            try:
+                await asyncio.to_thread(peers.save, self._paths.swarm, self.managers)
+            except OSError as error:
+                log.warning("the managers of this swarm were not written down: %s", error)
