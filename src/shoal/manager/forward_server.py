@@ -87,12 +87,16 @@ def headers(stream: AnyStream, peer: Peer, own_address: str) -> MultiDict[str]:
     # The mark is set for a caller without a certificate as well: without it, the call would be this manager's own.
     subject = peer.subject or Subject()
     metadata[FORWARDED_MARK] = "true"
-    metadata[FORWARDED_CN] = subject.common_name
-    metadata[FORWARDED_ORG] = subject.organization
-    for unit in subject.units or ("",):
-        metadata.add(FORWARDED_OU, unit)
-    metadata[FORWARDED_ADDRESS] = peer.address
-    metadata[REDIRECT] = own_address
+    names = [
+        (FORWARDED_CN, subject.common_name),
+        (FORWARDED_ORG, subject.organization),
+        *((FORWARDED_OU, unit) for unit in subject.units),
+        (FORWARDED_ADDRESS, peer.address),
+        (REDIRECT, own_address),
+    ]
+    for name, value in names:
+        if value:  # grpclib sends no blank ones; a header that is missing reads the same
+            metadata.add(name, value)
     return metadata
 
 

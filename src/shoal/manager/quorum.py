@@ -84,7 +84,10 @@ class Quorum:
         gone: list[str] = []
         for node_id in self.seats:
             node = nodes.get(node_id)
-            if node is None or node.spec.desired_role == api.WORKER:
+            # The leader cannot be without a node for long: it writes its own where a swarm begins.
+            if (node is None and node_id != self._own_id) or (
+                node is not None and node.spec.desired_role == api.WORKER
+            ):
                 gone.append(node_id)
         return sorted(gone, key=lambda node_id: (node_id == self._own_id, node_id))
 
