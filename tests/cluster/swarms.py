@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, eventually
 from tests.interop.conftest import import_image
 
@@ -58,7 +59,7 @@ def running(manager: Host, service: str) -> dict[str, int]:
     return found
 
 
-def containers(host: Host) -> int:
+def containers(host: Host | DockerEngine) -> int:
     """Return how many containers run on a host."""
     return len(host.docker("ps", "-q").stdout.split())
 

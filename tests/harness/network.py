@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
+from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, run
 
 SUBNET = "10.99.0"
@@ -27,6 +28,7 @@ class Network:
     def __init__(self, name: str = "net") -> None:
         self.namespace = f"shoal-{name}-{os.getpid()}"
         self.hosts: list[Host] = []
+        self.engines: list[DockerEngine] = []
         self._wires: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -39,12 +41,13 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, AssertionError):
-            for host in self.hosts:
+            for host in (*self.hosts, *self.engines):
                 error.add_note(f"--- log of {host.name}\n{host.log()}")
         for host in self.hosts:
-            with contextlib.suppress(AssertionError):
-                host.resume()
+            host.resume()
             host.close()
+        for engine in self.engines:
+            engine.close()
         run("ip", "netns", "delete", self.namespace, check=False)
 
     def address(self) -> str:
@@ -60,6 +63,14 @@ class Network:
         if start:
             host.start(*flags)
         return host
+
+    def add_docker(self, name: str) -> DockerEngine:
+        """Return a new host on this network with a running dockerd."""
+        engine = DockerEngine(name, address=self.address())
+        self.engines.append(engine)
+        self.connect(engine)
+        engine.start()
+        return engine
 
     def connect(self, host: Wired) -> None:
         """Put the loose end of a host's wire into the bridge."""
