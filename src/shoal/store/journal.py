@@ -96,6 +96,12 @@ class Journal:
             self._last = _only(wrote.responses[1]).mod_revision
         return wrote.succeeded
 
+    async def check(self) -> None:
+        """Ask whether this is still who may write. Raises Deposed, or Unavailable."""
+        epoch = (await self._client.range(pb.RangeRequest(key=EPOCH, keys_only=True))).kvs
+        if not epoch or epoch[0].mod_revision != self._epoch:
+            raise Deposed
+
     async def commit(self, ops: Mapping[bytes, bytes | None]) -> int:
         """Write values (None: delete the key), all or nothing, and return their revision once they are durable.
 

@@ -6,8 +6,8 @@ callers queue up, and the next one carries all their changes. Order of effects: 
 watches, then callers go on. A leader need not listen to etcd: under its epoch nobody else writes. When it is a leader
 no more, it follows from the last revision that it knows of, and so learns what became of a write cut short.
 
-Long-lived child, one at a time: the follower (`follower`; wakes on etcd's watch; writes memory), or the writer (wakes on
-`update`; reads memory; writes etcd, memory). When to lead, and when not to, is decided elsewhere (`leadership`).
+Long-lived child, one at a time: the follower (`follower`; wakes on etcd's watch; writes memory), or the writer (wakes
+on `update`; reads memory; writes etcd, memory). When to lead, and when not to, is decided elsewhere (`leadership`).
 """
 
 import asyncio
@@ -123,7 +123,7 @@ class Store:
         either case the store goes on following.
         """
         async with self._switching:
-            if self.is_leader:
+            if self.is_leader and await self._still_leads():
                 return
             journal = self._new_journal()
             try:
@@ -151,19 +151,47 @@ class Store:
         Callers whose changes are under way get NoLeader with this reason; the changes may have been committed.
         """
         async with self._switching:
-            if not self.is_leader:
-                return
-            self._lose(reason)
-            try:
-                await _end(self._writing)
-            finally:
-                self._follow()
+            if self.is_leader:
+                await self._step_down(reason)
+
+    async def _step_down(self, reason: str) -> None:
+        self._lose(reason)
+        try:
+            await _end(self._writing)
+        finally:
+            self._follow()
+
+    async def _still_leads(self) -> bool:
+        try:
+            await self._journal.check()
+        except Deposed as error:
+            if self.is_leader:
+                await self._step_down(str(error))
+        return self.is_leader
 
     async def catch_up(self) -> int:
         """Wait until the view has everything that was acknowledged before this call, and return its etcd revision.
 
-        Raises Unavailable without quorum. May wait for as long as this manager's etcd is cut off from the others.
+        A store that was deposed without having heard of it hears of it here. Raises Unavailable without quorum.
         """
+        deadline, delay = asyncio.get_running_loop().time() + PATIENCE, 0.01
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._catch_up()
+            except TimeoutError as error:
+                raise Unavailable(self._trouble() or f"etcd did not answer within {PATIENCE:g} s") from error
+            except Unavailable as error:  # such as an election that ended a moment ago
+                if asyncio.get_running_loop().time() + delay > deadline:
+                    raise
+                log.debug("asking etcd again: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 0.25)
+
+    async def _catch_up(self) -> int:
+        if self.is_leader and not self._switching.locked():
+            async with self._switching:
+                await self._still_leads()
         read = await self._client.range(pb.RangeRequest(key=COMMIT, keys_only=True))
         await self._follower.wait_revision(read.header.revision)
         return read.header.revision
@@ -180,9 +208,10 @@ class Store:
         """Run a function once over the newest state, commit what it changed, and return its result.
 
         Atomic: all of it or nothing. The function must not wait, and sees changes that will be committed together with
-        its own. Objects in the result carry their new version. Raises what the function raises; NoLeader where this manager
-        does not lead; Unavailable without etcd, or NoLeader when the lead was lost meanwhile, and then the changes may
-        have been committed all the same; ShoalError for more changes than one transaction can carry. A cancelled call may or may not have taken effect.
+        its own. Objects in the result carry their new version. Raises what the function raises; NoLeader where this
+        manager does not lead; Unavailable without etcd, or NoLeader when the lead was lost meanwhile, and then the
+        changes may have been committed all the same; ShoalError for more changes than one transaction can carry. A
+        cancelled call may or may not have taken effect.
         """
         if self._refusing is not None:
             raise self._refusal()
