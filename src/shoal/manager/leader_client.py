@@ -35,6 +35,8 @@ RETRY_AFTER = 0.1  # the leader does not answer, and perhaps it is not known yet
 CONNECT_TIMEOUT = 2.0
 # HTTP/2 lets a client open 100 streams on a connection (the default of our servers); nodes hold several each.
 STREAMS_PER_CHANNEL = 90
+# What was asked of a leader just before it handed the lead on is still answered; one that is gone does not answer.
+LAST_WORDS = 0.5
 
 Broken = (StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
 # What a manager says that was asked as the leader and is not: it has done nothing.
@@ -52,7 +54,7 @@ class Security(Protocol):
         """Return the context for calling a manager."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lane:
     """One connection to the leader, and how many calls are under way on it."""
 
@@ -69,6 +71,7 @@ class LeaderLink:
         self._lost_at = asyncio.get_running_loop().time()
         self._changed = asyncio.Event()
         self._lanes: list[_Lane] = []
+        self._retired: dict[_Lane, asyncio.TimerHandle] = {}
         self.leads = False
         """Whether this manager leads, and answers."""
         self.node_id = ""
@@ -81,7 +84,7 @@ class LeaderLink:
             return
         had = self.leads or bool(self.address)
         if (node_id, address) != (self.node_id, self.address):
-            self._close_lanes()
+            self._retire_lanes()
         self.node_id, self.address, self.leads = node_id, address, leads
         if had and not leads and not address:
             self._lost_at = asyncio.get_running_loop().time()
@@ -90,7 +93,9 @@ class LeaderLink:
 
     def close(self) -> None:
         """Close every connection."""
-        self._close_lanes()
+        self._retire_lanes()
+        for lane in list(self._retired):
+            self._end_lane(lane)
 
     async def wait_own_lead(self, seconds: float) -> bool:
         """Return whether this manager leads, once it does or after so long."""
@@ -197,10 +202,15 @@ class LeaderLink:
         self._lanes.append(lane)
         return lane
 
-    def _close_lanes(self) -> None:
+    def _retire_lanes(self) -> None:
+        loop = asyncio.get_running_loop()
         for lane in self._lanes:
-            lane.channel.close()
+            self._retired[lane] = loop.call_later(LAST_WORDS if lane.calls else 0, self._end_lane, lane)
         self._lanes.clear()
+
+    def _end_lane(self, lane: _Lane) -> None:
+        self._retired.pop(lane).cancel()
+        lane.channel.close()
 
     async def _wait_change(self, seconds: float) -> None:
         try:
