@@ -1,0 +1,45 @@
+"""Makes grpclib take back the cancellation by which it wakes whoever waits on a connection that broke.
+
+grpclib cancels the task that waits and turns that into the error when it leaves the wait, but never tells asyncio that
+it is over (`Task.uncancel`, new in Python 3.11): the task counts as being cancelled from then on, and task groups and
+timeouts in it end as if somebody had cancelled them. `shoal.api` applies this once, before any stub can be used.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+from grpclib.utils import Wrapper
+
+_ASKED = "_shoal_asked"  # how often a wrapper has cancelled which task
+
+
+def apply() -> None:
+    """Replace the two methods of grpclib's wrapper; doing it again changes nothing."""
+    if not hasattr(Wrapper, _ASKED):
+        setattr(Wrapper, _ASKED, True)
+        Wrapper.cancel = _cancel_counted(Wrapper.cancel)  # type: ignore[method-assign]
+        Wrapper.__exit__ = _exit_uncancelled(Wrapper.__exit__)  # type: ignore[method-assign]
+
+
+def _cancel_counted(cancel: Any) -> Any:
+    def counted(self: Any, error: Exception) -> None:
+        asked = self.__dict__.setdefault(_ASKED, {})
+        for task in self._tasks:
+            asked[task] = asked.get(task, 0) + 1
+        cancel(self, error)
+
+    return counted
+
+
+def _exit_uncancelled(leave: Any) -> Any:
+    def exit_(
+        self: Any, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            for _ in range(self.__dict__.get(_ASKED, {}).pop(task, 0)):
+                task.uncancel()
+        leave(self, kind, error, trace)
+
+    return exit_
