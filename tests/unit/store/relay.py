@@ -63,6 +63,8 @@ class Relay:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(link, peer_socket(self._paths[far], far), reader, writer)
 
+        if (here, far) in self._servers:
+            self._servers.pop((here, far)).close()
         path = peer_socket(self._paths[here], far)
         path.unlink(missing_ok=True)
         self._servers[here, far] = await asyncio.start_unix_server(serve, path)
@@ -144,6 +146,9 @@ class Managers:
         others = await admit(client, node_id)
         etcd = await self.start(node_id, EtcdConfig.member(node_id, others, join=True))
         await settle_learners(client)
+        async with asyncio.timeout(10):
+            while (await etcd.client.status()).isLearner:  # noqa: ASYNC110 - it hears of its promotion a moment later
+                await asyncio.sleep(0.005)
         return etcd
 
     async def leader(self) -> str:
