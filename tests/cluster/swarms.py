@@ -34,8 +34,8 @@ def node_id(host: Host) -> str:
 
 def nodes(manager: Host) -> dict[str, str]:
     """Return the state of every node by its hostname."""
-    lines = manager.docker("node", "ls", "--format", "{{.Hostname}} {{.Status}}").stdout.splitlines()
-    return dict(line.split(maxsplit=1) for line in lines)
+    lines = manager.docker("node", "ls", "--format", "{{.Hostname}}|{{.Status}}").stdout.splitlines()
+    return dict(line.split("|", 1) for line in lines)
 
 
 def tasks(manager: Host, service: str) -> list[dict[str, Any]]:

@@ -198,6 +198,16 @@ class SecurityConfig:
         if key_file is not self._key_file:
             self._write_key(key_file)
 
+    @property
+    def kek(self) -> bytes | None:
+        """Return the key-encryption key that seals the key file; None where it is not sealed."""
+        return self._key_file.kek
+
+    def drop_kek(self) -> None:
+        """Unseal the key file for good: a worker's is never sealed."""
+        if self._key_file.kek is not None:
+            self._write_key(replace(self._key_file, kek=None, kek_version=0))
+
     def _write_key(self, key_file: KeyFile) -> None:
         self._files.write_key(key_file)
         self._key_file = key_file

@@ -18,11 +18,9 @@ from shoal.engine.control_client import Control, rpc
 from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
-from shoal.errors import InvalidArgument, Unimplemented
+from shoal.errors import InvalidArgument
 from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
 from shoal.node.types import InitRequest, JoinRequest
-
-LATER = "comes with a later release"
 
 
 async def init_swarm(call: Call) -> web.StreamResponse:
@@ -34,6 +32,7 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     if spec.annotations.name not in ("", "default"):
         raise InvalidArgument('swarm spec must be named "default"')
     spec.annotations.name = "default"
+    spec.encryption_config.auto_lock_managers |= _value(body, "AutoLockManagers", FLAG, False)
     request = _init_request(call, body, spec)
     # Before anything is made: a spec that is refused must not leave a swarm behind.
     validate_cluster_spec(spec)
@@ -55,7 +54,7 @@ def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) ->
         subnet_size=_value(body, "SubnetSize", UINT32, 0) if call.api >= 39 else 0,
         availability=availability if availability >= 0 else api.NodeSpec.ACTIVE,
         force_new_cluster=_value(body, "ForceNewCluster", FLAG, False),
-        auto_lock_managers=_value(body, "AutoLockManagers", FLAG, False) or spec.encryption_config.auto_lock_managers,
+        auto_lock_managers=spec.encryption_config.auto_lock_managers,
     )
 
 
@@ -140,8 +139,9 @@ async def join_swarm(call: Call) -> web.StreamResponse:
 
 async def unlock_swarm(call: Call) -> web.StreamResponse:
     """POST /swarm/unlock."""
-    await call.json_object()
-    raise Unimplemented(f"unlocking a manager {LATER}")
+    body = await call.json_object()
+    await call.backend.node.unlock(_value(body, "UnlockKey", TEXT, "", "UnlockRequest"))
+    return empty_reply()
 
 
 ROUTES = [

@@ -6,6 +6,7 @@ to managers over the network, its own first; it ends before its manager, so that
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from random import Random
@@ -15,18 +16,24 @@ from shoal.agent.remotes import Remotes
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
 from shoal.ca.identity import InvalidCertificate
-from shoal.ca.security import SecurityConfig
+from shoal.ca.security import MANAGER_SERVER_NAME, SecurityConfig
+from shoal.errors import ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
-from shoal.node import peers
+from shoal.manager.control.clusters import MANAGER_SUBSYSTEM
+from shoal.node import local_ca_client, peers
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
+from shoal.node.ca_client import CAClient, download_root
 from shoal.node.manager import Active, Manager
+from shoal.node.renewal import Renewal
 from shoal.node.state import NodeState
 from shoal.paths import Paths
+from shoal.store.watch import WatchLagged
 
 log = logging.getLogger(__name__)
 
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
 REMOTE_WEIGHT = 10  # of a manager that this node has heard of
+LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
 
 
 class Membership:
@@ -59,6 +66,7 @@ class Membership:
         self._rng = rng
         self._first = first
         self._agent: Agent | None = None
+        self._renewal: Renewal | None = None
         self._serving = asyncio.Event()
         self._role_changed = asyncio.Event()
         self._unsaved = asyncio.Event()
@@ -87,10 +95,14 @@ class Membership:
             if not self.is_manager:
                 started()
 
+        self._renewal = Renewal(
+            self.security, self._request_certificate, self._renewed, self._refresh_root, rng=self._rng, clock=time.time
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 children = [
                     group.create_task(self._manage(serve), name="manager"),
+                    group.create_task(self._renewal.run(), name="renewal"),
                     group.create_task(self._record(), name="record managers"),
                 ]
                 try:
@@ -109,7 +121,7 @@ class Membership:
         """Run a manager while the certificate says so."""
         while True:
             await self._wait_role(manager=True)
-            manager = Manager(self._paths, self.security, self.state, self._first, self._rng)
+            manager = Manager(self._paths, self.security, self.state, self._first, self._rng, lambda: self.managers)
 
             def begin(active: Active) -> None:
                 self.active = active
@@ -117,11 +129,30 @@ class Membership:
                 serve()
 
             async with asyncio.TaskGroup() as term:
-                managing = term.create_task(manager.run(begin), name="manager term")
+                children = [
+                    term.create_task(manager.run(begin), name="manager term"),
+                    term.create_task(self._keep_locked(), name="lock"),
+                ]
                 await self._wait_role(manager=False)
-                managing.cancel()
+                for child in children:
+                    child.cancel()
             self.active = None
             self._serving.clear()
+            await self._forget_manager()
+
+    async def _forget_manager(self) -> None:
+        """Remove what only managers may have: the swarm's data and the key to it."""
+        log.info("this node is a worker now")
+        self.managers = tuple(each for each in self.managers if each[0] != self.security.node_id)
+        self._unsaved.set()
+        await asyncio.to_thread(self._remove_data)
+        self.security.set_data_key(None)
+        self.security.drop_kek()
+
+    def _remove_data(self) -> None:
+        for folder in (self._paths.etcd, self._paths.swarm / "etcd"):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     async def _wait_role(self, *, manager: bool) -> None:
         while self.is_manager is not manager:
@@ -146,10 +177,6 @@ class Membership:
         await self._left.wait()
 
     def _new_agent(self, register: Callable[[], None]) -> Agent:
-        known = dict.fromkeys((address for _, address in self.managers), REMOTE_WEIGHT)
-        if self.is_manager:
-            known.setdefault(self._local(), 0)
-
         def on_session(message: api.SessionMessage) -> None:
             self._hear(message)
             if not self.registered:
@@ -162,7 +189,16 @@ class Membership:
             joining=self.state.join_in_progress,
             on_session=on_session,
         )
-        return Agent(self._paths, self.security, self._runtime, Remotes(known), config, rng=self._rng, clock=time.time)
+        return Agent(
+            self._paths, self.security, self._runtime, Remotes(self._known()), config, rng=self._rng, clock=time.time
+        )
+
+    def _known(self) -> dict[str, int]:
+        """Return the managers to ask, by address."""
+        known = dict.fromkeys((address for _, address in self.managers), REMOTE_WEIGHT)
+        if self.is_manager:
+            known.setdefault(self._local(), 0)
+        return known
 
     def _local(self) -> str:
         """Return where this host's own manager is reached from this host."""
@@ -178,6 +214,8 @@ class Membership:
         if managers and managers != self.managers:
             self.managers = managers
             self._unsaved.set()
+        if message.HasField("node") and self._renewal is not None:
+            self._renewal.observe(message.node)
         if message.RootCA:
             self._trust(message.RootCA)
 
@@ -191,6 +229,63 @@ class Membership:
             log.info("this node trusts the swarm's new root certificate")
             if self._agent is not None:
                 self._agent.identity_changed()
+
+    # The node's certificate.
+
+    async def _keep_locked(self) -> None:
+        """Seal the key file by the swarm's unlock key, or unseal it, as the swarm has it."""
+        while True:
+            await self._serving.wait()
+            active = self.active
+            assert active is not None
+            with active.store.watch(api.Cluster) as watch:
+                try:
+                    while True:
+                        for cluster in active.store.view().clusters.all():
+                            self._lock_by(cluster)
+                        await watch.next()
+                except WatchLagged:
+                    continue
+
+    def _lock_by(self, cluster: api.Cluster) -> None:
+        keys = [key.key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]
+        kek = keys[0] if keys and cluster.spec.encryption_config.auto_lock_managers else None
+        if kek == self.security.kek:
+            return
+        try:
+            self.security.set_kek(kek, cluster.meta.version.index)
+        except (InvalidCertificate, OSError) as error:
+            log.error("this manager's key is not locked as the swarm asks for: %s", error)
+            return
+        log.info("this manager is %s now", "unlocked" if kek is None else "locked by the swarm's unlock key")
+
+    async def _request_certificate(self, csr: bytes) -> bytes:
+        if self.active is not None:
+            try:
+                async with asyncio.timeout(LOCAL_CA_TIMEOUT):
+                    store = self.active.store
+                    return await local_ca_client.request(store, self.security.node_id, self.security.cluster_id, csr)
+            except Unavailable as error:
+                log.debug("the manager here signs nothing: %s", error)
+            except TimeoutError as error:
+                raise Unavailable("the swarm's CA does not sign") from error
+        remotes = Remotes(self._known())
+        return await CAClient(remotes, self.security.client_context, MANAGER_SERVER_NAME, self._rng).request(csr)
+
+    def _renewed(self) -> None:
+        self._role_changed.set()
+        if self._agent is not None:
+            self._agent.describe_changed()
+
+    async def _refresh_root(self) -> None:
+        """Ask for the root again: a rotation may have ended while this node was away. Managers learn it otherwise."""
+        known = Remotes(self._known()).select(self._rng.random)
+        if self.is_manager or known is None:
+            return
+        try:
+            self._trust(await download_root(known))
+        except ShoalError as error:
+            log.warning("the swarm's root certificate was not to be had: %s", error)
 
     async def _record(self) -> None:
         """Keep the managers for the next start; one that is not written is heard of again."""

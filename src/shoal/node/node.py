@@ -14,12 +14,13 @@ from random import Random
 
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
+from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
-from shoal.ca.tokens import unlock_key
-from shoal.errors import DamagedState, InvalidArgument, ShoalError, Unavailable, Unimplemented
+from shoal.ca.tokens import parse_unlock_key, unlock_key
+from shoal.errors import Conflict, InvalidArgument, ShoalError, Unauthenticated, Unavailable, Unimplemented
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
-from shoal.node import addresses, founding, joining, peers, refusals, state
+from shoal.node import addresses, founding, joining, peers, refusals, restoring, state
 from shoal.node.interfaces_linux import address_towards, list_interfaces
 from shoal.node.manager import Active
 from shoal.node.membership import Describe, Membership
@@ -71,38 +72,31 @@ class SwarmNode:
             finally:
                 self._group = None
 
-    async def _resume(self) -> None:
-        """Take up the place that the files tell of."""
+    async def _resume(self, kek: bytes | None = None) -> asyncio.Future[None] | None:
+        """Take up the place that the files tell of; return what tells when this node is up."""
         try:
-            saved = await asyncio.to_thread(state.load, self._paths.swarm)
-            security = None
-            if saved is not None:
-                folder = founding.certificates(self._paths)
-                security = await asyncio.to_thread(SecurityConfig.load, folder, self._clock())
-            if saved is None or (security is None and saved.join_in_progress):
-                # Of a swarm that was being made or joined when the daemon ended: nobody was told that it worked.
-                await asyncio.to_thread(self._wipe)
-                return
-            if security is None:
-                raise DamagedState(str(folder), "the node's certificate and key are missing")
-            membership = self._membership(security, saved, managers=await self._known_managers(saved))
+            found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
+        except Locked as error:
+            log.warning("this manager is locked: docker swarm unlock opens it")
+            self._stay = Stay.failed(str(error), refusals.LOCKED)
+            return None
         except (ShoalError, OSError) as error:
             log.error("this node cannot take up its place in the swarm: %s", error)
             self._stay = Stay.failed(str(error))
-            return
+            return None
+        if found is None:
+            # Of a swarm that was being made or joined when the daemon ended: nobody was told that it worked.
+            await asyncio.to_thread(self._wipe)
+            return None
+        if found.is_expired and not found.security.is_manager:
+            self._stay = Stay.failed(refusals.EXPIRED, refusals.EXPIRED)
+            return None
+        membership = self._membership(found.security, found.saved, managers=found.managers)
 
         async def enter() -> Membership:
             return membership
 
-        self._begin(enter, asked=False)
-
-    async def _known_managers(self, saved: state.NodeState) -> peers.Peers:
-        try:
-            known = await asyncio.to_thread(peers.load, self._paths.swarm)
-        except DamagedState as error:
-            log.warning("%s; the manager that let this node join is asked instead", error)
-            known = ()
-        return known or ((("", saved.remote_addr),) if saved.remote_addr else ())
+        return self._begin(enter, asked=kek is not None)
 
     def _membership(self, security: SecurityConfig, saved: state.NodeState, **more: object) -> Membership:
         return Membership(
@@ -126,8 +120,6 @@ class SwarmNode:
         async with self._changing:
             if self._stay is not None:
                 raise Unavailable(refusals.ALREADY_IN_A_SWARM)
-            if request.auto_lock_managers:
-                raise Unimplemented("locking managers (--autolock) comes with a later release of Shoal")
             if request.force_new_cluster:
                 raise Unimplemented("--force-new-cluster comes with a later release of Shoal")
             node_state = await self._resolve(request)
@@ -171,9 +163,10 @@ class SwarmNode:
         Raises what kept it from joining, and then nothing is left; or Unavailable after 20 s, and the attempt goes on.
         """
         async with self._changing:
-            if self._stay is not None:
+            if self._stay is not None and self._stay.refusal != refusals.EXPIRED:
                 raise Unavailable(refusals.ALREADY_IN_A_SWARM)
             request, node_state = await self._resolve_joining(request)
+            await self._end()  # of a node whose certificate ran out: nobody would take its leave
 
             async def enter() -> Membership:
                 folder = founding.certificates(self._paths)
@@ -229,6 +222,8 @@ class SwarmNode:
             if stay is None:
                 raise Unavailable(refusals.NOT_PART_OF_A_SWARM)
             membership = stay.membership
+            if not force and stay.refusal == refusals.LOCKED:
+                raise Unavailable(refusals.LOCKED_LEAVE)
             if not force and membership is not None and membership.is_manager:
                 raise Unavailable(await _why_not_leave(membership))
             if membership is not None:
@@ -239,6 +234,26 @@ class SwarmNode:
                     log.warning("tasks did not end within %g s; their containers are removed by force", LEAVE_TIMEOUT)
             await self._end()
             log.info("this node has left the swarm")
+
+    async def unlock(self, key: str) -> None:
+        """Open this manager's key file and take up its place. Raises Unauthenticated for a wrong key."""
+        async with self._changing:
+            if self._stay is None or self._stay.refusal != refusals.LOCKED:
+                self._active()  # which says why there is nothing to unlock
+                raise Conflict(refusals.NOT_LOCKED)
+            kek = parse_unlock_key(key)
+            up = await self._resume(kek)
+            if self._stay.refusal == refusals.LOCKED:
+                raise Unauthenticated(refusals.WRONG_UNLOCK_KEY)
+            try:
+                if up is None:
+                    raise ShoalError(self._stay.error)
+                async with asyncio.timeout(JOIN_TIMEOUT):
+                    await up
+            except TimeoutError:
+                log.warning("this manager is unlocked, and waits for the others")
+            except (ShoalError, OSError) as error:
+                raise ShoalError(f"swarm component could not be started: {error}") from error
 
     async def _end(self) -> None:
         """Stop what runs, remove what tasks left, wipe the folder; this node is in no swarm then."""
@@ -262,7 +277,8 @@ class SwarmNode:
             return SwarmInfo()
         membership = stay.membership
         if membership is None:
-            return SwarmInfo(local_state=LocalState.ERROR if stay.error else LocalState.PENDING, error=stay.error)
+            failed = LocalState.LOCKED if stay.refusal == refusals.LOCKED else LocalState.ERROR
+            return SwarmInfo(local_state=failed if stay.error else LocalState.PENDING, error=stay.error)
         up = membership.active is not None or (membership.registered and not membership.is_manager)
         waiting = LocalState.ERROR if stay.error else LocalState.PENDING
         host, _ = addresses.split_host_port(membership.state.advertise_addr, addresses.DEFAULT_PORT)
@@ -292,6 +308,8 @@ class SwarmNode:
             return membership.active
         if stay is None or (membership is None and not stay.error):
             raise Unavailable(refusals.NOT_IN_A_SWARM)
+        if stay.refusal:
+            raise Unavailable(stay.refusal)
         if membership is not None and not membership.is_manager:
             raise Unavailable(refusals.A_WORKER)
         text = refusals.NOT_YET_A_MANAGER

@@ -33,16 +33,17 @@ class Stay:
     ) -> None:
         self.membership: Membership | None = None
         self.error = ""
+        self.refusal = ""
         self._enter = enter
         self._asked = asked
         self._ready = ready
         self._child: asyncio.Task[None] | None = None
 
     @classmethod
-    def failed(cls, error: str) -> "Stay":
-        """Return a stay that cannot even begin."""
+    def failed(cls, error: str, refusal: str = "") -> "Stay":
+        """Return a stay that cannot even begin. `refusal` is what is answered to whoever wants to manage the swarm."""
         stay = cls()
-        stay.error = error
+        stay.error, stay.refusal = error, refusal
         return stay
 
     def begin(self, group: asyncio.TaskGroup) -> asyncio.Future[None]:

@@ -13,6 +13,7 @@ from random import Random
 from shoal.agent.executor import expand_spec
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
+from shoal.ca.tokens import new_kek
 from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.ca_server import CAServer, NodeCAServer
@@ -80,7 +81,7 @@ class Term:
         )
         self.ca = CAServer(store, security.cluster_id)
         self.node_ca = NodeCAServer(store, security.cluster_id, caller=current_caller)
-        self.control = Control(store, quorum, time.time, expand=expand_spec)
+        self.control = Control(store, quorum, time.time, new_unlock_key=new_kek, expand=expand_spec)
         self._leader = Leader(
             store,
             (
