@@ -36,10 +36,14 @@ class Relay:
                 server.close()
             for link in relay._links:
                 relay._drop(link)
-            await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                while any(relay._links.values()):  # noqa: ASYNC110 - each ends by itself, at once
+                    await asyncio.sleep(0.001)
 
     async def add(self, node_id: str, paths: Paths) -> None:
         """Connect a manager with all that are there."""
+        if node_id in self._paths:
+            return
         paths.etcd.mkdir(parents=True, exist_ok=True)
         self._paths[node_id] = paths
         for other in self._paths:
@@ -63,8 +67,6 @@ class Relay:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(link, peer_socket(self._paths[far], far), reader, writer)
 
-        if (here, far) in self._servers:
-            self._servers.pop((here, far)).close()
         path = peer_socket(self._paths[here], far)
         path.unlink(missing_ok=True)
         self._servers[here, far] = await asyncio.start_unix_server(serve, path)
