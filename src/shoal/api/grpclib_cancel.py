@@ -2,7 +2,8 @@
 
 grpclib cancels the task that waits and turns that into the error when it leaves the wait, but never tells asyncio that
 it is over (`Task.uncancel`, new in Python 3.11): the task counts as being cancelled from then on, and task groups and
-timeouts in it end as if somebody had cancelled them. `shoal.api` applies this once, before any stub can be used.
+timeouts in it end as if somebody had cancelled them. And where somebody does cancel at the same moment, it makes that
+an error too, and the task goes on. `shoal.api` applies this once, before any stub can be used.
 """
 
 import asyncio
@@ -12,14 +13,26 @@ from typing import Any
 from grpclib.utils import Wrapper
 
 _ASKED = "_shoal_asked"  # how often a wrapper has cancelled which task
+_ENTERED = "_shoal_entered"  # how often the task had been cancelled by others before it began to wait
 
 
 def apply() -> None:
-    """Replace the two methods of grpclib's wrapper; doing it again changes nothing."""
+    """Replace the three methods of grpclib's wrapper; doing it again changes nothing."""
     if not hasattr(Wrapper, _ASKED):
         setattr(Wrapper, _ASKED, True)
+        Wrapper.__enter__ = _enter_counted(Wrapper.__enter__)  # type: ignore[method-assign]
         Wrapper.cancel = _cancel_counted(Wrapper.cancel)  # type: ignore[method-assign]
         Wrapper.__exit__ = _exit_uncancelled(Wrapper.__exit__)  # type: ignore[method-assign]
+
+
+def _enter_counted(enter: Any) -> Any:
+    def enter_(self: Any) -> None:
+        enter(self)
+        task = asyncio.current_task()
+        if task is not None:
+            self.__dict__.setdefault(_ENTERED, {})[task] = task.cancelling()
+
+    return enter_
 
 
 def _cancel_counted(cancel: Any) -> Any:
@@ -40,6 +53,10 @@ def _exit_uncancelled(leave: Any) -> Any:
         if task is not None:
             for _ in range(self.__dict__.get(_ASKED, {}).pop(task, 0)):
                 task.uncancel()
+            before = self.__dict__.get(_ENTERED, {}).pop(task, 0)
+            if kind is asyncio.CancelledError and task.cancelling() > before:
+                self._tasks.discard(task)
+                return  # somebody else cancelled the task as well, and that comes first
         leave(self, kind, error, trace)
 
     return exit_
