@@ -148,6 +148,14 @@ class SecurityConfig:
         """Return the context for reaching another manager's etcd: as `client_context`, but speaking Raft."""
         return self._peer
 
+    def outside_context(self, trust_pem: bytes) -> ssl.SSLContext:
+        """Return a context for calling, as this node, a server that is none: an external CA of a root given."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(cadata=trust_pem.decode("ascii"))
+        _load_pair(context, self._chain_pem, self._key_file.key)
+        return context
+
     def tls_info(self) -> api.NodeTLSInfo:
         """Return what the node's description says of its certificate, by which a root rotation is followed."""
         subject, public_key = issuer_of(read_chain(self._chain_pem), read_chain(self._root_pem))

@@ -36,7 +36,7 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     request = _init_request(call, body, spec)
     # Before anything is made: a spec that is refused must not leave a swarm behind.
     validate_cluster_spec(spec)
-    refuse_unsupported_cluster(spec, api.RootCA())
+    refuse_unsupported_cluster(spec)
     node_id = await call.backend.node.init(request)
     await _apply_spec(call.backend.node.control(), spec, member(body, "Spec"))
     return json_reply(node_id)

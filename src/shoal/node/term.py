@@ -13,13 +13,13 @@ from random import Random
 from shoal.agent.executor import expand_spec
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
-from shoal.ca.tokens import new_kek
 from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.ca_server import CAServer, NodeCAServer
 from shoal.manager.control import Control
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.enforcer import Enforcer
+from shoal.manager.external_ca_client import ExternalCAClient, ExternalSigner
 from shoal.manager.issuing import Signer
 from shoal.manager.keyring import KeyManager
 from shoal.manager.leader_loop import Component, Leader
@@ -30,6 +30,7 @@ from shoal.manager.probe_client import HealthProbe
 from shoal.manager.quorum import Quorum, Reachability
 from shoal.manager.reaper import Reaper
 from shoal.manager.roles import RoleManager
+from shoal.manager.rotation import RootRotation
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.manager.server import current_caller
 from shoal.store.etcd_client import EtcdClient
@@ -81,11 +82,14 @@ class Term:
         )
         self.ca = CAServer(store, security.cluster_id)
         self.node_ca = NodeCAServer(store, security.cluster_id, caller=current_caller)
-        self.control = Control(store, quorum, time.time, new_unlock_key=new_kek, expand=expand_spec)
+        external = ExternalCAClient(security)
+        external_signer = ExternalSigner(store, security.cluster_id, external, time.time)
+        self.control = Control(store, quorum, time.time, expand=expand_spec, external=external)
         self._leader = Leader(
             store,
             (
                 Signer(security.cluster_id),
+                RootRotation(security.cluster_id),
                 RoleManager(quorum.statuses),
                 KeyManager(os.urandom),
                 ReplicatedOrchestrator(setting.rng),
@@ -98,6 +102,7 @@ class Term:
                 Component("dispatcher", self.dispatcher.run),
                 Component("log broker", self.logs.run),
                 Component("members", self.members.run),
+                Component("external CA", external_signer.run),
             ],
             first=first,
             new_id=new_id,
