@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from shoal.api import v1 as api
-from shoal.ca.identity import InvalidCertificate, normalized, public_key_der, read_chain
+from shoal.ca.identity import InvalidCertificate, normalized, public_key_der, read_chain, validate_chain
 from shoal.ca.root import RootCA, create_root, load_key
 from shoal.errors import InvalidArgument, ShoalError
 from shoal.manager.external_ca import SignRequest, cross_sign_request, urls_for
@@ -56,7 +56,7 @@ async def changed_root(
         changed = _copy(root_ca, config)
         changed.root_rotation.ca_key = config.signing_ca_key
         return changed
-    return await _rotating(root_ca, RootCA(desired, config.signing_ca_key), config, external)
+    return await _rotating(root_ca, RootCA(desired, config.signing_ca_key), config, now, external)
 
 
 async def _without_certificate(
@@ -64,7 +64,7 @@ async def _without_certificate(
 ) -> api.RootCA:
     """Return what is asked for without naming a root: to go on, or a new root of the swarm's own."""
     if config.force_rotate != root_ca.last_forced_rotation:
-        return await _rotating(root_ca, create_root(now), config, external)
+        return await _rotating(root_ca, create_root(now), config, now, external)
     if root_ca.HasField("root_rotation") and not root_ca.root_rotation.ca_key:
         following = _comparable(root_ca.root_rotation.ca_cert)
         await _require_external(config, following, _comparable(root_ca.ca_cert), "next", external)
@@ -72,7 +72,7 @@ async def _without_certificate(
 
 
 async def _rotating(
-    root_ca: api.RootCA, following: RootCA, config: api.CAConfig, external: ExternalCAs | None
+    root_ca: api.RootCA, following: RootCA, config: api.CAConfig, now: float, external: ExternalCAs | None
 ) -> api.RootCA:
     """Return a root on its way to the following one, whichever it was on its way to before."""
     if not root_ca.ca_key and not following.can_sign:
@@ -85,7 +85,7 @@ async def _rotating(
             urls = urls_for(config.external_cas, root_ca.ca_cert, root_ca.ca_cert)
             assert external is not None  # one of them was reached
             cross = await external.sign(urls, root_ca.ca_cert, request)
-        _check_cross(cross, following, root_ca.ca_cert)
+        _check_cross(cross, following, root_ca.ca_cert, now)
     except ShoalError as error:
         log.error("the next root is not cross-signed: %s", error)
         raise ShoalError(_CROSS_SIGNING_FAILED) from error
@@ -95,15 +95,12 @@ async def _rotating(
     return changed
 
 
-def _check_cross(cross_pem: bytes, following: RootCA, root_pem: bytes) -> None:
+def _check_cross(cross_pem: bytes, following: RootCA, root_pem: bytes, now: float) -> None:
     """Check that a cross-signed certificate leads from the next root's key to the present root."""
     cross, root = read_chain(cross_pem)[0], following.certificates[0]
     if cross.subject != root.subject or public_key_der(cross) != public_key_der(root):
         raise InvalidCertificate("the cross-signed certificate is not one of the next root")
-    for signer in read_chain(root_pem):
-        if signer.subject == cross.issuer:
-            return
-    raise InvalidCertificate("the cross-signed certificate does not name the present root")
+    validate_chain([cross], read_chain(root_pem), now)
 
 
 def _desired_certificate(config: api.CAConfig) -> bytes:
