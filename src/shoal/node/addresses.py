@@ -99,6 +99,32 @@ def resolve_joining(
     )
 
 
+def relocate(
+    saved: NodeAddresses,
+    interfaces: Sequence[Interface],
+    *,
+    own_subnets: Sequence[ipaddress.IPv4Network] = (),
+    default_advertise: str = "",
+) -> NodeAddresses | None:
+    """Return the addresses of a node whose host has others now than when it was told them; None if they still hold.
+
+    What it was told to advertise and never had itself, behind a translation of addresses, stays. Raises
+    InvalidArgument where the host has no address that is clearly the one.
+    """
+    own = {str(address) for interface in interfaces for address in interface.addresses}
+    if saved.local in own:
+        return None
+    listen_host, port = split_host_port(saved.listen, DEFAULT_PORT)
+    advertise_host, advertise_port = split_host_port(saved.advertise, DEFAULT_PORT)
+    local = str(_advertise(default_advertise, port, interfaces, own_subnets)[0])
+    return NodeAddresses(
+        listen=join_host_port(local, port) if listen_host == saved.local else saved.listen,
+        advertise=join_host_port(local, advertise_port) if advertise_host == saved.local else saved.advertise,
+        data_path=local if saved.data_path == saved.local else saved.data_path,
+        local=local,
+    )
+
+
 def remote_address(address: str) -> str:
     """Return the address of a manager with its port. Raises InvalidArgument."""
     address = address.removeprefix("tcp://")

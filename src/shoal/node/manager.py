@@ -68,7 +68,10 @@ class Active:
 
 
 class Manager:
-    """One manager. `first` is what a new swarm begins with, None once there is one; `managers` those known to be."""
+    """One manager. `first` is what a new swarm begins with, None once there is one; `managers` those known to be.
+
+    `alone`: go on without the other managers, with the data that is here.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class Manager:
         first: FirstLeader | None,
         rng: Random,
         managers: Callable[[], Peers] = lambda: (),
+        *,
+        alone: bool = False,
     ) -> None:
         self._paths = paths
         self._security = security
@@ -87,6 +92,7 @@ class Manager:
         self._first = first
         self._rng = rng
         self._managers = managers
+        self._alone = alone
         self._members: dict[str, str] = {}  # where the other managers are, by node id
         self._reachability = Reachability(time.monotonic)
         self._link = LeaderLink(security)
@@ -106,9 +112,14 @@ class Manager:
         self._term: Term | None = None
         self._active: Active | None = None  # once it has all that the swarm knows
         self._started: Callable[[Active], None] = lambda active: None
+        self._is_told = False
 
-    async def run(self, started: Callable[[Active], None]) -> None:
-        """Manage until cancelled; `started` is called once somebody leads."""
+    async def run(self, started: Callable[[Active], None], ended: Callable[[], None] = lambda: None) -> None:
+        """Manage until cancelled.
+
+        `started` is called once somebody leads; `ended` before what it was given is of no use any more, which happens
+        when this manager was removed from the others: it then waits to be a worker, or to be taken in again.
+        """
         self._started = started
         self._paths.etcd.mkdir(mode=0o700, parents=True, exist_ok=True)
         server = ManagerServer(
@@ -129,7 +140,7 @@ class Manager:
                 ]
                 await asyncio.sleep(0)  # for the two to be there when they are first used
                 try:
-                    await self._stay_member()
+                    await self._stay_member(ended)
                 finally:
                     for child in children:
                         child.cancel()
@@ -157,7 +168,7 @@ class Manager:
 
     # A part in etcd's cluster.
 
-    async def _stay_member(self) -> None:
+    async def _stay_member(self, ended: Callable[[], None]) -> None:
         """Be a member of etcd's cluster, and a new one after that was removed."""
         delay, was_removed = RETRY, False
         while True:
@@ -172,7 +183,7 @@ class Manager:
                 delay = min(2 * delay, LONGEST_RETRY)
                 continue
             try:
-                await self._serve(config)
+                await self._serve(config, ended)
             except* RemovedMember as group:
                 log.warning("%s", group.exceptions[0])
             _raise_if_cancelled()
@@ -183,7 +194,8 @@ class Manager:
         """Return how etcd is to be started, after asking the swarm for a part in it where there is none yet."""
         known = {node_id: address for node_id, address in self._managers() if node_id != self._own_id}
         self._members = {node_id: address for node_id, address in known.items() if node_id} | self._members
-        self._active = None
+        if self._alone:
+            return EtcdConfig.member(self._own_id, force_new_cluster=True)
         if (self._paths.swarm / "etcd" / "member").is_dir():
             await self._tunnels.serve(self._members.keys())
             return EtcdConfig.member(self._own_id)
@@ -209,7 +221,7 @@ class Manager:
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_RETRY)
 
-    async def _serve(self, config: EtcdConfig) -> None:
+    async def _serve(self, config: EtcdConfig, ended: Callable[[], None]) -> None:
         """Follow and lead with etcd running, until it fails. Raises RemovedMember when there is no part in it more."""
         data_key = self._security.data_key
         if data_key is None:
@@ -220,13 +232,18 @@ class Manager:
                 self._store = store
                 setting = Setting(self._security, self._address, data_key, etcd.client, self._reachability, self._rng)
                 watch = LeaderWatch(etcd)
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(watch.run(), name="leadership")
-                    group.create_task(_heed_removal(etcd), name="removal")
-                    group.create_task(self._track_members(store, watch), name="managers")
-                    group.create_task(self._track_leader(watch), name="leader's address")
-                    group.create_task(self._begin(store, watch), name="begin")
-                    await self._take_turns(store, watch, setting)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(watch.run(), name="leadership")
+                        group.create_task(_heed_removal(etcd), name="removal")
+                        group.create_task(self._track_members(store, watch), name="managers")
+                        group.create_task(self._track_leader(watch), name="leader's address")
+                        group.create_task(self._begin(store, watch), name="begin")
+                        await self._take_turns(store, watch, setting)
+                finally:
+                    self._store = self._active = None
+                    self._is_told = False
+                    ended()
 
     # Who leads, and who the others are.
 
@@ -283,9 +300,9 @@ class Manager:
                     break
             else:
                 self._link.tell("", "", leads=False)
-        if self._active is not None and (self._link.leads or self._link.address):
-            started, self._started = self._started, lambda active: None
-            started(self._active)
+        if self._active is not None and not self._is_told and (self._link.leads or self._link.address):
+            self._is_told = True
+            self._started(self._active)
 
     async def _begin(self, store: Store, watch: LeaderWatch) -> None:
         """Be of use once this manager has a vote and all that was acknowledged; then say where it is."""

@@ -39,7 +39,8 @@ LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
 class Membership:
     """This node in its swarm. `run` may be called again after it ended.
 
-    `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes.
+    `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes;
+    `alone` leaves the other managers behind (`--force-new-cluster`).
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Membership:
         *,
         managers: peers.Peers = (),
         first: FirstLeader | None = None,
+        alone: bool = False,
     ) -> None:
         self.security = security
         self.state = state
@@ -65,6 +67,7 @@ class Membership:
         self._describe = describe
         self._rng = rng
         self._first = first
+        self._alone = alone
         self._agent: Agent | None = None
         self._renewal: Renewal | None = None
         self._serving = asyncio.Event()
@@ -121,16 +124,28 @@ class Membership:
         """Run a manager while the certificate says so."""
         while True:
             await self._wait_role(manager=True)
-            manager = Manager(self._paths, self.security, self.state, self._first, self._rng, lambda: self.managers)
+            manager = Manager(
+                self._paths,
+                self.security,
+                self.state,
+                self._first,
+                self._rng,
+                lambda: self.managers,
+                alone=self._alone,
+            )
 
             def begin(active: Active) -> None:
                 self.active = active
-                self._first = None  # it is in the store now
+                self._first, self._alone = None, False  # it is in the store now, and the others are out of it
                 serve()
+
+            def end() -> None:
+                self.active = None
+                self._serving.clear()
 
             async with asyncio.TaskGroup() as term:
                 children = [
-                    term.create_task(manager.run(begin), name="manager term"),
+                    term.create_task(manager.run(begin, end), name="manager term"),
                     term.create_task(self._keep_locked(), name="lock"),
                 ]
                 await self._wait_role(manager=False)
@@ -246,6 +261,8 @@ class Membership:
                         await watch.next()
                 except WatchLagged:
                     continue
+                except Unavailable:  # the manager lost its part; it says so itself, and may serve again
+                    self._serving.clear()
 
     def _lock_by(self, cluster: api.Cluster) -> None:
         keys = [key.key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]

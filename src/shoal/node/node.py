@@ -17,13 +17,13 @@ from shoal.api import v1 as api
 from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import parse_unlock_key, unlock_key
-from shoal.errors import Conflict, InvalidArgument, ShoalError, Unauthenticated, Unavailable, Unimplemented
+from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticated, Unavailable
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
 from shoal.node import addresses, founding, joining, peers, refusals, restoring, state
-from shoal.node.interfaces_linux import address_towards, list_interfaces
 from shoal.node.manager import Active
 from shoal.node.membership import Describe, Membership
+from shoal.node.places import Places
 from shoal.node.stay import Enter, Stay
 from shoal.node.types import InitRequest, JoinRequest, LocalState, SwarmInfo
 from shoal.paths import Paths
@@ -55,8 +55,7 @@ class SwarmNode:
         self._runtime = runtime
         self._describe = describe
         self._rng = rng
-        self._own_subnets = own_subnets
-        self._default_advertise_addr = default_advertise_addr
+        self._places = Places(own_subnets, default_advertise_addr)
         self._clock = clock
         self._stay: Stay | None = None
         self._changing = asyncio.Lock()
@@ -91,7 +90,10 @@ class SwarmNode:
         if found.is_expired and not found.security.is_manager:
             self._stay = Stay.failed(refusals.EXPIRED, refusals.EXPIRED)
             return None
-        membership = self._membership(found.security, found.saved, managers=found.managers)
+        saved = await self._places.relocated(found.saved)
+        if saved != found.saved:
+            await asyncio.to_thread(state.save, self._paths.swarm, saved)
+        membership = self._membership(found.security, saved, managers=found.managers)
 
         async def enter() -> Membership:
             return membership
@@ -118,11 +120,11 @@ class SwarmNode:
     async def init(self, request: InitRequest) -> str:
         """Make a swarm of this node, and return the node's id once its manager serves."""
         async with self._changing:
-            if self._stay is not None:
+            if self._stay is not None and not request.force_new_cluster:
                 raise Unavailable(refusals.ALREADY_IN_A_SWARM)
-            if request.force_new_cluster:
-                raise Unimplemented("--force-new-cluster comes with a later release of Shoal")
-            node_state = await self._resolve(request)
+            node_state = await self._places.founding(request)
+            if self._stay is not None:
+                return await self._go_on_alone(self._stay, node_state)
             founded = await asyncio.to_thread(founding.found, self._paths, request, node_state, self._clock())
 
             async def enter() -> Membership:
@@ -137,25 +139,32 @@ class SwarmNode:
             log.info("this node, %s, is the first manager of swarm %s", founded.first.node_id, founded.first.cluster_id)
             return founded.first.node_id
 
-    async def _resolve(self, request: InitRequest) -> state.NodeState:
-        found = addresses.resolve(
-            request.listen_addr,
-            request.advertise_addr,
-            request.data_path_addr,
-            await list_interfaces(),
-            own_subnets=self._own_subnets(),
-            default_advertise=self._default_advertise_addr,
+    async def _go_on_alone(self, stay: Stay, node_state: state.NodeState) -> str:
+        """Make this node the only manager of the swarm that it is a manager of, with all that it knows of it."""
+        kek = stay.membership.security.kek if stay.membership is not None else None
+        found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
+        if found is None or not found.security.is_manager:
+            raise FailedPrecondition(refusals.NO_DATA_HERE)
+        await stay.end()
+        node_state = replace(
+            node_state,
+            data_path_port=found.saved.data_path_port,
+            default_addr_pool=found.saved.default_addr_pool,
+            subnet_size=found.saved.subnet_size,
         )
-        addresses.check_pools(request.default_addr_pool, request.subnet_size)
-        return state.NodeState(
-            listen_addr=found.listen,
-            advertise_addr=found.advertise,
-            local_addr=found.local,
-            data_path_addr=found.data_path,
-            data_path_port=addresses.check_data_path_port(request.data_path_port),
-            default_addr_pool=request.default_addr_pool,
-            subnet_size=request.subnet_size,
-        )
+
+        async def enter() -> Membership:
+            return self._membership(found.security, node_state, alone=True)
+
+        try:
+            await self._begin(enter, asked=True)
+            await asyncio.to_thread(state.save, self._paths.swarm, node_state)
+            await asyncio.to_thread(peers.save, self._paths.swarm, ())
+        except (ShoalError, OSError):
+            await self._resume()  # as it was before: nothing was lost
+            raise
+        log.warning("this node, %s, goes on as the only manager of its swarm", found.security.node_id)
+        return found.security.node_id
 
     async def join(self, request: JoinRequest) -> None:
         """Make this host a node of a swarm that exists; returns once it is one.
@@ -165,7 +174,7 @@ class SwarmNode:
         async with self._changing:
             if self._stay is not None and self._stay.refusal != refusals.EXPIRED:
                 raise Unavailable(refusals.ALREADY_IN_A_SWARM)
-            request, node_state = await self._resolve_joining(request)
+            request, node_state = await self._places.joining(request)
             await self._end()  # of a node whose certificate ran out: nobody would take its leave
 
             async def enter() -> Membership:
@@ -184,27 +193,6 @@ class SwarmNode:
             except BaseException:
                 await self._end()
                 raise
-
-    async def _resolve_joining(self, request: JoinRequest) -> tuple[JoinRequest, state.NodeState]:
-        if not request.remote_addrs:
-            raise InvalidArgument("at least 1 RemoteAddr is required to join")
-        remote = addresses.remote_address(request.remote_addrs[0])
-        found = addresses.resolve_joining(
-            request.listen_addr,
-            request.advertise_addr,
-            request.data_path_addr,
-            await list_interfaces(),
-            towards_manager=await address_towards(*addresses.split_host_port(remote, addresses.DEFAULT_PORT)),
-        )
-        node_state = state.NodeState(
-            listen_addr=found.listen,
-            advertise_addr=found.advertise,
-            local_addr=found.local,
-            data_path_addr=found.data_path,
-            remote_addr=remote,
-            join_in_progress=True,
-        )
-        return replace(request, remote_addrs=(remote,)), node_state
 
     def _joined(self, membership: Membership) -> None:
         """Note that this node is up: what it was told to join no longer counts."""

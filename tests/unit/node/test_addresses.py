@@ -126,3 +126,26 @@ def test_manager_to_join_has_a_port(given: str, meant: str) -> None:
 def test_manager_to_join_must_be_named() -> None:
     with pytest.raises(InvalidArgument, match='invalid remoteAddr "": invalid empty address'):
         addresses.remote_address("")
+
+
+SAVED = addresses.NodeAddresses("0.0.0.0:2377", "10.0.0.5:2399", "", "10.0.0.5")
+
+
+def test_node_whose_host_has_its_address_still_stays_where_it_is() -> None:
+    assert addresses.relocate(SAVED, [LO, ETH0, ETH1]) is None
+
+
+def test_node_goes_with_its_hosts_address() -> None:
+    found = addresses.relocate(SAVED, [LO, ETH1])
+    assert found == addresses.NodeAddresses("0.0.0.0:2377", "192.168.7.5:2399", "", "192.168.7.5")
+
+
+def test_moved_node_listens_where_it_is_and_advertises_what_was_never_its_own() -> None:
+    saved = addresses.NodeAddresses("10.0.0.5:2399", "203.0.113.9:2377", "10.0.0.5", "10.0.0.5")
+    found = addresses.relocate(saved, [LO, ETH1], default_advertise="eth1")
+    assert found == addresses.NodeAddresses("192.168.7.5:2399", "203.0.113.9:2377", "192.168.7.5", "192.168.7.5")
+
+
+def test_moved_node_that_could_be_in_two_places_says_so() -> None:
+    with pytest.raises(InvalidArgument, match="multiple addresses"):
+        addresses.relocate(SAVED, [LO, ETH1, interface("eth2", "172.30.0.4")])
