@@ -39,7 +39,15 @@ _SIGNS_OF_REMOVAL = (
     "the member has been permanently removed from the cluster",
     "this member has been permanently removed from the cluster",
 )
-_UNSIGNED_TOKEN = "simple token is not cryptographically signed"
+# What etcd warns of though nobody need act: we use no tokens; of peers that are away, and of a machine that is busy, it
+# tells at every look, several times a second.
+_ORDINARY = (
+    "simple token is not cryptographically signed",
+    "failed to reach the peer URL",
+    "failed to get version",
+    "leader failed to send out heartbeat on time",
+    "apply request took too long",
+)
 # What etcd 3.4 and bbolt say of files that are not as they wrote them. bbolt does not check, it stumbles.
 _SIGNS_OF_DAMAGE = (
     "crc mismatch",
@@ -296,9 +304,9 @@ def _parsed(line: bytes) -> tuple[int, str]:
         message, error, level = str(said["msg"]), said.get("error"), said["level"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return (logging.WARNING if text.startswith(("panic:", "fatal error:")) else logging.DEBUG), text
-    # Of connections to peers etcd tells every end and every beginning.
-    told_elsewhere = str(said.get("caller")).startswith("rafthttp/") or message == _UNSIGNED_TOKEN
-    if level in ("debug", "info") or told_elsewhere:
+    # Of connections to peers, too, etcd tells every end and every beginning.
+    ordinary = message.startswith(_ORDINARY) or str(said.get("caller")).startswith("rafthttp/")
+    if ordinary or level in ("debug", "info"):
         return logging.DEBUG, message
     # "discovery" is what etcd calls everything it does at its start.
     return logging.WARNING, f"{message}: {error}".removeprefix("discovery failed: ") if error else message

@@ -152,3 +152,17 @@ async def test_a_member_that_was_cut_off_deposes_nobody_when_it_is_back(tmp_path
         assert await cluster.leader() == leader
         assert (await cluster.etcds[leader].client.status()).raftTerm == term
         assert await value_at(cut_off, b"x") == b"1"
+
+
+@pytest.mark.slow
+async def test_managers_far_apart_keep_their_leader_and_write(tmp_path: Path) -> None:
+    """Sixty milliseconds each way, as between two continents."""
+    async with managers(tmp_path, A, B, C) as cluster:
+        cluster.relay.delay = 0.06
+        leader = await cluster.leader()
+        term = (await cluster.etcds[leader].client.status()).raftTerm
+        for number in range(5):
+            await put(cluster.etcds[leader], b"x", b"%d" % number)
+        follower = next(node_id for node_id in cluster.etcds if node_id != leader)
+        assert await value_at(cluster.etcds[follower], b"x") == b"4"
+        assert (await cluster.etcds[leader].client.status()).raftTerm == term
