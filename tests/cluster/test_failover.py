@@ -67,6 +67,14 @@ def write(host: Host, name: str) -> bool:
     return done.returncode == 0
 
 
+def change_role(through: Host, how: str, host: Host) -> None:
+    """Promote or demote a node; its object may change between the CLI's question and its answer, as Docker's does."""
+    changed = node_id(host)
+    eventually(
+        lambda: through.docker("node", how, changed, check=False).returncode == 0, how, patience=PATIENCE, every=0.1
+    )
+
+
 def services(host: Host) -> list[str]:
     return sorted(service["Spec"]["Name"] for service in json.loads(host.curl("/services")))
 
@@ -132,7 +140,7 @@ def test_a_leader_that_was_paused_can_write_nothing(three: list[Host]) -> None:
 def test_roles_change_on_running_nodes_the_leader_too(net: Network, three: list[Host]) -> None:
     leader = leader_of(three, three[0])
     rest = [host for host in three if host is not leader]
-    rest[0].docker("node", "demote", node_id(leader))
+    change_role(rest[0], "demote", leader)
     wait_statuses(rest[0], ["Leader", "Reachable", ""])
     eventually(
         lambda: leader.docker("info", "--format", "{{.Swarm.ControlAvailable}}").stdout.strip() == "false",
@@ -140,7 +148,7 @@ def test_roles_change_on_running_nodes_the_leader_too(net: Network, three: list[
         patience=PATIENCE,
         show=leader.log,
     )
-    rest[1].docker("node", "promote", node_id(leader))
+    change_role(rest[1], "promote", leader)
     wait_statuses(rest[1], ["Leader", "Reachable", "Reachable"], show=leader.log)
     eventually(lambda: write(leader, "again-a-manager"), "it is a manager again", patience=PATIENCE, show=leader.log)
 

@@ -80,9 +80,7 @@ class Several:
         tokens = cluster.root_ca.join_tokens
         paths = Paths(self.folder / name / "d", self.folder / name / "e")
         port = self.ports.pop()
-        request = JoinRequest(
-            f"127.0.0.1:{port}", (through.address,), tokens.manager if manager else tokens.worker
-        )
+        request = JoinRequest(f"127.0.0.1:{port}", (through.address,), tokens.manager if manager else tokens.worker)
         paths.swarm.mkdir(parents=True)
         security = await joining.join(founding.certificates(paths), request, Random(1), time.time)
         one = One(name, paths, port, security, known=(("", through.address),))
@@ -97,7 +95,12 @@ class Several:
             up.set()
 
         one.manager = Manager(
-            one.paths, one.security, self.state(one.port), one.first, Random(1), lambda: one.known  # type: ignore[arg-type]
+            one.paths,
+            one.security,
+            self.state(one.port),
+            one.first,
+            Random(1),
+            lambda: one.known,  # type: ignore[arg-type]
         )
         one.child = self.group.create_task(one.manager.run(started), name=one.name)
         if wait:
@@ -374,3 +377,19 @@ async def _join_as(a: One, b: One) -> None:
         await admission.announce(link, f"127.0.0.1:{b.port}", has_data=False)
     finally:
         link.close()
+
+
+async def test_a_manager_that_was_removed_while_it_was_away_may_come_back(several: Several) -> None:
+    a, b, c = await three(several)
+    leader = several.leader
+    away = c if leader is not c else b
+    await several.stop(away)
+    await set_role(leader, away.id, api.WORKER)
+    await wait(lambda: away.id not in members(leader))
+    await several.start(away, wait=False)
+    await wait(lambda: not (away.paths.swarm / "etcd").exists())
+    await wait(lambda: role(leader, away.id) == api.WORKER)
+    await set_role(leader, away.id, api.MANAGER)
+    await wait(lambda: away.active is not None)
+    await create(away, "back")
+    assert a is not b

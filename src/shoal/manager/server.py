@@ -78,6 +78,7 @@ class ManagerServer:
         self._connections: set[Connection] = set()
         self._strangers = 0
         self._handshakes = 0
+        self._arriving: set[socket.socket] = set()  # those whose child has not begun yet
         self._refused = 0
         self.accepted = 0  # connections since the start, for metrics
         self._empty = asyncio.Event()
@@ -101,8 +102,10 @@ class ManagerServer:
                     group.create_task(self._accept(listener, group), name="accept")
                 group.create_task(self._end_idle(), name="end-idle-strangers")
         finally:
-            for listener in listeners:
-                listener.close()
+            for sock in (*listeners, *self._arriving):
+                sock.close()
+            self._handshakes -= len(self._arriving)
+            self._arriving.clear()
             await self._stop()
 
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
@@ -122,9 +125,11 @@ class ManagerServer:
                 sock.close()
                 continue
             self._handshakes += 1
+            self._arriving.add(sock)
             group.create_task(self._shake_hands(sock), name="handshake")
 
     async def _shake_hands(self, sock: socket.socket) -> None:
+        self._arriving.discard(sock)
         try:
             _watch_peer(sock)
             await asyncio.get_running_loop().connect_accepted_socket(
