@@ -1,0 +1,134 @@
+"""Root rotation on real hosts, with the Docker CLI's own progress: every node moves, nothing that runs is touched."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from shoal.ca.identity import read_chain
+from shoal.ca.root import create_root
+from tests.cluster.swarms import containers, create, join, make_swarm, nodes, tasks, token, wait_running
+from tests.harness.hosts import Host, eventually
+from tests.harness.network import Network, network
+
+pytestmark = pytest.mark.root
+
+
+@dataclass
+class Swarm:
+    net: Network
+    manager: Host
+    worker: Host
+
+    @property
+    def hosts(self) -> tuple[Host, Host]:
+        return self.manager, self.worker
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[Swarm]:
+    with network("rot") as net:
+        manager, worker = net.add("m"), net.add("w")
+        join(worker, manager, make_swarm(manager))
+        create(manager, "web", 2)
+        wait_running(manager, "web", {"m": 1, "w": 1})
+        yield Swarm(net, manager, worker)
+
+
+def inspect(manager: Host) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(manager.curl("/swarm"))
+    return found
+
+
+def folder(host: Host) -> Path:
+    return host.data_root / "swarm" / "certificates"
+
+
+def root_of(host: Host) -> bytes:
+    return (folder(host) / "swarm-root-ca.crt").read_bytes()
+
+
+def chain_of(host: Host) -> list[x509.Certificate]:
+    return read_chain((folder(host) / "swarm-node.crt").read_bytes())
+
+
+def is_rotating(manager: Host) -> bool:
+    return inspect(manager)["RootRotationInProgress"] is True
+
+
+def wait_trust(swarm: Swarm, root: bytes) -> None:
+    eventually(lambda: {root_of(host) for host in swarm.hosts} == {root}, "all trust the root", show=swarm.manager.log)
+
+
+def test_rotate_moves_every_node_and_then_the_swarm(swarm: Swarm) -> None:
+    manager, worker = swarm.hosts
+    before, root, old_token = {task["ID"] for task in tasks(manager, "web")}, root_of(manager), token(manager)
+    serials = [chain_of(host)[0].serial_number for host in swarm.hosts]
+
+    shown = manager.docker("swarm", "ca", "--rotate", timeout=60).stdout
+    # It returns when the last node trusts the new root, which it then prints.
+    new = root_of(manager)
+    assert new != root
+    assert new.decode().strip() in shown
+    assert root_of(worker) == new
+    for host, serial in zip(swarm.hosts, serials, strict=True):
+        leaf = chain_of(host)[0]
+        assert leaf.serial_number != serial
+        leaf.verify_directly_issued_by(read_chain(new)[0])
+
+    shown_now = inspect(manager)
+    assert shown_now["RootRotationInProgress"] is False
+    assert shown_now["TLSInfo"]["TrustRoot"].encode() == new
+    assert nodes(manager) == {"m": "Ready", "w": "Ready"}
+    assert {task["ID"] for task in tasks(manager, "web")} == before
+    assert [containers(host) for host in swarm.hosts] == [1, 1]
+
+    late = swarm.net.add("late")
+    refused = late.docker(
+        "swarm", "join", "--token", old_token, f"{manager.address}:2377", check=False, timeout=60
+    ).stderr
+    assert "remote CA does not match fingerprint" in refused
+    join(late, manager, token(manager))
+    eventually(lambda: nodes(manager).get("late") == "Ready", "the newcomer is ready")
+    late.docker("swarm", "leave")
+    eventually(lambda: nodes(manager)["late"] == "Down", "it has left")
+    manager.docker("node", "rm", "late")
+
+
+def test_node_that_is_away_holds_a_rotation_up(swarm: Swarm) -> None:
+    manager, worker = swarm.hosts
+    root = root_of(manager)
+    worker.stop()
+    manager.docker("swarm", "ca", "--rotate", "--detach")
+    eventually(lambda: len(chain_of(manager)) == 2, "the manager has moved")
+    assert is_rotating(manager)
+    assert root_of(manager) == root
+    worker.start()
+    eventually(lambda: not is_rotating(manager), "the rotation ends", patience=60, show=manager.log)
+    assert inspect(manager)["TLSInfo"]["TrustRoot"].encode() != root
+    wait_trust(swarm, inspect(manager)["TLSInfo"]["TrustRoot"].encode())
+
+
+def test_given_root_is_moved_to_and_cancels_the_way_to_another(swarm: Swarm, tmp_path: Path) -> None:
+    manager, worker = swarm.hosts
+    own = create_root(time.time())
+    (tmp_path / "ca.crt").write_bytes(own.certs_pem)
+    (tmp_path / "ca.key").write_bytes(own.key_pem)
+    given = ("--rotate", "--ca-cert", str(tmp_path / "ca.crt"), "--ca-key", str(tmp_path / "ca.key"))
+    manager.docker("swarm", "ca", *given, timeout=60)
+    wait_trust(swarm, own.certs_pem)
+
+    worker.stop()
+    manager.docker("swarm", "ca", "--rotate", "--detach")
+    eventually(lambda: len(chain_of(manager)) == 2, "the manager has moved")
+    manager.docker("swarm", "ca", *given, "--detach")
+    assert not is_rotating(manager)
+    worker.start()
+    eventually(lambda: nodes(manager) == {"m": "Ready", "w": "Ready"}, "both are ready", show=worker.log)
+    wait_trust(swarm, own.certs_pem)
+    assert own.certs_pem.decode().strip() in manager.docker("swarm", "ca").stdout
