@@ -1,9 +1,10 @@
 """Three managers on loopback, told apart by their ports: real certificates, real etcds, all in one process.
 
-What is cut, killed and paused between hosts is in test_failover.py, with a daemon and a network namespace for each.
+Leaders that are killed, paused and cut off are in test_failover.py, with a daemon and a network namespace for each.
 """
 
 import asyncio
+import shutil
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,18 +14,24 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from grpclib.client import Channel
+from grpclib.config import Configuration
+from grpclib.exceptions import GRPCError
 
 from shoal.api import v1 as api
-from shoal.api.ids import new_id
+from shoal.api.gen import managers_pb2 as pb
+from shoal.api.gen.managers_grpc import ManagersStub
+from shoal.ca.csr import make_csr, new_key
+from shoal.ca.root import RootCA
 from shoal.ca.security import SecurityConfig
 from shoal.errors import RpcError, ShoalError
-from shoal.node import founding, joining
+from shoal.manager.leader_client import LeaderLink
+from shoal.node import admission, founding, joining
 from shoal.node.manager import Active, Manager
 from shoal.node.peers import Peers
 from shoal.node.state import NodeState
 from shoal.node.types import InitRequest, JoinRequest
 from shoal.paths import Paths
-from tests.unit.ca.swarms import Swarm
 
 PATIENCE = 30.0
 
@@ -215,6 +222,14 @@ async def wait_all_reachable(one: One, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def wait_unreachable(one: One, other: One) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if (await statuses(one))[other.id].reachability == api.RaftMemberStatus.UNREACHABLE:
+                return
+            await asyncio.sleep(0.05)
+
+
 async def test_another_leads_when_the_leader_stops(several: Several) -> None:
     managers = await three(several)
     before = several.leader
@@ -224,9 +239,7 @@ async def test_another_leads_when_the_leader_stops(several: Several) -> None:
     for one in rest:
         await create(one, f"after-{one.name}")
     assert time.monotonic() - started < 5
-    async with asyncio.timeout(PATIENCE):
-        while (await statuses(rest[0]))[before.id].reachability != api.RaftMemberStatus.UNREACHABLE:
-            await asyncio.sleep(0.05)
+    await wait_unreachable(rest[0], before)
     await several.start(before)
     assert before.active is not None
     await wait(lambda: before.active is not None and len(before.active.store.view().services) == 2)
@@ -281,9 +294,7 @@ async def test_a_manager_that_the_quorum_needs_is_not_demoted(several: Several) 
     leader = several.leader
     away, needed = (one for one in managers if one is not leader)
     await several.stop(away)
-    async with asyncio.timeout(PATIENCE):
-        while (await statuses(leader))[away.id].reachability != api.RaftMemberStatus.UNREACHABLE:
-            await asyncio.sleep(0.05)
+    await wait_unreachable(leader, away)
     with pytest.raises(ShoalError, match="this would result in a loss of quorum"):
         await set_role(needed, needed.id, api.WORKER)
     await set_role(needed, away.id, api.WORKER)  # one that is gone for good
@@ -299,9 +310,7 @@ def role(one: One, node_id: str) -> int:
 
 
 async def test_a_manager_whose_data_is_gone_is_taken_in_anew(several: Several) -> None:
-    import shutil
-
-    a, b, c = await three(several)
+    a, _, c = await three(several)
     raft_id = (await statuses(a))[c.id].raft_id
     await create(a, "kept")
     await several.stop(c)
@@ -326,13 +335,6 @@ async def test_a_workers_certificate_reaches_no_etcd(several: Several) -> None:
     except (ConnectionError, ssl.SSLError):
         pass
     writer.transport.abort()
-    from grpclib.client import Channel
-    from grpclib.config import Configuration
-    from grpclib.exceptions import GRPCError
-
-    from shoal.api.gen import managers_pb2 as pb
-    from shoal.api.gen.managers_grpc import ManagersStub
-
     channel = Channel(
         "127.0.0.1",
         a.port,
@@ -350,24 +352,16 @@ async def test_a_manager_that_cannot_be_called_back_is_not_taken_in(several: Sev
     a = await several.found("a")
     b = await several.join("b", a, manager=False)  # an identity alone; made a manager's below
     await set_role(a, b.id, api.MANAGER)
-    foreign = Swarm(several.folder / "foreign", now=time.time())
-    assert foreign.manager(new_id()).cluster_id != a.security.cluster_id
-    assert a.active is not None
     await wait(lambda: role(a, b.id) == api.MANAGER)
     with pytest.raises(RpcError, match="could not connect to prospective new cluster member"):
         await _join_as(a, b)
 
 
 async def _join_as(a: One, b: One) -> None:
-    from shoal.manager.leader_client import LeaderLink
-    from shoal.node import admission
-
-    key = joining.new_key()
+    """Ask for b to be taken in, with a manager's certificate, while nobody serves at its address."""
     assert a.active is not None
+    key = new_key()
     (cluster,) = a.active.store.view().clusters.all()
-    from shoal.ca.csr import make_csr
-    from shoal.ca.root import RootCA
-
     root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
     chain = root.issue(make_csr(key), b.id, api.MANAGER, a.security.cluster_id, now=time.time())
     b.security.renew(chain, key, time.time())
@@ -380,9 +374,9 @@ async def _join_as(a: One, b: One) -> None:
 
 
 async def test_a_manager_that_was_removed_while_it_was_away_may_come_back(several: Several) -> None:
-    a, b, c = await three(several)
+    managers = await three(several)
     leader = several.leader
-    away = c if leader is not c else b
+    away = next(one for one in managers if one is not leader)
     await several.stop(away)
     await set_role(leader, away.id, api.WORKER)
     await wait(lambda: away.id not in members(leader))
@@ -392,4 +386,3 @@ async def test_a_manager_that_was_removed_while_it_was_away_may_come_back(severa
     await set_role(leader, away.id, api.MANAGER)
     await wait(lambda: away.active is not None)
     await create(away, "back")
-    assert a is not b

@@ -109,24 +109,36 @@ class ManagerServer:
             await self._stop()
 
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
+        # Not `sock_accept`: one that is cancelled as a connection comes loses it, still open.
         loop = asyncio.get_running_loop()
+        handle = listener.fileno()
         listener.setblocking(False)
         while True:
+            arrived = asyncio.Event()
+            loop.add_reader(handle, arrived.set)
             try:
-                sock, _ = await loop.sock_accept(listener)
-            except ConnectionAbortedError:
-                continue  # the peer went away while it waited
+                await arrived.wait()
+            finally:
+                loop.remove_reader(handle)
+            try:
+                for _ in range(BACKLOG):  # then let others have a turn
+                    sock, _ = listener.accept()
+                    self._take(sock, group)
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                continue  # no more for now, or the peer went away while it waited
             except OSError as fault:
                 log.error("cannot accept connections on port 2377: %s", fault)
                 await asyncio.sleep(ACCEPT_RETRY)
-                continue
-            if self._handshakes >= self._limits.handshakes or len(self._connections) >= self._limits.connections:
-                self._refuse()
-                sock.close()
-                continue
-            self._handshakes += 1
-            self._arriving.add(sock)
-            group.create_task(self._shake_hands(sock), name="handshake")
+
+    def _take(self, sock: socket.socket, group: asyncio.TaskGroup) -> None:
+        if self._handshakes >= self._limits.handshakes or len(self._connections) >= self._limits.connections:
+            self._refuse()
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._handshakes += 1
+        self._arriving.add(sock)
+        group.create_task(self._shake_hands(sock), name="handshake")
 
     async def _shake_hands(self, sock: socket.socket) -> None:
         self._arriving.discard(sock)
