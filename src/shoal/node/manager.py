@@ -198,7 +198,7 @@ class Manager:
             return EtcdConfig.member(self._own_id, force_new_cluster=True)
         if (self._paths.swarm / "etcd" / "member").is_dir():
             await self._tunnels.serve(self._members.keys())
-            return EtcdConfig.member(self._own_id)
+            return EtcdConfig.member(self._own_id, self._members.keys())
         if self._first is not None:
             return EtcdConfig.member(self._own_id)
         addresses = list(dict.fromkeys((*known.values(), *self._members.values())))
