@@ -42,6 +42,13 @@ def wait_statuses(host: Host, expected: dict[str, str]) -> None:
     eventually(lambda: statuses(host) == expected, f"{expected}", patience=60, every=0.1, show=host.log)
 
 
+def wait_worker(host: Host) -> None:
+    def is_worker() -> bool:
+        return "Worker nodes can't" in host.docker("node", "ls", check=False).stderr
+
+    eventually(is_worker, f"{host.name} is a worker", patience=60, every=0.1, show=host.log)
+
+
 def info(host: Host) -> dict[str, object]:
     found: dict[str, object] = json.loads(host.curl("/info"))["Swarm"]
     return found
@@ -66,12 +73,7 @@ def test_worker_is_promoted_and_demoted_while_its_tasks_run(swarm: Swarm) -> Non
         assert len(info(swarm.third)["RemoteManagers"]) == 3  # type: ignore[arg-type]
         swarm.second.docker("node", "demote", "third")
         wait_statuses(swarm.first, {"first": "Leader", "second": "Reachable", "third": ""})
-        eventually(
-            lambda: "Worker nodes can't" in swarm.third.docker("node", "ls", check=False).stderr,
-            "its manager is gone",
-            patience=60,
-            show=swarm.third.log,
-        )
+        wait_worker(swarm.third)
         eventually(lambda: not (swarm.third.data_root / "swarm" / "etcd").exists(), "the swarm's data are gone")
     assert swarm.third.docker("ps", "-q").stdout == before
     assert nodes(swarm.first)["third"] == "Ready"
@@ -87,9 +89,11 @@ def test_leader_is_demoted_and_promoted_again(swarm: Swarm) -> None:
         return found.get("first") == "" and sorted((found["second"], found["third"])) == ["Leader", "Reachable"]
 
     eventually(led_elsewhere, "another leads", patience=60, show=swarm.first.log)
-    eventually(lambda: info(swarm.first)["ControlAvailable"] is False, "it works only", patience=60)
+    wait_worker(swarm.first)
     swarm.second.docker("node", "promote", "first")
-    eventually(lambda: statuses(swarm.first).get("first") == "Reachable", "it manages again", patience=60)
+    eventually(
+        lambda: statuses(swarm.first).get("first") == "Reachable", "it manages again", patience=60, show=swarm.first.log
+    )
     wait_running(swarm.first, "web", {"first": 1, "second": 1, "third": 1})
 
 
@@ -107,7 +111,7 @@ def test_manager_leaves_only_by_force_and_is_told_why(swarm: Swarm) -> None:
     assert "You are attempting to leave the swarm on a node that is participating as a manager." in refused.stderr
     assert "reinitialize it with `--force-new-cluster`" in refused.stderr
     swarm.first.docker("node", "demote", "second")
-    eventually(lambda: info(swarm.second)["ControlAvailable"] is False, "it works only", patience=60)
+    wait_worker(swarm.second)
     swarm.second.docker("swarm", "leave")
     refused = swarm.first.docker("swarm", "leave", check=False)
     assert "Removing this node leaves 1 managers out of 2. Without a Raft quorum" in refused.stderr

@@ -13,6 +13,8 @@ from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, run
 
 SUBNET = "10.99.0"
+LIVE: list["Network"] = []
+"""The networks that are up: a test that fails shows the logs of their hosts."""
 
 
 class Wired(Protocol):
@@ -32,6 +34,7 @@ class Network:
         self._wires: dict[str, str] = {}
 
     def __enter__(self) -> Self:
+        LIVE.append(self)
         run("ip", "netns", "add", self.namespace)
         run("ip", "-n", self.namespace, "link", "add", "bridge", "type", "bridge", "forward_delay", "0")
         run("ip", "-n", self.namespace, "link", "set", "bridge", "up")
@@ -40,15 +43,20 @@ class Network:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        LIVE.remove(self)
         if isinstance(error, AssertionError):
-            for host in (*self.hosts, *self.engines):
-                error.add_note(f"--- log of {host.name}\n{host.log()}")
+            for name, log in self.logs():
+                error.add_note(f"--- log of {name}\n{log}")
         for host in self.hosts:
             host.resume()
             host.close()
         for engine in self.engines:
             engine.close()
         run("ip", "netns", "delete", self.namespace, check=False)
+
+    def logs(self) -> list[tuple[str, str]]:
+        """Return the end of each host's log."""
+        return [(host.name, host.log()) for host in (*self.hosts, *self.engines)]
 
     def address(self) -> str:
         """Return the next free address."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.swarms import IMAGE, containers, create, nodes, running, wait_running
+from tests.cluster.swarms import IMAGE, containers, create, nodes, wait_running
 from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, eventually
 from tests.harness.network import Network, network
@@ -106,7 +106,8 @@ def test_restart_of_our_daemon_is_no_news(theirs: Theirs) -> None:
     theirs.worker.start()
     eventually(lambda: nodes(theirs.engine)["shoal"] == "Ready", "it is back")
     assert theirs.worker.docker("ps", "-q").stdout == before
-    assert running(theirs.engine, "lasting") == {"shoal": 1}
+    wait_running(theirs.engine, "lasting", {"shoal": 1})
+    assert theirs.worker.docker("ps", "-q").stdout == before
     theirs.engine.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from grpclib.const import Status
 
-from shoal.errors import DamagedState, RpcError, ShoalError
+from shoal.errors import DamagedState, InvariantBroken, RpcError, ShoalError
 from shoal.node.membership import Membership
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,10 @@ class Stay:
                     self.membership = await self._enter()
                 await self.membership.run(started)
                 return
-            except* (ShoalError, OSError) as group:
+            except* Exception as group:  # this supervises: what fails in here must not end the API, or the daemon
                 error = _first(group)
+                if not isinstance(error, ShoalError | OSError):
+                    log.exception("this node's part in the swarm failed", exc_info=group)
             self.error = str(error)
             if self._asked and not up.done():
                 up.set_exception(error)
@@ -101,5 +103,4 @@ def _first(group: BaseExceptionGroup[BaseException]) -> Exception:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, Exception)
-    return error
+    return error if isinstance(error, Exception) else InvariantBroken(str(error))
