@@ -17,27 +17,30 @@ from tests.harness.hosts import Host, eventually
 from tests.harness.network import Network, network
 
 pytestmark = pytest.mark.root
+READY = {"m": "Ready", "n": "Ready", "w": "Ready"}
 
 
 @dataclass
 class Swarm:
     net: Network
     manager: Host
+    second: Host
     worker: Host
 
     @property
-    def hosts(self) -> tuple[Host, Host]:
-        return self.manager, self.worker
+    def hosts(self) -> tuple[Host, ...]:
+        return self.manager, self.second, self.worker
 
 
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[Swarm]:
     with network("rot") as net:
-        manager, worker = net.add("m"), net.add("w")
+        manager, second, worker = net.add("m"), net.add("n"), net.add("w")
         join(worker, manager, make_swarm(manager))
-        create(manager, "web", 2)
-        wait_running(manager, "web", {"m": 1, "w": 1})
-        yield Swarm(net, manager, worker)
+        join(second, manager, token(manager, "manager"))
+        create(manager, "web", 3)
+        wait_running(manager, "web", {"m": 1, "n": 1, "w": 1})
+        yield Swarm(net, manager, second, worker)
 
 
 def inspect(manager: Host) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def wait_trust(swarm: Swarm, root: bytes) -> None:
 
 
 def test_rotate_moves_every_node_and_then_the_swarm(swarm: Swarm) -> None:
-    manager, worker = swarm.hosts
+    manager = swarm.manager
     before, root, old_token = {task["ID"] for task in tasks(manager, "web")}, root_of(manager), token(manager)
     serials = [chain_of(host)[0].serial_number for host in swarm.hosts]
 
@@ -75,7 +78,7 @@ def test_rotate_moves_every_node_and_then_the_swarm(swarm: Swarm) -> None:
     new = root_of(manager)
     assert new != root
     assert new.decode().strip() in shown
-    assert root_of(worker) == new
+    assert {root_of(host) for host in swarm.hosts} == {new}
     for host, serial in zip(swarm.hosts, serials, strict=True):
         leaf = chain_of(host)[0]
         assert leaf.serial_number != serial
@@ -84,9 +87,10 @@ def test_rotate_moves_every_node_and_then_the_swarm(swarm: Swarm) -> None:
     shown_now = inspect(manager)
     assert shown_now["RootRotationInProgress"] is False
     assert shown_now["TLSInfo"]["TrustRoot"].encode() == new
-    assert nodes(manager) == {"m": "Ready", "w": "Ready"}
+    assert nodes(manager) == READY
+    assert nodes(swarm.second) == READY
     assert {task["ID"] for task in tasks(manager, "web")} == before
-    assert [containers(host) for host in swarm.hosts] == [1, 1]
+    assert [containers(host) for host in swarm.hosts] == [1, 1, 1]
 
     late = swarm.net.add("late")
     refused = late.docker(
@@ -101,13 +105,16 @@ def test_rotate_moves_every_node_and_then_the_swarm(swarm: Swarm) -> None:
 
 
 def test_node_that_is_away_holds_a_rotation_up(swarm: Swarm) -> None:
-    manager, worker = swarm.hosts
+    manager, worker = swarm.manager, swarm.worker
     root = root_of(manager)
     worker.stop()
     manager.docker("swarm", "ca", "--rotate", "--detach")
-    eventually(lambda: len(chain_of(manager)) == 2, "the manager has moved")
+    for host in (manager, swarm.second):
+        eventually(lambda host=host: len(chain_of(host)) == 2, "the managers have moved", show=host.log)  # type: ignore[misc]
     assert is_rotating(manager)
     assert root_of(manager) == root
+    # Both managers show certificates of the next root by now, and still are a quorum.
+    swarm.second.docker("service", "update", "-d", "--label-add", "during=rotation", "web")
     worker.start()
     eventually(lambda: not is_rotating(manager), "the rotation ends", patience=60, show=manager.log)
     assert inspect(manager)["TLSInfo"]["TrustRoot"].encode() != root
@@ -115,7 +122,7 @@ def test_node_that_is_away_holds_a_rotation_up(swarm: Swarm) -> None:
 
 
 def test_given_root_is_moved_to_and_cancels_the_way_to_another(swarm: Swarm, tmp_path: Path) -> None:
-    manager, worker = swarm.hosts
+    manager, worker = swarm.manager, swarm.worker
     own = create_root(time.time())
     (tmp_path / "ca.crt").write_bytes(own.certs_pem)
     (tmp_path / "ca.key").write_bytes(own.key_pem)
@@ -129,6 +136,6 @@ def test_given_root_is_moved_to_and_cancels_the_way_to_another(swarm: Swarm, tmp
     manager.docker("swarm", "ca", *given, "--detach")
     assert not is_rotating(manager)
     worker.start()
-    eventually(lambda: nodes(manager) == {"m": "Ready", "w": "Ready"}, "both are ready", show=worker.log)
+    eventually(lambda: nodes(manager) == READY, "all are ready", show=worker.log)
     wait_trust(swarm, own.certs_pem)
     assert own.certs_pem.decode().strip() in manager.docker("swarm", "ca").stdout

@@ -127,7 +127,6 @@ async def test_a_wrong_init_is_refused_before_anything_is_made(body: dict[str, A
     ("spec", "status"),
     [
         ({"Raft": {"SnapshotInterval": 5}}, 501),
-        ({"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "https://ca"}]}}, 501),
         ({"CAConfig": {"NodeCertExpiry": 1}}, 400),
     ],
 )
