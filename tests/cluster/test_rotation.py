@@ -1,8 +1,11 @@
 """Root rotation on real hosts, with the Docker CLI's own progress: every node moves, nothing that runs is touched."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,9 @@ import pytest
 from cryptography import x509
 
 from shoal.ca.identity import read_chain
-from shoal.ca.root import create_root
+from shoal.ca.root import RootCA, create_root
 from tests.cluster.swarms import containers, create, join, make_swarm, nodes, tasks, token, wait_running
-from tests.harness.hosts import Host, eventually
+from tests.harness.hosts import REPOSITORY, Host, eventually
 from tests.harness.network import Network, network
 
 pytestmark = pytest.mark.root
@@ -139,3 +142,41 @@ def test_given_root_is_moved_to_and_cancels_the_way_to_another(swarm: Swarm, tmp
     eventually(lambda: nodes(manager) == READY, "all are ready", show=worker.log)
     wait_trust(swarm, own.certs_pem)
     assert own.certs_pem.decode().strip() in manager.docker("swarm", "ca").stdout
+
+
+@contextmanager
+def external_ca(host: Host, root: RootCA, folder: Path) -> Iterator[str]:
+    """Run an external CA on a host, which lets nodes of the present root in as well; its address."""
+    (folder / "ca.crt").write_bytes(root.certs_pem)
+    (folder / "ca.key").write_bytes(root.key_pem)
+    (folder / "clients.crt").write_bytes(root_of(host))
+    command = host.inside(sys.executable, "-m", "tests.unit.manager.cfssl", str(folder))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=REPOSITORY) as server:
+        assert server.stdin is not None
+        try:
+            eventually((folder / "url").exists, "it serves")
+            yield (folder / "url").read_text()
+        finally:
+            server.stdin.close()
+
+
+def test_external_ca_takes_over_and_gives_back(swarm: Swarm, tmp_path: Path) -> None:
+    manager = swarm.manager
+    own = create_root(time.time())
+    with external_ca(manager, own, tmp_path) as url:
+        certificate = str(tmp_path / "ca.crt")
+        external = f"protocol=cfssl,url={url},cacert={certificate}"
+        refused = manager.docker(
+            "swarm", "ca", "--rotate", "--ca-cert", certificate, "--external-ca",
+            f"protocol=cfssl,url=https://127.0.0.1:1/,cacert={certificate}", check=False,
+        ).stderr  # fmt: skip
+        assert "there must be at least one valid, reachable external CA corresponding to the desired CA" in refused
+        manager.docker("swarm", "ca", "--rotate", "--ca-cert", certificate, "--external-ca", external, timeout=60)
+        wait_trust(swarm, own.certs_pem)
+        for host in swarm.hosts:
+            chain_of(host)[0].verify_directly_issued_by(own.certificates[0])
+        # The external CA has to cross-sign the next root, as the swarm has no key.
+        manager.docker("swarm", "ca", "--rotate", timeout=60)
+    assert root_of(manager) != own.certs_pem
+    wait_trust(swarm, root_of(manager))
+    assert nodes(manager) == READY

@@ -1,7 +1,12 @@
-"""An external CA for tests: an HTTPS server that speaks CFSSL's sign API and lets nodes in by their certificates."""
+"""An external CA for tests: an HTTPS server that speaks CFSSL's sign API and lets nodes in by their certificates.
+
+`python -m tests.unit.manager.cfssl FOLDER` serves with FOLDER's ca.crt and ca.key, lets in whom a root in clients.crt
+has certified, writes its address to url, and ends with its standard input.
+"""
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from shoal.ca.csr import new_key
 from shoal.ca.root import RootCA, key_to_pem, load_key
+from shoal.files import write_atomic
 
 _PARTS = {"O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
 
@@ -72,15 +78,15 @@ class ExternalCA:
 
 
 @asynccontextmanager
-async def external_ca(root: RootCA, folder: Path) -> AsyncIterator[ExternalCA]:
-    """Serve until left, with a server certificate of the same root; only its nodes are let in."""
+async def external_ca(root: RootCA, folder: Path, clients: bytes = b"") -> AsyncIterator[ExternalCA]:
+    """Serve until left, with a server certificate of the same root; only nodes of it and of `clients` are let in."""
     made = ExternalCA(root)
     app = web.Application()
     app.router.add_post("/api/v1/cfssl/sign", made.handle)
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_context(root, folder))
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_context(root, folder, clients))
         await site.start()
         assert site._server is not None
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -90,7 +96,7 @@ async def external_ca(root: RootCA, folder: Path) -> AsyncIterator[ExternalCA]:
         await runner.cleanup()
 
 
-def _context(root: RootCA, folder: Path) -> ssl.SSLContext:
+def _context(root: RootCA, folder: Path, clients: bytes) -> ssl.SSLContext:
     key, ca = new_key(), root.certificates[0]
     now = datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an external CA")])
@@ -106,6 +112,17 @@ def _context(root: RootCA, folder: Path) -> ssl.SSLContext:
     path.write_bytes(certificate.public_bytes(Encoding.PEM) + key_to_pem(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
-    context.load_verify_locations(cadata=root.certs_pem.decode())
+    context.load_verify_locations(cadata=(root.certs_pem + clients).decode())
     context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+async def _serve(folder: Path) -> None:
+    root = RootCA((folder / "ca.crt").read_bytes(), (folder / "ca.key").read_bytes())
+    async with external_ca(root, folder, (folder / "clients.crt").read_bytes()) as made:
+        write_atomic(folder / "url", made.url.encode())
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))
