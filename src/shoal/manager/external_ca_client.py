@@ -142,10 +142,14 @@ class ExternalSigner:
             return []
 
     def _heed(self, events: Iterable[Event]) -> None:
-        events = list(events)
-        self._note(event.obj for event in events if isinstance(event.obj, api.Node) and event.action != "remove")
-        if any(isinstance(event.obj, api.Cluster) for event in events):
-            self._note(node for node in map(self._store.view().nodes.get, list(self._waiting)) if node is not None)
+        nodes = self._store.view().nodes
+        changed: set[str] = set()
+        for event in events:
+            # Another external CA may answer where the former did not.
+            changed.update([event.obj.id] if isinstance(event.obj, api.Node) else self._waiting)
+        for node_id in changed:
+            self._waiting.pop(node_id, None)
+        self._note(node for node in map(nodes.get, changed) if node is not None)
 
     def _note(self, nodes: Iterable[api.Node]) -> None:
         now = asyncio.get_running_loop().time()
