@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import sys
@@ -225,12 +226,14 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _version(*command: str) -> str:
-    return run(*command, check=False).stdout.strip().splitlines()[0] if command else ""
+def _version(program: str) -> str:
+    path = shutil.which(program)
+    lines = run(path, "--version", check=False).stdout.splitlines() if path else []
+    return lines[0].strip() if lines else f"no {program}"
 
 
 def measure_all(bench: Bench, quick: bool) -> None:
-    """Run every measure; `quick` once each, and without the long ones."""
+    """Run every measure; `quick`: once or twice."""
     times = 1 if quick else 3
     bench.measure("1 task, request to RUNNING", "s", 2 if quick else 7, bench.scale_up(1))
     bench.measure("10 tasks", "s", times, bench.scale_up(10))
@@ -240,19 +243,19 @@ def measure_all(bench: Bench, quick: bool) -> None:
     bench.measure("killed task running again, delay 0", "s", 2 if quick else 5, bench.restart)
     bench.measure("rolling update, 10 replicas by 2", "s", times, bench.update)
     bench.api()
-    if not quick:
-        bench.rest()
+    bench.rest()
 
 
 def main() -> int:
     """Measure both sides and print the table."""
     parser = argparse.ArgumentParser(prog="script/bench scale-up", description=main.__doc__)
     parser.add_argument("--only", choices=("shoal", "docker"), help="one side alone")
-    parser.add_argument("--quick", action="store_true", help="fewer runs, nothing at rest")
+    parser.add_argument("--quick", action="store_true", help="fewer runs")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     sides: list[Side] = []
+    before = os.getloadavg()[0]
     try:
         # Docker first: the ratio says how many times as long it takes.
         for kind in (DockerSwarm, Shoal):
@@ -264,8 +267,9 @@ def main() -> int:
         measure_all(bench, arguments.quick)
         print(
             f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {platform.release()}, "
-            f"Python {sys.version.split()[0]}"
+            f"Python {sys.version.split()[0]}; load before {before:.1f}, after {os.getloadavg()[0]:.1f}"
         )
+        print("; ".join(_version(program) for program in ("dockerd", "runc", "crun", "conmon", "etcd")) + "\n")
         print(bench.table())
         for side in sides:
             if isinstance(side, Shoal):

@@ -4,6 +4,7 @@ A side is a network namespace with a daemon; what it costs is read from /proc fo
 left out. Both are up during the whole run, and at rest while the other is measured.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -83,7 +84,14 @@ class Shoal(Side):
 
     def __init__(self) -> None:
         self.host = Host("bench")
-        self.host.start()
+        try:
+            # Where the exec-root is by default: below /run, a tmpfs on most hosts.
+            self.host.exec_root.mkdir()
+            run("mount", "-t", "tmpfs", "tmpfs", str(self.host.exec_root))
+            self.host.start()
+        except BaseException:
+            self.host.close()
+            raise
         self.client = Client(self.host.socket)
 
     def pids(self) -> list[int]:
@@ -140,7 +148,7 @@ class DockerSwarm(Side):
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
                     *("sh", "-c", inner, "sh", program, "-H", f"unix://{socket}"),
                     *(f"--config-file={self.folder}/daemon.json", f"--data-root={self.folder}/data"),
-                    *(f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"),
+                    *("--exec-root=/run/docker", f"--pidfile={self.folder}/pid"),
                     *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"),
                     f"--cgroup-parent=/{self.cgroup}",
                 ],
@@ -206,7 +214,7 @@ class DockerSwarm(Side):
             for root in Path("/sys/fs/cgroup").glob(depth):
                 if root.name == self.cgroup:
                     for folder, _, _ in os.walk(root, topdown=False):
-                        eventually(lambda folder=folder: _remove_cgroup(folder), f"{folder} is free")
+                        eventually(functools.partial(_remove_cgroup, folder), f"{folder} is free")
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

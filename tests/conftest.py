@@ -1,10 +1,15 @@
-"""What every test needs before it runs."""
+"""What every test needs before it runs, and what must not be there after the last."""
 
 import asyncio
-from collections.abc import Generator
+import contextlib
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.harness.hosts import eventually
 from tests.harness.network import LIVE
 
 # Python 3.11 makes an event loop when pytest-asyncio asks for the one there was, and nobody closes it: a warning,
@@ -18,3 +23,25 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.failed:
         report.sections += [(f"log of {name}", log) for network in LIVE for name, log in network.logs()]
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Fail where a run leaves anything. Only `script/test` gives it a folder of its own, so that this can be told."""
+    before = _things()
+    yield
+    eventually(lambda: not _things() - before, f"nothing is left of this run: {sorted(_things() - before)}", patience=5)
+
+
+def _things() -> set[str]:
+    found = {f"namespace {path.name}" for path in Path("/run/netns").glob(f"shoal-*-{os.getpid()}")}
+    folder = Path(tempfile.gettempdir())
+    if not folder.name.startswith("shoal."):
+        return found
+    found |= {f"file {path}" for path in folder.iterdir() if not path.name.startswith("pytest-of-")}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/" in (process / "cmdline").read_text(errors="replace"):
+                found.add(f"process {process.name}")
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return found | {f"mount {mount}" for mount in mounts if mount.startswith(f"{folder}/")}

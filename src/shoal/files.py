@@ -5,11 +5,12 @@ import secrets
 from pathlib import Path
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, lasting: bool = True) -> None:
     """Replace `path` by `data`, so that after a crash or a full disk the old or the new file is there, whole.
 
-    Blocks until both the file and its folder's entry are on disk. The folder must exist. Raises OSError, with the old
-    file as it was and no temporary file left. May be repeated.
+    Blocks until both the file and its folder's entry are on disk; not `lasting`: until the file is, so that a loss of
+    power may bring back the old one. The folder must exist. Raises OSError, with the old file as it was and no
+    temporary file left. May be repeated.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -26,7 +27,8 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

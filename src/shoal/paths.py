@@ -31,6 +31,11 @@ class Paths:
         return self.data_root / "images"
 
     @property
+    def mountpoints(self) -> Path:
+        """The lowest layer of every container's root: what is mounted over, for images that lack it."""
+        return self.data_root / "mountpoints"
+
+    @property
     def volumes(self) -> Path:
         """A folder for each local volume."""
         return self.data_root / "volumes"

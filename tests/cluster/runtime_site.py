@@ -152,7 +152,13 @@ class Site:
                 await containers.remove(container.id, force=True, volumes=True)
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         left = [point for point in mounts if point.startswith(str(self.folder))]
-        left += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/shoal-{self.tag}")]
+        # Not `**`: other hosts' cgroups go while it walks.
+        left += [
+            str(path)
+            for at in ("*", "*/*")
+            for path in Path("/sys/fs/cgroup").glob(at)
+            if path.name == f"shoal-{self.tag}"
+        ]
         left += [f"process {pid}" for pid in processes_with(str(self.folder))]
         left += [str(path) for path in self.paths.bundles.iterdir()]
         left += [str(path) for path in self.paths.containers.iterdir()]

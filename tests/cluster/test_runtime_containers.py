@@ -50,6 +50,14 @@ async def test_a_container_lives_and_leaves_nothing(site: Site) -> None:
         assert site.actions(made.id) == ["create", "start", "die", "destroy"]
 
 
+async def test_a_start_makes_nothing_in_the_writable_layer(site: Site) -> None:
+    async with site.containers() as containers:
+        made = await containers.create(config("clean", "grep", "-q", "localhost", "/etc/hosts"))
+        await containers.start("clean")
+        assert (await containers.wait("clean")).exit_code == 0
+        assert not list((site.paths.containers / made.id / "upper").iterdir())
+
+
 async def test_a_name_is_one_container_at_a_time(site: Site) -> None:
     async with site.containers() as containers:
         first = await containers.create(config("web"))

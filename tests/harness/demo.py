@@ -8,6 +8,7 @@ was killed, and the next one clears it away.
 import argparse
 import contextlib
 import fcntl
+import http.client
 import os
 import signal
 import socket
@@ -15,9 +16,7 @@ import stat
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -80,9 +79,12 @@ def ask(client: Client, task: dict[str, Any]) -> str:
     """Ask the web service in a task's container, over the bridge."""
     container = client.get(f"/containers/{task['Status']['ContainerStatus']['ContainerID']}/json")
     address = container["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
-    with urllib.request.urlopen(f"http://{address}/cgi-bin/hello", timeout=10) as answer:
-        text: str = answer.read().decode().strip()
-    return text
+    connection = http.client.HTTPConnection(address, timeout=10)  # which knows no proxy, whatever the environment says
+    try:
+        connection.request("GET", "/cgi-bin/hello")
+        return connection.getresponse().read().decode().strip()
+    finally:
+        connection.close()
 
 
 def free_port() -> int:
@@ -195,7 +197,15 @@ def take_down(host: Host) -> list[str]:
     # The bridge needed forwarding; it is turned off again unless a bridge of somebody else may rely on it.
     if before.strip() == "0" and not list(Path("/sys/class/net").glob("*/bridge")):
         FORWARDING.write_text(before)
-    return host.leftovers()
+    return what_stays(host)
+
+
+def what_stays(host: Host) -> list[str]:
+    """Return what is left of a host once the kernel has had a moment to clear away what has ended."""
+    end = time.monotonic() + 5.0
+    while (left := host.leftovers()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
 
 
 def play(keep: bool) -> int:
@@ -212,7 +222,7 @@ def play(keep: bool) -> int:
         with Signals():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             code = perform(host, story, keep)
-            left = [] if keep else host.leftovers()
+            left = [] if keep else what_stays(host)
     except KeyboardInterrupt as error:
         print(f"{error}: taking everything down", file=sys.stderr)
         keep, code = False, 130
@@ -232,7 +242,7 @@ def perform(host: Host, story: Story, keep: bool) -> int:
     """Tell the story, say what went wrong, or what took how long and how to go on."""
     try:
         tell(host, story, keep)
-    except (AssertionError, ApiError, OSError, HTTPException) as error:
+    except (AssertionError, ApiError, OSError, http.client.HTTPException) as error:
         print(f"{error}\n--- the end of shoald's log\n{host.log()}", file=sys.stderr)
         return 1
     if keep:

@@ -203,6 +203,20 @@ class Host:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def go_down(self) -> None:
+        """Be as after a loss of power: no process, mount, link or cgroup is left, and nothing below the exec-root."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self._end_processes()
+        for mount in sorted(self._mounts(), reverse=True):
+            run("umount", "-l", mount, check=False)
+        self._remove_cgroups(self.tag())
+        if self.namespace:
+            run(*self.inside("nft", "delete", "table", "ip", f"shoal_{self.tag()}"), check=False)
+            run("ip", "-n", self.namespace, "link", "delete", f"shoal{self.tag()}", check=False)
+        shutil.rmtree(self.exec_root)
+
     def docker(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run Docker's own CLI against this host."""
         return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check, **options)
@@ -281,6 +295,18 @@ class Host:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return not pids
+
+    def _end_processes(self) -> None:
+        for pid in self._cgroup_processes() + self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not self.processes(), f"{self.name}: its processes are gone")
+
+    def _remove_cgroups(self, tag: str) -> None:
+        for root in self._cgroups(tag):
+            for folder, _, _ in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
 
     def _cgroup_processes(self) -> list[int]:
         tag = self.tag()

@@ -1,6 +1,5 @@
 """A real registry on loopback: a service is pinned to the digest that it serves, with a password and without."""
 
-import base64
 import contextlib
 import json
 import shutil
@@ -112,8 +111,11 @@ def test_password_reaches_the_nodes_with_the_service(tmp_path: Path) -> None:
         assert "denied" in task["Status"]["Err"] or "authentication required" in task["Status"]["Err"]
         home = tmp_path / "home"
         home.mkdir()
-        auth = base64.b64encode(b"user:geheim").decode()
-        (home / "config.json").write_text(json.dumps({"auths": {f"127.0.0.1:{PORT}": {"auth": auth}}}))
+        login = ("--config", str(home), "login", "-u", "user", "--password-stdin", f"127.0.0.1:{PORT}")
+        refused = puller.docker(*login, check=False, input="falsch")
+        assert refused.returncode == 1
+        assert "invalid username/password" in refused.stderr
+        assert "Login Succeeded" in puller.docker(*login, input="geheim").stdout
         puller.docker("--config", str(home), "service", "create", "--with-registry-auth", "--name", "web", name)
         assert running(puller, "web")
         image = json.loads(puller.docker("service", "inspect", "web").stdout)[0]["Spec"]["TaskTemplate"][

@@ -214,7 +214,7 @@ def test_spec_reads_back_as_it_was_given(swarm: Host) -> None:
     create_detached(
         swarm, "web", "--update-parallelism", "2", "--update-delay", "3s", "--update-order", "start-first",
         "--rollback-failure-action", "continue", "--restart-window", "9s",
-        "--placement-pref", "spread=node.labels.zone", "--group", "staff", "--oom-score-adj", "100",
+        "--placement-pref", "spread=node.labels.zone", "--group", "staff",
         command=RUN_FOREVER,
     )  # fmt: skip
     spec = json.loads(swarm.docker("service", "inspect", "web").stdout)[0]["Spec"]

@@ -9,7 +9,7 @@ from shoal.api.times import duration
 from tests.simulation.world import World
 
 SMALL = 40
-LARGE = int(os.environ.get("SHOAL_SIMULATIONS", "2000"))
+LARGE = int(os.environ.get("SHOAL_SIMULATIONS", "150"))  # thousands are for a night, not for every change
 
 
 def spec_change(world: World) -> None:

@@ -75,7 +75,9 @@ class Agent:
             try:
                 await self._run(executor, storage)
             finally:
-                storage.close()
+                # Behind a write that is under way, whose caller may have been cancelled: SQLite does not survive
+                # a connection that is closed under it.
+                executor.submit(storage.close)
 
     async def _run(self, executor: ThreadPoolExecutor, storage: Storage) -> None:
         remembered = await asyncio.get_running_loop().run_in_executor(executor, storage.load)

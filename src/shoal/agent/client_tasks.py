@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from shoal.agent.client_logs import LoggedTask
-from shoal.agent.controller_client import Controller, remove
+from shoal.agent.controller_client import Controller, Limits, remove
 from shoal.agent.executor import TASK_ID_LABEL, container_config, container_id, stop_grace_period
 from shoal.agent.pulls_loop import Pulls
 from shoal.agent.reporter import Report, Reporter
@@ -26,7 +26,8 @@ from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase
 
 log = logging.getLogger(__name__)
 
-STARTS_PER_CPU = 2  # containers made or started at once: half of that time is spent waiting for the kernel
+RECORD_PAUSE = 0.05  # between two writes to the storage: what changes meanwhile shares the next one
+DESCRIPTION_TTL = 1.0  # seconds: a hundred tasks that come at once need not look at the host a hundred times
 WRITE_RETRY = 1.0
 REMOVE_RETRIES = (1.0, 5.0, 30.0)  # then it is left for the next start of the agent
 
@@ -46,10 +47,12 @@ class TaskSet:
         self._runtime = runtime
         self._storage = storage
         self._describe = describe
+        self._described = api.NodeDescription()
+        self._describe_at = 0.0
         self._group = group
         self._clock = clock
         self._pulls = Pulls(runtime.images, group)
-        self._starts = asyncio.Semaphore(STARTS_PER_CPU * len(os.sched_getaffinity(0)))
+        self._limits = Limits(len(os.sched_getaffinity(0)))
         self._tasks: dict[str, TaskLoop] = {}
         self._removing: dict[str, api.Task | None] = {}  # a task that is assigned again while it is being removed
         self._reporter = Reporter()
@@ -93,11 +96,18 @@ class TaskSet:
             self._report(task_id, loop.status)
 
     async def wait_reports(self) -> list[Report]:
-        """Return the next statuses to report, as soon as there are any."""
-        while not self._reporter:
+        """Return the next statuses to report, once they are due."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_at = self._reporter.due_at
+            if due_at is not None and due_at <= loop.time():
+                return self._reporter.take(loop.time())
             self._to_report.clear()
-            await self._to_report.wait()
-        return self._reporter.take()
+            try:
+                async with asyncio.timeout_at(due_at):
+                    await self._to_report.wait()
+            except TimeoutError:
+                continue
 
     def give_back_reports(self, reports: list[Report]) -> None:
         """Take back statuses that were not received."""
@@ -122,6 +132,7 @@ class TaskSet:
             try:
                 await loop.run_in_executor(executor, self._storage.write, list(entries.values()))
                 failures = 0
+                await asyncio.sleep(RECORD_PAUSE)
             except OSError as error:
                 failures += 1
                 if str(failures).strip("0") == "1":  # at 1, 10, 100, ...
@@ -217,17 +228,27 @@ class TaskSet:
             await self._removed(api.Task(id=task_id))
 
     def _controller(self, task: api.Task) -> Controller:
-        config = container_config(task, self._describe())
+        config = container_config(task, self._description())
         auth = task.spec.container.pull_options.registry_auth
-        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._starts, self._group)
+        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._limits, self._group)
+
+    def _description(self) -> api.NodeDescription:
+        now = asyncio.get_running_loop().time()
+        if now >= self._describe_at:
+            self._described, self._describe_at = self._describe(), now + DESCRIPTION_TTL
+        return self._described
 
     def _changed(self, task_id: str, status: api.TaskStatus) -> None:
         self._note(PutStatus(task_id, status))
         self._report(task_id, status)
 
     def _report(self, task_id: str, status: api.TaskStatus) -> None:
-        self._reporter.put(task_id, status)
-        self._to_report.set()
+        loop = self._tasks.get(task_id)
+        passing = status.state < api.RUNNING and loop is not None and status.state < loop.task.desired_state
+        due_at = self._reporter.due_at
+        self._reporter.put(task_id, status, asyncio.get_running_loop().time(), passing=passing)
+        if due_at != self._reporter.due_at:
+            self._to_report.set()
 
     def _note(self, entry: Entry) -> None:
         task_id = entry.task.id if isinstance(entry, Put) else entry.task_id

@@ -18,6 +18,7 @@ from shoal.runtime.types import Container, ContainerConfig, Health, Phase
 
 UNHEALTHY = "dockerexec: unhealthy container"
 DESTROYED = "dockerexec: container destroyed"
+LOST, LOST_EXIT = "the container ended with its host", 255  # the code is Docker's for an end that nobody saw
 
 
 class NonZeroExit(ShoalError):
@@ -28,8 +29,22 @@ class NonZeroExit(ShoalError):
         super().__init__(f"task: non-zero exit ({exit_code})" + (f": {cause}" if cause else ""))
 
 
+class Limits:
+    """How many containers are made, and how many started, at once: whoever comes beyond that waits.
+
+    Two limits, so that those that are made already start while others are still being made: making waits for disk and
+    netlink, starting for the runtime's processes. Half of the time of each is spent waiting.
+    """
+
+    PER_CPU = 2
+
+    def __init__(self, cpus: int) -> None:
+        self.creates = asyncio.Semaphore(self.PER_CPU * cpus)
+        self.starts = asyncio.Semaphore(self.PER_CPU * cpus)
+
+
 class Controller:
-    """The operations on one task's container. `starts` bounds how many are made or started at once on this node."""
+    """The operations on one task's container. `limits` bounds how many are made, and started, at once on this node."""
 
     def __init__(
         self,
@@ -38,7 +53,7 @@ class Controller:
         encoded_auth: str,
         containers: Containers,
         pulls: Pulls,
-        starts: asyncio.Semaphore,
+        limits: Limits,
         group: asyncio.TaskGroup,
     ) -> None:
         self.id = container_id(task_id)
@@ -46,7 +61,7 @@ class Controller:
         self._encoded_auth = encoded_auth
         self._containers = containers
         self._pulls = pulls
-        self._starts = starts
+        self._limits = limits
         self._group = group
 
     async def perform(self, operation: Operation) -> None:
@@ -68,7 +83,7 @@ class Controller:
         if self._get() is not None:
             return
         await self._pulls.ensure(self.config.image, self._encoded_auth)
-        async with self._starts:
+        async with self._limits.creates:
             await self._whole(lambda: self._containers.create(self.config, id=self.id))
 
     async def start(self) -> None:
@@ -76,7 +91,7 @@ class Controller:
         container = self._containers.get(self.id)
         if container.phase is Phase.CREATED:
             await self._check_bind_sources()
-            async with self._starts:
+            async with self._limits.starts:
                 try:
                     container = await self._whole(lambda: self._containers.start(self.id))
                 except (ShoalError, OSError) as error:
@@ -86,6 +101,9 @@ class Controller:
 
     async def wait(self) -> None:
         """Return when the process has ended with 0; raise NonZeroExit for others. An unhealthy one is stopped."""
+        if self._containers.get(self.id).phase is Phase.CREATED:
+            # It was started, or the task would not run: the host went down since, and what it knew of it is gone.
+            raise NonZeroExit(LOST_EXIT, LOST)
         await self._watch(until_healthy=False)
 
     async def stop(self) -> None:

@@ -7,6 +7,7 @@ run), the node with its manager and agent, last the API's sockets. Containers go
 import asyncio
 import contextlib
 import fcntl
+import gc
 import ipaddress
 import logging
 import os
@@ -44,6 +45,9 @@ log = logging.getLogger(__name__)
 
 ENGINE_ID_FILE = "engine-id"
 LOCK_FILE = "shoald.lock"
+# Objects made before the youngest, and collections before the older generations are searched for cycles. Requests and
+# messages make few; Python's 700 would search hundreds of times while a hundred tasks start.
+GC_THRESHOLDS = (20_000, 10, 10)
 # What must be there to start at all; etcd is asked for when a swarm is made.
 NEEDED = ("conmon", "ip", "nft", "skopeo", "tar", "mount", "umount", "nsenter", "unshare")
 
@@ -87,7 +91,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
                     network=network,
                     events=events,
                     node=node,
-                    facts=_facts(config, engine_id, containers),
+                    facts=await _facts(config, engine_id, containers.runtime_name),
                 )
                 await _serve(config, backend, node, stop)
 
@@ -98,6 +102,7 @@ async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: 
         living = group.create_task(node.run(), name="node")
         telling = group.create_task(backend.swarm_events.run(node), name="swarm events")
         async with _api(config, backend):
+            _settle_memory()
             log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
             stopping = group.create_task(stop.wait(), name="stop")
             await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,6 +110,13 @@ async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: 
         log.info("stopping; containers go on")
         telling.cancel()
         living.cancel()
+
+
+def _settle_memory() -> None:
+    """Leave what was imported and made so far out of every later collection; there are a hundred thousand objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 @contextlib.asynccontextmanager
@@ -116,9 +128,10 @@ async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[None]:
     try:
         for host in config.sockets:
             scheme, _, rest = host.partition("://")
+            site = _site(runner, config, scheme, rest)
             if scheme == "unix":
-                made.append(Path(rest))
-            await _site(runner, config, scheme, rest).start()
+                made.append(Path(rest))  # only now is it ours, and not another daemon's
+            await site.start()
         async with metrics.serve(config.metrics_addr, backend):
             yield
     finally:
@@ -170,13 +183,11 @@ def _engine_id(paths: Paths) -> str:
     """Return this daemon's id: made once, kept in the data root. Bridge, cgroups and tables are named after it."""
     path = paths.data_root / ENGINE_ID_FILE
     try:
-        text = path.read_text().strip()
+        return str(uuid.UUID(path.read_text().strip()))
     except FileNotFoundError:
         text = str(uuid.uuid4())
         write_atomic(path, f"{text}\n".encode())
         return text
-    try:
-        return str(uuid.UUID(text))
     except ValueError as error:
         raise DamagedState(str(path), "it does not hold an id") from error
 
@@ -193,7 +204,7 @@ def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription
     return node_linux.describe(__version__, labels=config.engine_labels, tls_info=tls)
 
 
-def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:
+async def _facts(config: DaemonConfig, engine_id: str, runtime: str) -> DaemonFacts:
     return DaemonFacts(
         id=engine_id,
         name=socket.gethostname(),
@@ -201,7 +212,20 @@ def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> Daem
         data_root=str(config.data_root),
         labels=config.labels,
         debug=config.debug,
-        runtime=containers.runtime_name,
-        runtime_path=programs.find(containers.runtime_name),
+        runtime=runtime,
+        runtime_path=programs.find(runtime),
+        # Without a root of ours, crun makes one in /run.
+        runtime_version=await _version(runtime, f"--root={config.exec_root}"),
+        conmon_version=await _version("conmon"),
         insecure_registries=config.insecure_registries,
     )
+
+
+async def _version(program: str, *flags: str) -> str:
+    """Return the version in the first line of what `program --version` prints: `crun version 1.8.1`."""
+    child = await asyncio.create_subprocess_exec(
+        programs.find(program), *flags, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    output, _ = await child.communicate()
+    words = output.decode(errors="replace").partition("\n")[0].split()
+    return words[-1] if words else ""

@@ -11,7 +11,8 @@ from shoal.daemon.config import DaemonConfig
 from shoal.engine.hijack import HalfClosing
 from shoal.errors import InvalidArgument, ShoalError
 
-BACKLOG = 128
+# Linux's own bound. A unix socket whose queue is full does not keep a client waiting: it refuses it.
+BACKLOG = 4096
 
 
 def unix_socket(path: Path, group: str) -> socket.socket:

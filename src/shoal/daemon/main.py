@@ -1,12 +1,14 @@
 """`shoald`: reads its flags, sets up logging and signals, and runs the daemon."""
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
 from collections.abc import Sequence
 
 import uvloop
+from aiohttp.http_exceptions import HttpProcessingError
 
 from shoal.daemon import daemon, flags
 from shoal.daemon.config import DaemonConfig
@@ -26,6 +28,7 @@ LEVELS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `shoald` to its end: 0 when it was asked to stop, 1 with one line on stderr when it cannot go on."""
     errors: list[BaseException] = []
+    faulthandler.enable()  # a crash below Python says where it was
     try:
         config = flags.parse(arguments)
         set_up_logging(config)
@@ -53,8 +56,14 @@ def set_up_logging(config: DaemonConfig) -> None:
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
     # What these say at INFO and DEBUG is about frames and sockets, not about anything a person runs.
-    for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib", "pyroute2"):
+    for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Return whether aiohttp tells of more than a client that speaks no HTTP, whose traceback helps nobody."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

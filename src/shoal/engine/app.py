@@ -93,7 +93,8 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
         response.headers.update(headers)
 
     app = web.Application(client_max_size=MAX_JSON_BYTES)
-    app.router.add_route("*", "/{path:.*}", dispatch)
+    # Any path at all, one with an encoded newline too: else aiohttp would answer itself, and not in JSON.
+    app.router.add_route("*", "/{path:(?s:.*)}", dispatch)
     app[OPEN_STREAMS] = weakref.WeakSet()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)

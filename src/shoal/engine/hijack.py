@@ -1,9 +1,9 @@
 """Connections that stop being HTTP: after the head of an answer, raw bytes both ways, as `exec` and `attach` need.
 
 The transport is taken from aiohttp, because aiohttp closes a connection whose client has finished sending, and a client
-that has sent all its input (`echo x | docker exec -i ...`) still waits for output. A client must wait for the head before
-it sends input, as HTTP asks and Docker's clients do: what comes earlier is lost in aiohttp's parser, unless its version
-keeps it. Source of the two heads: moby daemon/server/router/container/{exec,container_routes}.go.
+that has sent all its input (`echo x | docker exec -i ...`) still waits for output. A client must wait for the head
+before it sends input, as HTTP asks and Docker's clients do: what comes earlier is lost in aiohttp's parser, unless its
+version keeps it. Source of the two heads: moby daemon/server/router/container/{exec,container_routes}.go.
 """
 
 import asyncio

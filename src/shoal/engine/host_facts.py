@@ -59,3 +59,23 @@ def _first_letter(path: str) -> str:
         return Path(path).read_text(encoding="ascii", errors="replace")[:1]
     except OSError:
         return ""
+
+
+# What Docker calls the file systems that it names otherwise than the kernel does.
+_FILE_SYSTEMS = {"ext2": "extfs", "ext3": "extfs", "ext4": "extfs", "fuseblk": "fuse"}
+
+
+def file_system(path: str) -> str:
+    """Return the kind of file system that a path is on, as `docker info` names it; empty when that cannot be told."""
+    try:
+        device = os.stat(path).st_dev
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        mounted, _, rest = line.partition(" - ")
+        if mounted.split()[2] == number:
+            kind = rest.split()[0]
+            return _FILE_SYSTEMS.get(kind, kind)
+    return ""

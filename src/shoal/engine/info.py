@@ -10,6 +10,7 @@ from typing import Any
 
 from shoal.engine.backend import Backend
 from shoal.engine.codec.cluster import CLUSTER
+from shoal.engine.host_facts import file_system
 from shoal.manager.control.clusters import redacted
 from shoal.node.types import LocalState, SwarmInfo
 from shoal.runtime.types import Phase
@@ -77,7 +78,7 @@ def _contents(backend: Backend) -> dict[str, Any]:
         "ContainersStopped": len(containers) - phases[Phase.RUNNING],
         "Images": len(backend.images.list()),
         "Driver": backend.facts.storage_driver,
-        "DriverStatus": [["Backing Filesystem", "overlayfs"]],
+        "DriverStatus": [["Backing Filesystem", file_system(backend.facts.data_root)]],
         "Plugins": {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],

@@ -190,6 +190,8 @@ def parse_json(body: bytes) -> Any:
         raise InvalidArgument(MAX_JSON_DEPTH_TEXT) from None
     except json.JSONDecodeError as error:
         raise InvalidArgument(f"invalid JSON: {_go_syntax_error(error)}") from None
+    except ValueError:  # Python's limit on the digits of a number, far above any of Go's types
+        raise InvalidArgument("invalid JSON: json: cannot unmarshal number into Go value of type int64") from None
     if text[end:].strip(" \t\r\n"):
         raise InvalidArgument("unexpected content after JSON")
     return value

@@ -13,7 +13,7 @@ def unix_timestamp(text: str, name: str) -> int:
     seconds, _, fraction = text.partition(".")
     if not re.fullmatch(r"-?[0-9]{1,18}", seconds):
         problem = f'invalid seconds "{seconds}": invalid syntax'
-    elif fraction and not fraction.isdigit():
+    elif not re.fullmatch(r"[0-9]*", fraction):
         problem = f'invalid nanoseconds "{fraction}": invalid syntax'
     else:
         return int(seconds) * times.NANOS + int((fraction + "000000000")[:9])

@@ -5,6 +5,7 @@ May be repeated: what is there is made anew. `take_down` undoes it.
 """
 
 import contextlib
+import errno
 import json
 import os
 import posixpath
@@ -16,7 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import InvalidArgument
-from shoal.runtime import capabilities, hostfiles, linux, oci_spec, process, rootfs, seccomp, seccomp_bpf
+from shoal.runtime import (
+    capabilities,
+    failures,
+    hostfiles,
+    linux,
+    mount_targets,
+    oci_spec,
+    process,
+    rootfs,
+    seccomp,
+    seccomp_bpf,
+)
 from shoal.runtime.cgroups import Cgroups, Layout
 from shoal.runtime.conmon import Launch
 from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
@@ -38,6 +50,7 @@ class Site:
     cgroups: Cgroups
     containers: Path  # paths.containers
     bundles: Path  # paths.bundles
+    mountpoints: Path  # the lowest layer of every root
     log_size_max: int = 0
 
     def folder(self, id: str) -> Path:  # noqa: A002 - a container's id
@@ -56,7 +69,7 @@ def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
         return bundle / "rootfs"
     bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
     rootfs.prepare(site.folder(id))
-    rootfs.mount(lower, site.folder(id), bundle)
+    rootfs.mount([*lower, str(site.mountpoints)], site.folder(id), bundle)
     return bundle / "rootfs"
 
 
@@ -66,6 +79,8 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
     bundle = site.bundle(container.id)
     identity = identity_of(root, container.user, container.config.groups)
     config = container.config
+    if why := mount_targets.refusal(str(root), container.mounts, container.mount_sources):
+        raise failures.start_failed(site.runtime.name, f"error during container init: {why}", container.path)
     names = capabilities.effective(config.cap_add, config.cap_drop, site.host.available)
     spec = oci_spec.build(
         oci_spec.SpecInput(
@@ -190,21 +205,22 @@ def check_binds(mounts: tuple[Mount, ...]) -> None:
         os.makedirs(mount.source, mode=0o755, exist_ok=True)
 
 
-def volume_source(mountpoint: str, subpath: str) -> str:
-    """The folder of a volume, or one inside it that no link leads out of."""
-    if not subpath:
-        return mountpoint
+def open_subpath(mountpoint: str, subpath: str) -> int:
+    """A descriptor of something inside a volume that no link leads out of. InvalidArgument when it is not there."""
     root = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = linux.open_in_root(root, subpath, os.O_PATH)
-        try:
-            return os.readlink(f"/proc/self/fd/{fd}")
-        finally:
-            os.close(fd)
-    except FileNotFoundError as error:
+        return linux.open_in_root(root, subpath, os.O_PATH)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         raise InvalidArgument(f"cannot access path {posixpath.join(mountpoint, subpath)}: no such file") from error
     finally:
         os.close(root)
+
+
+def check_subpath(mountpoint: str, subpath: str) -> None:
+    """InvalidArgument when a volume has nothing there."""
+    os.close(open_subpath(mountpoint, subpath))
 
 
 def _netns(site: Site, container: Container) -> str:
@@ -238,21 +254,26 @@ def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> di
 def _visible(site: Site, bundle: Path, container: Container) -> dict[str, str]:
     """Mount sources as the runtime's mount namespace sees them.
 
-    A source on a mount that was made after that namespace is not in it where the host's mounts are private: it is
-    bound once more below the bundle, which is shared.
+    A part of a volume is bound below the bundle by its descriptor: by its path, a container that has the volume too
+    could put a link there in the meantime. A source on a mount that was made after the runtime's namespace is not in it
+    where the host's mounts are private: it is bound below the bundle as well, which is shared.
     """
     sources = {mount.target: container.mount_sources[mount.target] for mount in container.mounts if _has_source(mount)}
     for mount in container.mounts:
         if mount.type == "bind" and not os.path.lexists(mount.source):
             raise missing_source(mount.source)
+    points = {target: bundle / f"m{number}" for number, target in enumerate(sorted(sources))}
+    for mount in container.mounts:
+        if mount.type == "volume" and mount.subpath:
+            sources[mount.target] = _stage_subpath(points[mount.target], sources[mount.target], mount.subpath)
     if site.runtime.namespace is None or not sources:
         return sources
     here = {target: _identity(path) for target, path in sources.items()}
     with site.runtime.namespace.entered():
         there = {target: _identity(path) for target, path in sources.items()}
-    for number, target in enumerate(sorted(sources)):
-        if here[target] != there[target]:
-            sources[target] = _stage(bundle / f"m{number}", sources[target])
+    for target, point in points.items():
+        if here[target] != there[target] and sources[target] != str(point):
+            sources[target] = _stage(point, sources[target])
     return sources
 
 
@@ -276,6 +297,14 @@ def _stage(point: Path, source: str) -> str:
         point.touch(mode=0o600)
     linux.mount(source, str(point), flags=linux.MS_BIND | linux.MS_REC)
     return str(point)
+
+
+def _stage_subpath(point: Path, mountpoint: str, subpath: str) -> str:
+    fd = open_subpath(mountpoint, subpath)
+    try:
+        return _stage(point, f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 def _staged(bundle: Path) -> Iterator[Path]:

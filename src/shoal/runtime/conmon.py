@@ -23,6 +23,9 @@ from shoal.runtime.records import Running
 # containerd's shim after 2 minutes as well.
 CREATE_TIMEOUT = 120.0
 
+# How often it is looked at whether a silent runtime is still there; twice gone is gone.
+_LOOK_EVERY = 1.0
+
 _MESSAGE_LIMIT = 65536
 
 
@@ -108,12 +111,16 @@ def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
 def _message(fd: int, bundle: Path) -> dict[str, object]:
     """The first line that conmon writes; empty when it ended without one."""
     deadline = time.monotonic() + CREATE_TIMEOUT
-    data = b""
+    data, gone = b"", 0
     while b"\n" not in data and len(data) < _MESSAGE_LIMIT:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
+        if not select.select([fd], [], [], _LOOK_EVERY)[0]:
+            gone += _runtime_is_gone(bundle)
+            if gone < 2 and time.monotonic() < deadline:
+                continue
             if conmon_pid := read_number(bundle / "conmon.pid"):
                 processes.send(conmon_pid, 0, signal.SIGKILL)  # its runtime dies with it
+            if gone == 2:
+                raise ShoalError("the container runtime ended before it had made the container")
             raise ShoalError(f"the container runtime did not answer within {CREATE_TIMEOUT:.0f} s")
         chunk = os.read(fd, _MESSAGE_LIMIT)
         if not chunk:
@@ -127,6 +134,18 @@ def _message(fd: int, bundle: Path) -> dict[str, object]:
         # conmon 2.1.6 does not escape all that a runtime may say.
         return {"pid": -1, "message": data.decode(errors="replace")}
     return message if isinstance(message, dict) else {}
+
+
+def _runtime_is_gone(bundle: Path) -> bool:
+    """Whether conmon waits for nobody: its runtime was killed, and left it a process inside the container.
+
+    That process holds the pipe on which conmon waits for its runtime's last words.
+    """
+    conmon_pid = read_number(bundle / "conmon.pid")
+    if not conmon_pid:
+        return False
+    children = processes.children(conmon_pid)
+    return bool(children) and all(processes.in_own_pid_namespace(child) for child in children)
 
 
 def read_number(path: Path) -> int | None:

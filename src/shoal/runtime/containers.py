@@ -19,25 +19,22 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
+from shoal.errors import Conflict, InvalidArgument, NotFound, ShoalError
 from shoal.paths import Paths
 from shoal.runtime import (
     adoption,
     bundle,
-    capabilities,
     conmon,
     health,
-    host,
     oci_runtime,
     process,
     processes,
-    programs,
     records,
     stats,
+    survey,
     top,
 )
 from shoal.runtime.attachment import Attachment
-from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.children import Children
 from shoal.runtime.creation import Creation
 from shoal.runtime.events import EventBus
@@ -87,7 +84,7 @@ class Containers:
         self._creation: Creation
 
     async def __aenter__(self) -> Self:
-        self._site = await self._workers.run(self._look_around)
+        self._site = await self._workers.run(survey.look_around, self._paths, self._tag, self._log_size_max)
         self._creation = Creation(self._site, self._workers, self._images, self._volumes, self._network)
         await self._children.__aenter__()
         try:
@@ -442,26 +439,6 @@ class Containers:
     def _tell(self, container: Container, action: str, **more: str) -> None:
         attributes = {**container.config.labels, "image": container.config.image, "name": container.config.name}
         self._events.emit("container", action, container.id, {**attributes, **more})
-
-    def _look_around(self) -> bundle.Site:
-        if not self._tag.isalnum():
-            raise FailedPrecondition(f"a node tag is letters and digits, not {self._tag!r}")
-        for folder in (self._paths.containers, self._paths.bundles):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        cgroups, facts = Cgroups(self._tag), host.look()
-        oci_runtime.share(self._paths.bundles)
-        runtime = oci_runtime.probe(self._paths.exec_root / "runtime", self._paths.bundles, cgroups)
-        if runtime.name == "crun":  # the first start need not wait for it
-            facts.seccomp_program(capabilities.effective((), (), facts.available))
-        return bundle.Site(
-            host=facts,
-            conmon=programs.find("conmon"),
-            runtime=runtime,
-            cgroups=cgroups,
-            containers=self._paths.containers,
-            bundles=self._paths.bundles,
-            log_size_max=self._log_size_max,
-        )
 
     async def _adopt(self) -> None:
         found = await self._workers.run(adoption.scan, self._site)

@@ -138,7 +138,9 @@ class Creation:
             mounts.append(replace(mount, source=volume.name))
             if not mount.no_copy and not mount.subpath:
                 fresh.append((mount.target, volume.mountpoint))
-            sources[mount.target] = await self._workers.run(bundle.volume_source, volume.mountpoint, mount.subpath)
+            if mount.subpath:
+                await self._workers.run(bundle.check_subpath, volume.mountpoint, mount.subpath)
+            sources[mount.target] = volume.mountpoint
         return tuple(mounts), sources, fresh
 
     def _make_folder(self, id: str, mounts: tuple[Mount, ...]) -> Path:  # noqa: A002

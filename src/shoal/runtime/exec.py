@@ -40,6 +40,26 @@ class _Stdio:
     stdin: int | None
 
 
+class _Caller:
+    """Whoever started an exec, who may go away at any moment of the start: what it is to get is let go of then."""
+
+    def __init__(self) -> None:
+        self._gone = False
+        self._attachment: Attachment | None = None
+
+    async def take(self, attachment: Attachment) -> None:
+        """The start has succeeded."""
+        self._attachment = attachment
+        if self._gone:
+            await attachment.close()
+
+    async def leave(self) -> None:
+        """Nobody waits any more."""
+        self._gone = True
+        if self._attachment is not None:
+            await self._attachment.close()
+
+
 class Execs:
     """All execs of this daemon."""
 
@@ -88,22 +108,29 @@ class Execs:
         if container.phase is not Phase.RUNNING:
             raise Conflict(f"container {container.id} is not running")
         self._execs[id] = replace(one, running=True)
+        caller = _Caller()
         try:
             return await self._containers.children.finish(
-                self._start(self._execs[id], container, detach, size), f"exec {id[:12]}"
+                self._start(self._execs[id], container, detach, size, caller), f"exec {id[:12]}"
             )
-        except BaseException:
-            if id not in self._running:
-                self._execs[id] = replace(one, running=False, exit_code=126)
+        except asyncio.CancelledError:
+            await caller.leave()
             raise
 
-    async def _start(self, one: Exec, container: Container, detach: bool, size: tuple[int, int] | None) -> Attachment:
-        stdio = _quiet() if detach and not one.config.tty else _open(one.config, size)
+    async def _start(
+        self, one: Exec, container: Container, detach: bool, size: tuple[int, int] | None, caller: _Caller
+    ) -> Attachment:
+        stdio = _Stdio({}, {}, None)
         try:
+            if one.config.tty or not detach:
+                _open(stdio, one.config, size)
+            else:
+                stdio.theirs = dict.fromkeys((0, 1, 2), os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
             started = await self._containers.workers.run(
                 command.start, self._containers.site, container, one.config, stdio.theirs
             )
         except BaseException:
+            self._execs[one.id] = replace(one, running=False, exit_code=126)
             for fd in {*stdio.outputs, *(() if stdio.stdin is None else (stdio.stdin,))}:
                 os.close(fd)
             raise
@@ -119,6 +146,7 @@ class Execs:
         )
         following = self._follow(one.id, container, started, verdict)
         self._containers.children.start(following, f"end of exec {one.id[:12]}")
+        await caller.take(attachment)
         return attachment
 
     async def _follow(
@@ -176,21 +204,15 @@ def _set_size(fd: int, height: int, width: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height & 0xFFFF, width & 0xFFFF, 0, 0))
 
 
-def _quiet() -> _Stdio:
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    return _Stdio({0: null, 1: null, 2: null}, {}, None)
-
-
-def _open(config: ExecConfig, size: tuple[int, int] | None) -> _Stdio:
-    """A terminal, or a pipe for each stream that is asked for."""
+def _open(stdio: _Stdio, config: ExecConfig, size: tuple[int, int] | None) -> None:
+    """A terminal, or a pipe for each stream that is asked for. What was opened before one fails is in `stdio`."""
     if config.tty:
         ours, theirs = pty.openpty()
+        stdio.theirs, stdio.outputs, stdio.stdin = dict.fromkeys((0, 1, 2), theirs), {ours: "stdout"}, ours
         os.set_blocking(ours, False)
         if size is not None:
             _set_size(ours, *size)
-        return _Stdio({0: theirs, 1: theirs, 2: theirs}, {ours: "stdout"}, ours)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    stdio = _Stdio({0: null, 1: null, 2: null}, {}, None)
+        return
     if config.attach_stdin:
         stdio.theirs[0], stdio.stdin = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(stdio.stdin, False)
@@ -201,8 +223,9 @@ def _open(config: ExecConfig, size: tuple[int, int] | None) -> _Stdio:
     for number, stream, wanted in streams:
         if wanted:
             ours, stdio.theirs[number] = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(ours, False)
             stdio.outputs[ours] = stream
-    if null not in stdio.theirs.values():
-        os.close(null)
-    return stdio
+            os.set_blocking(ours, False)
+    missing = [number for number in (0, 1, 2) if number not in stdio.theirs]
+    if missing:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        stdio.theirs.update(dict.fromkeys(missing, null))

@@ -144,6 +144,10 @@ class Images:
         """Return what the registry holds under a reference."""
         return await self._registry.distribution(references.parse(ref).tagged(), auth)
 
+    async def login(self, auth: RegistryAuth) -> None:
+        """Ask a registry whether it takes these credentials. Raises Unauthenticated when it does not."""
+        await self._registry.login(auth)
+
     async def load(self, stream: AsyncIterator[bytes], progress: ProgressCallback | None = None) -> Names:
         """Take in the images of an archive; return their names, and the ids of those without."""
         async with self._loads:

@@ -68,7 +68,11 @@ async def unpack(source: Path | AsyncIterator[bytes], folder: Path, kind: Litera
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
-    return _told(out, complaint, bool(zstd))
+        if child.stdin is not None:
+            # How its pipe ended is of no interest, but asyncio logs what nobody asks for.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await child.stdin.wait_closed()
+    return _told(out, complaint, await child.wait(), bool(zstd))
 
 
 async def _start(command: tuple[str, ...], stdin: int) -> asyncio.subprocess.Process:
@@ -88,12 +92,13 @@ async def _feed(child: asyncio.subprocess.Process, source: AsyncIterator[bytes])
         child.stdin.close()
 
 
-def _told(out: bytes, complaint: bytes, have_zstd: bool) -> Unpacked:
+def _told(out: bytes, complaint: bytes, code: int, have_zstd: bool) -> Unpacked:
     try:
         fields = json.loads(out[:MAX_REPORT_BYTES])
     except ValueError as error:
-        words = complaint.decode(errors="replace").strip().splitlines()
-        raise ShoalError(f"unpacking failed: {words[-1] if words else 'no reason given'}") from error
+        ended = f"its process ended with {f'signal {-code}' if code < 0 else f'code {code}'}"
+        words = complaint.decode(errors="replace").strip().splitlines() or [ended]
+        raise ShoalError(f"unpacking failed: {words[-1]}") from error
     if problem := fields.get("error"):
         if not have_zstd and problem == "zstd is not installed":
             raise MissingProgram("zstd", "zstd")

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 
 _UNIFIED = "/sys/fs/cgroup/unified"
 _PROBE = "shoal-probe"
+# crun runs itself anew from a read-only mount of its program before it does anything, so that no container can write
+# to it through /proc/self/exe (CVE-2019-5736): a mount, an unmount and a second program start each time. Told by this
+# variable that it has done so, and finding its program on a read-only mount, it goes on at once (crun and runc,
+# cloned_binary.c). The mount is made once, in the namespace that it is started in.
+_CLONED = {"_LIBCONTAINER_CLONED_BINARY": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class OciRuntime:
     path: str
     root: Path  # its own state, below exec_root
     namespace: MountNamespace | None = None
+    protected: bool = False  # the namespace has its program on a read-only mount
 
     def args(self, *rest: str) -> list[str]:
         """A command line."""
@@ -48,7 +54,7 @@ class OciRuntime:
         self, args: Sequence[str], fds: dict[int, int], env: dict[str, str] | None = None, folder: str = "/"
     ) -> processes.Child:
         """Start the runtime, or conmon above it, where it works. In a worker thread."""
-        environment = {"PATH": programs.search_path(), **(env or {})}
+        environment = {"PATH": programs.search_path(), **(_CLONED if self.protected else {}), **(env or {})}
         with self.namespace.entered() if self.namespace else contextlib.nullcontext():
             os.chdir(folder)  # stepping into a namespace goes to its /
             try:
@@ -120,12 +126,10 @@ def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
     else:
         said = _try(crun, bundles, cgroups)
         if said is None:
-            return crun
+            return _protected(crun, lambda: None)
         refusals.append(f"crun: {said}")
         if cgroups.layout is Layout.HYBRID and os.path.ismount(_UNIFIED):
-            hidden = OciRuntime(
-                "crun", crun.path, root, MountNamespace(lambda: linux.umount(_UNIFIED, linux.MNT_DETACH))
-            )
+            hidden = _protected(crun, lambda: linux.umount(_UNIFIED, linux.MNT_DETACH))
             said = _try(hidden, bundles, cgroups)
             if said is None:
                 log.info("crun runs in a mount namespace without %s: %s", _UNIFIED, refusals[-1])
@@ -144,6 +148,17 @@ def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
             return runc
         refusals.append(f"runc: {said}")
     raise ShoalError(f"no container runtime works on this host: {'; '.join(refusals)}")
+
+
+def _protected(crun: OciRuntime, prepare: Callable[[], None]) -> OciRuntime:
+    """crun in a mount namespace of its own, where its program cannot be written to."""
+
+    def make() -> None:
+        prepare()
+        linux.mount(crun.path, crun.path, flags=linux.MS_BIND)
+        linux.mount("", crun.path, flags=linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY)
+
+    return OciRuntime(crun.name, crun.path, crun.root, MountNamespace(make), protected=True)
 
 
 def _try(runtime: OciRuntime, bundles: Path, cgroups: Cgroups) -> str | None:

@@ -49,6 +49,24 @@ def send(pid: int, began: int, number: int) -> bool:
     return True
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process's first thread that have not ended; none when it has itself."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split() if started(int(word))]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def in_own_pid_namespace(pid: int) -> bool:
+    """Whether a process has another number in a namespace below ours."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in file)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 async def readable(fd: int) -> None:
     """Wait until a descriptor can be read. One waiter a descriptor."""
     loop = asyncio.get_running_loop()

@@ -101,12 +101,15 @@ def _value(hint: Any, data: Any) -> Any:
 
 
 def write_config(folder: Path, container: Container) -> None:
-    """Make it a container: flushed, so that no folder without a whole config is ever one."""
+    """Make it a container: flushed, so that no folder without a whole config is ever one.
+
+    Whether it still is one after a loss of power does not matter: nothing runs then, and its task is begun anew.
+    """
     data = encode(container)
     for name in _STATE_FIELDS:
         if name != "endpoint":
             del data[name]
-    write_atomic(folder / CONFIG, json.dumps(data).encode())
+    write_atomic(folder / CONFIG, json.dumps(data).encode(), lasting=False)
 
 
 def write_state(folder: Path, container: Container, running: Running | None = None) -> None:

@@ -45,6 +45,30 @@ class Registry:
         if scratch.exists():
             shutil.rmtree(scratch)  # credentials of a run that was killed
 
+    async def login(self, auth: RegistryAuth) -> None:
+        """Ask a registry whether it takes these credentials. Raises Unauthenticated when it does not.
+
+        They are kept nowhere: the client sends them again with each pull.
+        """
+        domain = _login_domain(auth.server_address)
+        insecure = domain in self._insecure or is_loopback(domain)
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._scratch / f"login-{secrets.token_hex(8)}.json"
+        command = ("login", f"--authfile={file}", *(("--tls-verify=false",) if insecure else ()))
+        command += (f"--username={auth.username}", "--password-stdin", domain)
+        try:
+            async with asyncio.timeout(INSPECT_TIMEOUT), _skopeo(*command, has_input=True) as child:
+                _, words = await child.communicate(auth.password.encode())
+        except TimeoutError as error:
+            raise ShoalError(f"{domain} did not answer within {INSPECT_TIMEOUT:.0f} s") from error
+        finally:
+            file.unlink(missing_ok=True)
+        if child.returncode != 0:
+            said = said_by_skopeo(words)
+            if "invalid username/password" in said or "unauthorized" in said:
+                raise Unauthenticated(f"login attempt to {domain} failed: {said}")
+            raise ShoalError(said)
+
     async def manifest(self, reference: Reference, auth: RegistryAuth | None) -> bytes:
         """Return the manifest or index that a reference leads to, byte for byte."""
         return await self._inspect(reference, auth, "--raw")
@@ -153,12 +177,19 @@ async def _every(seconds: float, look: Callable[[], None]) -> None:
         look()
 
 
+def _login_domain(address: str) -> str:
+    """Return the domain of what `docker login` was given; Docker's own registry has an address of its own there."""
+    domain = address.partition("://")[2] or address
+    domain = domain.partition("/")[0]
+    return "docker.io" if domain in {"", "index.docker.io", "registry-1.docker.io"} else domain
+
+
 @contextlib.asynccontextmanager
-async def _skopeo(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _skopeo(*arguments: str, has_input: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run skopeo; it is gone when the block is left, also by cancellation."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec(
-        programs.find("skopeo"), *arguments, stdin=null, stdout=pipe, stderr=pipe
+        programs.find("skopeo"), *arguments, stdin=pipe if has_input else null, stdout=pipe, stderr=pipe
     )
     try:
         yield child
@@ -174,9 +205,7 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
 
     Source of the texts: moby daemon/internal/distribution/errors.go.
     """
-    text = stderr[-MAX_WORDS_BYTES:].decode(errors="replace").strip()
-    found = _MESSAGE.findall(text)
-    words = re.sub(r"\\(.)", _unescape, found[-1]) if found else (text.splitlines() or ["skopeo gave no reason"])[-1]
+    words = said_by_skopeo(stderr)
     while match := _PREFIX.match(words):
         words = words[match.end() :]
     if words.startswith("errors:\n"):
@@ -191,6 +220,13 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
     if "unauthorized" in words or "authentication required" in words:
         return Unauthenticated(f"{denied}: {words}")
     return ShoalError(words)
+
+
+def said_by_skopeo(stderr: bytes) -> str:
+    """Return the last complaint of a skopeo, without time and level."""
+    text = stderr[-MAX_WORDS_BYTES:].decode(errors="replace").strip()
+    found = _MESSAGE.findall(text)
+    return re.sub(r"\\(.)", _unescape, found[-1]) if found else (text.splitlines() or ["skopeo gave no reason"])[-1]
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ that an image brought along, which may be anything.
 
 import errno
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def prepare(folder: Path) -> None:
         except FileExistsError:
             continue
         os.chmod(f"{folder}/{name}", mode)  # mkdir takes the umask away; `upper` becomes the container's /
+
+
+def make_mountpoints(layer: Path) -> None:
+    """Make a layer of what the runtime mounts over, to be the lowest of every root. May be repeated.
+
+    Where an image lacks these, the runtime would make them in each writable layer, and copy the image's /etc up for it.
+    Docker has a layer for that too (moby daemon/initlayer), but one for each container.
+    """
+    for name in ("", "dev", "etc", "proc", "sys"):
+        (layer / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        (layer / name).chmod(0o755)
+    for name in ("hosts", "hostname", "resolv.conf"):
+        (layer / "etc" / name).touch(mode=0o644)
+        (layer / "etc" / name).chmod(0o644)
 
 
 def mount(lower: list[str], folder: Path, bundle: Path) -> None:
@@ -108,9 +123,10 @@ def read_text(root: Path, path: str) -> str:
         raise
     finally:
         os.close(root_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with open(fd, "rb") as file:
-        if not os.path.isfile(f"/proc/self/fd/{fd}"):
-            return ""
         return file.read(_FILE_LIMIT).decode(errors="replace")
 
 

@@ -17,9 +17,9 @@ from shoal.runtime import linux
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A start waits for its runtime most of the time. More threads than this only queue for the CPUs and the kernel's
-# mount lock; fewer leave a second CPU idle.
-THREADS = 4
+# A start waits for its runtime most of the time, and making a container half of it for netlink, without a thread. More
+# threads than this only queue for the CPUs and the kernel's mount lock.
+THREADS_PER_CPU, THREADS_MOST = 3, 24
 
 _own = threading.local()
 
@@ -32,7 +32,8 @@ def _prepare() -> None:
 class Workers:
     """A bounded pool. Functions given to it run to their end, also when the caller has gone."""
 
-    def __init__(self, threads: int = THREADS) -> None:
+    def __init__(self) -> None:
+        threads = min(THREADS_PER_CPU * len(os.sched_getaffinity(0)), THREADS_MOST)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shoal-runtime", initializer=_prepare)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

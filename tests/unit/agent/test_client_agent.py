@@ -110,9 +110,12 @@ class Swarm:
         await self.store.update(write)
 
     async def desire(self, state: int, task_id: str = "t1") -> None:
-        changed = copy(self.task(task_id))
-        changed.desired_state = state  # type: ignore[assignment]
-        await self.put(changed)
+        def write(transaction: object) -> None:  # a report of the node's may come in before its turn
+            changed = copy(self.task(task_id))
+            changed.desired_state = state  # type: ignore[assignment]
+            transaction.update(changed)  # type: ignore[attr-defined]
+
+        await self.store.update(write)
 
     async def wait(self, condition: Callable[[], bool]) -> None:
         with self.store.watch(api.Task, api.Node) as watch:
@@ -180,9 +183,10 @@ async def test_a_task_that_ends_well_is_complete(tmp_path: Path) -> None:
 
 async def test_an_image_that_is_nowhere_rejects_the_task_with_the_registrys_words(tmp_path: Path) -> None:
     swarm, runtime = Swarm(task(image="nowhere:latest")), FakeRuntime()
+    runtime.images.words = "the registry's words"
     async with swarm.serve(), running(swarm, runtime, tmp_path):
         status = await swarm.wait_state(api.REJECTED)
-        assert (status.message, status.err) == ("preparing", "No such image: nowhere:latest")
+        assert (status.message, status.err) == ("preparing", "No such image: nowhere:latest (the registry's words)")
         assert runtime.images.pulls["nowhere:latest"] == 1
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shoal.agent.controller_client import Controller
-from shoal.agent.executor import container_config
+from shoal.agent.controller_client import Controller, Limits
+from shoal.agent.executor import container_config, container_id
 from shoal.agent.pulls_loop import Pulls
 from shoal.agent.task_loop import TaskLoop
 from shoal.api import v1 as api
@@ -43,7 +43,7 @@ def loop_of(
 
     def make(each: api.Task) -> Controller:
         pulls = Pulls(FakeRuntime().images, group)
-        return Controller(each.id, container_config(each, NODE), "", containers, pulls, asyncio.Semaphore(1), group)
+        return Controller(each.id, container_config(each, NODE), "", containers, pulls, Limits(1), group)
 
     def report(_task_id: str, status: api.TaskStatus) -> None:
         seen.append((round(now() - begun, 3), api.TaskState.Name(status.state), status.err))
@@ -95,3 +95,17 @@ async def test_an_assignment_that_asks_for_the_same_disturbs_nothing() -> None:
         await asyncio.sleep(1)
         await loop.close()
     assert seen[-1][1] == "SHUTDOWN"
+
+
+async def test_a_running_task_whose_host_went_down_has_failed() -> None:
+    seen: list[tuple[float, str, str]] = []
+    containers = FakeRuntime().containers
+    made = task(state=api.RUNNING)
+    await containers.create(container_config(made, NODE), id=container_id(made.id))  # all that is left of it
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(containers, group, seen, made)
+        loop.start()
+        await asyncio.sleep(1)
+        await loop.close()
+    assert seen[-1][1:] == ("FAILED", "task: non-zero exit (255): the container ended with its host")
+    assert loop.status.container.exit_code == 255

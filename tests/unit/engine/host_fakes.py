@@ -322,6 +322,10 @@ class FakeImages:
         await self._work(progress)
         return self.rows[0]
 
+    async def login(self, auth: Any) -> None:
+        self.asked.append(("login", auth))
+        await self._work(None)
+
     async def load(self, stream: AsyncIterator[bytes], progress: Any = None) -> Rows:
         async for data in stream:
             self.body += data

@@ -76,6 +76,11 @@ async def test_log_options_are_read(query: str, options: LogOptions) -> None:
             400,
             'invalid value for "since": invalid timestamp "x": invalid seconds "x": invalid syntax',
         ),
+        (
+            "/containers/web.1/logs?stdout=1&since=1.%C2%B2",
+            400,
+            'invalid value for "since": invalid timestamp "1.²": invalid nanoseconds "²": invalid syntax',
+        ),
         ("/containers/no/logs?stdout=1", 404, "No such container: no"),
         ("/containers/dead/logs?stdout=1", 409, "can not get logs from container which is dead or marked for removal"),
     ],

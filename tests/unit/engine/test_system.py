@@ -1,9 +1,12 @@
 from pathlib import Path
 
 from shoal.api import v1 as api
+from shoal.errors import Unauthenticated
 from shoal.node.types import LocalState, SwarmInfo
+from shoal.runtime.image_types import RegistryAuth
 from shoal.runtime.types import Container, ContainerConfig, Image, Mount, Phase, Volume
 from tests.unit.engine.fakes import FakeNode, FakeTable, backend, client
+from tests.unit.engine.host_fakes import FakeImages, host
 
 IMAGE = Image("sha256:" + "1" * 64, {"architecture": "amd64"}, ("sha256:2",), 1000, ("busybox:latest",), (), 1.0)
 CONTAINER = Container(
@@ -91,8 +94,18 @@ async def test_what_docker_has_and_shoal_has_not_answers_in_json() -> None:
             ("POST", "/session", 501),
             ("GET", "/plugins/a/b/json", 404),
             ("POST", "/plugins/pull", 501),
-            ("POST", "/auth", 501),
         ):
             answer = await http.request(method, path)
             assert answer.status == status
             assert (await answer.json())["message"]
+
+
+async def test_login_is_asked_of_the_registry() -> None:
+    images = FakeImages()
+    async with client(host(images=images)) as http:
+        login = {"username": "me", "password": "pw", "serveraddress": "registry:5000"}
+        answer = await http.post("/auth", json=login)
+        assert await answer.json() == {"Status": "Login Succeeded", "IdentityToken": ""}
+        assert images.asked == [("login", RegistryAuth("me", "pw", "", "registry:5000"))]
+        images.fails = Unauthenticated("unauthorized: authentication required")
+        assert (await http.post("/auth", json=login)).status == 401

@@ -1,6 +1,6 @@
 """Control's tasks: get, list, remove. Source: SwarmKit manager/controlapi/task.go."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from shoal.api import v1 as api
 from shoal.api.naming import task_name
@@ -25,8 +25,9 @@ class Tasks(Part):
     async def list_tasks(self, request: api.ListTasksRequest) -> api.ListTasksResponse:
         """Return the tasks that pass the filters."""
         view, filters = self._store.view(), request.filters
+        tests = _tests(view, filters)
         return api.ListTasksResponse(
-            tasks=[task for task in _candidates(view, filters) if _passes(view, task, filters)]
+            tasks=[task for task in _candidates(view, filters) if all(test(task) for test in tests)]
         )
 
     async def remove_task(self, request: api.RemoveTaskRequest) -> api.RemoveTaskResponse:
@@ -51,20 +52,29 @@ def _candidates(view: View, filters: api.ListTasksRequest.Filters) -> Iterable[a
     return view.tasks.all()
 
 
-def _passes(view: View, task: api.Task, filters: api.ListTasksRequest.Filters) -> bool:
-    if (filters.names or filters.name_prefixes) and not (
-        among(task_name(task), filters.names) and begins(task_name(task), filters.name_prefixes)
-    ):
-        return False
-    return (
-        begins(task.id, filters.id_prefixes)
-        and labelled(task.service_annotations.labels, filters.labels)
-        and among(task.service_id, filters.service_ids)
-        and among(task.node_id, filters.node_ids)
-        and among(runtime(task.spec), filters.runtimes)
-        and among(task.desired_state, filters.desired_states)
-        and (not filters.up_to_date or _is_up_to_date(view, task))
-    )
+def _tests(view: View, filters: api.ListTasksRequest.Filters) -> list[Callable[[api.Task], bool]]:
+    """Return what a task must pass. Only what was asked for: a list of many tasks is asked for again and again."""
+    names, prefixes, id_prefixes = set(filters.names), tuple(filters.name_prefixes), tuple(filters.id_prefixes)
+    services, nodes, runtimes = set(filters.service_ids), set(filters.node_ids), set(filters.runtimes)
+    states = set(filters.desired_states)
+    tests: list[Callable[[api.Task], bool]] = []
+    if names or prefixes:
+        tests.append(lambda task: among(task_name(task), names) and begins(task_name(task), prefixes))
+    if id_prefixes:
+        tests.append(lambda task: task.id.startswith(id_prefixes))
+    if filters.labels:
+        tests.append(lambda task: labelled(task.service_annotations.labels, filters.labels))
+    if services:
+        tests.append(lambda task: task.service_id in services)
+    if nodes:
+        tests.append(lambda task: task.node_id in nodes)
+    if runtimes:
+        tests.append(lambda task: runtime(task.spec) in runtimes)
+    if states:
+        tests.append(lambda task: task.desired_state in states)
+    if filters.up_to_date:
+        tests.append(lambda task: _is_up_to_date(view, task))
+    return tests
 
 
 def _is_up_to_date(view: View, task: api.Task) -> bool:

@@ -1,0 +1,33 @@
+"""What this host is to containers, looked up once at start: `Site`. Blocking; in a worker thread.
+
+In: the daemon's paths and tag. Out: the folders that containers need, made, and the OCI runtime that works here.
+"""
+
+from shoal.errors import FailedPrecondition
+from shoal.paths import Paths
+from shoal.runtime import bundle, capabilities, host, oci_runtime, programs, rootfs
+from shoal.runtime.cgroups import Cgroups
+
+
+def look_around(paths: Paths, tag: str, log_size_max: int) -> bundle.Site:
+    """Where and by what containers are made. MissingProgram, or ShoalError where no OCI runtime works."""
+    if not tag.isalnum():
+        raise FailedPrecondition(f"a node tag is letters and digits, not {tag!r}")
+    for folder in (paths.containers, paths.bundles):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    rootfs.make_mountpoints(paths.mountpoints)
+    cgroups, facts = Cgroups(tag), host.look()
+    oci_runtime.share(paths.bundles)
+    runtime = oci_runtime.probe(paths.exec_root / "runtime", paths.bundles, cgroups)
+    if runtime.name == "crun":  # the first start need not wait for it
+        facts.seccomp_program(capabilities.effective((), (), facts.available))
+    return bundle.Site(
+        host=facts,
+        conmon=programs.find("conmon"),
+        runtime=runtime,
+        cgroups=cgroups,
+        containers=paths.containers,
+        bundles=paths.bundles,
+        mountpoints=paths.mountpoints,
+        log_size_max=log_size_max,
+    )

@@ -1,0 +1,54 @@
+"""The scripts that a person runs: what they refuse, and that they can be run again. test_demo.py plays the demo."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.hosts import REPOSITORY, run
+
+SCRIPTS = sorted(path for path in [*(REPOSITORY / "script").iterdir(), REPOSITORY / ".ci" / "run"] if path.is_file())
+IN_VENV = Path(sys.prefix) == REPOSITORY / ".venv"
+
+
+@pytest.fixture
+def copy() -> Iterator[Path]:
+    """A clone's scripts where anybody may read them."""
+    with tempfile.TemporaryDirectory(prefix="shoal-scripts-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(REPOSITORY / "script", folder / "script")
+        yield folder
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_is_a_program_that_bash_understands(script: Path) -> None:
+    assert script.stat().st_mode & 0o111
+    run("bash", "-n", str(script))
+
+
+@pytest.mark.parametrize("script", ["demo", "install"])
+def test_says_that_it_needs_root(copy: Path, script: str) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    done = run(*nobody, f"script/{script}", check=False, cwd=copy)
+    assert done.returncode == 1
+    assert f"sudo script/{script}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in copy.iterdir()) == ["script"]
+
+
+@pytest.mark.parametrize(("script", "known"), [("bootstrap", "script/bootstrap test"), ("install", "--uninstall")])
+def test_unknown_word_is_answered_with_the_usage(copy: Path, script: str, known: str) -> None:
+    done = run(f"script/{script}", "--nonsense", check=False, cwd=copy)
+    assert done.returncode == 2
+    assert known in done.stderr
+
+
+@pytest.mark.skipif(not IN_VENV, reason="these tests do not run from the clone's own .venv")
+@pytest.mark.parametrize("what", ["test", "run"])
+def test_bootstrap_asks_no_network_where_nothing_is_missing(what: str) -> None:
+    done = run("unshare", "--net", "script/bootstrap", what, cwd=REPOSITORY)
+    assert done.stdout + done.stderr == ""
