@@ -6,6 +6,26 @@ places that translate. The text is what a person sees. Source of the HTTP codes:
 
 from grpclib.const import Status
 
+# gRPC's code as Go prints it, and the HTTP status for it. Source: grpc codes, moby daemon/server/httpstatus.
+_RPC_CODES = {
+    Status.CANCELLED: ("Canceled", 500),
+    Status.UNKNOWN: ("Unknown", 500),
+    Status.INVALID_ARGUMENT: ("InvalidArgument", 400),
+    Status.DEADLINE_EXCEEDED: ("DeadlineExceeded", 500),
+    Status.NOT_FOUND: ("NotFound", 404),
+    Status.ALREADY_EXISTS: ("AlreadyExists", 409),
+    Status.PERMISSION_DENIED: ("PermissionDenied", 403),
+    Status.RESOURCE_EXHAUSTED: ("ResourceExhausted", 500),
+    Status.FAILED_PRECONDITION: ("FailedPrecondition", 400),
+    Status.ABORTED: ("Aborted", 500),
+    Status.OUT_OF_RANGE: ("OutOfRange", 400),
+    Status.UNIMPLEMENTED: ("Unimplemented", 501),
+    Status.INTERNAL: ("Internal", 500),
+    Status.UNAVAILABLE: ("Unavailable", 503),
+    Status.DATA_LOSS: ("DataLoss", 500),
+    Status.UNAUTHENTICATED: ("Unauthenticated", 401),
+}
+
 
 class ShoalError(Exception):
     """Something went wrong that nobody acts on in a special way (HTTP 500, gRPC Unknown)."""
@@ -77,6 +97,13 @@ class Unavailable(ShoalError):
     grpc_status = Status.UNAVAILABLE
 
 
+class NoLeader(Unavailable):
+    """No manager leads that this one knows of, or it is asked to lead and does not: try another, or later."""
+
+    def __init__(self, message: str = "this manager does not lead the swarm") -> None:
+        super().__init__(message)
+
+
 class Aborted(ShoalError):
     """The other side gave the call up: a new leader, a new session."""
 
@@ -103,3 +130,14 @@ class DamagedState(ShoalError):
 
 class InvariantBroken(ShoalError):
     """A thing that cannot be, is: the loop that saw it ends, the containers do not."""
+
+
+class RpcError(ShoalError):
+    """An error that came from a manager by gRPC, as Docker shows it. `desc` is its bare text."""
+
+    def __init__(self, status: Status, desc: str) -> None:
+        code, http_status = _RPC_CODES.get(status, ("Unknown", 500))
+        self.grpc_status = status
+        self.http_status = http_status
+        self.desc = desc
+        super().__init__(f"rpc error: code = {code} desc = {desc}")

@@ -22,6 +22,7 @@ from tests.harness.api import Client
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
 CGROUPS = Path("/sys/fs/cgroup")
+ADDRESS = "10.99.0.1"
 PATIENCE = 30.0  # seconds until a condition that should hold is called broken
 
 
@@ -58,6 +59,20 @@ def docker_program() -> str:
     return os.environ.get("DOCKER") or shutil.which("docker") or "docker"
 
 
+def make_namespace(name: str, address: str) -> None:
+    """Make a network namespace with one network card, `eth0`; the other end of its wire is `wire`."""
+    run("ip", "netns", "add", name)
+    # A pair of virtual links stands for the host's network card, which has the address that the node advertises.
+    for command in (
+        ("link", "set", "lo", "up"),
+        ("link", "add", "eth0", "type", "veth", "peer", "name", "wire"),
+        ("address", "add", f"{address}/24", "dev", "eth0"),
+        ("link", "set", "eth0", "up"),
+        ("link", "set", "wire", "up"),
+    ):
+        run("ip", "-n", name, *command)
+
+
 def _without(programs: Sequence[str]) -> list[str]:
     """Return the beginning of a command line that runs the rest where these programs cannot be executed."""
     if not programs:
@@ -67,12 +82,20 @@ def _without(programs: Sequence[str]) -> list[str]:
     return ["unshare", "--mount", "--propagation=slave", "sh", "-c", script, "sh"]
 
 
+def _named(hostname: str) -> list[str]:
+    """Return the beginning of a command line that runs the rest on a host of this name."""
+    return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname] if hostname else []
+
+
 class Host:
     """One host. `address` is empty where it shares this machine's network."""
 
-    def __init__(self, name: str, *, namespace: bool = True, folder: Path | None = None) -> None:
+    def __init__(
+        self, name: str, *, namespace: bool = True, folder: Path | None = None, address: str = ADDRESS
+    ) -> None:
         self._settle(name, Path(tempfile.mkdtemp(prefix=f"shoal-{name}-", dir=folder)))
         self.namespace = f"shoal-{name}-{os.getpid()}" if namespace else ""
+        self.address = address if namespace else ""
         if namespace:
             try:
                 self._make_namespace()
@@ -95,20 +118,13 @@ class Host:
         self.socket = self.folder / "s"
         self.log_file = self.folder / "shoald.log"
         self.namespace = ""
+        self.address = ""
         self._tag = ""  # kept: it is asked for when the folder is gone, too
+        self.hostname = ""  # this machine's, unless it is given one
         self.process: subprocess.Popen[bytes] | None = None
 
     def _make_namespace(self) -> None:
-        run("ip", "netns", "add", self.namespace)
-        # A pair of virtual links stands for the host's network card, which has the address that the node advertises.
-        for command in (
-            ("link", "set", "lo", "up"),
-            ("link", "add", "eth0", "type", "veth", "peer", "name", "wire"),
-            ("address", "add", "10.99.0.1/24", "dev", "eth0"),
-            ("link", "set", "eth0", "up"),
-            ("link", "set", "wire", "up"),
-        ):
-            run("ip", "-n", self.namespace, *command)
+        make_namespace(self.namespace, self.address)
 
     def inside(self, *command: str) -> list[str]:
         """Return the command line that runs `command` in this host's network."""
@@ -120,6 +136,7 @@ class Host:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 self.inside(
+                    *_named(self.hostname),
                     *_without(lacking),
                     sys.executable,
                     "-m",
@@ -172,6 +189,19 @@ class Host:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"{self.name}: shoald did not end on {how.name}\n{self.log()}") from None
+
+    def pause(self) -> None:
+        """Stop the host's processes where they are, as a host whose hypervisor froze it; containers as well."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused host go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in {*self.processes(), *self._cgroup_processes()}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def go_down(self) -> None:
         """Be as after a loss of power: no process, mount, link or cgroup is left, and nothing below the exec-root."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness import images
+from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, docker_program, eventually, host
 
 IMAGE = "bb:latest"
@@ -17,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.root)
 
 
-def import_image(on: Host, name: str = IMAGE, *changes: str) -> None:
+def import_image(on: Host | DockerEngine, name: str = IMAGE, *changes: str) -> None:
     """Give a host the busybox image, through `docker import`."""
     flags = [word for change in changes for word in ("--change", change)]
     done = subprocess.run(

@@ -78,9 +78,13 @@ def test_unit_tests_mirror_the_sources() -> None:
     strays = []
     for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py")):
         relative = path.relative_to(ROOT / "tests" / "unit")
-        source = SOURCES / relative.parent / path.name.removeprefix("test_")
-        package = SOURCES / relative.parent / path.stem.removeprefix("test_")
-        if relative.name != "test_tidy.py" and not source.exists() and not package.is_dir():
+        # `test_app_fuzz.py` is about one side of `app.py`.
+        words = path.stem.removeprefix("test_").split("_")
+        names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
+        folder = SOURCES / relative.parent
+        if relative.name != "test_tidy.py" and not any(
+            (folder / f"{name}.py").exists() or (folder / name).is_dir() for name in names
+        ):
             strays.append(str(relative))
     assert not strays
 

@@ -104,6 +104,11 @@ class Agent:
         if self._tasks is not None:
             await self._tasks.remove_all()
 
+    def describe_changed(self) -> None:
+        """Look at once whether the description has changed, and register anew if so."""
+        if self._sessions is not None:
+            self._sessions.describe_changed()
+
     def identity_changed(self) -> None:
         """Register anew, because the certificate has changed. A changed description is noticed by itself."""
         if self._sessions is not None:

@@ -86,6 +86,11 @@ class Sessions:
         """Register anew, because the certificate has changed."""
         self._identity.set()
 
+    def describe_changed(self) -> None:
+        """Register anew if the description is another one now."""
+        if self._config.describe() != self._description:
+            self._identity.set()
+
     async def _session(self) -> bool:
         """Hold one session; return whether the node was registered in it."""
         address = self._choose()

@@ -57,6 +57,11 @@ def read_chain(pem: bytes) -> list[x509.Certificate]:
         raise InvalidCertificate(f"not a PEM certificate: {fault}") from fault
 
 
+def normalized(pem: bytes) -> bytes:
+    """Return the certificates in PEM text as every program writes them. Raises InvalidCertificate."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in read_chain(pem))
+
+
 def identity_of(certificate: x509.Certificate) -> Identity:
     """Return who a node certificate is for. Raises InvalidCertificate if a name is missing or the role unknown."""
     node_id = _only(certificate, NameOID.COMMON_NAME, "common name")
@@ -81,25 +86,27 @@ def validate_chain(
     *,
     allow_expired: bool = False,
 ) -> None:
-    """Check that each certificate is signed by the next, the last by one of `roots`, and none is out of its time.
+    """Check that each certificate is signed by the next, one of them by one of `roots`, and none is out of its time.
 
-    Raises InvalidCertificate. `allow_expired` is for a node that was off for long: its certificate renews it once more.
+    Not only the last: after a root rotation a node still shows the cross-signed certificate beside its own, which the
+    new root has signed itself. Raises InvalidCertificate. `allow_expired` is for a node that was off for long: its
+    certificate renews it once more.
     """
     for certificate in chain:
         _check_time(certificate, now, allow_expired=allow_expired)
     for signed, signer in pairwise(chain):
         _check_issuer_is_ca(signer)
         _check_signature(signed, signer)
-    last = chain[-1]
     failure: InvalidCertificate | None = None
-    for root in roots:
-        try:
-            _check_signature(last, root)
-        except InvalidCertificate as fault:
-            failure = fault
-            continue
-        _check_time(root, now, allow_expired=False)
-        return
+    for certificate in chain:
+        for root in roots:
+            try:
+                _check_signature(certificate, root)
+            except InvalidCertificate as fault:
+                failure = fault
+                continue
+            _check_time(root, now, allow_expired=False)
+            return
     raise InvalidCertificate("certificate signed by unknown authority") from failure
 
 
@@ -130,12 +137,16 @@ def _check_time(certificate: x509.Certificate, now: float, *, allow_expired: boo
         raise InvalidCertificate(f"certificate expired at {certificate.not_valid_after_utc.isoformat()}")
 
 
-def _check_issuer_is_ca(signer: x509.Certificate) -> None:
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate may sign others."""
     try:
-        constraints = signer.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError) as fault:
-        raise InvalidCertificate("an intermediate certificate is not one of a CA") from fault
-    if not constraints.ca:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def _check_issuer_is_ca(signer: x509.Certificate) -> None:
+    if not is_ca(signer):
         raise InvalidCertificate("an intermediate certificate is not one of a CA")
 
 

@@ -28,6 +28,7 @@ from shoal.ca.identity import (
     MANAGER_OU,
     InvalidCertificate,
     PrivateKey,
+    is_ca,
     public_key_der,
     read_chain,
     unit_of,
@@ -78,7 +79,7 @@ class RootCA:
         certificate = read_chain(self.signer_pem or self.certs_pem)[0]
         key = load_key(self.key_pem)
         if public_key_der(certificate) != public_key_der(key):
-            raise InvalidCertificate("the CA key does not belong to the CA certificate")
+            raise InvalidCertificate("certificate key mismatch: the CA key does not belong to the CA certificate")
         return certificate, key
 
     def check(self, now: float) -> None:
@@ -114,6 +115,8 @@ class RootCA:
     def cross_sign(self, other_pem: bytes) -> bytes:
         """Return another root with its own subject, key and time, but signed by this one's key, as PEM."""
         other = read_chain(other_pem)[0]
+        if not is_ca(other):
+            raise InvalidCertificate("certificate not a CA")
         signer, key = self._signer
         builder = _builder(other.subject, signer.subject, other.public_key())  # type: ignore[arg-type]
         builder = builder.not_valid_before(other.not_valid_before_utc).not_valid_after(other.not_valid_after_utc)

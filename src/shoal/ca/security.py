@@ -30,6 +30,9 @@ from shoal.errors import DamagedState
 # The names that clients ask for and verify: any manager, or, for the first certificate, the CA.
 MANAGER_SERVER_NAME = "swarm-manager"
 CA_SERVER_NAME = "swarm-ca"
+# What is spoken after the handshake (ALPN): gRPC, or the bytes of a manager's etcd on their way to another's.
+GRPC_PROTOCOL = "h2"
+RAFT_PROTOCOL = "shoal-raft"
 DATA_KEY_BYTES = 32
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all fit
 
@@ -50,6 +53,7 @@ class SecurityConfig:
         self.identity: Identity = _verified(root_pem, chain_pem, key_file.key, now, allow_expired=True)
         self._server = _server_context()
         self._client = _client_context()
+        self._peer = _client_context(RAFT_PROTOCOL)
         self._fill()
 
     @classmethod
@@ -140,6 +144,18 @@ class SecurityConfig:
         """Return the context for calling a manager; verify the name `MANAGER_SERVER_NAME`."""
         return self._client
 
+    def peer_context(self) -> ssl.SSLContext:
+        """Return the context for reaching another manager's etcd: as `client_context`, but speaking Raft."""
+        return self._peer
+
+    def outside_context(self, trust_pem: bytes) -> ssl.SSLContext:
+        """Return a context for calling, as this node, a server that is none: an external CA of a root given."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(cadata=trust_pem.decode("ascii"))
+        _load_pair(context, self._chain_pem, self._key_file.key)
+        return context
+
     def tls_info(self) -> api.NodeTLSInfo:
         """Return what the node's description says of its certificate, by which a root rotation is followed."""
         subject, public_key = issuer_of(read_chain(self._chain_pem), read_chain(self._root_pem))
@@ -163,6 +179,7 @@ class SecurityConfig:
         self._chain_pem, self._key_file, self.identity = chain_pem, key_file, identity
         _load_pair(self._server, chain_pem, key)
         _load_pair(self._client, chain_pem, key)
+        _load_pair(self._peer, chain_pem, key)
 
     def trust(self, root_pem: bytes, now: float) -> bool:
         """Write and use a new root bundle, if our certificate holds under it; return whether it changed anything.
@@ -175,6 +192,7 @@ class SecurityConfig:
         self._files.write_root(root_pem)
         self._root_pem = root_pem
         self._server, self._client = _server_context(), _client_context()
+        self._peer = _client_context(RAFT_PROTOCOL)
         self._fill()
         return True
 
@@ -188,12 +206,22 @@ class SecurityConfig:
         if key_file is not self._key_file:
             self._write_key(key_file)
 
+    @property
+    def kek(self) -> bytes | None:
+        """Return the key-encryption key that seals the key file; None where it is not sealed."""
+        return self._key_file.kek
+
+    def drop_kek(self) -> None:
+        """Unseal the key file for good: a worker's is never sealed."""
+        if self._key_file.kek is not None:
+            self._write_key(replace(self._key_file, kek=None, kek_version=0))
+
     def _write_key(self, key_file: KeyFile) -> None:
         self._files.write_key(key_file)
         self._key_file = key_file
 
     def _fill(self) -> None:
-        for context in (self._server, self._client):
+        for context in (self._server, self._client, self._peer):
             context.load_verify_locations(cadata=self._root_pem.decode("ascii"))
             _load_pair(context, self._chain_pem, self._key_file.key)
 
@@ -202,6 +230,14 @@ def joining_context(root_pem: bytes) -> ssl.SSLContext:
     """Return the context for the first certificate request: no certificate of ours; verify `CA_SERVER_NAME`."""
     context = _client_context()
     context.load_verify_locations(cadata=root_pem.decode("ascii"))
+    return context
+
+
+def first_context(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float) -> ssl.SSLContext:
+    """Return the context for calling managers with a certificate that is in no file yet. Raises InvalidCertificate."""
+    _verified(root_pem, chain_pem, key, now, allow_expired=False)
+    context = joining_context(root_pem)
+    _load_pair(context, chain_pem, key)
     return context
 
 
@@ -221,24 +257,24 @@ def _verified(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float, *,
     return identity_of(chain[0])
 
 
-def _profile(context: ssl.SSLContext) -> ssl.SSLContext:
+def _profile(context: ssl.SSLContext, *protocols: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols(protocols)
     # A resumed session would carry a certificate that was verified under an older root; and tickets cost memory.
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
 def _server_context() -> ssl.SSLContext:
-    context = _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context = _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), GRPC_PROTOCOL, RAFT_PROTOCOL)
     context.verify_mode = ssl.CERT_OPTIONAL  # a joiner has no certificate; each call is judged by itself
     context.num_tickets = 0
     return context
 
 
-def _client_context() -> ssl.SSLContext:
-    return _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+def _client_context(protocol: str = GRPC_PROTOCOL) -> ssl.SSLContext:
+    return _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), protocol)
 
 
 def _load_pair(context: ssl.SSLContext, chain_pem: bytes, key: PrivateKey) -> None:

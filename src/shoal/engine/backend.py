@@ -14,7 +14,7 @@ from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.control_client import Control
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
-from shoal.node.types import InitRequest, SwarmInfo
+from shoal.node.types import InitRequest, JoinRequest, SwarmInfo
 from shoal.runtime.events import EventBus
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
 from shoal.runtime.types import (
@@ -141,6 +141,11 @@ class SwarmNode(Protocol):
         """Make a swarm; returns the node's id once its manager answers."""
         ...
 
+    async def join(self, request: JoinRequest) -> None:
+        """Become a node of a swarm; returns once this node is up."""
+        ...
+
+    async def unlock(self, key: str) -> None: ...
     async def leave(self, force: bool) -> None: ...
     async def unlock_key(self) -> str: ...
 

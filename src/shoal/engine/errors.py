@@ -7,45 +7,15 @@ it. Everything that is not a `ShoalError` is a fault of ours: it is logged with 
 import logging
 
 from aiohttp import web
-from grpclib.const import Status
 
 from shoal.engine.replies import json_reply
-from shoal.errors import ShoalError
+from shoal.errors import RpcError, ShoalError
+
+__all__ = ["RpcError", "break_off", "error_reply", "reply_for"]
 
 log = logging.getLogger(__name__)
 
 INTERNAL_ERROR = "internal error: the daemon's log says more"
-
-# gRPC's code as Go prints it, and the HTTP status for it. Source: grpc codes, moby daemon/server/httpstatus.
-_RPC_CODES = {
-    Status.CANCELLED: ("Canceled", 500),
-    Status.UNKNOWN: ("Unknown", 500),
-    Status.INVALID_ARGUMENT: ("InvalidArgument", 400),
-    Status.DEADLINE_EXCEEDED: ("DeadlineExceeded", 500),
-    Status.NOT_FOUND: ("NotFound", 404),
-    Status.ALREADY_EXISTS: ("AlreadyExists", 409),
-    Status.PERMISSION_DENIED: ("PermissionDenied", 403),
-    Status.RESOURCE_EXHAUSTED: ("ResourceExhausted", 500),
-    Status.FAILED_PRECONDITION: ("FailedPrecondition", 400),
-    Status.ABORTED: ("Aborted", 500),
-    Status.OUT_OF_RANGE: ("OutOfRange", 400),
-    Status.UNIMPLEMENTED: ("Unimplemented", 501),
-    Status.INTERNAL: ("Internal", 500),
-    Status.UNAVAILABLE: ("Unavailable", 503),
-    Status.DATA_LOSS: ("DataLoss", 500),
-    Status.UNAUTHENTICATED: ("Unauthenticated", 401),
-}
-
-
-class RpcError(ShoalError):
-    """An error that came from a manager. `desc` is its bare text."""
-
-    def __init__(self, status: Status, desc: str) -> None:
-        code, http_status = _RPC_CODES.get(status, ("Unknown", 500))
-        self.grpc_status = status
-        self.http_status = http_status
-        self.desc = desc
-        super().__init__(f"rpc error: code = {code} desc = {desc}")
 
 
 def error_reply(status: int, message: str) -> web.Response:

@@ -18,11 +18,9 @@ from shoal.engine.control_client import Control, rpc
 from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
-from shoal.errors import InvalidArgument, Unimplemented
+from shoal.errors import InvalidArgument
 from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
-from shoal.node.types import InitRequest
-
-LATER = "comes with a later release"
+from shoal.node.types import InitRequest, JoinRequest
 
 
 async def init_swarm(call: Call) -> web.StreamResponse:
@@ -34,10 +32,11 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     if spec.annotations.name not in ("", "default"):
         raise InvalidArgument('swarm spec must be named "default"')
     spec.annotations.name = "default"
+    spec.encryption_config.auto_lock_managers |= _value(body, "AutoLockManagers", FLAG, False)
     request = _init_request(call, body, spec)
     # Before anything is made: a spec that is refused must not leave a swarm behind.
     validate_cluster_spec(spec)
-    refuse_unsupported_cluster(spec, api.RootCA())
+    refuse_unsupported_cluster(spec)
     node_id = await call.backend.node.init(request)
     await _apply_spec(call.backend.node.control(), spec, member(body, "Spec"))
     return json_reply(node_id)
@@ -55,18 +54,18 @@ def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) ->
         subnet_size=_value(body, "SubnetSize", UINT32, 0) if call.api >= 39 else 0,
         availability=availability if availability >= 0 else api.NodeSpec.ACTIVE,
         force_new_cluster=_value(body, "ForceNewCluster", FLAG, False),
-        auto_lock_managers=_value(body, "AutoLockManagers", FLAG, False) or spec.encryption_config.auto_lock_managers,
+        auto_lock_managers=spec.encryption_config.auto_lock_managers,
     )
 
 
-def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any) -> Any:
+def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any, struct: str = "InitRequest") -> Any:
     given = member(body, name)
     if given is None:
         return default
     try:
         return kind.decode(given)
     except Mismatch as error:
-        error.struct, error.path = "InitRequest", [name]
+        error.struct, error.path = struct, [name]
         raise InvalidArgument(f"invalid JSON: {error.text()}") from None
 
 
@@ -123,15 +122,26 @@ async def unlock_key(call: Call) -> web.StreamResponse:
 
 
 async def join_swarm(call: Call) -> web.StreamResponse:
-    """POST /swarm/join."""
-    await call.json_object()
-    raise Unimplemented(f"joining a swarm {LATER}")
+    """POST /swarm/join: answers once this host is a node of the swarm."""
+    body = await call.json_object()
+    availability = _value(body, "Availability", AVAILABILITY, api.NodeSpec.ACTIVE, "JoinRequest")
+    request = JoinRequest(
+        listen_addr=_value(body, "ListenAddr", TEXT, "", "JoinRequest"),
+        remote_addrs=tuple(_value(body, "RemoteAddrs", TEXTS, (), "JoinRequest")),
+        join_token=_value(body, "JoinToken", TEXT, "", "JoinRequest"),
+        advertise_addr=_value(body, "AdvertiseAddr", TEXT, "", "JoinRequest"),
+        data_path_addr=_value(body, "DataPathAddr", TEXT, "", "JoinRequest"),
+        availability=availability if availability >= 0 else api.NodeSpec.ACTIVE,
+    )
+    await call.backend.node.join(request)
+    return empty_reply()
 
 
 async def unlock_swarm(call: Call) -> web.StreamResponse:
     """POST /swarm/unlock."""
-    await call.json_object()
-    raise Unimplemented(f"unlocking a manager {LATER}")
+    body = await call.json_object()
+    await call.backend.node.unlock(_value(body, "UnlockKey", TEXT, "", "UnlockRequest"))
+    return empty_reply()
 
 
 ROUTES = [

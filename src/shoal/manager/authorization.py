@@ -72,8 +72,10 @@ class Rule:
     leader_only: bool
 
 
-def _rules(service: str, methods: str, units: tuple[str, ...], *, leader_only: bool) -> dict[str, Rule]:
-    return {f"/docker.swarmkit.v1.{service}/{method}": Rule(units, leader_only) for method in methods.split()}
+def _rules(
+    service: str, methods: str, units: tuple[str, ...], *, leader_only: bool, package: str = "docker.swarmkit.v1"
+) -> dict[str, Rule]:
+    return {f"/{package}.{service}/{method}": Rule(units, leader_only) for method in methods.split()}
 
 
 _MANAGERS = (MANAGER_OU,)
@@ -103,9 +105,11 @@ AUTHORIZATION: Mapping[str, Rule] = {
     **_rules("RaftMembership", "Join Leave", _MANAGERS, leader_only=True),
     **_rules("Raft", "ProcessRaftMessage StreamRaftMessage ResolveAddress", _MANAGERS, leader_only=False),
     **_rules("Health", "Check", _MANAGERS, leader_only=False),
-    **_rules("Control", _CONTROL, _MANAGERS, leader_only=False),
-    **_rules("Logs", "SubscribeLogs", _MANAGERS, leader_only=False),
+    # Docker's managers do not serve these two on their port; ours reach the leader's Control by them.
+    **_rules("Control", _CONTROL, _MANAGERS, leader_only=True),
+    **_rules("Logs", "SubscribeLogs", _MANAGERS, leader_only=True),
     **_rules("Watch", "Watch", _MANAGERS, leader_only=False),
+    **_rules("Managers", "Join Leave GetDataKey", _MANAGERS, leader_only=True, package="shoal.v1"),
 }
 
 

@@ -7,7 +7,7 @@ answered (`current_caller`). This is the only place of the manager that turns ou
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 from grpclib.const import Handler, Status
@@ -39,6 +39,15 @@ NO_LEADER = (
     "The swarm does not have a leader. It's possible that too few managers are online. "
     "Make sure more than half of the managers are online."
 )
+REDIRECTED = "more than one redirect to leader from"
+
+
+class Forward(Protocol):
+    """What to do with a call that only the leader answers, where this manager does not lead."""
+
+    async def __call__(self, path: str, handler: Handler, stream: AnyStream, peer: Peer) -> bool:
+        """Answer by what the leader answers; False: this manager leads by now, and is to answer itself."""
+
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
 
@@ -69,21 +78,28 @@ class Guarded:
         who: Identify,
         is_leader: Callable[[], bool],
         rules: Mapping[str, Rule] = AUTHORIZATION,
+        forward: Forward | None = None,
     ) -> None:
         self._methods: dict[str, Handler] = {}
         for path, handler in service.__mapping__().items():
             if path not in rules:
                 raise InvariantBroken(f"nobody has said who may call {path}")
-            guarded = _guard(path, handler.func, rules[path], who, is_leader)
+            elsewhere = _elsewhere(path, handler, forward)
+            guarded = _guard(path, handler.func, rules[path], who, is_leader, elsewhere)
             self._methods[path] = Handler(guarded, handler.cardinality, handler.request_type, handler.reply_type)
 
     def __mapping__(self) -> dict[str, Handler]:
         return self._methods
 
 
-def guarded(services: Collection[Any], who: Identify, is_leader: Callable[[], bool] = lambda: True) -> list[Guarded]:
+def guarded(
+    services: Collection[Any],
+    who: Identify,
+    is_leader: Callable[[], bool] = lambda: True,
+    forward: Forward | None = None,
+) -> list[Guarded]:
     """Return services behind the table `AUTHORIZATION`."""
-    return [Guarded(service, who, is_leader) for service in services]
+    return [Guarded(service, who, is_leader, forward=forward) for service in services]
 
 
 def by_certificate(cluster_id: str, is_removed: Callable[[str], bool]) -> Identify:
@@ -109,12 +125,31 @@ def to_grpc(error: ShoalError) -> GRPCError:
     return GRPCError(error.grpc_status, str(error))
 
 
-def _guard(path: str, method: Method, rule: Rule, who: Identify, is_leader: Callable[[], bool]) -> Method:
+def _elsewhere(path: str, handler: Handler, forward: Forward | None) -> Callable[[AnyStream], Awaitable[bool]]:
+    async def answered(stream: AnyStream) -> bool:
+        if forward is None:
+            hops = texts_of(stream).get(REDIRECT, [])
+            if hops:
+                raise ResourceExhausted(f"{REDIRECTED}: [{' '.join(hops)}]")
+            raise Unavailable(NO_LEADER)
+        return await forward(path, handler, stream, _peer(stream))
+
+    return answered
+
+
+def _guard(
+    path: str,
+    method: Method,
+    rule: Rule,
+    who: Identify,
+    is_leader: Callable[[], bool],
+    elsewhere: Callable[[AnyStream], Awaitable[bool]],
+) -> Method:
     async def call(stream: AnyStream) -> None:
         try:
             _CALLER.set(who(rule, stream))  # each call is answered in a context of its own
-            if rule.leader_only and not is_leader():
-                _refuse_as_follower(stream)
+            if rule.leader_only and not is_leader() and await elsewhere(stream):
+                return
             await method(stream)
         except ShoalError as error:
             if isinstance(error, InvariantBroken):
@@ -149,21 +184,14 @@ def _shoal(error: BaseException) -> ShoalError:
     return error if isinstance(error, ShoalError) else ShoalError("internal error")
 
 
-def _refuse_as_follower(stream: AnyStream) -> None:
-    """Say that another manager answers this. Forwarding to it would begin here; a call is forwarded only once."""
-    hops = _texts(stream).get(REDIRECT, [])
-    if hops:
-        raise ResourceExhausted(f"more than one redirect to leader from: [{' '.join(hops)}]")
-    raise Unavailable(NO_LEADER)
-
-
 def _forwarded(stream: AnyStream) -> Forwarded | None:
-    texts = _texts(stream)
+    texts = texts_of(stream)
     single = {name: values[0] for name, values in texts.items() if len(values) == 1}
     return forwarded_from(single, texts.get(FORWARDED_OU, []))
 
 
-def _texts(stream: AnyStream) -> dict[str, list[str]]:
+def texts_of(stream: AnyStream) -> dict[str, list[str]]:
+    """Return a call's headers that are text, each with all of its values."""
     texts: dict[str, list[str]] = {}
     for name, value in (stream.metadata or {}).items():
         if isinstance(value, str):

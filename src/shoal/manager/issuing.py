@@ -1,7 +1,7 @@
 """Who gets a certificate: the gate for requests, and the signing of those that were let in. Pure.
 
 In: a request with its caller and the store's view, or the view alone. Out: changes of node objects. Source of rows,
-order and texts: SwarmKit ca/server.go; the root rotation's reconciler is not here.
+order and texts: SwarmKit ca/server.go. Root rotation is in `rotation`, what external CAs sign in `external_ca_client`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +17,7 @@ from shoal.ca.root import RootCA, root_from_api
 from shoal.ca.tokens import same_token
 from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound
 from shoal.manager.authorization import Caller
+from shoal.manager.external_ca import signing_urls
 from shoal.manager.plan import Plan
 from shoal.store.changes import Change, Create, Event, Update, copy
 
@@ -146,6 +147,8 @@ class Signer:
         if not self._waiting:
             return Plan()
         cluster = view.clusters.get(self._cluster_id)
+        if cluster is not None and signing_urls(cluster):
+            return Plan()  # an external CA signs; when there is none any more, who still waits is known
         problem = "there is no cluster object" if cluster is None else self._read_root(cluster, now)
         if problem or cluster is None or self._root is None:
             return self._postpone(problem, now)
@@ -166,8 +169,6 @@ class Signer:
 
     def _read_root(self, cluster: api.Cluster, now: float) -> str:
         """Have the signing key at hand; return what is wrong if it is not."""
-        if any(_serves(external, cluster.root_ca) for external in cluster.spec.ca_config.external_cas):
-            return "an external CA is configured, which this version cannot ask"
         if not root_from_api(cluster.root_ca).can_sign:
             return "the cluster has no CA key"
         stored = cluster.root_ca.SerializeToString(deterministic=True)
@@ -191,24 +192,27 @@ def _signed(node: api.Node, root: RootCA, cluster: api.Cluster, now: float) -> a
     """Return a node with the certificate that it asked for, or with the reason why it gets none."""
     config = cluster.spec.ca_config
     lifetime = timedelta(seconds=seconds(config.node_cert_expiry)) if config.HasField("node_cert_expiry") else None
-    changed = copy(node)
     request = node.certificate
     try:
         pem = root.issue(request.csr, request.cn, request.role, cluster.id, now=now, lifetime=lifetime)
     except InvalidArgument as fault:
-        failed = api.IssuanceStatus(state=api.IssuanceStatus.FAILED, err=str(fault))
-        changed.certificate.status.CopyFrom(failed)
-        return changed
+        return refused(node, str(fault))
+    return issued(node, pem)
+
+
+def issued(node: api.Node, pem: bytes) -> api.Node:
+    """Return a node with its certificate."""
+    changed = copy(node)
     changed.certificate.certificate = pem
     changed.certificate.status.CopyFrom(api.IssuanceStatus(state=api.IssuanceStatus.ISSUED))
     return changed
 
 
-def _serves(external: api.ExternalCA, root_ca: api.RootCA) -> bool:
-    """Return whether an external CA signs for the root that is wanted now; one without a root for the present one."""
-    rotating = root_ca.HasField("root_rotation")
-    wanted = root_ca.root_rotation.ca_cert if rotating else root_ca.ca_cert
-    return (external.ca_cert or root_ca.ca_cert).strip() == wanted.strip()
+def refused(node: api.Node, reason: str) -> api.Node:
+    """Return a node that gets no certificate for what it asked."""
+    changed = copy(node)
+    changed.certificate.status.CopyFrom(api.IssuanceStatus(state=api.IssuanceStatus.FAILED, err=reason))
+    return changed
 
 
 def _nodes(events: Sequence[Event]) -> list[api.Node]:

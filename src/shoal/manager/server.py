@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from shoal.ca.security import SecurityConfig
-from shoal.manager.guard_server import by_certificate, current_caller, guarded
+from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
+from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
 from shoal.manager.wire_server import Connection, new_server
 
 __all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
@@ -54,7 +54,9 @@ class ManagerServer:
     """Serves gRPC over mutual TLS, where the client's certificate is optional and each call is judged by itself.
 
     `is_removed` tells whether a node's certificates were blacklisted; `is_leader` whether calls that only the leader
-    answers are answered here. A service with a method that is in no rule makes construction fail (InvariantBroken).
+    answers are answered here, and `forward` carries them to the leader otherwise. `raft` returns who speaks to a peer
+    that wants to reach this manager's etcd, or None. A service with a method that is in no rule makes construction fail
+    (InvariantBroken).
     """
 
     def __init__(
@@ -64,14 +66,19 @@ class ManagerServer:
         *,
         is_removed: Callable[[str], bool],
         is_leader: Callable[[], bool] = lambda: True,
+        forward: Forward | None = None,
+        raft: Callable[[asyncio.Transport], asyncio.Protocol | None] = lambda transport: None,
         limits: Limits | None = None,
     ) -> None:
         self._security = security
         self._limits = limits or Limits()
-        self._base = new_server(guarded(services, by_certificate(security.cluster_id, is_removed), is_leader))
+        self._raft = raft
+        who = by_certificate(security.cluster_id, is_removed)
+        self._base = new_server(guarded(services, who, is_leader, forward))
         self._connections: set[Connection] = set()
         self._strangers = 0
         self._handshakes = 0
+        self._arriving: set[socket.socket] = set()  # those whose child has not begun yet
         self._refused = 0
         self.accepted = 0  # connections since the start, for metrics
         self._empty = asyncio.Event()
@@ -95,34 +102,50 @@ class ManagerServer:
                     group.create_task(self._accept(listener, group), name="accept")
                 group.create_task(self._end_idle(), name="end-idle-strangers")
         finally:
-            for listener in listeners:
-                listener.close()
+            for sock in (*listeners, *self._arriving):
+                sock.close()
+            self._handshakes -= len(self._arriving)
+            self._arriving.clear()
             await self._stop()
 
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
+        # Not `sock_accept`: one that is cancelled as a connection comes loses it, still open.
         loop = asyncio.get_running_loop()
+        handle = listener.fileno()
         listener.setblocking(False)
         while True:
+            arrived = asyncio.Event()
+            loop.add_reader(handle, arrived.set)
             try:
-                sock, _ = await loop.sock_accept(listener)
-            except ConnectionAbortedError:
-                continue  # the peer went away while it waited
+                await arrived.wait()
+            finally:
+                loop.remove_reader(handle)
+            try:
+                for _ in range(BACKLOG):  # then let others have a turn
+                    sock, _ = listener.accept()
+                    self._take(sock, group)
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                continue  # no more for now, or the peer went away while it waited
             except OSError as fault:
                 log.error("cannot accept connections on port 2377: %s", fault)
                 await asyncio.sleep(ACCEPT_RETRY)
-                continue
-            if self._handshakes >= self._limits.handshakes or len(self._connections) >= self._limits.connections:
-                self._refuse()
-                sock.close()
-                continue
-            self._handshakes += 1
-            group.create_task(self._shake_hands(sock), name="handshake")
+
+    def _take(self, sock: socket.socket, group: asyncio.TaskGroup) -> None:
+        if self._handshakes >= self._limits.handshakes or len(self._connections) >= self._limits.connections:
+            self._refuse()
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._handshakes += 1
+        self._arriving.add(sock)
+        group.create_task(self._shake_hands(sock), name="handshake")
 
     async def _shake_hands(self, sock: socket.socket) -> None:
+        self._arriving.discard(sock)
         try:
             _watch_peer(sock)
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._new_connection,
+                lambda: _Arrival(self._speaker),
                 sock,
                 ssl=self._security.server_context(),
                 ssl_handshake_timeout=self._limits.handshake_timeout,
@@ -133,7 +156,9 @@ class ManagerServer:
         finally:
             self._handshakes -= 1
 
-    def _new_connection(self) -> Connection:
+    def _speaker(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        if transport.get_extra_info("ssl_object").selected_alpn_protocol() == RAFT_PROTOCOL:
+            return self._raft(transport)
         return Connection(self._base, self._opened, self._closed)
 
     def _opened(self, connection: Connection) -> bool:
@@ -177,6 +202,23 @@ class ManagerServer:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("%s connections did not end within %s s", len(self._connections), STOP_TIMEOUT)
+
+
+class _Arrival(asyncio.Protocol):
+    """A peer that has just shaken hands: what it speaks is known now."""
+
+    def __init__(self, speaker: Callable[[asyncio.Transport], asyncio.Protocol | None]) -> None:
+        self._speaker = speaker
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand the connection to who speaks its protocol."""
+        connected = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        speaker = self._speaker(connected)
+        if speaker is None:
+            connected.abort()
+            return
+        connected.set_protocol(speaker)
+        speaker.connection_made(connected)
 
 
 def listen(address: str, port: int) -> socket.socket:

@@ -43,7 +43,7 @@ class NodeAddresses:
 def split_host_port(address: str, default_port: int) -> tuple[str, int]:
     """Return host and port of `host`, `host:port`, `[v6]:port` or `:port`."""
     host, colon, port = address.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if not colon or address.endswith("]") or (":" in host and not host.startswith("[")):
         return address.strip("[]"), default_port
     if not port.isdigit() or int(port) > 65535:
         raise InvalidArgument(f"could not parse listen address {address}")
@@ -68,31 +68,84 @@ def resolve(
 
     `own_subnets` are the subnets of this host's container networks, never a choice.
     """
-    if not listen:
-        raise InvalidArgument('invalid ListenAddr "": invalid empty address')
-    host, port = split_host_port(listen, DEFAULT_PORT)
-    listen_ip = _named(
-        host or "0.0.0.0",
-        interfaces,
-        "listen address must be an IP address or network interface (with optional port number)",
-        unspecified=True,
-    )
+    listen_ip, port = _listen(listen, interfaces)
     advertise_ip, advertise_port = _advertise(advertise or default_advertise, port, interfaces, own_subnets)
-    data_path_ip = ""
-    if data_path:
-        data_path_ip = str(
-            _named(
-                data_path,
-                interfaces,
-                "data path address must be a non-zero IP address or network interface (without a port number)",
-            )
-        )
     return NodeAddresses(
         listen=join_host_port(str(listen_ip), port),
         advertise=join_host_port(str(advertise_ip), advertise_port),
-        data_path=data_path_ip,
+        data_path=_data_path(data_path, interfaces),
         local=str(_local(listen_ip, advertise_ip, interfaces, own_subnets)),
     )
+
+
+def resolve_joining(
+    listen: str, advertise: str, data_path: str, interfaces: Sequence[Interface], *, towards_manager: str
+) -> NodeAddresses:
+    """Return the addresses of a node that joins a swarm. `towards_manager` is its own address on the way there.
+
+    What it advertises may be wrong or missing: the manager sees where it comes from.
+    """
+    listen_ip, port = _listen(listen, interfaces)
+    local = towards_manager if listen_ip.is_unspecified else str(listen_ip)
+    try:
+        advertise_ip, advertise_port = _advertise(advertise or local, port, interfaces, ())
+    except InvalidArgument:
+        advertise_ip, advertise_port = ipaddress.ip_address(local), port
+    return NodeAddresses(
+        listen=join_host_port(str(listen_ip), port),
+        advertise=join_host_port(str(advertise_ip), advertise_port),
+        data_path=_data_path(data_path, interfaces),
+        local=local,
+    )
+
+
+def relocate(
+    saved: NodeAddresses,
+    interfaces: Sequence[Interface],
+    *,
+    own_subnets: Sequence[ipaddress.IPv4Network] = (),
+    default_advertise: str = "",
+) -> NodeAddresses | None:
+    """Return the addresses of a node whose host has others now than when it was told them; None if they still hold.
+
+    What it was told to advertise and never had itself, behind a translation of addresses, stays. Raises
+    InvalidArgument where the host has no address that is clearly the one.
+    """
+    own = {str(address) for interface in interfaces for address in interface.addresses}
+    if saved.local in own:
+        return None
+    listen_host, port = split_host_port(saved.listen, DEFAULT_PORT)
+    advertise_host, advertise_port = split_host_port(saved.advertise, DEFAULT_PORT)
+    local = str(_advertise(default_advertise, port, interfaces, own_subnets)[0])
+    return NodeAddresses(
+        listen=join_host_port(local, port) if listen_host == saved.local else saved.listen,
+        advertise=join_host_port(local, advertise_port) if advertise_host == saved.local else saved.advertise,
+        data_path=local if saved.data_path == saved.local else saved.data_path,
+        local=local,
+    )
+
+
+def remote_address(address: str) -> str:
+    """Return the address of a manager with its port. Raises InvalidArgument."""
+    address = address.removeprefix("tcp://")
+    if not address:
+        raise InvalidArgument('invalid remoteAddr "": invalid empty address')
+    return join_host_port(*split_host_port(address, DEFAULT_PORT))
+
+
+def _listen(listen: str, interfaces: Sequence[Interface]) -> tuple[IPAddress, int]:
+    if not listen:
+        raise InvalidArgument('invalid ListenAddr "": invalid empty address')
+    host, port = split_host_port(listen, DEFAULT_PORT)
+    text = "listen address must be an IP address or network interface (with optional port number)"
+    return _named(host or "0.0.0.0", interfaces, text, unspecified=True), port
+
+
+def _data_path(data_path: str, interfaces: Sequence[Interface]) -> str:
+    if not data_path:
+        return ""
+    text = "data path address must be a non-zero IP address or network interface (without a port number)"
+    return str(_named(data_path, interfaces, text))
 
 
 def _local(

@@ -1,8 +1,9 @@
-"""What network interfaces this host has, as `ip` tells."""
+"""What network interfaces this host has, as `ip` tells, and which address it has towards others."""
 
 import asyncio
 import ipaddress
 import json
+import socket
 
 from shoal.errors import ShoalError
 from shoal.node.addresses import Interface
@@ -36,3 +37,17 @@ async def list_interfaces() -> list[Interface]:
         for link in json.loads(output)
         if "ifname" in link
     ]
+
+
+async def address_towards(host: str, port: int) -> str:
+    """Return the address that this host has towards another. Nothing is sent. Raises ShoalError."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ShoalError(f"could not find local IP address: dial udp {host}:{port}: {reason}") from error

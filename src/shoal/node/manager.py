@@ -1,53 +1,66 @@
-"""A manager on this host: etcd, the store over it, the leader's loops, the server on port 2377.
+"""A manager on this host: the server on port 2377, etcd and the ways to its peers, the store; the lead while it has it.
 
-In: this node's identity and addresses. Out: Control and the log broker for the Engine API. Everything ends together: a
-part that fails takes the manager down, and `membership` starts another.
+In: this node's identity and addresses, the managers that it knows of. Out: Control and the log broker for the Engine
+API, whoever leads. A manager leads while its own etcd member leads Raft: a `Term` is begun then, and ended as soon as
+that is over. Else it follows, and sends on what only the leader answers. Everything ends together: a part that fails
+takes the manager down, and `membership` starts another.
 """
 
 import asyncio
 import logging
-import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from typing import Any, cast
 
-from shoal.agent.executor import expand_spec
 from shoal.api import v1 as api
-from shoal.api.ids import new_id
+from shoal.api.gen import managers_pb2 as pb
+from shoal.api.gen.ca_grpc import CABase, NodeCABase
+from shoal.api.gen.dispatcher_grpc import DispatcherBase
+from shoal.api.gen.logbroker_grpc import LogBrokerBase
+from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.ca.security import SecurityConfig
-from shoal.errors import InvariantBroken, Unavailable
-from shoal.manager.allocator.tasks import Allocator
+from shoal.errors import InvariantBroken, RpcError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
-from shoal.manager.ca_server import CAServer, NodeCAServer
 from shoal.manager.control import Control
-from shoal.manager.control.base import SoleManager
-from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.enforcer import Enforcer
+from shoal.manager.control_client import RemoteControl, RemoteLogs
+from shoal.manager.forward_server import Forwarder
 from shoal.manager.health_server import HealthServer
-from shoal.manager.issuing import Signer
-from shoal.manager.keyring import KeyManager
-from shoal.manager.leader_loop import Component, Leader
-from shoal.manager.logs.server import LogBrokerServer, Logs
-from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.plan import Decider
-from shoal.manager.reaper import Reaper
-from shoal.manager.roles import RoleManager
-from shoal.manager.scheduler.scheduler import Scheduler
-from shoal.manager.server import ManagerServer, current_caller, listen
+from shoal.manager.leader_client import LeaderLink, LeadsHere
+from shoal.manager.logs.server import Logs
+from shoal.manager.peer_client import PeerTunnels
+from shoal.manager.peer_server import PeerGate
+from shoal.manager.quorum import Reachability
+from shoal.manager.server import ManagerServer, listen
+from shoal.manager.term_server import TermService, control_service, logs_service
+from shoal.node import admission
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
+from shoal.node.peers import Peers
 from shoal.node.state import NodeState
+from shoal.node.term import Setting, Term
 from shoal.paths import Paths
-from shoal.store.etcd_process import EtcdProcess
+from shoal.store import members
+from shoal.store.changes import Event
+from shoal.store.etcd_process import EtcdConfig, EtcdProcess, RemovedMember, peer_socket
+from shoal.store.leadership import LeaderWatch
 from shoal.store.seal import Sealer
 from shoal.store.store import Store
+from shoal.store.watch import WatchLagged
 
 log = logging.getLogger(__name__)
+
+# Between attempts to lead, or to tell the leader something, that came to nothing.
+RETRY = 0.1
+LONGEST_RETRY = 5.0
+HAND_OVER_TIMEOUT = 1.0  # a leader that stops does not wait longer for another to take the lead
 
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What a manager that leads offers to this host's Engine API."""
+    """What a manager offers to this host's Engine API."""
 
     control: Control
     logs: Logs
@@ -55,82 +68,350 @@ class Active:
 
 
 class Manager:
-    """One manager. `first` is what a new swarm begins with; None once there is one."""
+    """One manager. `first` is what a new swarm begins with, None once there is one; `managers` those known to be.
+
+    `alone`: go on without the other managers, with the data that is here.
+    """
 
     def __init__(
-        self, paths: Paths, security: SecurityConfig, state: NodeState, first: FirstLeader | None, rng: Random
+        self,
+        paths: Paths,
+        security: SecurityConfig,
+        state: NodeState,
+        first: FirstLeader | None,
+        rng: Random,
+        managers: Callable[[], Peers] = lambda: (),
+        *,
+        alone: bool = False,
     ) -> None:
         self._paths = paths
         self._security = security
-        self._state = state
+        self._own_id = security.node_id
+        self._address = state.advertise_addr
+        self._listen_addr = state.listen_addr
         self._first = first
         self._rng = rng
+        self._managers = managers
+        self._alone = alone
+        self._members: dict[str, str] = {}  # where the other managers are, by node id
+        self._reachability = Reachability(time.monotonic)
+        self._link = LeaderLink(security)
+        self._gate = PeerGate(
+            peer_socket(paths, self._own_id),
+            security.cluster_id,
+            is_removed=self._is_removed,
+            heard=self._reachability.heard,
+        )
+        self._tunnels = PeerTunnels(
+            paths,
+            security,
+            address_of=lambda node_id: self._members.get(node_id),
+            heard=self._reachability.heard,
+        )
+        self._store: Store | None = None
+        self._term: Term | None = None
+        self._active: Active | None = None  # once it has all that the swarm knows
+        self._started: Callable[[Active], None] = lambda active: None
+        self._is_told = False
 
-    async def run(self, started: Callable[[Active], None]) -> None:
-        """Manage until cancelled; `started` is called once this node leads and serves."""
+    async def run(self, started: Callable[[Active], None], ended: Callable[[], None] = lambda: None) -> None:
+        """Manage until cancelled.
+
+        `started` is called once somebody leads; `ended` before what it was given is of no use any more, which happens
+        when this manager was removed from the others: it then waits to be a worker, or to be taken in again.
+        """
+        self._started = started
+        self._paths.etcd.mkdir(mode=0o700, parents=True, exist_ok=True)
+        server = ManagerServer(
+            self._security,
+            self._services(),
+            is_removed=self._is_removed,
+            is_leader=lambda: self._term is not None,
+            forward=Forwarder(self._link, self._address),
+            raft=self._gate.accept,
+        )
+        listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
+        try:
+            async with asyncio.TaskGroup() as group:
+                children = [
+                    group.create_task(server.run(listener), name="port 2377"),
+                    group.create_task(self._gate.run(), name="etcd peers in"),
+                    group.create_task(self._tunnels.run(), name="etcd peers out"),
+                ]
+                await asyncio.sleep(0)  # for the two to be there when they are first used
+                try:
+                    await self._stay_member(ended)
+                finally:
+                    for child in children:
+                        child.cancel()
+        finally:
+            self._link.close()
+            self._store = self._term = None
+
+    def _services(self) -> list[Any]:
+        return [
+            HealthServer(raft=lambda: True),
+            TermService(CABase, lambda: self._term and self._term.ca),
+            TermService(NodeCABase, lambda: self._term and self._term.node_ca),
+            TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
+            TermService(LogBrokerBase, lambda: self._term and self._term.log_broker),
+            TermService(ManagersBase, lambda: self._term and self._term.members),
+            control_service(lambda: self._term and self._term.control),
+            logs_service(lambda: self._term and self._term.logs),
+        ]
+
+    def _is_removed(self, node_id: str) -> bool:
+        if self._store is None:
+            return False
+        cluster = self._store.view().clusters.get(self._security.cluster_id)
+        return cluster is not None and node_id in cluster.blacklisted_certificates
+
+    # A part in etcd's cluster.
+
+    async def _stay_member(self, ended: Callable[[], None]) -> None:
+        """Be a member of etcd's cluster, and a new one after that was removed."""
+        delay, was_removed = RETRY, False
+        while True:
+            try:
+                config = await self._config()
+            except RpcError as error:
+                # One that was demoted is told so here, until its certificate says it as well and this ends.
+                if not was_removed:
+                    raise
+                log.debug("this manager is not taken in again: %s", error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LONGEST_RETRY)
+                continue
+            try:
+                await self._serve(config, ended)
+            except* RemovedMember as group:
+                log.warning("%s", group.exceptions[0])
+            _raise_if_cancelled()
+            was_removed = True
+            await asyncio.to_thread(shutil.rmtree, self._paths.swarm / "etcd", ignore_errors=True)
+
+    async def _config(self) -> EtcdConfig:
+        """Return how etcd is to be started, after asking the swarm for a part in it where there is none yet."""
+        known = {node_id: address for node_id, address in self._managers() if node_id != self._own_id}
+        self._members = {node_id: address for node_id, address in known.items() if node_id} | self._members
+        if self._alone:
+            return EtcdConfig.member(self._own_id, force_new_cluster=True)
+        if (self._paths.swarm / "etcd" / "member").is_dir():
+            await self._tunnels.serve(self._members.keys())
+            return EtcdConfig.member(self._own_id, self._members.keys())
+        if self._first is not None:
+            return EtcdConfig.member(self._own_id)
+        addresses = list(dict.fromkeys((*known.values(), *self._members.values())))
+        if not addresses:
+            return EtcdConfig.member(self._own_id, exists=True)  # which says what is missing
+        reply = await self._join(addresses)
+        if reply.data_key != self._security.data_key:
+            await asyncio.to_thread(self._security.set_data_key, reply.data_key)
+        self._members = {each.node_id: each.addr for each in reply.members if each.node_id != self._own_id}
+        await self._tunnels.serve(self._members.keys())
+        return EtcdConfig.member(self._own_id, self._members.keys(), join=True)
+
+    async def _join(self, addresses: list[str]) -> pb.JoinResponse:
+        delay = RETRY
+        while True:
+            try:
+                return await admission.join(self._link, addresses, self._address)
+            except Unavailable as error:
+                log.info("this manager waits for the others to take it in: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_RETRY)
+
+    async def _serve(self, config: EtcdConfig, ended: Callable[[], None]) -> None:
+        """Follow and lead with etcd running, until it fails. Raises RemovedMember when there is no part in it more."""
         data_key = self._security.data_key
         if data_key is None:
             raise InvariantBroken("this manager's key file holds no data key")
-        async with (
-            EtcdProcess(self._paths) as etcd,
-            Store.open(etcd.client, Sealer({0: data_key}, 0), trouble=lambda: etcd.trouble) as store,
-        ):
-            await self._lead(store, started)
+        async with EtcdProcess(self._paths, config, wait=False) as etcd:
+            await etcd.wait_serving()
+            async with Store.follow(etcd.client, Sealer({0: data_key}, 0), trouble=lambda: etcd.trouble) as store:
+                self._store = store
+                setting = Setting(self._security, self._address, data_key, etcd.client, self._reachability, self._rng)
+                watch = LeaderWatch(etcd)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(watch.run(), name="leadership")
+                        group.create_task(_heed_removal(etcd), name="removal")
+                        group.create_task(self._track_members(store, watch), name="managers")
+                        group.create_task(self._track_leader(watch), name="leader's address")
+                        group.create_task(self._begin(store, watch), name="begin")
+                        await self._take_turns(store, watch, setting)
+                finally:
+                    self._store = self._active = None
+                    self._is_told = False
+                    ended()
 
-    async def _lead(self, store: Store, started: Callable[[Active], None]) -> None:
-        members = SoleManager(self._security.node_id, self._state.advertise_addr)
-        logs = Logs(store)
-        dispatcher = Dispatcher(
-            store,
-            node_id=self._security.node_id,
-            managers=lambda: [api.Peer(node_id=self._security.node_id, addr=self._state.advertise_addr)],
-            caller=current_caller,
-            clock=time.time,
-            rng=self._rng,
-            root_ca=self._security.root_pem,
-        )
-        leader = Leader(
-            store,
-            self._deciders(members),
-            [Component("dispatcher", dispatcher.run), Component("log broker", logs.run)],
-            first=self._first,
-            new_id=new_id,
-            random_bytes=os.urandom,
-        )
-        control = Control(store, members, time.time, expand=expand_spec)
-        server = ManagerServer(
-            self._security,
-            [
-                CAServer(store, self._security.cluster_id),
-                NodeCAServer(store, self._security.cluster_id, caller=current_caller),
-                HealthServer(raft=lambda: True),
-                dispatcher,
-                LogBrokerServer(logs, caller=current_caller),
-            ],
-            is_removed=lambda node_id: _is_removed(store, self._security.cluster_id, node_id),
-        )
-        await leader.found()
-        listener = listen(*split_host_port(self._state.listen_addr, DEFAULT_PORT))
-        async with asyncio.TaskGroup() as term:
-            term.create_task(leader.run(), name="leader")
-            term.create_task(server.run(listener), name="port 2377")
-            started(Active(control, logs, store))
-            await store.deposed.wait()
-            raise Unavailable("another manager leads with this manager's data")
+    # Who leads, and who the others are.
 
-    def _deciders(self, members: SoleManager) -> Sequence[Decider]:
-        return (
-            Signer(self._security.cluster_id),
-            RoleManager(members.statuses),
-            KeyManager(os.urandom),
-            ReplicatedOrchestrator(self._rng),
-            Allocator(),
-            Scheduler(),
-            Enforcer(),
-            Reaper(),
-        )
+    async def _track_leader(self, watch: LeaderWatch) -> None:
+        state = watch.state
+        while True:
+            self._tell(watch)
+            state = await watch.next(state)
+
+    async def _track_members(self, store: Store, watch: LeaderWatch) -> None:
+        while True:
+            with store.watch(api.Node, api.Cluster) as events:
+                await self._update_members(store)
+                self._tell(watch)
+                try:
+                    while True:
+                        if _concerns_managers(await events.next()):
+                            await self._update_members(store)
+                            self._tell(watch)
+                except WatchLagged:
+                    continue
+
+    async def _update_members(self, store: Store) -> None:
+        """Take over from the store who the managers are and where, once it knows of this one."""
+        found = {
+            node.id: node.manager_status.addr
+            for node in store.view().nodes.all()
+            if node.HasField("manager_status") and node.manager_status.addr
+        }
+        if self._own_id not in found:
+            found = self._members | found
+        found.pop(self._own_id, None)
+        moved = [node_id for node_id, address in found.items() if self._members.get(node_id) != address]
+        gone = self._members.keys() - found.keys()
+        self._members = found
+        await self._tunnels.serve(found.keys())
+        for node_id in moved:
+            self._tunnels.drop(node_id)
+        for node_id in gone:
+            if self._is_removed(node_id):
+                self._gate.drop(node_id)
+
+    def _tell(self, watch: LeaderWatch) -> None:
+        """Let calls go where the lead is."""
+        store = self._store
+        if self._term is not None:
+            self._link.tell(self._own_id, self._address, leads=True)
+        elif store is None or watch.state.leads or not watch.state.leader:
+            self._link.tell("", "", leads=False)
+        else:
+            for node in store.view().nodes.all():
+                if node.manager_status.raft_id == watch.state.leader:
+                    self._link.tell(node.id, node.manager_status.addr, leads=False)
+                    break
+            else:
+                self._link.tell("", "", leads=False)
+        if self._active is not None and not self._is_told and (self._link.leads or self._link.address):
+            self._is_told = True
+            self._started(self._active)
+
+    async def _begin(self, store: Store, watch: LeaderWatch) -> None:
+        """Be of use once this manager has a vote and all that was acknowledged; then say where it is."""
+        while True:
+            try:
+                await store.catch_up()
+                break
+            except Unavailable as error:
+                log.debug("this manager is not ready yet: %s", error)
+            await asyncio.sleep(RETRY / 4)
+        control = RemoteControl(self._link, lambda: self._term and self._term.control)
+        logs = RemoteLogs(self._link, lambda: self._term and self._term.logs)
+        self._active = Active(cast(Control, control), cast(Logs, logs), store)
+        self._tell(watch)
+        await self._announce(store)
+
+    async def _announce(self, store: Store) -> None:
+        """Tell the leader where this manager is, if it was elsewhere before; the leader writes its own address."""
+        with suppress(LeadsHere):
+            while True:
+                own = store.view().nodes.get(self._own_id)
+                if own is not None and own.manager_status.addr in ("", self._address):
+                    return
+                try:
+                    await admission.announce(self._link, self._address, has_data=True)
+                except (RpcError, Unavailable) as error:
+                    log.debug("the leader was not told where this manager is: %s", error)
+                await asyncio.sleep(LONGEST_RETRY)
+
+    # The lead.
+
+    async def _take_turns(self, store: Store, watch: LeaderWatch, setting: Setting) -> None:
+        """Lead whenever this manager's etcd leads Raft."""
+        while True:
+            await watch.wait(leads=True)
+            try:
+                await self._lead(store, watch, setting)
+            except* Unavailable as group:
+                log.info("this manager does not lead, though its etcd does: %s", group.exceptions[0])
+            _raise_if_cancelled()
+            await asyncio.sleep(RETRY)
+
+    async def _lead(self, store: Store, watch: LeaderWatch, setting: Setting) -> None:
+        await store.lead()
+        term = Term(store, setting, self._first)
+        try:
+            await term.begin()
+            self._first = None  # it is in the store now
+            log.info("this manager leads the swarm")
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(term.run(), name="leader")
+                self._term = term
+                self._tell(watch)
+                await _wait_lost(store, watch)
+                log.info("this manager does not lead the swarm any more")
+                self._term = None
+                self._tell(watch)
+                await store.step_down()  # before the parts end: what they write then must not wait
+                running.cancel()
+        except asyncio.CancelledError:
+            if self._members:
+                await _hand_over(setting)
+            raise
+        finally:
+            self._term = None
+            self._tell(watch)
+            await store.step_down()
 
 
-def _is_removed(store: Store, cluster_id: str, node_id: str) -> bool:
-    cluster = store.view().clusters.get(cluster_id)
-    return cluster is not None and node_id in cluster.blacklisted_certificates
+def _raise_if_cancelled() -> None:
+    """Go on with being cancelled: a group whose children fail meanwhile (Python 3.11) tells of the failures alone."""
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        raise asyncio.CancelledError
+
+
+async def _heed_removal(etcd: EtcdProcess) -> None:
+    await etcd.wait_removed()
+    raise RemovedMember
+
+
+async def _wait_lost(store: Store, watch: LeaderWatch) -> None:
+    """Return when the lead is lost, whichever tells it first."""
+    async with asyncio.TaskGroup() as group:
+        waits = [
+            group.create_task(store.deposed.wait(), name="deposed"),
+            group.create_task(_until_led_elsewhere(watch), name="led elsewhere"),
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+
+async def _until_led_elsewhere(watch: LeaderWatch) -> bool:
+    return not (await watch.wait(leads=False)).leads
+
+
+async def _hand_over(setting: Setting) -> None:
+    """Let another manager take the lead before this one goes, so that nobody has to miss it first."""
+    try:
+        async with asyncio.timeout(HAND_OVER_TIMEOUT):
+            await members.move_lead(setting.etcd)
+    except (Unavailable, TimeoutError) as error:
+        log.debug("the lead was not handed over: %s", error)
+
+
+def _concerns_managers(events: list[Event]) -> bool:
+    for event in events:
+        for obj in (event.obj, event.old):
+            if isinstance(obj, api.Cluster) or (isinstance(obj, api.Node) and obj.HasField("manager_status")):
+                return True
+    return False

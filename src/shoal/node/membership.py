@@ -1,12 +1,12 @@
-"""One stay in a swarm: this node's manager and agent, from their start to their end.
+"""One stay in a swarm: this node's agent, and its manager while its certificate is one of a manager.
 
 In: identity, addresses, the host's runtime. Out: whether the node is up, and what its manager offers. The agent speaks
-to the manager over the network like any other; it is started after it, and ends before it, so that what it has to say
-last is still heard.
+to managers over the network, its own first; it ends before its manager, so that what it has to say last is still heard.
 """
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from random import Random
@@ -15,21 +15,33 @@ from shoal.agent.client_agent import Agent, AgentConfig
 from shoal.agent.remotes import Remotes
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
-from shoal.ca.security import SecurityConfig
+from shoal.ca.identity import InvalidCertificate
+from shoal.ca.security import MANAGER_SERVER_NAME, SecurityConfig
+from shoal.errors import ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
+from shoal.manager.control.clusters import MANAGER_SUBSYSTEM
+from shoal.node import local_ca_client, peers
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
+from shoal.node.ca_client import CAClient, download_root
 from shoal.node.manager import Active, Manager
-from shoal.node.renewer import Renewer
+from shoal.node.renewal import Renewal
 from shoal.node.state import NodeState
 from shoal.paths import Paths
+from shoal.store.watch import WatchLagged
 
 log = logging.getLogger(__name__)
 
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
+REMOTE_WEIGHT = 10  # of a manager that this node has heard of
+LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
 
 
 class Membership:
-    """This node in its swarm. `run` may be called again after it ended."""
+    """This node in its swarm. `run` may be called again after it ended.
+
+    `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes;
+    `alone` leaves the other managers behind (`--force-new-cluster`).
+    """
 
     def __init__(
         self,
@@ -39,77 +51,265 @@ class Membership:
         runtime: Runtime,
         describe: Describe,
         rng: Random,
+        *,
+        managers: peers.Peers = (),
         first: FirstLeader | None = None,
+        alone: bool = False,
     ) -> None:
         self.security = security
         self.state = state
         self.active: Active | None = None
+        self.managers = managers
+        self.registered = False
+        """Whether a session was held since the start."""
         self._paths = paths
         self._runtime = runtime
         self._describe = describe
         self._rng = rng
         self._first = first
+        self._alone = alone
         self._agent: Agent | None = None
+        self._renewal: Renewal | None = None
+        self._serving = asyncio.Event()
+        self._role_changed = asyncio.Event()
+        self._unsaved = asyncio.Event()
         self._leave = asyncio.Event()
         self._left = asyncio.Event()
 
+    @property
+    def is_manager(self) -> bool:
+        """Return whether a manager runs here or is being started."""
+        return self.security.is_manager
+
     async def run(self, started: Callable[[], None]) -> None:
-        """Be a node of the swarm until cancelled or until `leave`; `started` is called when the manager serves."""
-        manager = Manager(self._paths, self.security, self.state, self._first, self._rng)
-        serving = asyncio.Event()
+        """Be a node of the swarm until cancelled or until `leave`.
 
-        def serve(active: Active) -> None:
-            self.active = active
-            serving.set()
+        `started` is called when the manager serves; on a worker, when the first session is held.
+        """
+        self._left.clear()
+        self.registered = False
 
+        def serve() -> None:
+            self._serving.set()
+            if self.is_manager:
+                started()
+
+        def register() -> None:
+            if not self.is_manager:
+                started()
+
+        self._renewal = Renewal(
+            self.security, self._request_certificate, self._renewed, self._refresh_root, rng=self._rng, clock=time.time
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                managing = group.create_task(manager.run(serve), name="manager")
-                await serving.wait()
-                self._first = None  # it is in the store now
-                started()
+                children = [
+                    group.create_task(self._manage(serve), name="manager"),
+                    group.create_task(self._renewal.run(), name="renewal"),
+                    group.create_task(self._record(), name="record managers"),
+                ]
                 try:
-                    await self._work()
+                    if self.is_manager and not self._others():
+                        await self._serving.wait()
+                    await self._work(register)
                 finally:
-                    managing.cancel()
+                    for child in children:
+                        child.cancel()
         finally:
             self.active = None
+            self._serving.clear()
             self._left.set()
 
-    async def _work(self) -> None:
-        """Run the agent until cancelled, or until it has left."""
-        agent = self._agent = self._new_agent()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(agent.run(), name="agent")
-            renewer = Renewer(
-                self.security, self._local_manager, agent.identity_changed, rng=self._rng, clock=time.time
+    async def _manage(self, serve: Callable[[], None]) -> None:
+        """Run a manager while the certificate says so."""
+        while True:
+            await self._wait_role(manager=True)
+            manager = Manager(
+                self._paths,
+                self.security,
+                self.state,
+                self._first,
+                self._rng,
+                lambda: self.managers,
+                alone=self._alone,
             )
-            renewing = group.create_task(renewer.run(), name="certificate")
-            await self._leave.wait()
-            renewing.cancel()
-            await agent.leave()
-            running.cancel()
+
+            def begin(active: Active) -> None:
+                self.active = active
+                self._first, self._alone = None, False  # it is in the store now, and the others are out of it
+                serve()
+
+            def end() -> None:
+                self.active = None
+                self._serving.clear()
+
+            async with asyncio.TaskGroup() as term:
+                children = [
+                    term.create_task(manager.run(begin, end), name="manager term"),
+                    term.create_task(self._keep_locked(), name="lock"),
+                ]
+                await self._wait_role(manager=False)
+                for child in children:
+                    child.cancel()
+            self.active = None
+            self._serving.clear()
+            await self._forget_manager()
+
+    async def _forget_manager(self) -> None:
+        """Remove what only managers may have: the swarm's data and the key to it."""
+        log.info("this node is a worker now")
+        self.managers = tuple(each for each in self.managers if each[0] != self.security.node_id)
+        self._unsaved.set()
+        await asyncio.to_thread(self._remove_data)
+        self.security.set_data_key(None)
+        self.security.drop_kek()
+
+    def _remove_data(self) -> None:
+        for folder in (self._paths.etcd, self._paths.swarm / "etcd"):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    async def _wait_role(self, *, manager: bool) -> None:
+        while self.is_manager is not manager:
+            self._role_changed.clear()
+            await self._role_changed.wait()
+
+    async def _work(self, register: Callable[[], None]) -> None:
+        """Run the agent until cancelled, or until it has left."""
+        agent = self._agent = self._new_agent(register)
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(agent.run(), name="agent")
+                await self._leave.wait()
+                await agent.leave()
+                running.cancel()
+        finally:
+            self._agent = None
 
     async def leave(self) -> None:
         """Remove every task of this node, end the session, and then `run`."""
         self._leave.set()
         await self._left.wait()
 
-    def _local_manager(self) -> str:
+    def _new_agent(self, register: Callable[[], None]) -> Agent:
+        def on_session(message: api.SessionMessage) -> None:
+            self._hear(message)
+            if not self.registered:
+                self.registered = True
+                register()
+
+        config = AgentConfig(
+            describe=lambda: self._describe(self.security.tls_info()),
+            local_manager=lambda: self._local() if self.active is not None else None,
+            joining=self.state.join_in_progress,
+            on_session=on_session,
+        )
+        return Agent(
+            self._paths, self.security, self._runtime, Remotes(self._known()), config, rng=self._rng, clock=time.time
+        )
+
+    def _known(self) -> dict[str, int]:
+        """Return the managers to ask, by address."""
+        known = dict.fromkeys((address for _, address in self.managers), REMOTE_WEIGHT)
+        if self.is_manager:
+            known.setdefault(self._local(), 0)
+        return known
+
+    def _local(self) -> str:
+        """Return where this host's own manager is reached from this host."""
         _, port = split_host_port(self.state.listen_addr, DEFAULT_PORT)
         return join_host_port(self.state.local_addr, port)
 
-    def _new_agent(self) -> Agent:
-        config = AgentConfig(
-            describe=lambda: self._describe(self.security.tls_info()),
-            local_manager=self._local_manager,
-        )
-        return Agent(
-            self._paths,
-            self.security,
-            self._runtime,
-            Remotes({self._local_manager(): 0}),
-            config,
-            rng=self._rng,
-            clock=time.time,
-        )
+    def _others(self) -> bool:
+        return any(node_id != self.security.node_id for node_id, _ in self.managers)
+
+    def _hear(self, message: api.SessionMessage) -> None:
+        """Take in what a manager tells of managers and roots."""
+        managers = peers.named(message.managers)
+        if managers and managers != self.managers:
+            self.managers = managers
+            self._unsaved.set()
+        if message.HasField("node") and self._renewal is not None:
+            self._renewal.observe(message.node)
+        if message.RootCA:
+            self._trust(message.RootCA)
+
+    def _trust(self, root_pem: bytes) -> None:
+        try:
+            changed = self.security.trust(root_pem, time.time())
+        except (InvalidCertificate, OSError) as error:
+            log.error("the swarm's new root certificate is not taken over: %s", error)
+            return
+        if changed:
+            log.info("this node trusts the swarm's new root certificate")
+            if self._agent is not None:
+                self._agent.identity_changed()
+
+    # The node's certificate.
+
+    async def _keep_locked(self) -> None:
+        """Seal the key file by the swarm's unlock key, or unseal it, as the swarm has it."""
+        while True:
+            await self._serving.wait()
+            active = self.active
+            assert active is not None
+            with active.store.watch(api.Cluster) as watch:
+                try:
+                    while True:
+                        for cluster in active.store.view().clusters.all():
+                            self._lock_by(cluster)
+                        await watch.next()
+                except WatchLagged:
+                    continue
+                except Unavailable:  # the manager lost its part; it says so itself, and may serve again
+                    self._serving.clear()
+
+    def _lock_by(self, cluster: api.Cluster) -> None:
+        keys = [key.key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]
+        kek = keys[0] if keys and cluster.spec.encryption_config.auto_lock_managers else None
+        if kek == self.security.kek:
+            return
+        try:
+            self.security.set_kek(kek, cluster.meta.version.index)
+        except (InvalidCertificate, OSError) as error:
+            log.error("this manager's key is not locked as the swarm asks for: %s", error)
+            return
+        log.info("this manager is %s now", "unlocked" if kek is None else "locked by the swarm's unlock key")
+
+    async def _request_certificate(self, csr: bytes) -> bytes:
+        if self.active is not None:
+            try:
+                async with asyncio.timeout(LOCAL_CA_TIMEOUT):
+                    store = self.active.store
+                    return await local_ca_client.request(store, self.security.node_id, self.security.cluster_id, csr)
+            except Unavailable as error:
+                log.debug("the manager here signs nothing: %s", error)
+            except TimeoutError as error:
+                raise Unavailable("the swarm's CA does not sign") from error
+        remotes = Remotes(self._known())
+        return await CAClient(remotes, self.security.client_context, MANAGER_SERVER_NAME, self._rng).request(csr)
+
+    def _renewed(self) -> None:
+        self._role_changed.set()
+        if self._agent is not None:
+            self._agent.describe_changed()
+
+    async def _refresh_root(self) -> None:
+        """Ask for the root again: a rotation may have ended while this node was away. Managers learn it otherwise."""
+        known = Remotes(self._known()).select(self._rng.random)
+        if self.is_manager or known is None:
+            return
+        try:
+            self._trust(await download_root(known))
+        except ShoalError as error:
+            log.warning("the swarm's root certificate was not to be had: %s", error)
+
+    async def _record(self) -> None:
+        """Keep the managers for the next start; one that is not written is heard of again."""
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            try:
+                await asyncio.to_thread(peers.save, self._paths.swarm, self.managers)
+            except OSError as error:
+                log.warning("the managers of this swarm were not written down: %s", error)

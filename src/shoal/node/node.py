@@ -1,7 +1,6 @@
 """This host's part in a swarm: none, or one stay after another. Answers what the Engine API asks about `/swarm`.
 
-States as Docker's (`LocalState`): inactive, pending while starting, active, error when the last start failed. A stay
-that fails is started again with a growing pause, except where a person must act first (damaged files).
+States as Docker's (`LocalState`): inactive, pending while starting, active, error when the last start failed.
 """
 
 import asyncio
@@ -9,21 +8,24 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from ipaddress import IPv4Network
 from random import Random
 
 from shoal.agent.runtime import Runtime
+from shoal.api import v1 as api
+from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
-from shoal.ca.tokens import unlock_key
-from shoal.errors import DamagedState, ShoalError, Unavailable, Unimplemented
+from shoal.ca.tokens import parse_unlock_key, unlock_key
+from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticated, Unavailable
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
-from shoal.node import addresses, founding, state
-from shoal.node.interfaces_linux import list_interfaces
+from shoal.node import addresses, founding, joining, peers, refusals, restoring, state
 from shoal.node.manager import Active
 from shoal.node.membership import Describe, Membership
-from shoal.node.types import InitRequest, LocalState, SwarmInfo
+from shoal.node.places import Places
+from shoal.node.stay import Enter, Stay
+from shoal.node.types import InitRequest, JoinRequest, LocalState, SwarmInfo
 from shoal.paths import Paths
 from shoal.store.memory import View
 from shoal.store.watch import Watch
@@ -31,32 +33,8 @@ from shoal.store.watch import Watch
 log = logging.getLogger(__name__)
 
 TASK_LABEL = "com.docker.swarm.task.id"
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before another start; SwarmKit's (moby daemon/cluster)
 LEAVE_TIMEOUT = 60.0  # for tasks to end when the node leaves; what is left then is removed by force
-
-NOT_A_MANAGER = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
-    "and try again."
-)
-NOT_YET_A_MANAGER = (
-    "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster."
-)
-ALREADY_IN_A_SWARM = (
-    'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
-)
-LAST_MANAGER = (
-    "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager "
-    "erases all current state of the swarm. Use `--force` to ignore this message. "
-)
-
-
-@dataclass(slots=True)
-class _Stay:
-    """A membership and the child that runs it."""
-
-    membership: Membership | None
-    child: asyncio.Task[None] | None = None
-    error: str = ""
+JOIN_TIMEOUT = 20.0  # for who asked; the attempt goes on. Source: moby daemon/cluster, swarmConnectTimeout
 
 
 class SwarmNode:
@@ -77,10 +55,9 @@ class SwarmNode:
         self._runtime = runtime
         self._describe = describe
         self._rng = rng
-        self._own_subnets = own_subnets
-        self._default_advertise_addr = default_advertise_addr
+        self._places = Places(own_subnets, default_advertise_addr)
         self._clock = clock
-        self._stay: _Stay | None = None
+        self._stay: Stay | None = None
         self._changing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
 
@@ -89,81 +66,72 @@ class SwarmNode:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                await self._resume(group)
+                await self._resume()
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
 
-    async def _resume(self, group: asyncio.TaskGroup) -> None:
+    async def _resume(self, kek: bytes | None = None) -> asyncio.Future[None] | None:
+        """Take up the place that the files tell of; return what tells when this node is up."""
         try:
-            saved = await asyncio.to_thread(state.load, self._paths.swarm)
-            if saved is None:
-                # Of a swarm that was being made when the daemon ended: nobody was told that it worked.
-                await asyncio.to_thread(self._wipe)
-                return
-            security = await asyncio.to_thread(SecurityConfig.load, founding.certificates(self._paths), self._clock())
-            if security is None:
-                raise DamagedState(
-                    str(founding.certificates(self._paths)), "the node's certificate and key are missing"
-                )
+            found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
+        except Locked as error:
+            log.warning("this manager is locked: docker swarm unlock opens it")
+            self._stay = Stay.failed(str(error), refusals.LOCKED)
+            return None
         except (ShoalError, OSError) as error:
             log.error("this node cannot take up its place in the swarm: %s", error)
-            self._stay = _Stay(None, error=str(error))
-            return
-        self._begin(group, Membership(self._paths, security, saved, self._runtime, self._describe, self._rng))
+            self._stay = Stay.failed(str(error))
+            return None
+        if found is None:
+            # Of a swarm that was being made or joined when the daemon ended: nobody was told that it worked.
+            await asyncio.to_thread(self._wipe)
+            return None
+        if found.is_expired and not found.security.is_manager:
+            self._stay = Stay.failed(refusals.EXPIRED, refusals.EXPIRED)
+            return None
+        saved = await self._places.relocated(found.saved)
+        if saved != found.saved:
+            await asyncio.to_thread(state.save, self._paths.swarm, saved)
+        membership = self._membership(found.security, saved, managers=found.managers)
 
-    def _begin(self, group: asyncio.TaskGroup, membership: Membership) -> asyncio.Future[None]:
-        """Start a stay; the result is set when its manager serves, or to what kept it from it the first time."""
-        stay = self._stay = _Stay(membership)
-        up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stay.child = group.create_task(self._live(stay, membership, up), name="membership")
-        return up
+        async def enter() -> Membership:
+            return membership
 
-    async def _live(self, stay: _Stay, membership: Membership, up: asyncio.Future[None]) -> None:
-        pause = FIRST_PAUSE
+        return self._begin(enter, asked=kek is not None)
 
-        def started() -> None:
-            nonlocal pause
-            pause, stay.error = FIRST_PAUSE, ""
-            if not up.done():
-                up.set_result(None)
+    def _membership(self, security: SecurityConfig, saved: state.NodeState, **more: object) -> Membership:
+        return Membership(
+            self._paths,
+            security,
+            saved,
+            self._runtime,
+            self._describe,
+            self._rng,
+            **more,  # type: ignore[arg-type]
+        )
 
-        while True:
-            try:
-                await membership.run(started)
-                return
-            except* (ShoalError, OSError) as group:
-                error = _first(group)
-            stay.error = str(error)
-            if not up.done():
-                up.set_exception(error)
-                up.exception()  # who waits for it raises it; at a restart nobody does
-            if isinstance(error, DamagedState):
-                log.error("this node stays out of the swarm until somebody has looked: %s", error)
-                return
-            log.warning("this node's part in the swarm ended, and begins anew in %g s: %s", pause, error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+    def _begin(self, enter: Enter, *, asked: bool) -> asyncio.Future[None]:
+        if self._group is None:
+            raise Unavailable("the daemon is stopping")
+        self._stay = Stay(enter, asked=asked, ready=self._joined)
+        return self._stay.begin(self._group)
 
     async def init(self, request: InitRequest) -> str:
         """Make a swarm of this node, and return the node's id once its manager serves."""
         async with self._changing:
+            if self._stay is not None and not request.force_new_cluster:
+                raise Unavailable(refusals.ALREADY_IN_A_SWARM)
+            node_state = await self._places.founding(request)
             if self._stay is not None:
-                raise Unavailable(ALREADY_IN_A_SWARM)
-            if request.auto_lock_managers:
-                raise Unimplemented("locking managers (--autolock) comes with a later release of Shoal")
-            if request.force_new_cluster:
-                raise Unimplemented("--force-new-cluster comes with a later release of Shoal")
-            node_state = await self._resolve(request)
-            group = self._group
-            if group is None:
-                raise Unavailable("the daemon is stopping")
+                return await self._go_on_alone(self._stay, node_state)
             founded = await asyncio.to_thread(founding.found, self._paths, request, node_state, self._clock())
-            membership = Membership(
-                self._paths, founded.security, node_state, self._runtime, self._describe, self._rng, founded.first
-            )
+
+            async def enter() -> Membership:
+                return self._membership(founded.security, node_state, first=founded.first)
+
             try:
-                await self._begin(group, membership)
+                await self._begin(enter, asked=True)
                 await asyncio.to_thread(state.save, self._paths.swarm, node_state)
             except BaseException:
                 await self._end()
@@ -171,49 +139,114 @@ class SwarmNode:
             log.info("this node, %s, is the first manager of swarm %s", founded.first.node_id, founded.first.cluster_id)
             return founded.first.node_id
 
-    async def _resolve(self, request: InitRequest) -> state.NodeState:
-        found = addresses.resolve(
-            request.listen_addr,
-            request.advertise_addr,
-            request.data_path_addr,
-            await list_interfaces(),
-            own_subnets=self._own_subnets(),
-            default_advertise=self._default_advertise_addr,
+    async def _go_on_alone(self, stay: Stay, node_state: state.NodeState) -> str:
+        """Make this node the only manager of the swarm that it is a manager of, with all that it knows of it."""
+        kek = stay.membership.security.kek if stay.membership is not None else None
+        found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
+        if found is None or not found.security.is_manager:
+            raise FailedPrecondition(refusals.NO_DATA_HERE)
+        await stay.end()
+        node_state = replace(
+            node_state,
+            data_path_port=found.saved.data_path_port,
+            default_addr_pool=found.saved.default_addr_pool,
+            subnet_size=found.saved.subnet_size,
         )
-        addresses.check_pools(request.default_addr_pool, request.subnet_size)
-        return state.NodeState(
-            listen_addr=found.listen,
-            advertise_addr=found.advertise,
-            local_addr=found.local,
-            data_path_addr=found.data_path,
-            data_path_port=addresses.check_data_path_port(request.data_path_port),
-            default_addr_pool=request.default_addr_pool,
-            subnet_size=request.subnet_size,
-        )
+
+        async def enter() -> Membership:
+            return self._membership(found.security, node_state, alone=True)
+
+        try:
+            await self._begin(enter, asked=True)
+            await asyncio.to_thread(state.save, self._paths.swarm, node_state)
+            await asyncio.to_thread(peers.save, self._paths.swarm, ())
+        except (ShoalError, OSError):
+            await self._resume()  # as it was before: nothing was lost
+            raise
+        log.warning("this node, %s, goes on as the only manager of its swarm", found.security.node_id)
+        return found.security.node_id
+
+    async def join(self, request: JoinRequest) -> None:
+        """Make this host a node of a swarm that exists; returns once it is one.
+
+        Raises what kept it from joining, and then nothing is left; or Unavailable after 20 s, and the attempt goes on.
+        """
+        async with self._changing:
+            if self._stay is not None and self._stay.refusal != refusals.EXPIRED:
+                raise Unavailable(refusals.ALREADY_IN_A_SWARM)
+            request, node_state = await self._places.joining(request)
+            await self._end()  # of a node whose certificate ran out: nobody would take its leave
+
+            async def enter() -> Membership:
+                folder = founding.certificates(self._paths)
+                self._paths.swarm.mkdir(mode=0o700, parents=True, exist_ok=True)
+                await asyncio.to_thread(state.save, self._paths.swarm, node_state)
+                security = await joining.join(folder, request, self._rng, self._clock)
+                log.info("this node, %s, is joining swarm %s", security.node_id, security.cluster_id)
+                return self._membership(security, node_state, managers=(("", node_state.remote_addr),))
+
+            try:
+                async with asyncio.timeout(JOIN_TIMEOUT):
+                    await self._begin(enter, asked=True)
+            except TimeoutError:
+                raise Unavailable(refusals.JOIN_TIMEOUT) from None
+            except BaseException:
+                await self._end()
+                raise
+
+    def _joined(self, membership: Membership) -> None:
+        """Note that this node is up: what it was told to join no longer counts."""
+        if membership.state.join_in_progress:
+            membership.state = replace(membership.state, join_in_progress=False)
+            try:
+                state.save(self._paths.swarm, membership.state)
+            except OSError as error:
+                log.warning("that this node has joined was not written down: %s", error)
 
     async def leave(self, force: bool) -> None:
         """Leave the swarm: end its tasks here, forget its keys and its data."""
         async with self._changing:
             stay = self._stay
             if stay is None:
-                raise Unavailable("This node is not part of a swarm")
-            if not force:
-                raise ShoalError(LAST_MANAGER)
-            if stay.membership is not None and stay.membership.active is not None:
+                raise Unavailable(refusals.NOT_PART_OF_A_SWARM)
+            membership = stay.membership
+            if not force and stay.refusal == refusals.LOCKED:
+                raise Unavailable(refusals.LOCKED_LEAVE)
+            if not force and membership is not None and membership.is_manager:
+                raise Unavailable(await _why_not_leave(membership))
+            if membership is not None:
                 try:
                     async with asyncio.timeout(LEAVE_TIMEOUT):
-                        await stay.membership.leave()
+                        await membership.leave()
                 except TimeoutError:
                     log.warning("tasks did not end within %g s; their containers are removed by force", LEAVE_TIMEOUT)
             await self._end()
             log.info("this node has left the swarm")
 
+    async def unlock(self, key: str) -> None:
+        """Open this manager's key file and take up its place. Raises Unauthenticated for a wrong key."""
+        async with self._changing:
+            if self._stay is None or self._stay.refusal != refusals.LOCKED:
+                self._active()  # which says why there is nothing to unlock
+                raise Conflict(refusals.NOT_LOCKED)
+            kek = parse_unlock_key(key)
+            up = await self._resume(kek)
+            if self._stay.refusal == refusals.LOCKED:
+                raise Unauthenticated(refusals.WRONG_UNLOCK_KEY)
+            try:
+                if up is None:
+                    raise ShoalError(self._stay.error)
+                async with asyncio.timeout(JOIN_TIMEOUT):
+                    await up
+            except TimeoutError:
+                log.warning("this manager is unlocked, and waits for the others")
+            except (ShoalError, OSError) as error:
+                raise ShoalError(f"swarm component could not be started: {error}") from error
+
     async def _end(self) -> None:
         """Stop what runs, remove what tasks left, wipe the folder; this node is in no swarm then."""
-        stay = self._stay
-        if stay is not None and stay.child is not None:
-            stay.child.cancel()
-            await asyncio.wait([stay.child])
+        if self._stay is not None:
+            await self._stay.end()
         for container in self._runtime.containers.list():
             if TASK_LABEL in container.config.labels:
                 await self._runtime.containers.remove(container.id, force=True, volumes=True)
@@ -230,37 +263,45 @@ class SwarmNode:
         stay = self._stay
         if stay is None:
             return SwarmInfo()
-        if stay.membership is None:
-            return SwarmInfo(local_state=LocalState.ERROR, error=stay.error)
-        membership, active = stay.membership, stay.membership.active
-        node_id, advertised = membership.security.node_id, membership.state.advertise_addr
-        host, _ = addresses.split_host_port(advertised, addresses.DEFAULT_PORT)
-        if active is None:
-            return SwarmInfo(
-                local_state=LocalState.ERROR if stay.error else LocalState.PENDING,
-                node_id=node_id,
-                node_addr=host,
-                error=stay.error,
-            )
-        view = active.store.view()
-        return SwarmInfo(
-            local_state=LocalState.ACTIVE,
-            node_id=node_id,
+        membership = stay.membership
+        if membership is None:
+            failed = LocalState.LOCKED if stay.refusal == refusals.LOCKED else LocalState.ERROR
+            return SwarmInfo(local_state=failed if stay.error else LocalState.PENDING, error=stay.error)
+        up = membership.active is not None or (membership.registered and not membership.is_manager)
+        waiting = LocalState.ERROR if stay.error else LocalState.PENDING
+        host, _ = addresses.split_host_port(membership.state.advertise_addr, addresses.DEFAULT_PORT)
+        info = SwarmInfo(
+            local_state=LocalState.ACTIVE if up else waiting,
+            node_id=membership.security.node_id,
             node_addr=host,
+            error=stay.error,
+            remote_managers=_managers(membership),
+        )
+        active = membership.active
+        if active is None:
+            return info
+        view = active.store.view()
+        return replace(
+            info,
             control_available=True,
-            remote_managers=((node_id, advertised),),
             cluster=view.clusters.get(membership.security.cluster_id),
             nodes=len(view.nodes),
-            managers=1,
+            managers=sum(node.role == api.MANAGER for node in view.nodes.all()),
         )
 
     def _active(self) -> Active:
         stay = self._stay
-        if stay is None:
-            raise Unavailable(NOT_A_MANAGER)
-        if stay.membership is None or stay.membership.active is None:
-            raise Unavailable(f"{NOT_YET_A_MANAGER} ({stay.error})" if stay.error else NOT_YET_A_MANAGER)
-        return stay.membership.active
+        membership = stay.membership if stay is not None else None
+        if membership is not None and membership.active is not None:
+            return membership.active
+        if stay is None or (membership is None and not stay.error):
+            raise Unavailable(refusals.NOT_IN_A_SWARM)
+        if stay.refusal:
+            raise Unavailable(stay.refusal)
+        if membership is not None and not membership.is_manager:
+            raise Unavailable(refusals.A_WORKER)
+        text = refusals.NOT_YET_A_MANAGER
+        raise Unavailable(f"{text} ({stay.error})" if stay.error else text)
 
     def control(self) -> Control:
         """Return the management API. Raises Unavailable with Docker's words where this node is no manager."""
@@ -287,10 +328,18 @@ class SwarmNode:
         return ""
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> Exception:
-    """Return the first error inside nested groups."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, Exception)
-    return error
+def _managers(membership: Membership) -> peers.Peers:
+    """Return the managers that this node knows; itself, where it has not heard of any."""
+    if membership.managers or not membership.is_manager:
+        return membership.managers
+    return ((membership.security.node_id, membership.state.advertise_addr),)
+
+
+async def _why_not_leave(membership: Membership) -> str:
+    """Return why a manager does not leave without force."""
+    if membership.active is None:
+        return refusals.leaving(None, 0)
+    nodes = (await membership.active.control.list_nodes(api.ListNodesRequest())).nodes
+    statuses = [node.manager_status for node in nodes if node.HasField("manager_status")]
+    reachable = sum(status.reachability == api.RaftMemberStatus.REACHABLE for status in statuses)
+    return refusals.leaving(reachable, len(statuses) - reachable)

@@ -26,6 +26,8 @@ class NodeState:
     data_path_port: int = 0
     default_addr_pool: tuple[str, ...] = ()
     subnet_size: int = 0
+    remote_addr: str = ""  # the manager that was asked to let this node join; empty where it made the swarm
+    join_in_progress: bool = False  # until the node has been up for the first time
 
 
 _NAMES = {
@@ -37,6 +39,8 @@ _NAMES = {
     "default_addr_pool": "DefaultAddressPool",
     "subnet_size": "SubnetSize",
 }
+_LATER_NAMES = {"remote_addr": "RemoteAddr", "join_in_progress": "JoinInProgress"}  # absent in older files
+_TEXTS = ("listen_addr", "advertise_addr", "local_addr", "remote_addr")
 
 
 def load(folder: Path) -> NodeState | None:
@@ -51,10 +55,11 @@ def load(folder: Path) -> NodeState | None:
     try:
         content = json.loads(text)
         values: dict[str, Any] = {field: content[name] for field, name in _NAMES.items()}
+        values |= {field: content[name] for field, name in _LATER_NAMES.items() if name in content}
         values["default_addr_pool"] = tuple(values["default_addr_pool"])
-        wrong = [name for name in ("listen_addr", "advertise_addr", "local_addr") if not isinstance(values[name], str)]
+        wrong = [name for name in _TEXTS if not isinstance(values.get(name, ""), str)]
         if wrong:
-            raise ValueError(f"{_NAMES[wrong[0]]} is not text")
+            raise ValueError(f"{(_NAMES | _LATER_NAMES)[wrong[0]]} is not text")
         return NodeState(**values)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedState(str(path), f"{type(error).__name__}: {error}") from error
@@ -62,5 +67,5 @@ def load(folder: Path) -> NodeState | None:
 
 def save(folder: Path, state: NodeState) -> None:
     """Write what a node must remember. Raises OSError, and then nothing has changed."""
-    content = {name: getattr(state, field) for field, name in _NAMES.items()}
+    content = {name: getattr(state, field) for field, name in (_NAMES | _LATER_NAMES).items()}
     write_atomic(folder / FILE, json.dumps(content, indent=2).encode() + b"\n")

@@ -1,10 +1,10 @@
 """What the node tells of its part in a swarm, and what it is asked for: values without behaviour.
 
-The Engine API shows the first (`GET /info`) and makes the second (`POST /swarm/init`). Source of the fields: moby
-api/types/swarm/swarm.go (`Info`, `InitRequest`).
+The Engine API shows the first (`GET /info`) and makes the second (`POST /swarm/init`, `/swarm/join`). Source of the
+fields: moby api/types/swarm/swarm.go (`Info`, `InitRequest`, `JoinRequest`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shoal.api import v1 as api
@@ -51,3 +51,15 @@ class InitRequest:
     availability: api.NodeSpec.Availability = api.NodeSpec.ACTIVE
     force_new_cluster: bool = False
     auto_lock_managers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """`docker swarm join`. `remote_addrs` are managers of the swarm; only the first is asked, as Docker does."""
+
+    listen_addr: str
+    remote_addrs: tuple[str, ...]
+    join_token: str = field(repr=False)
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+    availability: api.NodeSpec.Availability = api.NodeSpec.ACTIVE

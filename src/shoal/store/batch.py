@@ -45,17 +45,24 @@ def key_of(kind: type, id: str) -> bytes:  # noqa: A002 - the word is Swarm's
     return _FOLDERS[kind] + id.encode()
 
 
-def decoded(key: bytes, value: bytes, revision: int) -> Object:
-    """Return the object of a key and its plain value, as of a revision. Raises DamagedState, naming the key."""
-    kind = _KINDS.get(key[: key.rfind(b"/") + 1])
+def named(key: bytes) -> tuple[Kind, str]:
+    """Return kind and id of the object with this key. Raises DamagedState, naming the key, when there is none."""
+    folder, _, last = key.rpartition(b"/")
+    kind = _KINDS.get(folder + b"/")
     if kind is None:
         raise DamagedState(f"etcd key {key.decode(errors='replace')}", "no kind of object has such a key")
+    return kind, last.decode(errors="replace")
+
+
+def decoded(key: bytes, value: bytes, revision: int) -> Object:
+    """Return the object of a key and its plain value, as of a revision. Raises DamagedState, naming the key."""
+    kind, id = named(key)  # noqa: A001
     obj = kind()
     try:
         obj.ParseFromString(value)
     except DecodeError as error:
         raise DamagedState(f"etcd key {key.decode(errors='replace')}", f"it does not parse: {error}") from error
-    if key_of(kind, obj.id) != key:
+    if obj.id != id:
         raise DamagedState(f"etcd key {key.decode(errors='replace')}", f"it holds the object {obj.id!r}")
     obj.meta.version.index = revision
     return obj

@@ -1,11 +1,13 @@
 """etcd's v3 API as the store needs it: over grpclib, on the unix socket of our own etcd.
 
 In: messages of `etcd_pb2`. Out: messages, or the errors below. Reconnects by itself with the next call; whether a call
-that failed was carried out is not known here. Why not aetcd: docs/decisions/0002-etcd-client.md.
+that failed was carried out is not known here. What is reached is this host's member: what it forwards to the one that
+leads, and what it answers itself, is etcd's part. Why not aetcd: docs/decisions/0002-etcd-client.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +19,7 @@ from h2.exceptions import H2Error
 
 from shoal.api.gen import etcd_grpc
 from shoal.api.gen import etcd_pb2 as pb
-from shoal.errors import InvalidArgument, ShoalError, Unavailable
+from shoal.errors import InvalidArgument, NoLeader, ShoalError, Unavailable
 
 _Q = TypeVar("_Q")
 _R = TypeVar("_R")
@@ -28,6 +30,9 @@ CALL_TIMEOUT = 7.0
 MAX_SOCKET_PATH_BYTES = 107
 # Pages of a load are a few MB; with HTTP/2's default of 64 KiB each would take hundreds of round trips.
 _WINDOW_BYTES = 4 * 1024 * 1024
+
+# What etcd says when there is no quorum, or was none a moment ago: etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go.
+_WITHOUT_LEADER = ("etcdserver: no leader", "etcdserver: request timed out", "etcdserver: leader changed")
 
 _REFUSALS = frozenset(
     {
@@ -48,6 +53,10 @@ class Refused(ShoalError):
     """etcd says that the request itself is wrong; nothing was written."""
 
 
+class Compacted(ShoalError):
+    """The revisions asked for are forgotten: load everything again."""
+
+
 class EtcdClient:
     """One connection to an etcd on this host. `close()` ends it; a failed call opens it anew the next time."""
 
@@ -62,6 +71,7 @@ class EtcdClient:
         self._kv = etcd_grpc.KVStub(self._channel)
         self._maintenance = etcd_grpc.MaintenanceStub(self._channel)
         self._cluster = etcd_grpc.ClusterStub(self._channel)
+        self._watch = etcd_grpc.WatchStub(self._channel)
 
     def close(self) -> None:
         """Close the connection. Calls that wait raise Unavailable."""
@@ -75,6 +85,29 @@ class EtcdClient:
         """Compare and write in one step. After Unavailable, but not NoSpace, it may have been done, or may yet be."""
         return await self._call(self._kv.Txn, request)
 
+    async def watch(self, begin: int) -> AsyncGenerator[tuple[int, list[pb.Event]], None]:
+        """Yield every revision from `begin` on, in order, with all that changed in it, as this member hears of them.
+
+        Ends by an error only: Compacted, or Unavailable. Leave it by `aclosing`.
+        """
+        everything = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=begin)
+        try:
+            async with self._watch.Watch.open() as stream:
+                await stream.send_message(pb.WatchRequest(create_request=everything))
+                async for response in stream:
+                    if response.compact_revision:
+                        raise Compacted(f"etcd forgot what was before revision {response.compact_revision}")
+                    if response.canceled:
+                        raise Unavailable(f"etcd ended a watch: {response.cancel_reason}")
+                    # etcd never spreads a revision over several answers unless asked to.
+                    for revision, events in groupby(response.events, lambda event: event.kv.mod_revision):
+                        yield revision, list(events)
+        except GRPCError as error:
+            raise _translated(error) from error
+        except (OSError, StreamTerminatedError, ProtocolError) as error:
+            raise Unavailable(f"etcd cannot be reached: {error}") from error
+        raise Unavailable("etcd ended a watch")
+
     async def compact(self, revision: int, *, physical: bool) -> pb.CompactionResponse:
         """Forget what was before a revision; `physical`: answer when the database has let go of it."""
         return await self._call(self._kv.Compact, pb.CompactionRequest(revision=revision, physical=physical))
@@ -87,16 +120,16 @@ class EtcdClient:
         """Read or clear alarms."""
         return await self._call(self._maintenance.Alarm, request)
 
-    async def status(self) -> pb.StatusResponse:
-        """Return what this member says of itself: leader, term, size of its database."""
-        return await self._call(self._maintenance.Status, pb.StatusRequest())
+    async def status(self, patience: float = CALL_TIMEOUT) -> pb.StatusResponse:
+        """Return what this member says of itself: leader, term, size of its database. It may be out of date."""
+        return await self._call(self._maintenance.Status, pb.StatusRequest(), patience)
 
     async def move_leader(self, member: int) -> pb.MoveLeaderResponse:
         """Hand the lead of Raft to another member."""
         return await self._call(self._maintenance.MoveLeader, pb.MoveLeaderRequest(targetID=member))
 
     async def members(self) -> pb.MemberListResponse:
-        """List the members of the cluster."""
+        """List the members of the cluster, as this member knows them. A learner does not answer."""
         return await self._call(self._cluster.MemberList, pb.MemberListRequest())
 
     async def add_member(self, peer_url: str, *, learner: bool) -> pb.MemberAddResponse:
@@ -117,16 +150,16 @@ class EtcdClient:
         """Shut a member out."""
         return await self._call(self._cluster.MemberRemove, pb.MemberRemoveRequest(ID=member))
 
-    async def _call(self, method: Callable[[_Q], Awaitable[_R]], request: _Q) -> _R:
+    async def _call(self, method: Callable[[_Q], Awaitable[_R]], request: _Q, patience: float = CALL_TIMEOUT) -> _R:
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
+            async with asyncio.timeout(patience):
                 return await method(request)
         except GRPCError as error:
             raise _translated(error) from error
         except TimeoutError as error:
             # The connection may be what hangs, so the next call gets another.
             self._channel.close()
-            raise Unavailable(f"etcd did not answer within {CALL_TIMEOUT:g} s") from error
+            raise Unavailable(f"etcd did not answer within {patience:g} s") from error
         except (OSError, StreamTerminatedError, ProtocolError, H2Error) as error:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
         except AttributeError as error:
@@ -144,4 +177,6 @@ def _translated(error: GRPCError) -> ShoalError:
         return NoSpace(f"etcd has no space left ({message}): free some disk, or make fewer objects")
     if error.status in _REFUSALS:
         return Refused(f"etcd refused: {message}")
+    if message.startswith(_WITHOUT_LEADER):
+        return NoLeader(f"etcd is not available: {message}")
     return Unavailable(f"etcd is not available: {message}")

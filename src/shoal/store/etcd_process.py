@@ -11,30 +11,43 @@ import logging
 import os
 import shutil
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from shoal.errors import DamagedState, InvalidArgument, MissingProgram, ShoalError, Unavailable
+from shoal.errors import DamagedState, MissingProgram, ShoalError, Unavailable
 from shoal.paths import Paths
 from shoal.store.etcd_client import EtcdClient
+from shoal.store.etcd_config import UNIX, EtcdConfig, peer_socket, peer_url
 from shoal.store.leftovers import Lock, end_leftovers
+
+__all__ = ["EtcdConfig", "EtcdProcess", "LostData", "RemovedMember", "peer_socket", "peer_url"]
 
 log = logging.getLogger(__name__)
 
-# One Raft message: the store's largest transaction (`store.batch`) with room for etcd's own wrapping. etcd warns above.
-MAX_REQUEST_BYTES = 10 * 1024 * 1024
-MAX_TXN_OPS = 12_288
-
 START_TIMEOUT = 20.0  # replaying a long log from a slow disk; beyond this a person should look
-STOP_TIMEOUT = 3.0  # it flushes what it has and ends; what was acknowledged is on disk in any case
+# It hands the lead to another and ends, in some 0.05 s; without quorum it looks for somebody to hand it to for seconds.
+# What was acknowledged is on disk in any case.
+STOP_TIMEOUT = 1.0
 FIRST_DELAY = 0.05  # the usual reason for a second start is a kill: be back before anybody notices
 LONGEST_DELAY = 5.0
 STABLE_AFTER = 10.0  # a run of this length, in seconds, starts the delays anew, and what was is forgotten
-_UNIX = "unix://"
 _LOGGED_FAILURES = frozenset({0, 1, 10, 100, 1000, 10_000})  # of those in a row
 _LAST_WORDS = 20  # lines kept to explain an end
 _LONGEST_LINE_BYTES = 4096
+# What etcd 3.4 says when its member is none any more: etcdserver/server.go, rafthttp/peer.go.
+_SIGNS_OF_REMOVAL = (
+    "the member has been permanently removed from the cluster",
+    "this member has been permanently removed from the cluster",
+)
+# What etcd warns of though nobody need act: we use no tokens; of peers that are away, and of a machine that is busy, it
+# tells at every look, several times a second.
+_ORDINARY = (
+    "simple token is not cryptographically signed",
+    "failed to reach the peer URL",
+    "failed to get version",
+    "leader failed to send out heartbeat on time",
+    "apply request took too long",
+)
 # What etcd 3.4 and bbolt say, before they serve, of files that are not as they wrote them. They seldom check, they
 # stumble: every panic at the start that was seen came from the files.
 _SIGNS_OF_DAMAGE = (
@@ -43,51 +56,42 @@ _SIGNS_OF_DAMAGE = (
     "invalid database",
     "file size too small",
     "failed to recover",
+    "max entry size limit exceeded",
     "panic: ",
     "assertion failed",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EtcdConfig:
-    """How our etcd runs. The defaults are those of a single manager."""
+class LostData(DamagedState):
+    """The data of a member that was one before is gone. It must join anew, under a new membership."""
 
-    name: str = "manager"
-    """This member's name among its peers."""
-    peer_url: str = "unix://localhost:2"
-    """Where peers reach it and where it listens; a unix socket beside the client's while there are none."""
-    peers: str = ""
-    """`name=url,…` of all members when a cluster is made or joined; empty: this one alone."""
-    join: bool = False
-    """Join a cluster that exists, instead of making one. Without effect once there is a data folder."""
-    peer_flags: tuple[str, ...] = ()
-    """TLS of the peer port."""
-    heartbeat_ms: int = 50
-    """Raft's tick. Smaller: quicker start and fail-over, more idle CPU (20: 1.7 %, 50: 1 %, 100: 0.8 % of a core)."""
-    election_ms: int = 250
-    """A follower that hears nothing for one to two times this stands for election; so does a single member at start."""
-    quota_bytes: int = 2 * 1024**3
-    """Above this size of its database etcd refuses to write. Its own default and recommendation."""
-    kept_revisions: int = 1000
-    """Older revisions are forgotten, looked at every five minutes."""
-    snapshot_count: int = 5000
-    """Entries of Raft's log between snapshots: a smaller log in memory, a quicker start, more writing."""
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "this manager's data is gone")
+        self.args = (
+            f"{path} is gone, and with it this manager's part of the swarm's state: demote and remove this manager on "
+            "another one, and let it join again; if it is the only one, restore a backup",
+        )
 
-    def __post_init__(self) -> None:
-        """Refuse what etcd would refuse later and less clearly."""
-        if self.election_ms < 5 * self.heartbeat_ms:
-            raise InvalidArgument("election_ms must be at least 5 times heartbeat_ms")
+
+class RemovedMember(ShoalError):
+    """This manager's etcd was removed from its cluster: it will never serve again."""
+
+    def __init__(self) -> None:
+        super().__init__("this manager was removed from the swarm's managers")
 
 
 class EtcdProcess:
     """etcd while the context lasts; entering returns when it serves. One a data folder: a second one is refused.
 
-    Raises on entering: MissingProgram; DamagedState when etcd cannot read what it once wrote; Unavailable when another
-    daemon holds the folder or the disk is full; ShoalError with etcd's last words otherwise.
+    A member of several serves only while most of them run: without `wait`, entering returns at once. Raises on
+    entering, or in `wait_serving`: MissingProgram; DamagedState when etcd cannot read what it once wrote, LostData when
+    that is gone; RemovedMember; Unavailable when another daemon holds the folder or the disk is full; on entering
+    ShoalError with etcd's last words otherwise.
     """
 
-    def __init__(self, paths: Paths, config: EtcdConfig | None = None) -> None:
+    def __init__(self, paths: Paths, config: EtcdConfig | None = None, *, wait: bool = True) -> None:
         self.config = config or EtcdConfig()
+        self._wait = wait
         self.data = paths.swarm / "etcd"
         self.folder = paths.etcd
         self.socket = paths.etcd / "localhost:1"
@@ -97,6 +101,11 @@ class EtcdProcess:
         """Why etcd ended last, in a sentence; None when it has served for a while since. On a full disk it serves until
         it writes, so that what went wrong a moment ago is the better answer to a caller than that all is well."""
         self.serving = False
+        self.raft_news = asyncio.Event()
+        """Set whenever etcd says something of who leads Raft, or ends; `leadership` clears it."""
+        self._removed = asyncio.Event()
+        self._forcing = self.config.force_new_cluster
+        self._final: ShoalError | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._failures = 0  # in a row
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
@@ -110,6 +119,8 @@ class EtcdProcess:
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def __aenter__(self) -> Self:
+        if (self.config.exists or self.config.force_new_cluster) and not (self.data / "member").is_dir():
+            raise LostData(str(self.data))
         self._program = [_found("setpriv", "util-linux"), "--pdeathsig", "KILL", "--", _found("etcd", "etcd-server")]
         for folder in (self.data, self.folder):
             folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,7 +133,8 @@ class EtcdProcess:
             await self._group.__aenter__()
             self._child = self._group.create_task(self._supervise(), name="etcd")
             try:
-                await self._wait_first_news()
+                if self._wait:
+                    await self._wait_first_news()
             except BaseException:
                 await self.__aexit__(None, None, None)
                 raise
@@ -142,22 +154,42 @@ class EtcdProcess:
             self.client.close()
             self._lock.release()
 
+    async def wait_serving(self) -> None:
+        """Wait until it serves, however long that takes. Raises what entering raises, where it never will."""
+        while not self.serving:
+            if self._final is not None:
+                raise self._final
+            await self._news.wait()
+
+    async def wait_removed(self) -> None:
+        """Wait until it has ended for good, because its member was removed."""
+        await self._removed.wait()
+
     async def _wait_first_news(self) -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                await self._news.wait()
+                while not self.serving and not self._failures:
+                    await self._news.wait()
         except TimeoutError as error:
             raise ShoalError(f"etcd on {self.data} did not start within {START_TIMEOUT:g} s: {self._said()}") from error
         if not self.serving:
-            self._raise_trouble()
+            raise self._final or ShoalError(self.trouble)
 
-    def _raise_trouble(self) -> None:
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        self.raft_news.set()
+
+    def _verdict(self) -> ShoalError | None:
+        """Return why another start is not going to help, if so."""
         said = " ".join(self._words)
+        if any(sign in said for sign in _SIGNS_OF_REMOVAL):
+            return RemovedMember()
         if _is_disk_full(said):
-            raise Unavailable(self.trouble)
+            return Unavailable(self.trouble)
         if any(sign in said for sign in _SIGNS_OF_DAMAGE):
-            raise DamagedState(str(self.data), self._said())
-        raise ShoalError(self.trouble)
+            return DamagedState(str(self.data), self._said())
+        return None
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
@@ -168,7 +200,12 @@ class EtcdProcess:
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
             self.serving = False
             self.trouble = self._explain(code)
-            self._news.set()
+            self._final = self._verdict()
+            self._tell()
+            if isinstance(self._final, RemovedMember):
+                log.info("%s", self._final)
+                self._removed.set()
+                return
             level = logging.WARNING if self._failures in _LOGGED_FAILURES else logging.DEBUG
             log.log(level, "%s (%d times); starting it again in %g s", self.trouble, self._failures, delay)
             await asyncio.sleep(delay)
@@ -177,8 +214,8 @@ class EtcdProcess:
         self._words.clear()
         # etcd does not remove the socket of one that was killed. The lock says that nobody else listens there.
         self.socket.unlink(missing_ok=True)
-        if self.config.peer_url.startswith(_UNIX):
-            (self.folder / self.config.peer_url.removeprefix(_UNIX)).unlink(missing_ok=True)
+        if self.config.peer_url.startswith(UNIX):
+            (self.folder / self.config.peer_url.removeprefix(UNIX)).unlink(missing_ok=True)
         # No inherited environment: ETCD_* and proxy variables of the daemon's are not meant for this etcd.
         process = await asyncio.create_subprocess_exec(
             *self._program,
@@ -208,8 +245,8 @@ class EtcdProcess:
                 break
             except Unavailable:
                 await asyncio.sleep(0.01)
-        self.serving = True
-        self._news.set()
+        self.serving, self._forcing, self._final = True, False, None
+        self._tell()
         await asyncio.sleep(STABLE_AFTER)
         self.trouble = None
 
@@ -222,8 +259,10 @@ class EtcdProcess:
             rest = rest[:_LONGEST_LINE_BYTES]
             for line in lines:
                 level, text = _parsed(line[:_LONGEST_LINE_BYTES])
-                if level > logging.DEBUG:
+                if level > logging.DEBUG or any(sign in text for sign in _SIGNS_OF_REMOVAL):
                     self._words.append(text)
+                if "leader" in text or "became" in text:
+                    self.raft_news.set()
                 log.log(level if self._failures in _LOGGED_FAILURES else logging.DEBUG, "etcd: %s", text)
 
     def _explain(self, code: int) -> str:
@@ -236,20 +275,12 @@ class EtcdProcess:
         return self._words[-1] if self._words else "it said nothing"
 
     def _arguments(self) -> list[str]:
-        config = self.config
-        client_url = _UNIX + self.socket.name
+        client_url = UNIX + self.socket.name
         return [
-            *("--name", config.name, "--data-dir", str(self.data)),
+            *("--data-dir", str(self.data)),
             *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
-            *("--listen-peer-urls", config.peer_url, "--initial-advertise-peer-urls", config.peer_url),
-            *("--initial-cluster", config.peers or f"{config.name}={config.peer_url}"),
-            *("--initial-cluster-state", "existing" if config.join else "new"),
-            *("--heartbeat-interval", str(config.heartbeat_ms), "--election-timeout", str(config.election_ms)),
-            *("--quota-backend-bytes", str(config.quota_bytes), "--snapshot-count", str(config.snapshot_count)),
-            *("--auto-compaction-mode", "revision", "--auto-compaction-retention", str(config.kept_revisions)),
-            *("--max-request-bytes", str(MAX_REQUEST_BYTES), "--max-txn-ops", str(MAX_TXN_OPS)),
-            *("--logger", "zap", "--log-outputs", "stderr", "--log-level", "warn"),
-            *config.peer_flags,
+            *self.config.flags(),
+            *(("--force-new-cluster",) if self._forcing else ()),
         ]
 
 
@@ -272,7 +303,9 @@ def _parsed(line: bytes) -> tuple[int, str]:
         message, error, level = str(said["msg"]), said.get("error"), said["level"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return (logging.WARNING if text.startswith(("panic:", "fatal error:")) else logging.DEBUG), text
-    if level in ("debug", "info") or message == "simple token is not cryptographically signed":
+    # Of connections to peers, too, etcd tells every end and every beginning.
+    ordinary = message.startswith(_ORDINARY) or str(said.get("caller")).startswith("rafthttp/")
+    if ordinary or level in ("debug", "info"):
         return logging.DEBUG, message
     # "discovery" is what etcd calls everything it does at its start.
     return logging.WARNING, f"{message}: {error}".removeprefix("discovery failed: ") if error else message
@@ -286,5 +319,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(STOP_TIMEOUT):
             await process.wait()
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        log.debug("etcd does not stop by itself")
+    finally:
+        # Not left to TimeoutError alone: in a task that is being cancelled Python 3.11 raises CancelledError here.
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

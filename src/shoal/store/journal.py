@@ -3,20 +3,20 @@
 In: etcd keys with plain values. Out: the revision that they got. Owns the keys `epoch` and `commit` and seals every
 other value. What the keys mean, and what is in memory, is `store`'s.
 
-Each write is one etcd transaction under two conditions: `epoch` is still the revision that we wrote when we became
-leader, and `commit` is still the revision of our last write. It also writes a fresh random value to `commit`. So at
-most one of several equal requests takes effect, and a later one that fails says, by the value of `commit`, whether an
-earlier one did: after a lost connection the same request is simply sent again. Where that goes on for too long, the
-write is in doubt; `settle` then takes its place in the order of writes, so that it either has happened or never will.
+`epoch` begins with the term of Raft in which its writer led. Each write is one etcd transaction under two conditions:
+`epoch` is still the revision that we wrote when we became leader, and `commit` is still the revision of our last write.
+It also writes a fresh random value to `commit`. So at most one of several equal requests takes effect, and a later one
+that fails says, by the value of `commit`, whether an earlier one did: after a lost connection the same request is
+simply sent again. Where that goes on for too long, the write is in doubt; `settle` then takes its place in the order of
+writes, so that it either has happened or never will.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from shoal.api.gen import etcd_pb2 as pb
-from shoal.errors import InvariantBroken, Unavailable
-from shoal.store.batch import OBJECTS
+from shoal.errors import InvariantBroken, NoLeader, Unavailable
 from shoal.store.etcd_client import EtcdClient, NoSpace, Refused
 from shoal.store.seal import Sealer
 from shoal.store.space import Space
@@ -29,11 +29,11 @@ PATIENCE = 5.0
 LEAD_PATIENCE = 10.0
 _FIRST_DELAY = 0.01
 _LONGEST_DELAY = 0.25
-_PAGE_KEYS = 1000  # about a megabyte of tasks; the loop is free between pages
 _MARKER_BYTES = 16
+_TERM_BYTES = 8
 
 
-class Deposed(Unavailable):
+class Deposed(NoLeader):
     """Another manager leads now. Nothing more can be written here."""
 
     def __init__(self) -> None:
@@ -59,39 +59,48 @@ class Journal:
         self.revision = 0
         """etcd's revision after our last write; the next one gets this and one."""
 
-    async def lead(self) -> None:
-        """Take the lead: from here on no other writer's transaction takes effect. Raises Unavailable."""
-        request = pb.TxnRequest(success=[_put(EPOCH, secrets.token_bytes(_MARKER_BYTES)), _read(COMMIT)])
+    async def lead(self, term: int = 0) -> None:
+        """Take the lead in a term of Raft: from here on no other writer's transaction takes effect.
+
+        Raises Deposed when somebody has led in a later term: a manager that slept through an election takes nothing
+        away from who won it. Raises Unavailable.
+        """
         loop = asyncio.get_running_loop()
         deadline, delay = loop.time() + LEAD_PATIENCE, _FIRST_DELAY
+        marker = term.to_bytes(_TERM_BYTES, "big") + secrets.token_bytes(_MARKER_BYTES)
         while True:
             try:
-                response = await self._client.txn(request)
-                break
+                if await self._write_epoch(term, marker):
+                    return
+            except Deposed:
+                raise
             except Unavailable as error:
                 if isinstance(error, NoSpace) or loop.time() > deadline:
                     raise Unavailable(self._trouble() or str(error)) from error
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
-        self._epoch = self.revision = response.header.revision
-        kvs = response.responses[1].response_range.kvs
-        self._last = kvs[0].mod_revision if kvs else 0
 
-    async def load(self) -> AsyncGenerator[tuple[bytes, bytes, int], None]:
-        """Yield key, plain value and revision of every object, as of taking the lead.
+    async def _write_epoch(self, term: int, marker: bytes) -> bool:
+        """Return whether the epoch is ours: by this attempt, or by one before whose answer was lost."""
+        read = await self._client.txn(pb.TxnRequest(success=[_read(EPOCH), _read(COMMIT)]))
+        epoch, commit = (_only(answer) for answer in read.responses)
+        if epoch.value == marker:
+            self._epoch, self._last, self.revision = epoch.mod_revision, commit.mod_revision, read.header.revision
+            return True
+        if len(epoch.value) == len(marker) and int.from_bytes(epoch.value[:_TERM_BYTES], "big") > term:
+            raise Deposed
+        unchanged = _unchanged(EPOCH, epoch.mod_revision)
+        wrote = await self._client.txn(pb.TxnRequest(compare=[unchanged], success=[_put(EPOCH, marker), _read(COMMIT)]))
+        if wrote.succeeded:
+            self._epoch = self.revision = wrote.header.revision
+            self._last = _only(wrote.responses[1]).mod_revision
+        return wrote.succeeded
 
-        Raises Unavailable, or DamagedState, naming the key.
-        """
-        begin, end = OBJECTS, OBJECTS[:-1] + bytes((OBJECTS[-1] + 1,))
-        while True:
-            page = await self._client.range(
-                pb.RangeRequest(key=begin, range_end=end, limit=_PAGE_KEYS, revision=self.revision)
-            )
-            for kv in page.kvs:
-                yield kv.key, self._sealer.open(kv.key, kv.value), kv.mod_revision
-            if not page.more:
-                return
-            begin = page.kvs[-1].key + b"\0"
+    async def check(self) -> None:
+        """Ask whether this is still who may write. Raises Deposed, or Unavailable."""
+        epoch = (await self._client.range(pb.RangeRequest(key=EPOCH, keys_only=True))).kvs
+        if not epoch or epoch[0].mod_revision != self._epoch:
+            raise Deposed
 
     async def commit(self, ops: Mapping[bytes, bytes | None]) -> int:
         """Write values (None: delete the key), all or nothing, and return their revision once they are durable.
@@ -184,6 +193,12 @@ class Journal:
         if epoch and epoch[0].mod_revision != self._epoch:
             raise Deposed
         raise InvariantBroken("somebody else writes to etcd as this leader")
+
+
+def _only(answer: pb.ResponseOp) -> pb.KeyValue:
+    """Return the one key that was read; an empty one, whose revision is 0, where there is none."""
+    kvs = answer.response_range.kvs
+    return kvs[0] if kvs else pb.KeyValue()
 
 
 def _put(key: bytes, value: bytes) -> pb.RequestOp:

@@ -39,7 +39,7 @@ class View:
 
 
 class Memory(View):
-    """The view that holds the objects. Changed by `load` and `commit` alone."""
+    """The view that holds the objects. Changed by `load`, `commit` and `follow` alone."""
 
     def __init__(self, revision: int = 0) -> None:
         self._held: dict[type, MemoryTable[Any]] = {kind: MemoryTable(kind) for kind in KINDS}
@@ -70,6 +70,27 @@ class Memory(View):
             else:
                 table.put(event.obj)
         self.revision = transaction.version
+        return events
+
+    def follow(self, changes: Iterable[tuple[Kind, str, Object | None]], revision: int) -> list[Event]:
+        """Take over what another manager made durable (None: removed), and return what differs now, in order.
+
+        What is held already, in the same version, makes no event: it may be repeated.
+        """
+        events: list[Event] = []
+        for kind, id, obj in changes:  # noqa: A001
+            old = self._held[kind].get(id)
+            if obj is None:
+                if old is not None:
+                    self._held[kind].discard(id)
+                    events.append(Event("remove", old, old))
+            elif old is None:
+                events.append(Event("create", obj, None))
+                self._held[kind].put(obj)
+            elif old.meta.version.index != obj.meta.version.index:
+                events.append(Event("update", obj, old))
+                self._held[kind].put(obj)
+        self.revision = revision
         return events
 
 

@@ -1,8 +1,13 @@
-"""The store: one writer that commits to etcd what callers stage, then shows it in memory and tells the watches.
+"""The store: a memory of the swarm that follows etcd, and on the leader one writer that commits what callers stage.
 
-In: functions over a `Transaction`. Out: views, commits, events. Group commit: while one etcd transaction is under way
+In: functions over a `Transaction`. Out: views, commits, events. Every manager follows: each revision of etcd's is shown
+in memory, and told to the watches, as one. The leader's store writes instead: while one etcd transaction is under way
 callers queue up, and the next one carries all their changes. Order of effects: durable, then in memory, then told to
-watches, then callers go on. Long-lived child: the writer (wakes on `update`; reads memory; writes etcd, memory).
+watches, then callers go on. A leader need not listen to etcd: under its epoch nobody else writes. When it is a leader
+no more, it follows from the last revision that it knows of, and so learns what became of a write cut short.
+
+Long-lived child, one at a time: the follower (`follower`; wakes on etcd's watch; writes memory), or the writer (wakes
+on `update`; reads memory; writes etcd, memory). When to lead, and when not to, is decided elsewhere (`leadership`).
 """
 
 import asyncio
@@ -10,14 +15,17 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar
 
-from shoal.errors import Unavailable
-from shoal.store.batch import Batch, decoded
-from shoal.store.etcd_client import EtcdClient, NoSpace, Refused
-from shoal.store.journal import PATIENCE, Deposed, InDoubt, Journal
+from shoal.api.gen import etcd_pb2 as pb
+from shoal.errors import NoLeader, Unavailable
+from shoal.store.batch import Batch
+from shoal.store.etcd_client import Compacted, EtcdClient, NoSpace, Refused
+from shoal.store.follower import Follower
+from shoal.store.journal import COMMIT, LEAD_PATIENCE, PATIENCE, Deposed, InDoubt, Journal
 from shoal.store.memory import Memory, Transaction, View
 from shoal.store.seal import Sealer
 from shoal.store.tables import KINDS
@@ -38,18 +46,59 @@ class _Waiting:
 
 
 class Store:
-    """The swarm's state on its leader. Made by `Store.open`."""
+    """The swarm's state on a manager. Made by `Store.follow`, or `Store.open` for one that leads at once."""
 
     def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None], patience: float) -> None:
-        self._journal = Journal(client, sealer, trouble, patience)
+        self._client = client
+        self._trouble = trouble
         self._memory = Memory()
         self._watches = Watches()
+        self._follower = Follower(client, sealer, self._memory, self._watches.publish)
+        self._new_journal = partial(Journal, client, sealer, trouble, patience)
+        self._journal = self._new_journal()
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._refusing: str | None = None
+        self._refusing: str | None = "this manager does not lead the swarm"
         self._clock = time.time_ns
+        self._group = asyncio.TaskGroup()
+        self._following: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._switching = asyncio.Lock()
+        self._closed = False
+        self.is_leader = False
+        """Whether this store writes: from `lead` until `step_down`, or until another manager has led."""
         self.deposed = asyncio.Event()
-        """Set when another manager has taken the lead: this store accepts nothing more."""
+        """Set while this store does not lead any more; `lead` clears it."""
+
+    @classmethod
+    @asynccontextmanager
+    async def follow(
+        cls,
+        client: EtcdClient,
+        sealer: Sealer,
+        *,
+        trouble: Callable[[], str | None] = lambda: None,
+        patience: float = PATIENCE,
+    ) -> AsyncIterator[Self]:
+        """Read everything, and follow etcd while the context lasts; `lead` makes it write.
+
+        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`). A write is tried
+        for `patience` seconds before its caller hears Unavailable. Raises DamagedState, naming the etcd key, when a
+        value cannot be read; Unavailable when etcd cannot be had.
+        """
+        store = cls(client, sealer, trouble, patience)
+        await store._load()
+        # The group is left without the body's error, which it would wrap; a failed child cancels the body.
+        await store._group.__aenter__()
+        store._follow()
+        try:
+            yield store
+        finally:
+            store._close("the store is closed")
+            for child in (store._following, store._writing):
+                if child is not None:
+                    child.cancel()
+            await store._group.__aexit__(None, None, None)
 
     @classmethod
     @asynccontextmanager
@@ -61,35 +110,94 @@ class Store:
         trouble: Callable[[], str | None] = lambda: None,
         patience: float = PATIENCE,
     ) -> AsyncIterator[Self]:
-        """Take the lead, read everything, and write while the context lasts.
-
-        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`). A write is tried
-        for `patience` seconds before its caller hears Unavailable. Raises DamagedState, naming the etcd key, when a
-        value cannot be read; Unavailable when etcd cannot be had.
-        """
-        store = cls(client, sealer, trouble, patience)
-        await store.lead()
-        # The group is left without the body's error, which it would wrap; a failed writer cancels the body.
-        group = asyncio.TaskGroup()
-        await group.__aenter__()
-        writer = group.create_task(store._write(), name="store writer")
-        try:
+        """Follow, and lead: for a swarm of one manager. Raises what both raise."""
+        async with cls.follow(client, sealer, trouble=trouble, patience=patience) as store:
+            await store.lead()
             yield store
-        finally:
-            writer.cancel()
-            store._close("the store is closed")
-            await group.__aexit__(None, None, None)
 
     async def lead(self) -> None:
-        """Write the epoch that deposes every other writer, and load what they left. `open` has done it."""
-        await self._journal.lead()
-        async with aclosing(self._journal.load()) as values:
-            async for key, value, revision in values:
-                self._memory.load(decoded(key, value, revision))
-        self._memory.revision = self._journal.revision
+        """Write from now on: this manager's etcd leads Raft. Returns with everything in memory that was acknowledged.
+
+        The epoch that it writes deposes every other writer. Raises NoLeader when this manager's etcd does not lead
+        Raft, or another manager took the lead in a later term; Unavailable when it takes longer than 10 seconds. In
+        either case the store goes on following.
+        """
+        async with self._switching:
+            if self.is_leader and await self._still_leads():
+                return
+            journal = self._new_journal()
+            try:
+                async with asyncio.timeout(LEAD_PATIENCE):
+                    term = await self._wait_raft_leader()
+                    # Before the epoch: a leader that there still is may go on while this one reads.
+                    await self.catch_up()
+                    await journal.lead(term)
+                    await self._follower.wait_revision(journal.revision)
+            except TimeoutError as error:
+                raise Unavailable(self._trouble() or f"etcd did not let us lead in {LEAD_PATIENCE:g} s") from error
+            try:
+                await _end(self._following)
+            except asyncio.CancelledError:
+                self._follow()
+                raise
+            self._journal, self._refusing = journal, None
+            self.is_leader = True
+            self.deposed.clear()
+            self._writing = self._group.create_task(self._write(), name="store writer")
+
+    async def step_down(self, reason: str = "raft: failed to process the request: node lost leader status") -> None:
+        """Write no more, and follow again. Nothing where this store does not lead.
+
+        Callers whose changes are under way get NoLeader with this reason; the changes may have been committed.
+        """
+        async with self._switching:
+            if self.is_leader:
+                await self._step_down(reason)
+
+    async def _step_down(self, reason: str) -> None:
+        self._lose(reason)
+        try:
+            await _end(self._writing)
+        finally:
+            self._follow()
+
+    async def _still_leads(self) -> bool:
+        try:
+            await self._journal.check()
+        except Deposed as error:
+            if self.is_leader:
+                await self._step_down(str(error))
+        return self.is_leader
+
+    async def catch_up(self) -> int:
+        """Wait until the view has everything that was acknowledged before this call, and return its etcd revision.
+
+        A store that was deposed without having heard of it hears of it here. Raises Unavailable without quorum.
+        """
+        deadline, delay = asyncio.get_running_loop().time() + PATIENCE, 0.01
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._catch_up()
+            except TimeoutError as error:
+                raise Unavailable(self._trouble() or f"etcd did not answer within {PATIENCE:g} s") from error
+            except Unavailable as error:  # such as an election that ended a moment ago
+                if asyncio.get_running_loop().time() + delay > deadline:
+                    raise
+                log.debug("asking etcd again: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 0.25)
+
+    async def _catch_up(self) -> int:
+        if self.is_leader and not self._switching.locked():
+            async with self._switching:
+                await self._still_leads()
+        read = await self._client.range(pb.RangeRequest(key=COMMIT, keys_only=True))
+        await self._follower.wait_revision(read.header.revision)
+        return read.header.revision
 
     def view(self) -> View:
-        """Return what is committed: consistent until the next await."""
+        """Return what is committed, as far as this manager has heard: consistent until the next await."""
         return self._memory
 
     def watch(self, *kinds: type, max_events: int = MAX_EVENTS) -> Watch:
@@ -100,12 +208,13 @@ class Store:
         """Run a function once over the newest state, commit what it changed, and return its result.
 
         Atomic: all of it or nothing. The function must not wait, and sees changes that will be committed together with
-        its own. Objects in the result carry their new version. Raises what the function raises; Unavailable without
-        etcd or after losing the lead, when the changes may have been committed all the same; ShoalError for more
-        changes than one transaction can carry. A cancelled call may or may not have taken effect.
+        its own. Objects in the result carry their new version. Raises what the function raises; NoLeader where this
+        manager does not lead; Unavailable without etcd, or NoLeader when the lead was lost meanwhile, and then the
+        changes may have been committed all the same; ShoalError for more changes than one transaction can carry. A
+        cancelled call may or may not have taken effect.
         """
         if self._refusing is not None:
-            raise Unavailable(self._refusing)
+            raise self._refusal()
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} changes wait for etcd already")
         done: asyncio.Future[tuple[BaseException | None, Any]] = asyncio.get_running_loop().create_future()
@@ -116,19 +225,52 @@ class Store:
             raise error
         return result  # type: ignore[no-any-return]
 
+    async def _load(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline, delay = loop.time() + LEAD_PATIENCE, 0.01
+        while True:
+            try:
+                return await self._follower.load()
+            except (Unavailable, Compacted) as error:
+                if loop.time() > deadline:
+                    raise Unavailable(self._trouble() or str(error)) from error
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 0.25)
+
+    async def _wait_raft_leader(self) -> int:
+        """Return the term of Raft in which this manager's etcd leads. Raises NoLeader when another one does."""
+        while True:
+            try:
+                status = await self._client.status()
+                if status.leader == status.header.member_id:
+                    return status.raftTerm
+                if status.leader:
+                    raise NoLeader
+            except NoLeader:
+                raise
+            except Unavailable as error:
+                log.debug("asking etcd again: %s", error)
+            await asyncio.sleep(0.02)
+
+    def _follow(self) -> None:
+        if self._following is None or self._following.done() or self._following.cancelling():
+            self._following = self._group.create_task(self._follower.run(), name="store follower")
+
     async def _write(self) -> None:
         try:
             while True:
                 await self._arrived.wait()
                 await self._write_batch()
         except Deposed as error:
-            self._close(str(error))
-            self.deposed.set()
+            self._lose(str(error))
+            self._follow()
         finally:
-            self._close("the store is closed")
+            if self.is_leader and not self._closed:  # a defect: nobody shall wait for a writer that is gone
+                self._close("the store is closed")
 
     async def _write_batch(self) -> None:
-        batch = Batch(self._memory, version=self._journal.revision + 1, now_nanos=self._clock())
+        version = self._journal.revision + 1 + self._follower.base
+        batch = Batch(self._memory, version=version, now_nanos=self._clock())
         staged = self._stage(batch)
         if not batch.ops:
             _finish(staged, None)
@@ -141,7 +283,7 @@ class Store:
             _finish(staged, error)
             await self._settle(batch, str(error))
         except BaseException as error:
-            _finish(staged, error if isinstance(error, Unavailable) else Unavailable("the store is closed"))
+            _finish(staged, error if isinstance(error, Unavailable) else self._refusal())
             raise
         else:
             self._hold(batch, revision)
@@ -164,7 +306,7 @@ class Store:
     async def _settle(self, batch: Batch, reason: str) -> None:
         """Refuse all callers until it is known what became of a batch."""
         self._refusing = reason
-        self._fail_waiting(reason)
+        self._fail_waiting()
         log.warning("the last write may or may not have happened; no other is accepted until that is known: %s", reason)
         revision = await self._journal.settle()
         log.warning(
@@ -175,22 +317,40 @@ class Store:
         self._refusing = None
 
     def _hold(self, batch: Batch, revision: int) -> None:
-        batch.transaction.settle(revision)
+        batch.transaction.settle(revision + self._follower.base)
         events = self._memory.commit(batch.transaction)
         if events:
             self._watches.publish(events)
+        self._follower.moved()
+
+    def _lose(self, reason: str) -> None:
+        self.is_leader = False
+        self._refusing = reason
+        self._fail_waiting()
+        self.deposed.set()
+
+    def _refusal(self) -> Unavailable:
+        reason = self._refusing or "the store is closed"
+        return Unavailable(reason) if self._closed or self.is_leader else NoLeader(reason)
 
     def _close(self, reason: str) -> None:
-        self._refusing = self._refusing or reason
-        self._fail_waiting(reason)
+        self._closed, self._refusing = True, reason
+        self._fail_waiting()
         self._watches.close(reason)
 
-    def _fail_waiting(self, reason: str) -> None:
+    def _fail_waiting(self) -> None:
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done.done():
-                waiting.done.set_result((Unavailable(reason), None))
+                waiting.done.set_result((self._refusal(), None))
         self._arrived.clear()
+
+
+async def _end(child: asyncio.Task[None] | None) -> None:
+    """Cancel a child of the store's group, and wait until it has ended. Its error, if any, is the group's."""
+    if child is not None:
+        child.cancel()
+        await asyncio.wait([child])
 
 
 def _finish(staged: list[tuple[_Waiting, Any]], error: BaseException | None) -> None:

@@ -66,7 +66,9 @@ def test_while_a_root_is_rotated_old_and_new_nodes_are_believed_under_the_old_ro
     chain = read_chain(rotating.issue(make_csr(KEY), "node", api.WORKER, CLUSTER_ID, now=NOW))
     assert len(chain) == 2
     validate_chain(chain, ROOT.certificates, NOW)
-    validate_chain(chain[:1], new.certificates, NOW)
+    validate_chain(chain, new.certificates, NOW)  # as a node has it when the new root has become the swarm's
+    with pytest.raises(InvalidCertificate, match="unknown authority"):
+        validate_chain(chain, create_root(NOW).certificates, NOW)
     subject, public_key = issuer_of(chain, ROOT.certificates)
     assert subject == new.certificates[0].subject.public_bytes()
     assert public_key == public_key_der(new.certificates[0])

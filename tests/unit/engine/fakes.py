@@ -11,7 +11,7 @@ from shoal.engine.backend import Backend, DaemonFacts
 from shoal.engine.host_facts import HostFacts
 from shoal.errors import NotFound, Unavailable
 from shoal.manager.control import Control, SoleManager
-from shoal.node.types import InitRequest, LocalState, SwarmInfo
+from shoal.node.types import InitRequest, JoinRequest, LocalState, SwarmInfo
 from shoal.runtime.events import EventBus
 from tests.unit.manager.stores import MemoryStore
 
@@ -84,6 +84,12 @@ class FakeNode:
 
     def watch(self, *kinds: type) -> Any:
         return self._needs_manager(self.store_watch)(*kinds)
+
+    async def join(self, request: JoinRequest) -> None:
+        self.asked.append(request)
+
+    async def unlock(self, key: str) -> None:
+        self.asked.append(key)
 
     async def init(self, request: InitRequest) -> str:
         self.asked.append(request)

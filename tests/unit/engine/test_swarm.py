@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from shoal.api import v1 as api
-from shoal.node.types import InitRequest
+from shoal.node.types import InitRequest, JoinRequest
 from tests.unit.engine.fakes import FakeNode, backend, client, manager_node
 
 
@@ -127,7 +127,6 @@ async def test_a_wrong_init_is_refused_before_anything_is_made(body: dict[str, A
     ("spec", "status"),
     [
         ({"Raft": {"SnapshotInterval": 5}}, 501),
-        ({"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "https://ca"}]}}, 501),
         ({"CAConfig": {"NodeCertExpiry": 1}}, 400),
     ],
 )
@@ -139,13 +138,29 @@ async def test_a_refused_spec_leaves_no_swarm_behind(spec: dict[str, Any], statu
         assert node.asked == []
 
 
-async def test_leave_and_unlock_key_and_what_comes_later() -> None:
+async def test_leave_and_unlock() -> None:
     node, _ = manager_node(cluster())
     async with client(backend(node=node)) as http:
         assert await (await http.get("/swarm/unlockkey")).json() == {"UnlockKey": ""}
         assert (await http.post("/swarm/leave?force=true")).status == 200
-        assert node.asked == [True]
-        for path in ("/swarm/join", "/swarm/unlock"):
-            answer = await http.post(path, json={})
-            assert answer.status == 501
-            assert "comes with a later release" in (await answer.json())["message"]
+        assert (await http.post("/swarm/unlock", json={"UnlockKey": "SWMKEY-1-x"})).status == 200
+        assert node.asked == [True, "SWMKEY-1-x"]
+
+
+async def test_join_hands_on_what_was_asked_for() -> None:
+    node = FakeNode()
+    body = {
+        "ListenAddr": "0.0.0.0:2377",
+        "AdvertiseAddr": "eth0",
+        "DataPathAddr": "eth1",
+        "RemoteAddrs": ["10.0.0.1:2377"],
+        "JoinToken": "SWMTKN-1-x",
+        "Availability": "Drain",
+    }
+    async with client(backend(node=node)) as http:
+        assert (await http.post("/swarm/join", json=body)).status == 200
+        answer = await http.post("/swarm/join", json={"RemoteAddrs": 3})
+        assert answer.status == 400
+        assert "JoinRequest.RemoteAddrs" in (await answer.json())["message"]
+    expected = JoinRequest("0.0.0.0:2377", ("10.0.0.1:2377",), "SWMTKN-1-x", "eth0", "eth1", api.NodeSpec.DRAIN)
+    assert node.asked == [expected]

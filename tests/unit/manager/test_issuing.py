@@ -184,13 +184,22 @@ def test_many_requests_are_signed_in_portions() -> None:
     assert not {each.id for each in signed_nodes(first)} & {each.id for each in signed_nodes(second)}
 
 
+def test_what_an_external_ca_signs_is_left_to_it_until_there_is_none() -> None:
+    held = cluster()
+    held.spec.ca_config.external_cas.add(url="https://ca")
+    signer = Signer(CLUSTER_ID)
+    assert signer.decide(Memory.of([held, node()]), NOW, None) == Plan()
+    (change,) = signer.decide(Memory.of([cluster(), node()]), NOW, [Event("update", cluster(), held)]).changes
+    assert isinstance(change, Update)
+    assert change.obj.certificate.status.state == State.ISSUED
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (lambda held: held.root_ca.ClearField("ca_key"), "no CA key"),
         (lambda held: setattr(held.root_ca, "ca_key", create_root(NOW).key_pem), "does not belong"),
         (lambda held: setattr(held.root_ca, "ca_cert", b"x"), "not a PEM certificate"),
-        (lambda held: held.spec.ca_config.external_cas.add(url="https://ca"), "external CA"),
     ],
 )
 def test_a_ca_that_cannot_sign_leaves_the_request_and_is_asked_again(spoil, reason: str) -> None:

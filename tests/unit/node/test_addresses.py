@@ -95,3 +95,57 @@ def test_pools_and_ports() -> None:
 )
 def test_host_and_port_come_apart(text: str, parts: tuple[str, int]) -> None:
     assert addresses.split_host_port(text, 5) == parts
+
+
+def test_joining_node_is_reached_where_it_comes_from() -> None:
+    found = addresses.resolve_joining("0.0.0.0:2377", "", "", [LO, ETH0, ETH1], towards_manager="10.0.0.5")
+    assert found == addresses.NodeAddresses("0.0.0.0:2377", "10.0.0.5:2377", "", "10.0.0.5")
+
+
+def test_joining_node_that_listens_on_one_address_has_that_one() -> None:
+    found = addresses.resolve_joining("eth1:2399", "", "eth0", [LO, ETH0, ETH1], towards_manager="10.0.0.5")
+    assert found == addresses.NodeAddresses("192.168.7.5:2399", "192.168.7.5:2399", "10.0.0.5", "192.168.7.5")
+
+
+def test_advertised_address_of_a_joining_node_counts_if_it_is_one() -> None:
+    def advertised(given: str) -> str:
+        return addresses.resolve_joining("0.0.0.0", given, "", [ETH0, ETH1], towards_manager="10.0.0.5").advertise
+
+    assert advertised("eth1:2399") == "192.168.7.5:2399"
+    assert advertised("no-such-thing") == "10.0.0.5:2377"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("h", "h:2377"), ("tcp://h:99", "h:99"), ("[::1]", "[::1]:2377"), ("10.0.0.1:2377", "10.0.0.1:2377")],
+)
+def test_manager_to_join_has_a_port(given: str, meant: str) -> None:
+    assert addresses.remote_address(given) == meant
+
+
+def test_manager_to_join_must_be_named() -> None:
+    with pytest.raises(InvalidArgument, match='invalid remoteAddr "": invalid empty address'):
+        addresses.remote_address("")
+
+
+SAVED = addresses.NodeAddresses("0.0.0.0:2377", "10.0.0.5:2399", "", "10.0.0.5")
+
+
+def test_node_whose_host_has_its_address_still_stays_where_it_is() -> None:
+    assert addresses.relocate(SAVED, [LO, ETH0, ETH1]) is None
+
+
+def test_node_goes_with_its_hosts_address() -> None:
+    found = addresses.relocate(SAVED, [LO, ETH1])
+    assert found == addresses.NodeAddresses("0.0.0.0:2377", "192.168.7.5:2399", "", "192.168.7.5")
+
+
+def test_moved_node_listens_where_it_is_and_advertises_what_was_never_its_own() -> None:
+    saved = addresses.NodeAddresses("10.0.0.5:2399", "203.0.113.9:2377", "10.0.0.5", "10.0.0.5")
+    found = addresses.relocate(saved, [LO, ETH1], default_advertise="eth1")
+    assert found == addresses.NodeAddresses("192.168.7.5:2399", "203.0.113.9:2377", "192.168.7.5", "192.168.7.5")
+
+
+def test_moved_node_that_could_be_in_two_places_says_so() -> None:
+    with pytest.raises(InvalidArgument, match="multiple addresses"):
+        addresses.relocate(SAVED, [LO, ETH1, interface("eth2", "172.30.0.4")])

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import DamagedState, InvariantBroken
 from shoal.store.etcd_client import EtcdClient
 from shoal.store.etcd_process import EtcdProcess
+from shoal.store.follower import pages
 from shoal.store.journal import COMMIT, Deposed, InDoubt, Journal
 from shoal.store.seal import Sealer
 from tests.unit.store.faulty import FaultySocket
@@ -34,9 +36,9 @@ def journal_on(client: EtcdClient, patience: float = 5.0) -> Journal:
 
 async def loaded(etcd: EtcdProcess) -> dict[bytes, tuple[bytes, int]]:
     """What a new leader reads, with the revisions."""
-    journal = journal_on(etcd.client)
-    await journal.lead()
-    return {key: (value, revision) async for key, value, revision in journal.load()}
+    await journal_on(etcd.client).lead()
+    async with aclosing(pages(etcd.client)) as found:
+        return {kv.key: (SEALER.open(kv.key, kv.value), kv.mod_revision) async for _, kvs in found for kv in kvs}
 
 
 async def writes(etcd: EtcdProcess, key: bytes) -> int:
@@ -140,6 +142,28 @@ async def test_a_new_leader_deposes_the_old_one(etcd: EtcdProcess) -> None:
         KEY: b"one",
         b"objects/tasks/b": b"three",
     }
+
+
+async def test_a_manager_that_slept_through_an_election_takes_nothing_from_who_won_it(etcd: EtcdProcess) -> None:
+    slept, won = journal_on(etcd.client), journal_on(etcd.client)
+    await won.lead(7)
+    with pytest.raises(Deposed):
+        await slept.lead(6)
+    await won.commit({KEY: b"one"})
+    await slept.lead(8)
+    with pytest.raises(Deposed):
+        await won.commit({KEY: b"two"})
+
+
+@pytest.mark.parametrize("fault", ["lose_request", "lose_answer"])
+async def test_the_lead_is_taken_over_a_connection_that_breaks(
+    etcd: EtcdProcess, client: EtcdClient, faulty: FaultySocket, fault: str
+) -> None:
+    journal = journal_on(client)
+    setattr(faulty, fault, True)
+    await journal.lead(3)
+    assert faulty.lost == 1
+    assert await journal.commit({KEY: b"one"}) == journal.revision
 
 
 async def test_a_write_that_happened_is_acknowledged_by_a_leader_deposed_since(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shoal.api import v1 as api
-from shoal.errors import Conflict, DamagedState, OutOfSequence, ShoalError, Unavailable
+from shoal.errors import Conflict, DamagedState, NoLeader, OutOfSequence, ShoalError, Unavailable
 from shoal.paths import Paths
 from shoal.store.changes import copy
 from shoal.store.etcd_client import EtcdClient, NoSpace
@@ -166,23 +166,23 @@ async def test_a_wrong_key_names_what_does_not_open(etcd: EtcdProcess) -> None:
         assert ids(store) == {"s"}
 
 
-async def test_a_new_leader_deposes_the_old_store(etcd: EtcdProcess) -> None:
+async def test_a_new_leader_deposes_the_old_store_which_follows_from_then_on(etcd: EtcdProcess) -> None:
     async with opened(etcd) as old:
         await old.update(lambda transaction: transaction.create(task("a")))
         async with opened(etcd) as new:
             with old.watch() as watch:
-                with pytest.raises(Unavailable, match="node lost leader status"):
+                with pytest.raises(NoLeader, match="node lost leader status"):
                     await old.update(lambda transaction: transaction.create(task("b")))
                 async with asyncio.timeout(5):
                     await old.deposed.wait()
-                with pytest.raises(Unavailable):
-                    await watch.next()
-            with pytest.raises(Unavailable, match="node lost leader status"):
-                await old.update(lambda transaction: transaction.create(task("c")))
-            assert not new.deposed.is_set()
-            await new.update(lambda transaction: transaction.create(task("d")))
-            assert ids(new) == {"a", "d"}
-            assert ids(old) == {"a"}
+                assert not old.is_leader
+                with pytest.raises(NoLeader, match="node lost leader status"):
+                    await old.update(lambda transaction: transaction.create(task("c")))
+                assert not new.deposed.is_set()
+                await new.update(lambda transaction: transaction.create(task("d")))
+                async with asyncio.timeout(5):
+                    assert [event.obj.id for event in await watch.next()] == ["d"]
+            assert ids(new) == ids(old) == {"a", "d"}
 
 
 async def test_a_closed_store_refuses_and_an_error_in_its_body_comes_out_as_it_is(etcd: EtcdProcess) -> None:
@@ -295,8 +295,9 @@ async def test_a_full_quota_says_so_and_leaves_what_there_is(paths: Paths) -> No
         held = await write_until_refused(store, 200)
         assert 0 < held < 200
         assert len(store.view().configs) == held
+        large = config("another", os.urandom(500_000))
         with pytest.raises(NoSpace, match="etcd has no space left"):
-            await store.update(lambda transaction: transaction.create(task("a")))
+            await store.update(lambda transaction: transaction.create(large))
 
 
 @pytest.fixture

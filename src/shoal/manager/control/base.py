@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
+from shoal.ca.tokens import new_kek
 from shoal.errors import InvalidArgument
+from shoal.manager.control.root_change import ExternalCAs
 from shoal.manager.control.validate_service import Expand, unexpanded
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ class SoleManager:
 class Part:
     """A part of Control: the methods of one resource.
 
-    `clock` is in seconds since 1970. `new_unlock_key` is None where managers cannot be locked. `expand` fills in the
-    placeholders of a container's spec (the agent's own, so that both find the same mistakes).
+    `clock` is in seconds since 1970. `expand` fills in the placeholders of a container's spec (the agent's own, so that
+    both find the same mistakes). `external` reaches external CAs; without it none is reachable.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Part:
         membership: Membership,
         clock: Callable[[], float],
         new_id: Callable[[], str] = new_id,
-        new_unlock_key: Callable[[], bytes] | None = None,
+        new_unlock_key: Callable[[], bytes] = new_kek,
         expand: Expand = unexpanded,
+        external: ExternalCAs | None = None,
     ) -> None:
         self._store = store
         self._membership = membership
@@ -67,6 +70,7 @@ class Part:
         self._new_id = new_id
         self._new_unlock_key = new_unlock_key
         self._expand = expand
+        self._external = external
 
 
 def require(*given: object) -> None:

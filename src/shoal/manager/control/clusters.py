@@ -1,14 +1,18 @@
-"""Control's clusters: get, list, update with rotation of tokens. Source: SwarmKit manager/controlapi/cluster.go."""
+"""Control's clusters: get, list, update with rotation of tokens and keys.
+
+What becomes of the root is in `root_change`. Source: SwarmKit manager/controlapi/cluster.go.
+"""
 
 from collections.abc import Callable
 
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.ca.tokens import new_token
-from shoal.errors import InvalidArgument, NotFound, Unimplemented
+from shoal.errors import InvalidArgument, NotFound, OutOfSequence, Unimplemented
 from shoal.manager.control import unsupported
 from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import named
+from shoal.manager.control.root_change import changed_root
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
 
@@ -49,18 +53,24 @@ class Clusters(Part):
         )
 
     async def update_cluster(self, request: api.UpdateClusterRequest) -> api.UpdateClusterResponse:
-        """Give the cluster another spec, and new tokens or a new unlock key where asked."""
+        """Give the cluster another spec, another root to move to, and new tokens or a new unlock key where asked."""
         require(request.cluster_id, request.HasField("cluster_version"), request.HasField("spec"))
         validate_cluster_spec(request.spec)
+        refuse_unsupported_cluster(request.spec)
+        # Outside the transaction, for an external CA may be slow.
+        seen = self._cluster(request.cluster_id).root_ca
+        root_ca = await changed_root(seen, request.spec.ca_config, self._clock(), self._external)
 
         def update(transaction: Transaction) -> None:
             current = transaction.clusters.get(request.cluster_id)
             if current is None:
                 raise NotFound(f"cluster {request.cluster_id} not found")
-            refuse_unsupported_cluster(request.spec, current.root_ca)
+            if current.root_ca != seen:
+                raise OutOfSequence
             cluster = copy(current)
             cluster.meta.version.CopyFrom(request.cluster_version)
             cluster.spec.CopyFrom(request.spec)
+            cluster.root_ca.CopyFrom(root_ca)
             expire_blacklisted(cluster, self._clock())
             _rotate_tokens(cluster, request.rotation)
             _set_unlock_key(cluster, request.rotation, self._new_unlock_key)
@@ -123,13 +133,8 @@ def expire_blacklisted(cluster: api.Cluster, now: float) -> None:
             del cluster.blacklisted_certificates[node_id]
 
 
-def refuse_unsupported_cluster(spec: api.ClusterSpec, root: api.RootCA) -> None:
-    """Raise Unimplemented for the first thing in a spec that cannot be done yet; `root` is empty for a new swarm."""
-    config = spec.ca_config
-    if config.external_cas:
-        raise Unimplemented(unsupported.EXTERNAL_CAS)
-    if config.force_rotate != root.last_forced_rotation or config.signing_ca_cert not in (b"", root.ca_cert):
-        raise Unimplemented(unsupported.ROOT_ROTATION)
+def refuse_unsupported_cluster(spec: api.ClusterSpec) -> None:
+    """Raise Unimplemented for the first thing in a spec that cannot be done yet."""
     for field, value in spec.raft.ListFields():  # those that are not zero: zero is "not given"
         if value != getattr(DEFAULT_RAFT, field.name):
             raise Unimplemented(unsupported.RAFT)
@@ -144,15 +149,11 @@ def _rotate_tokens(cluster: api.Cluster, rotation: api.KeyRotation) -> None:
         tokens.manager = new_token(root)
 
 
-def _set_unlock_key(
-    cluster: api.Cluster, rotation: api.KeyRotation, new_unlock_key: Callable[[], bytes] | None
-) -> None:
+def _set_unlock_key(cluster: api.Cluster, rotation: api.KeyRotation, new_unlock_key: Callable[[], bytes]) -> None:
     """Make, drop or replace the key that unlocks managers, as the spec and the request say."""
     present = [key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]
     others = [key for key in cluster.unlock_keys if key.subsystem != MANAGER_SUBSYSTEM]
     if cluster.spec.encryption_config.auto_lock_managers and (not present or rotation.manager_unlock_key):
-        if new_unlock_key is None:
-            raise Unimplemented(unsupported.AUTOLOCK)
         present = [api.EncryptionKey(subsystem=MANAGER_SUBSYSTEM, key=new_unlock_key())]
     if not cluster.spec.encryption_config.auto_lock_managers:
         present = []

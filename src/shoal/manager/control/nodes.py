@@ -13,7 +13,7 @@ from shoal.store.memory import Transaction
 
 
 class Nodes(Part):
-    """The RPCs of nodes. `manager_status` is added to what is returned and never stored."""
+    """The RPCs of nodes. Of `manager_status`, who leads and who is reachable is added to what is returned."""
 
     async def get_node(self, request: api.GetNodeRequest) -> api.GetNodeResponse:
         """Return a node."""
@@ -75,6 +75,8 @@ class Nodes(Part):
         status = self._membership.statuses().get(node.id)
         if status is not None:
             node.manager_status.CopyFrom(status)
+        else:
+            node.ClearField("manager_status")
 
     def _check_demotion(self, transaction: Transaction, node: api.Node) -> None:
         managers = transaction.nodes.find("role", api.MANAGER)

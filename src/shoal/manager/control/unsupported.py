@@ -17,9 +17,6 @@ MODES = {
     "replicated_job": "jobs are not supported by this version of Shoal; use a replicated service",
     "global_job": "jobs are not supported by this version of Shoal; use a replicated service",
 }
-ROOT_ROTATION = "rotating the root CA is not supported by this version of Shoal"
-EXTERNAL_CAS = "external certificate authorities are not supported by this version of Shoal"
-AUTOLOCK = "locking managers (autolock) is not supported by this version of Shoal"
 RAFT = "Raft's settings (snapshots, ticks) are etcd's own and cannot be changed in this version of Shoal"
 RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"

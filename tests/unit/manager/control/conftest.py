@@ -6,6 +6,7 @@ import pytest
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.manager.control import Control, SoleManager
+from shoal.manager.control.root_change import ExternalCAs
 from shoal.store.changes import Object
 from tests.unit.manager.stores import MemoryStore
 
@@ -29,7 +30,7 @@ Make = Callable[..., tuple[Control, MemoryStore]]
 def make() -> Make:
     """Return a maker of Control over a store with these objects, whose first manager is the node `m1`."""
 
-    def build(*objects: Object, autolock: bool = False) -> tuple[Control, MemoryStore]:
+    def build(*objects: Object, external: ExternalCAs | None = None) -> tuple[Control, MemoryStore]:
         ids = itertools.count(1)
         store = MemoryStore([*NETWORKS, *objects])
         control = Control(
@@ -37,7 +38,8 @@ def make() -> Make:
             SoleManager("m1", "10.0.0.1:2377"),
             lambda: NOW,
             new_id=lambda: f"id{next(ids)}",
-            new_unlock_key=(lambda: b"k" * 31 + bytes([next(ids)])) if autolock else None,
+            new_unlock_key=lambda: b"k" * 31 + bytes([next(ids)]),
+            external=external,
         )
         return control, store
 

@@ -109,10 +109,6 @@ async def test_tokens_rotate_one_by_one(make: Make) -> None:
 @pytest.mark.parametrize(
     "later",
     [
-        spec(ca_config=api.CAConfig(force_rotate=1)),
-        spec(ca_config=api.CAConfig(signing_ca_cert=b"another")),
-        spec(ca_config=api.CAConfig(external_cas=[api.ExternalCA(url="https://ca")])),
-        spec(encryption_config=api.EncryptionConfig(auto_lock_managers=True)),
         spec(raft=api.RaftConfig(snapshot_interval=5)),
         spec(raft=api.RaftConfig(snapshot_interval=10_000, keep_old_snapshots=3)),
         spec(task_defaults=api.TaskDefaults(log_driver=api.Driver(options={"max-size": "1m"}))),
@@ -133,7 +129,7 @@ async def test_raft_as_swarms_begin_with_it_passes(make: Make) -> None:
 
 
 async def test_unlock_key_is_made_kept_rotated_and_dropped(make: Make) -> None:
-    control, store = make(cluster(), autolock=True)
+    control, store = make(cluster())
     locked = spec(encryption_config=api.EncryptionConfig(auto_lock_managers=True))
     held = []
     for version, (new, rotate) in enumerate([(locked, False), (locked, False), (locked, True), (spec(), True)], 1):

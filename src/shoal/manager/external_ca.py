@@ -1,0 +1,134 @@
+"""What is said to an external CA, and what its answers mean: CFSSL's sign API. Pure.
+
+In: certificate requests, roots, the external CAs of a cluster's spec. Out: bodies of requests, certificates from bodies
+of answers. Source: SwarmKit ca/external.go, ca/certificates.go (`PrepareCSR`); cfssl's signer.SignRequest.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from shoal.api import v1 as api
+from shoal.ca.identity import CA_NAME, MANAGER_OU, InvalidCertificate, normalized, read_chain, unit_of
+from shoal.ca.root import load_key
+from shoal.errors import ShoalError, Unavailable
+
+MAX_ANSWER_BYTES = 256 * 1024  # a chain with keys of a ridiculous size is a tenth of it
+CROSS_SIGN_PROFILE = "CA"
+_NAMES = {  # cfssl's names of what a subject consists of
+    NameOID.COUNTRY_NAME: "C",
+    NameOID.STATE_OR_PROVINCE_NAME: "ST",
+    NameOID.LOCALITY_NAME: "L",
+    NameOID.ORGANIZATION_NAME: "O",
+    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+}
+
+SignRequest = dict[str, Any]
+
+
+class ExternalCAUnreachable(Unavailable):
+    """No answer that says anything of the request: it is asked again later."""
+
+
+class ExternalCARefused(ShoalError):
+    """The external CA does not sign this request, now or ever."""
+
+
+def urls_for(external: Iterable[api.ExternalCA], wanted_pem: bytes, current_pem: bytes) -> tuple[str, ...]:
+    """Return where a root's own external CAs are; an entry without a certificate stands for the current root."""
+    wanted = _comparable(wanted_pem)
+    return tuple(
+        each.url
+        for each in external
+        if each.protocol == api.ExternalCA.CFSSL and _comparable(each.ca_cert or current_pem) == wanted
+    )
+
+
+def signing_urls(cluster: api.Cluster) -> tuple[str, ...]:
+    """Return the external CAs that sign for the root that is wanted now; none: the cluster's own key signs."""
+    root_ca = cluster.root_ca
+    wanted = root_ca.root_rotation.ca_cert if root_ca.HasField("root_rotation") else root_ca.ca_cert
+    return urls_for(cluster.spec.ca_config.external_cas, wanted, root_ca.ca_cert)
+
+
+def trusted_pem(root_ca: api.RootCA) -> bytes:
+    """Return what external CAs' own certificates are checked by: the root, and the next one."""
+    return root_ca.ca_cert + (b"\n" + root_ca.root_rotation.ca_cert if root_ca.HasField("root_rotation") else b"")
+
+
+def node_request(csr: bytes, node_id: str, role: int, organization: str) -> SignRequest:
+    """Return what asks for a node's certificate."""
+    unit = unit_of(role)
+    return {
+        "hosts": [unit, node_id, *([CA_NAME] if unit == MANAGER_OU else [])],
+        "certificate_request": csr.decode("utf-8", "replace"),
+        "subject": {"CN": node_id, "names": [{"OU": unit, "O": organization}]},
+        "profile": "",
+        "crl_override": "",
+        "label": "",
+    }
+
+
+def cross_sign_request(root_pem: bytes, key_pem: bytes) -> SignRequest:
+    """Return what asks for a root's cross-signed certificate. Raises InvalidCertificate."""
+    root = read_chain(root_pem)[0]
+    request = x509.CertificateSigningRequestBuilder().subject_name(root.subject)
+    for extension in root.extensions:
+        request = request.add_extension(extension.value, extension.critical)
+    signed = request.sign(load_key(key_pem), hashes.SHA256())
+    names = [{name: str(part.value)} for part in root.subject if (name := _NAMES.get(part.oid))]
+    common = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return {
+        "hosts": None,
+        "certificate_request": signed.public_bytes(Encoding.PEM).decode("ascii"),
+        "subject": {"CN": str(common[0].value) if common else "", "names": names},
+        "profile": CROSS_SIGN_PROFILE,
+        "crl_override": "",
+        "label": "",
+        # cfssl takes from a request's extensions the names alone, so this is said once more.
+        "extensions": [
+            {
+                "id": extension.oid.dotted_string,
+                "critical": extension.critical,
+                "value": extension.value.public_bytes().hex(),
+            }
+            for extension in root.extensions
+            if isinstance(extension.value, x509.BasicConstraints)
+        ],
+    }
+
+
+def certificate_of(status: int, body: bytes) -> bytes:
+    """Return the certificate in an answer, as PEM. Raises ExternalCAUnreachable or ExternalCARefused."""
+    if status != 200:
+        text = body[:200].decode("utf-8", "replace")
+        raise ExternalCAUnreachable(f"unexpected status code in CSR response: {status} - {text}")
+    try:
+        answer = json.loads(body)
+    except ValueError as fault:
+        raise ExternalCAUnreachable(f"unable to parse JSON response: {fault}") from fault
+    if not isinstance(answer, dict):
+        raise ExternalCAUnreachable("unable to parse JSON response: it is no object")
+    result = answer.get("result")
+    if answer.get("success") is not True or result is None:
+        errors = answer.get("errors")
+        raise ExternalCARefused(f"response errors: {errors}" if errors else "certificate signing request failed")
+    certificate = result.get("certificate") if isinstance(result, dict) else None
+    if not isinstance(certificate, str):
+        raise ExternalCARefused("the response holds no certificate")
+    try:
+        return normalized(certificate.encode())
+    except InvalidCertificate as fault:
+        raise ExternalCARefused(str(fault)) from fault
+
+
+def _comparable(pem: bytes) -> bytes:
+    try:
+        return normalized(pem)
+    except InvalidCertificate:
+        return pem.strip()

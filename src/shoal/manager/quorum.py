@@ -1,0 +1,102 @@
+"""Who belongs to the managers' quorum, who of them is there, and who may go. Pure.
+
+In: etcd's members, when each manager was heard last, the store's nodes. Out: statuses as Docker shows them, and what is
+to be changed next. Source of the rules: SwarmKit manager/state/raft (`CanRemoveMember`), manager/role_manager.go.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from shoal.api import v1 as api
+from shoal.store.memory import View
+
+# A manager that is there says something every 50 ms: etcd's heartbeats.
+HEARD_WITHIN = 1.0
+
+
+class Reachability:
+    """When each of the other managers was heard last. `clock` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float], within: float = HEARD_WITHIN) -> None:
+        self._clock = clock
+        self._within = within
+        self._heard_at: dict[str, float] = {}
+
+    def heard(self, node_id: str) -> None:
+        """Take in that something came from a manager just now."""
+        self._heard_at[node_id] = self._clock()
+
+    def is_reachable(self, node_id: str) -> bool:
+        """Return whether a manager is there."""
+        heard_at = self._heard_at.get(node_id)
+        return heard_at is not None and self._clock() - heard_at <= self._within
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One member of etcd's cluster: its id there, and whether it has a vote."""
+
+    raft_id: int
+    votes: bool = True
+
+
+class Quorum:
+    """The members as the leader knows them. `own_id` is the leader's node."""
+
+    def __init__(self, own_id: str, view: Callable[[], View], is_reachable: Callable[[str], bool]) -> None:
+        self._own_id = own_id
+        self._view = view
+        self._is_reachable = is_reachable
+        self.seats: Mapping[str, Seat] = {}
+        """By node id."""
+
+    def is_there(self, node_id: str) -> bool:
+        """Return whether a member is reachable; the leader is to itself."""
+        return node_id == self._own_id or self._is_reachable(node_id)
+
+    def statuses(self) -> Mapping[str, api.ManagerStatus]:
+        """Return every member by its node's id, with what is never stored: leader, reachability."""
+        nodes = self._view().nodes
+        statuses: dict[str, api.ManagerStatus] = {}
+        for node_id, seat in self.seats.items():
+            node = nodes.get(node_id)
+            statuses[node_id] = api.ManagerStatus(
+                raft_id=seat.raft_id,
+                addr=node.manager_status.addr if node is not None else "",
+                leader=node_id == self._own_id,
+                reachability=api.RaftMemberStatus.REACHABLE
+                if self.is_there(node_id)
+                else api.RaftMemberStatus.UNREACHABLE,
+            )
+        return statuses
+
+    def can_remove(self, node_id: str) -> bool:
+        """Return whether the managers that remain, and are there, are a majority of those that remain."""
+        seat = self.seats.get(node_id)
+        if seat is not None and not seat.votes:
+            return True
+        remaining = [other for other, each in self.seats.items() if each.votes and other != node_id]
+        return sum(map(self.is_there, remaining)) >= len(remaining) // 2 + 1
+
+    def to_remove(self) -> Iterable[str]:
+        """Return the members that are to leave: demoted, or their node is no more. The leader is the last."""
+        nodes = self._view().nodes
+        gone: list[str] = []
+        for node_id in self.seats:
+            node = nodes.get(node_id)
+            # The leader cannot be without a node for long: it writes its own where a swarm begins.
+            if (node is None and node_id != self._own_id) or (
+                node is not None and node.spec.desired_role == api.WORKER
+            ):
+                gone.append(node_id)
+        return sorted(gone, key=lambda node_id: (node_id == self._own_id, node_id))
+
+    def peers(self) -> list[api.Peer]:
+        """Return where the members are, as nodes are told."""
+        nodes = self._view().nodes
+        found = ((node_id, nodes.get(node_id)) for node_id in self.seats)
+        return [
+            api.Peer(node_id=node_id, addr=node.manager_status.addr)
+            for node_id, node in found
+            if node is not None and node.manager_status.addr
+        ]

@@ -1,0 +1,106 @@
+"""A stay in a swarm from its first attempt to its end, begun again whenever it fails.
+
+In: how to become a node (founding, joining, or reading the files). Out: a membership that runs, or why it does not. The
+wait between attempts grows; files that are damaged and managers that refuse end it until a person acts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from grpclib.const import Status
+
+from shoal.errors import DamagedState, InvariantBroken, RpcError, ShoalError
+from shoal.node.membership import Membership
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before another start; SwarmKit's (moby daemon/cluster)
+_UNREACHABLE = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)
+
+Enter = Callable[[], Awaitable[Membership]]
+
+
+class Stay:
+    """A membership and the child that runs it.
+
+    `asked`: somebody waits for it, and is told when the first attempt fails; otherwise it is made again. `ready` is
+    told whenever the node is up.
+    """
+
+    def __init__(
+        self, enter: Enter | None = None, *, asked: bool = False, ready: Callable[[Membership], None] = lambda _: None
+    ) -> None:
+        self.membership: Membership | None = None
+        self.error = ""
+        self.refusal = ""
+        self._enter = enter
+        self._asked = asked
+        self._ready = ready
+        self._child: asyncio.Task[None] | None = None
+
+    @classmethod
+    def failed(cls, error: str, refusal: str = "") -> "Stay":
+        """Return a stay that cannot even begin. `refusal` is what is answered to whoever wants to manage the swarm."""
+        stay = cls()
+        stay.error, stay.refusal = error, refusal
+        return stay
+
+    def begin(self, group: asyncio.TaskGroup) -> asyncio.Future[None]:
+        """Start; the result is set when the node is up, or, where somebody asked, to what kept it from it."""
+        up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._child = group.create_task(self._live(up), name="membership")
+        return up
+
+    async def end(self) -> None:
+        """Stop what runs."""
+        if self._child is not None:
+            self._child.cancel()
+            await asyncio.wait([self._child])
+
+    async def _live(self, up: asyncio.Future[None]) -> None:
+        pause = FIRST_PAUSE
+
+        def started() -> None:
+            nonlocal pause
+            pause, self.error = FIRST_PAUSE, ""
+            if self.membership is not None:
+                self._ready(self.membership)
+            if not up.done():
+                up.set_result(None)
+
+        while True:
+            try:
+                if self.membership is None:
+                    assert self._enter is not None
+                    self.membership = await self._enter()
+                await self.membership.run(started)
+                return
+            except* Exception as group:  # this supervises: what fails in here must not end the API, or the daemon
+                error = _first(group)
+                if not isinstance(error, ShoalError | OSError):
+                    log.exception("this node's part in the swarm failed", exc_info=group)
+            self.error = str(error)
+            if self._asked and not up.done():
+                up.set_exception(error)
+                return  # who asked is told, and ends this
+            if self._is_final(error):
+                log.error("this node stays out of the swarm until somebody has looked: %s", error)
+                return
+            log.warning("this node's part in the swarm ended, and begins anew in %g s: %s", pause, error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _is_final(self, error: Exception) -> bool:
+        """Return whether only a person can mend it: a file, or what this node was told to join."""
+        if self.membership is not None:
+            return isinstance(error, DamagedState)
+        return not (isinstance(error, RpcError) and error.grpc_status in _UNREACHABLE)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> Exception:
+    """Return the first error inside nested groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Exception) else InvariantBroken(str(error))

@@ -1,0 +1,119 @@
+"""One term of a manager that leads: the parts that only the leader has, made over the store and thrown away after.
+
+In: the store, which leads by now, and who this manager is. Out: what answers calls (`TermService`), and a child that
+runs everything until the lead is lost. What each part does is its own module's.
+"""
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from random import Random
+
+from shoal.agent.executor import expand_spec
+from shoal.api.ids import new_id
+from shoal.ca.security import SecurityConfig
+from shoal.manager.allocator.tasks import Allocator
+from shoal.manager.bootstrap import FirstLeader
+from shoal.manager.ca_server import CAServer, NodeCAServer
+from shoal.manager.control import Control
+from shoal.manager.dispatcher.server import Dispatcher
+from shoal.manager.enforcer import Enforcer
+from shoal.manager.external_ca_client import ExternalCAClient, ExternalSigner
+from shoal.manager.issuing import Signer
+from shoal.manager.keyring import KeyManager
+from shoal.manager.leader_loop import Component, Leader
+from shoal.manager.logs.server import LogBrokerServer, Logs
+from shoal.manager.members_server import Members
+from shoal.manager.orchestrator import ReplicatedOrchestrator
+from shoal.manager.probe_client import HealthProbe
+from shoal.manager.quorum import Quorum, Reachability
+from shoal.manager.reaper import Reaper
+from shoal.manager.roles import RoleManager
+from shoal.manager.rotation import RootRotation
+from shoal.manager.scheduler.scheduler import Scheduler
+from shoal.manager.server import current_caller
+from shoal.store.etcd_client import EtcdClient
+from shoal.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a term is made of: the same for every term of one manager."""
+
+    security: SecurityConfig
+    address: str
+    data_key: bytes
+    etcd: EtcdClient
+    reachability: Reachability
+    rng: Random
+
+
+class Term:
+    """The leader's parts."""
+
+    def __init__(self, store: Store, setting: Setting, first: FirstLeader | None) -> None:
+        security = setting.security
+        own_id = security.node_id
+        quorum = Quorum(own_id, store.view, setting.reachability.is_reachable)
+        self.logs = Logs(store)
+        self.log_broker = LogBrokerServer(self.logs, caller=current_caller)
+        self.dispatcher = Dispatcher(
+            store,
+            node_id=own_id,
+            managers=quorum.peers,
+            caller=current_caller,
+            clock=time.time,
+            rng=setting.rng,
+            root_ca=security.root_pem,
+        )
+        self.members = Members(
+            store,
+            setting.etcd,
+            quorum,
+            own_id=own_id,
+            own_address=setting.address,
+            caller=current_caller,
+            probe=HealthProbe(security.client_context),
+            data_key=setting.data_key,
+            changed=self.dispatcher.membership_changed,
+        )
+        self.ca = CAServer(store, security.cluster_id)
+        self.node_ca = NodeCAServer(store, security.cluster_id, caller=current_caller)
+        external = ExternalCAClient(security)
+        external_signer = ExternalSigner(store, security.cluster_id, external, time.time)
+        self.control = Control(store, quorum, time.time, expand=expand_spec, external=external)
+        self._leader = Leader(
+            store,
+            (
+                Signer(security.cluster_id),
+                RootRotation(security.cluster_id),
+                RoleManager(quorum.statuses),
+                KeyManager(os.urandom),
+                ReplicatedOrchestrator(setting.rng),
+                Allocator(),
+                Scheduler(),
+                Enforcer(),
+                Reaper(),
+            ),
+            [
+                Component("dispatcher", self.dispatcher.run),
+                Component("log broker", self.logs.run),
+                Component("members", self.members.run),
+                Component("external CA", external_signer.run),
+            ],
+            first=first,
+            new_id=new_id,
+            random_bytes=os.urandom,
+        )
+
+    async def begin(self) -> None:
+        """Write what every swarm begins with, and who its managers are; after it the term answers calls."""
+        await self._leader.found()
+        await self.members.begin()
+
+    async def run(self) -> None:
+        """Do what a leader does until cancelled."""
+        await self._leader.run()

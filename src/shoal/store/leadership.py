@@ -1,0 +1,79 @@
+"""Whether this manager's etcd leads Raft: asked whenever etcd's log speaks of a leader, and now and then in any case.
+
+In: our etcd. Out: a `Leadership` whenever it changes. Etcd has no call that waits for this; its log does say when a
+member is elected, steps down or loses its leader, so that at rest one question a second is enough. What follows from
+leading, such as the store's epoch, is the manager's: a member that was paused takes itself for the leader until it
+wakes, which is why every write is bound to the epoch.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from shoal.errors import Unavailable
+from shoal.store.etcd_process import EtcdProcess
+
+log = logging.getLogger(__name__)
+
+_AT_REST = 1.0
+_WITHOUT_LEADER = 0.05
+_LONGEST_WITHOUT = 0.5
+# An etcd that does not even say who it is does not lead for much longer: shorter than an election among the others.
+_PATIENCE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who leads Raft, by ids of etcd's members, as this host's member has it. `leader` 0: nobody that it hears."""
+
+    leads: bool = False
+    leader: int = 0
+    term: int = 0
+    member: int = 0
+
+
+class LeaderWatch:
+    """Keeps `state` current while `run` runs."""
+
+    def __init__(self, etcd: EtcdProcess) -> None:
+        self._etcd = etcd
+        self._changed = asyncio.Event()
+        self.state = Leadership()
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        silent = _WITHOUT_LEADER
+        while True:
+            self._etcd.raft_news.clear()
+            found = await self._ask()
+            if found != self.state:
+                log.debug("%s", found)
+                self.state = found
+                changed, self._changed = self._changed, asyncio.Event()
+                changed.set()
+            silent = _WITHOUT_LEADER if found.leader else min(1.5 * silent, _LONGEST_WITHOUT)
+            try:
+                async with asyncio.timeout(_AT_REST if found.leader else silent):
+                    await self._etcd.raft_news.wait()
+            except TimeoutError:
+                continue
+
+    async def next(self, last: Leadership) -> Leadership:
+        """Wait for a state that is not `last`, and return it."""
+        while self.state == last:
+            await self._changed.wait()
+        return self.state
+
+    async def wait(self, *, leads: bool) -> Leadership:
+        """Wait until this manager's etcd leads, or until it does not, and return that state."""
+        while self.state.leads != leads:
+            await self._changed.wait()
+        return self.state
+
+    async def _ask(self) -> Leadership:
+        try:
+            status = await self._etcd.client.status(_PATIENCE)
+        except Unavailable:
+            return Leadership(term=self.state.term, member=self.state.member)
+        me = status.header.member_id
+        return Leadership(status.leader == me, status.leader, status.raftTerm, me)

@@ -1,0 +1,81 @@
+"""What tests of a swarm of several hosts say again and again."""
+
+import json
+from typing import Any
+
+from tests.harness.docker_engine import DockerEngine
+from tests.harness.hosts import Host, eventually
+from tests.interop.conftest import import_image
+
+IMAGE = "bb:latest"
+
+
+def make_swarm(manager: Host, *flags: str) -> str:
+    """Make a swarm of one that notices a silent node within 3 s; the token for workers."""
+    import_image(manager)
+    manager.docker("swarm", "init", "--dispatcher-heartbeat", "1s", *flags)
+    return token(manager)
+
+
+def token(manager: Host, role: str = "worker") -> str:
+    return manager.docker("swarm", "join-token", "-q", role).stdout.strip()
+
+
+def join(host: Host, manager: Host, secret: str, *flags: str) -> str:
+    """Let a host join, with the image; its node's id."""
+    import_image(host)
+    host.docker("swarm", "join", "--token", secret, *flags, f"{manager.address}:2377")
+    return node_id(host)
+
+
+def node_id(host: Host) -> str:
+    return host.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
+
+
+def nodes(manager: Host) -> dict[str, str]:
+    """Return the state of every node by its hostname."""
+    lines = manager.docker("node", "ls", "--format", "{{.Hostname}}|{{.Status}}").stdout.splitlines()
+    return dict(line.split("|", 1) for line in lines)
+
+
+def tasks(manager: Host, service: str) -> list[dict[str, Any]]:
+    """Return a service's tasks as the API tells them."""
+    path = f'/tasks?filters={{"service":{{"{service}":true}}}}'
+    found: list[dict[str, Any]] = json.loads(manager.curl(path, "-g"))
+    return found
+
+
+def running(manager: Host, service: str) -> dict[str, int]:
+    """Return how many tasks of a service run on which node, by hostname, of those that are meant to."""
+    names = {
+        line.split()[0]: line.split()[1]
+        for line in manager.docker("node", "ls", "--format", "{{.ID}} {{.Hostname}}").stdout.splitlines()
+    }
+    found: dict[str, int] = {}
+    for task in tasks(manager, service):
+        if task["Status"]["State"] == "running" and task["DesiredState"] == "running":
+            name = names.get(task.get("NodeID", ""), "gone")
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def containers(host: Host | DockerEngine) -> int:
+    """Return how many containers run on a host."""
+    return len(host.docker("ps", "-q").stdout.split())
+
+
+def create(manager: Host, name: str, replicas: int, *flags: str) -> None:
+    manager.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas),
+        *flags, IMAGE, "sleep", "1d",
+    )  # fmt: skip
+
+
+def wait_running(manager: Host, service: str, expected: dict[str, int], patience: float = 30.0) -> None:
+    eventually(
+        lambda: running(manager, service) == expected,
+        f"{service} runs as {expected}",
+        patience=patience,
+        every=0.1,
+        show=lambda: manager.docker("service", "ps", service).stdout,
+    )

@@ -1,0 +1,388 @@
+"""Three managers on loopback, told apart by their ports: real certificates, real etcds, all in one process.
+
+Leaders that are killed, paused and cut off are in test_failover.py, with a daemon and a network namespace for each.
+"""
+
+import asyncio
+import shutil
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+from grpclib.client import Channel
+from grpclib.config import Configuration
+from grpclib.exceptions import GRPCError
+
+from shoal.api import v1 as api
+from shoal.api.gen import managers_pb2 as pb
+from shoal.api.gen.managers_grpc import ManagersStub
+from shoal.ca.csr import make_csr, new_key
+from shoal.ca.root import RootCA
+from shoal.ca.security import SecurityConfig
+from shoal.errors import RpcError, ShoalError
+from shoal.manager.leader_client import LeaderLink
+from shoal.node import admission, founding, joining
+from shoal.node.manager import Active, Manager
+from shoal.node.peers import Peers
+from shoal.node.state import NodeState
+from shoal.node.types import InitRequest, JoinRequest
+from shoal.paths import Paths
+
+PATIENCE = 30.0
+
+
+@dataclass
+class One:
+    """A manager of the test's swarm."""
+
+    name: str
+    paths: Paths
+    port: int
+    security: SecurityConfig
+    known: Peers = ()
+    first: object = None
+    active: Active | None = None
+    manager: Manager | None = None
+    child: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def id(self) -> str:
+        return self.security.node_id
+
+    @property
+    def leads(self) -> bool:
+        return self.manager is not None and self.manager._term is not None
+
+
+@dataclass
+class Several:
+    """The swarm."""
+
+    folder: Path
+    group: asyncio.TaskGroup
+    ports: list[int]
+    all: dict[str, One] = field(default_factory=dict)
+
+    def state(self, port: int) -> NodeState:
+        return NodeState(f"127.0.0.1:{port}", f"127.0.0.1:{port}", "127.0.0.1")
+
+    async def found(self, name: str) -> One:
+        paths = Paths(self.folder / name / "d", self.folder / name / "e")
+        port = self.ports.pop()
+        made = founding.found(paths, InitRequest(f"127.0.0.1:{port}"), self.state(port), time.time())
+        return await self.start(One(name, paths, port, made.security, first=made.first))
+
+    async def join(self, name: str, through: One, *, manager: bool = True) -> One:
+        assert through.active is not None
+        (cluster,) = through.active.store.view().clusters.all()
+        tokens = cluster.root_ca.join_tokens
+        paths = Paths(self.folder / name / "d", self.folder / name / "e")
+        port = self.ports.pop()
+        request = JoinRequest(f"127.0.0.1:{port}", (through.address,), tokens.manager if manager else tokens.worker)
+        paths.swarm.mkdir(parents=True)
+        security = await joining.join(founding.certificates(paths), request, Random(1), time.time)
+        one = One(name, paths, port, security, known=(("", through.address),))
+        return await self.start(one) if manager else one
+
+    async def start(self, one: One, *, wait: bool = True) -> One:
+        self.all[one.name] = one
+        up = asyncio.Event()
+
+        def started(active: Active) -> None:
+            one.active = active
+            up.set()
+
+        one.manager = Manager(
+            one.paths,
+            one.security,
+            self.state(one.port),
+            one.first,
+            Random(1),
+            lambda: one.known,  # type: ignore[arg-type]
+        )
+        one.child = self.group.create_task(one.manager.run(started), name=one.name)
+        if wait:
+            async with asyncio.timeout(PATIENCE):
+                await up.wait()
+            one.first = None
+        return one
+
+    async def stop(self, one: One) -> None:
+        assert one.child is not None
+        one.child.cancel()
+        await asyncio.wait([one.child])
+        one.active = one.manager = None
+        one.known = tuple((each.id, each.address) for each in self.all.values() if each is not one)
+
+    @property
+    def leader(self) -> One:
+        (leader,) = [one for one in self.all.values() if one.leads]
+        return leader
+
+    async def wait_leader(self, *, but: One | None = None) -> One:
+        await wait(lambda: len([one for one in self.all.values() if one.leads and one is not but]) == 1)
+        return self.leader
+
+
+async def wait(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    async with asyncio.timeout(patience):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def swarm(folder: Path, ports: list[int]) -> AsyncIterator[Several]:
+    async with asyncio.TaskGroup() as group:
+        made = Several(folder, group, list(ports))
+        yield made
+        for one in made.all.values():
+            if one.child is not None:
+                one.child.cancel()
+
+
+@pytest.fixture
+async def several(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) -> AsyncIterator[Several]:
+    async with swarm(tmp_path, [unused_tcp_port_factory() for _ in range(6)]) as made:
+        yield made
+
+
+async def three(several: Several) -> list[One]:
+    a = await several.found("a")
+    b = await several.join("b", a)
+    c = await several.join("c", b)  # through one that follows
+    await wait(lambda: len(members(a)) == 3)
+    return [a, b, c]
+
+
+def members(one: One) -> dict[str, str]:
+    """Return the addresses of the managers as one of them knows them."""
+    assert one.active is not None
+    return {
+        node.id: node.manager_status.addr
+        for node in one.active.store.view().nodes.all()
+        if node.HasField("manager_status")
+    }
+
+
+async def create(one: One, name: str) -> str:
+    assert one.active is not None
+    spec = api.ServiceSpec(annotations=api.Annotations(name=name), replicated=api.ReplicatedService(replicas=0))
+    spec.task.container.image = "image"
+    reply = await one.active.control.create_service(api.CreateServiceRequest(spec=spec))
+    return reply.service.id
+
+
+async def statuses(one: One) -> dict[str, api.ManagerStatus]:
+    assert one.active is not None
+    reply = await one.active.control.list_nodes(api.ListNodesRequest())
+    return {node.id: node.manager_status for node in reply.nodes if node.HasField("manager_status")}
+
+
+async def set_role(one: One, node_id: str, role: int) -> None:
+    assert one.active is not None
+    control = one.active.control
+    node = (await control.get_node(api.GetNodeRequest(node_id=node_id))).node
+    spec = node.spec
+    spec.desired_role = role  # type: ignore[assignment]
+    await control.update_node(api.UpdateNodeRequest(node_id=node_id, node_version=node.meta.version, spec=spec))
+
+
+async def test_three_managers_take_writes_wherever_they_come(several: Several) -> None:
+    managers = await three(several)
+    for one in managers:
+        await create(one, f"by-{one.name}")
+    for one in managers:
+        assert one.active is not None
+        reply = await one.active.control.list_services(api.ListServicesRequest())
+        assert {service.spec.annotations.name for service in reply.services} == {"by-a", "by-b", "by-c"}
+        store = one.active.store
+        await wait(lambda store=store: len(store.view().services) == 3)  # type: ignore[misc]
+        with pytest.raises(ShoalError, match="name conflicts with an existing object: service by-a already exists"):
+            await create(one, "by-a")
+    found = await statuses(managers[2])
+    assert {node_id: status.leader for node_id, status in found.items()} == {one.id: one.leads for one in managers}
+    await wait_all_reachable(managers[2], 3)
+
+
+async def wait_all_reachable(one: One, count: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = await statuses(one)
+            if [each.reachability for each in found.values()] == [api.RaftMemberStatus.REACHABLE] * count:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def wait_unreachable(one: One, other: One) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if (await statuses(one))[other.id].reachability == api.RaftMemberStatus.UNREACHABLE:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_another_leads_when_the_leader_stops(several: Several) -> None:
+    managers = await three(several)
+    before = several.leader
+    await several.stop(before)
+    rest = [one for one in managers if one is not before]
+    started = time.monotonic()
+    for one in rest:
+        await create(one, f"after-{one.name}")
+    assert time.monotonic() - started < 5
+    await wait_unreachable(rest[0], before)
+    await several.start(before)
+    assert before.active is not None
+    await wait(lambda: before.active is not None and len(before.active.store.view().services) == 2)
+    await create(before, "back")
+    await wait_all_reachable(before, 3)
+
+
+async def test_without_quorum_calls_hear_so_and_all_is_well_after(several: Several) -> None:
+    a, b, c = await three(several)
+    await create(a, "one")
+    await several.stop(b)
+    await several.stop(c)
+    with pytest.raises(ShoalError, match=r"The swarm does not have a leader|lost leader|etcd") as caught:
+        await create(a, "two")
+    assert caught.value.http_status == 503
+    await several.start(b)
+    await create(a, "three")
+    for one in (a, b):
+        await wait(lambda one=one: names(one) >= {"one", "three"})  # type: ignore[misc]
+
+
+def names(one: One) -> set[str]:
+    assert one.active is not None
+    return {each.spec.annotations.name for each in one.active.store.view().services.all()}
+
+
+async def test_a_manager_is_a_member_as_before_at_another_address(several: Several) -> None:
+    a, b, c = await three(several)
+    raft_id = (await statuses(a))[c.id].raft_id
+    await several.stop(c)
+    c.port = several.ports.pop()
+    await several.start(c)
+    await wait(lambda: members(a)[c.id] == c.address and members(b)[c.id] == c.address)
+    assert (await statuses(c))[c.id].raft_id == raft_id
+    await wait_all_reachable(c, 3)
+
+
+async def test_demoted_managers_leave_the_quorum_the_leader_too(several: Several) -> None:
+    a, b, c = await three(several)
+    leader = several.leader
+    others = [one for one in (a, b, c) if one is not leader]
+    await set_role(others[0], leader.id, api.WORKER)
+    await several.wait_leader(but=leader)
+    await wait(lambda: leader.id not in members(others[0]))
+    await wait(lambda: role(others[0], leader.id) == api.WORKER)
+    await create(others[1], "after")
+    assert len(members(others[0])) == 2
+
+
+async def test_a_manager_that_the_quorum_needs_is_not_demoted(several: Several) -> None:
+    managers = await three(several)
+    leader = several.leader
+    away, needed = (one for one in managers if one is not leader)
+    await several.stop(away)
+    await wait_unreachable(leader, away)
+    with pytest.raises(ShoalError, match="this would result in a loss of quorum"):
+        await set_role(needed, needed.id, api.WORKER)
+    await set_role(needed, away.id, api.WORKER)  # one that is gone for good
+    await wait(lambda: away.id not in members(needed))
+    await create(needed, "after")
+
+
+def role(one: One, node_id: str) -> int:
+    assert one.active is not None
+    node = one.active.store.view().nodes.get(node_id)
+    assert node is not None
+    return node.role
+
+
+async def test_a_manager_whose_data_is_gone_is_taken_in_anew(several: Several) -> None:
+    a, _, c = await three(several)
+    raft_id = (await statuses(a))[c.id].raft_id
+    await create(a, "kept")
+    await several.stop(c)
+    shutil.rmtree(c.paths.swarm / "etcd")
+    await several.start(c)
+    assert c.active is not None
+    await wait(lambda: c.active is not None and len(c.active.store.view().services) == 1)
+    assert (await statuses(c))[c.id].raft_id != raft_id
+    await wait_all_reachable(a, 3)
+
+
+async def test_a_workers_certificate_reaches_no_etcd(several: Several) -> None:
+    a, _, _ = await three(several)
+    worker = await several.join("w", a, manager=False)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", a.port, ssl=worker.security.peer_context(), server_hostname="swarm-manager"
+    )
+    writer.write(b"GET /members HTTP/1.1\r\nHost: x\r\n\r\n")
+    try:
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+    except (ConnectionError, ssl.SSLError):
+        pass
+    writer.transport.abort()
+    channel = Channel(
+        "127.0.0.1",
+        a.port,
+        ssl=worker.security.client_context(),
+        config=Configuration(ssl_target_name_override="swarm-manager"),
+    )
+    with pytest.raises(GRPCError, match="remote certificate not part of OUs"):
+        await ManagersStub(channel).Join(pb.JoinRequest(addr="127.0.0.1:1"))
+    with pytest.raises(GRPCError, match="remote certificate not part of OUs"):
+        await ManagersStub(channel).GetDataKey(pb.GetDataKeyRequest())
+    channel.close()
+
+
+async def test_a_manager_that_cannot_be_called_back_is_not_taken_in(several: Several) -> None:
+    a = await several.found("a")
+    b = await several.join("b", a, manager=False)  # an identity alone; made a manager's below
+    await set_role(a, b.id, api.MANAGER)
+    await wait(lambda: role(a, b.id) == api.MANAGER)
+    with pytest.raises(RpcError, match="could not connect to prospective new cluster member"):
+        await _join_as(a, b)
+
+
+async def _join_as(a: One, b: One) -> None:
+    """Ask for b to be taken in, with a manager's certificate, while nobody serves at its address."""
+    assert a.active is not None
+    key = new_key()
+    (cluster,) = a.active.store.view().clusters.all()
+    root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
+    chain = root.issue(make_csr(key), b.id, api.MANAGER, a.security.cluster_id, now=time.time())
+    b.security.renew(chain, key, time.time())
+    link = LeaderLink(b.security)
+    link.tell("", a.address, leads=False)
+    try:
+        await admission.announce(link, f"127.0.0.1:{b.port}", has_data=False)
+    finally:
+        link.close()
+
+
+async def test_a_manager_that_was_removed_while_it_was_away_may_come_back(several: Several) -> None:
+    managers = await three(several)
+    leader = several.leader
+    away = next(one for one in managers if one is not leader)
+    await several.stop(away)
+    await set_role(leader, away.id, api.WORKER)
+    await wait(lambda: away.id not in members(leader))
+    await several.start(away, wait=False)
+    await wait(lambda: not (away.paths.swarm / "etcd").exists())
+    await wait(lambda: role(leader, away.id) == api.WORKER)
+    await set_role(leader, away.id, api.MANAGER)
+    await wait(lambda: away.active is not None)
+    await create(away, "back")

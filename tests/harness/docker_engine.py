@@ -1,0 +1,98 @@
+"""Debian's dockerd as a host of its own: what it leaves behind ends with its namespaces.
+
+It runs in a network, mount and PID namespace. `/run` is its own too: dockerd and its containerd name sockets there
+whatever their roots are.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.harness.hosts import ADDRESS, CGROUPS, docker_program, eventually, make_namespace, run
+
+PROGRAM = "dockerd"
+
+
+class DockerEngine:
+    """One dockerd. `address` is that of its network card."""
+
+    def __init__(self, name: str, *, address: str = ADDRESS) -> None:
+        self.name = name
+        self.address = address
+        self.folder = Path(tempfile.mkdtemp(prefix=f"shoal-{name}-"))
+        self.socket = self.folder / "s"
+        self.log_file = self.folder / "log"
+        self.namespace = f"shoal-{name}-{os.getpid()}"
+        self.process: subprocess.Popen[bytes] | None = None
+        make_namespace(self.namespace, address)
+
+    def start(self) -> None:
+        """Start dockerd and wait until it answers."""
+        (self.folder / "daemon.json").write_text("{}")
+        inner = 'hostname "$0" && mount -t tmpfs tmpfs /run && exec "$@"'
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("nsenter", f"--net=/run/netns/{self.namespace}", "--"),
+                    *("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
+                    *("sh", "-c", inner, self.name, PROGRAM, "-H", f"unix://{self.socket}"),
+                    *(f"--config-file={self.folder}/daemon.json", f"--data-root={self.folder}/data"),
+                    *(f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"),
+                    *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"),
+                    f"--cgroup-parent=/{self.namespace}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "HOME": str(self.folder), "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1"},
+            )
+        eventually(self._answers, f"{self.name}: dockerd answers", patience=60, show=self.log)
+
+    def _answers(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"{self.name}: dockerd ended with {self.process.returncode}\n{self.log()}")
+        return run("curl", "-fsS", "--unix-socket", str(self.socket), "http://d/_ping", check=False).stdout == "OK"
+
+    def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Docker's own CLI against this host."""
+        return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check)
+
+    def curl(self, path: str, *arguments: str) -> str:
+        """Ask the API with curl; the body of the answer."""
+        return run("curl", "-sS", "--unix-socket", str(self.socket), *arguments, f"http://d{path}").stdout
+
+    def log(self) -> str:
+        """Return the end of the daemon's log."""
+        return self.log_file.read_text(errors="replace")[-20_000:] if self.log_file.exists() else ""
+
+    def stop(self) -> None:
+        """End dockerd as a crash does: with it every process in its namespaces."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """End everything of this host and remove what it made; safe after any failure, and twice."""
+        self.stop()
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for mount in sorted((mount for mount in mounts if mount.startswith(str(self.folder))), reverse=True):
+            run("umount", "-l", mount, check=False)
+        run("ip", "netns", "delete", self.namespace, check=False)
+        roots = [root for depth in ("*", "*/*") for root in CGROUPS.glob(depth) if root.name == self.namespace]
+        for root in roots:
+            for folder, _, _ in os.walk(root, topdown=False):
+                eventually(lambda folder=folder: _remove_cgroup(folder), f"{folder} is free")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_cgroup(folder: str) -> bool:
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

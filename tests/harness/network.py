@@ -1,0 +1,106 @@
+"""Several hosts on one network: their network cards are wired to a bridge, which can lose and find each of them.
+
+The bridge is a namespace of its own, so that nothing of it is left when that is removed.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from tests.harness.docker_engine import DockerEngine
+from tests.harness.hosts import Host, run
+
+SUBNET = "10.99.0"
+LIVE: list["Network"] = []
+"""The networks that are up: a test that fails shows the logs of their hosts."""
+
+
+class Wired(Protocol):
+    """What can be connected: a network namespace with one end of a wire, named `wire`, still loose in it."""
+
+    name: str
+    namespace: str
+
+
+class Network:
+    """A bridge in a namespace, and the hosts on it. To be entered; leaving takes everything down."""
+
+    def __init__(self, name: str = "net") -> None:
+        self.namespace = f"shoal-{name}-{os.getpid()}"
+        self.hosts: list[Host] = []
+        self.engines: list[DockerEngine] = []
+        self._wires: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        LIVE.append(self)
+        run("ip", "netns", "add", self.namespace)
+        run("ip", "-n", self.namespace, "link", "add", "bridge", "type", "bridge", "forward_delay", "0")
+        run("ip", "-n", self.namespace, "link", "set", "bridge", "up")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        LIVE.remove(self)
+        if isinstance(error, AssertionError):
+            for name, log in self.logs():
+                error.add_note(f"--- log of {name}\n{log}")
+        for host in self.hosts:
+            host.resume()
+            host.close()
+        for engine in self.engines:
+            engine.close()
+        run("ip", "netns", "delete", self.namespace, check=False)
+
+    def logs(self) -> list[tuple[str, str]]:
+        """Return the end of each host's log."""
+        return [(host.name, host.log()) for host in (*self.hosts, *self.engines)]
+
+    def address(self) -> str:
+        """Return the next free address."""
+        return f"{SUBNET}.{len(self._wires) + 1}"
+
+    def add(self, name: str, *flags: str, start: bool = True) -> Host:
+        """Return a new host on this network, with a running daemon."""
+        host = Host(name, address=self.address())
+        host.hostname = name
+        self.hosts.append(host)
+        self.connect(host)
+        if start:
+            host.start(*flags)
+        return host
+
+    def add_docker(self, name: str) -> DockerEngine:
+        """Return a new host on this network with a running dockerd."""
+        engine = DockerEngine(name, address=self.address())
+        self.engines.append(engine)
+        self.connect(engine)
+        engine.start()
+        return engine
+
+    def connect(self, host: Wired) -> None:
+        """Put the loose end of a host's wire into the bridge."""
+        wire = self._wires[host.namespace] = f"wire{len(self._wires) + 1}"
+        run("ip", "-n", host.namespace, "link", "set", "wire", "netns", self.namespace, "name", wire)
+        self._ip("master", "bridge", wire=wire)
+        self._ip("up", wire=wire)
+
+    def cut(self, host: Wired) -> None:
+        """Lose every packet to and from a host from now on; its own card stays up."""
+        self._ip("nomaster", wire=self._wires[host.namespace])
+
+    def heal(self, host: Wired) -> None:
+        """Undo `cut`."""
+        self._ip("master", "bridge", wire=self._wires[host.namespace])
+
+    def _ip(self, *change: str, wire: str) -> None:
+        run("ip", "-n", self.namespace, "link", "set", wire, *change)
+
+
+@contextlib.contextmanager
+def network(name: str = "net") -> Iterator[Network]:
+    """A network without hosts, and nothing of it afterwards."""
+    with Network(name) as made:
+        yield made

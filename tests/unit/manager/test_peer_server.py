@@ -1,0 +1,280 @@
+"""Two managers' tunnels on loopback with real TLS: etcds are sockets that echo, or do not read."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from shoal.ca.security import SecurityConfig
+from shoal.manager.health_server import HealthServer
+from shoal.manager.peer_client import PeerTunnels
+from shoal.manager.peer_server import CONNECTIONS_PER_PEER, PeerGate
+from shoal.manager.server import ManagerServer, listen
+from shoal.paths import Paths
+from tests.unit.ca.swarms import Swarm
+
+A, B = "a" * 25, "b" * 25
+
+
+@dataclass
+class Ways:
+    """Manager A's tunnels to manager B, whose etcd is a socket in `etcd_of_b`."""
+
+    swarm: Swarm
+    address: str
+    gate: PeerGate
+    tunnels: PeerTunnels
+    folder: Path
+    etcd_of_b: Path
+    removed: set[str] = field(default_factory=set)
+    heard_by_a: list[str] = field(default_factory=list)
+    heard_by_b: list[str] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    async def connect(self, node_id: str = B) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(str(self.folder / f"{node_id}:1"))
+
+
+async def wait(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(folder: Path, *, caller: SecurityConfig | None = None) -> AsyncIterator[Ways]:
+    swarm = Swarm(folder / "ca", now=time.time())
+    of_a, of_b = caller or swarm.manager(A), swarm.manager(B)
+    paths, etcd_of_b = Paths(folder / "data", folder), folder / "b.sock"
+    a_folder = paths.etcd
+    a_folder.mkdir()
+    removed: set[str] = set()
+    heard_by_a: list[str] = []
+    heard_by_b: list[str] = []
+    addresses: dict[str, str] = {}
+    gate = PeerGate(etcd_of_b, swarm.cluster_id, is_removed=removed.__contains__, heard=heard_by_b.append)
+    server = ManagerServer(of_b, [HealthServer(lambda: True)], is_removed=removed.__contains__, raft=gate.accept)
+    listener = listen("127.0.0.1", 0)
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    addresses[B] = address
+    tunnels = PeerTunnels(paths, of_a, address_of=addresses.get, heard=heard_by_a.append)
+    ways = Ways(
+        swarm, address, gate, tunnels, a_folder, etcd_of_b, removed, heard_by_a, heard_by_b, addresses
+    )  # fmt: skip
+    async with asyncio.TaskGroup() as group:
+        children = [
+            group.create_task(server.run(listener)),
+            group.create_task(gate.run()),
+            group.create_task(tunnels.run()),
+        ]
+        await asyncio.sleep(0)
+        await tunnels.serve([B])
+        yield ways
+        for child in children:
+            child.cancel()
+    assert not list(a_folder.iterdir())
+
+
+@asynccontextmanager
+async def echo(path: Path) -> AsyncIterator[list[int]]:
+    served: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(0)
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    try:
+        yield served
+    finally:
+        server.close()
+
+
+async def test_bytes_come_back_from_the_other_managers_etcd(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, echo(ways.etcd_of_b):
+        reader, writer = await ways.connect()
+        payload = bytes(range(256)) * 8192  # 2 MiB, more than both buffers hold
+
+        async def send() -> None:
+            writer.write(payload)
+            await writer.drain()
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(send())
+            assert await reader.readexactly(len(payload)) == payload
+        writer.close()
+    assert set(ways.heard_by_a) == {B}
+    assert set(ways.heard_by_b) == {A}
+
+
+async def test_what_was_sent_before_the_end_arrives(tmp_path: Path) -> None:
+    got = bytearray()
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            got.extend(data)
+        ended.set()
+        writer.close()
+
+    async with running(tmp_path) as ways:
+        server = await asyncio.start_unix_server(serve, str(ways.etcd_of_b))
+        _, writer = await ways.connect()
+        payload = b"x" * 1_000_000
+        writer.write(payload)
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            await ended.wait()
+        writer.close()
+        server.close()
+    assert got == payload
+
+
+async def test_a_side_that_does_not_read_stops_the_other(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await release.wait()
+        writer.close()
+
+    async with running(tmp_path) as ways:
+        server = await asyncio.start_unix_server(serve, str(ways.etcd_of_b))
+        _, writer = await ways.connect()
+        sent = 0
+        try:
+            async with asyncio.timeout(1):
+                while True:
+                    writer.write(b"x" * 65536)
+                    sent += 65536
+                    await writer.drain()
+        except TimeoutError:
+            pass
+        assert sent < 32 * 1024 * 1024  # kernel buffers of three connections and ours; without limits it is unbounded
+        release.set()
+        writer.transport.abort()
+        server.close()
+
+
+async def test_a_worker_is_not_let_in(tmp_path: Path) -> None:
+    swarm_folder = tmp_path / "first"
+    swarm_folder.mkdir()
+    async with running(swarm_folder) as ways, echo(ways.etcd_of_b) as served:
+        worker = ways.swarm.node("w" * 25)
+        host, port = ways.address.split(":")
+        context = worker.peer_context()
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname="swarm-manager")
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "shoal-raft"
+        writer.write(b"GET /raft HTTP/1.1\r\n\r\n")
+        assert await _ends(reader)
+        writer.transport.abort()
+        assert not served
+
+
+async def _ends(reader: asyncio.StreamReader) -> bool:
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read() == b""
+    except (ConnectionError, ssl.SSLError):
+        return True
+
+
+@pytest.mark.parametrize("who", ["nobody", "foreign", "removed"])
+async def test_strangers_foreigners_and_removed_managers_are_not_let_in(tmp_path: Path, who: str) -> None:
+    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+        if who == "removed":
+            ways.removed.add(A)
+            context = ways.tunnels._security.peer_context()
+        elif who == "foreign":
+            foreign = Swarm(tmp_path / "foreign", now=time.time())
+            context = foreign.manager(A).peer_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["shoal-raft"])
+        host, port = ways.address.split(":")
+        try:
+            reader, writer = await asyncio.open_connection(
+                host, int(port), ssl=context, server_hostname="swarm-manager"
+            )
+        except (ConnectionError, ssl.SSLError):
+            return
+        assert await _ends(reader)
+        writer.transport.abort()
+        assert not served
+
+
+async def test_another_managers_certificate_is_not_taken_for_the_right_one(tmp_path: Path) -> None:
+    other = "d" * 25
+    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+        ways.addresses[other] = ways.address
+        await ways.tunnels.serve([B, other])
+        reader, writer = await ways.connect(other)
+        writer.write(b"hello")
+        assert await _ends(reader)
+        writer.close()
+        assert not served
+
+
+async def test_a_manager_that_moved_is_found_at_its_new_address(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, echo(ways.etcd_of_b):
+        right = ways.addresses[B]
+        closed = socket.socket()
+        closed.bind(("127.0.0.1", 0))
+        ways.addresses[B] = f"127.0.0.1:{closed.getsockname()[1]}"
+        reader, writer = await ways.connect()
+        assert await _ends(reader)
+        writer.close()
+        closed.close()
+        ways.addresses[B] = right
+        reader, writer = await ways.connect()
+        writer.write(b"hello")
+        async with asyncio.timeout(5):
+            assert await reader.readexactly(5) == b"hello"
+        writer.close()
+
+
+async def test_an_etcd_that_does_not_run_ends_the_connection(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways:
+        reader, writer = await ways.connect()
+        assert await _ends(reader)
+        writer.close()
+
+
+async def test_connections_of_one_manager_have_a_limit(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+        held = [await ways.connect() for _ in range(CONNECTIONS_PER_PEER)]
+        await wait(lambda: len(served) == CONNECTIONS_PER_PEER)
+        reader, writer = await ways.connect()
+        assert await _ends(reader)
+        for _, each in [*held, (reader, writer)]:
+            each.transport.abort()
+
+
+async def test_members_come_and_go(tmp_path: Path) -> None:
+    other = "e" * 25
+    async with running(tmp_path) as ways:
+        await ways.tunnels.serve([B, other])
+        assert {path.name for path in ways.folder.iterdir()} == {f"{B}:1", f"{other}:1"}
+        await ways.tunnels.serve([other])
+        assert {path.name for path in ways.folder.iterdir()} == {f"{other}:1"}
+        assert set(ways.tunnels.node_ids) == {other}
+
+
+async def test_a_removed_managers_connections_end(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+        reader, writer = await ways.connect()
+        await wait(lambda: len(served) == 1)
+        ways.gate.drop(A)
+        assert await _ends(reader)
+        writer.close()

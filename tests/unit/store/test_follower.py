@@ -1,0 +1,326 @@
+"""Stores that follow, over one etcd and over several."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shoal.api import v1 as api
+from shoal.api.gen import etcd_pb2 as pb
+from shoal.errors import Conflict, DamagedState, NoLeader, Unavailable
+from shoal.store.changes import Event, copy
+from shoal.store.etcd_process import EtcdProcess
+from shoal.store.follower import BASE
+from shoal.store.leadership import LeaderWatch
+from shoal.store.seal import Sealer
+from shoal.store.store import Store
+from tests.unit.store.objects import service, task
+from tests.unit.store.relay import Managers, managers
+
+SEALER = Sealer({1: b"k" * 32}, 1)
+A, B, C = "a" * 25, "b" * 25, "c" * 25
+
+
+def told(events: list[Event]) -> list[tuple[str, str]]:
+    return [(event.action, event.obj.id) for event in events]
+
+
+def ids(store: Store) -> set[str]:
+    return {obj.id for obj in store.view().tasks.all()} | {obj.id for obj in store.view().services.all()}
+
+
+async def wait_until(condition: Callable[[], object], timeout: float = 10) -> None:
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - what any reader could see
+            await asyncio.sleep(0.005)
+
+
+async def wait_leads(store: Store, timeout: float = 10) -> None:
+    """Lead as soon as Raft lets it, as a manager does."""
+    async with asyncio.timeout(timeout):
+        while True:
+            try:
+                return await store.lead()
+            except Unavailable:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_follower_hears_of_a_commit_as_one_with_the_versions_it_got(etcd: EtcdProcess) -> None:
+    async with Store.open(etcd.client, SEALER) as leader, Store.follow(etcd.client, SEALER) as follower:
+        with follower.watch() as watch:
+            made = await leader.update(lambda tx: [tx.create(service("s", "web")), tx.create(task("t", "s"))])
+            assert told(await watch.next()) == [("create", "s"), ("create", "t")]
+            assert [follower.view().services.get("s"), follower.view().tasks.get("t")] == made
+            assert follower.view().revision == leader.view().revision
+            changed = copy(made[0])
+            changed.pending_delete = True
+            await leader.update(lambda tx: (tx.update(changed), tx.remove(api.Task, "t")))
+            updated, removed = await watch.next()
+            assert (updated.action, updated.old, updated.obj) == ("update", made[0], leader.view().services.get("s"))
+            assert (removed.action, removed.obj) == ("remove", made[1])
+            assert follower.view().tasks.find("service_id", "s") == []
+
+
+async def test_a_follower_does_not_write_and_one_that_leads_is_told_nothing_twice(etcd: EtcdProcess) -> None:
+    async with Store.follow(etcd.client, SEALER) as store:
+        assert not store.is_leader
+        with pytest.raises(NoLeader, match="does not lead"):
+            await store.update(lambda tx: tx.create(task("a")))
+        with store.watch() as watch:
+            await store.lead()
+            assert store.is_leader
+            await store.update(lambda tx: tx.create(task("a")))
+            await store.step_down()
+            assert not store.is_leader
+            assert store.deposed.is_set()
+            with pytest.raises(NoLeader, match="node lost leader status"):
+                await store.update(lambda tx: tx.create(task("b")))
+            await store.lead()
+            assert not store.deposed.is_set()
+            await store.update(lambda tx: tx.create(task("c")))
+            assert told(await watch.next()) == [("create", "a"), ("create", "c")]
+
+
+async def test_leading_and_stepping_down_again_and_again_loses_nothing(etcd: EtcdProcess) -> None:
+    written: list[str] = []
+    heard: list[tuple[str, str]] = []
+
+    async def write(store: Store) -> None:
+        while len(written) < 150:
+            name = f"t{len(written)}"
+            try:
+                await store.update(lambda tx: tx.create(task(name)))  # noqa: B023
+                written.append(name)
+            except NoLeader:
+                if store.view().tasks.get(name) is not None:
+                    written.append(name)
+                await asyncio.sleep(0.001)
+            except Conflict:  # it did happen
+                written.append(name)
+
+    async with Store.follow(etcd.client, SEALER) as store, Store.follow(etcd.client, SEALER) as other:
+        with store.watch() as watch:
+            async with asyncio.TaskGroup() as group:
+                writer = group.create_task(write(store))
+                terms = 0
+                while not writer.done():
+                    await store.lead()
+                    terms += 1
+                    await asyncio.sleep(0.02)
+                    await store.step_down()
+            await store.catch_up()
+            heard.extend(told(watch.pending()))
+            await other.catch_up()
+            assert terms > 1
+            assert heard == [("create", name) for name in written]
+            assert ids(store) == ids(other) == set(written)
+
+
+async def test_a_follower_that_missed_forgotten_history_is_told_the_difference(etcd: EtcdProcess) -> None:
+    async with Store.open(etcd.client, SEALER) as leader:
+        for name in ("gone", "same", "changed"):
+            await leader.update(lambda tx: tx.create(task(name)))  # noqa: B023
+        async with Store.follow(etcd.client, SEALER) as follower:
+            following = follower._following
+            assert following is not None
+            following.cancel()
+            await asyncio.wait([following])
+            changed = copy(leader.view().tasks.get("changed") or api.Task())
+            changed.slot = 9
+            await leader.update(lambda tx: tx.update(changed))
+            await leader.update(lambda tx: (tx.remove(api.Task, "gone"), tx.create(task("new"))))
+            await etcd.client.compact(leader.view().revision, physical=True)
+            with follower.watch() as watch:
+                follower._follow()
+                async with asyncio.timeout(5):
+                    found = await watch.next()
+            assert sorted(told(found)) == [("create", "new"), ("remove", "gone"), ("update", "changed")]
+            assert follower.view().revision == leader.view().revision
+            await leader.update(lambda tx: tx.remove(api.Task, "new"))
+            await follower.catch_up()
+            assert ids(follower) == {"same", "changed"}
+
+
+async def test_versions_go_on_from_the_base_that_a_restored_swarm_has(etcd: EtcdProcess) -> None:
+    base = pb.RequestOp(request_put=pb.PutRequest(key=BASE, value=(1000).to_bytes(8, "big")))
+    await etcd.client.txn(pb.TxnRequest(success=[base]))
+    async with Store.open(etcd.client, SEALER) as leader, Store.follow(etcd.client, SEALER) as follower:
+        made = await leader.update(lambda tx: tx.create(task("a")))
+        assert made.meta.version.index == leader.view().revision > 1000
+        await follower.catch_up()
+        assert follower.view().tasks.get("a") == made
+        changed = copy(made)
+        changed.slot = 3
+        again = await leader.update(lambda tx: tx.update(changed))
+        assert again.meta.version.index == made.meta.version.index + 1
+    async with Store.open(etcd.client, SEALER) as store:
+        assert store.view().tasks.get("a") == again
+
+
+async def test_a_value_that_does_not_open_ends_a_follower_by_its_name(etcd: EtcdProcess) -> None:
+    async def follow() -> None:
+        async with Store.follow(etcd.client, SEALER):
+            put = pb.RequestOp(request_put=pb.PutRequest(key=b"objects/tasks/a", value=b"x" * 99))
+            await etcd.client.txn(pb.TxnRequest(success=[put]))
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await follow()
+    (error,) = ended.value.exceptions
+    assert isinstance(error, DamagedState)
+    assert "objects/tasks/a" in str(error)
+
+
+async def lead_first(cluster: Managers, stores: dict[str, Store]) -> str:
+    leader = await cluster.leader()
+    await wait_leads(stores[leader])
+    return leader
+
+
+@pytest.mark.slow
+async def test_three_managers_hold_what_was_acknowledged_when_leaders_die(tmp_path: Path) -> None:
+    written: list[str] = []
+    async with (
+        managers(tmp_path, A, B, C) as cluster,
+        Store.follow(cluster.etcds[A].client, SEALER) as a,
+        Store.follow(cluster.etcds[B].client, SEALER) as b,
+        Store.follow(cluster.etcds[C].client, SEALER) as c,
+    ):
+        stores = {A: a, B: b, C: c}
+        for round_ in range(3):
+            leader = await lead_first(cluster, stores)
+            for number in range(20):
+                name = f"{round_}-{number}"
+                await stores[leader].update(lambda tx: tx.create(task(name)))  # noqa: B023
+                written.append(name)
+            pid = cluster.etcds[leader].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await wait_until(lambda pid=pid, leader=leader: cluster.etcds[leader].pid not in (None, pid))
+        leader = await lead_first(cluster, stores)
+        for store in stores.values():
+            await store.catch_up()
+            assert ids(store) == set(written)
+        assert [node_id for node_id, store in stores.items() if store.is_leader] == [leader]
+
+
+@pytest.mark.slow
+async def test_a_leader_whose_etcd_was_paused_can_write_nothing_when_it_wakes(tmp_path: Path) -> None:
+    async with (
+        managers(tmp_path, A, B, C) as cluster,
+        Store.follow(cluster.etcds[A].client, SEALER) as a,
+        Store.follow(cluster.etcds[B].client, SEALER) as b,
+        Store.follow(cluster.etcds[C].client, SEALER) as c,
+    ):
+        stores = {A: a, B: b, C: c}
+        old = await lead_first(cluster, stores)
+        await stores[old].update(lambda tx: tx.create(task("before")))
+        pid = cluster.etcds[old].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.TaskGroup() as group:
+                late = group.create_task(refused(stores[old], "late"))
+                paused = cluster.etcds.pop(old)
+                new = await lead_first(cluster, stores)
+                assert new != old
+                await stores[new].update(lambda tx: tx.create(task("after")))
+                os.kill(pid, signal.SIGCONT)
+                assert isinstance(await late, NoLeader)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        cluster.etcds[old] = paused
+        assert stores[old].deposed.is_set()
+        for store in stores.values():
+            await store.catch_up()
+            assert ids(store) == {"before", "after"}
+        assert stores[new].is_leader
+        assert not stores[old].is_leader
+
+
+async def refused(store: Store, name: str) -> BaseException | None:
+    try:
+        await store.update(lambda tx: tx.create(task(name)))
+    except Unavailable as error:
+        return error
+    return None
+
+
+# A leader in a process of its own, to be paused as a whole: it writes "late" when told to, and says how that went.
+_DAEMON = """
+import asyncio, sys
+from pathlib import Path
+from shoal.store.etcd_client import EtcdClient
+from shoal.store.store import Store
+from shoal.store.seal import Sealer
+from shoal.errors import Unavailable
+from shoal.api import v1 as api
+
+async def main():
+    client = EtcdClient(Path(sys.argv[1]))
+    async with Store.follow(client, Sealer({1: b"k" * 32}, 1)) as store:
+        await store.lead()
+        await store.update(lambda tx: tx.create(api.Task(id="before")))
+        print("leads", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        try:
+            await store.update(lambda tx: tx.create(api.Task(id="late")))
+            print("wrote", flush=True)
+        except Unavailable as error:
+            print(type(error).__name__, store.is_leader, flush=True)
+    client.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_a_leader_that_was_paused_as_a_process_can_write_nothing_when_it_wakes(etcd: EtcdProcess) -> None:
+    daemon = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _DAEMON, str(etcd.socket)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert daemon.stdin is not None
+    assert daemon.stdout is not None
+    try:
+        assert await daemon.stdout.readline() == b"leads\n"
+        daemon.send_signal(signal.SIGSTOP)
+        daemon.stdin.write(b"write\n")
+        async with Store.open(etcd.client, SEALER) as new:
+            await new.update(lambda tx: tx.create(task("after")))
+            daemon.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(10):
+                assert await daemon.stdout.readline() == b"Deposed False\n"
+            assert ids(new) == {"before", "after"}
+            assert new.is_leader
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+        daemon.stdin.close()
+        await daemon.wait()
+
+
+@pytest.mark.slow
+async def test_without_quorum_writes_end_and_reads_go_on(tmp_path: Path) -> None:
+    async with managers(tmp_path, A, B, C) as cluster:
+        leader = await cluster.leader()
+        etcd = cluster.etcds[leader]
+        watch = LeaderWatch(etcd)
+        async with asyncio.TaskGroup() as group, Store.follow(etcd.client, SEALER) as store:
+            polling = group.create_task(watch.run())
+            await wait_leads(store)
+            await store.update(lambda tx: tx.create(task("before")))
+            assert (await watch.wait(leads=True)).leader == watch.state.member
+            cluster.relay.cut(leader)
+            async with asyncio.timeout(3):
+                await watch.wait(leads=False)
+            await store.step_down()
+            with pytest.raises(NoLeader):
+                await store.update(lambda tx: tx.create(task("late")))
+            assert ids(store) == {"before"}
+            cluster.relay.heal()
+            await store.catch_up()
+            polling.cancel()

@@ -1,0 +1,68 @@
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from shoal.store.etcd_process import EtcdProcess
+from shoal.store.leadership import Leadership, LeaderWatch
+from shoal.store.members import move_lead
+from tests.unit.store.relay import managers
+
+A, B = "a" * 25, "b" * 25
+
+
+async def test_a_single_manager_leads_and_does_not_while_its_etcd_is_away(etcd: EtcdProcess) -> None:
+    watch = LeaderWatch(etcd)
+    assert watch.state == Leadership()
+    async with asyncio.TaskGroup() as group:
+        child = group.create_task(watch.run())
+        async with asyncio.timeout(5):
+            first = await watch.wait(leads=True)
+            assert first.leader == first.member != 0
+            assert first.term > 0
+            assert etcd.pid is not None
+            os.kill(etcd.pid, signal.SIGKILL)
+            away = await watch.next(first)
+            assert not away.leads
+            assert away.leader == 0
+            again = await watch.wait(leads=True)
+            assert again.member == first.member
+            assert again.term > first.term
+        child.cancel()
+
+
+async def test_an_etcd_that_does_not_answer_does_not_lead(etcd: EtcdProcess) -> None:
+    watch = LeaderWatch(etcd)
+    async with asyncio.TaskGroup() as group:
+        child = group.create_task(watch.run())
+        assert etcd.pid is not None
+        try:
+            async with asyncio.timeout(5):
+                await watch.wait(leads=True)
+                os.kill(etcd.pid, signal.SIGSTOP)
+                await watch.wait(leads=False)
+                os.kill(etcd.pid, signal.SIGCONT)
+                await watch.wait(leads=True)
+        finally:
+            os.kill(etcd.pid, signal.SIGCONT)
+        child.cancel()
+
+
+@pytest.mark.slow
+async def test_a_lead_that_moves_is_heard_of_at_once_on_both_sides(tmp_path: Path) -> None:
+    async with managers(tmp_path, A, B) as cluster, asyncio.TaskGroup() as group:
+        watches = {node_id: LeaderWatch(etcd) for node_id, etcd in cluster.etcds.items()}
+        children = [group.create_task(watch.run()) for watch in watches.values()]
+        old = await cluster.leader()
+        (new,) = {A, B} - {old}
+        async with asyncio.timeout(5):
+            await watches[old].wait(leads=True)
+            await watches[new].next(Leadership())
+        assert await move_lead(cluster.etcds[old].client)
+        async with asyncio.timeout(0.8):  # less than it takes to ask without being told
+            state = await watches[new].wait(leads=True)
+            assert (await watches[old].wait(leads=False)).term <= state.term
+        for child in children:
+            child.cancel()
