@@ -80,7 +80,11 @@ class Stay:
                 error = _first(group)
                 if not isinstance(error, ShoalError | OSError):
                     log.exception("this node's part in the swarm failed", exc_info=group)
-            self.error = str(error)
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                # A group whose children fail while it is being cancelled tells only of the failures.
+                raise asyncio.CancelledError
+            self.error = str(error) or type(error).__name__
             if self._asked and not up.done():
                 up.set_exception(error)
                 return  # who asked is told, and ends this

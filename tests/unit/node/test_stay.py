@@ -1,0 +1,68 @@
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from shoal.errors import DamagedState, Unavailable
+from shoal.node.membership import Membership
+from shoal.node.stay import Stay
+
+
+class Ends:
+    """A membership that ends as it is told, one run after the other, and then stays."""
+
+    def __init__(self, *how: Exception) -> None:
+        self.how = list(how)
+
+    async def run(self, started: Callable[[], None]) -> None:
+        if self.how:
+            raise ExceptionGroup("unhandled errors in a TaskGroup", [self.how.pop(0)])
+        started()
+        await asyncio.get_running_loop().create_future()
+
+
+class BreaksAtTheEnd(Ends):
+    async def run(self, started: Callable[[], None]) -> None:
+        started()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            raise Unavailable("it broke while it was being ended")
+
+
+def staying(ends: Ends) -> Stay:
+    async def enter() -> Membership:
+        return cast(Membership, ends)
+
+    return Stay(enter)
+
+
+@pytest.mark.parametrize("why", [Unavailable("no quorum"), OSError("no disk"), AttributeError("a defect")])
+async def test_a_stay_that_fails_begins_anew_whatever_it_was(why: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    stay = staying(Ends(why))
+    async with asyncio.TaskGroup() as group:
+        async with asyncio.timeout(5):
+            await stay.begin(group)
+        assert stay.error == ""
+        await stay.end()
+    with_traceback = [record for record in caplog.records if record.levelno == logging.ERROR and record.exc_info]
+    assert bool(with_traceback) == isinstance(why, AttributeError)
+
+
+async def test_damaged_files_wait_for_a_person() -> None:
+    ends = Ends(DamagedState("/a/file", "it is rubbish"), Unavailable("never"))
+    stay = staying(ends)
+    async with asyncio.TaskGroup() as group:
+        stay.begin(group)
+    assert "/a/file is damaged" in stay.error
+    assert len(ends.how) == 1
+
+
+async def test_a_stay_that_breaks_while_it_is_ended_has_ended() -> None:
+    stay = staying(BreaksAtTheEnd())
+    async with asyncio.TaskGroup() as group:
+        await stay.begin(group)
+        async with asyncio.timeout(1):
+            await stay.end()
