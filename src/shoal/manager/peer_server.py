@@ -9,10 +9,11 @@ received has been passed on: TLS has no half-closed state in asyncio, and etcd's
 
 import asyncio
 import logging
+import os
 import socket
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -174,7 +175,8 @@ class PeerGate:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(SOCKET_TIMEOUT):
-                _, local = await loop.create_unix_connection(lambda: Relay(_ignore), str(self._etcd))
+                with _short_path(self._etcd) as path:
+                    _, local = await loop.create_unix_connection(lambda: Relay(_ignore), path)
         except (OSError, TimeoutError) as fault:
             log.debug("our etcd does not take a peer's connection: %s", fault)
             remote.abort()
@@ -207,3 +209,13 @@ def _subject(transport: asyncio.Transport) -> Subject | None:
 
 def _ignore(_end: Relay) -> None:
     pass
+
+
+@contextmanager
+def _short_path(socket_path: Path) -> Iterator[str]:
+    """Give a path for a socket that fits into an address, however long the folder's is."""
+    handle = os.open(socket_path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{socket_path.name}"
+    finally:
+        os.close(handle)
