@@ -4,6 +4,7 @@ Prints a table with both sides and their ratio, and where the time of one of Sho
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -278,8 +279,9 @@ def main() -> int:
         say("interrupted: taking everything down")
         return 130
     finally:
-        for side in sides:
-            side.close()
+        with contextlib.ExitStack() as closing:
+            for side in sides:
+                closing.callback(side.close)
     return 0
 
 

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from tests.harness import images
@@ -108,11 +109,13 @@ class Shoal(Side):
 
     def close(self) -> None:
         try:
-            self.client.call("POST", "/swarm/leave?force=1")
+            self.client.close()  # it may be in the middle of a call
+            Client(self.host.socket).call("POST", "/swarm/leave?force=1")
             self.host.stop()
-        except (ApiError, OSError, AssertionError):
+        except (ApiError, HTTPException, OSError, AssertionError):
             pass  # whatever is left, `Host.close` ends
-        self.host.close()
+        finally:
+            self.host.close()
 
 
 class DockerSwarm(Side):

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import statistics
 import threading
 import time
@@ -23,6 +24,8 @@ class Listener(threading.Thread):
         super().__init__(daemon=True)
         self._connection = UnixConnection(side.host.socket)
         self._connection.request("GET", "/events")
+        assert self._connection.sock is not None
+        self._socket: socket.socket = self._connection.sock
         self._answer: http.client.HTTPResponse = self._connection.getresponse()
         self.seen: list[tuple[str, float]] = []
 
@@ -41,6 +44,8 @@ class Listener(threading.Thread):
 
     def close(self) -> None:
         """Stop listening."""
+        self._socket.shutdown(socket.SHUT_RDWR)  # closing the answer would wait for the thread that reads from it
+        self.join()
         self._connection.close()
 
 
