@@ -9,6 +9,8 @@ from docker.types import Healthcheck, Mount, Resources, RestartPolicy, ServiceMo
 from tests.harness import images
 from tests.harness.hosts import Host, eventually, host
 
+NO_GRACE = 10**8  # nanoseconds: sleep, as process 1, does not hear SIGTERM
+
 
 @pytest.fixture
 def client(swarm: Host) -> Iterator[docker.DockerClient]:
@@ -49,6 +51,7 @@ def test_services_tasks_and_logs(client: docker.DockerClient) -> None:
         mode=ServiceMode("replicated", replicas=2),
         resources=Resources(mem_limit=64 << 20),
         restart_policy=RestartPolicy("any", delay=0),
+        stop_grace_period=NO_GRACE,
         update_config=UpdateConfig(parallelism=0, monitor=100_000_000),
         mounts=[Mount("/scratch", None, type="tmpfs")],
         healthcheck=Healthcheck(test=["CMD", "true"], interval=1_000_000_000),
@@ -72,7 +75,8 @@ def test_services_tasks_and_logs(client: docker.DockerClient) -> None:
 
 
 def test_containers_exec_logs_stats(client: docker.DockerClient) -> None:
-    client.services.create("bb:latest", command=["sh", "-c", "echo up; exec sleep 1000000"], name="one")
+    command = ["sh", "-c", "echo up; exec sleep 1000000"]
+    client.services.create("bb:latest", command=command, name="one", stop_grace_period=NO_GRACE)
     (container,) = eventually(lambda: client.containers.list(), "it runs")
     assert container.exec_run("echo through").output == b"through\n"
     code, (out, err) = container.exec_run(["sh", "-c", "echo o; echo e >&2; exit 4"], demux=True)

@@ -28,6 +28,8 @@ auth:
     path: {path}
 """
 
+QUICK = ("--update-monitor", "50ms", "--stop-signal", "KILL")  # to watch it, and to stop it
+
 
 @contextlib.contextmanager
 def registry(on: Host, folder: Path, password: str = "") -> Iterator[None]:
@@ -85,7 +87,7 @@ def test_pull_pins_the_service_to_the_digest(tmp_path: Path) -> None:
         digests = json.loads(puller.docker("image", "inspect", name).stdout)[0]["RepoDigests"]
         puller.docker("rmi", name)
         puller.docker("swarm", "init")
-        puller.docker("service", "create", "--name", "web", name)
+        puller.docker("service", "create", *QUICK, "--name", "web", name)
         image = json.loads(puller.docker("service", "inspect", "web").stdout)[0]["Spec"]["TaskTemplate"][
             "ContainerSpec"
         ]
@@ -116,7 +118,7 @@ def test_password_reaches_the_nodes_with_the_service(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert "invalid username/password" in refused.stderr
         assert "Login Succeeded" in puller.docker(*login, input="geheim").stdout
-        puller.docker("--config", str(home), "service", "create", "--with-registry-auth", "--name", "web", name)
+        puller.docker("--config", str(home), "service", "create", *QUICK, "--with-registry-auth", "--name", "web", name)
         assert running(puller, "web")
         image = json.loads(puller.docker("service", "inspect", "web").stdout)[0]["Spec"]["TaskTemplate"][
             "ContainerSpec"
