@@ -34,6 +34,7 @@ from shoal.network.bridge_linux import BridgeNetwork
 from shoal.node.node import SwarmNode
 from shoal.paths import Paths
 from shoal.runtime import programs
+from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.containers import Containers
 from shoal.runtime.events import EventBus
 from shoal.runtime.exec import Execs
@@ -65,9 +66,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
     paths = config.paths
     for name in NEEDED:
         programs.find(name)
-    with _locked(paths), _pidfile(config.pidfile):
-        engine_id = _engine_id(paths)
-        tag = engine_id.replace("-", "")[:8]
+    with _locked(paths), _pidfile(config.pidfile), _identified(paths) as (engine_id, tag):
         events = EventBus()
         volumes = Volumes(paths, events)
         async with BridgeNetwork(paths, tag, events=events) as network:
@@ -100,6 +99,7 @@ async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: 
     """Run the node and the API until `stop` is set; a node that fails for good takes the daemon down."""
     async with asyncio.TaskGroup() as group:
         living = group.create_task(node.run(), name="node")
+        await node.resumed.wait()
         telling = group.create_task(backend.swarm_events.run(node), name="swarm events")
         async with _api(config, backend):
             _settle_memory()
@@ -149,21 +149,35 @@ def _site(runner: web.AppRunner, config: DaemonConfig, scheme: str, rest: str) -
 
 @contextlib.contextmanager
 def _locked(paths: Paths) -> Iterator[None]:
-    """Hold the data root: two daemons over one would each remove what the other makes."""
-    for root in (paths.data_root, paths.exec_root):
-        # Others may pass through, to the socket and to what containers mount; the folders inside are 0700.
-        root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    handle = os.open(paths.data_root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ShoalError(
-                f"{paths.data_root} is in use by another shoald: give this one another --data-root"
-            ) from error
+    """Hold both roots: two daemons over one would each remove what the other makes."""
+    with contextlib.ExitStack() as held:
+        for root, flag in ((paths.data_root, "--data-root"), (paths.exec_root, "--exec-root")):
+            # Others may pass through, to the socket and to what containers mount; the folders inside are 0700.
+            root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            handle = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            held.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ShoalError(f"{root} is in use by another shoald: give this one another {flag}") from error
         yield
+
+
+@contextlib.contextmanager
+def _identified(paths: Paths) -> Iterator[tuple[str, str]]:
+    """This daemon's id, and the tag made of it, which it holds: what is named with the tag on this host is its own."""
+    engine_id = _engine_id(paths)
+    tag = engine_id.replace("-", "")[:8]
+    cgroups = Cgroups(tag)
+    if not cgroups.claim():
+        raise ShoalError(
+            f"another shoald on this host has the id that is in {paths.data_root / ENGINE_ID_FILE}: "
+            "in a copy of a data root, remove that file"
+        )
+    try:
+        yield engine_id, tag
     finally:
-        os.close(handle)
+        cgroups.release()
 
 
 @contextlib.contextmanager

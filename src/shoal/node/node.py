@@ -33,7 +33,9 @@ from shoal.store.watch import Watch
 log = logging.getLogger(__name__)
 
 TASK_LABEL = "com.docker.swarm.task.id"
-LEAVE_TIMEOUT = 60.0  # for tasks to end when the node leaves; what is left then is removed by force
+# For tasks to end when the node leaves: twice what they are given by default. What is left then is removed by force, as
+# moby does at once (daemon/cluster/swarm.go, Leave).
+LEAVE_TIMEOUT = 20.0
 JOIN_TIMEOUT = 20.0  # for who asked; the attempt goes on. Source: moby daemon/cluster, swarmConnectTimeout
 
 
@@ -57,6 +59,8 @@ class SwarmNode:
         self._rng = rng
         self._places = Places(own_subnets, default_advertise_addr)
         self._clock = clock
+        self.resumed = asyncio.Event()
+        """Set once `run` has read what this node is: before, it would say that it is in no swarm."""
         self._stay: Stay | None = None
         self._changing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
@@ -67,9 +71,11 @@ class SwarmNode:
             self._group = group
             try:
                 await self._resume()
+                self.resumed.set()
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
+                self.resumed.set()
 
     async def _resume(self, kek: bytes | None = None) -> asyncio.Future[None] | None:
         """Take up the place that the files tell of; return what tells when this node is up."""

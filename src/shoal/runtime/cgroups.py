@@ -6,6 +6,7 @@ the kernel's. In: container ids. Out: paths, numbers; OSError only where the ker
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 from enum import StrEnum
@@ -50,6 +51,37 @@ class Cgroups:
         text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
         self.layout, self._mounts = parse_mounts(text)
         self.swap_accounting = self._has_swap_accounting()
+        self._claimed: int | None = None
+
+    def claim(self) -> bool:
+        """Hold this daemon's part of the tree, on the whole host, until `release`; False when another process does.
+
+        A lock on the folder itself: unlike a name of a socket or a file elsewhere, it is in no namespace and below no
+        root, and what is swept by its name is just what it holds.
+        """
+        folder = f"{self._mounts['' if self.layout is Layout.UNIFIED else self._tracking]}/{self.parent}"
+        while True:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+            try:
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # its last holder has just removed it
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                return False
+            if os.path.exists(folder) and os.path.samestat(os.stat(folder), os.fstat(handle)):
+                self._claimed = handle
+                return True
+            os.close(handle)
+
+    def release(self) -> None:
+        """Hold it no more, and remove it when it is empty. May be repeated."""
+        if self._claimed is not None:
+            self.remove_parent()
+            os.close(self._claimed)
+            self._claimed = None
 
     def path(self, id: str) -> str:  # noqa: A002 - a container's id
         """What `cgroupsPath` of an OCI config says."""
