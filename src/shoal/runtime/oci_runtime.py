@@ -1,7 +1,8 @@
 """Which OCI runtime this host lets us use, and how it is called.
 
 `probe` tries crun, then crun where the v2 half of a hybrid cgroup tree is hidden (crun refuses such hosts as they are),
-then runc. crun then runs in a mount namespace that protects its program. Blocking, in worker threads. In: bundles and argument lists. Out: child processes.
+then runc. crun runs in a mount namespace that protects its program. Blocking, in worker threads. In: bundles and
+argument lists. Out: child processes.
 
 The namespace is ours alone: nothing pins it but this process and the conmons in it, so nothing has to be removed. It is
 a slave of the host's, and bundles lie on a shared mount, so what is mounted there later appears in it too, and goes.
