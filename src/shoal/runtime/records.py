@@ -158,6 +158,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
+    if not text and path.name == STATE:
+        # A state is not flushed: a loss of power may leave its name without its content, on most file systems. How the
+        # container ended is then not known; that is no reason to leave it lying about for ever.
+        return None
     try:
         data = json.loads(text)
     except ValueError as error:

@@ -88,3 +88,12 @@ def test_a_record_is_not_another_containers(tmp_path: Path) -> None:
 def test_a_newer_record_is_read_by_what_is_known() -> None:
     data = json.loads(json.dumps(encode(WHOLE))) | {"new": 1}
     assert decode(Container, data) == WHOLE
+
+
+def test_a_state_that_a_loss_of_power_emptied_was_never_written(tmp_path: Path) -> None:
+    write_state(tmp_path, WHOLE)
+    (tmp_path / "state.json").write_bytes(b"")
+    assert read_state(tmp_path, WHOLE) is None
+    (tmp_path / "config.json").write_bytes(b"")
+    with pytest.raises(DamagedState, match=r"config\.json"):
+        read_config(tmp_path)
