@@ -23,7 +23,7 @@ from shoal.manager.authorization import (
     Subject,
 )
 from shoal.manager.guard_server import REDIRECTED, AnyStream, ResourceExhausted, texts_of
-from shoal.manager.leader_client import Broken, LeaderLink, LeadsHere
+from shoal.manager.leader_client import TAKEN_OVER, Broken, LeaderLink, LeadsHere
 
 # A call that was sent here as to the leader waits for so long while this manager takes the lead up.
 TAKING_OVER = 1.0
@@ -58,7 +58,7 @@ class Forwarder:
             # Of a unary call the request has been read: its caller asks again, and is answered here.
             if handler.cardinality.client_streaming or handler.cardinality.server_streaming:
                 return False
-            raise Unavailable("this manager has just taken the lead: try again") from None
+            raise Unavailable(TAKEN_OVER) from None
         except Broken as fault:
             raise Unavailable(f"connection to the leader was lost: {fault or type(fault).__name__}") from fault
         return True

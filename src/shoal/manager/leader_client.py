@@ -39,8 +39,14 @@ STREAMS_PER_CHANNEL = 90
 LAST_WORDS = 0.5
 
 Broken = (StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
-# What a manager says that was asked as the leader and is not: it has done nothing.
-_NOT_THE_LEADER = ((Status.UNAVAILABLE, str(NoLeader())), (Status.UNAVAILABLE, NO_LEADER))
+# What a manager says that came to lead while it read a request that it was to forward.
+TAKEN_OVER = "this manager has just taken the lead: try again"
+# What a manager says that was asked as the leader and is not, or not yet: it has done nothing.
+_NOT_THE_LEADER = (
+    (Status.UNAVAILABLE, str(NoLeader())),
+    (Status.UNAVAILABLE, NO_LEADER),
+    (Status.UNAVAILABLE, TAKEN_OVER),
+)
 
 
 class LeadsHere(Exception):
