@@ -15,6 +15,7 @@ from grpclib.client import Channel
 from grpclib.config import Configuration
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from h2.exceptions import H2Error
 
 from shoal.api.gen import etcd_grpc
 from shoal.api.gen import etcd_pb2 as pb
@@ -159,8 +160,14 @@ class EtcdClient:
             # The connection may be what hangs, so the next call gets another.
             self._channel.close()
             raise Unavailable(f"etcd did not answer within {patience:g} s") from error
-        except (OSError, StreamTerminatedError, ProtocolError) as error:
+        except (OSError, StreamTerminatedError, ProtocolError, H2Error) as error:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
+        except AttributeError as error:
+            # grpclib takes the transport away from a connection that is lost just after it was made (grpclib
+            # protocol.py, Connection.close), and then asks for it.
+            if error.name != "_transport":
+                raise
+            raise Unavailable("etcd cannot be reached: the connection was lost") from error
 
 
 def _translated(error: GRPCError) -> ShoalError:

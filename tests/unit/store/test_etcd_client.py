@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,15 @@ async def test_no_etcd_is_unavailable(tmp_path: Path) -> None:
 async def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="shorter --exec-root"):
         EtcdClient(tmp_path / ("x" * 100))
+
+
+async def test_a_connection_lost_as_soon_as_it_is_made_is_unavailable(tmp_path: Path) -> None:
+    # As when etcd ends while it starts: the kernel has taken the connection, nobody reads it.
+    server = await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "s")
+    client = EtcdClient(tmp_path / "s")
+    for _ in range(20):
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await client.status()
+    client.close()
+    server.close()
+    await server.wait_closed()
