@@ -286,7 +286,7 @@ class SwarmNode:
             control_available=True,
             cluster=view.clusters.get(membership.security.cluster_id),
             nodes=len(view.nodes),
-            managers=sum(node.role == api.MANAGER for node in view.nodes.all()),
+            managers=sum(node.HasField("manager_status") for node in view.nodes.all()),
         )
 
     def _active(self) -> Active:
