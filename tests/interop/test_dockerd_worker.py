@@ -180,3 +180,28 @@ def test_engine_cannot_be_a_manager(mixed: Mixed) -> None:
             mixed.manager.docker("node", "rm", gone)
     mixed.engine.docker("swarm", "join", "--token", mixed.secret, f"{mixed.manager.address}:2377")
     assert mixed.engine.docker(*shown).stdout.strip() != node_id
+
+
+def test_root_rotation_reaches_the_engine(mixed: Mixed) -> None:
+    create(mixed.manager, "through", 2, *STOP)
+    wait_running(mixed.manager, "through", {"shoal": 1, "docker": 1})
+    before = mixed.engine.docker("ps", "-q").stdout
+    old = mixed.manager.docker("swarm", "ca").stdout
+    for line in mixed.manager.docker("node", "ls", "--format", "{{.ID}} {{.Status}}").stdout.splitlines():
+        gone, status = line.split()
+        if status == "Down":  # a rotation waits for every node, also for those that will not come back
+            mixed.manager.docker("node", "rm", gone)
+    mixed.manager.docker("swarm", "ca", "--rotate", "--quiet")
+    new = mixed.manager.docker("swarm", "ca").stdout
+    assert new != old
+    shown = "{{.Description.TLSInfo.TrustRoot}}"
+    node_id = mixed.engine.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
+    eventually(
+        lambda: mixed.manager.docker("node", "inspect", node_id, "--format", shown).stdout.strip() == new.strip(),
+        "the engine trusts the new root",
+        patience=60,
+    )
+    assert mixed.engine.docker("ps", "-q").stdout == before
+    mixed.secret = token(mixed.manager)
+    mixed.manager.docker("service", "scale", "-d", "through=4")
+    wait_running(mixed.manager, "through", {"shoal": 2, "docker": 2})
