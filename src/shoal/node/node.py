@@ -5,7 +5,6 @@ States as Docker's (`LocalState`): inactive, pending while starting, active, err
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import parse_unlock_key, unlock_key
 from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticated, Unavailable
+from shoal.files import remove_tree
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
 from shoal.node import addresses, founding, joining, peers, refusals, restoring, state
@@ -255,8 +255,7 @@ class SwarmNode:
 
     def _wipe(self) -> None:
         for folder in (self._paths.swarm, self._paths.etcd):
-            if folder.exists():
-                shutil.rmtree(folder)
+            remove_tree(folder)
 
     def info(self) -> SwarmInfo:
         """Return what `docker info` shows of the swarm."""
