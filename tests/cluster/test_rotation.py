@@ -111,7 +111,7 @@ def test_node_that_is_away_holds_a_rotation_up(swarm: Swarm) -> None:
     manager, worker = swarm.manager, swarm.worker
     root = root_of(manager)
     worker.stop()
-    manager.docker("swarm", "ca", "--rotate", "--detach")
+    swarm.second.docker("swarm", "ca", "--rotate", "--detach")  # through one that does not lead
     for host in (manager, swarm.second):
         eventually(lambda host=host: len(chain_of(host)) == 2, "the managers have moved", show=host.log)  # type: ignore[misc]
     assert is_rotating(manager)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.swarms import IMAGE, containers, create, join, make_swarm, nodes, running, wait_running
+from tests.cluster.swarms import IMAGE, containers, create, join, make_swarm, nodes, running, token, wait_running
 from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, eventually
 from tests.harness.network import Network, network
@@ -161,3 +161,47 @@ def test_engine_is_refused_with_a_wrong_token(mixed: Mixed) -> None:
     done = mixed.engine.docker("swarm", "join", "--token", wrong, f"{mixed.manager.address}:2377", check=False)
     assert "A valid join token is necessary to join this cluster" in done.stderr
     mixed.engine.docker("swarm", "join", "--token", mixed.secret, f"{mixed.manager.address}:2377")
+
+
+def test_engine_cannot_be_a_manager(mixed: Mixed) -> None:
+    shown = ("info", "--format", "{{.Swarm.NodeID}}")
+    node_id = mixed.engine.docker(*shown).stdout.strip()
+    done = mixed.manager.docker("node", "promote", node_id, check=False)
+    assert "node docker runs Docker Engine 20.10" in done.stderr
+    assert "which cannot be a manager of a Shoal swarm: promote a node that runs shoald" in done.stderr
+    mixed.engine.docker("swarm", "leave")
+    secret = token(mixed.manager, "manager")
+    done = mixed.engine.docker("swarm", "join", "--token", secret, f"{mixed.manager.address}:2377", check=False)
+    assert "a Docker Engine cannot be a manager of a Shoal swarm: leave, and join with the token" in done.stderr
+    mixed.engine.docker("swarm", "leave", "--force", check=False)
+    for line in mixed.manager.docker("node", "ls", "--format", "{{.ID}} {{.Status}}").stdout.splitlines():
+        gone, status = line.split()
+        if status == "Unknown":  # what is left of the attempt: it never came with its certificate
+            mixed.manager.docker("node", "rm", gone)
+    mixed.engine.docker("swarm", "join", "--token", mixed.secret, f"{mixed.manager.address}:2377")
+    assert mixed.engine.docker(*shown).stdout.strip() != node_id
+
+
+def test_root_rotation_reaches_the_engine(mixed: Mixed) -> None:
+    create(mixed.manager, "through", 2, *STOP)
+    wait_running(mixed.manager, "through", {"shoal": 1, "docker": 1})
+    before = mixed.engine.docker("ps", "-q").stdout
+    old = mixed.manager.docker("swarm", "ca").stdout
+    for line in mixed.manager.docker("node", "ls", "--format", "{{.ID}} {{.Status}}").stdout.splitlines():
+        gone, status = line.split()
+        if status == "Down":  # a rotation waits for every node, also for those that will not come back
+            mixed.manager.docker("node", "rm", gone)
+    mixed.manager.docker("swarm", "ca", "--rotate", "--quiet")
+    new = mixed.manager.docker("swarm", "ca").stdout
+    assert new != old
+    shown = "{{.Description.TLSInfo.TrustRoot}}"
+    node_id = mixed.engine.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
+    eventually(
+        lambda: mixed.manager.docker("node", "inspect", node_id, "--format", shown).stdout.strip() == new.strip(),
+        "the engine trusts the new root",
+        patience=60,
+    )
+    assert mixed.engine.docker("ps", "-q").stdout == before
+    mixed.secret = token(mixed.manager)
+    mixed.manager.docker("service", "scale", "-d", "through=4")
+    wait_running(mixed.manager, "through", {"shoal": 2, "docker": 2})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.files import write_atomic
+from shoal.files import remove_tree, write_atomic
 
 
 def test_new_file_has_the_data_and_nobody_else_may_read_it(tmp_path: Path) -> None:
@@ -87,3 +87,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_tree_is_removed_whole_and_its_absence_is_no_error(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    (folder / "b").mkdir(parents=True)
+    (folder / "b" / "c").write_text("x")
+    remove_tree(folder)
+    remove_tree(folder)
+    assert list(tmp_path.iterdir()) == []

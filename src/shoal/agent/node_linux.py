@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from shoal.api import v1 as api
+from shoal.api.engines import MANAGER_PLUGIN
 
 # What is built in. `overlay` is always there: a manager looks for it before it places a task on such a network.
 PLUGINS = (
     ("Log", "json-file"),
+    MANAGER_PLUGIN,
     ("Network", "bridge"),
     ("Network", "host"),
     ("Network", "null"),

@@ -34,6 +34,7 @@ from shoal.manager.logs.server import Logs
 from shoal.manager.peer_client import PeerTunnels
 from shoal.manager.peer_server import PeerGate
 from shoal.manager.quorum import Reachability
+from shoal.manager.raft_server import RaftMembershipServer
 from shoal.manager.server import ManagerServer, listen
 from shoal.manager.term_server import TermService, control_service, logs_service
 from shoal.node import admission
@@ -156,6 +157,7 @@ class Manager:
             TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
             TermService(LogBrokerBase, lambda: self._term and self._term.log_broker),
             TermService(ManagersBase, lambda: self._term and self._term.members),
+            RaftMembershipServer(),
             control_service(lambda: self._term and self._term.control),
             logs_service(lambda: self._term and self._term.logs),
         ]

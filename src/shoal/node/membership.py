@@ -6,7 +6,6 @@ to managers over the network, its own first; it ends before its manager, so that
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from random import Random
@@ -18,6 +17,7 @@ from shoal.api import v1 as api
 from shoal.ca.identity import InvalidCertificate
 from shoal.ca.security import MANAGER_SERVER_NAME, SecurityConfig
 from shoal.errors import ShoalError, Unavailable
+from shoal.files import remove_tree
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control.clusters import MANAGER_SUBSYSTEM
 from shoal.node import local_ca_client, peers
@@ -122,6 +122,8 @@ class Membership:
 
     async def _manage(self, serve: Callable[[], None]) -> None:
         """Run a manager while the certificate says so."""
+        if not self.is_manager:
+            await asyncio.to_thread(self._remove_data)  # of one that was demoted when the daemon ended
         while True:
             await self._wait_role(manager=True)
             manager = Manager(
@@ -166,8 +168,7 @@ class Membership:
 
     def _remove_data(self) -> None:
         for folder in (self._paths.etcd, self._paths.swarm / "etcd"):
-            if folder.exists():
-                shutil.rmtree(folder)
+            remove_tree(folder)
 
     async def _wait_role(self, *, manager: bool) -> None:
         while self.is_manager is not manager:
@@ -187,9 +188,10 @@ class Membership:
             self._agent = None
 
     async def leave(self) -> None:
-        """Remove every task of this node, end the session, and then `run`."""
-        self._leave.set()
-        await self._left.wait()
+        """Remove every task of this node, end the session, and then `run`; nothing to do where no agent runs."""
+        if self._agent is not None:
+            self._leave.set()
+            await self._left.wait()
 
     def _new_agent(self, register: Callable[[], None]) -> Agent:
         def on_session(message: api.SessionMessage) -> None:

@@ -5,7 +5,6 @@ States as Docker's (`LocalState`): inactive, pending while starting, active, err
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import parse_unlock_key, unlock_key
 from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticated, Unavailable
+from shoal.files import remove_tree
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
 from shoal.node import addresses, founding, joining, peers, refusals, restoring, state
@@ -261,8 +261,7 @@ class SwarmNode:
 
     def _wipe(self) -> None:
         for folder in (self._paths.swarm, self._paths.etcd):
-            if folder.exists():
-                shutil.rmtree(folder)
+            remove_tree(folder)
 
     def info(self) -> SwarmInfo:
         """Return what `docker info` shows of the swarm."""
@@ -292,7 +291,7 @@ class SwarmNode:
             control_available=True,
             cluster=view.clusters.get(membership.security.cluster_id),
             nodes=len(view.nodes),
-            managers=sum(node.role == api.MANAGER for node in view.nodes.all()),
+            managers=sum(node.HasField("manager_status") for node in view.nodes.all()),
         )
 
     def _active(self) -> Active:

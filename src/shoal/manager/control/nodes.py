@@ -4,6 +4,7 @@ from cryptography import x509
 
 from shoal.api import times
 from shoal.api import v1 as api
+from shoal.api.engines import can_manage
 from shoal.errors import FailedPrecondition, InvariantBroken, NotFound
 from shoal.manager.control.base import Part, require
 from shoal.manager.control.clusters import CLUSTER_NAME, expire_blacklisted
@@ -41,6 +42,8 @@ class Nodes(Part):
                 raise _not_found(request.node_id)
             if current.spec.desired_role == api.MANAGER and request.spec.desired_role == api.WORKER:
                 self._check_demotion(transaction, current)
+            if current.spec.desired_role == api.WORKER and request.spec.desired_role == api.MANAGER:
+                _check_promotion(current)
             node = copy(current)
             node.meta.version.CopyFrom(request.node_version)
             node.spec.CopyFrom(request.spec)
@@ -95,6 +98,16 @@ class Nodes(Part):
             )
         if not force and node.status.state == api.NodeStatus.READY:
             raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+
+
+def _check_promotion(node: api.Node) -> None:
+    """Refuse to promote a Docker Engine: managers are of one kind, and keep the swarm's data in one way."""
+    if node.HasField("description") and not can_manage(node.description):
+        engine = node.description.engine.engine_version
+        raise FailedPrecondition(
+            f"node {node.description.hostname or node.id} runs Docker Engine {engine}, which cannot be a manager of a "
+            "Shoal swarm: promote a node that runs shoald"
+        )
 
 
 def _not_found(node_id: str) -> NotFound:

@@ -3,6 +3,7 @@ import pytest
 from shoal import errors
 from shoal.api import times
 from shoal.api import v1 as api
+from shoal.api.engines import MANAGER_PLUGIN
 from shoal.ca.root import create_root
 from tests.unit.manager.control.conftest import NOW, Make
 
@@ -161,3 +162,22 @@ async def test_blacklist_keeps_when_the_certificate_ends(make: Make) -> None:
     entries = next(iter(store.view().clusters.all())).blacklisted_certificates
     assert times.instant(entries["w1"].expiry) > NOW + 19 * 365 * 24 * 3600
     assert not entries["w2"].HasField("expiry")
+
+
+async def test_docker_engine_is_not_promoted(make: Make) -> None:
+    engine, ours, unknown = node("w1", "docker"), node("w2", "shoal"), node("w3")
+    engine.description.engine.engine_version = "20.10.24"
+    kind, name = MANAGER_PLUGIN
+    ours.description.engine.plugins.add(type=kind, name=name)
+    control, store = make(node("m1", manager=True), engine, ours, unknown)
+
+    def stored(node_id: str) -> api.Node:
+        found = store.view().nodes.get(node_id)
+        assert found is not None
+        return found
+
+    with pytest.raises(errors.FailedPrecondition, match=r"node docker runs Docker Engine 20\.10\.24, which cannot be"):
+        await control.update_node(update(stored("w1"), desired_role=api.MANAGER))
+    for node_id in ("w2", "w3"):
+        await control.update_node(update(stored(node_id), desired_role=api.MANAGER))
+        assert stored(node_id).spec.desired_role == api.MANAGER
