@@ -124,7 +124,9 @@ class Managers:
 
     def paths(self, node_id: str) -> Paths:
         """Return where a manager keeps what it has."""
-        return Paths(self._folder / node_id / "data", self._folder / node_id / "x")
+        # Sockets lie below: the whole id would make their paths too long for an address.
+        folder = self._folder / node_id[:3]
+        return Paths(folder / "data", folder / "x")
 
     async def start(self, node_id: str, config: EtcdConfig, *, wait: bool = True) -> EtcdProcess:
         """Start a manager's etcd."""
