@@ -17,6 +17,23 @@ from tests.harness.network import LIVE
 asyncio.set_event_loop(None)
 
 
+# Modules about several hosts. Their run takes as long as that of all others together.
+MANY = frozenset(
+    {
+        *("cluster/test_autolock", "cluster/test_expired", "cluster/test_failover", "cluster/test_joining"),
+        *("cluster/test_managers", "cluster/test_roles", "cluster/test_rotation", "cluster/test_store_faults"),
+        *("cluster/test_survivor", "cluster/test_workers", "interop/test_docker_manager"),
+        *("interop/test_dockerd_rotation", "interop/test_dockerd_worker"),
+    }
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if f"{item.path.parent.name}/{item.path.stem}" in MANY:
+            item.add_marker(pytest.mark.many)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
