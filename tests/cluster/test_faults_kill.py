@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -189,17 +190,25 @@ class Story:
         self.known[name] = {value} if done else before | {value}
         self.told.append(f"{name}={value}{'' if done else '?'}")
 
-    def change(self) -> None:
+    def client(self, number: int, steps: int, rng: random.Random) -> None:
+        """A client at work, on services of its own."""
+        for _ in range(steps):
+            self.change(f"s{number}{rng.randrange(2)}", rng)
+
+    def change(self, name: str, rng: random.Random) -> None:
         """One thing that a client does."""
-        rng, on = self.rng, self.on
-        name, count = f"s{rng.randrange(4)}", rng.randrange(9)
+        on, count = self.on, rng.randrange(9)
         there = self.known.get(name, {-1}) != {-1}
         if there and rng.random() < 0.25:
             self.write(name, -1, lambda: remove(on, name))
+        elif there and rng.random() < 0.3:
+            number = rng.randrange(1000)
+            self.told.append(f"{name} env {number}{'' if faults.try_to(lambda: update(on, name, number)) else '?'}")
         elif there:
             self.write(name, count, lambda: scale(on, name, count))
         else:
-            self.write(name, count, lambda: create(on, name, count))
+            mounts = [{"Type": "volume", "Source": name, "Target": "/kept"}] if rng.random() < 0.5 else []
+            self.write(name, count, lambda: create(on, name, count, container={"Mounts": mounts}))
 
     def fault(self) -> None:
         """One thing that goes wrong."""
@@ -220,17 +229,22 @@ class Story:
             kill([pid for pid in programs(on, kind) if rng.random() < 0.6])
 
     def round(self) -> None:
-        """Some changes with faults among them, then a daemon that runs again."""
-        steps = [self.change] * self.rng.randrange(2, 6) + [self.fault] * self.rng.randrange(1, 3)
-        self.rng.shuffle(steps)
-        for step in steps:
+        """Clients at work with faults meanwhile, then a daemon that runs again."""
+        rng = self.rng
+        clients = [
+            threading.Thread(target=self.client, args=(number, rng.randrange(2, 6), random.Random(rng.random())))
+            for number in range(2)
+        ]
+        for client in clients:
+            client.start()
+        for _ in range(rng.randrange(1, 4)):
+            time.sleep(rng.random() * 0.3)  # wherever the clients are by then
             if self.on.process is None or self.on.process.poll() is not None:
-                if self.rng.random() < 0.5:
-                    self.on.start()
-                    self.told.append("start")
-                elif step == self.fault:
-                    continue
-            step()
+                self.on.start()
+                self.told.append("start")
+            self.fault()
+        for client in clients:
+            client.join()
         ensure_running(self.on)
         self.told.append("|")
 
@@ -245,6 +259,26 @@ class Story:
         assert set(found) <= set(self.known)
         self.known = {name: {found.get(name, -1)} for name in self.known}
         settled(self.on, found)
+        for name in found:
+            eventually(lambda name=name: _sure(lambda: updated(self.on, name)), f"{name} is updated", patience=60.0)
+        settled(self.on, found)
+
+
+def update(on: Host, name: str, number: int) -> None:
+    """Update a service's environment, two tasks at a time, whatever becomes of them."""
+
+    def edit(spec: dict[str, Any]) -> None:
+        spec["TaskTemplate"]["ContainerSpec"]["Env"] = [f"NUMBER={number}"]
+        spec["UpdateConfig"] = {"Parallelism": 2, "FailureAction": "continue"}
+
+    change(on, name, edit)
+
+
+def updated(on: Host, name: str) -> bool:
+    """Whether all containers of a service have the environment of its spec."""
+    wanted = call(on, "GET", f"/services/{name}")["Spec"]["TaskTemplate"]["ContainerSpec"].get("Env", [])
+    found = [call(on, "GET", f"/containers/{one['Id']}/json")["Config"]["Env"] for one in faults.containers(on, name)]
+    return all([entry for entry in env if entry.startswith("NUMBER=")] == wanted for env in found)
 
 
 def test_random_rounds_of_changes_and_faults(swarm: Host) -> None:
