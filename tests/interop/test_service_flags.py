@@ -147,7 +147,9 @@ def test_health_holds_a_task_in_starting_and_fails_it(swarm: Host) -> None:
         "--health-start-period", "60s", "--restart-condition", "none",
     )  # fmt: skip
     container = eventually(lambda: running(swarm, "web"), "its process runs")[0]
-    assert tasks(swarm, "web")[0]["Status"]["State"] == "starting"
+    eventually(
+        lambda: tasks(swarm, "web")[0]["Status"]["State"] == "starting", "it is held in starting", show=swarm.log
+    )
     assert "(health: starting)" in swarm.docker("ps", "--format", "{{.Status}}").stdout
     inside(swarm, container, "touch", "/ok")
     eventually(lambda: tasks(swarm, "web")[0]["Status"]["State"] == "running", "healthy, so running", show=swarm.log)
