@@ -77,9 +77,9 @@ class Registry:
 
 @contextlib.contextmanager
 def registry(folder: Path, *, password: bool = False) -> Iterator[Registry]:
-    """Run a registry below `folder`; the test is skipped where docker-registry is not installed."""
+    """Run a registry below `folder`; the test fails where docker-registry is not installed."""
     if not shutil.which("docker-registry") or (password and not shutil.which("htpasswd")):
-        pytest.skip("docker-registry or htpasswd (Debian: docker-registry, apache2-utils) is not installed")
+        pytest.fail("docker-registry or htpasswd is not installed: script/bootstrap test installs both")
     folder.mkdir()
     made = Registry(folder, password)
     config: dict[str, object] = {
