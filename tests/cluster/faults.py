@@ -84,6 +84,18 @@ def remove(on: Host, name: str) -> None:
     call(on, "DELETE", f"/services/{name}")
 
 
+def remove_all(on: Host) -> None:
+    """Remove every service. A manager whose store was just taken from it refuses at first."""
+
+    def gone() -> bool:
+        services = call(on, "GET", "/services")
+        for service in services:
+            remove(on, service["ID"])
+        return not services
+
+    eventually(lambda: _or(gone, False), "every service is removed", show=on.log)
+
+
 def try_to(work: Callable[[], Any]) -> bool:
     """Whether it worked; refusals and lost connections are a no."""
     try:
@@ -259,8 +271,7 @@ def ensure_running(on: Host) -> None:
 
 def end(on: Host) -> None:
     """Remove every service, see that nothing is left, leave, stop, and see that nothing is left at all."""
-    for service in call(on, "GET", "/services"):
-        remove(on, service["ID"])
+    remove_all(on)
     eventually(lambda: not call(on, "GET", "/containers/json?all=1"), "no containers", patience=60.0, show=on.log)
     nothing_remains(on)
     leave(on)

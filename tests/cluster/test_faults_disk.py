@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import faults
-from tests.cluster.faults import call, create, ensure_running, init, remove, scale, settled
+from tests.cluster.faults import call, create, ensure_running, init, scale, settled
 from tests.harness.hosts import Host, eventually, run
 
 pytestmark = pytest.mark.root
@@ -29,8 +29,7 @@ def small_disk(part: str, options: str) -> Iterator[Host]:
         made.start()
         init(made)
         yield made
-        for service in call(made, "GET", "/services"):
-            remove(made, service["ID"])
+        faults.remove_all(made)
         faults.nothing_remains(made)
         faults.leave(made)
         assert made.stop() == 0
@@ -147,8 +146,7 @@ def test_daemon_without_descriptors_recovers_when_it_has_some_again() -> None:
             eventually(lambda: faults.try_to(lambda: scale(on, "web", 20)), "it can be scaled", show=on.log)
         settled(on, {"web": 20}, patience=90)
         assert sorted(before)[1:] == sorted(before & faults.live_cgroups(on))
-        for service in call(on, "GET", "/services"):
-            remove(on, service["ID"])
+        faults.remove_all(on)
         faults.nothing_remains(on)
         faults.leave(on)
         assert on.stop() == 0

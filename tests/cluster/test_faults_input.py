@@ -36,8 +36,7 @@ def swarm(module_swarm: Host) -> Iterator[Host]:
     settled(module_swarm, {})
     before = _descriptors(module_swarm)
     yield module_swarm
-    for service in call(module_swarm, "GET", "/services"):
-        remove(module_swarm, service["ID"])
+    faults.remove_all(module_swarm)
     faults.nothing_remains(module_swarm)
     eventually(
         lambda: _descriptors(module_swarm) <= before + 4, "descriptors are closed", show=lambda: _shown(module_swarm)

@@ -49,8 +49,7 @@ def swarm(module_swarm: Host) -> Iterator[Host]:
     """The module's swarm, without services before and after, and with nothing left of any container."""
     yield module_swarm
     ensure_running(module_swarm)
-    for service in call(module_swarm, "GET", "/services"):
-        remove(module_swarm, service["ID"])
+    faults.remove_all(module_swarm)
     faults.nothing_remains(module_swarm)
 
 
