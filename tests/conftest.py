@@ -23,7 +23,7 @@ MANY = frozenset(
         *("cluster/test_autolock", "cluster/test_expired", "cluster/test_failover", "cluster/test_joining"),
         *("cluster/test_managers", "cluster/test_roles", "cluster/test_rotation", "cluster/test_store_faults"),
         *("cluster/test_survivor", "cluster/test_workers", "interop/test_docker_manager"),
-        *("interop/test_dockerd_rotation", "interop/test_dockerd_worker"),
+        *("interop/test_demo_many", "interop/test_dockerd_rotation", "interop/test_dockerd_worker"),
         *("store/test_follower", "store/test_leadership", "store/test_members"),
     }
 )

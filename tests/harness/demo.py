@@ -1,64 +1,25 @@
-"""`script/demo`: a swarm of one from nothing to nothing, told step by step, timed, and taken down whole.
+"""`script/demo`: a swarm from nothing to nothing, told step by step, timed, and taken down whole.
 
-It talks to the Engine API by itself, so it works where the `docker` command is not installed. A demo that lives holds a
-lock on a file in its folder, one that left its swarm up has a mark there: a folder with neither was left by a demo that
-was killed, and the next one clears it away.
+Here is that of one host; `demo_many` has that of several. It talks to the Engine API by itself, so it works where the
+`docker` command is not installed.
 """
 
 import argparse
-import contextlib
-import fcntl
 import http.client
-import os
 import signal
 import socket
-import stat
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
-from typing import IO, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from tests.harness import images
 from tests.harness.api import ApiError, Client, service_spec
+from tests.harness.demo_many import ManyDemo, Nodes
+from tests.harness.demo_stage import KEPT, NAME, SIGNALS, OneHost, Remains, Signals, Story, abandoned
 from tests.harness.hosts import Host, eventually
 
-NAME = "demo"
-LOCK = "demo.lock"
-KEPT = "kept"
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 IMAGE = "shoal-demo:latest"
 WEB = ["httpd", "-f", "-p", "80", "-h", "/www"]
-
-
-class Story:
-    """The steps as they happen, and the table of them at the end."""
-
-    def __init__(self) -> None:
-        self.steps: list[tuple[str, float]] = []
-
-    @contextlib.contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Say what happens now, and how long it took."""
-        print(f"\033[1m==>\033[0m {what} ...", end="", flush=True)
-        begun = time.monotonic()
-        try:
-            yield
-        except BaseException:
-            print(flush=True)  # what went wrong begins on a line of its own
-            raise
-        took = time.monotonic() - begun
-        self.steps.append((what, took))
-        print(f" {took:.2f} s", flush=True)
-
-    def table(self) -> str:
-        """Return what took how long."""
-        width = max(len(what) for what, _ in self.steps)
-        lines = [f"  {what:<{width}}  {took:8.2f} s" for what, took in self.steps]
-        return "\n".join([f"  {'STEP':<{width}}  {'TOOK':>10}", *lines])
 
 
 def running(client: Client, service: str) -> list[dict[str, Any]]:
@@ -147,88 +108,57 @@ def _answer(client: Client) -> str:
         return ""  # httpd is up a moment after its process is
 
 
-class Signals:
-    """The first signal unwinds everything by an exception; later ones are not heard, so that cleaning up goes on."""
+class Demo(Protocol):
+    """What can be played."""
 
-    def __enter__(self) -> None:
-        for number in SIGNALS:
-            signal.signal(number, self._interrupt)
+    remains: Remains
 
-    def __exit__(self, *_: object) -> None:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    def tell(self, story: Story, keep: bool) -> None:
+        """Play it."""
 
-    def _interrupt(self, number: int, _: FrameType | None) -> None:
-        self.__exit__()
-        raise KeyboardInterrupt(signal.Signals(number).name)
+    def go_on(self) -> str:
+        """Return how to use what was kept."""
 
 
-def make_host() -> tuple[Host, IO[str]]:
-    """Return a host of this demo's own and the lock that says that the demo lives."""
-    host = Host(NAME, namespace=False)
-    lock = (host.folder / LOCK).open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    lock.write(FORWARDING.read_text())
-    lock.flush()
-    return host, lock
+class OneDemo:
+    """The demo of one host."""
+
+    def __init__(self) -> None:
+        self.host = Host(NAME, namespace=False)
+        self.remains: Remains = OneHost(self.host)
+
+    def tell(self, story: Story, keep: bool) -> None:
+        """Play it."""
+        tell(self.host, story, keep)
+
+    def go_on(self) -> str:
+        """Return how to use what was kept."""
+        return f"The swarm is up. Go on with:\n  docker -H unix://{self.host.socket} service ls"
 
 
-def abandoned(*, kept: bool) -> Iterator[Host]:
-    """Find the hosts of demos that were killed; with `kept` also of those that left their swarm up on purpose."""
-    for folder in sorted(Path(tempfile.gettempdir()).glob(f"shoal-{NAME}-*")):
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            continue  # anybody may make a folder of that name
-        if (folder / KEPT).exists() and not kept:
-            continue
-        try:
-            with (folder / LOCK).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue  # its demo lives, or has only just begun
-        yield Host.of_the_dead(NAME, folder)
-
-
-def take_down(host: Host) -> list[str]:
-    """Remove everything of a host, and what it changed on this machine; what is left of it all the same."""
-    lock = host.folder / LOCK
-    before = lock.read_text() if lock.exists() else ""
-    host.close()
-    # The bridge needed forwarding; it is turned off again unless a bridge of somebody else may rely on it.
-    if before.strip() == "0" and not list(Path("/sys/class/net").glob("*/bridge")):
-        FORWARDING.write_text(before)
-    return what_stays(host)
-
-
-def what_stays(host: Host) -> list[str]:
-    """Return what is left of a host once the kernel has had a moment to clear away what has ended."""
-    end = time.monotonic() + 5.0
-    while (left := host.leftovers()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return left
-
-
-def play(keep: bool) -> int:
-    """Play the demo once, and leave nothing of it, however it ends; its exit code."""
+def play(make: Callable[[], Demo], keep: bool) -> int:
+    """Play a demo once, and leave nothing of it, however it ends; its exit code."""
     story = Story()
     for dead in abandoned(kept=False):
         with story.step(f"clear away {dead.folder}, which a killed demo left"):
-            take_down(dead)
+            dead.end()
     # Between the folder and the `try` no signal may be heard. No child is started there, which would inherit that.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    host, lock = make_host()
+    demo = make()
+    remains = demo.remains
+    lock = remains.lock()
     code, left = 1, []
     try:
         with Signals():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            code = perform(host, story, keep)
-            left = [] if keep else what_stays(host)
+            code = perform(demo, story, keep)
+            left = [] if keep or code else remains.what_stays()
     except KeyboardInterrupt as error:
         print(f"{error}: taking everything down", file=sys.stderr)
         keep, code = False, 130
     finally:
         if not keep or code:
-            left += take_down(host)
+            left += remains.end()
         lock.close()
     if left:
         print("left behind:", *left, sep="\n  ", file=sys.stderr)
@@ -238,32 +168,27 @@ def play(keep: bool) -> int:
     return code
 
 
-def perform(host: Host, story: Story, keep: bool) -> int:
+def perform(demo: Demo, story: Story, keep: bool) -> int:
     """Tell the story, say what went wrong, or what took how long and how to go on."""
     try:
-        tell(host, story, keep)
+        demo.tell(story, keep)
     except (AssertionError, ApiError, OSError, http.client.HTTPException) as error:
-        print(f"{error}\n--- the end of shoald's log\n{host.log()}", file=sys.stderr)
+        print(f"{error}\n{demo.remains.log()}", file=sys.stderr)
         return 1
     if keep:
-        (host.folder / KEPT).touch()
+        (demo.remains.folder / KEPT).touch()
     print(f"\n{story.table()}\n")
     if keep:
-        print(
-            f"The swarm is up. Go on with:\n"
-            f"  docker -H unix://{host.socket} service ls\n"
-            f"Take it down with:\n"
-            f"  script/demo --down"
-        )
+        print(f"{demo.go_on()}\nTake it down with:\n  script/demo --down")
     return 0
 
 
 def down() -> int:
     """Take down every swarm that a demo left up, or that a killed one left."""
     left = []
-    for host in abandoned(kept=True):
-        print(f"taking down {host.folder}", flush=True)
-        left += take_down(host)
+    for remains in abandoned(kept=True):
+        print(f"taking down {remains.folder}", flush=True)
+        left += remains.end()
     if left:
         print("left behind:", *left, sep="\n  ", file=sys.stderr)
     return 1 if left else 0
@@ -271,12 +196,20 @@ def down() -> int:
 
 def main() -> int:
     """Play the demo, or take down what an earlier one left up."""
-    parser = argparse.ArgumentParser(prog="script/demo", description="A swarm of one, from nothing to nothing.")
+    parser = argparse.ArgumentParser(prog="script/demo", description="A swarm, from nothing to nothing.")
+    parser.add_argument(
+        "--nodes",
+        type=Nodes.parse,
+        metavar="MANAGERS+WORKERS",
+        help="a swarm of several hosts, each a network namespace of this machine, whose leader is killed on stage: 3+2",
+    )
     add = parser.add_mutually_exclusive_group().add_argument
     add("--keep", action="store_true", help="leave the swarm up, and say how to go on with it")
     add("--down", action="store_true", help="take down what --keep left up")
     given = parser.parse_args()
-    return down() if given.down else play(given.keep)
+    if given.down:
+        return down()
+    return play(OneDemo if given.nodes is None else lambda: ManyDemo(given.nodes), given.keep)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The bridge is a namespace of its own, so that nothing of it is left when that is
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -25,20 +26,28 @@ class Wired(Protocol):
 
 
 class Network:
-    """A bridge in a namespace, and the hosts on it. To be entered; leaving takes everything down."""
+    """A bridge in a namespace, and the hosts on it. To be entered; leaving takes everything down.
 
-    def __init__(self, name: str = "net") -> None:
+    The hosts' folders are in `folder`.
+    """
+
+    def __init__(self, name: str = "net", *, folder: Path | None = None) -> None:
         self.namespace = f"shoal-{name}-{os.getpid()}"
         self.hosts: list[Host] = []
         self.engines: list[DockerEngine] = []
+        self._folder = folder
         self._wires: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         LIVE.append(self)
+        self.make()
+        return self
+
+    def make(self) -> None:
+        """Make the bridge; who calls this instead of entering takes everything down as well."""
         run("ip", "netns", "add", self.namespace)
         run("ip", "-n", self.namespace, "link", "add", "bridge", "type", "bridge", "forward_delay", "0")
         run("ip", "-n", self.namespace, "link", "set", "bridge", "up")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -64,7 +73,7 @@ class Network:
 
     def add(self, name: str, *flags: str, start: bool = True) -> Host:
         """Return a new host on this network, with a running daemon."""
-        host = Host(name, address=self.address())
+        host = Host(name, address=self.address(), folder=self._folder)
         host.hostname = name
         self.hosts.append(host)
         self.connect(host)

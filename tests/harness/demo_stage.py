@@ -1,0 +1,226 @@
+"""What every demo has: steps that are told and timed, a folder that says whether it lives, a way down for its remains.
+
+A demo that lives holds a lock on a file in its folder, one that left its swarm up has a mark there: a folder with
+neither was left by a demo that was killed, and the next one clears it away. A demo of one host has that host's folder
+for its own; one of several has the hosts' folders in it, and a file with the id of its process, which all namespaces
+are named with. So everything is found again from the disk alone.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from tests.harness.hosts import Host, run
+
+NAME = "demo"
+LOCK = "demo.lock"
+KEPT = "kept"
+PID = "demo.pid"
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Story:
+    """The steps as they happen, and the table of them at the end."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, float]] = []
+        self._what = ""
+        self._begun = 0.0
+        self._last = ""
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Say what happens now, and how long it took."""
+        self._what, self._last = what, ""
+        print(f"\033[1m==>\033[0m {what} ...", end="", flush=True)
+        self._begun = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            print(flush=True)  # what went wrong begins on a line of its own
+            raise
+        took = time.monotonic() - self._begun
+        self.steps.append((what, took))
+        # What was told in between goes: from a terminal's line, and elsewhere it is a line of its own.
+        again = f"\r\033[K\033[1m==>\033[0m {what} ..." if self._last and sys.stdout.isatty() else ""
+        print(f"{again} {took:.2f} s", flush=True)
+
+    def progress(self, text: str) -> None:
+        """Tell how far the present step is: over and over on a terminal, each news once elsewhere."""
+        if sys.stdout.isatty():
+            took = time.monotonic() - self._begun
+            print(f"\r\033[K\033[1m==>\033[0m {self._what} ... {took:.0f} s, {text}", end="", flush=True)
+        elif text != self._last:
+            print(f" {text} ...", end="", flush=True)
+        self._last = text
+
+    def show(self, text: str) -> None:
+        """Print what a command said, between two steps."""
+        print("".join(f"    {line}\n" for line in text.rstrip().splitlines()), end="", flush=True)
+
+    def table(self) -> str:
+        """Return what took how long."""
+        width = max(len(what) for what, _ in self.steps)
+        lines = [f"  {what:<{width}}  {took:8.2f} s" for what, took in self.steps]
+        return "\n".join([f"  {'STEP':<{width}}  {'TOOK':>10}", *lines])
+
+
+class Signals:
+    """The first signal unwinds everything by an exception; later ones are not heard, so that cleaning up goes on."""
+
+    def __enter__(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _interrupt(self, number: int, _: FrameType | None) -> None:
+        self.__exit__()
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+class Remains(ABC):
+    """What a demo has made, while it lives and after: `folder` and all that is found through it."""
+
+    folder: Path
+
+    def lock(self) -> IO[str]:
+        """Say that the demo lives, until what this returns is closed."""
+        lock = (self.folder / LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(FORWARDING.read_text())
+        lock.flush()
+        return lock
+
+    @abstractmethod
+    def take_down(self) -> None:
+        """Remove everything, whether its demo lives or not."""
+
+    @abstractmethod
+    def leftovers(self) -> list[str]:
+        """Return what is there outside the folder."""
+
+    @abstractmethod
+    def log(self) -> str:
+        """Return what the daemons said last."""
+
+    def end(self) -> list[str]:
+        """Remove everything; what is left of it all the same."""
+        self.take_down()
+        return self.what_stays()
+
+    def what_stays(self) -> list[str]:
+        """Return what is left once the kernel has had a moment to clear away what has ended."""
+        end = time.monotonic() + 5.0
+        while (left := self.leftovers()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
+
+class OneHost(Remains):
+    """A host that shares this machine's network."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.folder = host.folder
+
+    def take_down(self) -> None:
+        """Remove the host, and what it changed on this machine."""
+        lock = self.folder / LOCK
+        before = lock.read_text() if lock.exists() else ""
+        self.host.close()
+        # The bridge needed forwarding; it is turned off again unless a bridge of somebody else may rely on it.
+        if before.strip() == "0" and not list(Path("/sys/class/net").glob("*/bridge")):
+            FORWARDING.write_text(before)
+
+    def leftovers(self) -> list[str]:
+        """Return what is left of the host."""
+        return self.host.leftovers()
+
+    def log(self) -> str:
+        """Return the end of shoald's log."""
+        return f"--- the end of shoald's log\n{self.host.log()}"
+
+
+class ManyHosts(Remains):
+    """Hosts in network namespaces of their own. Everything is read from the disk: a dead demo's look the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pid = (folder / PID).read_text()
+        self._seen: dict[Path, Host] = {}
+
+    @classmethod
+    def begin(cls) -> "ManyHosts":
+        """Return those of a new demo: none yet."""
+        folder = Path(tempfile.mkdtemp(prefix=f"shoal-{NAME}-"))
+        (folder / PID).write_text(str(os.getpid()))
+        return cls(folder)
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that there are or were, each with its namespace if that is there still."""
+        for path in sorted(self.folder.glob("shoal-*-*")):
+            name = path.name.removeprefix("shoal-").rpartition("-")[0]
+            if path not in self._seen:
+                self._seen[path] = Host.of_the_dead(name, path)
+        for host in self._seen.values():
+            host.tag()  # while the file is there
+            namespace = f"shoal-{host.name}-{self._pid}"
+            host.namespace = namespace if self._is_there(namespace) else ""
+        return list(self._seen.values())
+
+    def take_down(self) -> None:
+        """Remove the hosts, the bridge between them, and the folder."""
+        for host in self.hosts():
+            host.close()
+            host.namespace = ""
+        run("ip", "netns", "delete", f"shoal-{NAME}-{self._pid}", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def leftovers(self) -> list[str]:
+        """Return what is left of the hosts; once they were taken down, of their namespaces and the bridge too."""
+        names = [] if self.folder.exists() else [NAME, *(host.name for host in self._seen.values())]
+        found = [
+            f"namespace {name}" for name in (f"shoal-{each}-{self._pid}" for each in names) if self._is_there(name)
+        ]
+        for host in self.hosts():
+            found += host.leftovers()
+        return found
+
+    def log(self) -> str:
+        """Return the end of each shoald's log."""
+        return "\n".join(f"--- the end of shoald's log on {host.name}\n{host.log()[-4000:]}" for host in self.hosts())
+
+    @staticmethod
+    def _is_there(namespace: str) -> bool:
+        return Path("/run/netns", namespace).exists()
+
+
+def abandoned(*, kept: bool) -> Iterator[Remains]:
+    """Find what demos left that were killed; with `kept` also of those that left their swarm up on purpose."""
+    for folder in sorted(Path(tempfile.gettempdir()).glob(f"shoal-{NAME}-*")):
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            continue  # anybody may make a folder of that name
+        if (folder / KEPT).exists() and not kept:
+            continue
+        try:
+            with (folder / LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # its demo lives, or has only just begun
+        yield ManyHosts(folder) if (folder / PID).exists() else OneHost(Host.of_the_dead(NAME, folder))
