@@ -4,10 +4,12 @@ table, puts Docker's headers on the answer, and turns errors into JSON.
 A resource is one module with a table `ROUTES`; adding one here is all that it needs.
 """
 
+import asyncio
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from types import ModuleType
+from typing import Any
 
 from aiohttp import web
 
@@ -33,7 +35,7 @@ from shoal.engine import exec as execs
 from shoal.engine.backend import Backend
 from shoal.engine.requests import MAX_JSON_BYTES, Call
 from shoal.engine.streams import OPEN_STREAMS
-from shoal.errors import InvalidArgument
+from shoal.errors import InvalidArgument, InvariantBroken
 
 MODULES: tuple[ModuleType, ...] = (
     system,
@@ -83,7 +85,7 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
         try:
-            return await answer(request)
+            return await _told_apart(answer(request))
         except Exception as error:  # noqa: BLE001 - the one place that supervises calls: each failure becomes an answer
             if request.writer.output_size > 0:
                 return errors.break_off(request, error)
@@ -99,6 +101,17 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     return app
+
+
+async def _told_apart(answering: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+    """Make an error of a cancellation that is nobody's: aiohttp would hang up on the client without a word."""
+    try:
+        return await answering
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is None or current.cancelling():
+            raise
+        raise InvariantBroken("what a call waited for was cancelled, and the call was not") from error
 
 
 async def _end_streams(app: web.Application) -> None:

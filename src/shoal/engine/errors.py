@@ -9,7 +9,7 @@ import logging
 from aiohttp import web
 
 from shoal.engine.replies import json_reply
-from shoal.errors import RpcError, ShoalError
+from shoal.errors import InvariantBroken, RpcError, ShoalError
 
 __all__ = ["RpcError", "break_off", "error_reply", "reply_for"]
 
@@ -36,7 +36,8 @@ def reply_for(error: Exception, method: str, path: str) -> web.Response:
     """Return the answer for an error that a handler raised; what is a fault of ours goes to the log, whole."""
     if isinstance(error, ShoalError):
         if error.http_status == 500:
-            log.warning("%s %s failed: %s", method, path, error)
+            trace = error if isinstance(error, InvariantBroken) else None
+            log.warning("%s %s failed: %s", method, path, error, exc_info=trace)
         return error_reply(error.http_status, str(error))
     if isinstance(error, web.HTTPException):  # aiohttp's own: a body that is too large, say
         return error_reply(error.status, error.text or error.reason)

@@ -75,6 +75,21 @@ async def test_errors_carry_their_status_and_faults_of_ours_stay_neutral(caplog:
         assert caplog.records[-1].exc_info is not None
 
 
+async def test_waiting_for_what_others_cancelled_is_a_fault_and_not_an_empty_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def waits(_: Call) -> web.Response:
+        other: asyncio.Future[web.Response] = asyncio.get_running_loop().create_future()
+        other.cancel()
+        return await other
+
+    async with client(modules=module(("GET", "/waits", waits))) as api:
+        with caplog.at_level(logging.WARNING):
+            answer = await api.get("/waits")
+        assert answer.status == 500
+        assert caplog.records[-1].exc_info is not None
+
+
 async def test_what_the_host_refuses_is_told_in_its_words() -> None:
     async def full(_: Call) -> web.Response:
         raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
