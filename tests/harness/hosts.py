@@ -121,6 +121,7 @@ class Host:
         self.address = ""
         self._tag = ""  # kept: it is asked for when the folder is gone, too
         self.hostname = ""  # this machine's, unless it is given one
+        self.environment: dict[str, str] = {}  # the daemon's, beside this process's
         self.process: subprocess.Popen[bytes] | None = None
 
     def _make_namespace(self) -> None:
@@ -151,6 +152,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=os.environ | self.environment,
                 start_new_session=True,
             )
         if wait:

@@ -6,6 +6,7 @@ ca/certificates.go (`ValidateCertChain`), ca/transport.go.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from cryptography import x509
@@ -84,16 +85,16 @@ def validate_chain(
     roots: Sequence[x509.Certificate],
     now: float,
     *,
-    allow_expired: bool = False,
+    any_time: bool = False,
 ) -> None:
     """Check that each certificate is signed by the next, one of them by one of `roots`, and none is out of its time.
 
     Not only the last: after a root rotation a node still shows the cross-signed certificate beside its own, which the
-    new root has signed itself. Raises InvalidCertificate. `allow_expired` is for a node that was off for long: its
-    certificate renews it once more.
+    new root has signed itself. Raises InvalidCertificate. `any_time` is for what a node already is: it may have been
+    off for long, or its clock may be wrong, and neither damages its files. Others judge it by their own clocks.
     """
     for certificate in chain:
-        _check_time(certificate, now, allow_expired=allow_expired)
+        _check_time(certificate, now, any_time=any_time)
     for signed, signer in pairwise(chain):
         _check_issuer_is_ca(signer)
         _check_signature(signed, signer)
@@ -105,7 +106,7 @@ def validate_chain(
             except InvalidCertificate as fault:
                 failure = fault
                 continue
-            _check_time(root, now, allow_expired=False)
+            _check_time(root, now, any_time=any_time)
             return
     raise InvalidCertificate("certificate signed by unknown authority") from failure
 
@@ -130,11 +131,14 @@ def _only(certificate: x509.Certificate, oid: x509.ObjectIdentifier, what: str) 
     return str(values[0].value)
 
 
-def _check_time(certificate: x509.Certificate, now: float, *, allow_expired: bool) -> None:
+def _check_time(certificate: x509.Certificate, now: float, *, any_time: bool) -> None:
+    if any_time:
+        return
+    here = f", and this host's clock says {datetime.fromtimestamp(now, UTC).isoformat(timespec='seconds')}"
     if now < certificate.not_valid_before_utc.timestamp():
-        raise InvalidCertificate(f"certificate not valid before {certificate.not_valid_before_utc.isoformat()}")
-    if now > certificate.not_valid_after_utc.timestamp() and not allow_expired:
-        raise InvalidCertificate(f"certificate expired at {certificate.not_valid_after_utc.isoformat()}")
+        raise InvalidCertificate(f"certificate not valid before {certificate.not_valid_before_utc.isoformat()}{here}")
+    if now > certificate.not_valid_after_utc.timestamp():
+        raise InvalidCertificate(f"certificate expired at {certificate.not_valid_after_utc.isoformat()}{here}")
 
 
 def is_ca(certificate: x509.Certificate) -> bool:

@@ -50,7 +50,7 @@ class SecurityConfig:
         self._root_pem = root_pem
         self._chain_pem = chain_pem
         self._key_file = key_file
-        self.identity: Identity = _verified(root_pem, chain_pem, key_file.key, now, allow_expired=True)
+        self.identity: Identity = _verified(root_pem, chain_pem, key_file.key, now, any_time=True)
         self._server = _server_context()
         self._client = _client_context()
         self._peer = _client_context(RAFT_PROTOCOL)
@@ -58,8 +58,9 @@ class SecurityConfig:
 
     @classmethod
     def load(cls, folder: Path, now: float, kek: bytes | None = None) -> "SecurityConfig | None":
-        """Return the identity that a folder holds; None if it holds none. An expired one is returned all the same.
+        """Return the identity that a folder holds; None if it holds none.
 
+        One that ran out, or that is not valid yet by this host's clock, is returned all the same.
         Raises DamagedState (naming the file, which is left as it is), Locked, OSError.
         """
         files = NodeFiles(folder)
@@ -172,7 +173,7 @@ class SecurityConfig:
 
         Raises InvalidCertificate (nothing is changed) or OSError.
         """
-        identity = _verified(self._root_pem, chain_pem, key, now, allow_expired=False)
+        identity = _verified(self._root_pem, chain_pem, key, now, any_time=False)
         held = self._key_file if kek_version is None else self._key_file.with_kek(kek, kek_version)
         key_file = replace(held, key=key)
         self._files.write(chain_pem, key_file)
@@ -188,7 +189,7 @@ class SecurityConfig:
         """
         if root_pem == self._root_pem:
             return False
-        _verified(root_pem, self._chain_pem, self._key_file.key, now, allow_expired=True)
+        _verified(root_pem, self._chain_pem, self._key_file.key, now, any_time=True)
         self._files.write_root(root_pem)
         self._root_pem = root_pem
         self._server, self._client = _server_context(), _client_context()
@@ -235,7 +236,7 @@ def joining_context(root_pem: bytes) -> ssl.SSLContext:
 
 def first_context(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float) -> ssl.SSLContext:
     """Return the context for calling managers with a certificate that is in no file yet. Raises InvalidCertificate."""
-    _verified(root_pem, chain_pem, key, now, allow_expired=False)
+    _verified(root_pem, chain_pem, key, now, any_time=False)
     context = joining_context(root_pem)
     _load_pair(context, chain_pem, key)
     return context
@@ -249,9 +250,9 @@ def unverified_context() -> ssl.SSLContext:
     return context
 
 
-def _verified(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float, *, allow_expired: bool) -> Identity:
+def _verified(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float, *, any_time: bool) -> Identity:
     chain = read_chain(chain_pem)
-    validate_chain(chain, read_chain(root_pem), now, allow_expired=allow_expired)
+    validate_chain(chain, read_chain(root_pem), now, any_time=any_time)
     if public_key_der(chain[0]) != public_key_der(key):
         raise InvalidCertificate("the certificate does not belong to the private key")
     return identity_of(chain[0])

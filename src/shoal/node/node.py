@@ -36,6 +36,7 @@ TASK_LABEL = "com.docker.swarm.task.id"
 # For tasks to end when the node leaves: twice what they are given by default. What is left then is removed by force, as
 # moby does at once (daemon/cluster/swarm.go, Leave).
 LEAVE_TIMEOUT = 20.0
+CLOCK_LOOK = 1.0  # seconds; a host without a battery has the time a moment after it has a network
 JOIN_TIMEOUT = 20.0  # for who asked; the attempt goes on. Source: moby daemon/cluster, swarmConnectTimeout
 
 
@@ -93,8 +94,8 @@ class SwarmNode:
             # Of a swarm that was being made or joined when the daemon ended: nobody was told that it worked.
             await asyncio.to_thread(self._wipe)
             return None
-        if found.is_expired and not found.security.is_manager:
-            self._stay = Stay.failed(refusals.EXPIRED, refusals.EXPIRED)
+        if found.out_of_time and not found.security.is_manager:
+            self._wait_for_clock(found, kek)
             return None
         saved = await self._places.relocated(found.saved)
         if saved != found.saved:
@@ -105,6 +106,24 @@ class SwarmNode:
             return membership
 
         return self._begin(enter, asked=kek is not None)
+
+    def _wait_for_clock(self, found: restoring.Restored, kek: bytes | None) -> None:
+        """Stay out of the swarm as long as nobody would believe this node: until its host's clock is another."""
+        identity = found.security.identity
+        stay = self._stay = Stay.failed(found.out_of_time, found.out_of_time)
+
+        async def wait() -> None:
+            while self._stay is stay:
+                await asyncio.sleep(CLOCK_LOOK)
+                if not identity.not_before_at <= self._clock() <= identity.not_after_at:
+                    continue
+                async with self._changing:
+                    if self._stay is stay:
+                        log.info("this host's clock was set: the node takes up its place in the swarm")
+                        await self._resume(kek)
+
+        if self._group is not None:
+            self._group.create_task(wait(), name="wait for the clock")
 
     def _membership(self, security: SecurityConfig, saved: state.NodeState, **more: object) -> Membership:
         return Membership(

@@ -18,6 +18,10 @@ LOCKED = (
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
 )
 EXPIRED = "Swarm certificates have expired. To replace them, leave the swarm and join again."
+EARLY = (
+    "This host's clock says {now}, but its node's certificate was made after {since}. Set the clock: the node goes on "
+    "by itself then."
+)
 ALREADY_IN_A_SWARM = (
     'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
 )

@@ -107,9 +107,13 @@ class Renewal:
     def _due(self) -> float:
         """Return when to renew next."""
         identity, now = self._security.identity, self._clock()
-        if self._forced or self._failures or now > identity.not_after_at:
+        if self._forced or self._failures or not self._is_valid():
             return now + backoff(self._failures, self._rng)
         return renew_at(identity.not_before_at, identity.not_after_at, self._rng)
+
+    def _is_valid(self) -> bool:
+        # Not yet: it was made while a clock was ahead, and until it is valid nobody else believes it.
+        return self._security.identity.not_before_at <= self._clock() <= self._security.identity.not_after_at
 
     async def _wait(self, due: float) -> bool:
         """Wait until it is time; return whether it was forced to be earlier."""
@@ -121,5 +125,6 @@ class Renewal:
                 async with asyncio.timeout(min(left, LONGEST_WAIT)):
                     await self._wanted.wait()
             except TimeoutError:
-                continue
+                if not self._failures and not self._is_valid():
+                    return False
         return True

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from shoal.api import v1 as api
 from shoal.ca.security import SecurityConfig
 from shoal.errors import DamagedState
-from shoal.node import founding, peers, state
+from shoal.node import founding, peers, refusals, state
 from shoal.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A node as its files tell it. `is_expired`: nobody believes its certificate any more."""
+    """A node as its files tell it. `out_of_time` says why nobody believes its certificate any more, or yet, if so."""
 
     saved: state.NodeState
     security: SecurityConfig
     managers: peers.Peers
-    is_expired: bool
+    out_of_time: str
 
 
 def restore(paths: Paths, now: float, kek: bytes | None = None) -> Restored | None:
@@ -40,10 +40,7 @@ def restore(paths: Paths, now: float, kek: bytes | None = None) -> Restored | No
         return None
     if security is None:
         raise DamagedState(str(folder), "the node's certificate and key are missing")
-    is_expired = now > security.identity.not_after_at
-    if is_expired:
-        _tell_expired(security, saved.remote_addr)
-    return Restored(saved, security, _managers(paths, saved), is_expired)
+    return Restored(saved, security, _managers(paths, saved), _out_of_time(security, saved.remote_addr, now))
 
 
 def _managers(paths: Paths, saved: state.NodeState) -> peers.Peers:
@@ -55,18 +52,39 @@ def _managers(paths: Paths, saved: state.NodeState) -> peers.Peers:
     return known or ((("", saved.remote_addr),) if saved.remote_addr else ())
 
 
-def _tell_expired(security: SecurityConfig, remote: str) -> None:
+def _out_of_time(security: SecurityConfig, remote: str, now: float) -> str:
+    identity = security.identity
+    if now > identity.not_after_at:
+        _tell_expired(security, remote, now)
+        return refusals.EXPIRED
+    if now < identity.not_before_at:
+        text = refusals.EARLY.format(now=_day_and_time(now), since=_day_and_time(identity.not_before_at))
+        log.error("%s", text)
+        return text
+    return ""
+
+
+def _tell_expired(security: SecurityConfig, remote: str, now: float) -> None:
     """Say in one line since when nobody believes this node, and which command brings it back."""
-    ended = datetime.fromtimestamp(security.identity.not_after_at, UTC).strftime("%Y-%m-%d %H:%M")
+    ended = _day_and_time(security.identity.not_after_at)
     if security.identity.role == api.MANAGER:
         log.warning(
-            "this manager's certificate ran out on %s: a manager that is alone renews it by itself; if all managers "
-            "were off, run on one of them: docker swarm init --force-new-cluster",
+            "this manager's certificate ran out on %s, and this host's clock says %s: if it is wrong, set it; "
+            "a manager that is alone renews its certificate by itself; if all managers were off, run on one of them: "
+            "docker swarm init --force-new-cluster",
             ended,
+            _day_and_time(now),
         )
         return
     log.error(
-        "this node's certificate ran out on %s: bring it back with docker swarm join --token TOKEN %s",
+        "this node's certificate ran out on %s, and this host's clock says %s: if it is wrong, set it, and the node "
+        "goes on by itself; if it is right, bring it back with docker swarm join --token TOKEN %s",
         ended,
+        _day_and_time(now),
         remote or "MANAGER:2377",
     )
+
+
+def _day_and_time(at: float) -> str:
+    """Return an instant as people write it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

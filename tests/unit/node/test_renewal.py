@@ -27,12 +27,13 @@ class Asked:
         self.role = role
         self.at: list[float] = []
         self.failing = False
+        self.ahead = 0.0
         self.renewed = 0
         self.distrusted = 0
         self.renewal = Renewal(self.security, self.request, self.hear, self.distrust, rng=Random(1), clock=self.now)
 
     def now(self) -> float:
-        return NOW + asyncio.get_running_loop().time()
+        return NOW + asyncio.get_running_loop().time() + self.ahead
 
     def hear(self) -> None:
         self.renewed += 1
@@ -114,6 +115,34 @@ async def test_expired_certificate_is_renewed_at_once(tmp_path: Path) -> None:
     await asyncio.sleep(100 * DAY)
     await asked.run_for(60)
     assert asked.renewed == 1
+
+
+async def test_certificate_of_a_clock_that_was_ahead_is_renewed_once_the_clock_is_set(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+    asked.ahead = 100 * DAY
+    await asked.run_for(60)
+    assert asked.renewed == 1
+    asked.ahead = 0.0
+    assert asked.security.identity.not_before_at > asked.now()
+    await asked.run_for(60)
+    assert asked.renewed == 2
+    assert asked.security.identity.not_before_at < asked.now()
+
+
+async def test_clock_that_is_set_while_nothing_is_due_is_noticed(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+
+    async def set_clock() -> None:
+        await asyncio.sleep(10)
+        asked.ahead = -2 * DAY
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(set_clock())
+        group.create_task(asked.run_for(4000))
+    # What comes is not valid either by this clock, before the root's beginning, and so not used.
+    assert asked.at
+    assert asked.distrusted == len(asked.at)
+    assert not asked.renewed
 
 
 async def test_certificate_of_an_unknown_root_is_not_used(tmp_path: Path) -> None:
