@@ -79,8 +79,10 @@ class Relay(asyncio.Protocol):
             self._heard()
         other = self._other
         if other is None:
-            # asyncio (3.11) may begin to read although `connection_made` asked it not to: one read, and then no more.
+            # asyncio (3.11) may begin to read although `connection_made` asked it not to, and takes that for done: only
+            # after a resumption does it pause. One read, and then no more.
             self._early += data
+            self.read(reading=True)
             self.read(reading=False)
         elif other.transport is not None and not other.transport.is_closing():
             other.transport.write(data)

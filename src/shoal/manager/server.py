@@ -8,14 +8,16 @@ that ends idle strangers.
 
 import asyncio
 import logging
+import resource
 import socket
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
+from shoal.manager.crowd import Crowd, origin
 from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
 from shoal.manager.wire_server import Connection, new_server
 
@@ -24,6 +26,7 @@ __all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+ACCEPTED_AT_ONCE = 64  # then others have a turn
 ACCEPT_RETRY = 0.5  # after the process ran out of file descriptors
 STOP_TIMEOUT = 5.0  # for calls to end after they were cancelled, and peers to go
 CLOSE_TIMEOUT = 1.0  # for a peer to answer TLS's goodbye
@@ -31,11 +34,12 @@ CLOSE_TIMEOUT = 1.0  # for a peer to answer TLS's goodbye
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of anything strangers and nodes may have at once. Beyond it a connection is closed at once.
+    """How much of anything strangers and nodes may have at once.
 
-    `connections` is for nodes, each of which holds one or two; `strangers` for peers without a certificate, who are
-    joining; `handshakes` for those that have not said who they are, who have `handshake_timeout` seconds for it. A
-    stranger that has made no call for `idle_timeout` seconds goes. All ours: Swarm has no such limits.
+    `connections` is for nodes, each of which holds one or two; beyond it a connection is closed at once. `strangers` is
+    for peers without a certificate, who are joining; `handshakes` for those that have not said who they are, who have
+    `handshake_timeout` seconds for it; beyond these, another one goes (`crowd`). A stranger that has made no call for
+    `idle_timeout` seconds goes. All ours: Swarm has no such limits.
     """
 
     connections: int = 20_000
@@ -48,6 +52,16 @@ class Limits:
         for name in ("connections", "strangers", "handshakes", "handshake_timeout", "idle_timeout"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive")
+
+    @classmethod
+    def within(cls, descriptors: int) -> Self:
+        """Return limits for a process that may have so many files open: peers leave it enough for all else."""
+        ours = cls()
+        return cls(
+            connections=min(ours.connections, max(1, descriptors // 2)),
+            strangers=min(ours.strangers, max(1, descriptors // 8)),
+            handshakes=min(ours.handshakes, max(1, descriptors // 8)),
+        )
 
 
 class ManagerServer:
@@ -71,14 +85,15 @@ class ManagerServer:
         limits: Limits | None = None,
     ) -> None:
         self._security = security
-        self._limits = limits or Limits()
+        self._limits = limits or Limits.within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._raft = raft
         who = by_certificate(security.cluster_id, is_removed)
         self._base = new_server(guarded(services, who, is_leader, forward))
         self._connections: set[Connection] = set()
-        self._strangers = 0
-        self._handshakes = 0
-        self._arriving: set[socket.socket] = set()  # those whose child has not begun yet
+        self._strangers = Crowd[Connection](self._limits.strangers)
+        self._handshakes = Crowd[asyncio.Task[None]](self._limits.handshakes)
+        self._arriving: set[socket.socket] = set()  # those that nobody else closes
+        self._turn = asyncio.Lock()
         self._refused = 0
         self.accepted = 0  # connections since the start, for metrics
         self._empty = asyncio.Event()
@@ -92,7 +107,7 @@ class ManagerServer:
     @property
     def handshakes(self) -> int:
         """Return how many peers have not said yet who they are."""
-        return self._handshakes
+        return len(self._handshakes)
 
     async def run(self, *listeners: socket.socket) -> None:
         """Serve on listening sockets until cancelled. The sockets and every connection are closed at the end."""
@@ -104,45 +119,52 @@ class ManagerServer:
         finally:
             for sock in (*listeners, *self._arriving):
                 sock.close()
-            self._handshakes -= len(self._arriving)
-            self._arriving.clear()
             await self._stop()
 
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
-        # Not `sock_accept`: one that is cancelled as a connection comes loses it, still open.
-        loop = asyncio.get_running_loop()
-        handle = listener.fileno()
         listener.setblocking(False)
         while True:
-            arrived = asyncio.Event()
-            loop.add_reader(handle, arrived.set)
+            # Not `sock_accept`: one that is cancelled as a connection comes loses it, still open.
+            await _wait_readable(listener)
             try:
-                await arrived.wait()
-            finally:
-                loop.remove_reader(handle)
-            try:
-                for _ in range(BACKLOG):  # then let others have a turn
-                    sock, _ = listener.accept()
-                    self._take(sock, group)
+                for _ in range(ACCEPTED_AT_ONCE):
+                    sock, address = listener.accept()
+                    self._take(sock, origin(address[0]), group)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 continue  # no more for now, or the peer went away while it waited
             except OSError as fault:
                 log.error("cannot accept connections on port 2377: %s", fault)
                 await asyncio.sleep(ACCEPT_RETRY)
 
-    def _take(self, sock: socket.socket, group: asyncio.TaskGroup) -> None:
-        if self._handshakes >= self._limits.handshakes or len(self._connections) >= self._limits.connections:
+    def _take(self, sock: socket.socket, host: str, group: asyncio.TaskGroup) -> None:
+        if len(self._connections) >= self._limits.connections:
             self._refuse()
             sock.close()
             return
         sock.setblocking(False)
-        self._handshakes += 1
         self._arriving.add(sock)
-        group.create_task(self._shake_hands(sock), name="handshake")
+        child = group.create_task(self._shake_hands(sock), name="handshake")
+        child.add_done_callback(lambda child: self._shaken(child, sock))
+        gone = self._handshakes.enter(child, host)
+        if gone is not None:
+            self._refuse()
+            gone.cancel()
+
+    def _shaken(self, child: asyncio.Task[None], sock: socket.socket) -> None:
+        self._handshakes.leave(child)
+        if sock in self._arriving:
+            self._arriving.discard(sock)
+            sock.close()
 
     async def _shake_hands(self, sock: socket.socket) -> None:
-        self._arriving.discard(sock)
         try:
+            async with asyncio.timeout(self._limits.handshake_timeout):
+                await _wait_readable(sock)
+                # A hello costs a signature, and hundreds that come at once would hold up the managers' heartbeats,
+                # which pass through this loop as well: one at a time, each in a turn of its own.
+                async with self._turn:
+                    await asyncio.sleep(0)
+            self._arriving.discard(sock)  # its transport closes it from here on
             _watch_peer(sock)
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Arrival(self._speaker),
@@ -153,35 +175,31 @@ class ManagerServer:
             )
         except OSError as fault:  # of TLS as well: whatever a stranger does here is not worth a line in the log
             log.debug("a handshake failed: %s", fault)
-        finally:
-            self._handshakes -= 1
 
     def _speaker(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
         if transport.get_extra_info("ssl_object").selected_alpn_protocol() == RAFT_PROTOCOL:
             return self._raft(transport)
         return Connection(self._base, self._opened, self._closed)
 
-    def _opened(self, connection: Connection) -> bool:
-        stranger = connection.is_stranger
-        if stranger and self._strangers >= self._limits.strangers:
-            self._refuse()
-            return False
-        self._strangers += stranger
+    def _opened(self, connection: Connection) -> None:
         self.accepted += 1
         self._connections.add(connection)
         self._empty.clear()
-        return True
+        gone = self._strangers.enter(connection, connection.host) if connection.is_stranger else None
+        if gone is not None:
+            self._refuse()
+            gone.abort()
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self._strangers -= connection.is_stranger
+        self._strangers.leave(connection)
         if not self._connections:
             self._empty.set()
 
     def _refuse(self) -> None:
         self._refused += 1
         if str(self._refused).strip("0") == "1":  # at 1, 10, 100, ...
-            log.warning("too many connections on port 2377: %s refused so far", self._refused)
+            log.warning("too many connections on port 2377: %s were closed so far", self._refused)
 
     async def _end_idle(self) -> None:
         while True:
@@ -219,6 +237,16 @@ class _Arrival(asyncio.Protocol):
             return
         connected.set_protocol(speaker)
         speaker.connection_made(connected)
+
+
+async def _wait_readable(sock: socket.socket) -> None:
+    loop, handle = asyncio.get_running_loop(), sock.fileno()
+    arrived = asyncio.Event()
+    loop.add_reader(handle, arrived.set)
+    try:
+        await arrived.wait()
+    finally:
+        loop.remove_reader(handle)
 
 
 def listen(address: str, port: int) -> socket.socket:

@@ -21,6 +21,8 @@ from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import H2Error
 
+from shoal.manager.crowd import origin
+
 log = logging.getLogger(__name__)
 
 # gRPC's own default, which Swarm's managers have too (grpc-go defaultServerMaxReceiveMessageSize).
@@ -89,10 +91,10 @@ class _Processor(EventsProcessor):
 
 
 class Connection(H2Protocol):
-    """One connection of a peer. `opened` says whether it may stay; `closed` is called once for each that did."""
+    """One connection of a peer. `opened` and `closed` are called once each."""
 
     def __init__(
-        self, base: Server, opened: "Callable[[Connection], bool]", closed: "Callable[[Connection], None]"
+        self, base: Server, opened: "Callable[[Connection], None]", closed: "Callable[[Connection], None]"
     ) -> None:
         self.calls = LimitedHandler(base._mapping, base._codec, base._status_details_codec, base.__dispatch__)
         super().__init__(self.calls, base._config, base._h2_config)
@@ -101,18 +103,17 @@ class Connection(H2Protocol):
         self._transport: asyncio.Transport | None = None
         self._opened_at = time.monotonic()
         self.is_stranger = True  # showed no certificate
+        self.host = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin HTTP/2, unless there are too many connections."""
+        """Begin HTTP/2."""
         wire = cast(asyncio.Transport, transport)
         self._transport = wire
         self.is_stranger = not wire.get_extra_info("peercert")
-        if not self._opened(self):
-            self._transport = None
-            wire.abort()
-            return
+        self.host = origin(str((wire.get_extra_info("peername") or ("",))[0]))
         super().connection_made(wire)
         self.processor = _Processor(self.calls, self.connection)
+        self._opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from a peer that may send anything. Whatever they break, it is this connection alone."""

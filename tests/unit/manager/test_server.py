@@ -370,18 +370,30 @@ def test_garbage_neither_stops_the_server_nor_leaks(
 
 
 async def test_half_open_peers_are_bounded_in_number_and_time(tmp_path: Path) -> None:
-    limits = Limits(handshakes=3, handshake_timeout=0.2)
-    async with running(tmp_path, limits) as world:
+    async with running(tmp_path, Limits(handshakes=3, handshake_timeout=0.2)) as world:
         silent = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(3)]
         await wait(lambda: world.server.handshakes == 3)
-        async with world.raw() as (reader, _):
+        await wait(lambda: world.server.handshakes == 0)
+        for reader, writer in silent:
             with _closed():
                 assert await reader.read(10) == b""
-        await wait(lambda: world.server.handshakes == 0)
+            writer.transport.abort()
+
+
+async def test_half_open_peers_keep_nobody_out(tmp_path: Path) -> None:
+    async with running(tmp_path, Limits(handshakes=3, handshake_timeout=60)) as world:
+        silent = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(3)]
+        await wait(lambda: world.server.handshakes == 3)
         async with world.channel(world.swarm.node("worker").client_context()) as channel:
             await DispatcherStub(channel).Heartbeat(api.HeartbeatRequest())
-        for _, writer in silent:
+        with _closed():
+            assert await silent[0][0].read(10) == b""  # the oldest gave way
+        assert world.server.handshakes == 2
+        more = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(100)]
+        await wait(lambda: world.server.handshakes == 3)
+        for _, writer in (*silent, *more):
             writer.transport.abort()
+        await wait(lambda: world.server.handshakes == 0)
 
 
 class _closed:  # noqa: N801
@@ -394,14 +406,15 @@ class _closed:  # noqa: N801
         return kind is not None and issubclass(kind, ConnectionResetError)
 
 
-async def test_strangers_are_bounded_and_nodes_get_in_all_the_same(tmp_path: Path) -> None:
+async def test_strangers_are_bounded_and_keep_nobody_out(tmp_path: Path) -> None:
     async with running(tmp_path, Limits(strangers=2)) as world:
         context = joining_context(world.swarm.root.certs_pem)
         async with world.raw(context), world.raw(context):
             await wait(lambda: world.server.connections == 2)
-            async with world.raw(context) as (reader, _):
-                with _closed():
-                    assert await reader.read(1000) == b""
+            async with world.raw(context):
+                await wait(lambda: world.server.accepted == 3 and world.server.connections == 2)
+                async with world.channel(context) as channel:
+                    await CAStub(channel).GetRootCACertificate(api.GetRootCACertificateRequest())
             async with world.channel(world.swarm.node("worker").client_context()) as channel:
                 await DispatcherStub(channel).Heartbeat(api.HeartbeatRequest())
         await wait(lambda: world.server.connections == 0)
@@ -457,6 +470,12 @@ def test_limits_are_checked_when_they_are_made() -> None:
         Limits(strangers=0)
 
 
+def test_a_process_that_may_open_few_files_takes_fewer_peers() -> None:
+    assert Limits.within(1_048_576) == Limits()
+    few = Limits.within(1024)
+    assert (few.connections, few.strangers, few.handshakes) == (512, 128, 128)
+
+
 @pytest.mark.parametrize(
     "story",
     [
@@ -481,6 +500,15 @@ def test_the_daemons_own_loop_does_the_same(story: Callable[[World], Awaitable[N
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(play())
+
+
+@pytest.mark.parametrize(
+    "story", [test_half_open_peers_keep_nobody_out, test_strangers_are_bounded_and_keep_nobody_out]
+)
+def test_the_daemons_own_loop_bounds_peers_too(story: Callable[[Path], Awaitable[None]], tmp_path: Path) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story(tmp_path))
 
 
 @pytest.mark.parametrize("data", ODD.values(), ids=ODD.keys())
