@@ -59,3 +59,8 @@ class Paths:
     def etcd(self) -> Path:
         """etcd's working directory, where its client socket is."""
         return self.exec_root / "etcd"
+
+    @property
+    def restoring(self) -> "Paths":
+        """Where a swarm is made of a backup before it takes its place; what lies there otherwise was broken off."""
+        return Paths(self.data_root / "restoring", self.exec_root / "restoring")

@@ -21,7 +21,7 @@ from shoal.ca.identity import (
     read_chain,
     validate_chain,
 )
-from shoal.ca.keyfile import KeyFile
+from shoal.ca.keyfile import KeyFile, render_key_file
 from shoal.ca.node_files import NodeFiles
 from shoal.ca.root import key_to_pem
 from shoal.ca.tokens import root_digest
@@ -131,6 +131,11 @@ class SecurityConfig:
     def data_key(self) -> bytes | None:
         """Return the key that the store's values are encrypted with."""
         return self._key_file.data_key
+
+    def files(self) -> dict[str, bytes]:
+        """Return what the files of this identity hold, by name; the key is sealed where it is on disk."""
+        files, key = self._files, render_key_file(self._key_file)
+        return {files.root.name: self._root_pem, files.certificate.name: self._chain_pem, files.key.name: key}
 
     @property
     def kek_version(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from shoal.engine import (
+    backup,
     configs,
     containers,
     errors,
@@ -41,6 +42,7 @@ MODULES: tuple[ModuleType, ...] = (
     system,
     events,
     swarm,
+    backup,
     nodes,
     services,
     tasks,

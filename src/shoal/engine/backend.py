@@ -7,14 +7,14 @@ docs/architecture.md says what they promise. A test gives small behaving fakes, 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from shoal.api import v1 as api
 from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.control_client import Control
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
-from shoal.node.types import InitRequest, JoinRequest, SwarmInfo
+from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.runtime.events import EventBus
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
 from shoal.runtime.types import (
@@ -29,6 +29,7 @@ from shoal.runtime.types import (
     Stats,
     Volume,
 )
+from shoal.store.backup_file import Summary
 
 # Titles and rows, as `ps` prints them.
 Listing = tuple[list[str], list[list[str]]]
@@ -148,6 +149,13 @@ class SwarmNode(Protocol):
     async def unlock(self, key: str) -> None: ...
     async def leave(self, force: bool) -> None: ...
     async def unlock_key(self) -> str: ...
+    async def backup(self, file: BinaryIO) -> Summary:
+        """Write the swarm and this manager's identity to an empty file."""
+        ...
+
+    async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
+        """Make this host a backup's manager; returns once it serves, or is locked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

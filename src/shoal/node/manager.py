@@ -45,6 +45,7 @@ from shoal.node.term import Setting, Term
 from shoal.paths import Paths
 from shoal.store import members
 from shoal.store.changes import Event
+from shoal.store.etcd_client import EtcdClient
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess, RemovedMember, peer_socket
 from shoal.store.leadership import LeaderWatch
 from shoal.store.seal import Sealer
@@ -66,6 +67,7 @@ class Active:
     control: Control
     logs: Logs
     store: Store
+    etcd: EtcdClient
 
 
 class Manager:
@@ -240,7 +242,7 @@ class Manager:
                         group.create_task(_heed_removal(etcd), name="removal")
                         group.create_task(self._track_members(store, watch), name="managers")
                         group.create_task(self._track_leader(watch), name="leader's address")
-                        group.create_task(self._begin(store, watch), name="begin")
+                        group.create_task(self._begin(store, watch, etcd.client), name="begin")
                         await self._take_turns(store, watch, setting)
                 finally:
                     self._store = self._active = None
@@ -306,7 +308,7 @@ class Manager:
             self._is_told = True
             self._started(self._active)
 
-    async def _begin(self, store: Store, watch: LeaderWatch) -> None:
+    async def _begin(self, store: Store, watch: LeaderWatch, etcd: EtcdClient) -> None:
         """Be of use once this manager has a vote and all that was acknowledged; then say where it is."""
         while True:
             try:
@@ -317,7 +319,7 @@ class Manager:
             await asyncio.sleep(RETRY / 4)
         control = RemoteControl(self._link, lambda: self._term and self._term.control)
         logs = RemoteLogs(self._link, lambda: self._term and self._term.logs)
-        self._active = Active(cast(Control, control), cast(Logs, logs), store)
+        self._active = Active(cast(Control, control), cast(Logs, logs), store, etcd)
         self._tell(watch)
         await self._announce(store)
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 from shoal.agent.client_agent import Agent, AgentConfig
@@ -279,6 +280,8 @@ class Membership:
         log.info("this manager is %s now", "unlocked" if kek is None else "locked by the swarm's unlock key")
 
     async def _request_certificate(self, csr: bytes) -> bytes:
+        if self.is_manager and not self._others():
+            await self._wait_serving()
         if self.active is not None:
             try:
                 async with asyncio.timeout(LOCAL_CA_TIMEOUT):
@@ -290,6 +293,12 @@ class Membership:
                 raise Unavailable("the swarm's CA does not sign") from error
         remotes = Remotes(self._known())
         return await CAClient(remotes, self.security.client_context, MANAGER_SERVER_NAME, self._rng).request(csr)
+
+    async def _wait_serving(self) -> None:
+        """Wait a while for this host's manager: where there is no other, nobody else signs."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOCAL_CA_TIMEOUT):
+                await self._serving.wait()
 
     def _renewed(self) -> None:
         self._role_changed.set()

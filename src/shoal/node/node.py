@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from random import Random
+from typing import BinaryIO
 
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
@@ -20,13 +21,16 @@ from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticat
 from shoal.files import remove_tree
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
-from shoal.node import addresses, founding, joining, peers, refusals, restoring, state
+from shoal.node import addresses, backups, founding, joining, peers, refusals, restoring, state
 from shoal.node.manager import Active
 from shoal.node.membership import Describe, Membership
 from shoal.node.places import Places
 from shoal.node.stay import Enter, Stay
-from shoal.node.types import InitRequest, JoinRequest, LocalState, SwarmInfo
+from shoal.node.types import InitRequest, JoinRequest, LocalState, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.paths import Paths
+from shoal.store.backup import clean
+from shoal.store.backup import read as read_backup
+from shoal.store.backup_file import DamagedBackup, Summary
 from shoal.store.memory import View
 from shoal.store.watch import Watch
 
@@ -78,8 +82,11 @@ class SwarmNode:
                 self._group = None
                 self.resumed.set()
 
-    async def _resume(self, kek: bytes | None = None) -> asyncio.Future[None] | None:
-        """Take up the place that the files tell of; return what tells when this node is up."""
+    async def _resume(self, kek: bytes | None = None, *, asked: bool = False) -> asyncio.Future[None] | None:
+        """Take up the place that the files tell of; return what tells when this node is up, None where it cannot be.
+
+        `asked`: somebody waits for it, and a first attempt that fails is the last.
+        """
         try:
             found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
         except Locked as error:
@@ -105,7 +112,7 @@ class SwarmNode:
         async def enter() -> Membership:
             return membership
 
-        return self._begin(enter, asked=kek is not None)
+        return self._begin(enter, asked=asked)
 
     def _wait_for_clock(self, found: restoring.Restored, kek: bytes | None) -> None:
         """Stay out of the swarm as long as nobody would believe this node: until its host's clock is another."""
@@ -191,6 +198,44 @@ class SwarmNode:
         log.warning("this node, %s, goes on as the only manager of its swarm", found.security.node_id)
         return found.security.node_id
 
+    async def backup(self, file: BinaryIO) -> Summary:
+        """Write this swarm, and who this manager is, to an empty file. Raises Unavailable as `control`; OSError."""
+        active, stay = self._active(), self._stay
+        assert stay is not None
+        assert stay.membership is not None
+        security = stay.membership.security
+        return await backups.save(active.etcd, security, self._describe(security.tls_info()).hostname, file)
+
+    async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
+        """Make this host the manager that made a backup, alone in its swarm; returns once it serves, or is locked.
+
+        Raises what kept it from that, and then nothing is left.
+        """
+        async with self._changing:
+            if self._stay is not None:
+                raise Unavailable(refusals.ALREADY_IN_A_SWARM)
+            found = await read_backup(file)
+            addresses = InitRequest(request.listen_addr, request.advertise_addr, request.data_path_addr)
+            node_state = replace(await self._places.founding(addresses), data_path_port=0)
+            try:
+                identity = await backups.place(self._paths, found, node_state)
+                log.warning(
+                    "swarm %s was restored from a backup; this node, %s, is its only manager",
+                    identity.organization,
+                    identity.node_id,
+                )
+                up = await self._resume(asked=True)
+                if up is not None:
+                    await up
+                elif self._stay is None or self._stay.refusal != refusals.LOCKED:
+                    raise DamagedBackup(
+                        f"this backup is damaged: {self._stay.error if self._stay else 'nothing in it'}"
+                    )
+            except BaseException:
+                await self._end()
+                raise
+            return RestoreResult(found.summary, identity.node_id, is_locked=up is None)
+
     async def join(self, request: JoinRequest) -> None:
         """Make this host a node of a swarm that exists; returns once it is one.
 
@@ -255,7 +300,7 @@ class SwarmNode:
                 self._active()  # which says why there is nothing to unlock
                 raise Conflict(refusals.NOT_LOCKED)
             kek = parse_unlock_key(key)
-            up = await self._resume(kek)
+            up = await self._resume(kek, asked=True)
             if self._stay.refusal == refusals.LOCKED:
                 raise Unauthenticated(refusals.WRONG_UNLOCK_KEY)
             try:
@@ -281,6 +326,7 @@ class SwarmNode:
     def _wipe(self) -> None:
         for folder in (self._paths.swarm, self._paths.etcd):
             remove_tree(folder)
+        clean(self._paths)
 
     def info(self) -> SwarmInfo:
         """Return what `docker info` shows of the swarm."""

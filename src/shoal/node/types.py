@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shoal.api import v1 as api
+from shoal.store.backup_file import Summary
 
 
 class LocalState(StrEnum):
@@ -63,3 +64,21 @@ class JoinRequest:
     advertise_addr: str = ""
     data_path_addr: str = ""
     availability: api.NodeSpec.Availability = api.NodeSpec.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """`shoal swarm restore`. Addresses as in `InitRequest`."""
+
+    listen_addr: str
+    advertise_addr: str = ""
+    data_path_addr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """A swarm that came from a backup. `is_locked`: its manager waits for the unlock key before it serves."""
+
+    summary: Summary
+    node_id: str
+    is_locked: bool

@@ -33,15 +33,15 @@ _LONGEST_DELAY = 0.5
 _Changes = list[tuple[Kind, str, Object | None]]
 
 
-async def pages(client: EtcdClient) -> AsyncGenerator[tuple[int, list[pb.KeyValue]], None]:
-    """Yield all keys of objects in pages, each with the one revision as of which all of them are.
+async def pages(client: EtcdClient, limit: int = _PAGE_KEYS) -> AsyncGenerator[tuple[int, list[pb.KeyValue]], None]:
+    """Yield all keys of objects in pages of at most `limit`, each with the one revision as of which all of them are.
 
     Read from this host's member alone, so it works without quorum, and may be out of date. Raises Unavailable, or
     Compacted where it took too long.
     """
     begin, end, revision = OBJECTS, OBJECTS[:-1] + bytes((OBJECTS[-1] + 1,)), 0
     while True:
-        request = pb.RangeRequest(key=begin, range_end=end, limit=_PAGE_KEYS, revision=revision, serializable=True)
+        request = pb.RangeRequest(key=begin, range_end=end, limit=limit, revision=revision, serializable=True)
         try:
             page = await client.range(request)
         except Refused as error:

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -11,8 +11,10 @@ from shoal.engine.backend import Backend, DaemonFacts
 from shoal.engine.host_facts import HostFacts
 from shoal.errors import NotFound, Unavailable
 from shoal.manager.control import Control, SoleManager
-from shoal.node.types import InitRequest, JoinRequest, LocalState, SwarmInfo
+from shoal.node.types import InitRequest, JoinRequest, LocalState, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.runtime.events import EventBus
+from shoal.store import backup as backup_file
+from shoal.store.backup_file import OBJECT, About, Encoder, Record, Summary
 from tests.unit.manager.stores import MemoryStore
 
 NO_SWARM = (
@@ -67,6 +69,7 @@ class FakeNode:
     log_broker: Any = None
     store_watch: Any = None
     asked: list[Any] = field(default_factory=list)
+    saved: bytes = b"x" * 1000  # what a backup holds
 
     def info(self) -> SwarmInfo:
         return self.swarm
@@ -103,6 +106,22 @@ class FakeNode:
     async def unlock_key(self) -> str:
         self._needs_manager(self.manager)
         return ""
+
+    async def backup(self, file: BinaryIO) -> Summary:
+        self._needs_manager(self.manager)
+        encoder = Encoder()
+        file.write(encoder.begin() + encoder.records([Record(OBJECT, b"objects/services/s", self.saved)]))
+        last, summary = encoder.end(About(7, 1_700_000_000.0, cluster_id="c1", node_id="m1", hostname="host-1"))
+        file.write(last)
+        return summary
+
+    async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
+        if self.swarm.local_state != LocalState.INACTIVE:
+            raise Unavailable("This node is already part of a swarm.")
+        self.asked.append(request)
+        found = await backup_file.read(file)
+        self.swarm = SwarmInfo(LocalState.ACTIVE, node_id="m1", control_available=True)
+        return RestoreResult(found.summary, "m1", is_locked=found.summary.about.is_locked)
 
 
 def manager_node(*objects: Any, log_broker: Any = None) -> tuple[FakeNode, MemoryStore]:

@@ -1,13 +1,19 @@
 import asyncio
+import errno
+import io
+import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shoal.api import v1 as api
-from shoal.errors import DamagedState, FailedPrecondition, OutOfSequence
+from shoal.errors import FailedPrecondition, OutOfSequence
 from shoal.paths import Paths
 from shoal.store import backup
+from shoal.store.backup_file import OBJECT, About, DamagedBackup, Encoder, Record
 from shoal.store.changes import copy
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess
 from shoal.store.seal import Sealer
@@ -16,6 +22,7 @@ from tests.unit.store.objects import config, service, task
 
 SEALER = Sealer({1: b"k" * 32}, 1)
 NODE = "n" * 25
+ABOUT = About(0, 0.0, cluster_id="c", node_id=NODE, hostname="host", made_by="0.1.0", is_locked=True)
 
 
 @pytest.fixture
@@ -34,13 +41,14 @@ async def test_a_swarm_comes_back_from_its_backup_with_versions_that_nobody_had(
     etcd: EtcdProcess, store: Store, tmp_path: Path
 ) -> None:
     before = await fill(store)
-    path = tmp_path / "file"
-    made = await backup.save(etcd.client, path, files={"swarm/key": b"secret"})
+    file = io.BytesIO()
+    made = await backup.save(etcd.client, file, files={"swarm/key": b"secret"}, about=ABOUT)
     await store.update(lambda tx: tx.create(task("later")))
-    assert path.stat().st_mode & 0o777 == 0o600
-    found = backup.read(path)
+    found = await backup.read(file)
     assert found.summary == made
-    assert (made.objects, made.version) == (2302, before.meta.version.index)
+    assert made.objects == {"configs": 1, "services": 1, "tasks": 2300}
+    assert made.size_bytes == len(file.getvalue())
+    assert made.about == replace(ABOUT, version=before.meta.version.index, taken_at=made.about.taken_at)
     assert found.files == {"swarm/key": b"secret"}
 
     paths = Paths(tmp_path / "new" / "data", tmp_path / "new" / "exec")
@@ -53,7 +61,7 @@ async def test_a_swarm_comes_back_from_its_backup_with_versions_that_nobody_had(
         assert {obj.id for obj in again.view().tasks.all()} == {f"t{n}" for n in range(2300)}
         kept = again.view().services.get("s")
         assert kept is not None
-        assert kept.meta.version.index > made.version + 1_000_000
+        assert kept.meta.version.index > made.about.version + 1_000_000
         changed = copy(kept)
         changed.meta.CopyFrom(before.meta)
         with pytest.raises(OutOfSequence):
@@ -62,8 +70,8 @@ async def test_a_swarm_comes_back_from_its_backup_with_versions_that_nobody_had(
         newer = await again.update(lambda tx: tx.update(changed))
         assert newer.meta.version.index > kept.meta.version.index
         # A backup of what came from a backup goes on from there.
-        second = await backup.save(restored.client, tmp_path / "second", files={})
-        assert second.version == newer.meta.version.index
+        second = await backup.save(restored.client, io.BytesIO(), files={}, about=ABOUT)
+        assert second.about.version == newer.meta.version.index
 
 
 async def test_a_backup_is_of_one_moment(etcd: EtcdProcess, store: Store, tmp_path: Path) -> None:
@@ -80,36 +88,70 @@ async def test_a_backup_is_of_one_moment(etcd: EtcdProcess, store: Store, tmp_pa
 
     async with asyncio.TaskGroup() as group:
         group.create_task(change())
-        await backup.save(etcd.client, tmp_path / "file", files={})
+        summary = await backup.save(etcd.client, io.BytesIO(), files={}, about=ABOUT)
         saved.set()
-    keys = [key for key, _ in backup.read(tmp_path / "file").objects if key.startswith(b"objects/tasks/")]
-    assert len(keys) == 2300
+    assert summary.objects["tasks"] == 2300
 
 
-async def test_a_file_that_is_not_whole_is_refused(etcd: EtcdProcess, store: Store, tmp_path: Path) -> None:
-    await store.update(lambda tx: tx.create(task("a")))
-    path = tmp_path / "file"
-    await backup.save(etcd.client, path, files={"f": b"x" * 1000})
-    whole = path.read_bytes()
-    for damaged in (whole[:-1], whole[:500], whole[:600] + b"y" + whole[601:], whole + b"z", whole[:16]):
-        path.write_bytes(damaged)
-        with pytest.raises(DamagedState, match="its checksum is wrong"):
-            backup.read(path)
-    path.write_bytes(b"something else")
-    with pytest.raises(DamagedState, match="no backup of a swarm"):
-        backup.read(path)
+async def test_what_etcd_forgets_meanwhile_is_read_again(etcd: EtcdProcess, store: Store) -> None:
+    await fill(store)
+    times = 0
 
+    class Forgetful(io.BytesIO):
+        """After the first pages, etcd has moved on and forgotten the revision that is being read."""
 
-async def test_a_failed_save_leaves_the_old_file(etcd: EtcdProcess, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    with pytest.raises(TypeError):
-        await backup.save(etcd.client, path, files={"f": None})  # type: ignore[dict-item]
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.glob(".file*")] == []
+        def write(self, data: Any) -> int:
+            nonlocal times
+            times += 1
+            if times == 3:
+                loop.call_soon_threadsafe(forget.set)
+                forgotten.wait(10)
+            return super().write(data)
+
+    async def compact() -> None:
+        await forget.wait()
+        newer = await store.update(lambda tx: tx.create(task("later")))
+        await etcd.client.compact(newer.meta.version.index, physical=True)
+        forgotten.set()
+
+    loop, forget, forgotten = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    file = Forgetful()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(compact())
+        made = await backup.save(etcd.client, file, files={}, about=ABOUT)
+    assert made.objects["tasks"] == 2301
+    assert (await backup.read(file)).summary == made
 
 
 async def test_a_swarm_that_is_there_is_not_written_over(etcd: EtcdProcess, store: Store, paths: Paths) -> None:
-    await backup.save(etcd.client, paths.data_root / "file", files={})
+    file = io.BytesIO()
+    await backup.save(etcd.client, file, files={}, about=ABOUT)
     with pytest.raises(FailedPrecondition, match="holds the state of a swarm already"):
-        await backup.restore(backup.read(paths.data_root / "file"), paths, NODE)
+        await backup.restore(await backup.read(file), paths, NODE)
+
+
+async def test_a_restore_that_is_broken_off_leaves_nothing(etcd: EtcdProcess, store: Store, tmp_path: Path) -> None:
+    await fill(store)
+    file = io.BytesIO()
+    await backup.save(etcd.client, file, files={}, about=ABOUT)
+    found = await backup.read(file)
+    whole = file.getvalue()
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 100_000:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    paths = Paths(tmp_path / "new" / "data", tmp_path / "new" / "exec")
+    with pytest.raises(OSError, match="Input/output"):
+        await backup.restore(replace(found, file=Failing(whole)), paths, NODE)
+    assert [path.name for path in paths.data_root.iterdir()] == []
+    assert [path.name for path in paths.exec_root.iterdir()] == []
+
+
+async def test_nothing_but_objects_comes_from_a_file(tmp_path: Path) -> None:
+    encoder = Encoder()
+    data = encoder.begin() + encoder.records([Record(OBJECT, b"epoch", b"1")]) + encoder.end(ABOUT)[0]
+    with pytest.raises(DamagedBackup, match="something that no swarm has"):
+        await backup.read(io.BytesIO(data))

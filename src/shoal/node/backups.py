@@ -1,0 +1,67 @@
+"""A manager in a file: what a backup must hold beside the swarm's objects, and how a host becomes that manager again.
+
+In: a manager's store and identity, or a backup that was found to be whole. Out: a file, or the swarm's folder, in which
+`docker-state.json` comes last: until it is there, there is nothing, and the next start removes the rest. Addresses are
+the host's and in no backup; what the swarm was made with is in its objects.
+"""
+
+import asyncio
+from typing import BinaryIO
+
+from shoal import __version__
+from shoal.api import v1 as api
+from shoal.ca.identity import Identity, InvalidCertificate, identity_of, read_chain
+from shoal.ca.node_files import NodeFiles
+from shoal.ca.security import SecurityConfig
+from shoal.errors import NoLeader, Unavailable
+from shoal.files import write_atomic
+from shoal.manager.guard_server import NO_LEADER
+from shoal.node import founding, state
+from shoal.node.state import NodeState
+from shoal.paths import Paths
+from shoal.store import backup
+from shoal.store.backup import Backup
+from shoal.store.backup_file import About, DamagedBackup, Summary
+from shoal.store.etcd_client import EtcdClient
+
+
+async def save(etcd: EtcdClient, security: SecurityConfig, hostname: str, file: BinaryIO) -> Summary:
+    """Write a backup to an empty file. Raises OSError; Unavailable without quorum, in Docker's words."""
+    about = About(
+        version=0,
+        taken_at=0.0,
+        cluster_id=security.cluster_id,
+        node_id=security.node_id,
+        hostname=hostname,
+        made_by=__version__,
+        is_locked=security.kek is not None,
+    )
+    try:
+        return await backup.save(etcd, file, files=security.files(), about=about)
+    except NoLeader as error:
+        raise Unavailable(NO_LEADER) from error
+
+
+async def place(paths: Paths, found: Backup, node_state: NodeState) -> Identity:
+    """Make the swarm's folder of a backup, and return whose it is. May be broken off anywhere: see above.
+
+    Raises DamagedBackup, FailedPrecondition, OSError, and what starting an etcd raises.
+    """
+    files = NodeFiles(founding.certificates(paths))
+    try:
+        root, chain, key = (found.files[path.name] for path in (files.root, files.certificate, files.key))
+        identity = identity_of(read_chain(chain)[0])
+    except (KeyError, InvalidCertificate) as error:
+        raise DamagedBackup("this backup does not say which manager made it") from error
+    if identity.role != api.MANAGER:
+        raise DamagedBackup("this backup was not made by a manager")
+    await backup.restore(found, paths, identity.node_id)
+
+    def write() -> None:
+        files.write_root(root)
+        write_atomic(files.certificate, chain, 0o644)
+        write_atomic(files.key, key)
+        state.save(paths.swarm, node_state)
+
+    await asyncio.to_thread(write)
+    return identity

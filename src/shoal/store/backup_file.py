@@ -1,0 +1,216 @@
+"""The file that a swarm's backup is: its records, how it is written and how it is read, piece by piece. Pure.
+
+In: records and what is to be known about them, or the bytes of a file as they come. Out: bytes, or records and a
+`Summary`. What stands first says that it is a backup, and of which format; what stands last is a SHA-256 of all before
+it, so that a file that was cut short or changed is told from a whole one. Nobody has to hold a whole one in memory.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from shoal.errors import InvalidArgument
+
+FORMAT = 1
+FILE, OBJECT, ABOUT = b"f", b"o", b"a"
+DIGEST_BYTES = hashlib.sha256().digest_size
+_NAME = b"shoal backup "
+_MAGIC = b"%s%d\n" % (_NAME, FORMAT)
+_RECORD = struct.Struct(">cIQ")  # what it is, length of its name, length of its value
+# Far above any: etcd takes 10 MiB in one request. A length beyond them is damage, and must not fill the memory.
+_MAX_NAME_BYTES, _MAX_VALUE_BYTES = 4096, 32 * 1024 * 1024
+_NO_BACKUP = "this is no backup of a swarm"
+_NOT_WHOLE = "this backup is damaged: it was cut short or changed since it was made"
+
+
+class DamagedBackup(InvalidArgument):
+    """What was given is no backup, or one that is not as it was written."""
+
+
+class Record(NamedTuple):
+    """A file of the node's (`FILE`), an object of the store as etcd has it (`OBJECT`), or what is known of the rest."""
+
+    kind: bytes
+    name: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the maker of a backup says of it. `version`: up to which it goes; `taken_at`: seconds since the epoch."""
+
+    version: int
+    taken_at: float
+    cluster_id: str = ""
+    node_id: str = ""
+    hostname: str = ""
+    made_by: str = ""  # Shoal's version
+    is_locked: bool = False  # sealed by the swarm's unlock key
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is in a backup, and its digest. `objects` counts them by kind."""
+
+    about: About
+    objects: Mapping[str, int] = field(default_factory=dict)
+    size_bytes: int = 0
+    digest: str = ""
+
+    @property
+    def total(self) -> int:
+        """How many objects there are."""
+        return sum(self.objects.values())
+
+    def shown(self) -> dict[str, Any]:
+        """Return all of this as JSON shows it, with names in Docker's manner."""
+        about = self.about
+        return {
+            "ClusterID": about.cluster_id,
+            "NodeID": about.node_id,
+            "Hostname": about.hostname,
+            "TakenAt": datetime.fromtimestamp(about.taken_at, UTC).isoformat(timespec="milliseconds"),
+            "MadeBy": about.made_by,
+            "Locked": about.is_locked,
+            "Version": about.version,
+            "Objects": dict(sorted(self.objects.items())),
+            "Size": self.size_bytes,
+            "Digest": f"sha256:{self.digest}",
+        }
+
+
+class Encoder:
+    """Makes the bytes of a backup, in the order in which they are written."""
+
+    def __init__(self) -> None:
+        self._sum = hashlib.sha256()
+        self._count = _Count()
+
+    def begin(self) -> bytes:
+        """Return what stands first."""
+        return self._summed(_MAGIC)
+
+    def records(self, records: Iterable[Record]) -> bytes:
+        """Return files and objects."""
+        found = []
+        for record in records:
+            self._count.add(record)
+            found += [_RECORD.pack(record.kind, len(record.name), len(record.value)), record.name, record.value]
+        return self._summed(b"".join(found))
+
+    def end(self, about: About) -> tuple[bytes, Summary]:
+        """Return what stands last, and what the whole holds."""
+        text = json.dumps({name: getattr(about, name) for name in About.__slots__}).encode()
+        last = self.records([Record(ABOUT, b"", text)])
+        digest = self._sum.digest()
+        return last + digest, Summary(about, self._count.by_kind, self._count.size_bytes + DIGEST_BYTES, digest.hex())
+
+    def _summed(self, data: bytes) -> bytes:
+        self._sum.update(data)
+        self._count.size_bytes += len(data)
+        return data
+
+
+class Decoder:
+    """Takes the bytes of a backup as they come. What it returns is to be believed only when `end` has returned."""
+
+    def __init__(self) -> None:
+        self._sum = hashlib.sha256()
+        self._count = _Count()
+        self._rest = bytearray()
+        self._begun = False
+        self._about: About | None = None
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Return the records that are complete. Raises DamagedBackup."""
+        self._rest += data
+        if not self._begun and not self._begin():
+            return []
+        found, at = [], 0
+        while (record := self._next(at)) is not None:
+            at += _RECORD.size + len(record.name) + len(record.value)
+            found.append(record)
+            self._take(record)
+        self._consume(at)
+        return found
+
+    def end(self) -> Summary:
+        """Return what the whole holds, after the last of its bytes. Raises DamagedBackup where it is not whole."""
+        if not self._begun and not (self._rest and _MAGIC.startswith(self._rest)):
+            raise DamagedBackup(_NO_BACKUP)
+        if bytes(self._rest) != self._sum.digest() or self._about is None:
+            raise DamagedBackup(_NOT_WHOLE)
+        size_bytes = self._count.size_bytes + DIGEST_BYTES
+        return Summary(self._about, self._count.by_kind, size_bytes, self._rest.hex())
+
+    def _begin(self) -> bool:
+        if len(self._rest) < len(_MAGIC):
+            if not _MAGIC.startswith(self._rest):
+                raise DamagedBackup(_NO_BACKUP)
+            return False
+        if not self._rest.startswith(_MAGIC):
+            is_other = self._rest.startswith(_NAME)
+            raise DamagedBackup(
+                "this backup is of a format that this version does not know" if is_other else _NO_BACKUP
+            )
+        self._begun = True
+        self._consume(len(_MAGIC))
+        return True
+
+    def _next(self, at: int) -> Record | None:
+        """Return the record that begins there, if it is all there; the last bytes of all are no record."""
+        left = len(self._rest) - DIGEST_BYTES - at
+        if left < _RECORD.size:
+            return None
+        kind, name_bytes, value_bytes = _RECORD.unpack_from(self._rest, at)
+        if name_bytes > _MAX_NAME_BYTES or value_bytes > _MAX_VALUE_BYTES:
+            raise DamagedBackup(_NOT_WHOLE)
+        if left < _RECORD.size + name_bytes + value_bytes:
+            return None
+        name = at + _RECORD.size
+        value = name + name_bytes
+        return Record(kind, bytes(self._rest[name:value]), bytes(self._rest[value : value + value_bytes]))
+
+    def _take(self, record: Record) -> None:
+        if record.kind not in (FILE, OBJECT, ABOUT) or self._about is not None:
+            raise DamagedBackup(_NOT_WHOLE)
+        if record.kind == ABOUT:
+            self._about = _about(record.value)
+        self._count.add(record)
+
+    def _consume(self, count: int) -> None:
+        self._sum.update(memoryview(self._rest)[:count])
+        self._count.size_bytes += count
+        del self._rest[:count]
+
+
+class _Count:
+    def __init__(self) -> None:
+        self.by_kind: dict[str, int] = {}
+        self.size_bytes = 0
+
+    def add(self, record: Record) -> None:
+        if record.kind == OBJECT:
+            # `objects/services/<id>` is a service.
+            kind = record.name.decode("ascii", "replace").split("/")[1:2]
+            word = kind[0] if kind else "?"
+            self.by_kind[word] = self.by_kind.get(word, 0) + 1
+
+
+def _about(value: bytes) -> About:
+    try:
+        given = json.loads(value)
+        known = {name: given[name] for name in About.__slots__ if name in given}
+        about = About(**known)
+        right = isinstance(about.version, int) and isinstance(about.taken_at, int | float)
+        texts = (about.cluster_id, about.node_id, about.hostname, about.made_by)
+        if not right or not all(isinstance(text, str) for text in texts):
+            raise TypeError
+        datetime.fromtimestamp(about.taken_at, UTC)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise DamagedBackup(_NOT_WHOLE) from error
+    return about
