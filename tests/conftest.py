@@ -20,8 +20,8 @@ asyncio.set_event_loop(None)
 # Modules about several hosts. Their run takes as long as that of all others together.
 MANY = frozenset(
     {
-        *("cluster/test_autolock", "cluster/test_clocks", "cluster/test_expired", "cluster/test_failover"),
-        *("cluster/test_joining", "cluster/test_strangers_of_many"),
+        *("cluster/test_autolock", "cluster/test_backup", "cluster/test_clocks", "cluster/test_expired"),
+        *("cluster/test_failover", "cluster/test_joining", "cluster/test_strangers_of_many"),
         *("cluster/test_managers", "cluster/test_roles", "cluster/test_rotation", "cluster/test_store_faults"),
         *("cluster/test_survivor", "cluster/test_workers", "interop/test_docker_manager"),
         *("interop/test_demo_many", "interop/test_dockerd_rotation", "interop/test_dockerd_worker"),

@@ -22,6 +22,7 @@ FORBIDDEN = {
     "network": {"engine", "store", "ca", "manager", "agent", "daemon", "node", "cli"},
     "node": {"engine", "daemon", "cli"},
     "engine": {"daemon", "cli", "agent"},
+    "cli": {"engine", "ca", "manager", "agent", "runtime", "network", "daemon", "node"},
 }
 MAX_LINES = 500
 

@@ -1,1 +1,2 @@
-"""The `shoal` command. Talks to the Engine API alone."""
+"""The `shoal` command: what Docker's command has no words for. Talks to `shoald` over its Engine API, and to nothing
+else."""

@@ -1,0 +1,126 @@
+"""Calls of `shoald`'s Engine API whose bodies are streams: one connection a call, nothing kept in memory.
+
+In: a `Target`, a path, pieces of a body. Out: an answer to read, or a CommandError with what the daemon says. Why not
+docker-py: docs/decisions/0009-command.md.
+"""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from shoal.cli.errors import CommandError, reason
+from shoal.cli.hosts import Target
+
+CONNECT_TIMEOUT = 10.0
+CHUNK_BYTES = 256 * 1024
+_LONGEST_MESSAGE_BYTES = 64 * 1024
+_SHOAL = "Shoal/"  # how the header Server of our own daemon begins
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, target: Target) -> None:
+        super().__init__(target.address or "shoald", target.port or None)
+        self._target = target
+
+    def connect(self) -> None:
+        target = self._target
+        if target.socket:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(CONNECT_TIMEOUT)
+            self.sock.connect(target.socket)
+        else:
+            self.sock = socket.create_connection((target.address, target.port), CONNECT_TIMEOUT)
+            # A backup may take long to begin; that the other host is gone is noticed by this alone.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if target.tls is not None:
+                self.sock = target.tls.wrap_socket(self.sock, server_hostname=target.address)
+        self.sock.settimeout(None)
+
+
+@contextlib.contextmanager
+def call(
+    target: Target,
+    method: str,
+    path: str,
+    query: dict[str, str] | None = None,
+    body: Iterable[bytes] | None = None,
+    body_bytes: int | None = None,
+) -> Iterator[http.client.HTTPResponse]:
+    """Enter with the answer to a call. `body_bytes`: how long the body is, where that is known.
+
+    Raises CommandError: the daemon's words where it refuses, or why it was not to be reached.
+    """
+    connection = _Connection(target)
+    try:
+        with _explained(target):
+            url = path + (f"?{urlencode(query)}" if query else "")
+            _send(connection, method, url, body, body_bytes)
+            answer = connection.getresponse()
+        if answer.status >= 400:
+            raise CommandError(_refusal(answer, target))
+        yield answer
+    finally:
+        connection.close()
+
+
+def _send(connection: _Connection, method: str, url: str, body: Iterable[bytes] | None, body_bytes: int | None) -> None:
+    headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
+    if body_bytes is not None:
+        headers["Content-Length"] = str(body_bytes)
+    connection.connect()
+    try:
+        connection.request(method, url, body=body, headers=headers, encode_chunked=body_bytes is None)
+    except (BrokenPipeError, ConnectionResetError):
+        if body is None:
+            raise
+        # Refused before all of it was sent: the answer is there to be read, and if not, reading tells.
+
+
+def pieces(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
+    """Yield the body of an answer as it comes. It ends early where the daemon does: its reader must be able to tell."""
+    with _explained(target):
+        while chunk := answer.read(CHUNK_BYTES):
+            yield chunk
+
+
+def json_object(answer: http.client.HTTPResponse, target: Target) -> dict[str, Any]:
+    """Return the JSON object that an answer is."""
+    with _explained(target):
+        try:
+            found = json.loads(answer.read())
+        except ValueError:
+            found = None
+    if not isinstance(found, dict):
+        raise CommandError(f"the daemon at {target.url} answers something else than was asked")
+    return found
+
+
+def _refusal(answer: http.client.HTTPResponse, target: Target) -> str:
+    if not (answer.getheader("Server") or "").startswith(_SHOAL) and answer.status == 404:
+        return f"the daemon at {target.url} is not shoald: name shoald's socket with -H or DOCKER_HOST"
+    try:
+        return str(json.loads(answer.read(_LONGEST_MESSAGE_BYTES))["message"])
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        return f"the daemon at {target.url} refuses without saying why (HTTP {answer.status})"
+
+
+@contextlib.contextmanager
+def _explained(target: Target) -> Iterator[None]:
+    """Turn what goes wrong with a connection into a line that says what to do."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise CommandError(f"{target.url} is not to be believed: {error.verify_message}") from error
+    except PermissionError as error:
+        raise CommandError(f"{target.url} is not open to you: run this as root, or join the group docker") from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise CommandError(f"no daemon answers at {target.url}: does shoald run there? (-H names another)") from error
+    except OSError as error:
+        raise CommandError(f"the connection to {target.url} failed: {reason(error)}") from error
+    except http.client.HTTPException as error:
+        raise CommandError(f"the connection to {target.url} ended early") from error

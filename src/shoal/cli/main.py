@@ -1,0 +1,79 @@
+"""`shoal`: finds out which daemon is meant, runs a command, and says in one line what went wrong."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from shoal import __version__
+from shoal.cli import hosts, swarm
+from shoal.cli.errors import CommandError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="What Docker's command has no words for, on a host that runs shoald.",
+)
+app.add_typer(swarm.app, name="swarm")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shoal version {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def find_daemon(
+    context: typer.Context,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            "-H",
+            metavar="URL",
+            help=f"The daemon: unix:///path or tcp://address:port. Else DOCKER_HOST, else {hosts.DEFAULT_HOST}.",
+        ),
+    ] = "",
+    tlsverify: Annotated[bool, typer.Option("--tlsverify", help="Use TLS. Else DOCKER_TLS_VERIFY.")] = False,
+    tlscacert: Annotated[str, typer.Option(metavar="FILE", help="CA of the daemon. Else in DOCKER_CERT_PATH.")] = "",
+    tlscert: Annotated[str, typer.Option(metavar="FILE", help="Your certificate. Else in DOCKER_CERT_PATH.")] = "",
+    tlskey: Annotated[str, typer.Option(metavar="FILE", help="Your key. Else in DOCKER_CERT_PATH.")] = "",
+    version: Annotated[
+        bool, typer.Option("--version", "-v", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Note which daemon the command is to ask; it is looked for when there is something to ask."""
+    del version
+    files = hosts.TLSFiles(tlsverify, tlscacert, tlscert, tlskey)
+    context.obj = lambda: hosts.find(host, files, os.environ)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command. Raises SystemExit: with 1, and one line on standard error, where it came to nothing."""
+    try:
+        app(arguments, prog_name="shoal")
+    except CommandError as error:
+        sys.stderr.write(f"shoal: {error}\n")
+        sys.exit(1)
+
+
+def main() -> None:
+    """Be the program."""
+    signal.signal(signal.SIGTERM, _end)
+    run()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # as an exception, so that what was begun is cleaned up
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""`shoal swarm`: the swarm as a whole, saved to a file and made again of one."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from shoal.cli import client, files, output
+from shoal.cli.errors import CommandError
+from shoal.cli.hosts import Target
+from shoal.cli.output import Format
+from shoal.store.backup_file import DamagedBackup, Decoder, Summary
+
+BACKUP = "/shoal/v1/swarm/backup"
+RESTORE = "/shoal/v1/swarm/restore"
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Save a swarm to a file, and make it again of one."
+)
+
+FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="The file; - is standard output or input.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print what was done.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+_SECRET = "This file is a secret: with it anybody becomes the swarm's manager. Keep it as you keep a root password."
+_SEALED = (
+    "It is sealed by the swarm's unlock key as it is now: keep `docker swarm unlock-key -q` elsewhere. "
+    "What can be read in it all the same is who made it and how much there is."
+)
+
+
+@app.command()
+def backup(
+    context: typer.Context, file: FileArgument, form: FormatOption = Format.TEXT, quiet: QuietOption = False
+) -> None:
+    """Save the swarm to FILE while it runs. Ask any manager, one that leads or not.
+
+    All that was acknowledged before is in it, as of one moment: nodes, services, tasks, networks, secrets, configs,
+    the CA with its key, tokens, and the identity of the manager that was asked. What containers keep in volumes, and
+    images, are not.
+
+    FILE is a secret: with it anybody becomes the swarm's manager. It is written with mode 0600 and is there whole or
+    not at all; one that is there already is replaced. With autolock on, it is sealed by the unlock key of the moment,
+    which is not in it.
+    """
+    target: Target = context.obj()
+    with files.written(file) as write:
+        summary = _receive(target, write)
+    if quiet:
+        return
+    on_stderr = file == files.STANDARD
+    shown = {"File": file, **summary.shown()}
+    if form is Format.JSON:
+        output.show_json(shown, on_stderr=on_stderr)
+        return
+    rows = [*_rows(shown), ("size", f"{output.human_size(summary.size_bytes)}, sha256 {summary.digest}")]
+    again = f"To make the swarm again, on a host that is in none: shoal swarm restore {shlex.quote(file)}"
+    notes = (_SECRET, *((_SEALED,) if summary.about.is_locked else ()), again)
+    where = "to standard output" if on_stderr else f"in {file}"
+    output.show(f"Swarm {summary.about.cluster_id} is saved {where}", rows, notes, on_stderr=on_stderr)
+
+
+def _receive(target: Target, write: Any) -> Summary:
+    decoder = Decoder()
+    with client.call(target, "GET", BACKUP) as answer:
+        length = answer.getheader("Content-Length")
+        try:
+            for chunk in output.progress(client.pieces(answer, target), int(length) if length else None, "saving"):
+                decoder.feed(chunk)
+                write(chunk)
+            return decoder.end()
+        except DamagedBackup as error:
+            raise CommandError(f"{target.url} did not send all of the backup: nothing was saved, try again") from error
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: FileArgument,
+    advertise_addr: Annotated[
+        str, typer.Option(metavar="ADDR", help="Where other nodes reach this one: address or interface[:port].")
+    ] = "",
+    listen_addr: Annotated[
+        str, typer.Option(metavar="ADDR", help="Where this manager listens: address or interface[:port].")
+    ] = "0.0.0.0:2377",
+    data_path_addr: Annotated[
+        str, typer.Option(metavar="ADDR", help="Address or interface for data path traffic.")
+    ] = "",
+    form: FormatOption = Format.TEXT,
+    quiet: QuietOption = False,
+) -> None:
+    """Make the swarm of FILE again, on a host that is in no swarm: a new one with another address will do.
+
+    The host becomes the manager that made the backup, and is the only one. Swarm id, tokens, CA, services, secrets,
+    configs and the unlock key are as they were. Other managers are managers no more: remove those that are gone
+    (`docker node rm`), let new ones join. Workers that find this manager under an address that they know come back by
+    themselves; tasks of nodes that do not come are replaced.
+
+    Restore a swarm only when its managers are gone for good: two swarms of one identity would fight for its workers.
+    A swarm with autolock comes back locked: `docker swarm unlock` opens it, with the key of the time of the backup.
+    """
+    target: Target = context.obj()
+    query = {"listenAddr": listen_addr, "advertiseAddr": advertise_addr, "dataPathAddr": data_path_addr}
+    with files.opened(file) as source:
+        chunks = output.progress(source.pieces(), source.size_bytes, "restoring")
+        with client.call(target, "POST", RESTORE, query, chunks, source.size_bytes) as answer:
+            result = client.json_object(answer, target)
+    if quiet:
+        return
+    if form is Format.JSON:
+        output.show_json(result)
+        return
+    _show_restored(result)
+
+
+def _show_restored(result: Mapping[str, Any]) -> None:
+    found = result["Backup"]
+    rows = [("this node", str(result["NodeID"])), *_rows(found)]
+    notes = [
+        "Others join with the tokens of before (docker swarm join-token worker). To forget those that are gone for "
+        "good: docker node rm NODE"
+    ]
+    if result["Locked"]:
+        notes.insert(0, "It is locked. Open it with the unlock key of the time of the backup: docker swarm unlock")
+    output.show(f"Swarm {found['ClusterID']} is restored; this host is its only manager", rows, notes)
+
+
+def _rows(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("taken", f"{output.moment(shown['TakenAt'])} by manager {shown['Hostname']} ({shown['NodeID']})"),
+        ("objects", output.counted(shown["Objects"])),
+        ("version", str(shown["Version"])),
+        ("autolock", "on" if shown["Locked"] else "off"),
+    ]

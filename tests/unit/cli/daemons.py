@@ -1,0 +1,66 @@
+"""A daemon to be asked: the real Engine API over a node of fakes, or bytes, on a unix socket."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from aiohttp import web
+
+from shoal.engine.app import make_app, make_runner
+from tests.unit.engine.fakes import FACTS, FakeNode, backend
+
+
+@contextmanager
+def daemon(folder: Path, node: FakeNode) -> Iterator[str]:
+    """Serve in a thread of its own, so that a command, which blocks, can be run in this one. Its URL."""
+    path = folder / "s"
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        runner = make_runner(make_app(backend(node=node, facts=replace(FACTS, data_root=str(folder)))))
+        await runner.setup()
+        await web.UnixSite(runner, str(path)).start()
+        ready.set()
+        await stop.wait()
+        await runner.cleanup()
+        await loop.shutdown_default_executor()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield f"unix://{path}"
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def answering(folder: Path, answer: bytes) -> Iterator[str]:
+    """Answer the first call with these bytes, whatever it is, and close. Its URL."""
+    path = folder / "raw"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"unix://{path}"
+        finally:
+            thread.join(10)
+            path.unlink()
