@@ -10,6 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import Unavailable
 from shoal.store.etcd_process import EtcdProcess
 
@@ -19,7 +20,8 @@ _AT_REST = 1.0
 _WITHOUT_LEADER = 0.05
 _LONGEST_WITHOUT = 0.5
 # An etcd that does not even say who it is does not lead for much longer: shorter than an election among the others.
-_PATIENCE = 0.3
+# In several waits: a loop that was away, with the answer waiting for it, has heard as little as one that was not.
+_WAIT, _WAITS = 0.05, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,25 @@ class LeaderWatch:
         return self.state
 
     async def _ask(self) -> Leadership:
-        try:
-            status = await self._etcd.client.status(_PATIENCE)
-        except Unavailable:
-            return Leadership(term=self.state.term, member=self.state.member)
+        unknown = Leadership(term=self.state.term, member=self.state.member)
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._status(), name="etcd status")
+            for _ in range(_WAITS):
+                await asyncio.wait({asking}, timeout=_WAIT)
+                if asking.done():
+                    break
+            else:
+                asking.cancel()
+                self._etcd.client.close()  # the connection may be what hangs; the next call opens another
+                return unknown
+        status = asking.result()
+        if status is None:
+            return unknown
         me = status.header.member_id
         return Leadership(status.leader == me, status.leader, status.raftTerm, me)
+
+    async def _status(self) -> pb.StatusResponse | None:
+        try:
+            return await self._etcd.client.status()
+        except Unavailable:
+            return None
