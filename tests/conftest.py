@@ -21,8 +21,8 @@ asyncio.set_event_loop(None)
 MANY = frozenset(
     {
         *("cluster/test_autolock", "cluster/test_backup", "cluster/test_clocks", "cluster/test_expired"),
-        *("cluster/test_failover", "cluster/test_joining", "cluster/test_managers", "cluster/test_roles"),
-        *("cluster/test_rotation", "cluster/test_stolen", "cluster/test_store_faults"),
+        *("cluster/test_failover", "cluster/test_faults_leader", "cluster/test_joining", "cluster/test_managers"),
+        *("cluster/test_roles", "cluster/test_rotation", "cluster/test_stolen", "cluster/test_store_faults"),
         *("cluster/test_strangers_of_many", "cluster/test_survivor", "cluster/test_workers"),
         *("interop/test_demo_many", "interop/test_docker_manager", "interop/test_dockerd_rotation"),
         *("interop/test_dockerd_worker", "store/test_follower", "store/test_leadership", "store/test_members"),

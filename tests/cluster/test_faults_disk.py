@@ -39,7 +39,7 @@ def small_disk(part: str, options: str) -> Iterator[Host]:
         run("umount", "-l", str(disk), check=False)
 
 
-def _fill(disk: Path) -> Path:
+def fill(disk: Path) -> Path:
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096):
@@ -83,7 +83,7 @@ def test_disk_that_fills_up_while_containers_are_made(part: str, options: str, w
         settled(on, {"kept": 2, "web": 1})
         kept = {one["Id"] for one in faults.containers(on, "kept")}
         scale(on, "web", 12)
-        filler = _fill(disk) if what == "bytes" else _fill_inodes(disk)
+        filler = fill(disk) if what == "bytes" else _fill_inodes(disk)
         try:
             told = [faults.try_to(lambda name=name: create(on, name, 1)) for name in ("a", "b")]
             faults.try_to(lambda: scale(on, "web", 14))

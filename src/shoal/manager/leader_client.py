@@ -8,7 +8,7 @@ Source of the rules: SwarmKit protobuf/plugin/raftproxy, manager/state/raft (`Er
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,9 +43,9 @@ Broken = (StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
 TAKEN_OVER = "this manager has just taken the lead: try again"
 # What a manager says that was asked as the leader and is not, or not yet: it has done nothing.
 _NOT_THE_LEADER = (
-    (Status.UNAVAILABLE, str(NoLeader())),
-    (Status.UNAVAILABLE, NO_LEADER),
-    (Status.UNAVAILABLE, TAKEN_OVER),
+    str(NoLeader()),
+    NO_LEADER,
+    TAKEN_OVER,
 )
 
 
@@ -83,6 +83,8 @@ class LeaderLink:
         self.node_id = ""
         """The manager that leads; empty where nobody knows."""
         self.address = ""
+        self.trouble: Callable[[], str | None] = lambda: None
+        """Tells what keeps this manager from knowing, if something of its own does: a full disk, say."""
 
     def tell(self, node_id: str, address: str, *, leads: bool) -> None:
         """Take in who leads, and where it is; `leads`: this manager does, and answers."""
@@ -127,7 +129,8 @@ class LeaderLink:
                 async with asyncio.timeout(max(left, 0)):
                     await self._changed.wait()
             except TimeoutError as fault:
-                raise NoLeader(NO_LEADER) from fault
+                trouble = self.trouble()
+                raise NoLeader(f"{NO_LEADER} ({trouble})" if trouble else NO_LEADER) from fault
 
     async def call(
         self,
@@ -238,6 +241,6 @@ class _Channel(Channel):
 def _is_redirected(error: GRPCError) -> bool:
     """Return whether a call was refused because the one that was asked does not lead."""
     message = error.message or ""
-    return (error.status, message) in _NOT_THE_LEADER or (
-        error.status is Status.RESOURCE_EXHAUSTED and message.startswith(REDIRECTED)
-    )
+    if error.status is Status.UNAVAILABLE:
+        return message.startswith(_NOT_THE_LEADER)
+    return error.status is Status.RESOURCE_EXHAUSTED and message.startswith(REDIRECTED)

@@ -231,6 +231,7 @@ class Manager:
         if data_key is None:
             raise InvariantBroken("this manager's key file holds no data key")
         async with EtcdProcess(self._paths, config, wait=False) as etcd:
+            self._link.trouble = lambda: etcd.trouble
             await etcd.wait_serving()
             async with Store.follow(etcd.client, Sealer({0: data_key}, 0), trouble=lambda: etcd.trouble) as store:
                 self._store = store

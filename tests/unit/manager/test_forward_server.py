@@ -252,6 +252,10 @@ async def test_without_a_leader_calls_hear_so_in_dockers_words(world: World) -> 
                 await CAStub(channel).GetRootCACertificate(api.GetRootCACertificateRequest())
             assert time.monotonic() - started < longest
             assert (caught.value.status, caught.value.message) == (Status.UNAVAILABLE, NO_LEADER)
+        world.link.trouble = lambda: "the disk is full"
+        with pytest.raises(GRPCError) as caught:
+            await CAStub(channel).GetRootCACertificate(api.GetRootCACertificateRequest())
+        assert caught.value.message == f"{NO_LEADER} (the disk is full)"
 
 
 async def test_a_call_waits_for_the_next_leader(world: World) -> None:
