@@ -208,6 +208,31 @@ def test_missing_host_program_is_named_with_its_package() -> None:
         assert "Swarm: inactive" in poor.docker("info").stdout
 
 
+def test_init_with_a_ca_that_is_refused_leaves_no_swarm_behind() -> None:
+    with host("refused") as refused:
+        for config in (
+            {"NodeCertExpiry": 60_000_000_000},
+            {"SigningCACert": "rubbish"},
+            {"SigningCACert": "rubbish", "SigningCAKey": "rubbish"},
+            {"SigningCAKey": "rubbish"},
+        ):
+            status, message = post(
+                refused, "/swarm/init", json.dumps({"ListenAddr": "0.0.0.0:2377", "Spec": {"CAConfig": config}})
+            )
+            assert status == 400, message
+            assert refused.docker("info", "--format", "{{.Swarm.LocalNodeState}}").stdout == "inactive\n"
+            assert not (refused.data_root / "swarm").exists()
+        done = refused.docker("swarm", "init", "--cert-expiry", "1m", check=False)
+        assert "minimum certificate expiry time is: 1h0m0s" in done.stderr
+        refused.docker("swarm", "init", "--max-snapshots", "3", "--snapshot-interval", "500")
+        info = refused.docker("info").stdout
+        assert "Snapshot Interval: 500\n" in info
+        assert "Number of Old Snapshots to Retain: 3\n" in info
+        refused.docker("swarm", "update", "--max-snapshots", "0", "--snapshot-interval", "700")
+        raft = json.loads(refused.curl("/swarm"))["Spec"]["Raft"]
+        assert (raft["SnapshotInterval"], raft["KeepOldSnapshots"]) == (700, 0)
+
+
 def test_damaged_state_is_named_and_kept() -> None:
     with host("hurt") as hurt:
         hurt.docker("swarm", "init")

@@ -18,9 +18,12 @@ from shoal.engine.control_client import Control, rpc
 from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
-from shoal.errors import InvalidArgument
+from shoal.errors import InvalidArgument, OutOfSequence, RpcError, ShoalError
 from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
 from shoal.node.types import InitRequest, JoinRequest
+
+# The new leader writes the cluster as well, in its first moments.
+APPLY_ATTEMPTS = 5
 
 
 async def init_swarm(call: Call) -> web.StreamResponse:
@@ -37,8 +40,15 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     # Before anything is made: a spec that is refused must not leave a swarm behind.
     validate_cluster_spec(spec)
     refuse_unsupported_cluster(spec)
-    node_id = await call.backend.node.init(request)
-    await _apply_spec(call.backend.node.control(), spec, member(body, "Spec"))
+    node = call.backend.node
+    node_id = await node.init(request)
+    try:
+        await _apply_spec(node.control(), spec, member(body, "Spec"))
+    except ShoalError:
+        # What only the swarm's CA can judge. Whoever is told that there is no swarm is not to find one.
+        if not request.force_new_cluster:
+            await node.leave(True)
+        raise
     return json_reply(node_id)
 
 
@@ -71,6 +81,16 @@ def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any, struct:
 
 async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Any) -> None:
     """Put what was asked for over the defaults of the new swarm; nothing asked, nothing written."""
+    for left in reversed(range(APPLY_ATTEMPTS)):
+        try:
+            await _apply_once(control, asked, given)
+            return
+        except RpcError as error:
+            if error.desc != str(OutOfSequence()) or not left:
+                raise
+
+
+async def _apply_once(control: Control, asked: api.ClusterSpec, given: Any) -> None:
     cluster = await lookups.the_cluster(control)
     spec = api.ClusterSpec()
     spec.CopyFrom(cluster.spec)

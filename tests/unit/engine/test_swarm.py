@@ -126,7 +126,7 @@ async def test_a_wrong_init_is_refused_before_anything_is_made(body: dict[str, A
 @pytest.mark.parametrize(
     ("spec", "status"),
     [
-        ({"Raft": {"SnapshotInterval": 5}}, 501),
+        ({"TaskDefaults": {"LogDriver": {"Name": "none"}}}, 501),
         ({"CAConfig": {"NodeCertExpiry": 1}}, 400),
     ],
 )
@@ -136,6 +136,21 @@ async def test_a_refused_spec_leaves_no_swarm_behind(spec: dict[str, Any], statu
         answer = await http.post("/swarm/init", json={"ListenAddr": "a", "Spec": spec})
         assert answer.status == status
         assert node.asked == []
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_spec_that_the_new_swarm_refuses_leaves_none_behind(alone: bool) -> None:
+    node, _ = manager_node(cluster())
+    body = {
+        "ListenAddr": "a",
+        "ForceNewCluster": alone,
+        "Spec": {"CAConfig": {"SigningCACert": "rubbish", "SigningCAKey": "rubbish"}},
+    }
+    async with client(backend(node=node)) as http:
+        answer = await http.post("/swarm/init", json=body)
+        assert answer.status == 400
+        # Who goes on alone was in a swarm before, with all that is in it.
+        assert node.asked[1:] == ([] if alone else [True])
 
 
 async def test_leave_and_unlock() -> None:

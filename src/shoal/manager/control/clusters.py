@@ -3,18 +3,21 @@
 What becomes of the root is in `root_change`. Source: SwarmKit manager/controlapi/cluster.go.
 """
 
+import logging
 from collections.abc import Callable
 
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.ca.tokens import new_token
-from shoal.errors import InvalidArgument, NotFound, OutOfSequence, Unimplemented
+from shoal.errors import InvalidArgument, NotFound, OutOfSequence
 from shoal.manager.control import unsupported
 from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import named
 from shoal.manager.control.root_change import changed_root
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
+
+log = logging.getLogger(__name__)
 
 CLUSTER_NAME = "default"
 MANAGER_SUBSYSTEM = "swarm-manager"  # of the key that unlocks managers
@@ -24,7 +27,7 @@ DEFAULT_POOL = "10.0.0.0/8"
 DEFAULT_SUBNET_SIZE = 24
 DEFAULT_VXLAN_PORT = 4789
 
-# What a swarm of Docker's begins with. They are shown to whoever reads the cluster, and etcd has its own.
+# What a swarm of Docker's begins with. They are kept and shown to whoever reads the cluster, and etcd has its own.
 DEFAULT_RAFT = api.RaftConfig(
     snapshot_interval=10_000,
     keep_old_snapshots=0,
@@ -76,7 +79,10 @@ class Clusters(Part):
             _set_unlock_key(cluster, request.rotation, self._new_unlock_key)
             transaction.update(cluster)
 
+        raft_before = self._cluster(request.cluster_id).spec.raft
         await self._store.update(update)
+        if request.spec.raft != raft_before:
+            log.info("the swarm's settings of Raft (snapshots, ticks) are kept for who reads them: etcd has its own")
         return api.UpdateClusterResponse(cluster=redacted(self._cluster(request.cluster_id)))
 
     def _cluster(self, cluster_id: str) -> api.Cluster:
@@ -135,9 +141,6 @@ def expire_blacklisted(cluster: api.Cluster, now: float) -> None:
 
 def refuse_unsupported_cluster(spec: api.ClusterSpec) -> None:
     """Raise Unimplemented for the first thing in a spec that cannot be done yet."""
-    for field, value in spec.raft.ListFields():  # those that are not zero: zero is "not given"
-        if value != getattr(DEFAULT_RAFT, field.name):
-            raise Unimplemented(unsupported.RAFT)
     unsupported.refuse_unsupported_log_driver(spec.task_defaults.log_driver)
 
 

@@ -17,7 +17,6 @@ MODES = {
     "replicated_job": "jobs are not supported by this version of Shoal; use a replicated service",
     "global_job": "jobs are not supported by this version of Shoal; use a replicated service",
 }
-RAFT = "Raft's settings (snapshots, ticks) are etcd's own and cannot be changed in this version of Shoal"
 RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
 CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"

@@ -109,8 +109,6 @@ async def test_tokens_rotate_one_by_one(make: Make) -> None:
 @pytest.mark.parametrize(
     "later",
     [
-        spec(raft=api.RaftConfig(snapshot_interval=5)),
-        spec(raft=api.RaftConfig(snapshot_interval=10_000, keep_old_snapshots=3)),
         spec(task_defaults=api.TaskDefaults(log_driver=api.Driver(options={"max-size": "1m"}))),
     ],
 )
@@ -121,11 +119,18 @@ async def test_what_comes_later_is_refused(make: Make, later: api.ClusterSpec) -
     assert store.commits == []
 
 
-async def test_raft_as_swarms_begin_with_it_passes(make: Make) -> None:
+async def test_settings_of_raft_are_kept_and_said_to_change_nothing(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     control, store = make(cluster())
-    for version, raft in enumerate((DEFAULT_RAFT, api.RaftConfig(), DEFAULT_RAFT), 1):
+    caplog.set_level("INFO")
+    other = api.RaftConfig(snapshot_interval=500, keep_old_snapshots=3)
+    for version, raft in enumerate((DEFAULT_RAFT, other, other), 1):
         await control.update_cluster(update(spec(raft=raft), version))
-    assert len(store.commits) == 3
+        stored = store.view().clusters.get("c")
+        assert stored is not None
+        assert stored.spec.raft == raft
+    assert len([text for text in caplog.messages if "etcd has its own" in text]) == 2
 
 
 async def test_unlock_key_is_made_kept_rotated_and_dropped(make: Make) -> None:
