@@ -34,7 +34,6 @@ from shoal.store.journal import COMMIT
 VERSIONS_APART = 10_000_000
 _ATTEMPTS = 3  # etcd may forget the revision that is being read, when that takes minutes
 _TXN_OPS, _TXN_BYTES = 1000, 4 * 1024 * 1024
-_PAGE_KEYS = 100  # at a time in memory: 100 MB at the very most, where all are configs of the largest size
 _CHUNK_BYTES = 256 * 1024
 
 
@@ -73,7 +72,7 @@ async def _save(client: EtcdClient, file: BinaryIO, files: Mapping[str, bytes], 
     encoder, version = Encoder(), 0
     first = encoder.begin() + encoder.records(Record(FILE, name.encode(), content) for name, content in files.items())
     await asyncio.to_thread(file.write, first)
-    async with aclosing(pages(client, _PAGE_KEYS)) as all_pages:
+    async with aclosing(pages(client)) as all_pages:
         async for revision, kvs in all_pages:
             version = revision + base
             await asyncio.to_thread(_write, file, encoder, [Record(OBJECT, kv.key, kv.value) for kv in kvs])

@@ -26,20 +26,24 @@ log = logging.getLogger(__name__)
 
 BASE = b"base"
 BASE_BYTES = 8
-_PAGE_KEYS = 1000  # about a megabyte of tasks; the loop is free between pages
+# A page is as many keys as make about so many bytes, judged by the page before it; the loop is free between pages.
+# A thousand tasks are less, four configs of the largest size are as much.
+_PAGE_BYTES = 4 * 1024 * 1024
+_FIRST_KEYS, _MOST_KEYS = 16, 1000
 _FIRST_DELAY = 0.02
 _LONGEST_DELAY = 0.5
 
 _Changes = list[tuple[Kind, str, Object | None]]
 
 
-async def pages(client: EtcdClient, limit: int = _PAGE_KEYS) -> AsyncGenerator[tuple[int, list[pb.KeyValue]], None]:
-    """Yield all keys of objects in pages of at most `limit`, each with the one revision as of which all of them are.
+async def pages(client: EtcdClient) -> AsyncGenerator[tuple[int, list[pb.KeyValue]], None]:
+    """Yield all keys of objects in pages, each with the one revision as of which all of them are.
 
     Read from this host's member alone, so it works without quorum, and may be out of date. Raises Unavailable, or
     Compacted where it took too long.
     """
     begin, end, revision = OBJECTS, OBJECTS[:-1] + bytes((OBJECTS[-1] + 1,)), 0
+    limit = _FIRST_KEYS
     while True:
         request = pb.RangeRequest(key=begin, range_end=end, limit=limit, revision=revision, serializable=True)
         try:
@@ -53,6 +57,8 @@ async def pages(client: EtcdClient, limit: int = _PAGE_KEYS) -> AsyncGenerator[t
         if not page.more:
             return
         begin = page.kvs[-1].key + b"\0"
+        size_bytes = sum(len(kv.value) for kv in page.kvs) or 1
+        limit = max(1, min(len(page.kvs) * _PAGE_BYTES // size_bytes, 4 * limit, _MOST_KEYS))
 
 
 async def read_base(client: EtcdClient) -> int:
