@@ -63,6 +63,13 @@ def swarm_info(host: Host) -> Any:
     return json.loads(host.curl("/info"))["Swarm"]
 
 
+def settled(host: Host) -> str:
+    """Return whether a host is in a swarm or in none, "" while it is neither."""
+    state = swarm_info(host)["LocalNodeState"]
+    has_files = (host.data_root / "swarm").exists()
+    return state if (state, has_files) in (("inactive", False), ("active", True)) else ""
+
+
 def services(host: Host) -> set[str]:
     return set(host.docker("service", "ls", "--format", "{{.Name}}").stdout.split())
 
@@ -161,7 +168,8 @@ def test_swarm_of_three_managers_is_made_again_on_a_new_host(net: Network, tmp_p
 
 def test_locked_swarm_takes_its_workers_back_at_the_address_that_they_know(net: Network, tmp_path: Path) -> None:
     old, new, worker = up(net, "old", "new", "worker")
-    make_swarm(old, "--autolock")
+    # The worker is not to be taken for down, and its tasks replaced, before it is back.
+    make_swarm(old, "--autolock", "--dispatcher-heartbeat", "20s")
     join(worker, old, token(old))
     create(old, "web", 1, "--constraint", "node.hostname==worker")
     wait_running(old, "web", {"worker": 1})
@@ -225,27 +233,36 @@ def test_restore_that_is_killed_leaves_nothing_or_a_whole_swarm(net: Network, tm
     told(shoal(host, "backup", path, "--format", "json"))
     host.docker("swarm", "leave", "--force")
     outcomes = []
-    for moment in MOMENTS:
+    for moment, victim in (*((moment, "daemon") for moment in MOMENTS), (MOMENTS[0], "command")):
         command = (sys.executable, "-m", "shoal.cli.main", "-H", f"unix://{host.socket}", "swarm", "restore", path)
         with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as restoring:
             end = time.monotonic() + 20
             while not (host.data_root / moment).exists() and time.monotonic() < end:
                 pass  # the next moment is less than a sleep away
-            host.stop(signal.SIGKILL)
+            if victim == "daemon":
+                host.stop(signal.SIGKILL)
+            else:
+                restoring.kill()
             _, said = restoring.communicate(timeout=20)
         assert said.startswith(b"shoal: the connection to") or not said
-        host.start()
-        eventually(lambda: swarm_info(host)["LocalNodeState"] in ("inactive", "active"), "it knows what it is")
-        outcomes.append(swarm_info(host)["LocalNodeState"])
-        assert not (host.data_root / "restoring").exists()
+        if victim == "daemon":
+            host.start()
+        eventually(lambda: not (host.data_root / "restoring").exists(), "what was broken off is gone")
+        outcomes.append(eventually(lambda: settled(host), "it knows what it is"))
         if outcomes[-1] == "inactive":
-            assert not (host.data_root / "swarm").exists()
             continue
         assert node_id(host) == identity
         assert services(host) == {"web"}
         host.docker("swarm", "leave", "--force")
     assert outcomes[0] == "inactive"
-    assert outcomes[-1] == "active"
+    assert outcomes[len(MOMENTS) - 1] == "active"
+    listening = "import socket; s = socket.create_server(('', 2377)); print('up', flush=True); s.accept()"
+    with subprocess.Popen(host.inside(sys.executable, "-c", listening), stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"up\n"
+        assert "cannot listen on 0.0.0.0 port 2377" in refused(shoal(host, "restore", path))
+        other.kill()
+    assert settled(host) == "inactive"
     assert told(shoal(host, "restore", path, "--format", "json"))["NodeID"] == identity
     assert services(host) == {"web"}
 

@@ -95,6 +95,28 @@ def test_environment_of_docker_names_the_certificates(
     assert run(*secured.host.inside(docker_program(), "info", "--format", "{{.Driver}}"), env=env).stdout
 
 
+def test_shoal_saves_the_swarm_over_tls(secured: Secured, client: tuple[Path, Path], tmp_path: Path) -> None:
+    def shoal(host: str, *flags: str) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-m", "shoal.cli.main", "-H", host, *flags, "swarm", "backup", "-q")
+        return run(*secured.host.inside(*command, str(tmp_path / "file")), check=False)
+
+    ca = f"--tlscacert={secured.authority.certificate}"
+    right = ("--tlsverify", ca, f"--tlscert={client[0]}", f"--tlskey={client[1]}")
+    stranger = Authority(tmp_path / "stranger")
+    foreign = stranger.issue("client", "clientAuth")
+    for flags, text in (
+        ((), "the connection to tcp://127.0.0.1:2376 "),
+        (("--tlsverify", ca, f"--tlscert={foreign[0]}", f"--tlskey={foreign[1]}"), "the connection to tcp://"),
+        ((*right, f"--tlscacert={stranger.certificate}"), "tcp://127.0.0.1:2376 is not to be believed: "),
+    ):
+        done = shoal(TCP, *flags)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert text in done.stderr
+        assert not (tmp_path / "file").exists()
+    assert shoal(TCP, *right).returncode == 0
+    assert (tmp_path / "file").read_bytes().startswith(b"shoal backup 1")
+
+
 def test_client_without_the_right_certificate_is_refused(secured: Secured, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "stranger").issue("client", "clientAuth")
     server = secured.authority.issue("posing", "serverAuth")

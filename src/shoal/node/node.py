@@ -204,7 +204,9 @@ class SwarmNode:
         assert stay is not None
         assert stay.membership is not None
         security = stay.membership.security
-        return await backups.save(active.etcd, security, self._describe(security.tls_info()).hostname, file)
+        summary = await backups.save(active.etcd, security, self._describe(security.tls_info()).hostname, file)
+        log.info("the swarm was saved: %d objects, as of version %d", summary.total, summary.about.version)
+        return summary
 
     async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
         """Make this host the manager that made a backup, alone in its swarm; returns once it serves, or is locked.
