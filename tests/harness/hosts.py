@@ -122,6 +122,7 @@ class Host:
         self._tag = ""  # kept: it is asked for when the folder is gone, too
         self.hostname = ""  # this machine's, unless it is given one
         self.environment: dict[str, str] = {}  # the daemon's, beside this process's
+        self.program = "shoal.daemon.main"  # the module to run
         self.process: subprocess.Popen[bytes] | None = None
 
     def _make_namespace(self) -> None:
@@ -141,7 +142,7 @@ class Host:
                     *_without(lacking),
                     sys.executable,
                     "-m",
-                    "shoal.daemon.main",
+                    self.program,
                     f"--host=unix://{self.socket}",
                     f"--data-root={self.data_root}",
                     f"--exec-root={self.exec_root}",

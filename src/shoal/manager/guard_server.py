@@ -27,6 +27,7 @@ from shoal.manager.authorization import (
     identify,
     subject_of,
 )
+from shoal.manager.turns_loop import Turns
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +80,15 @@ class Guarded:
         is_leader: Callable[[], bool],
         rules: Mapping[str, Rule] = AUTHORIZATION,
         forward: Forward | None = None,
+        turns: Turns | None = None,
     ) -> None:
+        turns = turns or Turns()
         self._methods: dict[str, Handler] = {}
         for path, handler in service.__mapping__().items():
             if path not in rules:
                 raise InvariantBroken(f"nobody has said who may call {path}")
             elsewhere = _elsewhere(path, handler, forward)
-            guarded = _guard(path, handler.func, rules[path], who, is_leader, elsewhere)
+            guarded = _guard(path, handler.func, rules[path], who, is_leader, elsewhere, turns)
             self._methods[path] = Handler(guarded, handler.cardinality, handler.request_type, handler.reply_type)
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -98,8 +101,9 @@ def guarded(
     is_leader: Callable[[], bool] = lambda: True,
     forward: Forward | None = None,
 ) -> list[Guarded]:
-    """Return services behind the table `AUTHORIZATION`."""
-    return [Guarded(service, who, is_leader, forward=forward) for service in services]
+    """Return services behind the table `AUTHORIZATION`. However many calls come at once, they begin a few at a time."""
+    turns = Turns()
+    return [Guarded(service, who, is_leader, forward=forward, turns=turns) for service in services]
 
 
 def by_certificate(cluster_id: str, is_removed: Callable[[str], bool]) -> Identify:
@@ -144,8 +148,10 @@ def _guard(
     who: Identify,
     is_leader: Callable[[], bool],
     elsewhere: Callable[[AnyStream], Awaitable[bool]],
+    turns: Turns,
 ) -> Method:
     async def call(stream: AnyStream) -> None:
+        await turns.wait_turn()
         try:
             _CALLER.set(who(rule, stream))  # each call is answered in a context of its own
             if rule.leader_only and not is_leader() and await elsewhere(stream):

@@ -26,6 +26,7 @@ __all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+ACCEPTED_A_TURN = 20  # of the loop: what a peer says first takes half a millisecond to answer, and it comes at once
 ACCEPTED_AT_ONCE = 64  # then others have a turn
 ACCEPT_RETRY = 0.5  # after the process ran out of file descriptors
 STOP_TIMEOUT = 5.0  # for calls to end after they were cancelled, and peers to go

@@ -21,6 +21,7 @@ from shoal.errors import Aborted, InvalidArgument, NotFound, ShoalError, Unavail
 from shoal.manager.dispatcher.assignments import AssignmentSet, Messages
 from shoal.manager.dispatcher.sessions import Sessions, host_of, orphan, ready, sent_away, silent, unknown
 from shoal.manager.dispatcher.statuses import accepted, apply_report
+from shoal.manager.turns_loop import Turns
 from shoal.store.changes import Event
 from shoal.store.memory import Transaction
 from shoal.store.store import Store
@@ -85,6 +86,7 @@ class Dispatcher(DispatcherBase):
         self._root_ca = root_ca
         self._sessions = Sessions(rng.uniform, new_id)
         self._held: dict[str, set[_Held]] = {}
+        self._turns = Turns()  # for what one commit wakes at once: answers, messages to every node
         self._look = asyncio.Event()
         self._running = False
 
@@ -260,6 +262,7 @@ class Dispatcher(DispatcherBase):
                     await stream.send_message(message)
                     last = message
                 await held.wake.wait()
+                await self._turns.wait_turn()
 
     async def Heartbeat(self, stream: "Stream[api.HeartbeatRequest, api.HeartbeatResponse]") -> None:  # noqa: N802
         """Note that a node lives and say when to call again."""
@@ -277,6 +280,7 @@ class Dispatcher(DispatcherBase):
         updates = accepted(request.updates, node_id, self._store.view().tasks.get)
         if updates:
             await self._store.update(lambda transaction: self._write(transaction, updates))
+            await self._turns.wait_turn()
         await stream.send_message(api.UpdateTaskStatusResponse())
 
     async def UpdateVolumeStatus(  # noqa: N802
@@ -299,6 +303,7 @@ class Dispatcher(DispatcherBase):
             await stream.send_message(messages.next(assignments.take()))
             while True:
                 await held.wake.wait()
+                await self._turns.wait_turn()
                 held.wake.clear()
                 self._checked(request.session_id)
                 changes = assignments.take()
@@ -316,6 +321,7 @@ class Dispatcher(DispatcherBase):
                 await stream.send_message(api.TasksMessage(tasks=assignments.tasks()))
                 while not assignments:
                     await held.wake.wait()
+                    await self._turns.wait_turn()
                     held.wake.clear()
                     self._checked(request.session_id)
 
@@ -343,6 +349,7 @@ class Dispatcher(DispatcherBase):
                 transaction.update(changed)
 
         await self._store.update(mark)
+        await self._turns.wait_turn()
         return session_id
 
     def _write(self, transaction: Transaction, updates: list[api.UpdateTaskStatusRequest.TaskStatusUpdate]) -> None:

@@ -1,0 +1,61 @@
+import asyncio
+from itertools import pairwise
+
+from shoal.manager.turns_loop import Turns
+
+
+class Crowd:
+    """Many who want to go on, and who went in which turn."""
+
+    def __init__(self, turns: Turns, size: int, group: asyncio.TaskGroup) -> None:
+        self.turns = turns
+        self.went: list[int] = []
+        self.children = [group.create_task(self._go(number)) for number in range(size)]
+
+    async def _go(self, number: int) -> None:
+        await self.turns.wait_turn()
+        self.went.append(number)
+
+
+async def test_a_crowd_passes_a_few_at_a_time_and_in_order() -> None:
+    async with asyncio.TaskGroup() as group:
+        crowd = Crowd(Turns(limit=10), 35, group)
+        steps = [0]
+        while len(crowd.went) < 35:
+            await asyncio.sleep(0)
+            steps.append(len(crowd.went))
+        assert max(later - earlier for earlier, later in pairwise(steps)) == 10
+    assert crowd.went == list(range(35))
+
+
+async def test_who_comes_alone_does_not_wait() -> None:
+    turns = Turns(limit=1)
+    for _ in range(3):
+        child = turns.wait_turn()
+        try:
+            child.send(None)
+        except StopIteration:
+            pass
+        else:
+            raise AssertionError("it waited")
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+async def test_who_is_cancelled_takes_nobody_s_place() -> None:
+    async with asyncio.TaskGroup() as group:
+        crowd = Crowd(Turns(limit=1), 4, group)
+        await asyncio.sleep(0)
+        crowd.children[1].cancel()
+        crowd.children[2].cancel()
+    assert crowd.went == [0, 3]
+
+
+async def test_somebody_who_comes_later_does_not_overtake() -> None:
+    async with asyncio.TaskGroup() as group:
+        turns = Turns(limit=2)
+        crowd = Crowd(turns, 6, group)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        await turns.wait_turn()
+        assert crowd.went == list(range(6))
