@@ -26,6 +26,7 @@ MANY = frozenset(
         *("cluster/test_strangers_of_many", "cluster/test_survivor", "cluster/test_workers"),
         *("interop/test_demo_many", "interop/test_docker_manager", "interop/test_dockerd_rotation"),
         *("interop/test_dockerd_worker", "store/test_follower", "store/test_leadership", "store/test_members"),
+        "cluster/test_faults_swarm",
     }
 )
 

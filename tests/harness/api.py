@@ -21,8 +21,8 @@ class ApiError(Exception):
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("docker", timeout=120)
+    def __init__(self, path: Path, timeout: float = 120) -> None:
+        super().__init__("docker", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
@@ -34,8 +34,8 @@ class UnixConnection(http.client.HTTPConnection):
 class Client:
     """Calls one after another over one kept connection."""
 
-    def __init__(self, path: Path, version: str = "v1.41") -> None:
-        self._connection = UnixConnection(path)
+    def __init__(self, path: Path, version: str = "v1.41", timeout: float = 120) -> None:
+        self._connection = UnixConnection(path, timeout)
         self._version = version
 
     def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:

@@ -315,9 +315,9 @@ class Host:
         tag = self.tag()
         pids: set[int] = set()
         for root in self._cgroups(tag) if tag else []:
-            for file in root.rglob("cgroup.procs"):
+            for folder, _, _ in os.walk(root):  # which goes on when a folder disappears
                 with contextlib.suppress(OSError):
-                    pids.update(int(line) for line in file.read_text().split())
+                    pids.update(int(line) for line in Path(folder, "cgroup.procs").read_text().split())
         return sorted(pids)
 
 

@@ -150,8 +150,9 @@ class ClientSession:
     async def _logs(self) -> None:
         try:
             await LogPublisher(self._broker, self._owner).serve()
-        except GRPCError as error:
-            if error.status is not Status.UNIMPLEMENTED:
+        except* GRPCError as group:
+            error = _leaf(group)
+            if not isinstance(error, GRPCError) or error.status is not Status.UNIMPLEMENTED:
                 raise
             log.info("the manager serves no logs")
 

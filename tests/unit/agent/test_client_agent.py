@@ -10,6 +10,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 from grpclib.server import Server
 
 from shoal.agent.client_agent import Agent, AgentConfig
@@ -44,9 +46,12 @@ class Broker(LogBrokerBase):
         self.subscriptions: asyncio.Queue[api.SubscriptionMessage] = asyncio.Queue()
         self.published: list[api.PublishLogsMessage] = []
         self.broken = False
+        self.is_missing = False
 
     async def ListenSubscriptions(self, stream: Any) -> None:  # noqa: N802
         await stream.recv_message()
+        if self.is_missing:
+            raise GRPCError(Status.UNIMPLEMENTED, "unknown service docker.swarmkit.v1.LogBroker")  # Go's words
         if self.broken:
             raise Unavailable("no logs today")
         while True:
@@ -154,6 +159,19 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - the runtime of a test tells nobody of its changes
             await asyncio.sleep(0.005)
+
+
+async def test_a_manager_that_serves_no_logs_keeps_its_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    swarm, runtime = Swarm(), FakeRuntime()
+    swarm.broker.is_missing = True
+    caplog.set_level("INFO", "shoal.agent")
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await until(lambda: "the manager serves no logs" in caplog.messages)
+        await swarm.put(task())
+        await swarm.wait_state(api.RUNNING)
+    assert not [line for line in caplog.messages if "ended" in line]
 
 
 async def test_a_task_is_taken_to_running_and_its_exit_is_reported(tmp_path: Path) -> None:
