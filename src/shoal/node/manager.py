@@ -236,7 +236,7 @@ class Manager:
             async with Store.follow(etcd.client, Sealer({0: data_key}, 0), trouble=lambda: etcd.trouble) as store:
                 self._store = store
                 setting = Setting(self._security, self._address, data_key, etcd.client, self._reachability, self._rng)
-                watch = LeaderWatch(etcd)
+                watch = LeaderWatch(etcd, alone=lambda: not self._members)
                 try:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(watch.run(), name="leadership")
@@ -267,6 +267,7 @@ class Manager:
                     while True:
                         if _concerns_managers(await events.next()):
                             await self._update_members(store)
+                            watch.look()  # it may be alone no more
                             self._tell(watch)
                 except WatchLagged:
                     continue

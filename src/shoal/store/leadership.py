@@ -1,13 +1,14 @@
 """Whether this manager's etcd leads Raft: asked whenever etcd's log speaks of a leader, and now and then in any case.
 
 In: our etcd. Out: a `Leadership` whenever it changes. Etcd has no call that waits for this; its log does say when a
-member is elected, steps down or loses its leader, so that at rest one question a second is enough. What follows from
-leading, such as the store's epoch, is the manager's: a member that was paused takes itself for the leader until it
-wakes, which is why every write is bound to the epoch.
+member is elected, steps down or loses its leader, so that at rest one question a second is enough, and one in ten for a
+manager that is alone. What follows from leading, such as the store's epoch, is the manager's: a member that was paused
+takes itself for the leader until it wakes, which is why every write is bound to the epoch.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shoal.api.gen import etcd_pb2 as pb
@@ -17,6 +18,8 @@ from shoal.store.etcd_process import EtcdProcess
 log = logging.getLogger(__name__)
 
 _AT_REST = 1.0
+# The only voter has nobody to lose the lead to; the question is all that its shoald does at rest.
+_AT_REST_ALONE = 10.0
 _WITHOUT_LEADER = 0.05
 _LONGEST_WITHOUT = 0.5
 # An etcd that does not even say who it is does not lead for much longer: shorter than an election among the others.
@@ -35,10 +38,11 @@ class Leadership:
 
 
 class LeaderWatch:
-    """Keeps `state` current while `run` runs."""
+    """Keeps `state` current while `run` runs. `alone`: whether there is no other manager; `look` when that changes."""
 
-    def __init__(self, etcd: EtcdProcess) -> None:
+    def __init__(self, etcd: EtcdProcess, alone: Callable[[], bool] = lambda: False) -> None:
         self._etcd = etcd
+        self._alone = alone
         self._changed = asyncio.Event()
         self.state = Leadership()
 
@@ -55,10 +59,17 @@ class LeaderWatch:
                 changed.set()
             silent = _WITHOUT_LEADER if found.leader else min(1.5 * silent, _LONGEST_WITHOUT)
             try:
-                async with asyncio.timeout(_AT_REST if found.leader else silent):
+                async with asyncio.timeout(self._rest() if found.leader else silent):
                     await self._etcd.raft_news.wait()
             except TimeoutError:
                 continue
+
+    def look(self) -> None:
+        """Ask now."""
+        self._etcd.raft_news.set()
+
+    def _rest(self) -> float:
+        return _AT_REST_ALONE if self.state.leads and self._alone() else _AT_REST
 
     async def next(self, last: Leadership) -> Leadership:
         """Wait for a state that is not `last`, and return it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal.api.gen import etcd_pb2 as pb
 from shoal.store.etcd_process import EtcdProcess
 from shoal.store.leadership import Leadership, LeaderWatch
 from shoal.store.members import move_lead
@@ -48,6 +49,35 @@ async def test_an_etcd_that_does_not_answer_does_not_lead(etcd: EtcdProcess) -> 
                 await watch.wait(leads=True)
         finally:
             os.kill(etcd.pid, signal.SIGCONT)
+        child.cancel()
+
+
+class CountedEtcd:
+    """An etcd that leads, says nothing of it, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.raft_news = asyncio.Event()
+        self.client = self
+        self.asked = 0
+
+    async def status(self) -> pb.StatusResponse:
+        self.asked += 1
+        return pb.StatusResponse(header=pb.ResponseHeader(member_id=1), leader=1, raftTerm=1)
+
+
+@pytest.mark.looptime
+async def test_a_manager_that_is_alone_asks_seldom_until_it_is_alone_no_more() -> None:
+    etcd = CountedEtcd()
+    others: list[str] = []
+    watch = LeaderWatch(etcd, alone=lambda: not others)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        child = group.create_task(watch.run())
+        await asyncio.sleep(35)
+        assert etcd.asked == 4
+        others.append(B)
+        watch.look()
+        await asyncio.sleep(9.5)
+        assert etcd.asked == 4 + 10
         child.cancel()
 
 
