@@ -80,6 +80,11 @@ class EtcdConfig:
             election_ms=_ELECTION_ALONE_MS if alone else _ELECTION_OF_MANY_MS,
         )
 
+    @property
+    def is_alone(self) -> bool:
+        """Return whether this is the only member, as far as is known."""
+        return "," not in self.peers
+
     def flags(self) -> list[str]:
         """Return etcd's flags for all of this but `force_new_cluster`, without where its files are."""
         return [

@@ -62,6 +62,23 @@ _SIGNS_OF_DAMAGE = (
 )
 
 
+# etcd, too, mends a log that ends in the middle of a record, by forgetting the rest, and does not compare what is left
+# with its database: it waits for ever then, or takes new writes for old ones and drops them.
+_RESTARTS, _LOG_IS_EMPTY = "restarting local member", ", lastindex: 0,"
+
+
+class CutLog(DamagedState):
+    """etcd's log ends before what its database holds."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "its log ends before what its database holds")
+        self.args = (
+            f"{path} is damaged: the log in member/wal ends before what the database in member/snap holds. Restore the "
+            "folder; or, of several managers, demote and remove this one on another, and let it join again; if it is "
+            "the only one, restore a backup",
+        )
+
+
 class LostData(DamagedState):
     """The data of a member that was one before is gone. It must join anew, under a new membership."""
 
@@ -106,6 +123,8 @@ class EtcdProcess:
         self._removed = asyncio.Event()
         self._forcing = self.config.force_new_cluster
         self._final: ShoalError | None = None
+        self._is_restart = False  # of a member that was one before
+        self._log_is_cut = False
         self._process: asyncio.subprocess.Process | None = None
         self._failures = 0  # in a row
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
@@ -183,6 +202,8 @@ class EtcdProcess:
     def _verdict(self) -> ShoalError | None:
         """Return why another start is not going to help, if so."""
         said = " ".join(self._words)
+        if self._log_is_cut:
+            return CutLog(str(self.data))
         if any(sign in said for sign in _SIGNS_OF_REMOVAL):
             return RemovedMember()
         if _is_disk_full(said):
@@ -212,6 +233,7 @@ class EtcdProcess:
 
     async def _run_once(self) -> int:
         self._words.clear()
+        self._is_restart = self._log_is_cut = False
         # etcd does not remove the socket of one that was killed. The lock says that nobody else listens there.
         self.socket.unlink(missing_ok=True)
         if self.config.peer_url.startswith(UNIX):
@@ -241,10 +263,13 @@ class EtcdProcess:
     async def _wait_serving(self) -> None:
         while True:
             try:
-                await self.client.status()
+                status = await self.client.status()
                 break
             except Unavailable:
                 await asyncio.sleep(0.01)
+        if status.header.revision > status.raftIndex + 1:  # each revision is an entry of the log, but for the first
+            self._stop_for_cut_log()
+            return
         self.serving, self._forcing, self._final = True, False, None
         self._tell()
         await asyncio.sleep(STABLE_AFTER)
@@ -259,13 +284,31 @@ class EtcdProcess:
             rest = rest[:_LONGEST_LINE_BYTES]
             for line in lines:
                 level, text = _parsed(line[:_LONGEST_LINE_BYTES])
+                self._heed_log(text)
                 if level > logging.DEBUG or any(sign in text for sign in _SIGNS_OF_REMOVAL):
                     self._words.append(text)
                 if "leader" in text or "became" in text:
                     self.raft_news.set()
                 log.log(level if self._failures in _LOGGED_FAILURES else logging.DEBUG, "etcd: %s", text)
 
+    def _heed_log(self, text: str) -> None:
+        if text == _RESTARTS:
+            self._is_restart = True
+        elif self._is_restart and _LOG_IS_EMPTY in text:
+            if self.config.is_alone:
+                self._stop_for_cut_log()
+            else:
+                # It may have joined a moment before it was killed: then the others fill its log.
+                log.warning("etcd finds nothing in its log, and waits for the other managers: %s", self.data)
+
+    def _stop_for_cut_log(self) -> None:
+        self._log_is_cut = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
     def _explain(self, code: int) -> str:
+        if self._log_is_cut:
+            return f"etcd was stopped: its log in {self.data} ends too early"
         if _is_disk_full(" ".join(self._words)):
             return f"etcd cannot write to {self.data}: no space left on device"
         ended = f"signal {-code}" if code < 0 else f"code {code}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import DamagedState, InvalidArgument, MissingProgram, Unavailable
 from shoal.paths import Paths
 from shoal.store import etcd_process
@@ -157,6 +158,25 @@ async def test_damaged_data_is_named_and_left_as_it_is(paths: Paths) -> None:
     assert log.read_bytes()[:100_000] == damaged
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kept_bytes", [100, 3000], ids=["all of it", "its end"])
+async def test_a_log_that_was_cut_short_is_named(paths: Paths, kept_bytes: int) -> None:
+    async with EtcdProcess(paths, QUICK) as etcd:
+        for number in range(50):
+            put = pb.RequestOp(request_put=pb.PutRequest(key=b"key%d" % number, value=bytes(200)))
+            await etcd.client.txn(pb.TxnRequest(success=[put]))
+    (log,) = (paths.swarm / "etcd/member/wal").glob("*.wal")
+    whole = log.read_bytes()
+    assert len(whole.rstrip(b"\0")) > 2 * kept_bytes
+    log.write_bytes(whole[:kept_bytes])
+    with pytest.raises(DamagedState, match=r"swarm/etcd is damaged: the log in member/wal ends before"):
+        async with EtcdProcess(paths, QUICK):
+            pass
+    log.write_bytes(whole)
+    async with EtcdProcess(paths, QUICK) as etcd:
+        assert (await etcd.client.status()).header.revision == 51
+
+
 @pytest.mark.root
 async def test_a_full_disk_is_named(tiny_disk: Path, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"etcd cannot write to .*: no space left on device"):
@@ -180,6 +200,12 @@ def test_a_configuration_that_etcd_refuses_is_refused_before() -> None:
         (b'{"level":"warn","msg":"slow","error":"disk"}', 30, "slow: disk"),
         (b'{"level":"warn","msg":"simple token is not cryptographically signed"}', 10, None),
         (b'{"level":"fatal","msg":"discovery failed","error":"walpb: crc mismatch"}', 30, "walpb: crc mismatch"),
+        (
+            b'{"level":"warn","caller":"rafthttp/stream.go:266",'
+            b'"msg":"established TCP streaming connection with remote peer"}',
+            10,
+            None,
+        ),
         (b"panic: no", 30, "panic: no"),
         (b"goroutine 1 [running]:", 10, None),
         (b"[1]", 10, None),
