@@ -343,8 +343,6 @@ async def test_a_workers_certificate_reaches_no_etcd(several: Several) -> None:
     )
     with pytest.raises(GRPCError, match="remote certificate not part of OUs"):
         await ManagersStub(channel).Join(pb.JoinRequest(addr="127.0.0.1:1"))
-    with pytest.raises(GRPCError, match="remote certificate not part of OUs"):
-        await ManagersStub(channel).GetDataKey(pb.GetDataKeyRequest())
     channel.close()
 
 

@@ -109,7 +109,7 @@ AUTHORIZATION: Mapping[str, Rule] = {
     **_rules("Control", _CONTROL, _MANAGERS, leader_only=True),
     **_rules("Logs", "SubscribeLogs", _MANAGERS, leader_only=True),
     **_rules("Watch", "Watch", _MANAGERS, leader_only=False),
-    **_rules("Managers", "Join Leave GetDataKey", _MANAGERS, leader_only=True, package="shoal.v1"),
+    **_rules("Managers", "Join", _MANAGERS, leader_only=True, package="shoal.v1"),
 }
 
 

@@ -19,9 +19,7 @@ from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.errors import (
     FailedPrecondition,
     InvalidArgument,
-    NoLeader,
     NotFound,
-    PermissionDenied,
     ShoalError,
     Unavailable,
 )
@@ -236,30 +234,6 @@ class Members(ManagersBase):
             node = nodes.get(node_id)
             response.members.add(node_id=node_id, addr=node.manager_status.addr if node is not None else "")
         return response
-
-    async def Leave(  # noqa: N802
-        self, stream: "Stream[pb.LeaveRequest, pb.LeaveResponse]"
-    ) -> None:
-        """Take the caller's vote, if the quorum survives that."""
-        request = await _received(stream)
-        if request.node_id != self._caller().node_id:
-            raise PermissionDenied("a manager can give up its own part alone")
-        async with self._changing:
-            if request.node_id in self._quorum.seats:
-                if not self._quorum.can_remove(request.node_id):
-                    raise FailedPrecondition(QUORUM_LOST)
-                if request.node_id == self._own_id:
-                    await members.move_lead(self._etcd)
-                    raise NoLeader  # the caller asks its successor
-                await self._remove(request.node_id)
-        await stream.send_message(pb.LeaveResponse())
-
-    async def GetDataKey(  # noqa: N802
-        self, stream: "Stream[pb.GetDataKeyRequest, pb.GetDataKeyResponse]"
-    ) -> None:
-        """Answer with the key that the store's values are sealed with."""
-        await _received(stream)
-        await stream.send_message(pb.GetDataKeyResponse(data_key=self._data_key))
 
 
 def joining_address(address: str, caller: str) -> str:

@@ -18,14 +18,6 @@ class ManagersBase(abc.ABC):
     async def Join(self, stream: 'grpclib.server.Stream[shoal.api.gen.managers_pb2.JoinRequest, shoal.api.gen.managers_pb2.JoinResponse]') -> None:
         pass
 
-    @abc.abstractmethod
-    async def Leave(self, stream: 'grpclib.server.Stream[shoal.api.gen.managers_pb2.LeaveRequest, shoal.api.gen.managers_pb2.LeaveResponse]') -> None:
-        pass
-
-    @abc.abstractmethod
-    async def GetDataKey(self, stream: 'grpclib.server.Stream[shoal.api.gen.managers_pb2.GetDataKeyRequest, shoal.api.gen.managers_pb2.GetDataKeyResponse]') -> None:
-        pass
-
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/shoal.v1.Managers/Join': grpclib.const.Handler(
@@ -33,18 +25,6 @@ class ManagersBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 shoal.api.gen.managers_pb2.JoinRequest,
                 shoal.api.gen.managers_pb2.JoinResponse,
-            ),
-            '/shoal.v1.Managers/Leave': grpclib.const.Handler(
-                self.Leave,
-                grpclib.const.Cardinality.UNARY_UNARY,
-                shoal.api.gen.managers_pb2.LeaveRequest,
-                shoal.api.gen.managers_pb2.LeaveResponse,
-            ),
-            '/shoal.v1.Managers/GetDataKey': grpclib.const.Handler(
-                self.GetDataKey,
-                grpclib.const.Cardinality.UNARY_UNARY,
-                shoal.api.gen.managers_pb2.GetDataKeyRequest,
-                shoal.api.gen.managers_pb2.GetDataKeyResponse,
             ),
         }
 
@@ -57,16 +37,4 @@ class ManagersStub:
             '/shoal.v1.Managers/Join',
             shoal.api.gen.managers_pb2.JoinRequest,
             shoal.api.gen.managers_pb2.JoinResponse,
-        )
-        self.Leave = grpclib.client.UnaryUnaryMethod(
-            channel,
-            '/shoal.v1.Managers/Leave',
-            shoal.api.gen.managers_pb2.LeaveRequest,
-            shoal.api.gen.managers_pb2.LeaveResponse,
-        )
-        self.GetDataKey = grpclib.client.UnaryUnaryMethod(
-            channel,
-            '/shoal.v1.Managers/GetDataKey',
-            shoal.api.gen.managers_pb2.GetDataKeyRequest,
-            shoal.api.gen.managers_pb2.GetDataKeyResponse,
         )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshoal/api/gen/managers.proto\x12\x08shoal.v1\"-\n\x0bJoinRequest\x12\x0c\n\x04\x61\x64\x64r\x18\x01 \x01(\t\x12\x10\n\x08has_data\x18\x02 \x01(\x08\"\'\n\x06Member\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\"Q\n\x0cJoinResponse\x12!\n\x07members\x18\x01 \x03(\x0b\x32\x10.shoal.v1.Member\x12\x10\n\x08\x64\x61ta_key\x18\x02 \x01(\x0c\x12\x0c\n\x04\x61new\x18\x03 \x01(\x08\"\x1f\n\x0cLeaveRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"\x0f\n\rLeaveResponse\"\x13\n\x11GetDataKeyRequest\"&\n\x12GetDataKeyResponse\x12\x10\n\x08\x64\x61ta_key\x18\x01 \x01(\x0c\x32\xc4\x01\n\x08Managers\x12\x35\n\x04Join\x12\x15.shoal.v1.JoinRequest\x1a\x16.shoal.v1.JoinResponse\x12\x38\n\x05Leave\x12\x16.shoal.v1.LeaveRequest\x1a\x17.shoal.v1.LeaveResponse\x12G\n\nGetDataKey\x12\x1b.shoal.v1.GetDataKeyRequest\x1a\x1c.shoal.v1.GetDataKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshoal/api/gen/managers.proto\x12\x08shoal.v1\"-\n\x0bJoinRequest\x12\x0c\n\x04\x61\x64\x64r\x18\x01 \x01(\t\x12\x10\n\x08has_data\x18\x02 \x01(\x08\"\'\n\x06Member\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04\x61\x64\x64r\x18\x02 \x01(\t\"Q\n\x0cJoinResponse\x12!\n\x07members\x18\x01 \x03(\x0b\x32\x10.shoal.v1.Member\x12\x10\n\x08\x64\x61ta_key\x18\x02 \x01(\x0c\x12\x0c\n\x04\x61new\x18\x03 \x01(\x08\x32\x41\n\x08Managers\x12\x35\n\x04Join\x12\x15.shoal.v1.JoinRequest\x1a\x16.shoal.v1.JoinResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER']._serialized_end=128
   _globals['_JOINRESPONSE']._serialized_start=130
   _globals['_JOINRESPONSE']._serialized_end=211
-  _globals['_LEAVEREQUEST']._serialized_start=213
-  _globals['_LEAVEREQUEST']._serialized_end=244
-  _globals['_LEAVERESPONSE']._serialized_start=246
-  _globals['_LEAVERESPONSE']._serialized_end=261
-  _globals['_GETDATAKEYREQUEST']._serialized_start=263
-  _globals['_GETDATAKEYREQUEST']._serialized_end=282
-  _globals['_GETDATAKEYRESPONSE']._serialized_start=284
-  _globals['_GETDATAKEYRESPONSE']._serialized_end=322
-  _globals['_MANAGERS']._serialized_start=325
-  _globals['_MANAGERS']._serialized_end=521
+  _globals['_MANAGERS']._serialized_start=213
+  _globals['_MANAGERS']._serialized_end=278
 # @@protoc_insertion_point(module_scope)

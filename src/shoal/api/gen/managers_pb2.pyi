@@ -31,23 +31,3 @@ class JoinResponse(_message.Message):
     data_key: bytes
     anew: bool
     def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., data_key: _Optional[bytes] = ..., anew: _Optional[bool] = ...) -> None: ...
-
-class LeaveRequest(_message.Message):
-    __slots__ = ("node_id",)
-    NODE_ID_FIELD_NUMBER: _ClassVar[int]
-    node_id: str
-    def __init__(self, node_id: _Optional[str] = ...) -> None: ...
-
-class LeaveResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class GetDataKeyRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class GetDataKeyResponse(_message.Message):
-    __slots__ = ("data_key",)
-    DATA_KEY_FIELD_NUMBER: _ClassVar[int]
-    data_key: bytes
-    def __init__(self, data_key: _Optional[bytes] = ...) -> None: ...
