@@ -80,9 +80,13 @@ def test_autolock_goes_off_and_on(manager: Host) -> None:
     assert "no unlock key is set" in manager.docker("swarm", "unlock-key", check=False).stderr
     restart(manager)
     eventually(lambda: local_state(manager) == "active", "it is up without a key")
+    certificate = manager.data_root / "swarm" / "certificates" / "swarm-node.crt"
+    before = certificate.read_bytes()
     shown = manager.docker("swarm", "update", "--autolock=true").stdout
     assert "SWMKEY-1-" in shown
     eventually(lambda: "ENCRYPTED PRIVATE KEY" in key_file(manager), "its file is sealed")
+    eventually(lambda: certificate.read_bytes() != before, "the key that lay there open is not used any more")
+    assert "ENCRYPTED PRIVATE KEY" in key_file(manager)
 
 
 def test_locked_manager_leaves_by_force(manager: Host) -> None:

@@ -270,6 +270,7 @@ class Membership:
     def _lock_by(self, cluster: api.Cluster) -> None:
         keys = [key.key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]
         kek = keys[0] if keys and cluster.spec.encryption_config.auto_lock_managers else None
+        was_open = self.security.kek is None
         if kek == self.security.kek:
             return
         try:
@@ -278,6 +279,8 @@ class Membership:
             log.error("this manager's key is not locked as the swarm asks for: %s", error)
             return
         log.info("this manager is %s now", "unlocked" if kek is None else "locked by the swarm's unlock key")
+        if was_open and self._renewal is not None:
+            self._renewal.renew_soon()  # the key that lay there unsealed is in every old copy of the disk
 
     async def _request_certificate(self, csr: bytes) -> bytes:
         if self.is_manager and not self._others():

@@ -71,6 +71,10 @@ class Renewal:
         if node.certificate.status.state == api.IssuanceStatus.ROTATE:
             self._wanted.set()
 
+    def renew_soon(self) -> None:
+        """Take another key and certificate before their time: the key that is in use may be known to others."""
+        self._wanted.set()
+
     async def run(self) -> None:
         """Renew whenever it is time, until cancelled."""
         due = self._due()

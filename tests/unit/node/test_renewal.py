@@ -110,6 +110,15 @@ async def test_ca_that_wants_another_certificate_gets_one(tmp_path: Path) -> Non
     assert asked.at == [0.5]
 
 
+async def test_key_that_others_may_know_is_replaced(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+    before = asked.security.key_pem
+    asked.renewal.renew_soon()
+    await asked.run_for(60)
+    assert asked.at == [0.5]
+    assert asked.security.key_pem != before
+
+
 async def test_expired_certificate_is_renewed_at_once(tmp_path: Path) -> None:
     asked = Asked(tmp_path)
     await asyncio.sleep(100 * DAY)
