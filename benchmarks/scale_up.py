@@ -7,32 +7,23 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import shutil
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from benchmarks.report import Row, busy, heading, say, settle, table
 from benchmarks.sides import IMAGE, DockerSwarm, Shoal, Side
 from benchmarks.stages import stages
 from tests.harness.api import service_spec
-from tests.harness.hosts import eventually, run
+from tests.harness.hosts import eventually
 
 COMMAND = ["sleep", "1000000"]
 PATIENCE = 180.0
 REST_SECONDS = 20.0
 MIB = 1024 * 1024
-
-Row = tuple[str, str, dict[str, list[float]]]
-
-
-def say(text: str) -> None:
-    """Tell what happens now; results go to standard output."""
-    print(text, file=sys.stderr, flush=True)
 
 
 class Bench:
@@ -48,20 +39,11 @@ class Bench:
         values: dict[str, list[float]] = {side.name: [] for side in self.sides}
         for number in range(runs):
             for side in self.sides:
-                self.settle()
+                settle()
                 value = once(side)
                 values[side.name].append(value)
                 say(f"  {what}, {side.name}, run {number + 1} of {runs}: {value:.3f} {unit}")
         self.rows.append((what, unit, values))
-
-    def settle(self) -> None:
-        """Wait until the machine does little (three samples under a tenth of a core), for ten seconds at most."""
-        calm = 0
-        end = time.monotonic() + 10
-        while calm < 3 and time.monotonic() < end:
-            before = _busy()
-            time.sleep(0.1)
-            calm = calm + 1 if _busy() - before < 0.02 else 0
 
     def name(self) -> str:
         """Return a fresh service name."""
@@ -110,10 +92,10 @@ class Bench:
         """Return a measure: CPU of the whole machine a task, in milliseconds."""
 
         def once(side: Side) -> float:
-            before = _busy()
+            before = busy()
             name = self.create(side, replicas)
             self.wait(side, name, replicas)
-            used = _busy() - before
+            used = busy() - before
             self.remove(side, name)
             return used / replicas * 1000
 
@@ -160,7 +142,7 @@ class Bench:
             name = self.create(side, 50)
             self.wait(side, name, 50)
             time.sleep(5)
-            self.settle()
+            settle()
             before = side.cost()
             time.sleep(REST_SECONDS)
             after = side.cost()
@@ -179,7 +161,7 @@ class Bench:
         one: dict[str, list[float]] = {}
         ping: dict[str, list[float]] = {}
         for side in self.sides:
-            self.settle()
+            settle()
             names: list[str] = []
             create[side.name] = [1000 * _timed(lambda: names.append(self.create(side, 0))) for _ in range(200)][100:]  # noqa: B023
             listing[side.name] = [1000 * _timed(lambda: side.client.get("/services")) for _ in range(100)]  # noqa: B023
@@ -195,18 +177,6 @@ class Bench:
         self.rows.append(("GET /services/{id}", "ms", one))
         self.rows.append(("GET /_ping", "ms", ping))
 
-    def table(self) -> str:
-        """Return all rows: medians, and how many times as much Docker Swarm takes."""
-        names = [side.name for side in self.sides]
-        head = f"{'what':<44}" + "".join(f"{name:>16}" for name in names) + (f"{'ratio':>9}" if len(names) > 1 else "")
-        lines = [head, "-" * len(head)]
-        for what, unit, values in self.rows:
-            medians = [statistics.median(values[name]) for name in names]
-            cells = "".join(f"{f'{median:.3g} {unit}':>16}" for median in medians)
-            ratio = f"{medians[0] / medians[1]:>8.1f}x" if len(medians) > 1 and medians[1] else ""
-            lines.append(f"{what:<44}{cells}{ratio}")
-        return "\n".join(lines)
-
 
 def _containers(side: Side, label: str) -> list[Any]:
     query = json.dumps({"label": [label]}).replace('"', "%22").replace(" ", "")
@@ -214,23 +184,10 @@ def _containers(side: Side, label: str) -> list[Any]:
     return found
 
 
-def _busy() -> float:
-    with open("/proc/stat") as file:
-        fields = [int(field) for field in file.readline().split()[1:]]
-    user, nice, system, _, _, irq, softirq = fields[:7]
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-
-
 def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def _version(program: str) -> str:
-    path = shutil.which(program)
-    lines = run(path, "--version", check=False).stdout.splitlines() if path else []
-    return lines[0].strip() if lines else f"no {program}"
 
 
 def measure_all(bench: Bench, quick: bool) -> None:
@@ -266,12 +223,8 @@ def main() -> int:
                 sides[-1].prepare()
         bench = Bench(sides)
         measure_all(bench, arguments.quick)
-        print(
-            f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {platform.release()}, "
-            f"Python {sys.version.split()[0]}; load before {before:.1f}, after {os.getloadavg()[0]:.1f}"
-        )
-        print("; ".join(_version(program) for program in ("dockerd", "runc", "crun", "conmon", "etcd")) + "\n")
-        print(bench.table())
+        print(heading(before, ("dockerd", "runc", "crun", "conmon", "etcd")))
+        print(table(bench.rows, [side.name for side in sides]))
         for side in sides:
             if isinstance(side, Shoal):
                 print(f"\nWhere the time of one task goes (milliseconds after the request):\n{stages(bench, side)}")

@@ -29,7 +29,10 @@ class DockerEngine:
         make_namespace(self.namespace, address)
 
     def start(self) -> None:
-        """Start dockerd and wait until it answers."""
+        """Start dockerd and wait until it answers. It may have run before."""
+        # The process ids that it noted are other processes' in its new namespace.
+        (self.folder / "pid").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
         (self.folder / "daemon.json").write_text("{}")
         inner = 'hostname "$0" && mount -t tmpfs tmpfs /run && exec "$@"'
         with self.log_file.open("ab") as log:
