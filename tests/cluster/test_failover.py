@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.cluster.swarms import containers, create, node_id, token
+from tests.cluster.swarms import containers, create, node_id, nodes, token
 from tests.harness.hosts import Host, eventually
 from tests.harness.network import Network, network
 from tests.interop.conftest import import_image
@@ -119,6 +119,29 @@ def test_the_leader_is_gone(net: Network, three: list[Host], how: str) -> None:
     wait_statuses(leader, ["Leader", "Reachable", "Reachable"])
     assert services(leader) == services(rest[0])
     assert "before" in services(leader)
+
+
+@pytest.mark.parametrize("how", ["cut", "kill", "pause"])
+def test_only_a_host_that_is_gone_is_not_given_three_heartbeats(net: Network, three: list[Host], how: str) -> None:
+    leader = leader_of(three, three[0])
+    lost = next(host for host in three if host is not leader)
+    if how == "cut":
+        net.cut(lost)
+    elif how == "kill":
+        lost.stop(signal.SIGKILL)
+    else:
+        lost.pause()
+    eventually(lambda: nodes(leader)[lost.name] == "Down", "the node is down", patience=PATIENCE, show=leader.log)
+    # A daemon that is stopped or dead has time to come back, as its host's kernel answers.
+    assert ("does not answer: its heartbeats are not waited for" in leader.log()) == (how == "cut")
+    if how == "cut":
+        net.heal(lost)
+    elif how == "kill":
+        lost.start()
+    else:
+        lost.resume()
+    wait_statuses(leader, ["Leader", "Reachable", "Reachable"])
+    eventually(lambda: nodes(leader)[lost.name] == "Ready", "it is back", patience=40, show=leader.log)
 
 
 def test_a_leader_that_was_paused_can_write_nothing(three: list[Host]) -> None:

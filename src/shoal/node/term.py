@@ -68,6 +68,7 @@ class Term:
             clock=time.time,
             rng=setting.rng,
             root_ca=security.root_pem,
+            is_reachable=quorum.is_there,
         )
         self.members = Members(
             store,

@@ -27,6 +27,7 @@ from shoal.paths import Paths
 from shoal.runtime.types import Health, LogLine, Phase
 from shoal.store.changes import copy
 from tests.unit.agent.fakes import NODE, FakeRuntime, task
+from tests.unit.manager.probes import no_host
 from tests.unit.manager.stores import MemoryStore
 
 NODE_ID = "node-1"
@@ -80,6 +81,7 @@ class Swarm:
             caller=current_caller,
             clock=time.time,
             rng=Random(1),
+            probe=no_host,
         )
         self.address = ""
         self.broker = Broker()

@@ -17,6 +17,7 @@ from shoal.paths import Paths
 from tests.unit.agent.fakes import NODE, FakeRuntime, task
 from tests.unit.agent.test_client_agent import Broker, until
 from tests.unit.ca.swarms import Swarm
+from tests.unit.manager.probes import no_host
 from tests.unit.manager.stores import MemoryStore
 
 
@@ -34,6 +35,7 @@ async def test_a_node_works_over_mutual_tls_as_who_its_certificate_says(tmp_path
         caller=current_caller,
         clock=time.time,
         rng=Random(1),
+        probe=no_host,
     )
     named: list[dict[str, int]] = []
     agent = Agent(

@@ -8,7 +8,7 @@ translates.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,6 +19,8 @@ from shoal.api.ids import new_id
 from shoal.api.times import duration, seconds, timestamp
 from shoal.errors import Aborted, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet, Messages
+from shoal.manager.dispatcher.doubts import Doubts
+from shoal.manager.dispatcher.probe_client import host_answers, target_of
 from shoal.manager.dispatcher.sessions import Sessions, host_of, orphan, ready, sent_away, silent, unknown
 from shoal.manager.dispatcher.statuses import accepted, apply_report
 from shoal.manager.turns_loop import Turns
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
+Probe = Callable[[str, int, float], Awaitable[bool]]
 
 MANAGER_WEIGHT = 10  # SwarmKit gives each manager the same (remotes.DefaultObservationWeight)
 STREAMS_PER_NODE = 32  # a node holds two open; what is beyond this is refused
 RETRY_AFTER = 1.0  # a write about silent nodes that the store refused is tried again
 NODES_PER_WRITE = 500  # a new leader writes every node, and an etcd transaction has a limit
+DOUBTS_PAUSE = 0.05  # a thousand nodes that register at once are looked at together
 STEP_DOWN_TIMEOUT = 2.0  # a leader that is going does not wait longer to say so
 
 
@@ -64,7 +68,8 @@ class _Held:
 class Dispatcher(DispatcherBase):
     """The servicer, and what the leader has to do for it.
 
-    `managers` tells who may be asked instead, `caller` whose call this is, `clock` the time since 1970.
+    `managers` tells who may be asked instead, `caller` whose call this is, `clock` the time since 1970, `is_reachable`
+    whether a manager is there, `probe` whether a host is.
     """
 
     def __init__(
@@ -77,6 +82,8 @@ class Dispatcher(DispatcherBase):
         clock: Callable[[], float],
         rng: Random,
         root_ca: bytes = b"",
+        is_reachable: Callable[[str], bool] = lambda node_id: False,
+        probe: Probe = host_answers,
     ) -> None:
         self._store = store
         self._node_id = node_id
@@ -84,7 +91,11 @@ class Dispatcher(DispatcherBase):
         self._caller = caller
         self._clock = clock
         self._root_ca = root_ca
+        self._is_reachable = is_reachable
+        self._probe = probe
         self._sessions = Sessions(rng.uniform, new_id)
+        self._doubts = Doubts()
+        self._doubted = asyncio.Event()
         self._held: dict[str, set[_Held]] = {}
         self._turns = Turns()  # for what one commit wakes at once: answers, messages to every node
         self._look = asyncio.Event()
@@ -100,6 +111,7 @@ class Dispatcher(DispatcherBase):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_store(), name="dispatcher-follow")
                 group.create_task(self._watch_expiry(), name="dispatcher-expiry")
+                group.create_task(self._look_into_doubts(), name="dispatcher-doubts")
         finally:
             self._running = False
             self._wake_all()
@@ -119,8 +131,11 @@ class Dispatcher(DispatcherBase):
         for node in self._store.view().nodes.all():
             if node.status.state == api.NodeStatus.DOWN:
                 self._sessions.watch_orphan(node.id, now)
-            else:
-                self._sessions.expect(node.id, now)
+                continue
+            is_manager = bool(node.manager_status.addr)
+            self._sessions.expect(node.id, now, is_manager=is_manager)
+            if is_manager and node.id != self._node_id:
+                self._doubts.expect(node.id, now)
 
     async def _step_down(self) -> None:
         leaving = self._sessions.live_nodes()
@@ -160,7 +175,7 @@ class Dispatcher(DispatcherBase):
 
     async def _expire(self) -> None:
         now = self._now()
-        gone = self._sessions.expired(now)
+        gone = self._sessions.expired(now, self._is_reachable)
         lost = self._sessions.orphaned(now)
 
         def mark(transaction: Transaction) -> None:
@@ -182,6 +197,7 @@ class Dispatcher(DispatcherBase):
 
         for registration in gone:
             log.warning("node %s is down: no heartbeat", registration.node_id)
+            self._doubts.forget(registration.node_id)
             self._wake(registration.node_id)
         while gone or lost:
             try:
@@ -190,6 +206,33 @@ class Dispatcher(DispatcherBase):
             except Unavailable as error:
                 log.debug("silent nodes not marked as down yet: %s", error)
                 await asyncio.sleep(RETRY_AFTER)
+
+    async def _look_into_doubts(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._doubted.clear()
+                now = self._now()
+                for node_id in self._doubts.due(now):
+                    group.create_task(self._ask_host(node_id, now), name=f"probe {node_id}")
+                for node_id in self._doubts.gone(now, self._sessions.others(self._node_id)):
+                    log.warning("the host of node %s does not answer: its heartbeats are not waited for", node_id)
+                    self._sessions.cut_short(node_id, now)
+                    self._look.set()
+                try:
+                    async with asyncio.timeout_at(self._doubts.next_look()):
+                        await self._doubted.wait()
+                except TimeoutError:
+                    pass
+                await asyncio.sleep(DOUBTS_PAUSE)
+
+    async def _ask_host(self, node_id: str, asked_at: float) -> None:
+        node = self._store.view().nodes.get(node_id)
+        target = target_of(node.status.addr, node.manager_status.addr) if node is not None else None
+        if target is not None and await self._probe(*target, self._doubts.timeout):
+            self._doubts.answered(node_id)
+        else:
+            self._doubts.unanswered(node_id, asked_at, self._now())
+        self._doubted.set()
 
     # What the store tells.
 
@@ -218,6 +261,7 @@ class Dispatcher(DispatcherBase):
     def _node_changed(self, event: Event, node: api.Node) -> None:
         if event.action == "remove":
             self._sessions.forget(node.id)
+            self._doubts.forget(node.id)
             self._wake(node.id)
             return
         old = event.old
@@ -240,6 +284,7 @@ class Dispatcher(DispatcherBase):
         cluster = self._cluster()
         if cluster is not None:
             self._sessions.set_period(seconds(cluster.spec.dispatcher.heartbeat_period))
+            self._doubts.set_period(self._sessions.mean_period)
 
     # What nodes ask.
 
@@ -251,24 +296,31 @@ class Dispatcher(DispatcherBase):
         session_id = await self._register(caller, request)
         with self._hold(caller.node_id, None) as held:
             last: api.SessionMessage | None = None
-            while True:
-                held.wake.clear()
-                if not self._running:
-                    await stream.send_message(self._session_message(caller.node_id, session_id))
-                    raise Aborted("node must disconnect")
-                self._sessions.check(caller.node_id, session_id)
-                message = self._session_message(caller.node_id, session_id)
-                if message != last:
-                    await stream.send_message(message)
-                    last = message
-                await held.wake.wait()
-                await self._turns.wait_turn()
+            try:
+                while True:
+                    held.wake.clear()
+                    if not self._running:
+                        await stream.send_message(self._session_message(caller.node_id, session_id))
+                        raise Aborted("node must disconnect")
+                    self._sessions.check(caller.node_id, session_id)
+                    message = self._session_message(caller.node_id, session_id)
+                    if message != last:
+                        await stream.send_message(message)
+                        last = message
+                    await held.wake.wait()
+                    await self._turns.wait_turn()
+            finally:
+                if self._running and self._sessions.is_live(caller.node_id, session_id):
+                    self._doubts.lose(caller.node_id, self._now())
+                    self._doubted.set()
 
     async def Heartbeat(self, stream: "Stream[api.HeartbeatRequest, api.HeartbeatResponse]") -> None:  # noqa: N802
         """Note that a node lives and say when to call again."""
         request = await _request(stream)
         self._require_running()
-        period = self._sessions.beat(self._caller().node_id, request.session_id, self._now())
+        node_id = self._caller().node_id
+        period = self._sessions.beat(node_id, request.session_id, self._now())
+        self._doubts.hear(node_id)
         await stream.send_message(api.HeartbeatResponse(period=duration(period)))
 
     async def UpdateTaskStatus(  # noqa: N802
@@ -349,6 +401,8 @@ class Dispatcher(DispatcherBase):
                 transaction.update(changed)
 
         await self._store.update(mark)
+        self._doubts.meet(node_id, self._now())
+        self._doubted.set()
         await self._turns.wait_turn()
         return session_id
 

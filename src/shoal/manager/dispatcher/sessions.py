@@ -34,6 +34,7 @@ class Registration:
     expires_at: float
     registered_at: float
     attempts: int = 0
+    is_manager: bool = False  # of one that is expected
 
 
 class Sessions:
@@ -42,23 +43,27 @@ class Sessions:
     def __init__(self, uniform: Callable[[float, float], float], new_id: Callable[[], str]) -> None:
         self._uniform = uniform
         self._new_id = new_id
-        self._period = HEARTBEAT_PERIOD
+        self.mean_period = HEARTBEAT_PERIOD
         self._nodes: dict[str, Registration] = {}
         self._expiries: list[tuple[float, str]] = []
         self._orphans: dict[str, float] = {}
 
     def set_period(self, period: float) -> None:
         """Take the heartbeat period of the cluster's spec; 0 means the default. Nodes learn it with their next beat."""
-        self._period = period or HEARTBEAT_PERIOD
+        self.mean_period = period or HEARTBEAT_PERIOD
 
     def period(self) -> float:
         """Return a freshly drawn period for one node."""
-        epsilon = min(HEARTBEAT_EPSILON, self._period / 2)
-        return self._period + self._uniform(-epsilon, epsilon)
+        epsilon = min(HEARTBEAT_EPSILON, self.mean_period / 2)
+        return self.mean_period + self._uniform(-epsilon, epsilon)
 
-    def expect(self, node_id: str, now: float) -> None:
-        """Wait for a node that was registered with the leader before: it has no session until it registers here."""
-        self._put(Registration(node_id, "", now + self.period() * GRACE_PERIODS_UNKNOWN, now))
+    def expect(self, node_id: str, now: float, *, is_manager: bool = False) -> None:
+        """Wait for a node that was registered with the leader before: it has no session until it registers here.
+
+        A manager that cannot be reached has no leader to find: it is given as long as a silent node.
+        """
+        periods = GRACE_PERIODS if is_manager else GRACE_PERIODS_UNKNOWN
+        self._put(Registration(node_id, "", now + self.period() * periods, now, is_manager=is_manager))
 
     def admit(self, node_id: str, now: float) -> None:
         """Count a registration; raise Unavailable for one too many. Refused ones do not lengthen the wait."""
@@ -112,8 +117,19 @@ class Sessions:
         self._nodes[node_id].expires_at = now + period * GRACE_PERIODS
         return period
 
-    def expired(self, now: float) -> list[Registration]:
-        """Forget and return the registrations that ran out; each node's tasks are orphans a day later."""
+    def cut_short(self, node_id: str, now: float) -> None:
+        """Let a registration run out now: its host is known to be gone."""
+        known = self._nodes.get(node_id)
+        if known is not None:
+            known.expires_at = now
+            known.is_manager = False
+            heappush(self._expiries, (now, node_id))
+
+    def expired(self, now: float, is_reachable: Callable[[str], bool] = lambda node_id: False) -> list[Registration]:
+        """Forget and return the registrations that ran out; each node's tasks are orphans a day later.
+
+        `is_reachable` tells of managers that are expected: one that is there has yet to find the leader.
+        """
         gone: list[Registration] = []
         while self._expiries and self._expiries[0][0] <= now:
             _, node_id = heappop(self._expiries)
@@ -121,6 +137,11 @@ class Sessions:
             if known is None:
                 continue
             if known.expires_at > now:  # it has beaten since this entry was made
+                heappush(self._expiries, (known.expires_at, node_id))
+                continue
+            if known.is_manager and is_reachable(node_id):
+                rest = self.period() * (GRACE_PERIODS_UNKNOWN - GRACE_PERIODS)
+                known.expires_at, known.is_manager = now + rest, False
                 heappush(self._expiries, (known.expires_at, node_id))
                 continue
             del self._nodes[node_id]
@@ -150,6 +171,10 @@ class Sessions:
         """Drop a node that was removed from the swarm."""
         self._nodes.pop(node_id, None)
         self._orphans.pop(node_id, None)
+
+    def others(self, own_id: str) -> int:
+        """Return how many nodes beside the leader's own have a session or are waited for."""
+        return len(self._nodes) - (own_id in self._nodes)
 
     def live_nodes(self) -> list[str]:
         """Return the nodes that have a session."""

@@ -84,8 +84,14 @@ def delay_of(task: api.Task) -> float:
 
 
 def delay_before(task: api.Task, node: api.Node | None, failures: int, rng: Random) -> float:
-    """Return how long the replacement of `task` waits. What the policy says is the floor; a drained node waits not."""
+    """Return how long the replacement of `task` waits. What the policy says is the floor.
+
+    Nothing waits for a drained node. Neither for one that is down, unless the policy names a delay: Swarm's default is
+    there for tasks that end by themselves, and a node is not taken for down twice in a moment.
+    """
     if node is not None and node.spec.availability == api.NodeSpec.DRAIN:
+        return 0.0
+    if node is not None and node.status.state == api.NodeStatus.DOWN and not task.spec.restart.HasField("delay"):
         return 0.0
     floor = delay_of(task)
     doublings = failures - 1 if task.status.state == api.REJECTED else failures - FREE_FAILURES

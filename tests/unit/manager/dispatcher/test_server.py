@@ -21,6 +21,7 @@ from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.dispatcher.sessions import ORPHAN_AFTER
 from shoal.manager.guard_server import as_caller, current_caller, guarded
 from shoal.store.changes import Object, copy
+from tests.unit.manager.probes import Hosts
 from tests.unit.manager.stores import MemoryStore
 
 pytestmark = pytest.mark.looptime
@@ -45,6 +46,8 @@ class Leader:
 
     def __init__(self, *objects: Object, nodes: Iterable[api.Node] = (api.Node(id="n1"), api.Node(id="n2"))) -> None:
         self.store = MemoryStore([cluster(), *nodes, *objects])
+        self.hosts = Hosts()
+        self.reachable: set[str] = set()
         self.dispatcher = Dispatcher(
             self.store,  # type: ignore[arg-type]
             node_id="m1",
@@ -52,6 +55,8 @@ class Leader:
             caller=current_caller,
             clock=lambda: 1000.0,
             rng=Random(1),
+            is_reachable=self.reachable.__contains__,
+            probe=self.hosts,
         )
 
     @asynccontextmanager
@@ -64,8 +69,8 @@ class Leader:
             child.cancel()
 
     @asynccontextmanager
-    async def node(self, node_id: str = "n1") -> AsyncIterator[DispatcherStub]:
-        caller = Caller(node_id, api.WORKER, "c1", "192.0.2.7:4242")
+    async def node(self, node_id: str = "n1", address: str = "192.0.2.7") -> AsyncIterator[DispatcherStub]:
+        caller = Caller(node_id, api.WORKER, "c1", f"{address}:4242")
         async with ChannelFor(guarded([self.dispatcher], as_caller(caller))) as channel:
             assert isinstance(channel, Channel)
             yield DispatcherStub(channel)
@@ -199,6 +204,66 @@ async def test_under_a_new_leader_nodes_are_unknown_and_go_down_later_than_else(
         assert leader.status() == ("UNKNOWN", moved)
         await asyncio.sleep(8)
         assert leader.status() == ("DOWN", 'heartbeat failure for node in "unknown" state')
+
+
+async def test_a_host_that_is_gone_is_not_waited_for() -> None:
+    leader = Leader()
+    async with leader.leads(), leader.node("n2", "192.0.2.8") as other, session(other), leader.node() as stub:
+        async with session(stub):
+            await asyncio.sleep(1)
+            assert ("192.0.2.7", 7946) in leader.hosts.asked
+            leader.hosts.silent.add("192.0.2.7")
+        # The kernel has ended its connection. That alone says nothing yet.
+        await asyncio.sleep(2.5)
+        assert leader.status() == ("READY", "")
+        await asyncio.sleep(1)
+        assert leader.status() == ("DOWN", "heartbeat failure")
+        assert leader.status("n2") == ("READY", "")
+        leader.hosts.silent.clear()
+        async with session(stub):
+            assert leader.status() == ("READY", "")
+
+
+async def test_a_daemon_that_is_gone_has_three_heartbeats_to_come_back() -> None:
+    leader = Leader()
+    async with leader.leads(), leader.node("n2", "192.0.2.8") as other, session(other):
+        async with leader.node() as stub, session(stub):
+            await asyncio.sleep(1)
+        await asyncio.sleep(11)
+        assert leader.status() == ("READY", "")
+
+
+async def test_a_leader_that_hears_nobody_waits_as_long_as_ever() -> None:
+    leader = Leader()
+    async with leader.leads():
+        async with leader.node("n2", "192.0.2.8") as other, session(other), leader.node() as stub, session(stub):
+            await asyncio.sleep(1)
+            leader.hosts.silent = {"192.0.2.7", "192.0.2.8"}
+        await asyncio.sleep(11)
+        assert (leader.status(), leader.status("n2")) == (("READY", ""), ("READY", ""))
+        await asyncio.sleep(6)
+        assert leader.status() == ("DOWN", "heartbeat failure")
+
+
+@pytest.mark.parametrize(
+    ("silent", "reachable", "down_at"), [(False, False, 16.0), (False, True, 32.0), (True, False, 7.0)]
+)
+async def test_a_manager_of_the_leader_before_is_waited_for_as_long_as_it_may_come(
+    silent: bool, reachable: bool, down_at: float
+) -> None:
+    former = api.Node(id="m2", status={"state": api.NodeStatus.READY, "addr": "192.0.2.9"})
+    former.manager_status.addr = "192.0.2.9:2377"
+    leader = Leader(nodes=[api.Node(id="n1"), api.Node(id="n2"), former])
+    if silent:
+        leader.hosts.silent.add("192.0.2.9")
+    if reachable:
+        leader.reachable.add("m2")
+    async with leader.leads():
+        await asyncio.sleep(down_at - 3)
+        assert leader.status("m2")[0] == "UNKNOWN"
+        await asyncio.sleep(3)
+        assert leader.status("m2") == ("DOWN", 'heartbeat failure for node in "unknown" state')
+        assert set(leader.hosts.asked) == {("192.0.2.9", 2377)}
 
 
 async def test_a_leader_that_stops_sends_its_nodes_away() -> None:

@@ -78,7 +78,15 @@ def test_a_drained_node_does_not_delay() -> None:
     drained.spec.availability = api.NodeSpec.DRAIN
     rng = random.Random(1)
     assert restart.delay_before(ended(state=api.RUNNING), drained, 0, rng) == 0.0
-    assert restart.delay_before(ended(state=api.RUNNING), node("a", api.NodeStatus.DOWN), 0, rng) == 5.0
+
+
+def test_a_node_that_is_down_delays_only_where_the_policy_names_a_delay() -> None:
+    rng = random.Random(1)
+    down, lost = node("a", api.NodeStatus.DOWN), ended(state=api.RUNNING)
+    assert restart.delay_before(lost, down, 0, rng) == 0.0
+    assert restart.delay_before(lost, node("a"), 0, rng) == 5.0
+    lost.spec.restart.delay.seconds = 7
+    assert restart.delay_before(lost, down, 0, rng) == 7.0
 
 
 def test_useless_tasks_are_counted_until_one_is_of_use() -> None:
