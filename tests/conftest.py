@@ -17,24 +17,16 @@ from tests.harness.network import LIVE
 asyncio.set_event_loop(None)
 
 
-# Modules about several hosts. Their run takes as long as that of all others together.
-MANY = frozenset(
-    {
-        *("cluster/test_autolock", "cluster/test_backup", "cluster/test_clocks", "cluster/test_expired"),
-        *("cluster/test_failover", "cluster/test_faults_leader", "cluster/test_joining", "cluster/test_managers"),
-        *("cluster/test_roles", "cluster/test_rotation", "cluster/test_stolen", "cluster/test_store_faults"),
-        *("cluster/test_strangers_of_many", "cluster/test_survivor", "cluster/test_workers"),
-        *("interop/test_demo_many", "interop/test_docker_manager", "interop/test_dockerd_rotation"),
-        *("interop/test_dockerd_worker", "store/test_follower", "store/test_leadership", "store/test_members"),
-        "cluster/test_faults_swarm",
-    }
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if f"{item.path.parent.name}/{item.path.stem}" in MANY:
-            item.add_marker(pytest.mark.many)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of the processes that share a run a folder of its own, so that each sees what it left."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return
+    folder = Path(tempfile.gettempdir()) / worker
+    folder.mkdir(mode=0o711, exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    if folder.parent.name.startswith("shoal."):
+        config.option.basetemp = str(folder / "p")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,7 +48,7 @@ def _nothing_is_left() -> Iterator[None]:
 def _things() -> set[str]:
     found = {f"namespace {path.name}" for path in Path("/run/netns").glob(f"shoal-*-{os.getpid()}")}
     folder = Path(tempfile.gettempdir())
-    if not folder.name.startswith("shoal."):
+    if not (folder.name.startswith("shoal.") or folder.parent.name.startswith("shoal.")):
         return found
     # `p` is pytest's own folder, with as short a name as can be, because sockets lie in it.
     found |= {f"file {path}" for path in folder.iterdir() if path.name != "p"}

@@ -26,7 +26,6 @@ def swarm() -> Iterator[Swarm]:
     with network("roles") as net:
         first, second, third = net.add("first"), net.add("second"), net.add("third")
         make_swarm(first)
-        first.docker("swarm", "update", "--dispatcher-heartbeat", "5s")
         join(second, first, token(first, "manager"))
         join(third, first, token(first))
         yield Swarm(net, first, second, third)

@@ -46,7 +46,7 @@ def test_last_of_three_managers_goes_on_alone_with_everything(net: Network) -> N
     refused = third.docker("swarm", "init", check=False)
     assert "This node is already part of a swarm" in refused.stderr
     before = node_id(third)
-    third.docker("swarm", "init", "--force-new-cluster", "--dispatcher-heartbeat", "1s")
+    third.docker("swarm", "init", "--force-new-cluster")
     assert node_id(third) == before
     assert token(third) == secret
     spec = json.loads(third.docker("service", "inspect", "web").stdout)[0]["Spec"]

@@ -15,6 +15,7 @@ from tests.cluster.swarms import (
     make_swarm,
     node_id,
     nodes,
+    notice_soon,
     token,
     wait_running,
 )
@@ -49,7 +50,7 @@ def made() -> Iterator[Swarm]:
 @pytest.fixture
 def swarm(made: Swarm) -> Iterator[Swarm]:
     yield made
-    made.manager.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
+    made.manager.docker("swarm", "update", "--dispatcher-heartbeat", "5s")
     services = made.manager.docker("service", "ls", "-q").stdout.split()
     if services:
         made.manager.docker("service", "rm", *services)
@@ -93,7 +94,7 @@ def test_logs_of_tasks_on_workers_are_read_on_the_manager(swarm: Swarm) -> None:
     command = ("sh", "-c", "echo hello from $(hostname); sleep 1d")
     swarm.manager.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", "talk", "--replicas", "3",
-        "--hostname", "{{.Node.Hostname}}", IMAGE, *command,
+        "--stop-signal", "KILL", "--hostname", "{{.Node.Hostname}}", IMAGE, *command,
     )  # fmt: skip
     wait_running(swarm.manager, "talk", {"m": 1, "one": 1, "two": 1})
     expected = {f"hello from {name}" for name in ("m", "one", "two")}
@@ -119,6 +120,7 @@ def test_cut_off_worker_is_replaced_and_gives_way_when_it_is_back(swarm: Swarm) 
 def test_paused_worker_is_replaced_and_gives_way(swarm: Swarm) -> None:
     create(swarm.manager, "froze", 2, "--constraint", "node.role==worker")
     wait_running(swarm.manager, "froze", {"one": 1, "two": 1})
+    notice_soon(swarm.manager)
     swarm.two.pause()
     try:
         eventually(lambda: nodes(swarm.manager)["two"] == "Down", "the paused node is down")
@@ -131,7 +133,6 @@ def test_paused_worker_is_replaced_and_gives_way(swarm: Swarm) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_restarted_worker_keeps_its_containers(swarm: Swarm, how: signal.Signals) -> None:
-    swarm.manager.docker("swarm", "update", "--dispatcher-heartbeat", "5s")  # a busy machine starts it in 8 s
     create(swarm.manager, "lasting", 3)
     wait_running(swarm.manager, "lasting", {"m": 1, "one": 1, "two": 1})
     before = swarm.one.docker("ps", "-q", "--no-trunc").stdout
@@ -143,7 +144,6 @@ def test_restarted_worker_keeps_its_containers(swarm: Swarm, how: signal.Signals
 
 
 def test_restarted_manager_is_found_again(swarm: Swarm) -> None:
-    swarm.manager.docker("swarm", "update", "--dispatcher-heartbeat", "5s")
     create(swarm.manager, "calm", 3)
     wait_running(swarm.manager, "calm", {"m": 1, "one": 1, "two": 1})
     before = {host.name: host.docker("ps", "-q", "--no-trunc").stdout for host in (swarm.one, swarm.two)}

@@ -29,7 +29,7 @@ class Theirs:
 def made() -> Iterator[Theirs]:
     with network("theirs") as net:
         engine, worker = net.add_docker("docker"), net.add("shoal")
-        engine.docker("swarm", "init", "--advertise-addr", engine.address, "--dispatcher-heartbeat", "1s")
+        engine.docker("swarm", "init", "--advertise-addr", engine.address)
         secret = engine.docker("swarm", "join-token", "-q", "worker").stdout.strip()
         for host in (engine, worker):
             import_image(host)
@@ -98,7 +98,6 @@ def test_logs_and_failures_are_told_there(theirs: Theirs) -> None:
 
 
 def test_restart_of_our_daemon_is_no_news(theirs: Theirs) -> None:
-    theirs.engine.docker("swarm", "update", "--dispatcher-heartbeat", "5s")
     create(theirs.engine, "lasting", 1, *STOP, *HERE)
     wait_running(theirs.engine, "lasting", {"shoal": 1})
     before = theirs.worker.docker("ps", "-q").stdout
@@ -108,7 +107,6 @@ def test_restart_of_our_daemon_is_no_news(theirs: Theirs) -> None:
     assert theirs.worker.docker("ps", "-q").stdout == before
     wait_running(theirs.engine, "lasting", {"shoal": 1})
     assert theirs.worker.docker("ps", "-q").stdout == before
-    theirs.engine.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
 
 
 def test_drain_leave_and_join_again(theirs: Theirs) -> None:

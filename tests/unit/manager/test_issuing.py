@@ -51,7 +51,9 @@ def fixed(*ids: str):
     return lambda: next(waiting)
 
 
-@pytest.mark.parametrize(("token", "role"), [(TOKENS.worker, api.WORKER), (TOKENS.manager, api.MANAGER)])
+@pytest.mark.parametrize(
+    ("token", "role"), [(TOKENS.worker, api.WORKER), (TOKENS.manager, api.MANAGER)], ids=["worker", "manager"]
+)
 def test_a_token_makes_a_node_of_its_role_whatever_role_is_asked_for(token: str, role: int) -> None:
     asked = request(token, role=api.MANAGER, availability=api.NodeSpec.DRAIN)
     admitted = admit(Memory.of([cluster()]), asked, STRANGER, CLUSTER_ID, fixed("new"))
@@ -63,7 +65,9 @@ def test_a_token_makes_a_node_of_its_role_whatever_role_is_asked_for(token: str,
     assert admitted.response == api.IssueNodeCertificateResponse(node_id="new", node_membership=api.NodeSpec.ACCEPTED)
 
 
-@pytest.mark.parametrize("token", ["", "x", TOKENS.worker[:-1], TOKENS.worker + " "])
+@pytest.mark.parametrize(
+    "token", ["", "x", TOKENS.worker[:-1], TOKENS.worker + " "], ids=["empty", "x", "cut short", "with a blank"]
+)
 def test_without_a_right_token_nobody_joins(token: str) -> None:
     with pytest.raises(InvalidArgument, match=r"^A valid join token is necessary to join this cluster$"):
         admit(Memory.of([cluster()]), request(token), STRANGER, CLUSTER_ID, fixed("new"))
