@@ -138,12 +138,13 @@ class Controller:
                 outcome.append(error)
 
         child = self._group.create_task(run(), name=f"runtime {self.id[:12]}")
-        try:
-            await asyncio.wait({child})
-        except asyncio.CancelledError:
-            await asyncio.wait({child})
-            raise
-        if not outcome:
+        cancelled = False
+        while not child.done():
+            try:
+                await asyncio.wait({child})
+            except asyncio.CancelledError:  # perhaps not the last: a task may be ended first, and then removed
+                cancelled = True
+        if cancelled or not outcome:
             raise asyncio.CancelledError
         if isinstance(outcome[0], Exception):
             raise outcome[0]

@@ -36,6 +36,8 @@ class RemoteControl:
         if found is None:
             raise AttributeError(name)
         path, handler = found
+        # What was created may have been removed by somebody else before it is asked for again: it would come back.
+        repeatable = not name.startswith("create_")
 
         async def call(request: Any) -> Any:
             for _ in range(ATTEMPTS):
@@ -43,7 +45,7 @@ class RemoteControl:
                 try:
                     if local is not None:
                         return await getattr(local, name)(request)
-                    return await self._link.call(path, handler, request)
+                    return await self._link.call(path, handler, request, repeatable=repeatable)
                 except LeadsHere:
                     await self._link.wait_settled()
                 except NoLeader as moved:

@@ -140,12 +140,13 @@ class LeaderLink:
         *,
         metadata: Mapping[str, str] | None = None,
         deadline: Deadline | None = None,
+        repeatable: bool = True,
     ) -> Any:
         """Make a unary call and return its reply.
 
         One that surely was not carried out is sent again until there has been no leader for too long; one that may have
-        been is sent again once, as SwarmKit does: every write of Control can tell by names and versions. Raises
-        GRPCError with what the leader says, Unavailable, LeadsHere.
+        been is sent again once if it is `repeatable`, as updates and removals are by versions and ids. Raises GRPCError
+        with what the leader says, Unavailable, LeadsHere.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._patience
@@ -164,7 +165,7 @@ class LeaderLink:
                 if not _is_redirected(error) or loop.time() > give_up_at:
                     raise
             except Broken as fault:
-                if doubtful or loop.time() > give_up_at:
+                if doubtful or (sent and not repeatable) or loop.time() > give_up_at:
                     raise Unavailable(f"connection to the leader was lost: {fault or type(fault).__name__}") from fault
                 doubtful = doubtful or sent
             await self._wait_change(RETRY_AFTER)

@@ -425,3 +425,22 @@ async def test_a_task_shut_down_while_its_image_is_pulled_ends_at_once(tmp_path:
         await until(lambda: runtime.images.pulls["slow:latest"] == 1)
         await swarm.desire(api.SHUTDOWN)
         await swarm.wait_state(api.SHUTDOWN)
+
+
+async def test_a_task_that_is_ended_and_then_removed_while_its_container_is_made_leaves_none(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task()), FakeRuntime()
+    gate = runtime.containers.gate = asyncio.Event()
+    async with swarm.serve(), running(swarm, runtime, tmp_path) as agent:
+        await until(lambda: runtime.containers.busy == 1)
+        tasks = agent._tasks
+        assert tasks is not None
+        ended = copy(swarm.task())
+        ended.desired_state = api.SHUTDOWN
+        for changed, action in ((ended, api.AssignmentChange.UPDATE), (api.Task(id="t1"), api.AssignmentChange.REMOVE)):
+            change = api.AssignmentChange(assignment=api.Assignment(task=changed), action=action)
+            tasks.apply(api.AssignmentsMessage(type=api.AssignmentsMessage.INCREMENTAL, changes=[change]))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        gate.set()
+        await until(lambda: runtime.containers.busy == 0 and not tasks._removing)
+        assert runtime.containers.list() == []

@@ -10,7 +10,7 @@ import pytest
 
 from shoal.api import v1 as api
 from shoal.engine.control_client import rpc
-from shoal.errors import Conflict, InvalidArgument, NoLeader, NotFound, RpcError, ShoalError
+from shoal.errors import Conflict, InvalidArgument, NoLeader, NotFound, RpcError, ShoalError, Unavailable
 from shoal.manager.control_client import RemoteControl, RemoteLogs
 from shoal.manager.leader_client import LeaderLink
 from shoal.manager.server import ManagerServer, listen
@@ -23,6 +23,23 @@ class Leader:
 
     def __init__(self) -> None:
         self.fails: Exception | None = None
+        self.asked = 0
+        self.lost: asyncio.Event | None = None
+
+    async def remove_service(self, request: api.RemoveServiceRequest) -> api.RemoveServiceResponse:
+        await self._lose_first()
+        return api.RemoveServiceResponse()
+
+    async def create_service(self, request: api.CreateServiceRequest) -> api.CreateServiceResponse:
+        await self._lose_first()
+        return api.CreateServiceResponse()
+
+    async def _lose_first(self) -> None:
+        """Answer the second one who asks."""
+        self.asked += 1
+        if self.asked == 1 and self.lost is not None:
+            self.lost.set()
+            await asyncio.Event().wait()
 
     async def get_service(self, request: api.GetServiceRequest) -> api.GetServiceResponse:
         if self.fails is not None:
@@ -109,6 +126,35 @@ async def test_a_write_in_doubt_is_not_repeated(tmp_path: Path) -> None:
         own.fails = NoLeader("raft: failed to process the request: node lost leader status")
         with pytest.raises(NoLeader, match="lost leader status"):
             await RemoteControl(link, lambda: own).get_service(api.GetServiceRequest())
+
+
+@pytest.mark.parametrize("creates", [False, True])
+async def test_what_may_have_been_created_and_removed_since_is_not_asked_for_again(
+    tmp_path: Path, creates: bool
+) -> None:
+    async with managers(tmp_path) as (part, link), asyncio.TaskGroup() as group:
+        part.lost = asyncio.Event()
+        link._patience = 5.0
+        control = RemoteControl(link, lambda: None)
+        errors: list[Exception] = []
+
+        async def ask() -> None:
+            try:
+                if creates:
+                    await control.create_service(api.CreateServiceRequest())
+                else:
+                    await control.remove_service(api.RemoveServiceRequest())
+            except Unavailable as error:
+                errors.append(error)
+
+        call = group.create_task(ask())
+        await part.lost.wait()
+        address = link.address
+        link.tell("", "", leads=False)  # the connection goes
+        link.tell("m" * 25, address, leads=False)
+        await asyncio.wait([call])
+        assert len(errors) == creates
+        assert part.asked == (1 if creates else 2)
 
 
 async def test_logs_come_from_the_leader_with_its_last_words(tmp_path: Path) -> None:
