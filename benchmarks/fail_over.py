@@ -50,8 +50,8 @@ def join_again(role: str) -> Callable[[Swarm], tuple[float, float]]:
     return once
 
 
-def measure_all(bench: Bench, quick: bool) -> None:
-    """Run every measure; `quick`: two or three times."""
+def measure_joins(bench: Bench, quick: bool) -> None:
+    """Managers and workers join. The managers that the other measures need are made here."""
     managers = iter([manager for n in (1, 2) for manager in (side.managers[n] for side in bench.sides)])
     bench.measure(
         ("2nd, 3rd manager joins: the call", "until it is Ready and Reachable"),
@@ -61,6 +61,10 @@ def measure_all(bench: Bench, quick: bool) -> None:
     bench.measure(("worker joins: the call", "until it is Ready"), 3 if quick else 7, join_again("worker"))
     if not quick:
         bench.measure(("4th manager joins: the call", "until it is there"), 3, join_again("manager"))
+
+
+def measure_losses(bench: Bench, quick: bool) -> None:
+    """The leader is killed, a manager cut off."""
     bench.measure(("leader killed, next accepted write",), 3 if quick else 7, lambda side: (side.fail_over(),))
     bench.measure(
         ("manager's link cut: its node is Down", "its tasks run elsewhere"), 2 if quick else 5, lambda side: side.lose()
@@ -72,6 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="script/bench fail-over", description=main.__doc__)
     parser.add_argument("--only", choices=("shoal", "docker"), help="one side alone")
     parser.add_argument("--quick", action="store_true", help="fewer runs")
+    parser.add_argument("--joins", action="store_true", help="joins alone")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -85,7 +90,9 @@ def main() -> int:
                     say(f"starting {kind}'s hosts")
                     sides.append(closing.enter_context(make()))
             bench = Bench(sides, 2.0 if arguments.quick else 10.0)
-            measure_all(bench, arguments.quick)
+            measure_joins(bench, arguments.quick)
+            if not arguments.joins:
+                measure_losses(bench, arguments.quick)
             print(heading(before, PROGRAMS))
             print(table(bench.rows, [side.name for side in sides]))
     except KeyboardInterrupt:

@@ -144,6 +144,22 @@ def test_only_a_host_that_is_gone_is_not_given_three_heartbeats(net: Network, th
     eventually(lambda: nodes(leader)[lost.name] == "Ready", "it is back", patience=40, show=leader.log)
 
 
+def test_worker_leaves_a_manager_that_is_cut_off_for_another(net: Network, three: list[Host]) -> None:
+    leader = leader_of(three, three[0])
+    through = next(host for host in three if host is not leader)
+    worker = net.add("w")
+    worker.docker("swarm", "join", "--token", token(leader), f"{through.address}:2377")
+    net.cut(through)
+    said = f"session with {through.address}:2377 ended: "
+    eventually(lambda: said in worker.log(), "it leaves", patience=PATIENCE, show=worker.log)
+    # By the kernel's word, and not because a heartbeat has waited for its answer in vain.
+    assert said + "Connection lost" in worker.log()
+    import_image(worker)
+    create(leader, "here", 1, "--constraint", "node.hostname==w")
+    eventually(lambda: containers(worker) == 1, "it gets tasks", patience=PATIENCE, show=worker.log)
+    net.heal(through)
+
+
 def test_a_leader_that_was_paused_can_write_nothing(three: list[Host]) -> None:
     leader = leader_of(three, three[0])
     rest = [host for host in three if host is not leader]

@@ -13,9 +13,9 @@ from random import Random
 from ssl import SSLContext
 from typing import Protocol
 
-from grpclib.client import Channel
 from grpclib.config import Configuration
 
+from shoal.agent.channel_client import WatchedChannel
 from shoal.agent.client_logs import LoggedTask
 from shoal.agent.client_session import ClientSession, SessionEnded
 from shoal.agent.client_tasks import TaskSet
@@ -100,7 +100,7 @@ class Sessions:
         host, port = split_address(address)
         self._identity.clear()
         self._description = self._config.describe()
-        channel = Channel(
+        channel = WatchedChannel(
             host,
             port,
             ssl=self._security.client_context(),
