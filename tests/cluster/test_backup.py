@@ -111,7 +111,7 @@ class Writer:
 
 def test_swarm_of_three_managers_is_made_again_on_a_new_host(net: Network, tmp_path: Path) -> None:
     a, b, c, new, worker, manager = up(net, "a", "b", "c", "new", "worker", "manager")
-    make_swarm(a)
+    make_swarm(a, "--dispatcher-heartbeat", "2s")
     for host in (b, c):
         join(host, a, token(a, "manager"))
     create(a, "web", 2, "--constraint", "node.hostname!=a", "--label", "kept=yes", "--restart-delay", "0s")

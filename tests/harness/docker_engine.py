@@ -50,7 +50,12 @@ class DockerEngine:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "HOME": str(self.folder), "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1"},
+                env={
+                    **os.environ,
+                    "HOME": str(self.folder),
+                    "TMPDIR": str(self.folder),
+                    "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1",
+                },
             )
         eventually(self._answers, f"{self.name}: dockerd answers", patience=60, show=self.log)
 

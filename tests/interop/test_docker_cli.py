@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from tests.harness import images
+from tests.harness.api import Client
 from tests.harness.hosts import Host, docker_program, eventually
 from tests.interop.conftest import IMAGE
 from tests.interop.services import HTTPD, create, running
@@ -53,6 +54,18 @@ def test_init_prints_the_join_command_and_leave_ends_the_swarm(bare: Host) -> No
     assert "Removing the last manager erases all current state of the swarm" in refused.stderr
     assert "Node left the swarm." in bare.docker("swarm", "leave", "--force").stdout
     assert "Swarm: inactive" in bare.docker("info").stdout
+
+
+def test_a_new_swarm_knows_its_first_node_by_name_at_once(bare: Host) -> None:
+    client = Client(bare.socket)  # quicker than the command, which would leave time to hear of it
+    try:
+        name = client.get("/info")["Name"]
+        for _ in range(5):
+            client.call("POST", "/swarm/init", {"ListenAddr": "0.0.0.0:2377"})
+            assert client.get(f"/nodes/{name}")["Status"]["State"] == "ready"
+            client.call("POST", "/swarm/leave?force=1")
+    finally:
+        client.close()
 
 
 def test_info_has_its_swarm_part(swarm: Host) -> None:

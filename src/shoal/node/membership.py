@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
 REMOTE_WEIGHT = 10  # of a manager that this node has heard of
+FIRST_SESSION_PATIENCE = 5.0  # seconds that a manager which serves waits for its own node before it is said to be up
 LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
 
 
@@ -61,8 +62,6 @@ class Membership:
         self.state = state
         self.active: Active | None = None
         self.managers = managers
-        self.registered = False
-        """Whether a session was held since the start."""
         self._paths = paths
         self._runtime = runtime
         self._describe = describe
@@ -72,6 +71,7 @@ class Membership:
         self._agent: Agent | None = None
         self._renewal: Renewal | None = None
         self._serving = asyncio.Event()
+        self._registered = asyncio.Event()
         self._role_changed = asyncio.Event()
         self._unsaved = asyncio.Event()
         self._leave = asyncio.Event()
@@ -82,37 +82,34 @@ class Membership:
         """Return whether a manager runs here or is being started."""
         return self.security.is_manager
 
+    @property
+    def registered(self) -> bool:
+        """Return whether a session was held since the start."""
+        return self._registered.is_set()
+
     async def run(self, started: Callable[[], None]) -> None:
         """Be a node of the swarm until cancelled or until `leave`.
 
-        `started` is called when the manager serves; on a worker, when the first session is held.
+        `started` is called when the first session is held and, on a manager, when that serves. Not before: then the
+        swarm knows the node by its hostname, and whoever waits may name it.
         """
         self._left.clear()
-        self.registered = False
-
-        def serve() -> None:
-            self._serving.set()
-            if self.is_manager:
-                started()
-
-        def register() -> None:
-            if not self.is_manager:
-                started()
-
+        self._registered.clear()
         self._renewal = Renewal(
             self.security, self._request_certificate, self._renewed, self._refresh_root, rng=self._rng, clock=time.time
         )
         try:
             async with asyncio.TaskGroup() as group:
                 children = [
-                    group.create_task(self._manage(serve), name="manager"),
+                    group.create_task(self._manage(), name="manager"),
                     group.create_task(self._renewal.run(), name="renewal"),
                     group.create_task(self._record(), name="record managers"),
+                    group.create_task(self._tell(started), name="up"),
                 ]
                 try:
                     if self.is_manager and not self._others():
                         await self._serving.wait()
-                    await self._work(register)
+                    await self._work()
                 finally:
                     for child in children:
                         child.cancel()
@@ -121,7 +118,20 @@ class Membership:
             self._serving.clear()
             self._left.set()
 
-    async def _manage(self, serve: Callable[[], None]) -> None:
+    async def _tell(self, started: Callable[[], None]) -> None:
+        """Call `started` when it is time; a manager that serves does not wait for its own node for ever."""
+        if not self.is_manager:
+            await self._registered.wait()
+        else:
+            await self._serving.wait()
+            try:
+                async with asyncio.timeout(FIRST_SESSION_PATIENCE):
+                    await self._registered.wait()
+            except TimeoutError:
+                log.warning("this manager serves, but its own node holds no session with it yet")
+        started()
+
+    async def _manage(self) -> None:
         """Run a manager while the certificate says so."""
         if not self.is_manager:
             await asyncio.to_thread(self._remove_data)  # of one that was demoted when the daemon ended
@@ -140,7 +150,7 @@ class Membership:
             def begin(active: Active) -> None:
                 self.active = active
                 self._first, self._alone = None, False  # it is in the store now, and the others are out of it
-                serve()
+                self._serving.set()
 
             def end() -> None:
                 self.active = None
@@ -176,9 +186,9 @@ class Membership:
             self._role_changed.clear()
             await self._role_changed.wait()
 
-    async def _work(self, register: Callable[[], None]) -> None:
+    async def _work(self) -> None:
         """Run the agent until cancelled, or until it has left."""
-        agent = self._agent = self._new_agent(register)
+        agent = self._agent = self._new_agent()
         try:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(agent.run(), name="agent")
@@ -194,12 +204,10 @@ class Membership:
             self._leave.set()
             await self._left.wait()
 
-    def _new_agent(self, register: Callable[[], None]) -> Agent:
+    def _new_agent(self) -> Agent:
         def on_session(message: api.SessionMessage) -> None:
             self._hear(message)
-            if not self.registered:
-                self.registered = True
-                register()
+            self._registered.set()
 
         config = AgentConfig(
             describe=lambda: self._describe(self.security.tls_info()),

@@ -17,11 +17,11 @@ from shoal.paths import Paths
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 MAX_TXN_OPS = 12_288
 UNIX = "unix://"
-# Among several a new leader is there 0.4 to 0.7 s after the old one went silent. Every process that peers' messages go
+# Among several a new leader is there 0.6 to 1.2 s after the old one went silent. Every process that peers' messages go
 # through must be quicker than that, however busy. A single one has nobody to wait for but itself, at its start.
 _HEARTBEAT_ALONE_MS, _ELECTION_ALONE_MS = 50, 250
-_HEARTBEAT_OF_MANY_MS = 80
-_ELECTION_OF_MANY_MS = 400
+_HEARTBEAT_OF_MANY_MS = 100
+_ELECTION_OF_MANY_MS = 600
 
 
 @dataclass(frozen=True, slots=True)

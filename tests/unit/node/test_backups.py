@@ -72,4 +72,4 @@ async def test_what_makes_a_host_a_node_is_written_last(tmp_path: Path) -> None:
         for path in (*paths.swarm.glob("certificates/*"), *paths.swarm.glob("etcd"), *paths.swarm.glob("docker-*"))
     }
     assert len(times) == 5
-    assert max(times, key=times.__getitem__) == "docker-state.json"
+    assert times["docker-state.json"] == max(times.values())  # a file system's clock may stand still for a moment
