@@ -96,3 +96,25 @@ def test_a_swarm_without_nodes_rests_and_starts_when_one_comes() -> None:
     assert world.counts["commits"] == commits
     world.add_node("late")
     world.run_until(lambda: ready(world, 3), 1.0)
+
+
+def test_an_old_task_ends_though_the_one_that_replaces_it_comes_up_after_the_update() -> None:
+    """Its first replacement fails before anybody has seen it run; the second is up when the update is over."""
+
+    def start_first(spec: api.ServiceSpec) -> None:
+        spec.update.order = api.UpdateConfig.START_FIRST
+        spec.update.failure_action = api.UpdateConfig.CONTINUE
+        spec.update.monitor.CopyFrom(duration(0.5))
+        spec.task.restart.delay.CopyFrom(duration(5.0))
+
+    world = World(7)
+    world.create_service("web", 1, start_first)
+    world.run_until(lambda: ready(world, 1), 2.0)
+    (old,) = world.running("web")
+    world.update_service("web", lambda spec: setattr(spec.task.container, "image", "image:2"))
+    world.run_until(lambda: bool(world.tasks("web", api.STARTING)), 2.0)
+    world.fail_task(world.tasks("web", api.STARTING)[0].id)
+    world.run_until(lambda: world.service("web").update_status.state == api.UpdateStatus.COMPLETED, 4.0)
+    assert [task.id for task in world.running("web")] == [old.id]
+    world.run(20.0)
+    assert [task.spec.container.image for task in world.running("web")] == ["image:2"], world.explain("two run")

@@ -20,7 +20,7 @@ from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import new_task
 from shoal.manager.orchestrator.slots import Slots, by_slot, free_numbers, is_lost, is_replicated, keep_order, occupants
-from shoal.manager.orchestrator.update import Update
+from shoal.manager.orchestrator.update import Update, stop_outdated
 from shoal.manager.plan import Plan
 from shoal.store.changes import copy
 from shoal.store.memory import Event, View
@@ -150,6 +150,8 @@ class ReplicatedOrchestrator:
             return
         if any(draft.touches(task.id) for task in live):
             return  # What was changed just now comes back as an event.
+        if service.id not in self._updates and stop_outdated(draft, service, live):
+            return  # The update that began this was over before what replaced its own task ran.
         look_at: list[float] = []
         is_replaced = False
         for task in live:

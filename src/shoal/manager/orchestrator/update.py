@@ -176,7 +176,7 @@ class Update:
         is_new = begun.up_at is None
         if is_new and (task is None or task.status.state >= api.RUNNING):
             begun.up_at = draft.now
-        _stop_outdated(draft, service, tasks)
+        stop_outdated(draft, service, tasks)
         if task is None or task.status.state not in _FAILURES or task.desired_state == api.REMOVE or begun.counted:
             return []
         begun.counted = True
@@ -279,14 +279,16 @@ def _stop(draft: Draft, tasks: list[api.Task]) -> str:
     return waits_for
 
 
-def _stop_outdated(draft: Draft, service: api.Service, tasks: list[api.Task]) -> None:
-    """Stop a slot's old task once a new one runs (start-first)."""
+def stop_outdated(draft: Draft, service: api.Service, tasks: list[api.Task]) -> bool:
+    """Stop a slot's old task once a new one runs (start-first). Returns whether there was one to stop."""
     live = _meant_to_run(tasks)
     if len(live) < 2:
-        return
+        return False
     dirty = {task.id: task for task in live if _is_task_dirty(draft.view, service, task)}
     if any(task.status.state == api.RUNNING and task.id not in dirty for task in live):
         _stop(draft, list(dirty.values()))
+        return bool(dirty)
+    return False
 
 
 def _give_up(draft: Draft, service: api.Service, task_id: str, settings: Settings) -> None:

@@ -1,0 +1,167 @@
+"""Processes in virtual time, on one event loop: each can be paused where it is, or killed, as by a signal.
+
+Everything that runs for a process runs in a context that names it. The loop asks that context before each step: what a
+paused process was about to do waits, in order, until it goes on; what a killed one was about to do never happens. Time
+goes to the next timer as soon as nobody has anything to do, so that hours take seconds.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+_PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
+
+
+class Process:
+    """What runs of one program on one host. `host` is the name of the host."""
+
+    def __init__(self, loop: "VirtualLoop", host: str) -> None:
+        self._loop = loop
+        self.host = host
+        self.paused = False
+        self.dead = False
+        self._waiting: list[tuple[Context, Callable[..., Any], tuple[Any, ...], list[asyncio.Handle]]] = []
+        self._children: dict[asyncio.Task[Any], None] = {}
+        self._at_death: list[Callable[[], object]] = []
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Run something in this process."""
+        context = Context()
+        context.run(_PROCESS.set, self)
+        child = self._loop.create_task(work, name=name, context=context)
+        self._children[child] = None
+        child.add_done_callback(self._ended, context=Context())
+        return child
+
+    def _ended(self, child: asyncio.Task[Any]) -> None:
+        del self._children[child]
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """SIGCONT: all that came meanwhile, timers too, happens now."""
+        if self.paused and not self.dead:
+            self.paused = False
+            waiting, self._waiting = self._waiting, []
+            for context, callback, args, handle in waiting:
+                self._loop.call_soon(_unless_cancelled, handle[0], callback, args, context=context)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.paused = self.dead = True
+        for tell in self._at_death:
+            tell()
+        self._at_death.clear()
+
+    def at_death(self, tell: Callable[[], object]) -> None:
+        """Call something when the process is killed."""
+        self._at_death.append(tell)
+
+    async def bury(self) -> None:
+        """Cancel what a dead process has left, for the end of a simulation."""
+        self.dead = False
+        self.resume()
+        children = list(self._children)
+        for child in children:
+            child.cancel()
+        if children:
+            await asyncio.wait(children)
+
+    def step(
+        self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...], handle: list[asyncio.Handle]
+    ) -> None:
+        """Do what the loop has for this process, if it runs."""
+        if self.paused:
+            self._waiting.append((context, callback, args, handle))
+        else:
+            callback(*args)
+
+
+def _unless_cancelled(handle: asyncio.Handle, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if not handle.cancelled():
+        callback(*args)
+
+
+def running() -> Process:
+    """Return the process whose code this is called from."""
+    process = _PROCESS.get()
+    assert process is not None
+    return process
+
+
+class _NoFiles(selectors.SelectSelector):
+    """Waits for no file: lets time pass instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        assert timeout is not None, "nobody has anything to do, now or ever"
+        self.now += max(timeout, 0.0)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is that of its timers."""
+
+    def __init__(self) -> None:
+        self._files = _NoFiles()
+        super().__init__(self._files)
+
+    def time(self) -> float:
+        return self._files.now
+
+    def run_in_executor(self, _executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Do at once what would block."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - is the caller's
+            done.set_exception(error)
+        return done
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+        context = context if context is not None else copy_context()
+        process = context.get(_PROCESS)
+        if process is None:
+            return super().call_soon(callback, *args, context=context)
+        handle: list[asyncio.Handle] = []
+        handle.append(super().call_soon(process.step, context, callback, args, handle, context=context))
+        return handle[0]
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+        context = context if context is not None else copy_context()
+        process = context.get(_PROCESS)
+        if process is None:
+            return super().call_at(when, callback, *args, context=context)
+        handle: list[asyncio.Handle] = []
+        timer = super().call_at(when, process.step, context, callback, args, handle, context=context)
+        handle.append(timer)
+        return timer
+
+
+class Now:
+    """An executor that does at once what it is given: for what blocks elsewhere."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __enter__(self) -> "Now":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: Callable[..., Any], *args: Any) -> Any:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*args))
+        except Exception as error:  # noqa: BLE001 - is the caller's
+            done.set_exception(error)
+        return done
