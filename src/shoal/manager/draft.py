@@ -18,6 +18,7 @@ class Draft:
         self.now = now
         self.notes: list[str] = []
         self._changes: dict[str, Change] = {}
+        self._filled: set[tuple[str, int]] = set()
 
     @property
     def is_full(self) -> bool:
@@ -32,6 +33,7 @@ class Draft:
     def create(self, task: api.Task) -> None:
         """Make a new task."""
         self._changes[task.id] = Create(task)
+        self._filled.add((task.service_id, task.slot))
 
     def update(self, obj: api.Task | api.Service) -> None:
         """Set an object to this value, whether it is in the store or only in this draft."""
@@ -45,6 +47,10 @@ class Draft:
     def touches(self, object_id: str) -> bool:
         """Return whether this draft changes the object."""
         return object_id in self._changes
+
+    def fills(self, service_id: str, slot: int) -> bool:
+        """Return whether this draft makes a task for a slot."""
+        return (service_id, slot) in self._filled
 
     def changes(self) -> tuple[Change, ...]:
         """Return every change, in the order in which the objects were first touched."""

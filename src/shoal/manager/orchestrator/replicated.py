@@ -148,7 +148,7 @@ class ReplicatedOrchestrator:
             if any(_needs_look(draft.view, task) for task in live):
                 self._agenda.put((service.id, slot), draft.now)
             return
-        if any(draft.touches(task.id) for task in live):
+        if any(draft.touches(task.id) for task in live) or draft.fills(service.id, slot):
             return  # What was changed just now comes back as an event.
         if service.id not in self._updates and stop_outdated(draft, service, live):
             return  # The update that began this was over before what replaced its own task ran.

@@ -150,6 +150,19 @@ def test_start_first_keeps_the_old_task_while_the_new_one_fails() -> None:
     assert rig.step() == ["update web.1 on a running -> shutdown"]
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_start_first_makes_one_new_task_for_one_whose_node_is_lost(delay: float) -> None:
+    def start_first(spec: api.ServiceSpec) -> None:
+        spec.update.order = api.UpdateConfig.START_FIRST
+        spec.task.restart.delay.CopyFrom(duration(delay))
+
+    rig = updating(1, start_first)
+    rig.change(node("a", api.NodeStatus.DOWN))
+    lines = rig.step() + rig.step() + rig.step(NOW + delay)
+    assert [line for line in lines if line.startswith("create")] == ["create web.1 new -> running"]
+    assert "update web.1 on a running -> shutdown" in lines
+
+
 @pytest.mark.parametrize("seen_running", [False, True])
 def test_a_failure_pauses(seen_running: bool) -> None:
     rig = updating(3)
