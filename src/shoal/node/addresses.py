@@ -5,6 +5,7 @@ but for pool and port mistakes, which Docker answers with 500.
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ DEFAULT_DATA_PATH_PORT = 4789
 DEFAULT_SUBNET_SIZE = 24
 # Eight addresses: the smallest overlay subnet that leaves room for the load balancers' own.
 MAX_SUBNET_SIZE = 29
+
+# Of another daemon on this network too, of whose subnets this one knows nothing (`network/bridge_linux.py`).
+_BRIDGE_OF_A_DAEMON = re.compile(r"shoal[0-9a-f]{8}")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -215,7 +219,7 @@ def system_address(interfaces: Sequence[Interface], own_subnets: Sequence[ipaddr
     """
     up = [interface for interface in interfaces if interface.up]
     physical = [interface for interface in up if interface.physical and any(map(_is_global, interface.addresses))]
-    candidates = physical or [interface for interface in up if not interface.loopback]
+    candidates = physical or [each for each in up if not each.loopback and not _BRIDGE_OF_A_DAEMON.fullmatch(each.name)]
     chosen: tuple[Interface, IPAddress] | None = None
     for interface in candidates:
         address = _address_of(interface, own_subnets)

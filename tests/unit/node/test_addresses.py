@@ -40,6 +40,12 @@ def test_two_addresses_on_different_interfaces_are_named() -> None:
         resolve("0.0.0.0:2377", "", "", [LO, ETH0, ETH1])
 
 
+def test_a_bridge_of_another_daemon_is_no_choice_where_no_interface_is_physical() -> None:
+    eth0 = interface("eth0", "10.0.0.5", physical=False)
+    bridge = interface("shoal0a1b2c3d", "172.18.0.1", physical=False)
+    assert resolve("0.0.0.0:2377", "", "", [LO, eth0, bridge]).advertise == "10.0.0.5:2377"
+
+
 def test_two_addresses_on_one_interface_are_named() -> None:
     both = interface("eth0", "10.0.0.5", "10.0.0.6")
     with pytest.raises(InvalidArgument, match=r"on interface eth0 \(10.0.0.5 and 10.0.0.6\)"):
