@@ -84,6 +84,8 @@ async def _feed(child: asyncio.subprocess.Process, source: AsyncIterator[bytes])
     assert child.stdin is not None
     try:
         async for chunk in source:
+            if child.stdin.is_closing():
+                return  # it ended while nothing was written: uvloop takes a write for a mistake of ours then
             child.stdin.write(chunk)
             await child.stdin.drain()
     except (BrokenPipeError, ConnectionResetError):

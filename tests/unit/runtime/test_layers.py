@@ -2,21 +2,24 @@
 
 import asyncio
 import bz2
+import contextlib
 import gzip
 import hashlib
 import lzma
 import os
+import signal
 import stat
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from shoal.errors import InvalidArgument, ShoalError
 from shoal.runtime import linux
-from shoal.runtime.layers import LayerStore
+from shoal.runtime.layers import LayerStore, unpack
 from tests.unit.runtime.tars import entry, files, tar
 
 pytestmark = pytest.mark.root
@@ -283,3 +286,28 @@ async def test_the_same_layer_at_one_time_is_unpacked_once(store: LayerStore) ->
         for _ in range(4):
             group.create_task(store.add(counted(), diff_id=digest(data)))
     assert (begun, store.all()) == (1, [digest(data)])
+
+
+def unpacker() -> int:
+    """Return the process that unpacks for this one."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            ours = f"\nPPid:\t{os.getpid()}\n" in (process / "status").read_text()
+            if ours and b"unpack_child" in (process / "cmdline").read_bytes():
+                return int(process.name)
+    raise AssertionError("nobody unpacks")
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_an_unpacker_that_is_killed_between_two_pieces_is_told_of(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(512)
+        os.kill(unpacker(), signal.SIGKILL)
+        for _ in range(20):  # some come when the loop has noticed
+            await asyncio.sleep(0.01)
+            yield bytes(512)
+
+    with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(ShoalError, match="ended with signal 9"):
+        runner.run(unpack(pieces(), tmp_path, "layer"))
