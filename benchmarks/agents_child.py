@@ -13,7 +13,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, cast
@@ -23,7 +23,8 @@ import uvloop
 from shoal.agent.client_logs import LoggedTask
 from shoal.agent.client_tasks import TaskSet
 from shoal.agent.remotes import Remotes
-from shoal.agent.reporter import Report, Reporter
+from shoal.agent.reporter import Report
+from shoal.agent.reports_loop import Reports
 from shoal.agent.sessions_loop import AgentConfig, Sessions
 from shoal.agent.worker import changes
 from shoal.api import v1 as api
@@ -59,8 +60,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._states: dict[str, api.TaskState] = {}
-        self._reporter = Reporter()
-        self._to_report = asyncio.Event()
+        self._reports = Reports()
         self._free_at = 0.0
 
     def ids(self) -> Collection[str]:
@@ -81,7 +81,7 @@ class Tasks:
                 self._set(task.id, api.SHUTDOWN)
         for task_id in wanted.remove:
             del self._states[task_id]
-            self._reporter.drop(task_id)
+            self._reports.drop(task_id)
 
     def report_all(self) -> None:
         """Report every task anew."""
@@ -90,19 +90,11 @@ class Tasks:
 
     async def wait_reports(self) -> list[Report]:
         """Return the next statuses to report, once they are due."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due_at = self._reporter.due_at
-            if due_at is not None and due_at <= loop.time():
-                return self._reporter.take(loop.time())
-            self._to_report.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(due_at):
-                    await self._to_report.wait()
+        return await self._reports.wait()
 
     def give_back_reports(self, reports: list[Report]) -> None:
         """Take back statuses that were not received."""
-        self._reporter.give_back(report for report in reports if report[0] in self._states)
+        self._reports.give_back(report for report in reports if report[0] in self._states)
 
     def close(self) -> None:
         """Nothing is under way that would have to end."""
@@ -123,13 +115,10 @@ class Tasks:
 
     def _set(self, task_id: str, state: api.TaskState) -> None:
         self._states[task_id] = state
-        due_at = self._reporter.due_at
         status = api.TaskStatus(
             state=state, timestamp=timestamp(time.time()), message=api.TaskState.Name(state).lower()
         )
-        self._reporter.put(task_id, status, asyncio.get_running_loop().time(), passing=state < api.RUNNING)
-        if due_at != self._reporter.due_at:
-            self._to_report.set()
+        self._reports.put(task_id, status, passing=state < api.RUNNING)
 
 
 class Agent(Sessions):

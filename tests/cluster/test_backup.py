@@ -1,7 +1,6 @@
 """`shoal swarm backup` and `shoal swarm restore`: a swarm whose managers are gone, made again elsewhere."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from shoal.ca.identity import identity_of, read_chain
 from tests.cluster.swarms import containers, create, join, make_swarm, node_id, nodes, running, token, wait_running
 from tests.harness.api import ApiError, Client
+from tests.harness.clocks import DAY, Clock
 from tests.harness.hosts import Host, eventually, run
 from tests.harness.network import Network, network
 from tests.interop.conftest import import_image
@@ -269,15 +269,9 @@ def test_restore_that_is_killed_leaves_nothing_or_a_whole_swarm(net: Network, tm
 
 def test_certificate_that_ran_out_since_is_renewed(net: Network, tmp_path: Path) -> None:
     # The old host's clock stands 100 days back.
-    patch = "import time\n_now = time.time\ntime.time = lambda: _now() - 100 * 86400\n"
-    (tmp_path / "sitecustomize.py").write_text(patch)
     old, new = net.add("old", start=False), net.add("new")
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = f"{tmp_path}:{before}"
-    try:
-        old.start()
-    finally:
-        os.environ["PYTHONPATH"] = before
+    Clock(old, -100 * DAY)
+    old.start()
     make_swarm(old)
     create(old, "web", 1)
     path = str(tmp_path / "swarm.backup")

@@ -1,7 +1,6 @@
 """Nodes that were switched off until their certificates ran out."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,12 +14,11 @@ from shoal.ca.identity import identity_of, read_chain
 from shoal.ca.root import create_root
 from shoal.ca.security import SecurityConfig
 from tests.cluster.swarms import join, make_swarm, node_id, nodes
+from tests.harness.clocks import DAY, Clock
 from tests.harness.hosts import Host, eventually
 from tests.harness.network import Network, network
 
 pytestmark = pytest.mark.root
-
-DAY = 86_400.0
 
 
 @pytest.fixture
@@ -61,19 +59,14 @@ def test_worker_comes_back_with_one_command_that_its_log_names(net: Network) -> 
     assert nodes(manager)["w"] == "Ready"
 
 
-def test_manager_that_is_alone_renews_by_itself(net: Network, tmp_path: Path) -> None:
+def test_manager_that_is_alone_renews_by_itself(net: Network) -> None:
     # Its clock stands 100 days back while the swarm is made, so that the certificate has run out now.
-    patch = "import time\n_now = time.time\ntime.time = lambda: _now() - 100 * 86400\n"
-    (tmp_path / "sitecustomize.py").write_text(patch)
     manager = net.add("m", start=False)
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = f"{tmp_path}:{before}"
-    try:
-        manager.start()
-    finally:
-        os.environ["PYTHONPATH"] = before
+    clock = Clock(manager, -100 * DAY)
+    manager.start()
     make_swarm(manager)
     manager.stop()
+    clock.set(0)
     manager.start()
 
     def renewed() -> bool:

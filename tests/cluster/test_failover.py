@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.cluster.swarms import containers, create, node_id, nodes, token
-from tests.harness.hosts import Host, eventually
+from tests.harness.hosts import Host, eventually, run
 from tests.harness.network import Network, network
 from tests.interop.conftest import import_image
 
@@ -65,6 +65,12 @@ def write(host: Host, name: str) -> bool:
         "service", "create", "-d", "--no-resolve-image", "--name", name, *WITHOUT_IMAGE, "bb:latest", check=False
     )
     return done.returncode == 0
+
+
+def unanswered(host: Host) -> int:
+    """Return how many connections wait for the daemon to accept them."""
+    shown = run(*host.inside("ss", "-xlH", "src", str(host.socket))).stdout
+    return sum(int(line.split()[2]) for line in shown.splitlines())  # state after the kind, then Recv-Q
 
 
 def change_role(through: Host, how: str, host: Host) -> None:
@@ -167,7 +173,7 @@ def test_a_leader_that_was_paused_can_write_nothing(three: list[Host]) -> None:
     first_write(rest[0], "meanwhile", time.monotonic())
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(write, leader, "late")
-        time.sleep(0.5)  # for the call to lie in the paused daemon's socket
+        eventually(lambda: unanswered(leader) > 0, "a call lies in the paused daemon's socket")
         leader.resume()
         waiting.result()
     wait_statuses(leader, ["Leader", "Reachable", "Reachable"])

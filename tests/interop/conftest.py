@@ -8,6 +8,7 @@ import pytest
 from tests.harness import images
 from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, docker_program, eventually, host
+from tests.interop.stage import Stage
 
 IMAGE = "bb:latest"
 
@@ -57,3 +58,13 @@ def swarm(swarm_host: Host) -> Iterator[Host]:
     if services:
         swarm_host.docker("service", "rm", *services)
     eventually(lambda: not swarm_host.docker("ps", "-aq").stdout.split(), "no containers", show=swarm_host.log)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """Where a demo plays."""
+    made = Stage()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,6 @@ from tests.harness.hosts import REPOSITORY, docker_program, run
 from tests.interop.stage import Stage
 
 IN_VENV = Path(sys.prefix) == REPOSITORY / ".venv"
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_plays_to_its_end_and_leaves_nothing(stage: Stage) -> None:

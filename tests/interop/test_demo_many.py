@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,15 +10,6 @@ from tests.harness.hosts import docker_program, run
 from tests.interop.stage import DEMO, Stage
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_leader_is_killed_and_everything_goes_on(stage: Stage) -> None:

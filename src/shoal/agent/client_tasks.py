@@ -15,7 +15,8 @@ from shoal.agent.client_logs import LoggedTask
 from shoal.agent.controller_client import Controller, Limits, remove
 from shoal.agent.executor import TASK_ID_LABEL, container_config, container_id, stop_grace_period
 from shoal.agent.pulls_loop import Pulls
-from shoal.agent.reporter import Report, Reporter
+from shoal.agent.reporter import Report
+from shoal.agent.reports_loop import Reports
 from shoal.agent.runtime import Runtime
 from shoal.agent.storage import Entry, Forget, Put, PutStatus, Remembered, Storage, Unassign
 from shoal.agent.task_loop import TaskLoop
@@ -55,8 +56,7 @@ class TaskSet:
         self._limits = Limits(len(os.sched_getaffinity(0)))
         self._tasks: dict[str, TaskLoop] = {}
         self._removing: dict[str, api.Task | None] = {}  # a task that is assigned again while it is being removed
-        self._reporter = Reporter()
-        self._to_report = asyncio.Event()
+        self._reports = Reports()
         self._entries: dict[tuple[type, str], Entry] = {}
         self._to_record = asyncio.Event()
         self._listeners: set[Callable[[LoggedTask], None]] = set()
@@ -97,21 +97,11 @@ class TaskSet:
 
     async def wait_reports(self) -> list[Report]:
         """Return the next statuses to report, once they are due."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due_at = self._reporter.due_at
-            if due_at is not None and due_at <= loop.time():
-                return self._reporter.take(loop.time())
-            self._to_report.clear()
-            try:
-                async with asyncio.timeout_at(due_at):
-                    await self._to_report.wait()
-            except TimeoutError:
-                continue
+        return await self._reports.wait()
 
     def give_back_reports(self, reports: list[Report]) -> None:
         """Take back statuses that were not received."""
-        self._reporter.give_back(report for report in reports if report[0] in self._tasks)
+        self._reports.give_back(report for report in reports if report[0] in self._tasks)
 
     async def remove_all(self) -> None:
         """Remove every task with its container, and return when that is done: the node leaves the swarm."""
@@ -188,7 +178,7 @@ class TaskSet:
 
     def _remove(self, task: api.Task) -> None:
         loop = self._tasks.pop(task.id, None)
-        self._reporter.drop(task.id)
+        self._reports.drop(task.id)
         self._removing[task.id] = None
         self._note(Unassign(task.id))
         self._group.create_task(self._finish_removal(task, loop), name=f"remove {task.id}")
@@ -245,10 +235,7 @@ class TaskSet:
     def _report(self, task_id: str, status: api.TaskStatus) -> None:
         loop = self._tasks.get(task_id)
         passing = status.state < api.RUNNING and loop is not None and status.state < loop.task.desired_state
-        due_at = self._reporter.due_at
-        self._reporter.put(task_id, status, asyncio.get_running_loop().time(), passing=passing)
-        if due_at != self._reporter.due_at:
-            self._to_report.set()
+        self._reports.put(task_id, status, passing=passing)
 
     def _note(self, entry: Entry) -> None:
         task_id = entry.task.id if isinstance(entry, Put) else entry.task_id

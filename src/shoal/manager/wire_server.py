@@ -122,7 +122,9 @@ class Connection(H2Protocol):
         try:
             super().data_received(data)
         except Exception:
-            log.debug("a peer broke the protocol", exc_info=True)
+            # A node's own program does not do this: then the mistake is ours.
+            level = logging.DEBUG if self.is_stranger else logging.WARNING
+            log.log(level, "a peer at %s broke the protocol", self.host, exc_info=True)
             self.processor.close("Protocol error")
         if not self.connection.write_ready.is_set() and self._unsent() > MAX_UNSENT_BYTES:
             self.abort()

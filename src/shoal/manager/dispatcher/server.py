@@ -8,7 +8,7 @@ translates.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ from shoal.api.ids import new_id
 from shoal.api.times import duration, seconds, timestamp
 from shoal.errors import Aborted, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet, Messages
-from shoal.manager.dispatcher.doubts import Doubts
+from shoal.manager.dispatcher.hosts_loop import HostsWatch, Probe, Target
 from shoal.manager.dispatcher.probe_client import host_answers, target_of
 from shoal.manager.dispatcher.sessions import Sessions, host_of, orphan, ready, sent_away, silent, unknown
 from shoal.manager.dispatcher.statuses import accepted, apply_report
@@ -35,13 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
-Probe = Callable[[str, int, float], Awaitable[bool]]
 
 MANAGER_WEIGHT = 10  # SwarmKit gives each manager the same (remotes.DefaultObservationWeight)
 STREAMS_PER_NODE = 32  # a node holds two open; what is beyond this is refused
 RETRY_AFTER = 1.0  # a write about silent nodes that the store refused is tried again
 NODES_PER_WRITE = 500  # a new leader writes every node, and an etcd transaction has a limit
-DOUBTS_PAUSE = 0.05  # a thousand nodes that register at once are looked at together
 STEP_DOWN_TIMEOUT = 2.0  # a leader that is going does not wait longer to say so
 
 
@@ -92,10 +90,14 @@ class Dispatcher(DispatcherBase):
         self._clock = clock
         self._root_ca = root_ca
         self._is_reachable = is_reachable
-        self._probe = probe
         self._sessions = Sessions(rng.uniform, new_id)
-        self._doubts = Doubts()
-        self._doubted = asyncio.Event()
+        self._hosts = HostsWatch(
+            probe,
+            target=self._target,
+            others=lambda: self._sessions.others(node_id),
+            gone=self._host_is_gone,
+            now=self._now,
+        )
         self._held: dict[str, set[_Held]] = {}
         self._turns = Turns()  # for what one commit wakes at once: answers, messages to every node
         self._look = asyncio.Event()
@@ -111,7 +113,7 @@ class Dispatcher(DispatcherBase):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_store(), name="dispatcher-follow")
                 group.create_task(self._watch_expiry(), name="dispatcher-expiry")
-                group.create_task(self._look_into_doubts(), name="dispatcher-doubts")
+                group.create_task(self._hosts.run(), name="dispatcher-hosts")
         finally:
             self._running = False
             self._wake_all()
@@ -135,7 +137,7 @@ class Dispatcher(DispatcherBase):
             is_manager = bool(node.manager_status.addr)
             self._sessions.expect(node.id, now, is_manager=is_manager)
             if is_manager and node.id != self._node_id:
-                self._doubts.expect(node.id, now)
+                self._hosts.expect(node.id)
 
     async def _step_down(self) -> None:
         leaving = self._sessions.live_nodes()
@@ -197,7 +199,7 @@ class Dispatcher(DispatcherBase):
 
         for registration in gone:
             log.warning("node %s is down: no heartbeat", registration.node_id)
-            self._doubts.forget(registration.node_id)
+            self._hosts.forget(registration.node_id)
             self._wake(registration.node_id)
         while gone or lost:
             try:
@@ -207,32 +209,14 @@ class Dispatcher(DispatcherBase):
                 log.debug("silent nodes not marked as down yet: %s", error)
                 await asyncio.sleep(RETRY_AFTER)
 
-    async def _look_into_doubts(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self._doubted.clear()
-                now = self._now()
-                for node_id in self._doubts.due(now):
-                    group.create_task(self._ask_host(node_id, now), name=f"probe {node_id}")
-                for node_id in self._doubts.gone(now, self._sessions.others(self._node_id)):
-                    log.warning("the host of node %s does not answer: its heartbeats are not waited for", node_id)
-                    self._sessions.cut_short(node_id, now)
-                    self._look.set()
-                try:
-                    async with asyncio.timeout_at(self._doubts.next_look()):
-                        await self._doubted.wait()
-                except TimeoutError:
-                    pass
-                await asyncio.sleep(DOUBTS_PAUSE)
+    def _host_is_gone(self, node_id: str, now: float) -> None:
+        log.warning("the host of node %s does not answer: its heartbeats are not waited for", node_id)
+        self._sessions.cut_short(node_id, now)
+        self._look.set()
 
-    async def _ask_host(self, node_id: str, asked_at: float) -> None:
+    def _target(self, node_id: str) -> Target | None:
         node = self._store.view().nodes.get(node_id)
-        target = target_of(node.status.addr, node.manager_status.addr) if node is not None else None
-        if target is not None and await self._probe(*target, self._doubts.timeout):
-            self._doubts.answered(node_id)
-        else:
-            self._doubts.unanswered(node_id, asked_at, self._now())
-        self._doubted.set()
+        return target_of(node.status.addr, node.manager_status.addr) if node is not None else None
 
     # What the store tells.
 
@@ -261,7 +245,7 @@ class Dispatcher(DispatcherBase):
     def _node_changed(self, event: Event, node: api.Node) -> None:
         if event.action == "remove":
             self._sessions.forget(node.id)
-            self._doubts.forget(node.id)
+            self._hosts.forget(node.id)
             self._wake(node.id)
             return
         old = event.old
@@ -284,7 +268,7 @@ class Dispatcher(DispatcherBase):
         cluster = self._cluster()
         if cluster is not None:
             self._sessions.set_period(seconds(cluster.spec.dispatcher.heartbeat_period))
-            self._doubts.set_period(self._sessions.mean_period)
+            self._hosts.set_period(self._sessions.mean_period)
 
     # What nodes ask.
 
@@ -311,8 +295,7 @@ class Dispatcher(DispatcherBase):
                     await self._turns.wait_turn()
             finally:
                 if self._running and self._sessions.is_live(caller.node_id, session_id):
-                    self._doubts.lose(caller.node_id, self._now())
-                    self._doubted.set()
+                    self._hosts.lose(caller.node_id)
 
     async def Heartbeat(self, stream: "Stream[api.HeartbeatRequest, api.HeartbeatResponse]") -> None:  # noqa: N802
         """Note that a node lives and say when to call again."""
@@ -320,7 +303,7 @@ class Dispatcher(DispatcherBase):
         self._require_running()
         node_id = self._caller().node_id
         period = self._sessions.beat(node_id, request.session_id, self._now())
-        self._doubts.hear(node_id)
+        self._hosts.hear(node_id)
         await stream.send_message(api.HeartbeatResponse(period=duration(period)))
 
     async def UpdateTaskStatus(  # noqa: N802
@@ -401,8 +384,7 @@ class Dispatcher(DispatcherBase):
                 transaction.update(changed)
 
         await self._store.update(mark)
-        self._doubts.meet(node_id, self._now())
-        self._doubted.set()
+        self._hosts.meet(node_id)
         await self._turns.wait_turn()
         return session_id
 
