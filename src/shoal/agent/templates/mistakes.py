@@ -1,0 +1,18 @@
+"""The words in which a template's mistakes are told: Go's."""
+
+from shoal.errors import InvalidArgument
+
+NAME = "expansion"  # what SwarmKit calls every template; it is in the texts of its errors
+
+
+def parse_error(text: str, at: int, reason: str) -> InvalidArgument:
+    """Return the error of a template that cannot be read at this place."""
+    line = text.count("\n", 0, at) + 1
+    return InvalidArgument(f"template: {NAME}:{line}: {reason}")
+
+
+def exec_error(text: str, at: int, shown: str, reason: str) -> InvalidArgument:
+    """Return the error of a piece that cannot be carried out. Its column counts bytes, from 0."""
+    line = text.count("\n", 0, at) + 1
+    column = len(text[text.rfind("\n", 0, at) + 1 : at].encode())
+    return InvalidArgument(f'template: {NAME}:{line}:{column}: executing "{NAME}" at <{shown}>: {reason}')
