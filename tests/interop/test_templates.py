@@ -9,7 +9,7 @@ from shoal.errors import InvalidArgument
 from tests.harness.hosts import docker_program
 
 SEED = int(os.environ.get("SHOAL_TEMPLATES_SEED", "20261128"))
-CASES = 300
+CASES = 200
 HOST = "unix:///var/run/docker.sock"
 VALUES = Struct(Name="default", Endpoints={"docker": Struct(Host=HOST, SkipTLSVerify=False)})
 

@@ -162,7 +162,7 @@ def config(container: Container, image: Image | None) -> dict[str, Any]:
         "Tty": wanted.tty,
         "OpenStdin": wanted.open_stdin,
         "StdinOnce": False,
-        "Env": list(container.env),
+        "Env": list(container.env) or None,
         "Cmd": list(wanted.command) or (None if wanted.entrypoint else base.get("Cmd")),
         "Image": wanted.image,
         "Volumes": base.get("Volumes"),

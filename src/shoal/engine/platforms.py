@@ -4,12 +4,31 @@ Source of the two spellings: containerd platforms.Parse, moby daemon/server/http
 """
 
 import json
+import re
 
 from shoal.engine.requests import Call
-from shoal.errors import Unimplemented
+from shoal.errors import InvalidArgument, Unimplemented
 
 # Other names for what Go calls otherwise. Source: containerd platforms/database.go.
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "armhf": "arm",
+    "armel": "arm",
+    "i386": "386",
+}
+# What Go builds for: a word alone must be one of these. Source: containerd platforms/database.go.
+_SYSTEMS = frozenset(
+    {"aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl"}
+    | {"netbsd", "openbsd", "plan9", "solaris", "windows", "zos"}
+)
+_KNOWN = frozenset(
+    {"386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "ppc64", "ppc64le", "loong64", "mips", "mipsle"}
+    | {"mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "riscv", "riscv64", "s390", "s390x", "sparc"}
+    | {"sparc64", "wasm"}
+)
+_COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def refuse_others(call: Call) -> None:
@@ -23,11 +42,27 @@ def refuse_others(call: Call) -> None:
                 )
 
 
+def _check(platform: str) -> None:
+    """Raise InvalidArgument, in containerd's words, for what is neither a system, a processor nor both."""
+    parts = platform.split("/")
+    if "*" in platform:
+        raise InvalidArgument(f'"{platform}": wildcards not yet supported: invalid argument')
+    for part in parts:
+        if _COMPONENT.fullmatch(part) is None:
+            form = f'platform specifier component must match "^{_COMPONENT.pattern}$"'
+            raise InvalidArgument(f'"{part}" is an invalid component of "{platform}": {form}: invalid argument')
+    if len(parts) > 3:
+        raise InvalidArgument(f'"{platform}": cannot parse platform specifier: invalid argument')
+    if len(parts) == 1 and platform.lower() not in {*_SYSTEMS, *_KNOWN, *_ARCHITECTURES}:
+        raise InvalidArgument(f'"{platform}": unknown operating system or architecture: invalid argument')
+
+
 def _architecture(platform: str, here: str) -> str:
     """Return the processor of `linux/arm64` or `{"os": "linux", "architecture": "arm64"}`; empty for another system."""
     try:
         given = json.loads(platform)
     except (ValueError, RecursionError):
+        _check(platform)
         system, _, rest = platform.lower().partition("/")
         if system == "linux":
             named = rest.partition("/")[0] or here

@@ -138,7 +138,7 @@ async def prune_volumes(call: Call) -> web.StreamResponse:
             continue  # a container took it, or it was removed, meanwhile
         deleted.append(volume.name)
         freed += size_bytes
-    return json_reply({"VolumesDeleted": deleted or None, "SpaceReclaimed": freed})
+    return json_reply({"VolumesDeleted": deleted, "SpaceReclaimed": freed})
 
 
 ROUTES: list[tuple[str, str, Any]] = [

@@ -260,8 +260,6 @@ def _multiple(first: str, second: str, one: IPAddress, other: IPAddress) -> Inva
 def check_pools(pools: Sequence[str], subnet_size: int) -> None:
     """Refuse address pools that cannot be cut into subnets of `subnet_size`. Docker answers 500 to both."""
     size = subnet_size or DEFAULT_SUBNET_SIZE
-    if not pools:
-        return
     if size > MAX_SUBNET_SIZE:
         raise ShoalError(f"subnet size is out of range: {size}")
     for pool in pools:

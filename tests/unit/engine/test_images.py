@@ -39,6 +39,22 @@ async def test_another_platform_is_refused(method: str, path: str) -> None:
         assert "it takes those for linux/amd64" in (await answer.json())["message"]
 
 
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        ("foo", '"foo": unknown operating system or architecture: invalid argument'),
+        ("linux/*", '"linux/*": wildcards not yet supported: invalid argument'),
+        ("linux/a/b/c", '"linux/a/b/c": cannot parse platform specifier: invalid argument'),
+        ("linux/", '"" is an invalid component of "linux/"'),
+    ],
+)
+async def test_what_is_no_platform_is_refused(platform: str, message: str) -> None:
+    async with client() as http:
+        answer = await http.post("/images/create", params={"fromImage": "x", "platform": platform})
+        assert answer.status == 400
+        assert message in (await answer.json())["message"]
+
+
 @pytest.mark.parametrize("platform", ["linux/amd64", AMD, ""])
 async def test_this_hosts_platform_passes(platform: str) -> None:
     async with client() as http:

@@ -112,7 +112,7 @@ async def test_prune_takes_anonymous_volumes_and_with_all_the_others(tmp_path: P
         wanted = {"filters": json.dumps({"all": ["true"], "label!": ["keep"]})}
         assert (await (await api.post("/volumes/prune", params=wanted)).json())["VolumesDeleted"] == ["named"]
         assert (await (await api.post("/v1.41/volumes/prune")).json())["VolumesDeleted"] == ["kept"]
-        assert (await (await api.post("/volumes/prune")).json())["VolumesDeleted"] is None
+        assert (await (await api.post("/volumes/prune")).json())["VolumesDeleted"] == []
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ def test_pools_and_ports() -> None:
     addresses.check_pools(["10.10.0.0/16"], 24)
     with pytest.raises(ShoalError, match="subnet size is out of range: 30"):
         addresses.check_pools(["10.10.0.0/16"], 30)
+    with pytest.raises(ShoalError, match="subnet size is out of range: 40"):
+        addresses.check_pools([], 40)
     with pytest.raises(ShoalError, match="Subnet size is too small for pool: 24"):
         addresses.check_pools(["10.10.0.0/26"], 24)
     assert addresses.check_data_path_port(0) == 4789

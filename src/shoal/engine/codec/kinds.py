@@ -123,6 +123,9 @@ class Float32:
         return value
 
 
+_BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+
 class Bytes:
     """Bytes as base64."""
 
@@ -137,7 +140,28 @@ class Bytes:
         try:
             return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
         except (binascii.Error, ValueError):
-            raise InvalidArgument("invalid JSON: illegal base64 data at input byte 0") from None
+            at = _first_bad_byte(value.encode("utf-8", "surrogatepass"))
+            raise InvalidArgument(f"invalid JSON: illegal base64 data at input byte {at}") from None
+
+
+def _first_bad_byte(data: bytes) -> int:
+    """Return where Go finds that this is no base64 (encoding/base64, `CorruptInputError`): Docker names the place."""
+    kept = [(at, byte) for at, byte in enumerate(data) if byte not in b"\r\n"]
+    for place, (at, byte) in enumerate(kept):
+        if byte in _BASE64:
+            continue
+        if byte != ord("=") or place % 4 < 2:
+            return at
+        after = kept[place + 1 :]
+        if place % 4 == 2:
+            if not after:
+                return len(data)
+            if after[0][1] != ord("="):
+                return after[0][0] - 1
+            after = after[1:]
+        return after[0][0] if after else len(data)
+    begin = len(kept) - len(kept) % 4  # the text ends inside of a group of four
+    return kept[begin][0] if begin < len(kept) else len(data)
 
 
 class TextBytes(Text):

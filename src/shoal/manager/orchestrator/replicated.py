@@ -112,8 +112,9 @@ class ReplicatedOrchestrator:
         wanted = service.spec.replicated.replicas
         if len(filled) > wanted:
             for slot in keep_order(filled)[wanted:]:
-                free[slot] = groups[slot]
-                del filled[slot]
+                # What ended in it before stays to be seen until the service changes again, as with SwarmKit
+                # (orchestrator/replicated/services.go: only tasks that may be updated are told to go).
+                free[slot] = filled.pop(slot)
         missing = wanted - len(filled)
         make = self._maker(draft)
         fresh = free_numbers(filled, min(missing, draft.room))

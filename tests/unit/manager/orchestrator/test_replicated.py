@@ -43,14 +43,19 @@ def test_scaling_up_fills_the_lowest_free_slots() -> None:
     assert rig.step() == ["create web.1 new -> running", "create web.4 new -> running"]
 
 
-def test_scaling_down_removes_slots_with_their_history() -> None:
+def test_scaling_down_keeps_what_ended_in_a_slot_until_the_service_changes_again() -> None:
+    web = service(replicas=1)
     rig = bench(
-        service(replicas=1),
+        web,
         task("web.1", node="a"),
         task("web.2", node="b"),
         task("web.2.old", api.FAILED, api.SHUTDOWN, node="b"),
     )
-    assert sorted(rig.step()) == ["update web.2 on b running -> remove", "update web.2.old on b failed -> remove"]
+    assert rig.step() == ["update web.2 on b running -> remove"]
+    rig.apply(lambda tx: tx.remove(api.Task, "web.2"))
+    assert rig.step() == []
+    rig.apply(lambda tx: tx.update(changed(web, lambda made: at_once(made))))
+    assert "update web.2.old on b failed -> remove" in rig.step()
 
 
 def test_tasks_of_a_removed_service_are_to_be_removed() -> None:
