@@ -18,9 +18,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, lasting: bool = 
     try:
         try:
             os.fchmod(descriptor, mode)  # open() takes the umask away from what was asked for
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -30,6 +28,13 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, lasting: bool = 
         raise
     if lasting:
         sync_folder(path.parent)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of it. os.write may write less and say so: at the end of a disk, of a quota, after a signal."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_folder(folder: Path) -> None:

@@ -26,6 +26,7 @@ from shoal.ca.node_files import NodeFiles
 from shoal.ca.root import key_to_pem
 from shoal.ca.tokens import root_digest
 from shoal.errors import DamagedState
+from shoal.files import write_all
 
 # The names that clients ask for and verify: any manager, or, for the first certificate, the CA.
 MANAGER_SERVER_NAME = "swarm-manager"
@@ -287,9 +288,7 @@ def _load_pair(context: ssl.SSLContext, chain_pem: bytes, key: PrivateKey) -> No
     """Give a context a certificate and its key. `ssl` reads files only, so they are put into one that has no disk."""
     handle = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
-        view = memoryview(chain_pem + b"\n" + key_to_pem(key))
-        while view:
-            view = view[os.write(handle, view) :]
+        write_all(handle, chain_pem + b"\n" + key_to_pem(key))
         context.load_cert_chain(f"/proc/self/fd/{handle}")
     finally:
         os.close(handle)

@@ -4,6 +4,7 @@ A thread's namespace is switched for some 100 microseconds while a new one is ma
 thread in between, which is why it is a thread of its own and why nothing here waits.
 """
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -70,6 +71,7 @@ class Namespaces:
 def _write(path: str, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, data)
+        if os.write(descriptor, data) != len(data):  # the rest alone would be another value
+            raise OSError(errno.EIO, "was written in part", path)
     finally:
         os.close(descriptor)

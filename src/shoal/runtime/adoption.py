@@ -7,13 +7,12 @@ Nothing that runs and has a record is touched.
 import dataclasses
 import logging
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import DamagedState
-from shoal.runtime import bundle, conmon, processes, records
+from shoal.runtime import bundle, confined, conmon, processes, records
 from shoal.runtime.types import Container, Endpoint, Health, Phase
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def scan(site: bundle.Site) -> list[Found]:
         if folder.name.endswith(REMOVING):
             known.discard(folder.name.removesuffix(REMOVING))
             bundle.remove(site, folder.name.removesuffix(REMOVING))
-            shutil.rmtree(folder)
+            confined.remove_tree(folder)
             continue
         try:
             one = _look(site, folder)
@@ -57,7 +56,7 @@ def scan(site: bundle.Site) -> list[Found]:
         if one is None:
             log.warning("%s was never a whole container and is removed", folder)
             bundle.remove(site, folder.name)
-            shutil.rmtree(folder)
+            confined.remove_tree(folder)
             continue
         known.add(folder.name)
         found.append(one)

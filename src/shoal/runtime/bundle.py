@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import posixpath
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -17,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import InvalidArgument
+from shoal.files import write_all
 from shoal.runtime import (
     capabilities,
+    confined,
     failures,
     hostfiles,
     linux,
@@ -79,9 +80,11 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
     bundle = site.bundle(container.id)
     identity = identity_of(root, container.user, container.config.groups)
     config = container.config
-    if why := mount_targets.refusal(str(root), container.mounts, container.mount_sources):
+    etc = write_etc(site.folder(container.id), container)
+    if why := mount_targets.refusal(str(root), etc, container.mounts, container.mount_sources):
         raise failures.start_failed(site.runtime.name, f"error during container init: {why}", container.path)
     names = capabilities.effective(config.cap_add, config.cap_drop, site.host.available)
+    sources = _visible(site, bundle, container)
     spec = oci_spec.build(
         oci_spec.SpecInput(
             config=config,
@@ -94,9 +97,11 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             rootfs=str(root),
             cgroup=site.cgroups.path(container.id),
             netns=_netns(site, container),
-            etc=write_etc(bundle, container),
+            etc=etc,
             mounts=container.mounts,
-            mount_sources=_visible(site, bundle, container),
+            mount_sources=sources,
+            folders=frozenset(target for target, path in sources.items() if os.path.isdir(path)),
+            covered_modes=mount_targets.covered_modes(str(root), container.mounts, container.mount_sources),
             seccomp=_seccomp(site, container, names),
             annotations=_annotations(site, container, names),
             apparmor=site.host.apparmor if config.apparmor != "disabled" else "",
@@ -137,13 +142,13 @@ def remove(site: Site, id: str) -> None:  # noqa: A002
     take_down(site, id)
     bundle = site.bundle(id)
     try:
-        shutil.rmtree(bundle)
+        confined.remove_tree(bundle)
     except FileNotFoundError:
         return
     except OSError:
         # Something is still mounted below: never walk into it, unmount and try again.
         rootfs.unmount_below(bundle)
-        shutil.rmtree(bundle)
+        confined.remove_tree(bundle)
 
 
 def hostname(container: Container) -> str:
@@ -155,13 +160,17 @@ def hostname(container: Container) -> str:
 
 def identity_of(root: Path, user: str, groups: tuple[str, ...]) -> Identity:
     """Who `user` is, by the user database inside a root."""
-    passwd = rootfs.read_text(root, "/etc/passwd")
-    group = rootfs.read_text(root, "/etc/group")
+    passwd = confined.read_text(root, "/etc/passwd")
+    group = confined.read_text(root, "/etc/group")
     return resolve(user, groups, passwd, group)
 
 
-def write_etc(bundle: Path, container: Container) -> dict[str, str]:
-    """Write hosts, hostname and resolv.conf; where each goes and lies."""
+def write_etc(folder: Path, container: Container) -> dict[str, str]:
+    """Write hosts, hostname and resolv.conf anew; where each goes and lies.
+
+    `folder` is on the data root: a container may write to these files, and could fill the small disk that every start
+    and exec on this host needs.
+    """
     config = container.config
     on_host = config.network == "host"
     texts = {
@@ -179,14 +188,16 @@ def write_etc(bundle: Path, container: Container) -> dict[str, str]:
     }
     sources = {}
     for name, text in texts.items():
-        path = f"{bundle}/{name}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        path = folder / name
+        path.unlink(missing_ok=True)
+        # A file of its own each time: what a process of an earlier start still has open is not this one.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)  # whatever the umask: every user in the container reads it
-            os.write(fd, text.encode())
+            write_all(fd, text.encode())
         finally:
             os.close(fd)
-        sources[f"/etc/{name}"] = path
+        sources[f"/etc/{name}"] = str(path)
     return sources
 
 

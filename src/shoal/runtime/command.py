@@ -71,8 +71,9 @@ def spec(site: Site, container: Container, config: ExecConfig) -> dict[str, Any]
     own["cwd"] = config.working_dir or own["cwd"]
     identity = None
     if config.user:
-        root = Path(f"/proc/{container.pid}/root")
-        identity = bundle.identity_of(root, config.user, container.config.groups)
+        # The root as the image and the container left it, without what is mounted in it, as Docker has it: what a
+        # container can put into its own /proc or a volume is not a user database, and its pid may be another's by now.
+        identity = bundle.identity_of(site.bundle(container.id) / "rootfs", config.user, container.config.groups)
         own["user"] = oci_spec.user(identity)
     if config.env or config.tty or identity:
         first = [entry for entry in own["env"] if not (identity and entry.startswith("HOME="))]

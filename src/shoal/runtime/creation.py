@@ -6,14 +6,13 @@ done is undone when a later step fails.
 
 import logging
 import os
-import shutil
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from shoal.errors import DamagedState, NotFound
-from shoal.runtime import bundle, capabilities, oci_spec, process, records, rootfs
+from shoal.runtime import bundle, capabilities, confined, filling, oci_spec, process, records
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.types import Container, ContainerConfig, Endpoint, Mount, Phase
 from shoal.runtime.workers import Workers
@@ -152,7 +151,7 @@ class Creation:
     def _record(self, container: Container, lower: list[str], folder: Path, fresh: list[tuple[str, str]]) -> None:
         root = bundle.set_up_root(self._site, container.id, lower)
         for target, volume in fresh:
-            rootfs.copy_up(root, target, volume)
+            filling.fill(root, target, volume)
         records.write_config(folder, container)
 
     def _remove_folder(self, id: str, folder: Path) -> None:  # noqa: A002
@@ -164,4 +163,4 @@ class Creation:
             pass
         bundle.remove(self._site, id)
         if going.exists():
-            shutil.rmtree(going)
+            confined.remove_tree(going)

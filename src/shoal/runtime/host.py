@@ -1,6 +1,7 @@
 """What this host gives containers: looked up once. Blocking, at start.
 
-Out: `Host`, and DamagedState or MissingProgram where the host lacks what keeps a container locked in.
+Out: `Host`, and DamagedState, FailedPrecondition or MissingProgram where the host lacks what keeps a container locked
+in.
 """
 
 import functools
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shoal.errors import DamagedState, MissingProgram
-from shoal.runtime import capabilities, hostfiles, oci_spec, programs, seccomp, seccomp_bpf
+from shoal.errors import DamagedState, FailedPrecondition, MissingProgram
+from shoal.runtime import capabilities, hostfiles, linux, oci_spec, programs, seccomp, seccomp_bpf
 
 SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
 _SECCOMP_PACKAGE = "golang-github-containers-common"
@@ -50,6 +51,11 @@ class Host:
 
 def look() -> Host:
     """Look the host up."""
+    if not linux.can_open_in_root():
+        raise FailedPrecondition(
+            "the system call openat2 is missing, without which a container's links would lead to files of this host: "
+            "use Linux 5.6 or later, and no filter that forbids it"
+        )
     status = Path("/proc/self/status").read_text()
     bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
     has_seccomp = "\nSeccomp:" in status

@@ -24,8 +24,10 @@ def hosts(
     lines = [base.rstrip("\n")] if base is not None else [f"{one}\t{names}" for one, names in _LOCAL]
     lines += [f"{one}\t{' '.join(names)}" for one, names in extra]
     if address:
-        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-        lines.append(f"{address}\t{names}")
+        # The whole name and its first label, whichever way it was split in two: libnetwork, buildHostsFile.
+        whole = f"{hostname}.{domainname}" if domainname else hostname
+        label, dot, _ = whole.partition(".")
+        lines.append(f"{address}\t{whole}{f' {label}' if dot else ''}")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ from shoal.errors import InvalidArgument
 
 # The largest id that the kernel takes for a real user (2^32-1 means "no change").
 _MAX_ID = 2**31 - 1
+_DIGITS_MOST = 20  # with leading zeros; Python refuses to read numbers of thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,14 @@ def _rows(text: str, columns: int) -> Iterable[list[str]]:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else -1
+    """A number that the kernel takes for an id, or -1. A file that says 2^32-1 would mean: stay root."""
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_MOST:
+        return -1
+    return int(text) if int(text) <= _MAX_ID else -1
+
+
+def _is_numeric(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _users(text: str) -> list[_User]:
@@ -57,42 +65,47 @@ def _groups(text: str) -> list[_Group]:
     ]
 
 
-def _checked(number: int) -> int:
-    if not 0 <= number <= _MAX_ID:
+def _checked(text: str) -> int:
+    number = _number(text)
+    if number < 0:
         raise InvalidArgument("uids and gids must be in range 0-2147483647")
     return number
 
 
 def _gid(groups: list[_Group], name: str) -> int:
+    if _is_numeric(name):
+        return _checked(name)
     for group in groups:
         if group.name == name:
             return group.gid
-    if _number(name) < 0:
-        raise InvalidArgument(f"unable to find group {name}: no matching entries in group file")
-    return _checked(_number(name))
+    raise InvalidArgument(f"unable to find group {name}: no matching entries in group file")
 
 
 def resolve(user: str, extra_groups: Iterable[str], passwd: str, group: str) -> Identity:
     """The identity for `name`, `uid`, `name:group`, `uid:gid` (empty: root).
 
-    A name is looked up before it is read as a number. Without a group the user's own counts, with all groups that name
-    the user; a number that is nobody's gets group 0. Source of rules and texts: moby/sys user.GetExecUser.
+    A number is never looked up as a name: an image whose user `1000` is root does not make `--user 1000` root. Without
+    a group the user's own counts, with all groups that name the user; a number that is nobody's gets group 0. The group
+    is the first of the supplementary ones: without it, a file that denies that group would let the process in
+    (CVE-2022-36109). Source of rules and texts: moby/sys user.GetExecUser, moby daemon/oci_linux.go.
     """
     users, groups = _users(passwd), _groups(group)
     wanted, _, wanted_group = user.partition(":")
     wanted = wanted or "0"
-    found = next((one for one in users if one.name == wanted), None)
-    if found is None and _number(wanted) >= 0:
-        found = next((one for one in users if one.uid == _number(wanted)), None)
-    if found is None and _number(wanted) < 0:
-        raise InvalidArgument(f"unable to find user {wanted}: no matching entries in passwd file")
-    uid = found.uid if found else _checked(_number(wanted))
+    if _is_numeric(wanted):
+        uid = _checked(wanted)
+        found = next((one for one in users if one.uid == uid), None)
+    else:
+        found = next((one for one in users if one.name == wanted), None)
+        if found is None:
+            raise InvalidArgument(f"unable to find user {wanted}: no matching entries in passwd file")
+        uid = found.uid
     gid = found.gid if found and found.gid >= 0 else 0
-    supplementary: list[int] = []
+    named: list[int] = []
     if wanted_group:
         gid = _gid(groups, wanted_group)
     elif found is not None:
-        supplementary = [one.gid for one in groups if found.name in one.members]
-    supplementary += [_gid(groups, name) for name in extra_groups]
+        named = [one.gid for one in groups if found.name in one.members]
+    supplementary = [gid, *named, *(_gid(groups, name) for name in extra_groups)]
     home = found.home if found and found.home else "/"
     return Identity(uid, gid, tuple(dict.fromkeys(supplementary)), home)

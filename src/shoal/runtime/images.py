@@ -6,13 +6,12 @@ an image that is here is answered from memory.
 
 import asyncio
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 
 from shoal.errors import InvalidArgument, NotFound, ShoalError
 from shoal.paths import Paths
-from shoal.runtime import archive, importing, references, removal
+from shoal.runtime import archive, confined, importing, references, removal
 from shoal.runtime.events import EventBus
 from shoal.runtime.image_store import ImageStore, Record, created_at
 from shoal.runtime.image_types import (
@@ -65,9 +64,8 @@ class Images:
     ) -> None:
         self._staging = paths.images / "staging"
         self.layers = LayerStore(paths.images)
-        if self._staging.exists():
-            shutil.rmtree(self._staging)  # of a run that ended too early
-        self._staging.mkdir(mode=0o700)
+        confined.remove_remains(self._staging)  # of a run that ended too early
+        self._staging.mkdir(mode=0o700, exist_ok=True)
         self.store = ImageStore(paths.images)
         self.running = running
         self._events = events
@@ -161,7 +159,7 @@ class Images:
             except OSError as error:
                 raise ShoalError(f"cannot load: {error.strerror or error}") from error
             finally:
-                await asyncio.to_thread(shutil.rmtree, folder, True)
+                await asyncio.to_thread(confined.remove_remains, folder)
         return loaded
 
     async def _load_one(self, image: archive.ArchivedImage, progress: ProgressCallback | None) -> Names:

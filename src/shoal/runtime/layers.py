@@ -14,7 +14,6 @@ import ctypes
 import json
 import os
 import secrets
-import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from shoal.errors import InvalidArgument, MissingProgram, ShoalError
-from shoal.runtime import programs, unpack_child
+from shoal.runtime import confined, programs, unpack_child
 from shoal.runtime.references import is_digest
 
 SHORT_CHARACTERS = 13  # of base 16: 52 bits; a link that another layer has already is made longer
@@ -129,7 +128,7 @@ class LayerStore:
     def _read(self, path: Path, links: dict[str, str]) -> None:
         diff_id = f"sha256:{path.name}"
         if not is_digest(diff_id):
-            shutil.rmtree(path, ignore_errors=True)  # the new folder of a run that ended too early
+            confined.remove_remains(path)  # the new folder of a run that ended too early
             return
         try:
             size = int(json.loads((path / "layer.json").read_bytes())["size"])
@@ -200,15 +199,20 @@ class LayerStore:
                 _check("blob", digest, done.digest)
                 (fresh / "layer.json").write_text(json.dumps({"diff_id": done.diff_id, "size": done.size_bytes}))
                 if done.diff_id not in self:
-                    os.rename(fresh, self._folder / done.diff_id.removeprefix("sha256:"))
-                    self._know(done.diff_id, done.size_bytes)
+                    self._put(fresh, done)
                 return done.diff_id
             except OSError as error:
                 raise ShoalError(f"cannot store a layer: {error.strerror or error}") from error
             finally:
-                if fresh.exists():
-                    await asyncio.to_thread(shutil.rmtree, fresh, True)
+                await asyncio.to_thread(confined.remove_remains, fresh)
                 self._locks.pop(diff_id, None)
+
+    def _put(self, fresh: Path, done: Unpacked) -> None:
+        place = self._folder / done.diff_id.removeprefix("sha256:")
+        # An earlier time may have ended between the two steps, for want of room for a link: what is there is whole.
+        if not place.exists():
+            os.rename(fresh, place)
+        self._know(done.diff_id, done.size_bytes)
 
     async def sync(self) -> None:
         """Flush the file system that the layers are on: a record that names a layer is written only after this."""
@@ -235,7 +239,7 @@ class LayerStore:
                 freed += self._sizes.pop(diff_id, 0)
                 gone.append(moved)
         for path in gone:
-            await asyncio.to_thread(shutil.rmtree, path)
+            await asyncio.to_thread(confined.remove_tree, path)
         return freed
 
 

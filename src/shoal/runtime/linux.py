@@ -4,6 +4,7 @@ In and out: plain values; a failure is OSError with errno and the path it was ab
 """
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -12,9 +13,13 @@ MS_REMOUNT, MS_BIND, MS_REC = 32, 4096, 16384
 MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
+AT_FDCWD = -100
 
-RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x04, 0x10
 _SYS_OPENAT2 = 437  # the same on every architecture, as all calls since Linux 5.0
+# The kernel says "again" when a rename anywhere may have moved what a `..` stands for. Who renames without end can keep
+# it saying so: then the path is not opened.
+_OPEN_TRIES = 200
 
 IN_MODIFY, IN_MOVE_SELF, IN_DELETE_SELF, IN_IGNORED = 0x2, 0x800, 0x400, 0x8000
 _IN_EVENT = struct.Struct("iIII")
@@ -58,19 +63,34 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags))
 
 
-def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
-    """Open a path below a folder as if that folder were `/`: no symbolic link and no `..` leads out of it."""
-    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-    return _check(
-        _libc.syscall(
+def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0, *, resolve: int = 0) -> int:
+    """Open a path below a folder as if that folder were `/`: no symbolic link and no `..` leads out of it.
+
+    `resolve`: RESOLVE_NO_SYMLINKS where none may be on the way, RESOLVE_NO_XDEV where no mount may.
+    """
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
+    for _ in range(_OPEN_TRIES):
+        fd = _libc.syscall(
             ctypes.c_long(_SYS_OPENAT2),
             ctypes.c_int(root_fd),
             ctypes.c_char_p(os.fsencode(path)),
             ctypes.c_char_p(how),
             ctypes.c_size_t(len(how)),
-        ),
-        path,
-    )
+        )
+        if fd >= 0 or ctypes.get_errno() != errno.EAGAIN:
+            break
+    return _check(fd, path)
+
+
+def can_open_in_root() -> bool:
+    """Whether the kernel has openat2: Linux 5.6 and later, unless a filter around this process forbids it."""
+    try:
+        os.close(open_in_root(AT_FDCWD, ".", os.O_PATH))
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            return False
+        raise
+    return True
 
 
 def inotify_init() -> int:

@@ -2,13 +2,17 @@
 
 A mount at or below /proc could hide what the kernel says there, or what the runtime writes there to lock the container
 in. runc refuses those (libcontainer/rootfs_linux.go, checkProcMount), crun does not: here they are refused for both.
-Blocking, but quick; before the container's process runs. In: a mounted root, mounts. Out: nothing, or why not.
+Blocking, but quick; before the container's process runs. In: a mounted root, mounts. Out: nothing, or why not; the
+modes of folders that will be covered.
 """
 
+import errno
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 
+from shoal.runtime import confined
 from shoal.runtime.types import Mount
 
 # What tools like lxcfs replace; runc's list.
@@ -22,17 +26,52 @@ _ALLOWED = frozenset(
 _LINKS_LIMIT = 255  # securejoin's
 
 
-def refusal(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]) -> str | None:
-    """In runc's words, why the first of these mounts may not be; None when all may."""
+def refusal(root: str, etc: Iterable[str], mounts: Iterable[Mount], sources: Mapping[str, str]) -> str | None:
+    """In runc's words, why the first of these mounts may not be; None when all may. `etc`: files that we mount."""
+    for target, kind in (("/proc", "proc"), ("/sys", "sysfs")):
+        if not _is_ordinary(root, target):
+            why = f'filesystem "{kind}" must be mounted on ordinary directory'
+            return f'error mounting "{kind}" to rootfs at "{target}": {why}'
+    for target in ("/dev", *etc):
+        if why := _why_not(resolve(root, target, {}), ""):
+            return f'error mounting to rootfs at "{target}": {why}'
+    for mount, place, _ in _places(root, mounts, sources):
+        source = sources.get(mount.target, "")
+        if why := _why_not(place, source):
+            return f'error mounting "{source or mount.type}" to rootfs at "{mount.target}": {why}'
+    return None
+
+
+def covered_modes(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]) -> dict[str, int]:
+    """The mode of the folder that each tmpfs will cover, by its target: without one of its own it gets that."""
+    modes = {}
+    for mount, place, before in _places(root, mounts, sources):
+        if mount.type == "tmpfs":
+            where, path = _on_host(root, place, before)
+            mode = confined.folder_mode(where, path) if where else None
+            if mode is not None:
+                modes[mount.target] = mode
+    return modes
+
+
+def _places(
+    root: str, mounts: Iterable[Mount], sources: Mapping[str, str]
+) -> Iterator[tuple[Mount, str, dict[str, str]]]:
+    """Each mount, where it will be, and what lies where by then; in the order that they are mounted."""
     before: dict[str, str] = {}
     for mount in sorted(mounts, key=lambda one: one.target.count("/")):
         place = resolve(root, mount.target, before)
+        yield mount, place, before
         source = sources.get(mount.target, "")
-        why = _why_not(place, source)
-        if why:
-            return f'error mounting "{source or mount.type}" to rootfs at "{mount.target}": {why}'
         before[place] = posixpath.join(source, mount.subpath) if source else source
-    return None
+
+
+def _is_ordinary(root: str, target: str) -> bool:
+    """Whether a folder, or nothing, is there: through a link the kernel's own would be mounted elsewhere."""
+    try:
+        return stat.S_ISDIR(os.lstat(f"{root}{target}").st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _why_not(place: str, source: str) -> str:
@@ -73,11 +112,21 @@ def resolve(root: str, target: str, mounted: Mapping[str, str]) -> str:
 
 
 def _link(root: str, path: str, mounted: Mapping[str, str]) -> str | None:
-    host = f"{root}{path}"
-    for point, source in mounted.items():
-        if path.startswith(f"{point}/"):
-            host = f"{source}{path[len(point) :]}"
-    try:
-        return os.readlink(host)
-    except OSError:  # not a link, or nothing there: the runtime makes it
+    where, inside = _on_host(root, path, mounted)
+    if not where:
         return None
+    try:
+        return confined.read_link(where, inside)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ENOENT):  # a file is mounted there, or no longer is
+            return None
+        raise
+
+
+def _on_host(root: str, path: str, mounted: Mapping[str, str]) -> tuple[str, str]:
+    """The folder on the host that a path of the container is in, and the path below it; a tmpfs is in none."""
+    where, inside = root, path
+    for point, source in mounted.items():
+        if path == point or path.startswith(f"{point}/"):
+            where, inside = source, path[len(point) :] or "/"
+    return where, inside

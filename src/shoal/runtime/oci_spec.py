@@ -50,6 +50,8 @@ class SpecInput:
     etc: Mapping[str, str] = field(default_factory=dict)  # target -> source: hosts, hostname, resolv.conf
     mounts: tuple[Mount, ...] = ()
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
+    folders: frozenset[str] = frozenset()  # the targets whose source is a folder
+    covered_modes: Mapping[str, int] = field(default_factory=dict)  # tmpfs target -> mode of the folder that is there
     seccomp: Mapping[str, Any] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     apparmor: str = ""
@@ -192,29 +194,39 @@ def mounts(given: SpecInput) -> list[dict[str, Any]]:
     result = [entry for entry in result if entry["destination"] not in own]
     for target, source in given.etc.items():
         if target not in own:
-            result.append(_entry(target, "bind", source, "rbind", "rprivate"))
+            options = ("rbind", "rprivate", "ro") if given.config.read_only else ("rbind", "rprivate")
+            result.append(_entry(target, "bind", source, *options))
     for mount in sorted(given.mounts, key=lambda one: one.target.count("/")):
-        result.append(_user_mount(mount, given.mount_sources.get(mount.target, mount.source)))
+        if mount.type == "tmpfs":
+            result.append(_tmpfs(mount, given.covered_modes.get(mount.target, 0o1777)))
+        else:
+            source = given.mount_sources.get(mount.target, mount.source)
+            result.append(_bind(mount, source, of_folder=mount.target in given.folders))
     if given.init:
         result.append(_entry(INIT_TARGET, "bind", given.init, "bind", "ro"))
     return result
 
 
-def _user_mount(mount: Mount, source: str) -> dict[str, Any]:
-    if mount.type == "tmpfs":
-        options = ["noexec", "nosuid", "nodev", *mount.tmpfs_options]
-        if mount.read_only:
-            options.append("ro")
-        options.append(f"mode={mount.tmpfs_mode or 0o1777:o}")
-        if mount.tmpfs_size_bytes:
-            options.append(f"size={mount.tmpfs_size_bytes}")
-        return _entry(mount.target, "tmpfs", "tmpfs", *options)
+def _tmpfs(mount: Mount, mode: int) -> dict[str, Any]:
+    """`mode`: where the mount itself names none."""
+    options = ["noexec", "nosuid", "nodev", *mount.tmpfs_options]
+    if mount.read_only:
+        options.append("ro")
+    options.append(f"mode={mount.tmpfs_mode or mode:o}")
+    if mount.tmpfs_size_bytes:
+        options.append(f"size={mount.tmpfs_size_bytes}")
+    return _entry(mount.target, "tmpfs", "tmpfs", *options)
+
+
+def _bind(mount: Mount, source: str, *, of_folder: bool) -> dict[str, Any]:
     recursive = not mount.non_recursive
     options = ["rbind" if recursive else "bind", mount.propagation or "rprivate"]
     if mount.read_only:
         options.append("ro")
-        if recursive and not mount.propagation.endswith("shared"):
-            options.append("rro")  # mounts below the source too, as Docker does since 25.0
+        # Mounts below the source too, as Docker does since 25.0. Below anything but a folder there are none, and crun
+        # (1.8) then fails with "Not a directory".
+        if recursive and of_folder and not mount.propagation.endswith("shared"):
+            options.append("rro")
     return _entry(mount.target, "bind", source, *options)
 
 

@@ -7,14 +7,13 @@ until the next removal of unused ones.
 
 import asyncio
 import secrets
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from shoal.errors import InvalidArgument, NotFound, ShoalError
-from shoal.runtime import manifests
+from shoal.runtime import confined, manifests, unpack_child
 from shoal.runtime.image_store import ImageStore, Record, parse_config
 from shoal.runtime.image_types import Progress, ProgressCallback, RegistryAuth
 from shoal.runtime.layers import LayerStore
@@ -155,6 +154,10 @@ class Puller:
             tell(Progress("Already exists" if diff_id in self._layers else "Pulling fs layer", id=_short(blob)))
         if not missing:
             return
+        try:
+            unpack_child.need_room(str(self._staging), sum(blob.size for _, blob in missing))
+        except unpack_child.NoRoom as error:
+            raise ShoalError(str(error)) from error
         folder = self._staging / f"pull-{secrets.token_hex(8)}"
         try:
             await self._registry.fetch(
@@ -171,7 +174,7 @@ class Puller:
                 await self._layers.add(file, diff_id=diff_id, digest=blob.digest)
                 tell(Progress("Pull complete", id=_short(blob)))
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, True)
+            await asyncio.to_thread(confined.remove_remains, folder)
 
 
 def _verify(data: bytes, wanted: str) -> str:

@@ -1,23 +1,17 @@
-"""A container's root: the image's layers with a writable one on top, and safe reading inside it.
+"""A container's root: the image's layers with a writable one on top.
 
-Blocking; for worker threads. In: layer folders, a container's folders. Out: a mounted `rootfs`, the texts of files
-that an image brought along, which may be anything.
+Blocking; for worker threads. In: layer folders, a container's folders. Out: a mounted `rootfs`; `confined.py` reads in
+it.
 """
 
 import errno
 import os
-import stat
-import subprocess
 from pathlib import Path
 
-from shoal.errors import ShoalError
-from shoal.runtime import linux, programs, workers
+from shoal.runtime import linux, workers
 
 # mount(2) takes one page of options; with more than this the layers are named through short links.
 _OPTIONS_LIMIT = 3500
-
-# The largest /etc/passwd or /etc/group that is read: thousands of users.
-_FILE_LIMIT = 1 << 20
 
 
 def prepare(folder: Path) -> None:
@@ -109,50 +103,3 @@ def _unescape(text: str) -> str:
     for code, sign in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, sign)
     return text
-
-
-def read_text(root: Path, path: str) -> str:
-    """A small text file inside a root, whatever links the image set up; empty when there is none."""
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # O_NONBLOCK: a fifo in the image must not make us wait.
-        fd = linux.open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
-            return ""
-        raise
-    finally:
-        os.close(root_fd)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        return ""
-    with open(fd, "rb") as file:
-        return file.read(_FILE_LIMIT).decode(errors="replace")
-
-
-def copy_up(root: Path, target: str, volume: str) -> None:
-    """Fill an empty volume with what the image has at a path. A volume with something in it is left as it is."""
-    if any(name != "lost+found" for name in os.listdir(volume)):
-        return
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = linux.open_in_root(root_fd, target, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return
-        raise
-    finally:
-        os.close(root_fd)
-    try:
-        # cp keeps owners, modes, times, links and attributes; the folder itself gives the volume's its own.
-        done = subprocess.run(
-            [programs.find("cp"), "-a", "--", f"/proc/self/fd/{fd}/.", f"{volume}/"],
-            pass_fds=(fd,),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-    finally:
-        os.close(fd)
-    if done.returncode:
-        raise ShoalError(f"failed to copy {target} into the volume: {done.stderr.decode(errors='replace').strip()}")

@@ -36,8 +36,16 @@ from typing import Protocol
 _PRELOADED = (encodings.ascii, encodings.latin_1, traceback)
 
 MAX_ENTRIES = 2_000_000  # the largest public images have some 500,000; refused beyond
+# What may follow the end of a tar: tapes are written in blocks, and some tools pad to megabytes. Compressed zeros cost
+# a stranger a thousandth of what reading them costs us.
+MAX_TRAILING_BYTES = 64 << 20
 MAX_MEMORY_BYTES = 2 << 30  # a header that says it is gigabytes long ends in MemoryError, not in the host's swap
 CHUNK_BYTES = 256 * 1024
+# What a tar may not take of the disk: this share, at most so much. The daemon, its store and every container write to
+# the same disk as a rule, and a small layer may unpack to any size.
+RESERVED_SHARE, RESERVED_BYTES_MOST, RESERVED_INODES_MOST = 20, 1 << 30, 10_000
+# How much is written, and how many entries, until the disk is looked at again.
+LOOK_AFTER_BYTES, LOOK_AFTER_ENTRIES = 1 << 20, 100
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 _KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_")
@@ -47,6 +55,10 @@ _REFUSED_ATTRIBUTES = ("user.overlay.", "trusted.")
 
 class Refused(Exception):
     """The tar cannot be taken as it is; the text says why."""
+
+
+class NoRoom(Exception):
+    """The disk would be too full; the text says so."""
 
 
 class Decompressor(Protocol):
@@ -154,9 +166,35 @@ class _Tar:
         return bytes(data)
 
     def drain(self) -> None:
-        """Read what follows the end of the tar: it belongs to the digest."""
-        while self.read(CHUNK_BYTES):
-            pass
+        """Read what follows the end of the tar: it belongs to the digest. Refused when it is too much."""
+        left = MAX_TRAILING_BYTES
+        while chunk := self.read(CHUNK_BYTES):
+            left -= len(chunk)
+            if left < 0:
+                raise Refused(f"more than {MAX_TRAILING_BYTES >> 20} MiB after its end")
+
+
+def room(folder: str) -> tuple[int, int]:
+    """Return how many bytes and how many inodes may still be taken of the disk that a folder is on."""
+    found = os.statvfs(folder)
+    reserved = min(found.f_blocks * found.f_frsize // RESERVED_SHARE, RESERVED_BYTES_MOST)
+    inodes = found.f_favail - min(found.f_files // RESERVED_SHARE, RESERVED_INODES_MOST)
+    # Some file systems make inodes as they need them, and say 0.
+    return found.f_bavail * found.f_frsize - reserved, inodes if found.f_files else MAX_ENTRIES
+
+
+def need_room(folder: str, size: int, entries: int = 0) -> None:
+    """Raise NoRoom unless so much more may be put on the disk."""
+    left, inodes = room(folder)
+    if size > left or entries > inodes:
+        raise NoRoom("no space left on device: what is left of it is kept for what runs on this host")
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it: at the end of a disk os.write writes a part and says so, and only the next one fails."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 class Unpacker:
@@ -167,6 +205,7 @@ class Unpacker:
         self._folders = {"/"}  # known to be there, so that not each entry asks the kernel
         self._whiteouts: set[str] = set()
         self._times: dict[str, int] = {}
+        self._unlooked = 0  # bytes written since the disk was looked at
         self.entries = 0
         self.size = 0
 
@@ -178,6 +217,8 @@ class Unpacker:
                 self.entries += 1
                 if self.entries > MAX_ENTRIES:
                     raise Refused(f"more than {MAX_ENTRIES} entries")
+                if self.entries % LOOK_AFTER_ENTRIES == 1:
+                    need_room("/", 0, LOOK_AFTER_ENTRIES)
                 self._entry(tar, member)
         for path, at in self._times.items():
             try:
@@ -295,13 +336,17 @@ class Unpacker:
             source = tar.fileobj
             assert source is not None
             source.seek(member.offset_data)
-            for offset, length in getattr(member, "sparse", None) or ((0, member.size),):
+            parts = getattr(member, "sparse", None) or ((0, member.size),)
+            need = sum(length for _, length in parts)
+            if need > LOOK_AFTER_BYTES:
+                need_room("/", need)
+            for offset, length in parts:
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 while length:
                     data = source.read(min(length, CHUNK_BYTES))
                     if not data:
                         raise Refused("unexpected EOF")
-                    os.write(descriptor, data)
+                    self._write(descriptor, data)
                     length -= len(data)
             if getattr(member, "sparse", None):
                 os.ftruncate(descriptor, member.size)
@@ -309,6 +354,13 @@ class Unpacker:
             self._finish(descriptor, member)
         finally:
             os.close(descriptor)
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        write_all(descriptor, data)
+        self._unlooked += len(data)
+        if self._unlooked >= LOOK_AFTER_BYTES:
+            self._unlooked = 0
+            need_room("/", 0)
 
     def _finish(self, target: int | str, member: tarfile.TarInfo) -> None:
         """Owner first: changing it clears set-uid bits and capabilities."""
@@ -390,6 +442,8 @@ def tell(kind: str, folder: str, zstd: str) -> dict[str, object]:
         return {"error": "a header or a compressed block needs too much memory", "kind": "input"}
     except OSError as problem:
         return {"error": f"{problem.filename}: {problem.strerror}".removeprefix("None: "), "kind": "system"}
+    except NoRoom as problem:
+        return {"error": str(problem), "kind": "system"}
     except _INPUT_ERRORS as problem:
         return {"error": str(problem) or type(problem).__name__, "kind": "input"}
 

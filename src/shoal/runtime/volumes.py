@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -25,7 +24,7 @@ from weakref import WeakValueDictionary
 from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, ShoalError
 from shoal.files import write_atomic
 from shoal.paths import Paths
-from shoal.runtime import linux, programs
+from shoal.runtime import confined, linux, programs
 from shoal.runtime.events import EventBus
 from shoal.runtime.types import Volume
 
@@ -82,7 +81,7 @@ class Volumes:
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         for path in self._folder.iterdir():
             if path.name.startswith((".new-", ".old-")):
-                _remove_tree(path)  # of a run that ended too early
+                confined.remove_tree(path)  # of a run that ended too early
             elif path.is_dir():
                 self._read(path)
 
@@ -160,7 +159,7 @@ class Volumes:
         os.rename(path, gone)
         del self._volumes[name]
         try:
-            await asyncio.to_thread(_remove_tree, gone)
+            await asyncio.to_thread(confined.remove_tree, gone)
         except OSError as error:
             raise ShoalError(f"remove {name}: error removing volume path '{gone}': {error.strerror}") from error
         self._tell("destroy", name)
@@ -213,11 +212,7 @@ def _write(path: Path, volume: Volume) -> None:
         os.rename(fresh, path)
     finally:
         if fresh.exists():
-            _remove_tree(fresh)
-
-
-def _remove_tree(path: Path) -> None:
-    shutil.rmtree(path)
+            confined.remove_tree(fresh)
 
 
 def mount_command(volume: Volume, options: str) -> list[str]:

@@ -1,5 +1,7 @@
 """The three files of /etc that a container gets."""
 
+import pytest
+
 from shoal.runtime.hostfiles import has_only_loopback, hosts, resolv_conf
 
 HOST = "# made by hand\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch example.org\noptions edns0\n"
@@ -9,6 +11,19 @@ def test_hosts_name_the_container_and_what_was_asked_for() -> None:
     text = hosts("box", "example.org", "172.18.0.2", (("10.0.0.1", ("one", "eins")),))
     assert text.startswith("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
     assert text.endswith("10.0.0.1\tone eins\n172.18.0.2\tbox.example.org box\n")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "domainname", "names"),
+    [
+        ("box", "", "box"),
+        ("node1.example.com", "", "node1.example.com node1"),
+        ("node1", "example.com", "node1.example.com node1"),
+        ("node1.example", "com", "node1.example.com node1"),
+    ],
+)
+def test_a_name_with_dots_is_there_whole_and_by_its_first_label(hostname: str, domainname: str, names: str) -> None:
+    assert hosts(hostname, domainname, "172.18.0.2", ()).endswith(f"\n172.18.0.2\t{names}\n")
 
 
 def test_on_the_hosts_network_hosts_begins_with_the_hosts_own() -> None:

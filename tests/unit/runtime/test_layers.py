@@ -5,20 +5,22 @@ import bz2
 import contextlib
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import signal
 import stat
 import subprocess
+import sys
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import uvloop
 
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.runtime import linux
+from shoal.runtime import linux, unpack_child
 from shoal.runtime.layers import LayerStore, unpack
 from tests.unit.runtime.tars import entry, files, tar
 
@@ -311,3 +313,91 @@ def test_an_unpacker_that_is_killed_between_two_pieces_is_told_of(
 
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(ShoalError, match="ended with signal 9"):
         runner.run(unpack(pieces(), tmp_path, "layer"))
+
+
+def test_a_write_that_took_a_part_is_not_taken_for_whole(tmp_path: Path) -> None:
+    """As at the end of a disk: the first write takes what fits and says so, the next would fail."""
+    (tmp_path / "fs").mkdir()
+    done = subprocess.run(
+        ["prlimit", "--fsize=100000", sys.executable, "-I", "-S", unpack_child.__file__, "layer", tmp_path / "fs", ""],
+        input=files(a=b"x" * 150_000),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"error": "File too large", "kind": "system"}
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[LayerStore]:
+    folder.mkdir()
+    linux.mount("tmpfs", str(folder), "tmpfs", 0, options)
+    try:
+        yield LayerStore(folder / "images")
+    finally:
+        linux.umount(str(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["one file", "many files", "zeros", "names"])
+async def test_a_layer_that_would_fill_the_disk_is_stopped_in_time(tmp_path: Path, kind: str) -> None:
+    """A twentieth is left to whoever else writes to it, while it unpacks too."""
+    data = {
+        "one file": lambda: files(a=bytes(80 << 20)),
+        "many files": lambda: files(**{f"f{number}": os.urandom(1 << 20) for number in range(45)}),
+        "zeros": lambda: files(**{f"f{number}": bytes(9 << 20) for number in range(6)}),
+        "names": lambda: tar(*(entry(f"f{number}") for number in range(4000))),
+    }[kind]()
+    with small_disk(tmp_path / "disk", "size=40m,nr_inodes=3000") as store:
+        least, least_inodes = [40 << 20], [3000]
+
+        async def watched() -> AsyncIterator[bytes]:
+            packed = gzip.compress(data, 1)
+            async for piece in stream(packed, 65536):
+                yield piece
+                found = os.statvfs(tmp_path / "disk")
+                least[0] = min(least[0], found.f_bavail * found.f_frsize)
+                least_inodes[0] = min(least_inodes[0], found.f_favail)
+
+        before = os.statvfs(tmp_path / "disk")
+        with pytest.raises(ShoalError, match="no space left on device") as told:
+            await store.add(watched())
+        assert not isinstance(told.value, InvalidArgument)
+        assert least[0] >= 1 << 20
+        assert least_inodes[0] >= 50
+        after = os.statvfs(tmp_path / "disk")
+        assert (after.f_bfree, after.f_ffree) == (before.f_bfree, before.f_ffree)
+        assert store.all() == []
+        assert await store.add(stream(files(a=b"little"))) in store
+
+
+@pytest.mark.slow
+async def test_what_follows_a_tar_has_an_end(store: LayerStore) -> None:
+    padded = files(a=b"x") + bytes(unpack_child.MAX_TRAILING_BYTES + unpack_child.CHUNK_BYTES)
+    with pytest.raises(InvalidArgument, match="more than 64 MiB after its end"):
+        await store.add(stream(gzip.compress(padded, 1), 65536))
+
+
+async def test_a_layer_that_lacks_its_link_is_taken_as_it_is(store: LayerStore, tmp_path: Path) -> None:
+    """Its folder was put in place, and there was no room for the link."""
+    links = tmp_path / "images/l"
+    links.rmdir()
+    with pytest.raises(ShoalError, match="cannot store a layer"):
+        await store.add(stream(files(a=b"x")))
+    links.mkdir()
+    assert await store.add(stream(files(a=b"x"))) in store
+
+
+@pytest.mark.slow
+async def test_a_layer_of_folders_in_folders_can_be_removed(store: LayerStore, tmp_path: Path) -> None:
+    """Links make them deeper than a name in a tar may be long; the remains ended the daemon's next start."""
+    step = "/".join(["d"] * 700)
+    rows = [entry(step, tarfile.DIRTYPE), entry("one", tarfile.SYMTYPE, linkname=step)]
+    rows += [entry(f"one/{step}", tarfile.DIRTYPE)]
+    diff_id = await store.add(stream(tar(*rows)))
+    left = tmp_path / "images/layers/.new-1234"
+    left.mkdir()
+    (Path(store.lower(diff_id)) / "d").rename(left / "d")
+    again = LayerStore(tmp_path / "images")
+    assert not left.exists()
+    await again.remove([diff_id])
+    assert os.listdir(tmp_path / "images/layers") == []

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.runtime.mount_targets import refusal, resolve
+from shoal.runtime.mount_targets import covered_modes, refusal, resolve
 from shoal.runtime.types import Mount
 
 
@@ -46,9 +46,9 @@ def test_links_of_the_image_are_followed_inside_it(root: Path, target: str, plac
     ],
 )
 def test_mounts_over_proc_are_refused_in_the_words_of_runc(root: Path, target: str, why: str) -> None:
-    told = refusal(str(root), [Mount("volume", target)], {target: "/v"})
+    told = refusal(str(root), (), [Mount("volume", target)], {target: "/v"})
     assert told == f'error mounting "/v" to rootfs at "{target}": {why}'
-    assert refusal(str(root), [Mount("tmpfs", target)], {}) is not None
+    assert refusal(str(root), (), [Mount("tmpfs", target)], {}) is not None
 
 
 def test_what_runc_allows_in_proc_is_allowed(root: Path) -> None:
@@ -58,13 +58,63 @@ def test_what_runc_allows_in_proc_is_allowed(root: Path) -> None:
         Mount("tmpfs", "/processes"),
         Mount("tmpfs", "/sys"),
     ]
-    assert refusal(str(root), mounts, {"/proc": "/proc", "/proc/meminfo": "/x"}) is None
+    assert refusal(str(root), (), mounts, {"/proc": "/proc", "/proc/meminfo": "/x"}) is None
 
 
 def test_a_link_in_a_volume_that_is_mounted_first_is_followed(root: Path, tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
     (volume / "p").symlink_to("/proc/self")
-    told = refusal(str(root), [Mount("bind", "/v/p/attr"), Mount("volume", "/v")], {"/v": str(volume)})
+    told = refusal(str(root), (), [Mount("bind", "/v/p/attr"), Mount("volume", "/v")], {"/v": str(volume)})
     assert told is not None
     assert "inside /proc" in told
+
+
+@pytest.mark.parametrize(("target", "kind"), [("/proc", "proc"), ("/sys", "sysfs")])
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_the_kernels_own_are_mounted_on_ordinary_folders_alone(root: Path, target: str, kind: str, what: str) -> None:
+    place = root / target[1:]
+    if place.exists():
+        place.rmdir()
+    place.symlink_to("/srv") if what == "link" else place.touch()
+    told = refusal(str(root), (), (), {})
+    why = f'filesystem "{kind}" must be mounted on ordinary directory'
+    assert told == f'error mounting "{kind}" to rootfs at "{target}": {why}'
+
+
+@pytest.mark.parametrize("target", ["/etc/hosts", "/dev"])
+def test_what_we_mount_ourselves_is_not_led_into_proc(root: Path, target: str) -> None:
+    (root / target[1:]).symlink_to("/proc/self/attr/exec")
+    told = refusal(str(root), ("/etc/hosts",), (), {})
+    assert told == (
+        f'error mounting to rootfs at "{target}": "/proc/self/attr/exec" cannot be mounted because it is inside /proc'
+    )
+
+
+def test_what_lies_below_a_tmpfs_is_not_looked_up_on_the_host(root: Path, tmp_path: Path) -> None:
+    """A tmpfs has no source: the rest of the path alone would be one of the host's."""
+    (tmp_path / "link").symlink_to("/proc")
+    mounts = [Mount("tmpfs", "/t"), Mount("bind", f"/t{tmp_path}/link/x")]
+    assert refusal(str(root), (), mounts, {f"/t{tmp_path}/link/x": "/srv"}) is None
+
+
+def test_links_on_the_way_in_a_volume_are_not_followed_on_the_host(root: Path, tmp_path: Path) -> None:
+    volume, host = tmp_path / "volume", tmp_path / "host"
+    volume.mkdir()
+    host.mkdir()
+    (host / "p").symlink_to("/proc")
+    (volume / "out").symlink_to(host)
+    mounts = [Mount("volume", "/v"), Mount("bind", "/v/out/p/x")]
+    assert refusal(str(root), (), mounts, {"/v": str(volume), "/v/out/p/x": "/srv"}) is None
+
+
+def test_a_tmpfs_takes_the_mode_of_the_folder_that_it_covers(root: Path, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "inner").mkdir(parents=True)
+    (volume / "inner").chmod(0o2750)
+    (root / "srv").chmod(0o711)
+    (root / "link").symlink_to("srv")
+    (root / "file").touch()
+    mounts = [Mount("tmpfs", target) for target in ("/link", "/new", "/file", "/v/inner", "/link/data")]
+    mounts.append(Mount("volume", "/v"))
+    assert covered_modes(str(root), mounts, {"/v": str(volume)}) == {"/link": 0o711, "/v/inner": 0o2750}

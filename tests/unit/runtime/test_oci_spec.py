@@ -83,7 +83,15 @@ def test_mounts_come_after_their_parents_and_in_place_of_the_systems() -> None:
         Mount("bind", "/a", "/src", propagation="rslave", non_recursive=True),
         Mount("tmpfs", "/dev/shm", tmpfs_size_bytes=5, tmpfs_mode=0o750, read_only=True),
     )
-    built = build(replace(GIVEN, mounts=mounts, mount_sources={"/a/b/c": "/elsewhere"}, init="/usr/bin/tini"))
+    built = build(
+        replace(
+            GIVEN,
+            mounts=mounts,
+            mount_sources={"/a/b/c": "/elsewhere"},
+            folders=frozenset({"/a/b/c"}),
+            init="/usr/bin/tini",
+        )
+    )
     targets = [mount["destination"] for mount in built["mounts"]]
     assert targets.index("/a") < targets.index("/a/b/c")
     assert targets.count("/dev/shm") == 1
@@ -93,6 +101,26 @@ def test_mounts_come_after_their_parents_and_in_place_of_the_systems() -> None:
     assert found["/a"]["options"] == ["bind", "rslave"]
     assert found["/dev/shm"]["options"] == ["noexec", "nosuid", "nodev", "ro", "mode=750", "size=5"]
     assert built["process"]["args"] == ["/sbin/docker-init", "--", "serve"]
+
+
+def test_mounts_below_are_read_only_too_where_there_can_be_any() -> None:
+    """crun 1.8 refuses `rro` for anything but a folder, and the container never started."""
+    mounts = (Mount("bind", "/file", "/f", read_only=True), Mount("volume", "/folder", "v", read_only=True))
+    found = by_target(build(replace(GIVEN, mounts=mounts, folders=frozenset({"/folder"}))))
+    assert found["/file"]["options"] == ["rbind", "rprivate", "ro"]
+    assert found["/folder"]["options"] == ["rbind", "rprivate", "ro", "rro"]
+
+
+def test_the_files_of_etc_are_read_only_with_the_root() -> None:
+    assert by_target(build(GIVEN))["/etc/hosts"]["options"] == ["rbind", "rprivate"]
+    closed = build(replace(GIVEN, config=replace(CONFIG, read_only=True)))
+    assert by_target(closed)["/etc/hosts"]["options"] == ["rbind", "rprivate", "ro"]
+
+
+def test_a_tmpfs_has_the_mode_that_was_asked_for_or_of_what_it_covers() -> None:
+    mounts = (Mount("tmpfs", "/a"), Mount("tmpfs", "/b"), Mount("tmpfs", "/c", tmpfs_mode=0o700))
+    found = by_target(build(replace(GIVEN, mounts=mounts, covered_modes={"/b": 0o2750, "/c": 0o711})))
+    assert [found[target]["options"][-1] for target in ("/a", "/b", "/c")] == ["mode=1777", "mode=2750", "mode=700"]
 
 
 @pytest.mark.parametrize(
