@@ -13,10 +13,14 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Crowd(Generic[Member]):
-    """At most `limit` members, each from some host. `enter` looks at every host once there are too many."""
+    """At most `limit` members, each from some host, and `per_host` from any.
 
-    def __init__(self, limit: int) -> None:
+    `enter` looks at every host once there are too many.
+    """
+
+    def __init__(self, limit: int, per_host: int | None = None) -> None:
         self._limit = limit
+        self._per_host = per_host if per_host is not None else limit
         self._hosts: dict[Member, str] = {}
         self._of_host: dict[str, dict[Member, None]] = {}  # in the order in which they came
 
@@ -26,7 +30,10 @@ class Crowd(Generic[Member]):
     def enter(self, member: Member, host: str) -> Member | None:
         """Let a member in; return who has to go for it, who is no member any more then."""
         gone = None
-        if len(self._hosts) >= self._limit:
+        if len(self._of_host.get(host, ())) >= self._per_host:
+            gone = next(iter(self._of_host[host]))
+            self.leave(gone)
+        elif len(self._hosts) >= self._limit:
             crowded = max(self._of_host, key=lambda each: len(self._of_host[each]))
             gone = next(iter(self._of_host[crowded]))
             self.leave(gone)

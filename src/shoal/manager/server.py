@@ -13,13 +13,17 @@ import socket
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self, cast
 
 from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
+from shoal.manager.allowances import Role
 from shoal.manager.crowd import Crowd, origin
 from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
+from shoal.manager.shares_loop import Shares
+from shoal.manager.turns_loop import OneByOne
 from shoal.manager.wire_server import Connection, new_server
+from shoal.repeats import is_told
 
 __all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
 
@@ -40,19 +44,24 @@ class Limits:
     `connections` is for nodes, each of which holds one or two; beyond it a connection is closed at once. `strangers` is
     for peers without a certificate, who are joining; `handshakes` for those that have not said who they are, who have
     `handshake_timeout` seconds for it; beyond these, another one goes (`crowd`). A stranger that has made no call for
-    `idle_timeout` seconds goes. All ours: Swarm has no such limits.
+    `idle_timeout` seconds goes. One host may have `strangers_per_host`, one worker `connections_per_worker`: an agent
+    has one or two. A manager has one for each 90 calls that it carries for others, and so more. Each may hold some
+    memory: half a megabyte a stranger, 16 a node. All ours: Swarm has no such limits.
     """
 
     connections: int = 20_000
+    connections_per_worker: int = 8
+    connections_per_manager: int = 256
     strangers: int = 1_000
+    strangers_per_host: int = 64
     handshakes: int = 500
     handshake_timeout: float = 10.0
     idle_timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in ("connections", "strangers", "handshakes", "handshake_timeout", "idle_timeout"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive")
+        for limit in fields(self):
+            if getattr(self, limit.name) <= 0:
+                raise ValueError(f"{limit.name} must be positive")
 
     @classmethod
     def within(cls, descriptors: int) -> Self:
@@ -91,10 +100,16 @@ class ManagerServer:
         who = by_certificate(security.cluster_id, is_removed)
         self._base = new_server(guarded(services, who, is_leader, forward))
         self._connections: set[Connection] = set()
-        self._strangers = Crowd[Connection](self._limits.strangers)
+        limit = self._limits.connections
+        self._crowds = {
+            Role.STRANGER: Crowd[Connection](self._limits.strangers, self._limits.strangers_per_host),
+            Role.WORKER: Crowd[Connection](limit, self._limits.connections_per_worker),
+            Role.MANAGER: Crowd[Connection](limit, self._limits.connections_per_manager),
+        }
         self._handshakes = Crowd[asyncio.Task[None]](self._limits.handshakes)
         self._arriving: set[socket.socket] = set()  # those that nobody else closes
-        self._turn = asyncio.Lock()
+        self._shares = Shares()
+        self._hellos = OneByOne()
         self._refused = 0
         self.accepted = 0  # connections since the start, for metrics
         self._empty = asyncio.Event()
@@ -144,7 +159,7 @@ class ManagerServer:
             return
         sock.setblocking(False)
         self._arriving.add(sock)
-        child = group.create_task(self._shake_hands(sock), name="handshake")
+        child = group.create_task(self._shake_hands(sock, host), name="handshake")
         child.add_done_callback(lambda child: self._shaken(child, sock))
         gone = self._handshakes.enter(child, host)
         if gone is not None:
@@ -157,13 +172,13 @@ class ManagerServer:
             self._arriving.discard(sock)
             sock.close()
 
-    async def _shake_hands(self, sock: socket.socket) -> None:
+    async def _shake_hands(self, sock: socket.socket, host: str) -> None:
         try:
             async with asyncio.timeout(self._limits.handshake_timeout):
                 await _wait_readable(sock)
                 # A hello costs a signature, and hundreds that come at once would hold up the managers' heartbeats,
-                # which pass through this loop as well: one at a time, each in a turn of its own.
-                async with self._turn:
+                # which pass through this loop as well: one at a time, each in a turn of its own, the hosts by turns.
+                async with self._hellos.turn(host):
                     await asyncio.sleep(0)
             self._arriving.discard(sock)  # its transport closes it from here on
             _watch_peer(sock)
@@ -180,26 +195,26 @@ class ManagerServer:
     def _speaker(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
         if transport.get_extra_info("ssl_object").selected_alpn_protocol() == RAFT_PROTOCOL:
             return self._raft(transport)
-        return Connection(self._base, self._opened, self._closed)
+        return Connection(self._base, self._shares, self._opened, self._closed)
 
     def _opened(self, connection: Connection) -> None:
         self.accepted += 1
         self._connections.add(connection)
         self._empty.clear()
-        gone = self._strangers.enter(connection, connection.host) if connection.is_stranger else None
+        gone = self._crowds[connection.role].enter(connection, connection.node_id or connection.host)
         if gone is not None:
             self._refuse()
             gone.abort()
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self._strangers.leave(connection)
+        self._crowds[connection.role].leave(connection)
         if not self._connections:
             self._empty.set()
 
     def _refuse(self) -> None:
         self._refused += 1
-        if str(self._refused).strip("0") == "1":  # at 1, 10, 100, ...
+        if is_told(self._refused):
             log.warning("too many connections on port 2377: %s were closed so far", self._refused)
 
     async def _end_idle(self) -> None:

@@ -7,6 +7,8 @@ moment would make one that is longer than an election.
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 # A call of a node takes 0.3 ms or so: some 15 ms a turn.
 CALLS_A_TURN = 50
@@ -44,3 +46,44 @@ class Turns:
         self._counting = self._left < self._limit or bool(self._waiting)
         if self._counting:
             loop.call_soon(self._next, loop)
+
+
+class OneByOne:
+    """Lets one pass at a time; of those who wait each host by turns, so that one that sends many delays itself."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """Wait until nobody else is inside."""
+        if self._busy:
+            await self._wait(host)
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, host: str) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(host, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            host = next(iter(self._waiting))
+            waiting = self._waiting.pop(host)
+            turn = waiting.popleft()
+            if waiting:
+                self._waiting[host] = waiting  # at the end
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy = False

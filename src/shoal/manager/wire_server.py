@@ -1,7 +1,8 @@
 """grpclib's HTTP/2 connection with limits, for peers that may be anyone.
 
-grpclib trusts its peers: it reads a message of any length and lets an unknown frame or header end in a traceback.
-Here both end the call or the connection. In: bytes of one connection. Out: calls.
+grpclib trusts its peers: it acts at once on however many frames, and lets an unknown frame or header end in a
+traceback. Here frames are counted (`allowances`) and acted on a few at a time (`shares_loop`), and what breaks the
+protocol ends the call or the connection. In: bytes of one connection. Out: calls.
 """
 
 import asyncio
@@ -12,60 +13,49 @@ from contextlib import suppress
 from typing import Any, cast
 
 from grpclib.config import Configuration
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-from grpclib.protocol import Buffer, EventsProcessor, H2Protocol
+from grpclib.protocol import Connection as WireConnection
+from grpclib.protocol import EventsProcessor, H2Protocol
 from grpclib.protocol import Stream as WireStream
 from grpclib.server import Handler, Server
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import H2Error
+from h2.settings import SettingCodes, Settings
 
+from shoal.ca.identity import MANAGER_OU
+from shoal.manager.allowances import ALLOWANCES, Ledger, Role
+from shoal.manager.authorization import subject_of
 from shoal.manager.crowd import origin
+from shoal.manager.frames import Frames
+from shoal.manager.messages_server import STREAM_WINDOW_BYTES, LimitedBuffer, Room
+from shoal.manager.shares_loop import Shares
+from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
+_told = Repeats(log)
 
-# gRPC's own default, which Swarm's managers have too (grpc-go defaultServerMaxReceiveMessageSize).
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-# What a peer may send ahead on one stream, and on all of its connection. A stream that nobody reads (logs of a slow
-# subscriber) must not hold up the heartbeats beside it: 100 streams, as many as HTTP/2 lets a peer open, fit in.
-STREAM_WINDOW_BYTES = 65_535
-CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 # What waits for a peer that does not read: answers to pings, mostly. Messages wait outside of it.
 MAX_UNSENT_BYTES = 1024 * 1024
-
-CONFIGURATION = Configuration(
-    http2_connection_window_size=CONNECTION_WINDOW_BYTES, http2_stream_window_size=STREAM_WINDOW_BYTES
-)
-
-
-class LimitedBuffer(Buffer):
-    """What a call has received. Reads alternate between a message's prefix and its body, as grpclib makes them."""
-
-    def __init__(self, ack: Callable[[int], None], max_message_bytes: int) -> None:
-        super().__init__(ack)
-        self._max = max_message_bytes
-        self._prefix_next = True
-
-    async def read(self, size: int) -> bytes:
-        """Return so many bytes, or none at the end. Raises GRPCError for what must not be read."""
-        prefix, self._prefix_next = self._prefix_next, not self._prefix_next
-        if not prefix and size > self._max:
-            text = f"grpc: received message larger than max ({size} vs. {self._max})"
-            raise GRPCError(Status.RESOURCE_EXHAUSTED, text)
-        try:
-            data = await super().read(size)
-        except AssertionError as fault:
-            raise GRPCError(Status.INTERNAL, "unexpected EOF") from fault
-        if prefix and data[:1] not in (b"", b"\0"):
-            raise GRPCError(Status.UNIMPLEMENTED, "grpc: compressed messages are not understood here")
-        return data
+# What is acted on at a time: a millisecond or two.
+FRAMES_AT_ONCE = 8
+BYTES_AT_ONCE = 64 * 1024
+# What a peer has sent ahead of its turn: from the first on no more is read from it, until there is less than the
+# second, which has to hold the largest frame.
+MANY_UNREAD_BYTES, FEW_UNREAD_BYTES = 64 * 1024, 32 * 1024
+# What follows from a call, beside what reading it takes: a child that asks who calls, and an answer.
+CALL_SECONDS = 0.0005
 
 
 class LimitedHandler(Handler):
     """Starts the calls of one connection."""
 
-    max_message_bytes = MAX_MESSAGE_BYTES
+    max_message_bytes = 0
+    accepted = 0
+
+    def __init__(self, base: Server) -> None:
+        super().__init__(base._mapping, base._codec, base._status_details_codec, base.__dispatch__)
+        self._room = Room()
 
     def accept(self, stream: WireStream, headers: Any, release_stream: Callable[[], Any]) -> None:
         """Answer one request; a request without the headers that HTTP/2 demands is reset."""
@@ -74,7 +64,8 @@ class LimitedHandler(Handler):
             release_stream()
             stream.reset_nowait(ErrorCodes.PROTOCOL_ERROR)
             return
-        stream.buffer = LimitedBuffer(stream.buffer._ack_callback, self.max_message_bytes)
+        self.accepted += 1
+        stream.buffer = LimitedBuffer(stream.buffer._ack_callback, self.max_message_bytes, self._room)
         super().accept(stream, headers, release_stream)
 
     def cancel(self, stream: WireStream) -> None:
@@ -94,46 +85,137 @@ class Connection(H2Protocol):
     """One connection of a peer. `opened` and `closed` are called once each."""
 
     def __init__(
-        self, base: Server, opened: "Callable[[Connection], None]", closed: "Callable[[Connection], None]"
+        self,
+        base: Server,
+        shares: Shares,
+        opened: "Callable[[Connection], None]",
+        closed: "Callable[[Connection], None]",
     ) -> None:
-        self.calls = LimitedHandler(base._mapping, base._codec, base._status_details_codec, base.__dispatch__)
+        self.calls = LimitedHandler(base)
         super().__init__(self.calls, base._config, base._h2_config)
+        self._shares = shares
+        self._frames = Frames()
+        self._is_paused = False
         self._opened = opened
         self._closed = closed
         self._transport: asyncio.Transport | None = None
         self._opened_at = time.monotonic()
-        self.is_stranger = True  # showed no certificate
+        self.role = Role.STRANGER
+        self.node_id = ""
         self.host = ""
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the peer showed no certificate."""
+        return self.role is Role.STRANGER
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin HTTP/2."""
+        """Begin HTTP/2, with what the peer's role allows."""
         wire = cast(asyncio.Transport, transport)
         self._transport = wire
-        self.is_stranger = not wire.get_extra_info("peercert")
         self.host = origin(str((wire.get_extra_info("peername") or ("",))[0]))
-        super().connection_made(wire)
+        certificate = wire.get_extra_info("peercert")
+        if certificate:
+            subject = subject_of(certificate.get("subject", ()))
+            self.node_id = subject.common_name
+            self.role = Role.MANAGER if MANAGER_OU in subject.units else Role.WORKER
+        allowed = ALLOWANCES[self.role]
+        now = asyncio.get_running_loop().time()
+        self._ledger = Ledger(allowed, now)
+        self._name = ("host", self.host) if self.is_stranger else ("node", self.node_id)
+        self._party = self._shares.enter(self._name, allowed.time, stranger=self.is_stranger)
+        self.calls.max_message_bytes = allowed.message_bytes
+
+        settings = {
+            SettingCodes.MAX_CONCURRENT_STREAMS: allowed.concurrent_streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: allowed.header_bytes,
+            SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+        }
+        h2 = H2Connection(config=self.h2_config)
+        h2.local_settings = Settings(client=False, initial_values=settings)
+        h2.decoder.max_header_list_size = allowed.header_bytes
+        h2.initiate_connection()
+        more = allowed.window_bytes - h2.local_settings.initial_window_size
+        if more > 0:
+            h2.increment_flow_control_window(more)
+        self.connection = WireConnection(h2, wire, config=self.config)
+        self.connection.flush()
+        self.connection.initialize()
         self.processor = _Processor(self.calls, self.connection)
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from a peer that may send anything. Whatever they break, it is this connection alone."""
+        """Take bytes from a peer that may send anything. They are read when it is the peer's turn."""
         if self._transport is None or self._transport.is_closing():
             return
+        self._frames.add(data)
+        if not self._is_paused and len(self._frames) > MANY_UNREAD_BYTES:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._shares.read(self._party, self)
+
+    def read_some(self) -> tuple[bool, float]:
+        """Act on a few frames. Return whether more wait, and how many seconds will follow from them."""
+        if self._transport is None or self._transport.is_closing():
+            self._frames.clear()
+            return False, 0.0
+        now = asyncio.get_running_loop().time()
+        before = self.calls.accepted
+        chunk, more, excess = bytearray(), True, None
+        for _ in range(FRAMES_AT_ONCE):
+            frame = self._frames.next()
+            if frame is None:
+                more = False
+                break
+            excess = self._ledger.charge(frame, now)
+            if excess is not None:
+                break
+            chunk += frame.data
+            if len(chunk) >= BYTES_AT_ONCE:
+                break
+        if chunk:
+            self._act_on(bytes(chunk))
+        if excess is not None:
+            self._calm(excess)
+        if self._transport.is_closing():
+            self._frames.clear()
+            more = False
+        elif self._is_paused and len(self._frames) < FEW_UNREAD_BYTES:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return more, (self.calls.accepted - before) * CALL_SECONDS
+
+    def _act_on(self, data: bytes) -> None:
+        """Act on whole frames. Whatever they break, it is this connection alone."""
         try:
             super().data_received(data)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback
             # A node's own program does not do this: then the mistake is ours.
             level = logging.DEBUG if self.is_stranger else logging.WARNING
-            log.log(level, "a peer at %s broke the protocol", self.host, exc_info=True)
+            _told.log(level, self._name, "a peer at %s broke the protocol", self.host, exc_info=True)
             self.processor.close("Protocol error")
         if not self.connection.write_ready.is_set() and self._unsent() > MAX_UNSENT_BYTES:
             self.abort()
+
+    def _calm(self, excess: str) -> None:
+        """Send the peer away, as HTTP/2 says it to those who send too much."""
+        who = f"a stranger at {self.host}" if self.is_stranger else f"{self.role.value} {self.node_id} at {self.host}"
+        _told.log(logging.WARNING, (self._name, excess), "%s was sent away: too many %s", who, excess)
+        with suppress(H2Error):  # it may have broken the protocol as well
+            self.connection._connection.close_connection(
+                ErrorCodes.ENHANCE_YOUR_CALM, additional_data=f"too many {excess}".encode()
+            )
+            if not self.connection.is_closing():
+                self.connection.flush()
+        self.processor.close("too much was sent")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget everything about the peer; its calls are cancelled."""
         if self._transport is None:
             return
         self._transport = None
+        self._frames.clear()
+        self._shares.leave(self._name, self)
         super().connection_lost(exc)
         self._closed(self)
 
@@ -164,4 +246,4 @@ class Connection(H2Protocol):
 
 def new_server(services: Collection[Any]) -> Server:
     """Return grpclib's server for these services. It never listens: `Connection` takes its parts."""
-    return Server(services, config=CONFIGURATION)
+    return Server(services, config=Configuration(http2_stream_window_size=STREAM_WINDOW_BYTES))

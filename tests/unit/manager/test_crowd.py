@@ -24,6 +24,15 @@ def test_the_oldest_of_the_host_with_most_goes_for_a_newcomer() -> None:
     assert len(crowd) == 3
 
 
+def test_a_host_with_its_full_number_makes_room_for_its_own() -> None:
+    crowd = Crowd[str](10, per_host=2)
+    crowd.enter("node", "quiet")
+    crowd.enter("f1", "flood")
+    crowd.enter("f2", "flood")
+    assert crowd.enter("f3", "flood") == "f1"
+    assert len(crowd) == 3
+
+
 def test_who_left_makes_room() -> None:
     crowd = Crowd[str](1)
     crowd.enter("a", "h")

@@ -1,6 +1,7 @@
 """The real server on loopback, with real TLS, and peers of every kind."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import ssl
@@ -340,6 +341,128 @@ async def test_a_peer_that_breaks_the_protocol_breaks_nothing_else(
     assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
+CALL = b"".join(
+    header(name, value)
+    for name, value in {
+        b":method": b"POST",
+        b":scheme": b"https",
+        b":path": b"/docker.swarmkit.v1.CA/GetRootCACertificate",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }.items()
+)
+
+
+def streams(count: int) -> range:
+    return range(1, 2 * count, 2)
+
+
+CALM = b"\0\0\0\x0b"  # HTTP/2's error ENHANCE_YOUR_CALM
+FLOODS = {
+    "calls given up": b"".join(frame(1, CALL, number) + frame(3, b"\0\0\0\x08", number, 0) for number in streams(30)),
+    "calls": b"".join(frame(1, CALL, number) + frame(8, b"\x7f\xff\xff\xff", number, 0) for number in streams(150)),
+    "frames without content": frame(4, b"", 0, 0) * 250,
+    "bytes of headers": frame(1, CALL, 1, 0) + frame(9, b"\0" * 15_000, 1, 0) * 2,
+}
+OTHERS = {
+    "pings": frame(6, b"12345678", 0, 0) * 250,
+    "priorities": frame(2, b"\0\0\0\0\1", 1, 0) * 250,
+    "windows": frame(8, b"\0\0\0\1", 0, 0) * 250,
+    "unknown": frame(0xAA, b"", 0, 0) * 250,
+    "empty data": frame(1, CALL, 1) + frame(0, b"", 1, 0) * 250,
+}
+
+
+async def goodbye(reader: asyncio.StreamReader) -> bytes:
+    """Return all that the other side says until it closes."""
+    said = b""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                said += data
+    return said
+
+
+async def until(reader: asyncio.StreamReader, mark: bytes) -> None:
+    """Read until something has come."""
+    last = b""
+    while mark not in last:
+        data = await reader.read(65536)
+        assert data, "the server closed the connection"
+        last = last[-len(mark) :] + data
+
+
+@pytest.mark.parametrize("excess", FLOODS)
+async def test_a_stranger_that_sends_too_much_is_told_to_calm_down(
+    world: World, excess: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with world.raw(joining_context(world.swarm.root.certs_pem)) as (reader, writer):
+        writer.write(PREFACE + SETTINGS + FLOODS[excess])
+        said = await goodbye(reader)
+    assert CALM + f"too many {excess}".encode() in said
+    assert f"a stranger at 127.0.0.1 was sent away: too many {excess}" in caplog.text
+    await wait(lambda: world.server.connections == 0)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+async def test_frames_of_each_kind_count(world: World, kind: str) -> None:
+    async with world.raw(joining_context(world.swarm.root.certs_pem)) as (reader, writer):
+        writer.write(PREFACE + SETTINGS + OTHERS[kind])
+        assert CALM + b"too many frames without content" in await goodbye(reader)
+
+
+async def test_a_node_may_send_what_a_stranger_may_not(world: World) -> None:
+    async with world.raw(world.swarm.node("worker").client_context()) as (reader, writer):
+        for flood in (FLOODS["calls given up"], FLOODS["frames without content"], OTHERS["pings"]):
+            writer.write(PREFACE + SETTINGS + flood if flood is FLOODS["calls given up"] else flood)
+        writer.write(frame(6, b"thelast1", 0, 0))
+        async with asyncio.timeout(10):
+            await until(reader, b"thelast1")
+
+
+async def test_a_flood_leaves_the_loop_free(world: World) -> None:
+    """While a worker's flood is read, the loop goes round, and another node's calls are answered."""
+    loop, longest = asyncio.get_running_loop(), 0.0
+    flood = frame(6, b"12345678", 0, 0) * 15_000
+    async with (
+        world.channel(world.swarm.node("other").client_context()) as channel,
+        world.raw(world.swarm.node("worker").client_context()) as (reader, writer),
+    ):
+        stub = DispatcherStub(channel)
+        await stub.Heartbeat(api.HeartbeatRequest())
+        writer.write(PREFACE + SETTINGS + flood + frame(6, b"thelast1", 0, 0))
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(until(reader, b"thelast1"))
+            beats = 0
+            while not reading.done():
+                before = loop.time()
+                await stub.Heartbeat(api.HeartbeatRequest())
+                longest = max(longest, loop.time() - before)
+                beats += 1
+    assert beats >= 10
+    assert longest < 0.5
+
+
+async def test_a_worker_has_a_few_connections(world: World) -> None:
+    node = world.swarm.node("worker").client_context()
+    async with contextlib.AsyncExitStack() as held:
+        links = [await held.enter_async_context(world.raw(node)) for _ in range(Limits().connections_per_worker + 2)]
+        for reader, _ in links[:2]:
+            await goodbye(reader)  # the oldest gave way
+        await wait(lambda: world.server.connections == Limits().connections_per_worker)
+        async with world.channel(world.swarm.node("other").client_context()) as channel:
+            await DispatcherStub(channel).Heartbeat(api.HeartbeatRequest())
+
+
+async def test_strangers_messages_are_small(world: World) -> None:
+    asked = api.IssueNodeCertificateRequest(csr=b"x" * 70_000, token="t")
+    async with world.channel(joining_context(world.swarm.root.certs_pem)) as channel:
+        status, text = await refusal(NodeCAStub(channel).IssueNodeCertificate(asked))
+    assert (status, (text or "")[:40]) == (Status.RESOURCE_EXHAUSTED, "grpc: received message larger than max (")
+
+
 async def test_an_unknown_frame_is_ignored(world: World) -> None:
     async with world.raw(joining_context(world.swarm.root.certs_pem)) as (reader, writer):
         writer.write(ODD["unknown frame"] + frame(6, b"pingpong", 0, 0))
@@ -488,6 +611,9 @@ def test_a_process_that_may_open_few_files_takes_fewer_peers() -> None:
         test_a_peer_that_goes_leaves_nothing,
         test_an_unknown_frame_is_ignored,
         test_many_connections_leave_no_descriptor_behind,
+        test_a_node_may_send_what_a_stranger_may_not,
+        test_a_flood_leaves_the_loop_free,
+        test_a_worker_has_a_few_connections,
     ],
 )
 def test_the_daemons_own_loop_does_the_same(story: Callable[[World], Awaitable[None]], tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import asyncio
 from itertools import pairwise
 
-from shoal.manager.turns_loop import Turns
+from shoal.manager.turns_loop import OneByOne, Turns
 
 
 class Crowd:
@@ -59,3 +59,41 @@ async def test_somebody_who_comes_later_does_not_overtake() -> None:
             await asyncio.sleep(0)
         await turns.wait_turn()
         assert crowd.went == list(range(6))
+
+
+async def test_one_passes_at_a_time_and_the_hosts_by_turns() -> None:
+    gate, inside, went = OneByOne(), 0, list[str]()
+
+    async def go(host: str, number: int) -> None:
+        nonlocal inside
+        async with gate.turn(host):
+            inside += 1
+            await asyncio.sleep(0)
+            assert inside == 1
+            inside -= 1
+            went.append(f"{host}{number}")
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(go("flood", number))
+        group.create_task(go("quiet", 0))
+    assert went == ["flood0", "flood1", "quiet0", "flood2", "flood3"]
+
+
+async def test_who_goes_away_while_waiting_holds_up_nobody() -> None:
+    gate, went = OneByOne(), list[int]()
+
+    async def go(number: int) -> None:
+        async with gate.turn("host"):
+            await asyncio.sleep(0)
+            went.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        children = [group.create_task(go(number)) for number in range(4)]
+        await asyncio.sleep(0)
+        children[1].cancel()
+        while not went:  # noqa: ASYNC110 - turns of the loop are what is counted
+            await asyncio.sleep(0)
+        children[2].cancel()  # which has just been let in
+    assert went == [0, 3]
+    assert not gate._busy
