@@ -1,25 +1,27 @@
 """The receiving end of the way between two managers' etcds: from port 2377 to the socket of our own etcd.
 
 etcd's peers speak over unix sockets alone; shoald carries their bytes over mutual TLS (docs/decisions). In: connections
-of port 2377 whose peer chose the protocol `shoal-raft`. Out: bytes to and from our etcd. Only a manager of this cluster
-that was not removed is let in; workers hold certificates of the same root. Bytes pass from protocol to protocol without
-a child or a queue; a side that does not read stops the other one. An end on one side ends the other once what was
-received has been passed on: TLS has no half-closed state in asyncio, and etcd's peers (HTTP) need none.
+of port 2377 whose peer chose the protocol `shoal-raft`. Out: bytes to and from our etcd. Only a manager that is a
+member of etcd's cluster now is let in, and only with what is its own to say (`peer_requests`). Bytes pass from protocol
+to protocol without a child or a queue; a side that does not read stops the other one. An end on one side ends the other
+once what was received has been passed on: TLS has no half-closed state in asyncio, and etcd's peers (HTTP) need none.
 """
 
 import asyncio
 import logging
-import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from shoal.ca.identity import MANAGER_OU
-from shoal.errors import PermissionDenied
+from shoal.errors import PermissionDenied, Unavailable
 from shoal.manager.authorization import Peer, Subject, judge, subject_of
+from shoal.manager.peer_requests import Requests
+from shoal.store import peer_port
+from shoal.store.peer_port import short_path
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ CONNECTIONS_PER_PEER = 64
 # A manager that says nothing for so long is taken for dead: etcd's followers and leader talk every 50 ms.
 SILENCE = 1.0
 SOCKET_TIMEOUT = 1.0  # our own etcd accepts at once, or it does not run
+# Between two questions to our etcd: a manager that was removed and knocks all the time costs no more than these.
+LOOK_PAUSE = 0.02
 
 
 class Relay(asyncio.Protocol):
@@ -79,13 +83,17 @@ class Relay(asyncio.Protocol):
             self._heard()
         other = self._other
         if other is None:
-            # asyncio (3.11) may begin to read although `connection_made` asked it not to, and takes that for done: only
-            # after a resumption does it pause. One read, and then no more.
-            self._early += data
-            self.read(reading=True)
-            self.read(reading=False)
+            self.hold(data)
         elif other.transport is not None and not other.transport.is_closing():
             other.transport.write(data)
+
+    def hold(self, data: bytes) -> None:
+        """Keep what came before there was somewhere for it to go."""
+        # asyncio (3.11) may begin to read although `connection_made` asked it not to, and takes that for done: only
+        # after a resumption does it pause. One read, and then no more.
+        self._early += data
+        self.read(reading=True)
+        self.read(reading=False)
 
     def pause_writing(self) -> None:
         """Stop the other end: this one's peer does not read."""
@@ -116,11 +124,41 @@ class Relay(asyncio.Protocol):
             self.transport.abort()
 
 
+class _Guest(Relay):
+    """The end at another manager: what it asks our etcd is judged before it passes."""
+
+    def __init__(self, closed: Callable[[Relay], None], node_id: str, heard: Callable[[str], None]) -> None:
+        super().__init__(closed, lambda: heard(node_id))
+        self.node_id = node_id
+        self.member_id = 0  # in etcd's cluster, once it was let in
+        self.refused: Callable[[str, PermissionDenied], None] = lambda node_id, refusal: None
+        self._requests: Requests | None = None
+
+    def admit(self, member_id: int, other: Relay) -> None:
+        """Let requests through that are this member's own."""
+        self.member_id, self._requests = member_id, Requests(self.node_id, member_id)
+        self.join(other)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what may pass; end both ends at what may not."""
+        if self._requests is None:
+            self.hold(data)
+            return
+        try:
+            data = self._requests.feed(data)
+        except PermissionDenied as refusal:
+            self.refused(self.node_id, refusal)
+            self.abort()
+            return
+        super().data_received(data)
+
+
 class PeerGate:
     """Lets other managers' etcds through to ours, whose socket is `etcd`. Works inside `run`.
 
-    `heard` is told the id of a manager whenever something comes from it; `is_removed` tells whether a node's
-    certificates were blacklisted.
+    Let in are managers whose certificates were not blacklisted (`is_removed`) and whose nodes are members of etcd's
+    cluster, as our own etcd has it when they knock; `look` asks it again, and ends what there is of others. `heard` is
+    told the id of a manager whenever something comes from it.
     """
 
     def __init__(
@@ -138,17 +176,25 @@ class PeerGate:
         self._group: asyncio.TaskGroup | None = None
         self._ends: dict[Relay, str] = {}
         self._held: Counter[str] = Counter()
+        self._members: Mapping[str, int] | None = None  # None: our etcd does not say
+        self._look = asyncio.Event()
+        self._answered = asyncio.Event()  # of the next look; each has its own
+        self._refusals = 0
 
     async def run(self) -> None:
         """Let managers in until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await asyncio.get_running_loop().create_future()
+                await self._follow_members()
         finally:
             self._group = None
             for end in list(self._ends):
                 end.abort()
+
+    def look(self) -> None:
+        """Ask our etcd anew who its members are, and end what there is of those that are none."""
+        self._look.set()
 
     def accept(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
         """Return who speaks to a peer that has just shaken hands; None where it may not come in."""
@@ -156,34 +202,74 @@ class PeerGate:
         try:
             node_id = judge((MANAGER_OU,), peer, None, self._cluster_id, self._is_removed).node_id
         except PermissionDenied as refusal:
-            log.warning("a connection to this manager's etcd was refused: %s", refusal)
+            self._refuse(str(peer.subject and ascii(peer.subject.common_name[:50])), refusal)
             return None
         if self._group is None or self._held[node_id] >= CONNECTIONS_PER_PEER:
             return None
         watch_manager(transport.get_extra_info("socket"))
         self._held[node_id] += 1
-        remote = Relay(self._closed, lambda: self._heard(node_id))
-        self._ends[remote] = node_id
-        self._group.create_task(self._connect(remote), name="etcd peer in")
-        return remote
+        guest = _Guest(self._closed, node_id, self._heard)
+        guest.refused = self._refuse
+        self._ends[guest] = node_id
+        self._group.create_task(self._admit(guest), name="etcd peer in")
+        return guest
 
-    def drop(self, node_id: str) -> None:
-        """End what there is of a manager that was removed."""
-        for end, owner in list(self._ends.items()):
-            if owner == node_id:
+    async def _follow_members(self) -> None:
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            answered, self._answered = self._answered, asyncio.Event()
+            try:
+                self._members = await peer_port.members(self._etcd)
+            except Unavailable as error:
+                # Who is in stays: our etcd starts anew, and nothing passes meanwhile.
+                self._members = None
+                log.debug("%s", error)
+            else:
+                self._end_others(self._members)
+            answered.set()
+            await asyncio.sleep(LOOK_PAUSE)
+
+    def _end_others(self, members: Mapping[str, int]) -> None:
+        for end, node_id in list(self._ends.items()):
+            if not isinstance(end, _Guest) or not end.member_id:
+                continue
+            if members.get(node_id) != end.member_id or self._is_removed(node_id):
+                log.info("manager %s is no member any more: a connection to this manager's etcd ends", node_id)
                 end.abort()
 
-    async def _connect(self, remote: Relay) -> None:
+    async def _admit(self, guest: _Guest) -> None:
+        # Not by what was known before: who was a member a moment ago may be none any more, and a new one may knock
+        # before anybody else tells of it.
+        answered = self._answered
+        self._look.set()
+        await answered.wait()
+        if self._members is None:
+            guest.abort()
+            return
+        member_id = self._members.get(guest.node_id)
+        if member_id is None or self._is_removed(guest.node_id):
+            self._refuse(guest.node_id, PermissionDenied("it is not a member of the managers' quorum"))
+            guest.abort()
+            return
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(SOCKET_TIMEOUT):
-                with _short_path(self._etcd) as path:
+                with short_path(self._etcd) as path:
                     _, local = await loop.create_unix_connection(lambda: Relay(_ignore), path)
         except (OSError, TimeoutError) as fault:
             log.debug("our etcd does not take a peer's connection: %s", fault)
-            remote.abort()
+            guest.abort()
             return
-        remote.join(local)
+        guest.admit(member_id, local)
+
+    def _refuse(self, who: str, refusal: PermissionDenied) -> None:
+        self._refusals += 1
+        if str(self._refusals).strip("0") == "1":  # at 1, 10, 100, ...
+            log.warning(
+                "a connection to this manager's etcd was refused (%d so far), to node %s: %s",
+                self._refusals, who, refusal,
+            )  # fmt: skip
 
     def _closed(self, end: Relay) -> None:
         node_id = self._ends.pop(end, "")
@@ -211,13 +297,3 @@ def _subject(transport: asyncio.Transport) -> Subject | None:
 
 def _ignore(_end: Relay) -> None:
     pass
-
-
-@contextmanager
-def _short_path(socket_path: Path) -> Iterator[str]:
-    """Give a path for a socket that fits into an address, however long the folder's is."""
-    handle = os.open(socket_path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{handle}/{socket_path.name}"
-    finally:
-        os.close(handle)

@@ -283,14 +283,11 @@ class Manager:
             found = self._members | found
         found.pop(self._own_id, None)
         moved = [node_id for node_id, address in found.items() if self._members.get(node_id) != address]
-        gone = self._members.keys() - found.keys()
         self._members = found
         await self._tunnels.serve(found.keys())
         for node_id in moved:
             self._tunnels.drop(node_id)
-        for node_id in gone:
-            if self._is_removed(node_id):
-                self._gate.drop(node_id)
+        self._gate.look()
 
     def _tell(self, watch: LeaderWatch) -> None:
         """Let calls go where the lead is."""

@@ -18,8 +18,11 @@ from shoal.manager.peer_server import CONNECTIONS_PER_PEER, PeerGate
 from shoal.manager.server import ManagerServer, listen
 from shoal.paths import Paths
 from tests.unit.ca.swarms import Swarm
+from tests.unit.manager.etcd_peers import etcd, head, message, post
 
 A, B = "a" * 25, "b" * 25
+ID = 0xA1B2  # A's in etcd's cluster
+PROBE = head("GET", "/raft/probing", None)
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Ways:
     heard_by_a: list[str] = field(default_factory=list)
     heard_by_b: list[str] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
+    members: dict[str, int] = field(default_factory=lambda: {A: ID, B: 0xB})
 
     async def connect(self, node_id: str = B) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self.folder / f"{node_id}:1"))
@@ -81,28 +85,10 @@ async def running(folder: Path, *, caller: SecurityConfig | None = None) -> Asyn
     assert not list(a_folder.iterdir())
 
 
-@asynccontextmanager
-async def echo(path: Path) -> AsyncIterator[list[int]]:
-    served: list[int] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.append(0)
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_unix_server(serve, str(path))
-    try:
-        yield served
-    finally:
-        server.close()
-
-
 async def test_bytes_come_back_from_the_other_managers_etcd(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways, echo(ways.etcd_of_b):
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members):
         reader, writer = await ways.connect()
-        payload = bytes(range(256)) * 8192  # 2 MiB, more than both buffers hold
+        payload = post(ID, message(ID, entry=bytes(range(256)) * 8192))  # 2 MiB, more than both buffers hold
 
         async def send() -> None:
             writer.write(payload)
@@ -126,16 +112,14 @@ async def test_what_was_sent_before_the_end_arrives(tmp_path: Path) -> None:
         ended.set()
         writer.close()
 
-    async with running(tmp_path) as ways:
-        server = await asyncio.start_unix_server(serve, str(ways.etcd_of_b))
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members, serve):
         _, writer = await ways.connect()
-        payload = b"x" * 1_000_000
+        payload = post(ID, message(ID, entry=b"x" * 1_000_000))
         writer.write(payload)
         writer.write_eof()
         async with asyncio.timeout(10):
             await ended.wait()
         writer.close()
-        server.close()
     assert got == payload
 
 
@@ -147,9 +131,10 @@ async def test_a_side_that_does_not_read_stops_the_other(tmp_path: Path) -> None
         await release.wait()
         writer.close()
 
-    async with running(tmp_path) as ways:
-        server = await asyncio.start_unix_server(serve, str(ways.etcd_of_b))
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members, serve):
         _, writer = await ways.connect()
+        writer.write(head("POST", "/raft", ID, Content_Length=str(10**10)))
+        writer.write(message(ID) + b"\x3a\xff\xff\xff\xff\x0f")
         sent = 0
         try:
             async with asyncio.timeout(1):
@@ -159,16 +144,16 @@ async def test_a_side_that_does_not_read_stops_the_other(tmp_path: Path) -> None
                     await writer.drain()
         except TimeoutError:
             pass
-        assert sent < 32 * 1024 * 1024  # kernel buffers of three connections and ours; without limits it is unbounded
+        # Kernel buffers of three connections and ours; without limits it is unbounded.
+        assert 0 < sent < 32 * 1024 * 1024
         release.set()
         writer.transport.abort()
-        server.close()
 
 
 async def test_a_worker_is_not_let_in(tmp_path: Path) -> None:
     swarm_folder = tmp_path / "first"
     swarm_folder.mkdir()
-    async with running(swarm_folder) as ways, echo(ways.etcd_of_b) as served:
+    async with running(swarm_folder) as ways, etcd(ways.etcd_of_b, ways.members) as served:
         worker = ways.swarm.node("w" * 25)
         host, port = ways.address.split(":")
         context = worker.peer_context()
@@ -190,7 +175,7 @@ async def _ends(reader: asyncio.StreamReader) -> bool:
 
 @pytest.mark.parametrize("who", ["nobody", "foreign", "removed"])
 async def test_strangers_foreigners_and_removed_managers_are_not_let_in(tmp_path: Path, who: str) -> None:
-    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members) as served:
         if who == "removed":
             ways.removed.add(A)
             context = ways.tunnels._security.peer_context()
@@ -216,7 +201,7 @@ async def test_strangers_foreigners_and_removed_managers_are_not_let_in(tmp_path
 
 async def test_another_managers_certificate_is_not_taken_for_the_right_one(tmp_path: Path) -> None:
     other = "d" * 25
-    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members) as served:
         ways.addresses[other] = ways.address
         await ways.tunnels.serve([B, other])
         reader, writer = await ways.connect(other)
@@ -227,7 +212,7 @@ async def test_another_managers_certificate_is_not_taken_for_the_right_one(tmp_p
 
 
 async def test_a_manager_that_moved_is_found_at_its_new_address(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways, echo(ways.etcd_of_b):
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members):
         right = ways.addresses[B]
         closed = socket.socket()
         closed.bind(("127.0.0.1", 0))
@@ -238,9 +223,9 @@ async def test_a_manager_that_moved_is_found_at_its_new_address(tmp_path: Path) 
         closed.close()
         ways.addresses[B] = right
         reader, writer = await ways.connect()
-        writer.write(b"hello")
+        writer.write(PROBE)
         async with asyncio.timeout(5):
-            assert await reader.readexactly(5) == b"hello"
+            assert await reader.readexactly(len(PROBE)) == PROBE
         writer.close()
 
 
@@ -252,8 +237,10 @@ async def test_an_etcd_that_does_not_run_ends_the_connection(tmp_path: Path) -> 
 
 
 async def test_connections_of_one_manager_have_a_limit(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members) as served:
         held = [await ways.connect() for _ in range(CONNECTIONS_PER_PEER)]
+        for _, each in held:
+            each.write(PROBE)
         await wait(lambda: len(served) == CONNECTIONS_PER_PEER)
         reader, writer = await ways.connect()
         assert await _ends(reader)
@@ -271,10 +258,50 @@ async def test_members_come_and_go(tmp_path: Path) -> None:
         assert set(ways.tunnels.node_ids) == {other}
 
 
-async def test_a_removed_managers_connections_end(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways, echo(ways.etcd_of_b) as served:
+@pytest.mark.parametrize("how", ["expelled", "joined anew", "blacklisted"])
+async def test_connections_of_who_is_no_member_any_more_end(tmp_path: Path, how: str) -> None:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members) as served:
         reader, writer = await ways.connect()
+        writer.write(PROBE)
         await wait(lambda: len(served) == 1)
-        ways.gate.drop(A)
+        ways.gate.look()  # nothing ends at a look that finds all as it was
+        writer.write(PROBE)
+        async with asyncio.timeout(5):
+            await reader.readexactly(2 * len(PROBE))
+        if how == "expelled":
+            del ways.members[A]
+        elif how == "joined anew":
+            ways.members[A] = ID + 1
+        else:
+            ways.removed.add(A)
+        ways.gate.look()
         assert await _ends(reader)
         writer.close()
+
+
+async def test_a_manager_that_is_no_member_is_not_let_in_until_it_is_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members) as served:
+        del ways.members[A]
+        for _ in range(3):
+            reader, writer = await ways.connect()
+            writer.write(PROBE)
+            assert await _ends(reader)
+            writer.close()
+        assert not served
+        assert not ways.heard_by_b
+        ways.members[A] = ID
+        reader, writer = await ways.connect()
+        writer.write(PROBE)
+        async with asyncio.timeout(5):
+            await reader.readexactly(len(PROBE))
+        writer.close()
+
+
+async def test_what_is_not_its_members_to_say_ends_a_connection_before_it_passes(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members) as served:
+        for said in (post(0xB, message(0xB)), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", head("GET", "/leases", None)):
+            reader, writer = await ways.connect()
+            writer.write(said)
+            assert await _ends(reader)
+            writer.close()
+        assert not served

@@ -1,0 +1,103 @@
+"""Raft's messages that another manager posts to our etcd: from itself, and of a term that can be? Pure.
+
+In: the bytes of one message, in pieces. Out: nothing, or PermissionDenied. etcd takes a message's sender from the
+message itself, and any term that is higher than its own for true: after one message with the highest that there is
+nobody could ever be elected again. Of a message only the outermost fields are read: numbers; what has a length is
+stepped over. What cannot be checked is whether a member says what its own etcd would say: Raft believes its members.
+Source of the fields: etcd raft/raftpb/raft.proto (`Message`), etcdserver/api/rafthttp/snapshot_sender.go.
+"""
+
+from shoal.errors import PermissionDenied
+
+# An election a millisecond comes to this after nine thousand years; from here on there are 2^64 - 2^48 to go.
+MAX_TERM = 2**48
+_FROM, _TERM, _LOG_TERM = 3, 4, 5
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_MAX_VARINT_BYTES = 10
+_SNAPSHOT_LENGTH_BYTES = 8
+MAX_MESSAGE_BYTES = 2**32  # what follows a snapshot's message is the snapshot, and has no such limit
+
+
+class MessageCheck:
+    """One message. `has_length`: its length comes first, and after it what is no part of it, as with a snapshot."""
+
+    def __init__(self, member_id: int, *, has_length: bool = False) -> None:
+        self._member_id = member_id
+        self._prefix: bytes | None = b"" if has_length else None
+        self._size: int | None = None  # of the message, where it is known
+        self._skip = 0
+        self._number = 0  # that is being read
+        self._digits = 0
+        self._key: int | None = None  # of the field whose number or length is being read
+        self._sender: int | None = None
+        self._seen = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes. Raises PermissionDenied."""
+        if self._prefix is not None:
+            wanted = _SNAPSHOT_LENGTH_BYTES - len(self._prefix)
+            self._prefix, data = self._prefix + data[:wanted], data[wanted:]
+            if len(self._prefix) < _SNAPSHOT_LENGTH_BYTES:
+                return
+            self._size, self._prefix = int.from_bytes(self._prefix, "big"), None
+        if self._size is not None:
+            data = data[: max(0, self._size - self._seen)]
+        self._seen += len(data)
+        if self._seen > MAX_MESSAGE_BYTES:
+            raise PermissionDenied("a message is too long")
+        self._walk(data)
+
+    def end(self) -> None:
+        """Take in that there is no more. Raises PermissionDenied for what is no whole message of its member's."""
+        whole = self._size is None or self._seen == self._size
+        if self._prefix is not None or not whole or self._skip or self._digits or self._key is not None:
+            raise PermissionDenied("a message is cut short")
+        if self._sender != self._member_id:
+            raise PermissionDenied("a message names no sender")
+
+    def _walk(self, data: bytes) -> None:
+        at, end = 0, len(data)
+        while at < end:
+            if self._skip:
+                step = min(self._skip, end - at)
+                self._skip -= step
+                at += step
+                continue
+            byte = data[at]
+            at += 1
+            self._number |= (byte & 0x7F) << (7 * self._digits)
+            self._digits += 1
+            if byte & 0x80:
+                if self._digits == _MAX_VARINT_BYTES:
+                    raise PermissionDenied("a message cannot be read")
+                continue
+            number, self._number, self._digits = self._number, 0, 0
+            self._take(number)
+
+    def _take(self, number: int) -> None:
+        if self._key is None:
+            self._begin_field(number)
+            return
+        field, kind = self._key >> 3, self._key & 7
+        self._key = None
+        if kind == _LENGTH:
+            self._skip = number
+            return
+        number &= 2**64 - 1  # as etcd reads it
+        if field == _FROM:
+            self._sender = number
+            if number != self._member_id:
+                raise PermissionDenied(
+                    f"a message is from member {number:x}, and the connection's is {self._member_id:x}"
+                )
+        elif field in (_TERM, _LOG_TERM) and number >= MAX_TERM:
+            raise PermissionDenied(f"a message is of a term that cannot be: {number}")
+
+    def _begin_field(self, key: int) -> None:
+        kind = key & 7
+        if kind in (_VARINT, _LENGTH):
+            self._key = key
+        elif kind in (_FIXED64, _FIXED32):
+            self._skip = 8 if kind == _FIXED64 else 4
+        else:
+            raise PermissionDenied("a message cannot be read")
