@@ -104,6 +104,12 @@ class NoLeader(Unavailable):
         super().__init__(message)
 
 
+class ResourceExhausted(ShoalError):
+    """The caller asks for more than one may have."""
+
+    grpc_status = Status.RESOURCE_EXHAUSTED
+
+
 class Aborted(ShoalError):
     """The other side gave the call up: a new leader, a new session."""
 

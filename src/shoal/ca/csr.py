@@ -1,15 +1,19 @@
 """Keys of nodes and their certificate requests. Of a request nothing but the public key counts."""
 
+import hashlib
+from functools import lru_cache
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shoal.ca.identity import InvalidCertificate
 
-# A request is some 500 bytes with a P-256 key and 3 kB with the largest RSA key that anybody uses.
-MAX_CSR_BYTES = 64 * 1024
+# A request is some 500 bytes with a P-256 key and 3 kB with the largest RSA key that is signed.
+MAX_CSR_BYTES = 4 * 1024
+KEYS_REMEMBERED = 10_000  # of requests, for who asks again: 600 bytes each
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192  # beyond it, checking signatures is a way to keep a manager busy
 
@@ -33,13 +37,26 @@ def csr_public_key(pem: bytes) -> PublicKey:
         raise InvalidCertificate(f"certificate request is larger than {MAX_CSR_BYTES} bytes")
     try:
         request = x509.load_pem_x509_csr(pem)
+        key = request.public_key()
+        # Before the signature: checking one of a key of any size is what it must not cost to be refused.
+        if not isinstance(key, ec.EllipticCurvePublicKey) and not (
+            isinstance(key, rsa.RSAPublicKey) and _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS
+        ):
+            raise InvalidCertificate(
+                "certificate request: only ECDSA keys and RSA keys of 2048 to 8192 bits can be signed"
+            )
         if not request.is_signature_valid:
             raise InvalidCertificate("certificate request: the signature is wrong")
-        key = request.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as fault:
         raise InvalidCertificate(f"certificate request cannot be read: {fault}") from fault
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key
-    if isinstance(key, rsa.RSAPublicKey) and _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
-        return key
-    raise InvalidCertificate("certificate request: only ECDSA keys and RSA keys of 2048 to 8192 bits can be signed")
+    return key
+
+
+@lru_cache(maxsize=KEYS_REMEMBERED)
+def csr_key(pem: bytes) -> bytes:
+    """Return what tells the key of a request from others, without looking at the signature; empty where it has none."""
+    try:
+        key = x509.load_pem_x509_csr(pem).public_key()
+        return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return b""

@@ -16,10 +16,9 @@ from shoal.api import v1 as api
 from shoal.api.gen.ca_grpc import CABase, NodeCABase
 from shoal.api.ids import new_id
 from shoal.ca.identity import MANAGER_OU
-from shoal.errors import Aborted, InvalidArgument, NotFound, ShoalError
+from shoal.errors import Aborted, InvalidArgument, NotFound, ResourceExhausted, ShoalError
 from shoal.manager.authorization import Caller
-from shoal.manager.guard_server import ResourceExhausted
-from shoal.manager.issuing import FINAL, admit, check_csr
+from shoal.manager.issuing import FINAL, admit, check_request
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
 from shoal.store.watch import WatchLagged
@@ -97,13 +96,14 @@ class NodeCAServer(NodeCABase):
     ) -> None:
         """Write the request into a node object: that of the caller, or a new one for a join token."""
         request = await received(stream)
-        check_csr(request.csr)
         self._check_signing()
         caller = self._caller()
+        check_request(self._store.view(), request, caller, self._cluster_id)  # before the writer hears of it
 
         def write(transaction: Transaction) -> api.IssueNodeCertificateResponse:
             admitted = admit(transaction, request, caller, self._cluster_id, self._fresh_id)
-            transaction.apply([admitted.change])
+            if admitted.change is not None:
+                transaction.apply([admitted.change])
             return admitted.response
 
         response = await self._store.update(write)

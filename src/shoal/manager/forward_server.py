@@ -11,7 +11,7 @@ from typing import Any
 from grpclib.const import Handler
 from multidict import MultiDict
 
-from shoal.errors import Unavailable
+from shoal.errors import ResourceExhausted, Unavailable
 from shoal.manager.authorization import (
     FORWARDED_ADDRESS,
     FORWARDED_CN,
@@ -22,7 +22,7 @@ from shoal.manager.authorization import (
     Peer,
     Subject,
 )
-from shoal.manager.guard_server import REDIRECTED, AnyStream, ResourceExhausted, texts_of
+from shoal.manager.guard_server import REDIRECTED, AnyStream, texts_of
 from shoal.manager.leader_client import TAKEN_OVER, Broken, LeaderLink, LeadsHere
 
 # A call that was sent here as to the leader waits for so long while this manager takes the lead up.

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
 from shoal.api.times import seconds
-from shoal.ca.csr import MAX_CSR_BYTES
+from shoal.ca.csr import MAX_CSR_BYTES, csr_key, csr_public_key
 from shoal.ca.identity import InvalidCertificate
 from shoal.ca.root import RootCA, root_from_api
 from shoal.ca.tokens import same_token
-from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound
+from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound, ResourceExhausted
 from shoal.manager.authorization import Caller
+from shoal.manager.crowd import origin
+from shoal.manager.dispatcher.sessions import host_of
 from shoal.manager.external_ca import signing_urls
 from shoal.manager.plan import Plan
 from shoal.store.changes import Change, Create, Event, Update, copy
@@ -24,6 +26,13 @@ from shoal.store.changes import Change, Create, Event, Update, copy
 if TYPE_CHECKING:
     from shoal.store.memory import View
 
+# Nodes that were made for a token and have never registered. A joiner registers within a second; a thousand may come
+# from one host at once. Who holds a leaked token makes no more of them than these, and they go by themselves
+# (`absent`). All ours: Swarm has no such limits.
+MAX_ABSENT_OF_HOST = 2_000
+MAX_ABSENT = 5_000
+ABSENCE = "after an hour"
+NO_TOKEN = "A valid join token is necessary to join this cluster"
 ID_ATTEMPTS = 4  # the first, and three retries after a collision
 # One signature takes a third of a millisecond: this many do not hold up what else the leader does.
 MAX_SIGNED = 50
@@ -34,18 +43,30 @@ _SETTLED = frozenset({api.IssuanceStatus.ISSUED, api.IssuanceStatus.ROTATE})
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that was let in: what to write, what to answer."""
+    """A request that was let in: what to write, None where it is written already; what to answer."""
 
-    change: Change
+    change: Change | None
     response: api.IssueNodeCertificateResponse
 
 
-def check_csr(csr: bytes) -> None:
-    """Refuse a request without a certificate request, before anything else is looked at."""
-    if not csr:
+def check_request(
+    view: "View", request: api.IssueNodeCertificateRequest, caller: Caller, cluster_id: str
+) -> api.Cluster:
+    """Refuse a request that cannot lead to a certificate, the cheapest checks first; return the cluster.
+
+    What cannot be signed is not written either. Raises InvalidArgument, Aborted.
+    """
+    if not request.csr:
         raise InvalidArgument("InvalidArgument")  # Swarm's whole text
-    if len(csr) > MAX_CSR_BYTES:
+    if len(request.csr) > MAX_CSR_BYTES:
         raise InvalidArgument(f"certificate request is larger than {MAX_CSR_BYTES} bytes")
+    cluster = view.clusters.get(cluster_id)
+    if cluster is None:
+        raise Aborted("CA signer is still starting")
+    if not caller.node_id and token_role(request.token, cluster.root_ca.join_tokens) is None:
+        raise InvalidArgument(NO_TOKEN)
+    csr_public_key(request.csr)
+    return cluster
 
 
 def admit(
@@ -57,22 +78,26 @@ def admit(
 ) -> Admitted:
     """Return what a certificate request leads to: a renewal for a node that we know, a new node for a token.
 
-    Raises InvalidArgument without a right token, NotFound for a node that is no more, Aborted before there is a
-    cluster object.
+    A joiner that asks again, with the key of a node that has not come yet, is that node. Raises as `check_request`;
+    NotFound for a node that is no more, ResourceExhausted while too many others were made and have not come.
     """
-    check_csr(request.csr)
-    cluster = view.clusters.get(cluster_id)
-    if cluster is None:
-        raise Aborted("CA signer is still starting")
+    cluster = check_request(view, request, caller, cluster_id)
     if caller.node_id:
         return _renewal(view, caller.node_id, request.csr)
     role = token_role(request.token, cluster.root_ca.join_tokens)
     if role is None:
-        raise InvalidArgument("A valid join token is necessary to join this cluster")
+        raise InvalidArgument(NO_TOKEN)
+    absent = [node for node in view.nodes.find("came", key=False) if not node.HasField("manager_status")]
+    key = csr_key(request.csr)
+    for node in absent:
+        if node.role == role and key and csr_key(node.certificate.csr) == key:
+            return _repeated(node, request.csr)
+    host = origin(host_of(caller.address))
+    check_room(absent, host)
     for _ in range(ID_ATTEMPTS):
         node_id = new_id()
         if view.nodes.get(node_id) is None:
-            return _newcomer(node_id, role, request, cluster)
+            return _newcomer(node_id, role, request, cluster, host)
     raise InvariantBroken("no fresh node id in four attempts: the random source is broken")
 
 
@@ -84,8 +109,31 @@ def token_role(token: str, tokens: api.JoinTokens) -> "api.NodeRole | None":
     return api.WORKER if is_worker else None
 
 
+def check_room(absent: Sequence[api.Node], host: str) -> None:
+    """Refuse one more node from a host where too many were made and never came. Raises ResourceExhausted."""
+    if sum(node.status.addr == host for node in absent) >= MAX_ABSENT_OF_HOST:
+        raise ResourceExhausted(
+            f"{MAX_ABSENT_OF_HOST} nodes that joined from {host} have never come: they are forgotten {ABSENCE}"
+        )
+    if len(absent) >= MAX_ABSENT:
+        raise ResourceExhausted(f"{MAX_ABSENT} nodes that joined have never come: they are forgotten {ABSENCE}")
+
+
+def _repeated(node: api.Node, csr: bytes) -> Admitted:
+    response = api.IssueNodeCertificateResponse(node_id=node.id, node_membership=node.spec.membership)
+    if node.certificate.csr == csr:
+        return Admitted(None, response)
+    changed = copy(node)
+    changed.certificate.CopyFrom(
+        api.Certificate(
+            role=node.role, csr=csr, cn=node.id, status=api.IssuanceStatus(state=api.IssuanceStatus.PENDING)
+        )
+    )
+    return Admitted(Update(changed), response)
+
+
 def _newcomer(
-    node_id: str, role: "api.NodeRole", request: api.IssueNodeCertificateRequest, cluster: api.Cluster
+    node_id: str, role: "api.NodeRole", request: api.IssueNodeCertificateRequest, cluster: api.Cluster, host: str
 ) -> Admitted:
     node = api.Node(
         id=node_id,
@@ -97,6 +145,8 @@ def _newcomer(
             cn=node_id,
             status=api.IssuanceStatus(state=api.IssuanceStatus.PENDING),
         ),
+        # Where it joins from, until it registers and says so itself.
+        status=api.NodeStatus(addr=host),
         VXLANUDPPort=cluster.VXLANUDPPort,
     )
     response = api.IssueNodeCertificateResponse(node_id=node_id, node_membership=api.NodeSpec.ACCEPTED)

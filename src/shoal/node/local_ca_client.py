@@ -19,7 +19,8 @@ async def request(store: Store, node_id: str, cluster_id: str, csr: bytes) -> by
     def write(transaction: Transaction) -> None:
         caller = Caller(node_id, api.MANAGER, cluster_id, "")
         admitted = admit(transaction, api.IssueNodeCertificateRequest(csr=csr), caller, cluster_id, new_id)
-        transaction.apply([admitted.change])
+        if admitted.change is not None:
+            transaction.apply([admitted.change])
 
     with store.watch(api.Node) as watch:
         await store.update(write)

@@ -13,6 +13,7 @@ from random import Random
 from shoal.agent.executor import expand_spec
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
+from shoal.manager.absent import AbsentNodes
 from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.ca_server import CAServer, NodeCAServer
@@ -98,6 +99,7 @@ class Term:
                 Scheduler(),
                 Enforcer(),
                 Reaper(),
+                AbsentNodes(),
             ),
             [
                 Component("dispatcher", self.dispatcher.run),

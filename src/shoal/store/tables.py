@@ -19,7 +19,11 @@ NAME = "name"
 
 # What each kind can be found by. Names are folded to lower case, as Swarm compares them; a node's is its host name.
 INDEXES: dict[Kind, dict[str, KeyOf]] = {
-    api.Node: {NAME: lambda node: node.description.hostname.lower(), "role": lambda node: node.role},
+    api.Node: {
+        NAME: lambda node: node.description.hostname.lower(),
+        "role": lambda node: node.role,
+        "came": lambda node: node.HasField("description"),  # whether it ever registered
+    },
     api.Service: {NAME: lambda service: service.spec.annotations.name.lower()},
     api.Task: {
         "service_id": lambda task: task.service_id,

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.ca.csr import MAX_CSR_BYTES, csr_public_key, make_csr, new_key
+from shoal.ca.csr import MAX_CSR_BYTES, csr_key, csr_public_key, make_csr, new_key
 from shoal.ca.identity import InvalidCertificate
 
 
@@ -44,6 +44,20 @@ def test_a_request_with_a_wrong_signature_is_refused() -> None:
     pem = x509.load_der_x509_csr(bytes(der)).public_bytes(Encoding.PEM)
     with pytest.raises(InvalidCertificate, match="signature is wrong"):
         csr_public_key(pem)
+
+
+def test_the_kind_of_a_key_is_looked_at_before_its_signature() -> None:
+    der = bytearray(x509.load_pem_x509_csr(request(rsa.generate_private_key(65537, 1024))).public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    pem = x509.load_der_x509_csr(bytes(der)).public_bytes(Encoding.PEM)
+    with pytest.raises(InvalidCertificate, match="2048 to 8192"):
+        csr_public_key(pem)
+
+
+def test_two_requests_of_one_key_are_told_by_it() -> None:
+    key = new_key()
+    assert csr_key(make_csr(key)) == csr_key(make_csr(key)) != csr_key(make_csr(new_key()))
+    assert csr_key(b"junk") == b""
 
 
 def test_a_huge_request_is_refused_unread() -> None:

@@ -8,9 +8,18 @@ from shoal.ca.csr import MAX_CSR_BYTES, make_csr, new_key
 from shoal.ca.identity import identity_of, read_chain
 from shoal.ca.root import create_root
 from shoal.ca.tokens import new_token
-from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound
+from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound, ResourceExhausted
 from shoal.manager.authorization import Caller
-from shoal.manager.issuing import MAX_SIGNED, RETRY, Signer, admit, awaits_signature
+from shoal.manager.issuing import (
+    MAX_ABSENT,
+    MAX_ABSENT_OF_HOST,
+    MAX_SIGNED,
+    RETRY,
+    Signer,
+    admit,
+    awaits_signature,
+    check_request,
+)
 from shoal.manager.plan import Plan
 from shoal.store.changes import Create, Event, Update, copy
 from shoal.store.memory import Memory
@@ -60,7 +69,14 @@ def test_a_token_makes_a_node_of_its_role_whatever_role_is_asked_for(token: str,
     certificate = api.Certificate(role=role, csr=CSR, cn="new", status=State(state=State.PENDING))  # type: ignore[arg-type]
     spec = api.NodeSpec(desired_role=role, membership=api.NodeSpec.ACCEPTED, availability=api.NodeSpec.DRAIN)  # type: ignore[arg-type]
     assert admitted.change == Create(
-        api.Node(id="new", role=role, spec=spec, certificate=certificate, VXLANUDPPort=4790)  # type: ignore[arg-type]
+        api.Node(
+            id="new",
+            role=role,  # type: ignore[arg-type]
+            spec=spec,
+            certificate=certificate,
+            status=api.NodeStatus(addr="10.0.0.9"),
+            VXLANUDPPort=4790,
+        )
     )
     assert admitted.response == api.IssueNodeCertificateResponse(node_id="new", node_membership=api.NodeSpec.ACCEPTED)
 
@@ -80,11 +96,81 @@ def test_a_cluster_without_tokens_takes_no_empty_one() -> None:
 
 
 def test_an_id_that_is_taken_is_drawn_again_three_times() -> None:
-    view = Memory.of([cluster(), node("a")])
+    view = Memory.of([cluster(), node("a", csr=make_csr(new_key()))])
     admitted = admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "b"))
     assert admitted.response.node_id == "b"
     with pytest.raises(InvariantBroken):
         admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "a", "b"))
+
+
+def made(view: Memory, asked: api.IssueNodeCertificateRequest, node_id: str, caller: Caller = STRANGER) -> api.Node:
+    """Return the node that a request makes, and put it into the view."""
+    change = admit(view, asked, caller, CLUSTER_ID, fixed(node_id)).change
+    assert isinstance(change, Create)
+    assert isinstance(change.obj, api.Node)
+    view.load(change.obj)
+    return change.obj
+
+
+@pytest.mark.parametrize("role", ["worker", "manager"])
+def test_a_joiner_that_asks_again_is_the_node_that_it_was(role: str) -> None:
+    view, token = Memory.of([cluster()]), getattr(TOKENS, role)
+    made(view, request(token), "new")
+    again = admit(view, request(token), STRANGER, CLUSTER_ID, fixed())
+    assert (again.change, again.response.node_id) == (None, "new")
+
+
+def test_by_its_key_and_not_by_the_bytes_of_its_request() -> None:
+    view, key = Memory.of([cluster()]), new_key()
+    first, second = make_csr(key), make_csr(key)
+    assert first != second
+    old = made(view, api.IssueNodeCertificateRequest(csr=first, token=TOKENS.worker), "new")
+    asked = api.IssueNodeCertificateRequest(csr=second, token=TOKENS.worker)
+    again = admit(view, asked, STRANGER, CLUSTER_ID, fixed())
+    wanted = copy(old)
+    wanted.certificate.csr = second
+    assert again.change == Update(wanted)
+    assert again.response.node_id == "new"
+
+
+def test_a_node_that_came_or_has_another_role_is_nobody_elses() -> None:
+    view = Memory.of([cluster()])
+    came = copy(made(view, request(TOKENS.worker), "came"))
+    came.description.hostname = "host"
+    view.load(came)
+    made(view, request(TOKENS.manager), "manager")
+    made(view, request(TOKENS.worker), "other")
+
+
+def absent(count: int, host: str) -> list[api.Node]:
+    status = api.NodeStatus(addr=host)
+    return [api.Node(id=f"{host}-{number}", status=status) for number in range(count)]
+
+
+def test_nodes_that_never_came_are_limited_by_host_and_in_sum() -> None:
+    elsewhere = Caller("", None, CLUSTER_ID, "[fd00::1]:4")
+    full = Memory.of([cluster(), *absent(MAX_ABSENT_OF_HOST, "10.0.0.9")])
+    with pytest.raises(ResourceExhausted, match=r"joined from 10\.0\.0\.9 have never come"):
+        admit(full, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("new"))
+    assert made(full, request(TOKENS.worker), "new", elsewhere).status.addr == "fd00:0000:0000:0000"
+    many = Memory.of([cluster(), *(node for number in range(MAX_ABSENT) for node in absent(1, f"10.1.1.{number}"))])
+    with pytest.raises(ResourceExhausted, match="nodes that joined have never come"):
+        admit(many, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("new"))
+    came = [api.Node(id=f"n{number}", description=api.NodeDescription()) for number in range(MAX_ABSENT)]
+    made(Memory.of([cluster(), *came]), request(TOKENS.worker), "new")
+
+
+@pytest.mark.parametrize("caller", [STRANGER, Caller("n1", api.WORKER, CLUSTER_ID, "")], ids=["joiner", "node"])
+def test_what_cannot_be_signed_is_not_written(caller: Caller) -> None:
+    junk = api.IssueNodeCertificateRequest(csr=b"junk" * 100, token=TOKENS.worker)
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        admit(Memory.of([cluster(), node("n1")]), junk, caller, CLUSTER_ID, fixed("new"))
+
+
+def test_without_a_token_a_request_is_not_even_read() -> None:
+    junk = api.IssueNodeCertificateRequest(csr=b"junk" * 100, token="no")
+    with pytest.raises(InvalidArgument, match="A valid join token"):
+        check_request(Memory.of([cluster()]), junk, STRANGER, CLUSTER_ID)
 
 
 def test_a_known_caller_renews_its_own_certificate_with_its_observed_role() -> None:
