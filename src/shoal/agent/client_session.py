@@ -32,11 +32,15 @@ Broken = (GRPCError, StreamTerminatedError, ProtocolError, H2Error, OSError, Tim
 
 
 class SessionEnded(ShoalError):
-    """The session is over and the node has to register again. `distrusted`: the manager's certificate was refused."""
+    """The session is over and the node has to register again.
 
-    def __init__(self, message: str, *, distrusted: bool = False) -> None:
+    `distrusted`: the manager's certificate was refused. `is_refused`: the manager refuses this node's, and says why.
+    """
+
+    def __init__(self, message: str, *, distrusted: bool = False, is_refused: bool = False) -> None:
         super().__init__(message)
         self.distrusted = distrusted
+        self.is_refused = is_refused
 
 
 class SessionOwner(LogSource, Protocol):
@@ -179,6 +183,7 @@ def _leaf(error: BaseException) -> BaseException:
 def _explain(group: BaseExceptionGroup) -> SessionEnded:
     error = _leaf(group)
     if isinstance(error, GRPCError):
-        return SessionEnded(error.message or error.status.name)
+        is_refused = error.status is Status.PERMISSION_DENIED
+        return SessionEnded(error.message or error.status.name, is_refused=is_refused)
     distrusted = isinstance(error, ssl.SSLCertVerificationError)
     return SessionEnded(str(error) or type(error).__name__, distrusted=distrusted)

@@ -43,13 +43,14 @@ class AgentConfig:
 
     `describe` returns the node's description and is asked every 20 s. `local_manager` is the address of this host's own
     manager when there is one: it is preferred. `joining`: a manager whose certificate cannot be verified ends the
-    agent, as long as there has been no session yet.
+    agent, as long as there has been no session yet. `on_refused` is told why a manager refuses this node's certificate.
     """
 
     describe: Callable[[], api.NodeDescription]
     local_manager: Callable[[], str | None] = lambda: None
     joining: bool = False
     on_session: Callable[[api.SessionMessage], None] = lambda message: None
+    on_refused: Callable[[str], None] = lambda why: None
     on_managers: Callable[[dict[str, int]], None] = lambda weights: None
 
 
@@ -113,6 +114,8 @@ class Sessions:
             await session.run()
         except SessionEnded as ended:
             self._tell(address, ended, registered=bool(session.id))
+            if ended.is_refused:
+                self._config.on_refused(str(ended))
             if ended.distrusted and self._config.joining and not self._had_session:
                 raise
         except Exception:  # a session is isolated: its defects end it, and another one begins

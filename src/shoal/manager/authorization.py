@@ -32,6 +32,10 @@ class Subject:
     units: tuple[str, ...] = ()
 
 
+# Why a certificate counts no more, though it is valid; empty where it does.
+Standing = Callable[[Subject], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """What the connection says of who is at its other end. `address` is host:port."""
@@ -138,26 +142,36 @@ def forwarded_from(metadata: Mapping[str, str], units: Sequence[str]) -> Forward
     return Forwarded(subject, metadata.get(FORWARDED_ADDRESS, ""))
 
 
+def unquestioned(_subject: Subject) -> str:
+    """Take every certificate at its word: where who answers does not know the swarm, or another one judges."""
+    return ""
+
+
 def judge(
     units: tuple[str, ...],
     peer: Peer,
     forwarded: Forwarded | None,
     cluster_id: str,
     is_removed: Callable[[str], bool],
+    standing: Standing = unquestioned,
+    *,
+    renews: bool = False,
 ) -> Caller:
     """Return who calls, if one of `units` may make the call.
 
-    The order of the checks is Swarm's. `is_removed` says whether a node's certificates were blacklisted.
-    Raises PermissionDenied.
+    The order of the checks is Swarm's. `is_removed` says whether a node's certificates were blacklisted, `standing` why
+    a certificate does not count although it was not. `renews`: the call is for who needs another one; who forwards it
+    has to be what it says all the same, or it would be given any node's. Raises PermissionDenied.
     """
+    of_caller = unquestioned if renews else standing
     if forwarded is None:
         try:
-            subject = _authorize(peer, units, cluster_id, is_removed)
+            subject = _authorize(peer, units, cluster_id, is_removed, of_caller)
         except PermissionDenied as refusal:
             raise PermissionDenied(_wrapped("unauthorized peer role", refusal)) from refusal
         return _caller(subject, units, cluster_id, peer.address)
     try:
-        _authorize(peer, _MANAGERS, cluster_id, is_removed)
+        _authorize(peer, _MANAGERS, cluster_id, is_removed, standing)
     except PermissionDenied as refusal:
         raise PermissionDenied(_wrapped("unauthorized forwarder role", refusal)) from refusal
     subject = forwarded.subject
@@ -169,35 +183,43 @@ def judge(
         raise PermissionDenied(f"Permission denied: node {subject.common_name} was removed from swarm")
     if subject.organization != cluster_id:
         raise PermissionDenied(f"Permission denied: organization mismatch, expecting: {cluster_id}")
+    _check(of_caller, subject)
     return _caller(subject, units, cluster_id, forwarded.address)
 
 
 def identify(
-    rule: Rule, peer: Peer, forwarded: Forwarded | None, cluster_id: str, is_removed: Callable[[str], bool]
+    rule: Rule,
+    peer: Peer,
+    forwarded: Forwarded | None,
+    cluster_id: str,
+    is_removed: Callable[[str], bool],
+    standing: Standing = unquestioned,
 ) -> Caller:
     """Return who makes a call under `rule`; nobody in particular where anyone may. Raises PermissionDenied."""
     if rule.units:
-        return judge(rule.units, peer, forwarded, cluster_id, is_removed)
+        return judge(rule.units, peer, forwarded, cluster_id, is_removed, standing)
     try:
-        return judge(_NODES, peer, forwarded, cluster_id, is_removed)
+        return judge(_NODES, peer, forwarded, cluster_id, is_removed, standing, renews=True)
     except PermissionDenied:
         # A joiner has no certificate, and one that was removed joins again with a token: the method decides. The
         # address may be that of the joiner only where the forwarder itself is one of our managers.
         address = peer.address
-        if forwarded is not None and _is_manager(peer, cluster_id, is_removed):
+        if forwarded is not None and _is_manager(peer, cluster_id, is_removed, standing):
             address = forwarded.address
         return Caller("", None, cluster_id, address)
 
 
-def _is_manager(peer: Peer, cluster_id: str, is_removed: Callable[[str], bool]) -> bool:
+def _is_manager(peer: Peer, cluster_id: str, is_removed: Callable[[str], bool], standing: Standing) -> bool:
     try:
-        _authorize(peer, _MANAGERS, cluster_id, is_removed)
+        _authorize(peer, _MANAGERS, cluster_id, is_removed, standing)
     except PermissionDenied:
         return False
     return True
 
 
-def _authorize(peer: Peer, units: tuple[str, ...], cluster_id: str, is_removed: Callable[[str], bool]) -> Subject:
+def _authorize(
+    peer: Peer, units: tuple[str, ...], cluster_id: str, is_removed: Callable[[str], bool], standing: Standing
+) -> Subject:
     if not peer.tls:
         raise PermissionDenied("request is not using TLS")
     if peer.subject is None:
@@ -210,7 +232,14 @@ def _authorize(peer: Peer, units: tuple[str, ...], cluster_id: str, is_removed: 
         raise PermissionDenied(f"Permission denied: node {peer.subject.common_name} was removed from swarm")
     if peer.subject.organization != cluster_id:
         raise PermissionDenied(f"Permission denied: remote certificate not part of organization: {cluster_id}")
+    _check(standing, peer.subject)
     return peer.subject
+
+
+def _check(standing: Standing, subject: Subject) -> None:
+    refusal = standing(subject)
+    if refusal:
+        raise PermissionDenied(f"Permission denied: {refusal}")
 
 
 def _caller(subject: Subject, units: tuple[str, ...], cluster_id: str, address: str) -> Caller:

@@ -14,7 +14,7 @@ from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from shoal.errors import InvariantBroken, ShoalError, Unavailable
+from shoal.errors import InvariantBroken, ResourceExhausted, ShoalError, Unavailable
 from shoal.manager.authorization import (
     AUTHORIZATION,
     FORWARDED_OU,
@@ -23,9 +23,11 @@ from shoal.manager.authorization import (
     Forwarded,
     Peer,
     Rule,
+    Standing,
     forwarded_from,
     identify,
     subject_of,
+    unquestioned,
 )
 from shoal.manager.turns_loop import Turns
 
@@ -51,12 +53,6 @@ class Forward(Protocol):
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
-
-
-class ResourceExhausted(ShoalError):
-    """The call asks for more than one call may have."""
-
-    grpc_status = Status.RESOURCE_EXHAUSTED
 
 
 def current_caller() -> Caller:
@@ -106,11 +102,21 @@ def guarded(
     return [Guarded(service, who, is_leader, forward=forward, turns=turns) for service in services]
 
 
-def by_certificate(cluster_id: str, is_removed: Callable[[str], bool]) -> Identify:
-    """Return how to tell callers by the certificate of their connection. `is_removed` tells of a node id."""
+def by_certificate(
+    cluster_id: str,
+    is_removed: Callable[[str], bool],
+    standing: Standing = unquestioned,
+    is_leader: Callable[[], bool] = lambda: True,
+) -> Identify:
+    """Return how to tell callers by the certificate of their connection.
+
+    `is_removed` tells of a node id, `standing` of a certificate. The leader judges that for what it alone answers: a
+    follower's store may not know yet of a node that has just been promoted.
+    """
 
     def who(rule: Rule, stream: AnyStream) -> Caller:
-        return identify(rule, _peer(stream), _forwarded(stream), cluster_id, is_removed)
+        judged = standing if is_leader() or not rule.leader_only else unquestioned
+        return identify(rule, _peer(stream), _forwarded(stream), cluster_id, is_removed, judged)
 
     return who
 
@@ -154,8 +160,10 @@ def _guard(
         await turns.wait_turn()
         try:
             _CALLER.set(who(rule, stream))  # each call is answered in a context of its own
-            if rule.leader_only and not is_leader() and await elsewhere(stream):
-                return
+            if rule.leader_only and not is_leader():
+                if await elsewhere(stream):
+                    return
+                _CALLER.set(who(rule, stream))  # as the leader that it is by now
             await method(stream)
         except ShoalError as error:
             if isinstance(error, InvariantBroken):

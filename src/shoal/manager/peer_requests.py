@@ -8,7 +8,7 @@ Source of paths and headers: etcd 3.4 and 3.5 etcdserver/api/rafthttp, etcdserve
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from shoal.errors import PermissionDenied
 from shoal.manager.peer_messages import MessageCheck
@@ -25,8 +25,43 @@ _ONCE = ("content-length", "transfer-encoding", "x-server-from", "x-peerurls", "
 # Who is a member, which versions there are: asked by a member that joins, and by the leader at every look.
 _QUESTIONS = ("/raft/probing", "/members", "/version", "/downgrade/enabled")
 _STREAMS = ("/raft/stream/msgapp/", "/raft/stream/message/")
+_ID = re.compile(r"[0-9a-f]{1,16}")
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")
 _PROMOTE = re.compile(r"/members/promote/[0-9]{1,20}")
 _MESSAGE, _SNAPSHOT = "/raft", "/raft/snapshot"
+
+
+GONE = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def last_question(data: bytes, members: Collection[int]) -> bytes | None:
+    """Return how to ask our etcd whether a manager that is no member was one, by the first request that it makes.
+
+    etcd ends, and its manager joins anew, when another one tells it that its member is gone. So that one question is
+    made again, of nothing but numbers; a present member's id is not to be asked for. None: there is nothing to ask.
+    """
+    end = data.find(b"\r\n\r\n")
+    if not 0 < end < MAX_HEAD_BYTES:
+        return None
+    try:
+        method, target, headers = _parsed(data[: end + 4])
+    except PermissionDenied:
+        return None
+    stream, _, member = target.rpartition("/")
+    if method != "GET" or f"{stream}/" not in _STREAMS or not _ID.fullmatch(member) or int(member, 16) in members:
+        return None
+    facts = {
+        "x-server-from": _ID,
+        "x-etcd-cluster-id": _ID,
+        "x-server-version": _VERSION,
+        "x-min-cluster-version": _VERSION,
+    }
+    if headers.get("x-server-from") != member or not all(
+        shape.fullmatch(headers.get(name, "")) for name, shape in facts.items()
+    ):
+        return None
+    lines = [f"GET {target} HTTP/1.0", "Host: localhost", *(f"{name}: {headers[name]}" for name in facts)]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 class Requests:

@@ -19,7 +19,7 @@ from typing import cast
 from shoal.ca.identity import MANAGER_OU
 from shoal.errors import PermissionDenied, Unavailable
 from shoal.manager.authorization import Peer, Subject, judge, subject_of
-from shoal.manager.peer_requests import Requests
+from shoal.manager.peer_requests import GONE, Requests, last_question
 from shoal.store import peer_port
 from shoal.store.peer_port import short_path
 
@@ -34,6 +34,8 @@ SILENCE = 1.0
 SOCKET_TIMEOUT = 1.0  # our own etcd accepts at once, or it does not run
 # Between two questions to our etcd: a manager that was removed and knocks all the time costs no more than these.
 LOOK_PAUSE = 0.02
+FIRST_WORDS_TIMEOUT = 1.0  # for one that is not let in to say what it wanted
+REMOVED_STATUS = 410  # what etcd answers a member that was removed
 
 
 class Relay(asyncio.Protocol):
@@ -131,6 +133,7 @@ class _Guest(Relay):
         super().__init__(closed, lambda: heard(node_id))
         self.node_id = node_id
         self.member_id = 0  # in etcd's cluster, once it was let in
+        self.spoke = asyncio.Event()
         self.refused: Callable[[str, PermissionDenied], None] = lambda node_id, refusal: None
         self._requests: Requests | None = None
 
@@ -139,10 +142,24 @@ class _Guest(Relay):
         self.member_id, self._requests = member_id, Requests(self.node_id, member_id)
         self.join(other)
 
+    async def first_words(self) -> bytes:
+        """Return what was said first by one that is not let in. Raises TimeoutError."""
+        self.read(reading=True)
+        async with asyncio.timeout(FIRST_WORDS_TIMEOUT):
+            await self.spoke.wait()
+        return self._early
+
+    def answer(self, data: bytes) -> None:
+        """Say one thing, and end."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+            self.close()
+
     def data_received(self, data: bytes) -> None:
         """Pass on what may pass; end both ends at what may not."""
         if self._requests is None:
             self.hold(data)
+            self.spoke.set()
             return
         try:
             data = self._requests.feed(data)
@@ -250,7 +267,7 @@ class PeerGate:
         member_id = self._members.get(guest.node_id)
         if member_id is None or self._is_removed(guest.node_id):
             self._refuse(guest.node_id, PermissionDenied("it is not a member of the managers' quorum"))
-            guest.abort()
+            await self._send_away(guest, self._members)
             return
         loop = asyncio.get_running_loop()
         try:
@@ -263,13 +280,23 @@ class PeerGate:
             return
         guest.admit(member_id, local)
 
+    async def _send_away(self, guest: _Guest, members: Mapping[str, int]) -> None:
+        """Tell one that is no member any more that this is so, if it asks: its etcd would wait for ever otherwise."""
+        try:
+            question = last_question(await guest.first_words(), members.values())
+            if question is not None and await peer_port.status(self._etcd, question) == REMOVED_STATUS:
+                guest.answer(GONE)
+                return
+        except (TimeoutError, Unavailable) as error:
+            log.debug("manager %s is not told whether it was a member: %s", guest.node_id, error or "it says nothing")
+        guest.abort()
+
     def _refuse(self, who: str, refusal: PermissionDenied) -> None:
         self._refusals += 1
         if str(self._refusals).strip("0") == "1":  # at 1, 10, 100, ...
             log.warning(
-                "a connection to this manager's etcd was refused (%d so far), to node %s: %s",
-                self._refusals, who, refusal,
-            )  # fmt: skip
+                "a connection to this manager's etcd was refused (%d so far): %s: %s", self._refusals, who, refusal
+            )
 
     def _closed(self, end: Relay) -> None:
         node_id = self._ends.pop(end, "")

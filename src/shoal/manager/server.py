@@ -18,6 +18,7 @@ from typing import Any, Self, cast
 
 from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
 from shoal.manager.allowances import Role
+from shoal.manager.authorization import Standing, unquestioned
 from shoal.manager.crowd import Crowd, origin
 from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
 from shoal.manager.shares_loop import Shares
@@ -77,10 +78,10 @@ class Limits:
 class ManagerServer:
     """Serves gRPC over mutual TLS, where the client's certificate is optional and each call is judged by itself.
 
-    `is_removed` tells whether a node's certificates were blacklisted; `is_leader` whether calls that only the leader
-    answers are answered here, and `forward` carries them to the leader otherwise. `raft` returns who speaks to a peer
-    that wants to reach this manager's etcd, or None. A service with a method that is in no rule makes construction fail
-    (InvariantBroken).
+    `is_removed` tells whether a node's certificates were blacklisted, `standing` why one counts no more; `is_leader`
+    whether calls that only the leader answers are answered here, and `forward` carries them to the leader otherwise.
+    `raft` returns who speaks to a peer that wants to reach this manager's etcd, or None. A service with a method that
+    is in no rule makes construction fail (InvariantBroken).
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ManagerServer:
         services: Collection[Any],
         *,
         is_removed: Callable[[str], bool],
+        standing: Standing = unquestioned,
         is_leader: Callable[[], bool] = lambda: True,
         forward: Forward | None = None,
         raft: Callable[[asyncio.Transport], asyncio.Protocol | None] = lambda transport: None,
@@ -97,7 +99,9 @@ class ManagerServer:
         self._security = security
         self._limits = limits or Limits.within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._raft = raft
-        who = by_certificate(security.cluster_id, is_removed)
+        self._is_removed = is_removed
+        self._standing = standing
+        who = by_certificate(security.cluster_id, is_removed, standing, is_leader)
         self._base = new_server(guarded(services, who, is_leader, forward))
         self._connections: set[Connection] = set()
         limit = self._limits.connections
@@ -114,6 +118,18 @@ class ManagerServer:
         self.accepted = 0  # connections since the start, for metrics
         self._empty = asyncio.Event()
         self._empty.set()
+
+    def end_unfit(self, node_ids: Collection[str] | None = None) -> None:
+        """End the connections, and what is being answered on them, whose certificates count no more.
+
+        Of these nodes, or of all. A call was judged when it began; some last as long as their connection.
+        """
+        for connection in list(self._connections):
+            subject = connection.subject
+            if subject is None or (node_ids is not None and subject.common_name not in node_ids):
+                continue
+            if self._is_removed(subject.common_name) or self._standing(subject):
+                connection.close()
 
     @property
     def connections(self) -> int:

@@ -25,7 +25,7 @@ from h2.settings import SettingCodes, Settings
 
 from shoal.ca.identity import MANAGER_OU
 from shoal.manager.allowances import ALLOWANCES, Ledger, Role
-from shoal.manager.authorization import subject_of
+from shoal.manager.authorization import Subject, subject_of
 from shoal.manager.crowd import origin
 from shoal.manager.frames import Frames
 from shoal.manager.messages_server import STREAM_WINDOW_BYTES, LimitedBuffer, Room
@@ -102,6 +102,7 @@ class Connection(H2Protocol):
         self._opened_at = time.monotonic()
         self.role = Role.STRANGER
         self.node_id = ""
+        self.subject: Subject | None = None  # of the certificate
         self.host = ""
 
     @property
@@ -116,9 +117,9 @@ class Connection(H2Protocol):
         self.host = origin(str((wire.get_extra_info("peername") or ("",))[0]))
         certificate = wire.get_extra_info("peercert")
         if certificate:
-            subject = subject_of(certificate.get("subject", ()))
-            self.node_id = subject.common_name
-            self.role = Role.MANAGER if MANAGER_OU in subject.units else Role.WORKER
+            self.subject = subject_of(certificate.get("subject", ()))
+            self.node_id = self.subject.common_name
+            self.role = Role.MANAGER if MANAGER_OU in self.subject.units else Role.WORKER
         allowed = ALLOWANCES[self.role]
         now = asyncio.get_running_loop().time()
         self._ledger = Ledger(allowed, now)

@@ -24,6 +24,7 @@ from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, Unavailable
+from shoal.manager.authorization import Subject
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control import Control
 from shoal.manager.control_client import RemoteControl, RemoteLogs
@@ -36,6 +37,7 @@ from shoal.manager.peer_server import PeerGate
 from shoal.manager.quorum import Reachability
 from shoal.manager.raft_server import RaftMembershipServer
 from shoal.manager.server import ManagerServer, listen
+from shoal.manager.standing import loses_standing, standing
 from shoal.manager.term_server import TermService, control_service, logs_service
 from shoal.node import admission
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
@@ -111,6 +113,7 @@ class Manager:
             address_of=lambda node_id: self._members.get(node_id),
             heard=self._reachability.heard,
         )
+        self._server: ManagerServer | None = None
         self._store: Store | None = None
         self._term: Term | None = None
         self._active: Active | None = None  # once it has all that the swarm knows
@@ -125,10 +128,11 @@ class Manager:
         """
         self._started = started
         self._paths.etcd.mkdir(mode=0o700, parents=True, exist_ok=True)
-        server = ManagerServer(
+        server = self._server = ManagerServer(
             self._security,
             self._services(),
             is_removed=self._is_removed,
+            standing=self._standing,
             is_leader=lambda: self._term is not None,
             forward=Forwarder(self._link, self._address),
             raft=self._gate.accept,
@@ -169,6 +173,9 @@ class Manager:
             return False
         cluster = self._store.view().clusters.get(self._security.cluster_id)
         return cluster is not None and node_id in cluster.blacklisted_certificates
+
+    def _standing(self, subject: Subject) -> str:
+        return "" if self._store is None else standing(self._store.view(), subject)
 
     # A part in etcd's cluster.
 
@@ -263,14 +270,27 @@ class Manager:
             with store.watch(api.Node, api.Cluster) as events:
                 await self._update_members(store)
                 self._tell(watch)
+                self._end_unfit(None)
                 try:
                     while True:
-                        if _concerns_managers(await events.next()):
+                        changes = await events.next()
+                        self._end_unfit(changes)
+                        if _concerns_managers(changes):
                             await self._update_members(store)
                             watch.look()  # it may be alone no more
                             self._tell(watch)
                 except WatchLagged:
                     continue
+
+    def _end_unfit(self, changes: list[Event] | None) -> None:
+        """Let go of who was demoted or removed; after changes that were missed, of whoever was by now."""
+        assert self._server is not None
+        if changes is None:
+            self._server.end_unfit()
+            return
+        node_ids = {node_id for node_id in map(loses_standing, changes) if node_id}
+        if node_ids:
+            self._server.end_unfit(node_ids)
 
     async def _update_members(self, store: Store) -> None:
         """Take over from the store who the managers are and where, once it knows of this one."""

@@ -35,7 +35,18 @@ log = logging.getLogger(__name__)
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
 REMOTE_WEIGHT = 10  # of a manager that this node has heard of
 FIRST_SESSION_PATIENCE = 5.0  # seconds that a manager which serves waits for its own node before it is said to be up
+REMOVED = "node {} was removed from swarm"  # as managers say it (`manager/authorization.py`)
 LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
+
+
+class NodeRemoved(ShoalError):
+    """The swarm's managers say that this node was removed: for good, as ids are not used again."""
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(
+            f"{REMOVED.format(node_id)}, and its tasks were stopped. To join again, leave first: "
+            "docker swarm leave --force"
+        )
 
 
 class Membership:
@@ -74,7 +85,8 @@ class Membership:
         self._registered = asyncio.Event()
         self._role_changed = asyncio.Event()
         self._unsaved = asyncio.Event()
-        self._leave = asyncio.Event()
+        self._is_removed = False
+        self._ending = asyncio.Event()
         self._left = asyncio.Event()
 
     @property
@@ -95,6 +107,7 @@ class Membership:
         """
         self._left.clear()
         self._registered.clear()
+        self._is_removed = False
         self._renewal = Renewal(
             self.security, self._request_certificate, self._renewed, self._refresh_root, rng=self._rng, clock=time.time
         )
@@ -187,21 +200,24 @@ class Membership:
             await self._role_changed.wait()
 
     async def _work(self) -> None:
-        """Run the agent until cancelled, or until it has left."""
+        """Run the agent until cancelled, or until it has left. Raises NodeRemoved once managers say so."""
+        self._ending.clear()
         agent = self._agent = self._new_agent()
         try:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(agent.run(), name="agent")
-                await self._leave.wait()
+                await self._ending.wait()
                 await agent.leave()
                 running.cancel()
         finally:
             self._agent = None
+        if self._is_removed:
+            raise NodeRemoved(self.security.node_id)
 
     async def leave(self) -> None:
         """Remove every task of this node, end the session, and then `run`; nothing to do where no agent runs."""
         if self._agent is not None:
-            self._leave.set()
+            self._ending.set()
             await self._left.wait()
 
     def _new_agent(self) -> Agent:
@@ -214,10 +230,21 @@ class Membership:
             local_manager=lambda: self._local() if self.active is not None else None,
             joining=self.state.join_in_progress,
             on_session=on_session,
+            on_refused=self._refused,
         )
         return Agent(
             self._paths, self.security, self._runtime, Remotes(self._known()), config, rng=self._rng, clock=time.time
         )
+
+    def _refused(self, why: str) -> None:
+        """Take in that a manager refuses this node's certificate."""
+        if REMOVED.format(self.security.node_id) in why:
+            log.error("%s: its tasks are stopped", REMOVED.format(self.security.node_id))
+            self._is_removed = True
+            self._registered.clear()
+            self._ending.set()
+        elif self.is_manager and self._renewal is not None:
+            self._renewal.renew_soon()  # it was demoted, and its certificate still says otherwise
 
     def _known(self) -> dict[str, int]:
         """Return the managers to ask, by address."""

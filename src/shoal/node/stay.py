@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from grpclib.const import Status
 
 from shoal.errors import DamagedState, InvariantBroken, RpcError, ShoalError
-from shoal.node.membership import Membership
+from shoal.node.membership import Membership, NodeRemoved
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Stay:
     def _is_final(self, error: Exception) -> bool:
         """Return whether only a person can mend it: a file, or what this node was told to join."""
         if self.membership is not None:
-            return isinstance(error, DamagedState)
+            return isinstance(error, DamagedState | NodeRemoved)
         return not (isinstance(error, RpcError) and error.grpc_status in _UNREACHABLE)
 
 

@@ -32,6 +32,21 @@ async def members(etcd: Path) -> dict[str, int]:
         raise Unavailable(f"etcd does not say who its members are: {str(fault) or type(fault).__name__}") from fault
 
 
+async def status(etcd: Path, request: bytes) -> int:
+    """Return the status that etcd answers a request with. Raises Unavailable where it does not."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            with short_path(etcd) as path:
+                reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(request)
+                return int((await reader.readline()).split(b" ")[1])
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError, ValueError, IndexError) as fault:
+        raise Unavailable(f"etcd does not answer: {str(fault) or type(fault).__name__}") from fault
+
+
 async def _asked(etcd: Path) -> list[Any]:
     with short_path(etcd) as path:
         reader, writer = await asyncio.open_unix_connection(path)

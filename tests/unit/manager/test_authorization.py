@@ -185,3 +185,25 @@ def test_names_are_read_as_ssl_gives_them() -> None:
     )
     assert subject_of(names) == WORKER
     assert subject_of(()) == Subject()
+
+
+def demoted(subject: Subject) -> str:
+    return "it was demoted" if subject == MANAGER else ""
+
+
+@pytest.mark.parametrize("units", [MANAGERS, NODES])
+def test_a_certificate_that_counts_no_more_opens_nothing(units: tuple[str, ...]) -> None:
+    for rule in (Rule(units, leader_only=True), Rule(units, leader_only=False)):
+        with pytest.raises(PermissionDenied, match="it was demoted"):
+            identify(rule, peer(MANAGER), None, CLUSTER, nobody, demoted)
+        with pytest.raises(PermissionDenied, match="it was demoted"):
+            identify(rule, peer(Subject("l", CLUSTER, MANAGERS)), Forwarded(MANAGER, ADDRESS), CLUSTER, nobody, demoted)
+
+
+def test_it_renews_itself_and_speaks_for_nobody_else() -> None:
+    anyone = Rule((), leader_only=True)
+    assert identify(anyone, peer(MANAGER), None, CLUSTER, nobody, demoted).node_id == "m"
+    via = identify(anyone, peer(Subject("l", CLUSTER, MANAGERS)), Forwarded(MANAGER, ADDRESS), CLUSTER, nobody, demoted)
+    assert via.node_id == "m"
+    forged = identify(anyone, peer(MANAGER), Forwarded(WORKER, "10.9.9.9:1"), CLUSTER, nobody, demoted)
+    assert forged == Caller("", None, CLUSTER, ADDRESS)
