@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.errors import PermissionDenied
-from shoal.manager.peer_requests import MAX_HEAD_BYTES, Requests
+from shoal.manager.peer_requests import MAX_HEAD_BYTES, Requests, last_question
 from tests.unit.manager.etcd_peers import head, message, post
 
 NODE = "n" * 25
@@ -130,3 +130,34 @@ def test_whatever_comes_is_passed_or_refused(noise: bytes, first: bytes) -> None
         requests.feed(noise)
     except PermissionDenied:
         pass
+
+
+FACTS = {"X_Etcd_Cluster_ID": "ab12", "X_Server_Version": "3.4.23", "X_Min_Cluster_Version": "3.0.0"}
+
+
+def test_one_that_is_no_member_is_asked_about_by_nothing_but_numbers() -> None:
+    said = head("GET", "/raft/stream/message/ff", 0xFF, X_PeerURLs="unix://elsewhere:1", **FACTS)
+    assert last_question(said + b"more", [1, 2]) == (
+        b"GET /raft/stream/message/ff HTTP/1.0\r\nHost: localhost\r\nx-server-from: ff\r\nx-etcd-cluster-id: ab12\r\n"
+        b"x-server-version: 3.4.23\r\nx-min-cluster-version: 3.0.0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        head("GET", "/raft/stream/message/1", 1, **FACTS),  # a present member's
+        head("GET", "/raft/stream/message/ff", 0xFE, **FACTS),
+        head("GET", "/raft/stream/message/ff", None, **FACTS),
+        head("GET", "/raft/stream/message/FF", 0xFF, **FACTS),
+        head("GET", "/raft/stream/other/ff", 0xFF, **FACTS),
+        head("GET", "/raft/stream/message/ff", 0xFF, **FACTS | {"X_Server_Version": "3.4.23-x y"}),
+        head("GET", "/members", 0xFF, **FACTS),
+        post(0xFF, message(0xFF)),
+        head("GET", "/raft/stream/message/ff", 0xFF, **FACTS)[:-2],
+        b"\r\n\r\n",
+        b"",
+    ],
+)
+def test_anything_else_is_not_asked(said: bytes) -> None:
+    assert last_question(said, [1, 2]) is None

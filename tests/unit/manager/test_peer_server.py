@@ -305,3 +305,27 @@ async def test_what_is_not_its_members_to_say_ends_a_connection_before_it_passes
             assert await _ends(reader)
             writer.close()
         assert not served
+
+
+FACTS = {"X_Etcd_Cluster_ID": "ab12", "X_Server_Version": "3.4.23", "X_Min_Cluster_Version": "3.0.0"}
+
+
+@pytest.mark.parametrize("status", [b"410 Gone", b"404 Not Found"])
+async def test_one_that_was_a_member_is_told_that_it_is_none_any_more(tmp_path: Path, status: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.0 " + status + b"\r\n\r\n")
+        writer.close()
+
+    asked: list[bytes] = []
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members, serve):
+        del ways.members[A]
+        reader, writer = await ways.connect()
+        writer.write(head("GET", f"/raft/stream/message/{ID:x}", ID, **FACTS))
+        if status.startswith(b"410"):
+            async with asyncio.timeout(5):
+                assert (await reader.read()).startswith(b"HTTP/1.1 410 Gone\r\n")
+        else:
+            assert await _ends(reader)
+        writer.close()
+    assert len(asked) == 1
