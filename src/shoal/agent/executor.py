@@ -13,7 +13,7 @@ from typing import Literal
 from shoal.agent.templates import Struct, expand
 from shoal.api import v1 as api
 from shoal.api.defaults import STOP_GRACE_PERIOD
-from shoal.api.naming import task_name
+from shoal.api.naming import enum_name, task_name
 from shoal.api.predefined import is_predefined
 from shoal.api.times import seconds
 from shoal.errors import InvalidArgument, ShoalError, Unimplemented
@@ -202,7 +202,7 @@ def _check_mount(mount: api.Mount) -> None:
     if mount.type == api.Mount.TMPFS and source:
         raise InvalidArgument("invalid tmpfs source, source must be empty")
     if mount.type not in _MOUNT_TYPES:
-        raise InvalidArgument(f"invalid mount type: {api.Mount.Type.Name(mount.type)}")
+        raise InvalidArgument(f"invalid mount type: {enum_name(api.Mount.Type, mount.type).upper()}")
 
 
 def _mount(mount: api.Mount) -> Mount:

@@ -20,6 +20,7 @@ from shoal.agent.machine import (
     next_step,
     succeeded,
 )
+from shoal.api import states
 from shoal.api import v1 as api
 from shoal.api.naming import task_name
 from shoal.errors import ShoalError, Unavailable
@@ -45,6 +46,8 @@ class TaskLoop:
         self.status = task.status
         self.controller: Controller | None = None
         self.starting = asyncio.Event()  # set once there is a container that runs, or is about to, or has ended
+        if task.status.state >= api.STARTING:
+            self.starting.set()  # it was started before this daemon was, and no transition will tell
         self._make_controller = make_controller
         self._report = report
         self._group = group
@@ -148,7 +151,7 @@ class TaskLoop:
         if status == self.status:
             return
         if status.state != self.status.state:
-            log.debug("task %s: %s", task_name(self.task), api.TaskState.Name(status.state))
+            log.debug("task %s: %s", task_name(self.task), states.name_of(status.state))
         self.status = status
         if status.state >= api.STARTING:
             self.starting.set()

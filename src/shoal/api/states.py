@@ -1,13 +1,15 @@
 """Task states: their order, and who may make which move.
 
-States only grow. Source: SwarmKit api/types.proto (`TaskState`), design/task_model.md.
+States only grow. The table is law wherever a state is written: for agents' reports (`manager.dispatcher.statuses`) and
+for what the manager itself decides (`manager.cascade`). Source: SwarmKit api/types.proto (`TaskState`),
+design/task_model.md.
 """
 
 from shoal.api import v1 as api
 from shoal.errors import InvariantBroken
 
 NEVER_RAN_OR_ENDED = frozenset({api.COMPLETE, api.SHUTDOWN, api.FAILED, api.REJECTED, api.ORPHANED})
-NAMES = {value: name.lower() for name, value in api.TaskState.items()}
+NAMES: dict[int, str] = {value: name.lower() for name, value in api.TaskState.items()}
 
 ALLOCATOR, SCHEDULER, AGENT, MANAGER = "allocator", "scheduler", "agent", "manager"
 
@@ -27,8 +29,8 @@ _ON_A_NODE = (api.ASSIGNED, api.ACCEPTED, api.PREPARING, api.READY, api.STARTING
 _AGENT_REPORTS = (*_ON_A_NODE[1:], api.COMPLETE, api.SHUTDOWN, api.FAILED, api.REJECTED)
 
 
-def _moves() -> dict[tuple[api.TaskState, api.TaskState], frozenset[str]]:
-    moves: dict[tuple[api.TaskState, api.TaskState], set[str]] = {
+def _moves() -> dict[tuple[int, int], frozenset[str]]:
+    moves: dict[tuple[int, int], set[str]] = {
         (api.NEW, api.PENDING): {ALLOCATOR},
         (api.PENDING, api.ASSIGNED): {SCHEDULER},
         # Told to stop before it had a node: nobody else would ever end it.
@@ -48,11 +50,20 @@ def _moves() -> dict[tuple[api.TaskState, api.TaskState], frozenset[str]]:
 MOVES = _moves()
 
 
-def check_move(before: api.TaskState, after: api.TaskState, owner: str) -> None:
-    """Raise InvariantBroken unless `owner` may move a task from one observed state to another; staying is no move."""
-    if before != after and owner not in MOVES.get((before, after), frozenset()):
-        message = f"{owner} may not move a task from {NAMES[before]} to {NAMES[after]}"
-        raise InvariantBroken(message)
+def name_of(state: int) -> str:
+    """Return a state's name; `unknown (700)` for a number that is none: whoever shows a task must not fail at it."""
+    return NAMES.get(state) or f"unknown ({state})"
+
+
+def may_move(before: int, after: int, owner: str) -> bool:
+    """Return whether `owner` may move a task from one observed state to another; staying is no move."""
+    return before == after or owner in MOVES.get((before, after), ())
+
+
+def check_move(before: int, after: int, owner: str) -> None:
+    """Raise InvariantBroken unless `owner` may make the move (`may_move`)."""
+    if not may_move(before, after, owner):
+        raise InvariantBroken(f"{owner} may not move a task from {name_of(before)} to {name_of(after)}")
 
 
 def is_live(task: api.Task) -> bool:

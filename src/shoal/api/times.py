@@ -1,11 +1,15 @@
 """Durations and instants: protobuf's messages on one side, seconds as `float` or nanoseconds as `int` on the other."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 NANOS = 1_000_000_000
+
+# What a protobuf timestamp may hold: the years 1 to 9999. What nodes send may hold anything.
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as all of it is
 
 
 def seconds(duration: Duration) -> float:
@@ -46,8 +50,28 @@ def instant(at: Timestamp) -> float:
     return at.seconds + at.nanos / NANOS
 
 
+def is_valid(at: Timestamp) -> bool:
+    """Return whether a message holds what a timestamp may hold."""
+    return EARLIEST <= at.seconds <= LATEST and 0 <= at.nanos < NANOS
+
+
 def rfc3339(at: Timestamp) -> str:
-    """Return an instant as Docker writes it: UTC, nanoseconds without trailing zeros, `Z`."""
-    head = datetime.fromtimestamp(at.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    tail = f".{at.nanos:09d}".rstrip("0") if at.nanos else ""
-    return f"{head}{tail}Z"
+    """Return an instant as Docker writes it: UTC, nanoseconds without trailing zeros, `Z`.
+
+    What is before the year 1 or after 9999 is shown as the nearest that can be written.
+    """
+    nanos = min(max(at.nanos, 0), NANOS - 1)
+    tail = f".{nanos:09d}".rstrip("0") if nanos else ""
+    return f"{_date_and_time(at.seconds)}{tail}Z"
+
+
+def rfc3339_nanos(at_nanos: int) -> str:
+    """Return an instant in nanoseconds since 1970 with all nine digits, as Docker begins a log's line."""
+    whole, nanos = divmod(at_nanos, NANOS)
+    return f"{_date_and_time(whole)}.{nanos:09d}Z"
+
+
+def _date_and_time(at: int) -> str:
+    clamped = min(max(at, EARLIEST), LATEST)
+    # Added to 1970, as the C library's conversion has narrower bounds; `isoformat` writes years with four digits.
+    return (_EPOCH + timedelta(seconds=clamped)).isoformat(timespec="seconds")

@@ -6,7 +6,6 @@ Source of semantics and texts: moby daemon/server/router/container/container_rou
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
@@ -34,8 +33,6 @@ from shoal.runtime.types import Container, LogLine, LogOptions, Phase, Stats
 
 STATS_PERIOD = 1.0  # seconds between two readings, Docker's own
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def log_options(call: Call) -> LogOptions:
     """Read the query of a logs call."""
@@ -57,8 +54,7 @@ def log_options(call: Call) -> LogOptions:
 
 def log_stamp(at_nanos: int) -> str:
     """Return a log line's time: RFC 3339 with nine digits of fraction."""
-    seconds, nanos = divmod(at_nanos, times.NANOS)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+    return times.rfc3339_nanos(at_nanos)
 
 
 async def logs(call: Call) -> web.StreamResponse:

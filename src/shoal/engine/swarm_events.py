@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.api import states, times
 from shoal.api import v1 as api
-from shoal.api.naming import task_name
+from shoal.api.naming import enum_name, task_name
 from shoal.errors import Unavailable
 from shoal.node.types import LocalState
+from shoal.repeats import Repeats
 from shoal.runtime.events import EventBus
 from shoal.runtime.types import Event
 from shoal.store.watch import WatchLagged
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shoal.engine.backend import SwarmNode
 
 log = logging.getLogger(__name__)
+_told = Repeats(log)
 
 KINDS = (api.Node, api.Service, api.Network, api.Secret, api.Config, api.Task)
 
@@ -48,15 +50,19 @@ def attributes(obj: Any, old: Any) -> dict[str, str]:
 
 
 def _pair(name: str, old: str, new: str) -> dict[str, str]:
-    return {f"{name}.old": old.lower(), f"{name}.new": new.lower()} if old != new else {}
+    return {f"{name}.old": old, f"{name}.new": new} if old != new else {}
+
+
+def _enum_pair(name: str, kind: Any, old: int, new: int) -> dict[str, str]:
+    return _pair(name, enum_name(kind, old), enum_name(kind, new))
 
 
 def _node_changes(node: api.Node, old: api.Node) -> dict[str, str]:
-    availability, role, state = api.NodeSpec.Availability.Name, api.NodeRole.Name, api.NodeStatus.State.Name
+    availability, role, state = api.NodeSpec.Availability, api.NodeRole, api.NodeStatus.State
     return {
-        **_pair("availability", availability(old.spec.availability), availability(node.spec.availability)),
-        **_pair("role", role(old.role), role(node.role)),
-        **_pair("state", state(old.status.state), state(node.status.state)),
+        **_enum_pair("availability", availability, old.spec.availability, node.spec.availability),
+        **_enum_pair("role", role, old.role, node.role),
+        **_enum_pair("state", state, old.status.state, node.status.state),
     }
 
 
@@ -68,17 +74,16 @@ def _service_changes(service: api.Service, old: api.Service) -> dict[str, str]:
     if service.spec.HasField("replicated") and old.spec.HasField("replicated"):
         changes |= _pair("replicas", str(old.spec.replicated.replicas), str(service.spec.replicated.replicas))
     if service.HasField("update_status"):
-        name = api.UpdateStatus.UpdateState.Name
-        state = name(service.update_status.state).lower()
+        kind, state = api.UpdateStatus.UpdateState, service.update_status.state
         if old.HasField("update_status"):
-            changes |= _pair("updatestate", name(old.update_status.state).lower(), state)
+            changes |= _enum_pair("updatestate", kind, old.update_status.state, state)
         else:
-            changes["updatestate.new"] = state
+            changes["updatestate.new"] = enum_name(kind, state)
     return changes
 
 
 def _task_attributes(task: api.Task, old: api.Task | None) -> dict[str, str]:
-    state, desired = states.NAMES[task.status.state], states.NAMES[task.desired_state]
+    state, desired = states.name_of(task.status.state), states.name_of(task.desired_state)
     told = {
         "name": task_name(task),
         "service.id": task.service_id,
@@ -89,8 +94,8 @@ def _task_attributes(task: api.Task, old: api.Task | None) -> dict[str, str]:
         "desiredstate": desired,
     }
     if old is not None:
-        told |= _pair("state", states.NAMES[old.status.state], state)
-        told |= _pair("desiredstate", states.NAMES[old.desired_state], desired)
+        told |= _pair("state", states.name_of(old.status.state), state)
+        told |= _pair("desiredstate", states.name_of(old.desired_state), desired)
     if task.status.container.container_id:
         told["container.id"] = task.status.container.container_id
     if task.status.err:
@@ -141,4 +146,8 @@ class SwarmEvents:
         now_nanos = time.time_ns()
         for change in changes:
             bus = self.tasks if isinstance(change.obj, api.Task) else self.objects
-            bus.publish(event(change.action, change.obj, change.old, now_nanos))
+            try:
+                bus.publish(event(change.action, change.obj, change.old, now_nanos))
+            except Exception:  # noqa: BLE001 - supervised: an object costs its readers no more than its own event
+                kind = type(change.obj).__name__
+                _told.log(logging.ERROR, kind, "no event for %s %s", kind.lower(), change.obj.id, exc_info=True)

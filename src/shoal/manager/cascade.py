@@ -8,6 +8,8 @@ last pass, out go changes staged in that transaction. Committing, waiting and lo
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from shoal.api import states
+from shoal.api import v1 as api
 from shoal.errors import InvariantBroken
 from shoal.manager.plan import Decider
 from shoal.store.changes import Change, Create, Event, Object, Remove, Update
@@ -43,6 +45,11 @@ class _Seat:
     look_again_at: float | None = None
     failures: int = 0
     not_before: float = 0.0
+
+    @property
+    def owner(self) -> str:
+        """Return the part that it is in the table of task states."""
+        return self.decider.name if self.decider.name in (states.ALLOCATOR, states.SCHEDULER) else states.MANAGER
 
     def is_due(self, now: float) -> bool:
         """Return whether there is something to tell it, or its own time has come."""
@@ -147,7 +154,7 @@ class Cascade:
         seat.events, seat.foreign = [], False
         try:
             plan = seat.decider.decide(transaction, now, events)
-            told = [_stage(transaction, change) for change in plan.changes]
+            told = [_stage(transaction, change, seat.owner) for change in plan.changes]
         except Exception as error:
             # Supervised: one decider's bug must not stop the others. `loop.run` logs it and keeps this one out a while.
             raise DeciderFailed(seat.decider.name) from error
@@ -159,13 +166,18 @@ class Cascade:
                 other.tell(event, own=other is seat)
 
 
-def _stage(transaction: Transaction, change: Change) -> Event:
-    """Apply a change to the transaction and return it as the others will hear of it."""
+def _stage(transaction: Transaction, change: Change, owner: str) -> Event:
+    """Apply a change to the transaction and return it as the others will hear of it.
+
+    Raises InvariantBroken where `owner` may not move the task so.
+    """
     match change:
         case Create(obj):
             return Event("create", transaction.create(obj), None)
         case Update(obj):
             old: Object | None = transaction.table(type(obj)).get(obj.id)
+            if isinstance(obj, api.Task) and isinstance(old, api.Task):
+                states.check_move(old.status.state, obj.status.state, owner)
             return Event("update", transaction.update(obj), old)
         case Remove(kind, object_id):
             last: Object | None = transaction.table(kind).get(object_id)

@@ -299,7 +299,7 @@ async def test_a_new_leader_hears_every_status_and_containers_run_on(tmp_path: P
         lost.status.state = api.ASSIGNED
         await swarm.put(lost)
         swarm.dispatcher._running = False  # as when another manager leads
-        swarm.dispatcher._wake_all()
+        swarm.dispatcher._streams.wake_all()
         await until(lambda: agent.manager != first or agent.manager == "")
         swarm.dispatcher._running = True
         await swarm.wait_state(api.RUNNING)

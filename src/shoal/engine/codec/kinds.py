@@ -6,6 +6,7 @@ takes. `decode` raises `Mismatch` for JSON of a wrong type, `InvalidArgument` fo
 
 import base64
 import binascii
+import math
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -109,6 +110,8 @@ class Float32:
     go_type = "float32"
 
     def encode(self, value: float) -> float:
+        if not math.isfinite(value):
+            return 0  # JSON has no word for it; whoever wrote it did not come through here
         if value == int(value):
             return int(value)
         for digits in range(1, 9):
@@ -118,7 +121,7 @@ class Float32:
         return value
 
     def decode(self, value: Any) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 3.4e38:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= 3.4e38:
             raise Mismatch(value, self.go_type)
         return value
 
@@ -180,7 +183,8 @@ class Duration:
     go_type = "time.Duration"
 
     def encode(self, value: Any) -> int:
-        return times.nanos(value)
+        # Go's clients read 64 bits, and refuse the whole object for one number that has more.
+        return min(max(times.nanos(value), _NANOSECONDS.lowest), _NANOSECONDS.highest)
 
     def decode(self, value: Any) -> Any:
         return times.duration_from_nanos(_NANOSECONDS.decode(value))
@@ -199,18 +203,22 @@ class Instant:
 
 
 class Enum:
-    """One of a set of names. Others are refused with `refusal` (`%s`: the name), or read as the default without one."""
+    """One of a set of names. Others are refused with `refusal` (`%s`: the name), or read as the default without one.
+
+    A number that has no name is shown as `unknown`.
+    """
 
     go_type = "string"
 
-    def __init__(self, names: Mapping[int, str], refusal: str = "", default: int = 0) -> None:
+    def __init__(self, names: Mapping[int, str], refusal: str = "", default: int = 0, unknown: str = "") -> None:
         self.names = names
         self.values = {name: value for value, name in names.items()}
         self.refusal = refusal
         self.default = default
+        self.unknown = unknown
 
     def encode(self, value: int) -> str:
-        return self.names.get(value, "")
+        return self.names.get(value, self.unknown)
 
     def decode(self, value: Any) -> int:
         if not isinstance(value, str):

@@ -12,7 +12,7 @@ from shoal.engine.codec.kinds import FLAG, INSTANT, INT32, TEXTS, UINT64, Enum, 
 from shoal.engine.codec.message import ALWAYS, MessageCodec, field, inline
 from shoal.engine.codec.task_spec import TASK_SPEC
 
-_STATES = Enum(dict(states.NAMES))
+_STATES = Enum(dict(states.NAMES), unknown="unknown")
 
 CONTAINER_STATUS = MessageCodec(
     api.ContainerStatus,

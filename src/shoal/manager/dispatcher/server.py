@@ -8,22 +8,25 @@ translates.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.api.ids import new_id
+from shoal.api.states import name_of
 from shoal.api.times import duration, seconds, timestamp
 from shoal.errors import Aborted, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet, Messages
+from shoal.manager.dispatcher.budgets import Budgets
 from shoal.manager.dispatcher.hosts_loop import HostsWatch, Probe, Target
 from shoal.manager.dispatcher.probe_client import host_answers, target_of
-from shoal.manager.dispatcher.sessions import Sessions, host_of, orphan, ready, sent_away, silent, unknown
+from shoal.manager.dispatcher.sessions import Sessions, described, host_of, orphan, ready, sent_away, silent, unknown
 from shoal.manager.dispatcher.statuses import accepted, apply_report
+from shoal.manager.dispatcher.streams_loop import Held, Streams
 from shoal.manager.turns_loop import Turns
+from shoal.repeats import Repeats
 from shoal.store.changes import Event
 from shoal.store.memory import Transaction
 from shoal.store.store import Store
@@ -33,11 +36,11 @@ if TYPE_CHECKING:
     from grpclib.server import Stream
 
 log = logging.getLogger(__name__)
+_told = Repeats(log)
 
 Request = TypeVar("Request")
 
 MANAGER_WEIGHT = 10  # SwarmKit gives each manager the same (remotes.DefaultObservationWeight)
-STREAMS_PER_NODE = 32  # a node holds two open; what is beyond this is refused
 RETRY_AFTER = 1.0  # a write about silent nodes that the store refused is tried again
 NODES_PER_WRITE = 500  # a new leader writes every node, and an etcd transaction has a limit
 STEP_DOWN_TIMEOUT = 2.0  # a leader that is going does not wait longer to say so
@@ -53,14 +56,6 @@ class Caller(Protocol):
     @property
     def address(self) -> str:
         """The peer's IP address, or the one a forwarding manager names; a port may follow."""
-
-
-class _Held:
-    """One stream that a node holds open. `assignments` is None for a session."""
-
-    def __init__(self, assignments: AssignmentSet | None) -> None:
-        self.assignments = assignments
-        self.wake = asyncio.Event()
 
 
 class Dispatcher(DispatcherBase):
@@ -98,7 +93,8 @@ class Dispatcher(DispatcherBase):
             gone=self._host_is_gone,
             now=self._now,
         )
-        self._held: dict[str, set[_Held]] = {}
+        self._streams = Streams()
+        self._budgets = Budgets()
         self._turns = Turns()  # for what one commit wakes at once: answers, messages to every node
         self._look = asyncio.Event()
         self._running = False
@@ -116,12 +112,12 @@ class Dispatcher(DispatcherBase):
                 group.create_task(self._hosts.run(), name="dispatcher-hosts")
         finally:
             self._running = False
-            self._wake_all()
+            self._streams.wake_all()
             await self._step_down()
 
     def membership_changed(self) -> None:
         """Tell every node the managers anew."""
-        self._wake_sessions()
+        self._streams.wake_sessions()
 
     async def _take_over(self) -> None:
         self._read_cluster()
@@ -200,7 +196,7 @@ class Dispatcher(DispatcherBase):
         for registration in gone:
             log.warning("node %s is down: no heartbeat", registration.node_id)
             self._hosts.forget(registration.node_id)
-            self._wake(registration.node_id)
+            self._streams.wake(registration.node_id)
         while gone or lost:
             try:
                 await self._store.update(mark)
@@ -225,44 +221,31 @@ class Dispatcher(DispatcherBase):
         for event in events:
             obj = event.obj
             if isinstance(obj, api.Task):
-                for held in self._held.get(obj.node_id, ()):
-                    if held.assignments is None:
-                        continue
-                    # The view and not the event: a stream that has just been opened has read the view already.
-                    task = view.tasks.get(obj.id)
-                    if task is None:
-                        held.assignments.drop(obj.id)
-                    else:
-                        held.assignments.put(task)
-                    if held.assignments:
-                        held.wake.set()
+                # The view and not the event: a stream that has just been opened has read the view already.
+                self._streams.put_task(obj.id, obj.node_id, view.tasks.get(obj.id))
             elif isinstance(obj, api.Node):
                 self._node_changed(event, obj)
             else:
                 self._read_cluster()
-                self._wake_sessions()
+                self._streams.wake_sessions()
 
     def _node_changed(self, event: Event, node: api.Node) -> None:
         if event.action == "remove":
             self._sessions.forget(node.id)
             self._hosts.forget(node.id)
-            self._wake(node.id)
+            self._budgets.forget(node.id)
+            self._streams.wake(node.id)
             return
         old = event.old
         if isinstance(old, api.Node) and old.manager_status.addr != node.manager_status.addr:
-            self._wake_sessions()
-        for held in self._held.get(node.id, ()):
-            if held.assignments is None:
-                held.wake.set()
+            self._streams.wake_sessions()
+        self._streams.wake_session(node.id)
 
     def _resync(self) -> None:
         view = self._store.view()
-        for node_id, streams in self._held.items():
-            for held in streams:
-                if held.assignments is not None:
-                    held.assignments.resync(view.tasks.find("node_id", node_id))
+        self._streams.resync(lambda node_id: view.tasks.find("node_id", node_id))
         self._read_cluster()
-        self._wake_all()
+        self._streams.wake_all()
 
     def _read_cluster(self) -> None:
         cluster = self._cluster()
@@ -278,7 +261,7 @@ class Dispatcher(DispatcherBase):
         self._require_running()
         caller = self._caller()
         session_id = await self._register(caller, request)
-        with self._hold(caller.node_id, None) as held:
+        with self._streams.hold(caller.node_id, None) as held:
             last: api.SessionMessage | None = None
             try:
                 while True:
@@ -312,8 +295,25 @@ class Dispatcher(DispatcherBase):
         """Write what became of tasks. The answer comes after the commit: what was acknowledged is not lost."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
-        updates = accepted(request.updates, node_id, self._store.view().tasks.get)
+        tasks = self._store.view().tasks
+        updates, refused = accepted(request.updates, node_id, tasks.get)
+        if refused:
+            _told.log(
+                logging.WARNING,
+                ("status", node_id),
+                "node %s says that task %s is %s, which no agent may report of one that is %s: it is not believed",
+                node_id,
+                refused[0].task_id,
+                name_of(refused[0].status.state),
+                name_of(_state(tasks.get(refused[0].task_id))),
+            )
         if updates:
+            # A task is written whole, whatever its node says of it.
+            sizes = (_size(tasks.get(update.task_id)) + update.status.ByteSize() for update in updates)
+            delay = self._budgets.spend(node_id, sum(sizes), self._now())
+            if delay:
+                await asyncio.sleep(delay)
+                self._checked(request.session_id)
             await self._store.update(lambda transaction: self._write(transaction, updates))
             await self._turns.wait_turn()
         await stream.send_message(api.UpdateTaskStatusResponse())
@@ -333,7 +333,7 @@ class Dispatcher(DispatcherBase):
         request = await _request(stream)
         node_id = self._checked(request.session_id)
         messages = Messages()
-        with self._hold(node_id, self._assignment_set()) as held:
+        with self._streams.hold(node_id, self._assignment_set()) as held:
             assignments = self._fill(held, node_id)
             await stream.send_message(messages.next(assignments.take()))
             while True:
@@ -349,7 +349,7 @@ class Dispatcher(DispatcherBase):
         """Send the whole list of a node's tasks at each change, as agents of old ask for it."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
-        with self._hold(node_id, self._assignment_set()) as held:
+        with self._streams.hold(node_id, self._assignment_set()) as held:
             assignments = self._fill(held, node_id)
             while True:
                 assignments.take()
@@ -364,13 +364,15 @@ class Dispatcher(DispatcherBase):
         node_id, now = caller.node_id, self._now()
         if self._store.view().nodes.get(node_id) is None:
             raise NotFound("node not found")
+        description = described(request.description) if request.HasField("description") else None
+        # A session that is gone on with counts as a registration: its description is written as well.
+        self._sessions.admit(node_id, now)
         if self._sessions.is_live(node_id, request.session_id):
             session_id = request.session_id
             self._sessions.beat(node_id, session_id, now)
         else:
-            self._sessions.admit(node_id, now)
             session_id = self._sessions.register(node_id, now)
-            self._wake(node_id)  # the streams of the former session end
+            self._streams.wake(node_id)  # the streams of the former session end
             self._look.set()
         address = host_of(caller.address)
 
@@ -378,7 +380,6 @@ class Dispatcher(DispatcherBase):
             node = transaction.nodes.get(node_id)
             if node is None:
                 raise NotFound("node not found")
-            description = request.description if request.HasField("description") else None
             changed = ready(node, description, address)
             if changed is not None:
                 transaction.update(changed)
@@ -412,7 +413,7 @@ class Dispatcher(DispatcherBase):
             lambda config_id: self._store.view().configs.get(config_id),
         )
 
-    def _fill(self, held: _Held, node_id: str) -> AssignmentSet:
+    def _fill(self, held: Held, node_id: str) -> AssignmentSet:
         assert held.assignments is not None
         held.assignments.resync(self._store.view().tasks.find("node_id", node_id))
         return held.assignments
@@ -430,34 +431,6 @@ class Dispatcher(DispatcherBase):
         self._sessions.check(node_id, session_id)
         return node_id
 
-    @contextmanager
-    def _hold(self, node_id: str, assignments: AssignmentSet | None) -> Iterator[_Held]:
-        streams = self._held.setdefault(node_id, set())
-        if len(streams) >= STREAMS_PER_NODE:
-            raise Unavailable(f"node {node_id} has too many open streams")
-        held = _Held(assignments)
-        streams.add(held)
-        try:
-            yield held
-        finally:
-            streams.discard(held)
-            if not streams and self._held.get(node_id) is streams:
-                del self._held[node_id]
-
-    def _wake(self, node_id: str) -> None:
-        for held in self._held.get(node_id, ()):
-            held.wake.set()
-
-    def _wake_sessions(self) -> None:
-        for streams in self._held.values():
-            for held in streams:
-                if held.assignments is None:
-                    held.wake.set()
-
-    def _wake_all(self) -> None:
-        for node_id in self._held:
-            self._wake(node_id)
-
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
@@ -468,6 +441,14 @@ def _mark_unknown(transaction: Transaction, node_ids: list[str]) -> None:
         changed = unknown(node) if node is not None else None
         if changed is not None:
             transaction.update(changed)
+
+
+def _state(task: api.Task | None) -> int:
+    return task.status.state if task is not None else api.NEW
+
+
+def _size(task: api.Task | None) -> int:
+    return task.ByteSize() if task is not None else 0
 
 
 async def _request(stream: "Stream[Request, Any]") -> "Request":

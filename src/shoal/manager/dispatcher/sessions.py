@@ -18,6 +18,9 @@ GRACE_PERIODS_UNKNOWN = 6  # after a change of leader the nodes must first find 
 REGISTRATION_LIMIT = 3
 REGISTRATION_QUIET = 8.0  # after so long without a registration the count starts anew
 ORPHAN_AFTER = 24 * 3600.0
+# An engine with a hundred plugins and labels describes itself in some 10 kB. All of it is written by every manager,
+# kept in memory, and sent with each list of nodes.
+MAX_DESCRIPTION_BYTES = 64 * 1024
 
 MOVED_TO_UNKNOWN = 'Node moved to "unknown" state due to leadership change in cluster'
 SILENT = "heartbeat failure"
@@ -184,6 +187,18 @@ class Sessions:
         # A node has one entry in the heap for each registration; `expired` drops those that a later one outlived.
         self._nodes[registration.node_id] = registration
         heappush(self._expiries, (registration.expires_at, registration.node_id))
+
+
+def described(description: api.NodeDescription) -> api.NodeDescription:
+    """Return of what a node says of itself the fields that are known. Raises InvalidArgument where it is too much."""
+    if description.ByteSize() > MAX_DESCRIPTION_BYTES:
+        raise InvalidArgument(
+            f"the node's description of {description.ByteSize()} bytes is larger than {MAX_DESCRIPTION_BYTES}"
+        )
+    known = api.NodeDescription()
+    known.CopyFrom(description)
+    known.DiscardUnknownFields()
+    return known
 
 
 def host_of(address: str) -> str:

@@ -1,34 +1,82 @@
 """What a node's report changes: which statuses count, and how they are written.
 
-In: the task as stored and the status as reported; out: the task to write, or nothing. States only grow; a report that
-comes late or twice changes nothing, so that reporting again is harmless.
+In: the task as stored and the status as reported; out: the task to write, or nothing. A node may say anything: what is
+kept of it is what an agent may report by the table of states, in bounds that every reader can show. States only grow; a
+report that comes late or twice changes nothing, so that reporting again is harmless.
 """
 
 from collections.abc import Callable, Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from shoal.api import times
 from shoal.api import v1 as api
-from shoal.errors import PermissionDenied
+from shoal.api.states import AGENT, may_move
+from shoal.errors import InvalidArgument, PermissionDenied
+
+Update = api.UpdateTaskStatusRequest.TaskStatusUpdate
 
 # What the manager writes itself, and the node's clock: a report that differs in these alone says nothing new.
 _UNSAID = ("timestamp", "applied_by", "applied_at")
 
+# A node reports each of its tasks once a call; ours sends 1,000 at most. More is no report.
+MAX_UPDATES = 10_000
+# A runtime's words for a failure are a line or a few; of longer ones the begin is kept.
+MAX_TEXT = 4096
+MAX_ID = 128
+# A service publishes some ports on its nodes; what no service has is not stored.
+MAX_PORTS = 256
+MAX_NAME = 64
+
 
 def accepted(
-    updates: Iterable[api.UpdateTaskStatusRequest.TaskStatusUpdate],
-    node_id: str,
-    find: Callable[[str], api.Task | None],
-) -> list[api.UpdateTaskStatusRequest.TaskStatusUpdate]:
-    """Return the updates that are about a task of this node; raise PermissionDenied if one is about another's."""
-    kept = []
-    for update in updates:
+    updates: Iterable[Update], node_id: str, find: Callable[[str], api.Task | None]
+) -> tuple[list[Update], list[Update]]:
+    """Return the updates to write, the newest one a task, and those that no agent may report.
+
+    Raises PermissionDenied if one is about another node's task, InvalidArgument for more than any node reports.
+    """
+    kept: dict[str, Update] = {}
+    refused: list[Update] = []
+    for count, update in enumerate(updates, 1):
+        if count > MAX_UPDATES:
+            raise InvalidArgument(f"more than {MAX_UPDATES} statuses in one call")
         task = find(update.task_id)
         if task is None or not update.HasField("status"):
             continue
         if task.node_id != node_id:
             raise PermissionDenied("cannot update a task not assigned this node")
-        kept.append(update)
+        late = update.status.state < task.status.state
+        known = kept.get(task.id)
+        if not late and not may_move(task.status.state, update.status.state, AGENT):
+            refused.append(update)
+        elif known is None or known.status.state <= update.status.state:
+            kept[task.id] = update
+    return list(kept.values()), refused
+
+
+def bounded(status: api.TaskStatus) -> api.TaskStatus:
+    """Return of a reported status what is stored: the fields that are known, each no longer than it may be.
+
+    An instant that is none is left out; who applies the report has a clock of its own.
+    """
+    kept = api.TaskStatus(state=status.state, message=_cut(status.message, MAX_TEXT), err=_cut(status.err, MAX_TEXT))
+    if status.HasField("timestamp") and times.is_valid(status.timestamp):
+        kept.timestamp.CopyFrom(status.timestamp)
+    if status.HasField("container"):
+        kept.container.container_id = _cut(status.container.container_id, MAX_ID)
+        kept.container.pid = status.container.pid
+        kept.container.exit_code = status.container.exit_code
+    if status.HasField("port_status"):
+        kept.port_status.SetInParent()
+        for port in status.port_status.ports[:MAX_PORTS]:
+            kept.port_status.ports.add(
+                name=_cut(port.name, MAX_NAME),
+                protocol=_known(api.PortConfig.Protocol, port.protocol),
+                target_port=port.target_port,
+                published_port=port.published_port,
+                publish_mode=_known(api.PortConfig.PublishMode, port.publish_mode),
+            )
     return kept
 
 
@@ -46,12 +94,31 @@ def says_the_same(one: api.TaskStatus, other: api.TaskStatus) -> bool:
 
 
 def apply_report(task: api.Task, status: api.TaskStatus, applied_by: str, applied_at: Timestamp) -> api.Task | None:
-    """Return the task with the reported status, or None when it is older than what is known or says nothing new."""
-    if status.state < task.status.state or says_the_same(status, task.status):
+    """Return the task with the reported status, or None.
+
+    None where the report is older than what is known, says nothing new, or tells a move that no agent may make.
+    """
+    if status.state < task.status.state or not may_move(task.status.state, status.state, AGENT):
         return None
+    if task.status.state < api.ASSIGNED:
+        return None  # no node has it yet
+    reported = bounded(status)
+    if says_the_same(reported, task.status):
+        return None
+    if status.HasField("timestamp") and not reported.HasField("timestamp"):
+        reported.timestamp.CopyFrom(applied_at)
     changed = api.Task()
     changed.CopyFrom(task)
-    changed.status.CopyFrom(status)
+    changed.status.CopyFrom(reported)
     changed.status.applied_by = applied_by
     changed.status.applied_at.CopyFrom(applied_at)
     return changed
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _known(kind: type, value: int) -> int:
+    """Return an enum's value, or its first where there is no such one: Docker reads unknown ones so, too."""
+    return value if value in kind.values() else 0  # type: ignore[attr-defined]

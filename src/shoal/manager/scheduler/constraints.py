@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from shoal.api import v1 as api
+from shoal.api.naming import enum_name
 from shoal.errors import ShoalError
 
 NODE_LABEL = "node.labels."
@@ -85,7 +86,7 @@ def _matches(constraint: Constraint, node: api.Node) -> bool:
 _VALUES: dict[str, Callable[[api.Node], str]] = {
     "node.id": lambda node: node.id,
     "node.hostname": lambda node: node.description.hostname,
-    "node.role": lambda node: api.NodeRole.Name(node.role),
+    "node.role": lambda node: enum_name(api.NodeRole, node.role).upper(),
     "node.platform.os": lambda node: node.description.platform.os,
     "node.platform.arch": lambda node: node.description.platform.architecture,
 }

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.engine.codec import cluster, common, kinds, node, secret, service
+from shoal.engine.codec import task as task_codec
 from shoal.engine.codec.container_spec import CONFIG_REFERENCE, CREDENTIAL_SPEC, MOUNT, TmpfsOptionList
 from shoal.engine.codec.message import MessageCodec, decode_body
 from shoal.engine.replies import json_bytes
 from shoal.errors import InvalidArgument, Unimplemented
+from tests.harness.hostile import messages
 
 TEXTS = st.text(max_size=5).filter(lambda text: text.isprintable())
 
@@ -184,3 +186,36 @@ def test_bind_options_that_docker_does_not_hand_on_are_dropped() -> None:
     assert not read.HasField("bind_options")
     read = decode_body(MOUNT, {"Type": "bind", "BindOptions": {"Propagation": "rslave", "CreateMountpoint": True}})
     assert read.bind_options == api.Mount.BindOptions(propagation=api.Mount.BindOptions.RSLAVE)
+
+
+SHOWN = (
+    node.NODE, service.SERVICE, task_codec.TASK, task_codec.NETWORK, secret.SECRET, secret.CONFIG, cluster.CLUSTER,
+)  # fmt: skip
+
+
+def refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def check_numbers(value: Any) -> None:
+    """Go's clients read no number beyond 64 bits."""
+    if isinstance(value, int):
+        assert -(1 << 63) <= value < 1 << 64
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check_numbers(inner)
+
+
+@pytest.mark.parametrize("codec", SHOWN, ids=lambda codec: codec.cls.__name__)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_an_object_holds_it_is_shown(codec: MessageCodec[Any], data: st.DataObject) -> None:
+    shown = json.loads(json_bytes(codec.encode(data.draw(messages(codec.cls)))), parse_constant=refuse)
+    check_numbers(shown)
+
+
+def test_a_task_in_no_known_state_at_no_time_is_shown() -> None:
+    bad = api.Task(id="t1", status={"state": 700}, desired_state=2_000_000_000)  # type: ignore[arg-type]
+    bad.status.timestamp.seconds = 1 << 60
+    shown = task_codec.TASK.encode(bad)
+    assert (shown["Status"]["State"], shown["DesiredState"]) == ("unknown", "unknown")
+    assert shown["Status"]["Timestamp"] == "9999-12-31T23:59:59Z"

@@ -17,8 +17,9 @@ from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherStub
 from shoal.api.times import seconds
 from shoal.manager.authorization import Caller
+from shoal.manager.dispatcher.budgets import BURST_BYTES, BYTES_A_SECOND
 from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.dispatcher.sessions import ORPHAN_AFTER
+from shoal.manager.dispatcher.sessions import MAX_DESCRIPTION_BYTES, ORPHAN_AFTER, REGISTRATION_QUIET
 from shoal.manager.guard_server import as_caller, current_caller, guarded
 from shoal.store.changes import Object, copy
 from tests.unit.manager.probes import Hosts
@@ -168,6 +169,74 @@ async def test_a_live_session_is_resumed_and_another_replaces_it() -> None:
             with pytest.raises(GRPCError) as caught:
                 await ended(stream)
             assert (caught.value.status, caught.value.message) == (Status.INVALID_ARGUMENT, "session invalid")
+
+
+async def test_a_description_is_written_when_it_changed_no_larger_and_no_more_often_than_it_may_be() -> None:
+    leader = Leader()
+    async with leader.leads(), leader.node() as stub, session(stub) as (session_id, _):
+        commits = len(leader.store.commits)
+        async with session(stub, session_id):
+            assert len(leader.store.commits) == commits  # it says nothing new
+        large = api.NodeDescription(hostname="h" * (MAX_DESCRIPTION_BYTES + 1))
+        with pytest.raises(GRPCError, match="description") as refusal:
+            await stub.Session(api.SessionRequest(description=large, session_id=session_id))
+        assert refusal.value.status is Status.INVALID_ARGUMENT
+        written = 0
+        for number in range(40):
+            changed = api.NodeDescription(hostname=f"host-{number}")
+            async with stub.Session.open() as stream:
+                await stream.send_message(api.SessionRequest(description=changed, session_id=session_id), end=True)
+                try:
+                    written += await stream.recv_message() is not None
+                    await stream.cancel()
+                except GRPCError as error:
+                    assert error.status is Status.UNAVAILABLE  # noqa: PT017 - it is one of many
+        assert written <= 3
+        assert len(leader.store.commits) <= commits + written
+        await asyncio.sleep(REGISTRATION_QUIET + 1)
+        async with session(stub, session_id) as (resumed, _):
+            assert resumed == session_id
+
+
+async def test_a_node_that_reports_bad_states_changes_nothing_and_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    leader = Leader(task("t1", api.RUNNING))
+    async with leader.leads(), leader.node() as stub, session(stub) as (session_id, _):
+        for state in [700, 2_000_000_000, api.ORPHANED, api.REMOVE] * 5:
+            status = api.TaskStatus(state=state)  # type: ignore[arg-type]
+            await report(stub, session_id, "t1", status)
+        assert leader.state("t1") == "RUNNING"
+        assert len([line for line in caplog.messages if "no agent may report" in line]) == 2  # the 1st and the 10th
+        await report(stub, session_id, "t1", api.TaskStatus(state=api.FAILED))
+        assert leader.state("t1") == "FAILED"
+
+
+async def test_a_node_that_reports_without_end_waits_and_the_others_do_not() -> None:
+    heavy, light = task("t1", api.RUNNING), task("t2", api.RUNNING, "n2")
+    heavy.spec.container.image = "i" * 1_000_000
+    leader = Leader(heavy, light)
+    loop = asyncio.get_running_loop()
+    async with (
+        leader.leads(),
+        leader.node() as stub,
+        session(stub) as (session_id, _),
+        leader.node("n2") as other,
+        session(other) as (other_id, _),
+    ):
+        began = loop.time()
+        for number in range(40):
+            await report(stub, session_id, "t1", api.TaskStatus(state=api.RUNNING, message=str(number)))
+            before = loop.time()
+            await report(other, other_id, "t2", api.TaskStatus(state=api.RUNNING, message=str(number)))
+            assert loop.time() - before < 0.1
+            await stub.Heartbeat(api.HeartbeatRequest(session_id=session_id))
+        assert loop.time() - began > (40e6 - BURST_BYTES) / BYTES_A_SECOND - 1
+
+
+async def report(stub: DispatcherStub, session_id: str, task_id: str, status: api.TaskStatus) -> None:
+    update = api.UpdateTaskStatusRequest.TaskStatusUpdate(task_id=task_id, status=status)
+    await stub.UpdateTaskStatus(api.UpdateTaskStatusRequest(session_id=session_id, updates=[update]))
 
 
 async def test_a_silent_node_goes_down_and_a_day_later_its_tasks_are_orphans() -> None:
