@@ -16,6 +16,7 @@ from shoal.paths import Paths
 # One Raft message: the store's largest transaction (`store.batch`) with room for etcd's own wrapping. etcd warns above.
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 MAX_TXN_OPS = 12_288
+SNAPSHOT_COUNT = 1000
 UNIX = "unix://"
 # Among several a new leader is there 0.6 to 1.2 s after the old one went silent. Every process that peers' messages go
 # through must be quicker than that, however busy. A single one has nobody to wait for but itself, at its start.
@@ -48,8 +49,9 @@ class EtcdConfig:
     """Above this size of its database etcd refuses to write. Its own default and recommendation."""
     kept_revisions: int = 1000
     """Older revisions are forgotten, looked at every five minutes."""
-    snapshot_count: int = 5000
-    """Entries of Raft's log between snapshots: a smaller log in memory, a quicker start, more writing."""
+    snapshot_count: int = SNAPSHOT_COUNT
+    """Entries of Raft's log between snapshots: a smaller log in memory, a quicker start, more writing. `space` bounds
+    how large they are in sum."""
 
     def __post_init__(self) -> None:
         """Refuse what etcd would refuse later and less clearly."""

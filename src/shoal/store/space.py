@@ -1,19 +1,48 @@
-"""Keeps etcd's database small: history that nobody reads is dropped in time, and again when etcd refuses to grow.
+"""Keeps etcd small, by bytes: history that nobody reads is dropped in time, and again when etcd refuses to grow.
 
-In: how much was written. Out: whether room was made. etcd compacts by itself only every five minutes, in which a busy
-leader can write more than the quota holds.
+In: how much was written. Out: whether room was made. etcd itself knows numbers alone: it compacts every five minutes,
+in which a busy leader can write more than the quota holds, and keeps so many entries of Raft's log in memory, and on
+disk, however large they are. So the large ones are followed by small ones, which push them out (`Turnover`).
 """
 
+import asyncio
 import logging
 
 from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import ShoalError
 from shoal.store.etcd_client import EtcdClient, Refused
+from shoal.store.etcd_config import SNAPSHOT_COUNT
 
 log = logging.getLogger(__name__)
 
-# History worth keeping until the next look: an eighth of the quota, so that dropping it is rare and early enough.
-COMPACT_AFTER_BYTES = 256 * 1024 * 1024
+# History worth keeping until the next look: dropping it is rare, and the database grows to some 200 MB at most.
+COMPACT_AFTER_BYTES = 64 * 1024 * 1024
+
+# etcd keeps this many entries beyond those of a snapshot's interval (etcdserver/server.go, SnapshotCatchUpEntries).
+KEPT_ENTRIES = 5000 + SNAPSHOT_COUNT
+LOG_BYTES = 256 * 1024 * 1024
+"""What Raft's log may hold in memory: that much, and `SPARE_ENTRIES` more of the mean size."""
+ENTRY_BYTES = LOG_BYTES // KEPT_ENTRIES
+SPARE_ENTRIES = 1000
+PADS_AT_ONCE = 64  # they share a flush of the disk
+PADS_A_WRITE = 512  # more than the largest request needs; what was owed while etcd was away is paid bit by bit
+
+
+class Turnover:
+    """How many small entries the log needs, so that the mean of all that are kept stays below `ENTRY_BYTES`. Pure.
+
+    Small writes, which most are, save up for larger ones: they need none.
+    """
+
+    def __init__(self) -> None:
+        self._balance_bytes = SPARE_ENTRIES * ENTRY_BYTES
+
+    def wrote(self, size_bytes: int) -> int:
+        """Take note of an entry, and return how many small ones are owed by now."""
+        balance = self._balance_bytes + ENTRY_BYTES - size_bytes
+        # No more is ever owed than what pushes out everything there is.
+        self._balance_bytes = max(-LOG_BYTES, min(SPARE_ENTRIES * ENTRY_BYTES, balance))
+        return min(PADS_A_WRITE, max(0, -(self._balance_bytes // ENTRY_BYTES)))
 
 
 class Space:
@@ -21,13 +50,17 @@ class Space:
 
     def __init__(self, client: EtcdClient) -> None:
         self._client = client
+        self._turnover = Turnover()
         self._written_bytes = 0
         self._may_gain = True  # defragmenting stops all writes for a second a gigabyte: not again without new history
 
     async def wrote(self, size_bytes: int, revision: int) -> None:
-        """Take note of a write, and drop the history before it when there is much of it. Never raises for that."""
+        """Take note of a write, and drop what is old when there is much of it. Never raises for that."""
         self._written_bytes += size_bytes
         self._may_gain = True
+        owed = self._turnover.wrote(size_bytes)
+        if owed:
+            await self._pad(owed)
         if self._written_bytes < COMPACT_AFTER_BYTES:
             return
         self._written_bytes = 0
@@ -36,6 +69,25 @@ class Space:
         except ShoalError as error:
             # The write holds; the next round, or etcd's own, makes up for it.
             log.warning("etcd did not compact its history: %s", error)
+
+    async def _pad(self, count: int) -> None:
+        # A question about alarms is an entry of Raft's log, and changes nothing: no key, no revision.
+        question = pb.AlarmRequest(action=pb.AlarmRequest.GET)
+
+        async def ask() -> None:
+            nonlocal count
+            while count > 0:
+                count -= 1
+                await self._client.alarm(question)
+                self._turnover.wrote(0)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(count, PADS_AT_ONCE)):
+                    group.create_task(ask(), name="etcd turnover")
+        except* ShoalError as errors:
+            # The write holds; what is still owed is paid with the next one.
+            log.debug("etcd's log was not turned over: %s", errors.exceptions[0])
 
     async def make(self, revision: int) -> bool:
         """After etcd said that it has no room: drop all history, give the disk back, let etcd write again.
