@@ -8,11 +8,16 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shoal.api import times
 from shoal.api import v1 as api
-from shoal.errors import InvalidArgument, NotFound, PermissionDenied
+from shoal.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
 
 if TYPE_CHECKING:
     from shoal.store.memory import View
+
+# A node listens once, and twice while it changes over to a new connection. Each is told of every subscription.
+LISTENERS_PER_NODE = 8
+MAX_ID = 128  # of what a node sends back, in a text for a reader
 
 INCOMPLETE = "warning: incomplete log stream. some logs could not be retrieved for the following reasons: "
 
@@ -52,13 +57,27 @@ class _Subscription:
 
     def wants(self, task: api.Task) -> bool:
         selector = self.message.selector
-        return task.id in selector.task_ids or (bool(task.service_id) and task.service_id in selector.service_ids)
+        return (
+            task.id in selector.task_ids
+            or (bool(task.service_id) and task.service_id in selector.service_ids)
+            or (bool(task.node_id) and task.node_id in selector.node_ids)
+        )
 
 
 @dataclass(slots=True)
 class _Listener:
     node_id: str
     told: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Share:
+    """What a node sends of one subscription, on one stream. `services` are those of the tasks that have passed."""
+
+    node_id: str
+    subscription_id: str = ""
+    services: dict[str, str] = field(default_factory=dict)
+    refused: int = 0
 
 
 def check_selector(request: api.SubscribeLogsRequest) -> None:
@@ -120,7 +139,9 @@ class Broker:
         return commands
 
     def connect(self, listener: Hashable, node_id: str) -> list[Command]:
-        """Take note that a node listens, and tell it what concerns it already."""
+        """Take note that a node listens, and tell it what concerns it already. Raises Unavailable for one too many."""
+        if len(self._by_node.get(node_id, ())) >= LISTENERS_PER_NODE:
+            raise Unavailable(f"node {node_id} listens for subscriptions {LISTENERS_PER_NODE} times already")
         self._listeners[listener] = _Listener(node_id)
         self._by_node.setdefault(node_id, []).append(listener)
         commands: list[Command] = []
@@ -144,27 +165,48 @@ class Broker:
             commands += self._finish(subscription, gone.node_id, f"node {gone.node_id} disconnected unexpectedly")
         return commands
 
-    def publisher(self, message: api.PublishLogsMessage, current: str, node_id: str) -> str:
-        """Return the subscription that a node's message belongs to, or raise what is wrong with it.
-
-        `current` is that of the messages before it on the same stream, empty for the first.
-        """
+    def publisher(self, message: api.PublishLogsMessage, share: Share) -> None:
+        """Take note of which subscription a node's message belongs to, or raise what is wrong with it."""
         subscription_id = message.subscription_id
         if not subscription_id:
             raise InvalidArgument("missing subscription ID")
-        if current and subscription_id != current:
+        if share.subscription_id and subscription_id != share.subscription_id:
             raise InvalidArgument("different subscription IDs in the same session")
-        if not current:
+        if not share.subscription_id:
             subscription = self._subscriptions.get(subscription_id)
             # A node that was never asked knows the id from elsewhere, and has nothing to say there.
-            if subscription is None or node_id not in subscription.open_nodes:
+            if subscription is None or share.node_id not in subscription.open_nodes:
                 raise NotFound("unknown subscription ID")
         if not message.close:
             for line in message.messages:
-                if line.context.node_id != node_id:
-                    text = f"invalid NodeID: expected={node_id};received={line.context.node_id}"
+                if line.context.node_id != share.node_id:
+                    text = f"invalid NodeID: expected={share.node_id};received={line.context.node_id[:MAX_ID]}"
                     raise PermissionDenied(text)
-        return subscription_id
+        share.subscription_id = subscription_id
+
+    def lines(self, message: api.PublishLogsMessage, share: Share, view: "View") -> list[api.LogMessage]:
+        """Return the lines of a message that its subscription asked for: of tasks that it selects, on that node.
+
+        What else stands in a line's context is the manager's to say. Lines of a task that is gone from the store pass
+        where others passed before it went: they were on their way.
+        """
+        subscription = self._subscriptions.get(share.subscription_id)
+        if subscription is None or message.close:
+            return []
+        passed = []
+        for line in message.messages:
+            task_id = line.context.task_id
+            if task_id not in share.services:
+                task = view.tasks.get(task_id)
+                if task is None or task.node_id != share.node_id or not subscription.wants(task):
+                    share.refused += 1
+                    continue
+                share.services[task_id] = task.service_id
+            line.context.service_id = share.services[task_id]
+            if not times.is_valid(line.timestamp):
+                line.ClearField("timestamp")
+            passed.append(line)
+        return passed
 
     def done(self, subscription_id: str, node_id: str, reason: str = "") -> list[Command]:
         """Take note that a node has sent its share; `reason` says why it is not whole. May be repeated."""

@@ -16,8 +16,9 @@ from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogsBase
 from shoal.api.ids import new_id
 from shoal.errors import ShoalError, Unavailable
 from shoal.manager.authorization import Caller
-from shoal.manager.logs.broker import Broker, Command, Tell, check_selector
+from shoal.manager.logs.broker import Broker, Command, Share, Tell, check_selector
 from shoal.manager.logs.pipe_server import Pipe
+from shoal.repeats import Repeats
 from shoal.store.watch import WatchLagged
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shoal.store.store import Store
 
 log = logging.getLogger(__name__)
+_told = Repeats(log)
 
 # What waits for one reader; a node's message is up to 4 MiB and usually one line.
 READER_BYTES = 1024 * 1024
@@ -109,17 +111,26 @@ class Logs:
             self._listeners.discard(pipe)
             self._do(self._broker.disconnect(pipe))
 
-    async def publish(self, node_id: str, message: api.PublishLogsMessage, current: str) -> str:
-        """Pass a node's message on once its reader has room, and return its subscription's id.
+    async def publish(self, message: api.PublishLogsMessage, share: Share) -> None:
+        """Pass on what was asked for of a node's message, once its reader has room.
 
-        `current` is what the call before returned on the same stream. Raises for a message that may not be.
+        `share` is the same for all messages of a stream. Raises for a message that may not be.
         """
         self._check_running()
-        subscription_id = self._broker.publisher(message, current, node_id)
-        reader = self._readers.get(subscription_id)
-        if reader is not None and message.messages and not message.close:
-            await reader.put(api.SubscribeLogsMessage(messages=message.messages), message.ByteSize())
-        return subscription_id
+        self._broker.publisher(message, share)
+        refused = share.refused
+        passed = self._broker.lines(message, share, self._store.view())
+        if share.refused > refused:
+            _told.log(
+                logging.WARNING,
+                share.node_id,
+                "node %s sends log lines of tasks that it was not asked for, or does not have: they are dropped",
+                share.node_id,
+            )
+        reader = self._readers.get(share.subscription_id)
+        if reader is not None and passed:
+            lines = api.SubscribeLogsMessage(messages=passed)
+            await reader.put(lines, lines.ByteSize())
 
     def done(self, subscription_id: str, node_id: str, reason: str = "") -> None:
         """Take note that a node has sent its share; `reason` says why it is not whole."""
@@ -174,12 +185,11 @@ class LogBrokerServer(LogBrokerBase):
         self, stream: "Stream[api.PublishLogsMessage, api.PublishLogsResponse]"
     ) -> None:
         """Take a node's share of one subscription."""
-        node_id = self._caller().node_id
-        subscription_id = ""
-        reason = f"node {node_id} disconnected unexpectedly"
+        share = Share(self._caller().node_id)
+        reason = f"node {share.node_id} disconnected unexpectedly"
         try:
             async for message in stream:
-                subscription_id = await self._logs.publish(node_id, message, subscription_id)
+                await self._logs.publish(message, share)
                 if message.close:
                     break
             reason = ""
@@ -188,8 +198,8 @@ class LogBrokerServer(LogBrokerBase):
             reason = str(error)
             raise
         finally:
-            if subscription_id:
-                self._logs.done(subscription_id, node_id, reason)
+            if share.subscription_id:
+                self._logs.done(share.subscription_id, share.node_id, reason)
 
 
 class LogsServer(LogsBase):

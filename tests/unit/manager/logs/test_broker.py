@@ -1,8 +1,17 @@
 import pytest
 
 from shoal.api import v1 as api
-from shoal.errors import InvalidArgument, NotFound, PermissionDenied
-from shoal.manager.logs.broker import INCOMPLETE, Broker, Command, End, Tell, check_selector
+from shoal.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from shoal.manager.logs.broker import (
+    INCOMPLETE,
+    LISTENERS_PER_NODE,
+    Broker,
+    Command,
+    End,
+    Share,
+    Tell,
+    check_selector,
+)
 from shoal.store.memory import Memory
 
 
@@ -28,8 +37,10 @@ def summary(commands: list[Command]) -> list[str]:
     return lines
 
 
-def publish(subscription_id: str, node_id: str = "n1", close: bool = False) -> api.PublishLogsMessage:
-    line = api.LogMessage(context=api.LogContext(node_id=node_id), data=b"x\n")
+def publish(
+    subscription_id: str, node_id: str = "n1", close: bool = False, task_id: str = "t1"
+) -> api.PublishLogsMessage:
+    line = api.LogMessage(context=api.LogContext(node_id=node_id, task_id=task_id), data=b"x\n")
     return api.PublishLogsMessage(subscription_id=subscription_id, messages=[line], close=close)
 
 
@@ -179,8 +190,10 @@ def test_tasks_without_a_service_match_no_empty_name() -> None:
 def test_what_a_node_sends_is_checked_in_swarms_words() -> None:
     broker = listening("n1", "n2")
     broker.subscribe("s", request(task_ids=["t1"]), TWO)
-    assert broker.publisher(publish("s"), "", "n1") == "s"
-    assert broker.publisher(publish("s"), "s", "n1") == "s"
+    share = Share("n1")
+    for _ in range(2):
+        broker.publisher(publish("s"), share)
+        assert share.subscription_id == "s"
     for message, current, error, text in (
         (publish(""), "", InvalidArgument, "missing subscription ID"),
         (publish("other"), "", NotFound, "unknown subscription ID"),
@@ -188,7 +201,7 @@ def test_what_a_node_sends_is_checked_in_swarms_words() -> None:
         (publish("s", "n2"), "", PermissionDenied, "invalid NodeID: expected=n1;received=n2"),
     ):
         with pytest.raises(error) as caught:
-            broker.publisher(message, current, "n1")
+            broker.publisher(message, Share("n1", current))
         assert str(caught.value) == text
 
 
@@ -196,10 +209,55 @@ def test_a_node_that_was_not_asked_has_nothing_to_say() -> None:
     broker = listening("n1", "n2")
     broker.subscribe("s", request(task_ids=["t1"]), TWO)
     with pytest.raises(NotFound):
-        broker.publisher(publish("s", "n2"), "", "n2")
+        broker.publisher(publish("s", "n2"), Share("n2"))
 
 
 def test_the_last_message_of_a_node_may_hold_anything() -> None:
     broker = listening("n1")
     broker.subscribe("s", request(task_ids=["t1"]), TWO)
-    assert broker.publisher(publish("s", "n2", close=True), "s", "n1") == "s"
+    broker.publisher(publish("s", "n2", close=True), Share("n1", "s"))
+
+
+def test_lines_pass_that_are_of_tasks_on_the_node_which_the_subscription_selects() -> None:
+    broker = listening("n1", "n2")
+    view = Memory.of([task("t1", "n1"), task("t2", "n2"), task("other", "n1", service_id="db"), task("t4", "n1")])
+    broker.subscribe("s", request(True, service_ids=["web"], task_ids=["t9"]), view)
+    share = Share("n1", "s")
+    passed = [
+        line.context.task_id
+        for task_id in ("t1", "t2", "other", "t9", "", "t4")
+        for line in broker.lines(publish("s", task_id=task_id), share, view)
+    ]
+    assert passed == ["t1", "t4"]
+    assert share.refused == 4
+    assert broker.lines(publish("s", close=True), share, view) == []
+    assert broker.lines(publish("gone"), Share("n1", "gone"), view) == []
+
+
+def test_a_line_says_of_its_task_what_the_manager_knows() -> None:
+    broker = listening("n1")
+    broker.subscribe("s", request(node_ids=["n1"]), TWO)
+    message = publish("s")
+    message.messages[0].context.service_id = "forged"
+    message.messages[0].timestamp.seconds = 1 << 60
+    [line] = broker.lines(message, Share("n1", "s"), TWO)
+    assert line == api.LogMessage(context=api.LogContext(node_id="n1", task_id="t1", service_id="web"), data=b"x\n")
+
+
+def test_the_last_lines_of_a_task_that_was_removed_meanwhile_pass() -> None:
+    broker, share = listening("n1"), Share("n1", "s")
+    broker.subscribe("s", request(True, service_ids=["web"]), TWO)
+    assert broker.lines(publish("s"), share, TWO)
+    assert broker.lines(publish("s"), share, Memory())
+    assert not broker.lines(publish("s"), Share("n1", "s"), Memory())
+
+
+def test_a_node_listens_so_often_and_no_more() -> None:
+    broker = Broker()
+    for number in range(LISTENERS_PER_NODE):
+        broker.connect(number, "n1")
+    with pytest.raises(Unavailable):
+        broker.connect("more", "n1")
+    broker.connect("other", "n2")
+    broker.disconnect(0)
+    broker.connect("more", "n1")

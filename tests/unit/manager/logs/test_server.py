@@ -110,7 +110,7 @@ async def test_following_extends_to_a_task_that_comes_later(world: World) -> Non
             told = await listening.recv_message()
             assert told is not None
             async with node.PublishLogs.open() as publishing:
-                await publishing.send_message(publish(told.id))
+                await publishing.send_message(publish(told.id, task_id="t2"))
                 assert (await first).messages[0].data == b"x\n"
                 await publishing.cancel()
         await messages.aclose()
