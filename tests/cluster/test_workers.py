@@ -2,8 +2,10 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,7 @@ from tests.cluster.swarms import (
     token,
     wait_running,
 )
-from tests.harness.hosts import Host, eventually
+from tests.harness.hosts import Host, docker_program, eventually
 from tests.harness.network import Network, network
 
 pytestmark = pytest.mark.root
@@ -102,6 +104,47 @@ def test_logs_of_tasks_on_workers_are_read_on_the_manager(swarm: Swarm) -> None:
         lambda: set(swarm.manager.docker("service", "logs", "--raw", "talk").stdout.splitlines()) == expected,
         "each task's line is there",
     )
+
+
+def test_followers_of_logs_hear_of_tasks_that_outlived_a_restart_of_their_daemon(swarm: Swarm, tmp_path: Path) -> None:
+    where = f"node.hostname=={swarm.one.hostname}"
+    swarm.manager.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "count", "--constraint", where,
+        "--stop-signal", "KILL", IMAGE, "sh", "-c", "n=0; while sleep 0.1; do n=$((n+1)); echo $n; done",
+    )  # fmt: skip
+    wait_running(swarm.manager, "count", {swarm.one.hostname: 1})
+    with Follower(swarm.manager, tmp_path / "before", "count") as before:
+        eventually(before.lines, "the follower hears", show=swarm.one.log)
+        assert swarm.one.stop() == 0
+        swarm.one.start()
+        with Follower(swarm.manager, tmp_path / "after", "count") as after:
+            eventually(after.lines, "a new follower hears", show=swarm.one.log)
+            last = after.lines()[-1]
+            eventually(lambda: last + 5 in after.lines(), "and goes on hearing", show=swarm.one.log)
+            eventually(lambda: last in before.lines(), "the older one hears again", show=swarm.one.log)
+        heard = before.lines()
+        assert heard == list(range(1, len(heard) + 1))  # nothing twice, nothing lost
+
+
+class Follower:
+    """`docker service logs -f`, while the context lasts."""
+
+    def __init__(self, manager: Host, path: Path, service: str) -> None:
+        self._manager, self._path, self._service = manager, path, service
+
+    def __enter__(self) -> "Follower":
+        command = [docker_program(), "-H", f"unix://{self._manager.socket}", "service", "logs", "-f", "--raw"]
+        with self._path.open("wb") as output:
+            self._process = subprocess.Popen([*command, self._service], stdout=output, stderr=subprocess.STDOUT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def lines(self) -> list[int]:
+        """What it has heard so far, in whole lines."""
+        return [int(line) for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def test_cut_off_worker_is_replaced_and_gives_way_when_it_is_back(swarm: Swarm) -> None:

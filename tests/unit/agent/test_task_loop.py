@@ -109,3 +109,12 @@ async def test_a_running_task_whose_host_went_down_has_failed() -> None:
         await loop.close()
     assert seen[-1][1:] == ("FAILED", "task: non-zero exit (255): the container ended with its host")
     assert loop.status.container.exit_code == 255
+
+
+@pytest.mark.parametrize("state", [api.STARTING, api.RUNNING, api.FAILED])
+async def test_the_logs_of_a_task_that_outlived_its_daemon_are_not_waited_for(state: api.TaskState) -> None:
+    remembered = task()
+    remembered.status.state = state
+    async with asyncio.TaskGroup() as group:
+        assert loop_of(FakeContainers(FakeRuntime().images), group, [], remembered).starting.is_set()
+        assert not loop_of(FakeContainers(FakeRuntime().images), group, [], task()).starting.is_set()

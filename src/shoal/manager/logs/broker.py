@@ -5,7 +5,7 @@ has ended and what is missing from it. Source: SwarmKit manager/logbroker.
 """
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shoal.api import times
@@ -41,6 +41,15 @@ class End:
 Command = Tell | End
 
 
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """How far the lines of a task have come: when the last ones were written, and how many at that instant."""
+
+    node_id: str
+    at_nanos: int
+    count: int
+
+
 @dataclass(slots=True)
 class _Subscription:
     """`open_nodes` are those from which more may come; with follow no node ever leaves it."""
@@ -50,6 +59,7 @@ class _Subscription:
     unscheduled: dict[str, None] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     ended: bool = False
+    newest: dict[str, "_Newest"] = field(default_factory=dict)  # by task, where it follows
 
     @property
     def follow(self) -> bool:
@@ -72,11 +82,15 @@ class _Listener:
 
 @dataclass(slots=True)
 class Share:
-    """What a node sends of one subscription, on one stream. `services` are those of the tasks that have passed."""
+    """What a node sends of one subscription, on one stream.
+
+    `services` are those of the tasks that have passed, `known` how far their lines had come by an earlier stream.
+    """
 
     node_id: str
     subscription_id: str = ""
     services: dict[str, str] = field(default_factory=dict)
+    known: dict[str, _Newest] = field(default_factory=dict)
     refused: int = 0
 
 
@@ -177,6 +191,7 @@ class Broker:
             # A node that was never asked knows the id from elsewhere, and has nothing to say there.
             if subscription is None or share.node_id not in subscription.open_nodes:
                 raise NotFound("unknown subscription ID")
+            share.known = dict(subscription.newest)
         if not message.close:
             for line in message.messages:
                 if line.context.node_id != share.node_id:
@@ -205,7 +220,8 @@ class Broker:
             line.context.service_id = share.services[task_id]
             if not times.is_valid(line.timestamp):
                 line.ClearField("timestamp")
-            passed.append(line)
+            if not subscription.follow or _is_new(line, subscription, share):
+                passed.append(line)
         return passed
 
     def done(self, subscription_id: str, node_id: str, reason: str = "") -> list[Command]:
@@ -256,7 +272,7 @@ class Broker:
         if not keys or subscription.message.id in self._listeners[keys[-1]].told:
             return []
         self._listeners[keys[-1]].told.add(subscription.message.id)
-        return [Tell(keys[-1], subscription.message)]
+        return [Tell(keys[-1], _resumed(subscription, node_id))]
 
     def _finish(self, subscription: _Subscription, node_id: str, reason: str) -> list[Command]:
         if subscription.follow or node_id not in subscription.open_nodes:
@@ -280,6 +296,37 @@ class Broker:
         missing = [f"task {task_id} has not been scheduled" for task_id in subscription.unscheduled]
         reasons = ", ".join(subscription.reasons + missing)
         return [End(subscription.message.id, INCOMPLETE + reasons if reasons else "")]
+
+
+def _resumed(subscription: _Subscription, node_id: str) -> api.SubscriptionMessage:
+    """Return the subscription as a node is told it: where its lines came before, from those on."""
+    instants = [newest.at_nanos for newest in subscription.newest.values() if newest.node_id == node_id]
+    if not instants:
+        return subscription.message
+    resumed = api.SubscriptionMessage()
+    resumed.CopyFrom(subscription.message)
+    resumed.options.since.CopyFrom(times.timestamp_from_nanos(min(instants)))
+    resumed.options.tail = 0
+    return resumed
+
+
+def _is_new(line: api.LogMessage, subscription: _Subscription, share: Share) -> bool:
+    """Return whether a line has not passed before the node's daemon, or its session, began anew; note that it has."""
+    task_id, at_nanos = line.context.task_id, line.timestamp.seconds * times.NANOS + line.timestamp.nanos
+    known = share.known.get(task_id)
+    if known is not None:
+        if at_nanos < known.at_nanos:
+            return False
+        if at_nanos == known.at_nanos and known.count:
+            share.known[task_id] = replace(known, count=known.count - 1)
+            return False
+        del share.known[task_id]
+    newest = subscription.newest.get(task_id)
+    if newest is None or at_nanos > newest.at_nanos:
+        subscription.newest[task_id] = _Newest(share.node_id, at_nanos, 1)
+    elif at_nanos == newest.at_nanos:
+        subscription.newest[task_id] = replace(newest, count=newest.count + 1)
+    return True
 
 
 def _selected(selector: api.LogSelector, view: "View") -> Iterable[api.Task]:

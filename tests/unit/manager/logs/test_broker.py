@@ -261,3 +261,30 @@ def test_a_node_listens_so_often_and_no_more() -> None:
     broker.connect("other", "n2")
     broker.disconnect(0)
     broker.connect("more", "n1")
+
+
+def written(*lines: tuple[int, str], task_id: str = "t1") -> api.PublishLogsMessage:
+    message = api.PublishLogsMessage(subscription_id="s")
+    for second, text in lines:
+        context = api.LogContext(node_id="n1", task_id=task_id)
+        message.messages.add(context=context, timestamp={"seconds": second}, data=text.encode())
+    return message
+
+
+def test_a_follower_goes_on_where_it_was_when_a_node_comes_back() -> None:
+    broker, first = listening("n1"), Share("n1")
+    asked = request(True, service_ids=["web"])
+    asked.options.tail = -6
+    view = Memory.of([task("t1", "n1"), task("t4", "n1")])
+    broker.subscribe("s", asked, view)
+    broker.publisher(written((1, "a")), first)
+    assert len(broker.lines(written((1, "a"), (2, "b"), (2, "c")), first, view)) == 3
+    broker.disconnect("Ln1")
+    [command] = broker.connect("again", "n1")
+    assert isinstance(command, Tell)
+    assert command.message.options == api.LogSubscriptionOptions(follow=True, since={"seconds": 2})
+    second = Share("n1")
+    broker.publisher(written((2, "b")), second)
+    told = broker.lines(written((1, "a"), (2, "b"), (2, "c"), (2, "d"), (3, "e"), (3, "e")), second, view)
+    assert [line.data for line in told] == [b"d", b"e", b"e"]
+    assert [line.data for line in broker.lines(written((1, "x"), task_id="t4"), second, view)] == [b"x"]
