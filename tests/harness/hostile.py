@@ -1,7 +1,7 @@
 """Bodies that nobody honest sends: messages of any kind with anything in them, and JSON likewise. For hypothesis.
 
 What makes a hostile body go further than the first check is that some of it is right: ids that exist, a live session.
-`Known` says what a field of a name may hold beside rubbish.
+`Known` says what a field of a name usually holds; None: it is a message, which is usually there.
 """
 
 import json
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-Known = Mapping[str, st.SearchStrategy[Any]]
+Known = Mapping[str, st.SearchStrategy[Any] | None]
 
 MAX_DEPTH = 5
 MAX_ITEMS = 3
