@@ -107,6 +107,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             apparmor=site.host.apparmor if config.apparmor != "disabled" else "",
             init=init_program() if config.init else "",
             cgroup_namespace=site.cgroups.layout is Layout.UNIFIED,
+            runtime=site.runtime.name,
             swap_accounting=site.cgroups.swap_accounting,
             masked=site.host.masked,
         )

@@ -112,10 +112,31 @@ class Cgroups:
         return [int(line) for line in self.read(id, controller, "cgroup.procs").split()]
 
     def kill(self, id: str) -> None:  # noqa: A002
-        """SIGKILL to every process in it."""
-        for pid in self.pids(id):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """SIGKILL to every process in it and below it, also to those that are frozen."""
+        controller = "" if self.layout is Layout.UNIFIED else self._tracking
+        for folder in _tree(self.folder(id, controller)):
+            for pid in _numbers(f"{folder}/cgroup.procs"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.thaw(id)
+
+    def thaw(self, id: str) -> None:  # noqa: A002
+        """Let what is frozen in it, or below it, go on: on v1 a frozen process does not die of SIGKILL before that.
+
+        After the signal, then: what goes on can freeze itself again no more. Where the host cannot freeze, nothing
+        happens.
+        """
+        unified = self.layout is Layout.UNIFIED
+        name, word = ("cgroup.freeze", "0") if unified else ("freezer.state", "THAWED")
+        top = self.folder(id, "freezer")
+        for folder in _tree(top) if top else ():
+            try:
+                with open(f"{folder}/{name}", "r+") as file:
+                    file.write(word)
+            except OSError as error:
+                # It has just gone, or is above what may be frozen.
+                if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EACCES):
+                    raise
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Remove a container's cgroups. False when a process is still in one; may be repeated."""
@@ -154,27 +175,36 @@ class Cgroups:
         return os.path.exists(f"{self._mounts.get('memory', '')}/memory.memsw.limit_in_bytes")
 
 
+def _numbers(path: str) -> list[int]:
+    """The process ids in a file of the kernel's; none when it is gone."""
+    try:
+        with open(path) as file:
+            return [int(line) for line in file.read().split()]
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return []
+        raise
+
+
+def _tree(folder: str) -> list[str]:
+    """A cgroup that there is, and all below it, parents first. Not by recursion: who may make some makes them deep."""
+    found = [folder] if os.path.isdir(folder) else []
+    for at in found:  # which grows meanwhile
+        try:
+            found += [entry.path for entry in os.scandir(at) if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG):
+                raise
+    return found
+
+
 def _remove_tree(folder: str) -> bool:
-    try:
-        os.rmdir(folder)
-        return True
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise
-    try:
-        children = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return True
-    for child in children:
-        _remove_tree(child)
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise
-        return False
-    return True
+    for one in reversed(_tree(folder)):
+        try:
+            os.rmdir(one)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                raise
+    return not os.path.isdir(folder)

@@ -13,9 +13,9 @@ import dataclasses
 import logging
 import os
 import secrets
-import signal
 import time
 from collections.abc import AsyncIterator
+from signal import SIGKILL
 from types import TracebackType
 from typing import Self
 
@@ -306,6 +306,8 @@ class Containers:
         if not self._send(life, number):
             container = life.value
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
+        if number == SIGKILL:
+            await self._workers.run(self._site.cgroups.thaw, life.value.id)
         self._tell(life.value, "kill", signal=str(number))
 
     def _send(self, life: Life, number: int) -> bool:
@@ -329,8 +331,9 @@ class Containers:
         self._tell(life.value, "stop")
 
     async def _kill_and_wait(self, life: Life) -> None:
-        if self._send(life, signal.SIGKILL):
-            self._tell(life.value, "kill", signal=str(int(signal.SIGKILL)))
+        if self._send(life, SIGKILL):
+            self._tell(life.value, "kill", signal=str(int(SIGKILL)))
+        await self._workers.run(self._site.cgroups.thaw, life.value.id)
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
                 await life.wait_ended()

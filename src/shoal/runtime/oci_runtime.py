@@ -179,6 +179,7 @@ def _try(runtime: OciRuntime, bundles: Path, cgroups: Cgroups) -> str | None:
         cgroup=cgroups.path(name),
         netns="",
         cgroup_namespace=cgroups.layout is Layout.UNIFIED,
+        runtime=runtime.name,
     )
     try:
         (bundle / "config.json").write_text(json.dumps(oci_spec.build(given)))

@@ -4,6 +4,7 @@ Follows Docker's own (moby daemon/oci_linux.go, daemon/pkg/oci/defaults.go), so 
 as one of Docker's is.
 """
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ MASKED = (
     "/sys/firmware",
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-# Where v1 cgroups are mounted one by one, crun leaves the tmpfs that they are mounted on writable; runc does not.
+# Where v1 cgroups are mounted one by one, runtimes leave the tmpfs that they are mounted on writable.
 _CGROUP_TMPFS = "/sys/fs/cgroup"
 SHM_BYTES = 64 << 20
 INIT_TARGET = "/sbin/docker-init"
@@ -57,6 +58,7 @@ class SpecInput:
     apparmor: str = ""
     init: str = ""  # the host's init program, when one is wanted
     cgroup_namespace: bool = False
+    runtime: str = "crun"  # which one will read it
     swap_accounting: bool = True
     masked: tuple[str, ...] = MASKED
 
@@ -93,9 +95,24 @@ def build(given: SpecInput) -> dict[str, Any]:
 
 
 def read_only_paths(given: SpecInput) -> list[str]:
-    """What is made read-only after mounting; a mount of the maker's own there is left as it is."""
-    own = any(mount.target.startswith(_CGROUP_TMPFS) for mount in given.mounts)
-    return list(READ_ONLY) if given.cgroup_namespace or own else [*READ_ONLY, _CGROUP_TMPFS]
+    """What is made read-only after mounting."""
+    return [*READ_ONLY, _CGROUP_TMPFS] if given.runtime == "runc" and _locks_cgroup_tmpfs(given) else list(READ_ONLY)
+
+
+def _cgroup_options(given: SpecInput) -> list[str]:
+    """crun 1.8.1 makes a read-only path of a copy of all that is mounted there, and makes the copies below it writable:
+    with v1's hierarchies every limit would be the container's to change. What it knows instead is `rro`."""
+    locked = given.runtime == "crun" and _locks_cgroup_tmpfs(given)
+    return ["ro", "nosuid", "noexec", "nodev", *(("rro",) if locked else ())]
+
+
+def _locks_cgroup_tmpfs(given: SpecInput) -> bool:
+    """Not where the maker mounts something below: its folder could not be made. The hierarchies are read-only as well,
+    each by itself."""
+    below = f"{_CGROUP_TMPFS}/"
+    return not given.cgroup_namespace and not any(
+        f"{posixpath.normpath(mount.target)}/".startswith(below) for mount in given.mounts
+    )
 
 
 def process(given: SpecInput) -> dict[str, Any]:
@@ -186,7 +203,7 @@ def mounts(given: SpecInput) -> list[dict[str, Any]]:
             "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
         _entry("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
-        _entry("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
+        _entry("/sys/fs/cgroup", "cgroup", "cgroup", *_cgroup_options(given)),
         _entry("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         _entry("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", shm),
     ]

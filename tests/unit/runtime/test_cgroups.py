@@ -1,5 +1,13 @@
 """Cgroup layouts are told apart."""
 
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from shoal.runtime.cgroups import Cgroups, Layout, parse_mounts
 
 HYBRID = """\
@@ -31,3 +39,43 @@ def test_two_daemons_have_two_parents() -> None:
     assert one.folder("1", "memory") == "/sys/fs/cgroup/memory/shoal-abc/1"
     assert one.folder("1", "blkio") == ""
     assert other.folder("1", "memory") == "/sys/fs/cgroup/shoal-def/1"
+
+
+DEEP = 120
+
+
+@pytest.fixture
+def no_recursion() -> Iterator[None]:
+    """Let nothing call itself as often as the tree is deep."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + DEEP // 2)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def tree(folder: Path) -> Cgroups:
+    """A container's cgroup of v2 as files, with one below another; what freezes them says that it does."""
+    at = f"{folder}/shoal-abc/1"
+    os.makedirs(at)
+    for _ in range(DEEP):
+        Path(at, "cgroup.freeze").write_text("1")
+        at += "/d"
+        os.mkdir(at)
+    return Cgroups("abc", f"41 31 0:38 / {folder} rw - cgroup2 cgroup2 rw\n")
+
+
+@pytest.mark.usefixtures("no_recursion")
+def test_what_is_frozen_is_thawed_however_deep(tmp_path: Path) -> None:
+    top = f"{tmp_path}/shoal-abc/1"
+    tree(tmp_path).thaw("1")
+    states = [f"{top}{'/d' * depth}/cgroup.freeze" for depth in range(DEEP)]
+    assert {Path(path).read_text() for path in states} == {"0"}
+
+
+@pytest.mark.usefixtures("no_recursion")
+def test_a_deep_tree_is_removed(tmp_path: Path) -> None:
+    cgroups = tree(tmp_path)
+    for depth in range(DEEP):  # the kernel's files go with their folder
+        os.unlink(f"{tmp_path}/shoal-abc/1{'/d' * depth}/cgroup.freeze")
+    assert cgroups.remove("1")
+    assert not (tmp_path / "shoal-abc/1").exists()

@@ -48,6 +48,24 @@ def test_a_plain_container_is_closed_as_dockers() -> None:
     assert built["process"]["capabilities"]["bounding"] == ["CAP_CHOWN"]
 
 
+@pytest.mark.parametrize(
+    ("runtime", "target", "option", "path"),
+    [
+        ("crun", "/data", True, False),
+        ("crun", "/sys/fs/cgroup-of-mine", True, False),
+        ("crun", "/sys/fs/cgroup/systemd", False, False),
+        ("crun", "/sys/fs/./cgroup/systemd/", False, False),
+        ("runc", "/sys/fs/cgroupx", False, True),
+        ("runc", "/sys/fs/cgroup/systemd", False, False),
+    ],
+)
+def test_cgroups_of_v1_are_read_only_as_each_runtime_can(runtime: str, target: str, option: bool, path: bool) -> None:
+    built = build(replace(GIVEN, runtime=runtime, mounts=(Mount("tmpfs", target),)))
+    options = by_target(built)["/sys/fs/cgroup"]["options"]
+    assert ("rro" in options, "/sys/fs/cgroup" in built["linux"]["readonlyPaths"]) == (option, path)
+    assert "ro" in options
+
+
 def test_networks() -> None:
     assert {"type": "network", "path": "/run/netns/1"} in build(GIVEN)["linux"]["namespaces"]
     alone = build(replace(GIVEN, netns="", config=replace(CONFIG, network="none")))
