@@ -1,4 +1,7 @@
-"""Images for tasks: which are fetched now, a few at a time, and each only once however many tasks wait for it."""
+"""Images for tasks: which are fetched now, and each only once however many tasks wait for it.
+
+How many at a time is the runtime's to say. A pull that no task waits for any more is cancelled.
+"""
 
 import asyncio
 import logging
@@ -11,22 +14,21 @@ from shoal.runtime.types import Image
 
 log = logging.getLogger(__name__)
 
-PARALLEL_PULLS = 3  # dockerd's max-concurrent-downloads; each is a process and a share of the line
-
 
 class _Pull:
     def __init__(self) -> None:
         self.done = asyncio.Event()
         self.error = ""
+        self.waiting = 0  # tasks
+        self.child: asyncio.Task[None] | None = None
 
 
 class Pulls:
-    """The pulls of an agent. They run in the group given, so that a task that stops waiting does not stop a pull."""
+    """The pulls of an agent. They run in the group given, so that a task that stops waiting stops no other's pull."""
 
     def __init__(self, images: Images, group: asyncio.TaskGroup) -> None:
         self._images = images
         self._group = group
-        self._slots = asyncio.Semaphore(PARALLEL_PULLS)
         self._running: dict[tuple[str, str], _Pull] = {}
 
     async def ensure(self, reference: str, encoded_auth: str) -> None:
@@ -40,8 +42,14 @@ class Pulls:
         pull = self._running.get(key)
         if pull is None:
             pull = self._running[key] = _Pull()
-            self._group.create_task(self._pull(key, pull), name=f"pull {reference}")
-        await pull.done.wait()
+            pull.child = self._group.create_task(self._pull(key, pull), name=f"pull {reference}")
+        pull.waiting += 1
+        try:
+            await pull.done.wait()
+        finally:
+            pull.waiting -= 1
+            if not pull.waiting:
+                self._abandon(key, pull)
         if pull.error and self._present(reference) is None:
             # Docker names the image alone, and only its daemon's log says why it could not be had.
             raise ShoalError(f"No such image: {reference} ({pull.error})")
@@ -49,14 +57,26 @@ class Pulls:
     async def _pull(self, key: tuple[str, str], pull: _Pull) -> None:
         reference, encoded_auth = key
         try:
-            async with self._slots:
-                await self._images.pull(reference, self._auth(encoded_auth), None)
+            await self._images.pull(reference, self._auth(encoded_auth), None)
         except (ShoalError, OSError) as error:
             log.warning("pulling image %s failed: %s", reference, error)
             pull.error = str(error)
+        except Exception as error:  # what an image says must not end the agent, and with it all tasks
+            log.exception("pulling image %s failed", reference)
+            pull.error = f"{type(error).__name__}: {error}"
         finally:
-            del self._running[key]
+            self._forget(key, pull)
             pull.done.set()
+
+    def _abandon(self, key: tuple[str, str], pull: _Pull) -> None:
+        """Nobody waits for it. Who wants the image from now on begins anew, also while this one still ends."""
+        self._forget(key, pull)
+        if pull.child is not None and not pull.done.is_set():
+            pull.child.cancel()
+
+    def _forget(self, key: tuple[str, str], pull: _Pull) -> None:
+        if self._running.get(key) is pull:
+            del self._running[key]
 
     def _auth(self, encoded: str) -> RegistryAuth | None:
         try:

@@ -1,7 +1,7 @@
 """Bringing an image from a registry to this host: manifest, config, the layers that are not here, the record.
 
 In: a reference, credentials. Out: the record, and progress in Docker's words. Pulls of the same thing share one
-download; at most three run at once. A pull that fails leaves what was here as it was; layers that it completed stay
+download; a few run at once (`pace.py`). A pull that fails leaves what was here as it was; layers that it completed stay
 until the next removal of unused ones.
 """
 
@@ -18,11 +18,9 @@ from shoal.runtime.image_store import ImageStore, Record, parse_config
 from shoal.runtime.image_types import Progress, ProgressCallback, RegistryAuth
 from shoal.runtime.layers import LayerStore
 from shoal.runtime.manifests import Descriptor, Manifest
+from shoal.runtime.pace import Places
 from shoal.runtime.references import Reference
 from shoal.runtime.registry import Registry
-
-PULLS_AT_ONCE = 3
-"""Docker's `max-concurrent-downloads`; more would only share the same line."""
 
 R = TypeVar("R")
 
@@ -83,14 +81,14 @@ class Puller:
         self._store = store
         self._layers = layers
         self._staging = staging
-        self._slots = asyncio.Semaphore(PULLS_AT_ONCE)
+        self._places = Places()
         self._shared: Shared[Record] = Shared()
 
     async def pull(self, reference: Reference, auth: RegistryAuth | None, progress: ProgressCallback | None) -> Record:
         """Pull a reference with a tag or a digest. NotFound, Unauthenticated or ShoalError, in the registry's words."""
 
         async def work(tell: ProgressCallback) -> Record:
-            async with self._slots:
+            async with self._places.taken(reference.domain):
                 return await self._pull(reference, auth, tell)
 
         return await self._shared.run((reference, auth), progress, work)

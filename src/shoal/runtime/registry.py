@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from shoal.errors import NotFound, ShoalError, Unauthenticated
 from shoal.runtime import manifests, programs
 from shoal.runtime.image_types import DistributionInspect, RegistryAuth
 from shoal.runtime.manifests import Descriptor
+from shoal.runtime.pace import Pace
 from shoal.runtime.references import Reference, is_loopback
 
 INSPECT_TIMEOUT = 60.0
@@ -105,28 +107,28 @@ class Registry:
         The layers in `present` are left out: an empty file of their size stands for each, which skopeo takes for the
         layer itself and leaves alone.
         """
-        blobs = folder / "sha256"
-        await asyncio.to_thread(_stand_in, blobs, list(present))
-        waiting = {blobs / layer.digest.removeprefix("sha256:"): layer for layer in wanted}
-
-        def look() -> None:
-            for path in [path for path in waiting if path.exists()]:
-                complete(waiting.pop(path))
-
+        wanted = list(wanted)
+        try:
+            await asyncio.to_thread(_stand_in, folder / "sha256", list(present))
+        except OSError as error:
+            raise ShoalError(f"cannot pull: {error.strerror or error}") from error
+        download = _Download(folder, wanted, complete)
         with self._auth_file(reference, auth) as auth_file:
             tls = ("--src-tls-verify=false",) if self._is_insecure(reference) else ()
             command = ("--insecure-policy", "copy", "--quiet", *tls, "--src-authfile", auth_file)
             command += ("--dest-shared-blob-dir", str(folder), "--dest-oci-accept-uncompressed-layers")
             command += (f"docker://{reference.remote}", f"oci:{folder}/layout:image")
             async with _skopeo(*command) as child, asyncio.TaskGroup() as group:
-                watcher = group.create_task(_every(LOOK_EVERY, look), name="download progress")
+                watcher = group.create_task(download.watch(child), name="download progress")
                 _, words = await child.communicate()
                 watcher.cancel()
+        if download.refusal:
+            raise ShoalError(f"pulling {reference.familiar} was given up: {download.refusal}")
         if child.returncode != 0:
             raise explain(reference, words)
-        look()
-        if waiting:
-            missing = ", ".join(layer.digest for layer in waiting.values())
+        download.look()
+        if download.waiting:
+            missing = ", ".join(layer.digest for layer in download.waiting.values())
             raise ShoalError(f"skopeo did not download {missing}")
 
     async def distribution(self, reference: Reference, auth: RegistryAuth | None) -> DistributionInspect:
@@ -171,10 +173,40 @@ def _stand_in(blobs: Path, present: list[Descriptor]) -> None:
             file.truncate(layer.size)
 
 
-async def _every(seconds: float, look: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        look()
+class _Download:
+    """What skopeo has brought into a folder so far, and whether it still brings something."""
+
+    def __init__(self, folder: Path, wanted: list[Descriptor], complete: Callable[[Descriptor], None]) -> None:
+        blobs = folder / "sha256"
+        self.waiting = {blobs / layer.digest.removeprefix("sha256:"): layer for layer in wanted}
+        self.refusal: str | None = None
+        self._layout = folder / "layout"
+        self._complete = complete
+        self._done_bytes = 0
+        self._pace = Pace(time.monotonic(), sum(layer.size for layer in self.waiting.values()))
+
+    async def watch(self, child: asyncio.subprocess.Process) -> None:
+        """Tell of each layer that is complete, until cancelled; end a download that stands still."""
+        while self.refusal is None:
+            await asyncio.sleep(LOOK_EVERY)
+            self.look()
+            self.refusal = self._pace.refusal(time.monotonic(), self._done_bytes + self._partial_bytes())
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+
+    def look(self) -> None:
+        """Tell of each layer that is complete."""
+        for path in [path for path in self.waiting if path.exists()]:
+            layer = self.waiting.pop(path)
+            self._done_bytes += layer.size
+            self._complete(layer)
+
+    def _partial_bytes(self) -> int:
+        total = 0
+        with contextlib.suppress(FileNotFoundError):  # it moves what is whole out of here
+            for entry in os.scandir(self._layout):
+                total += entry.stat(follow_symlinks=False).st_size
+        return total
 
 
 def _login_domain(address: str) -> str:
