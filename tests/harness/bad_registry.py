@@ -33,20 +33,19 @@ class BadRegistry:
         self,
         repository: str,
         layer: bytes,
-        config: Mapping[str, Any] | bytes | None = None,
+        image: Mapping[str, Any] | None = None,
         *,
         slow: bool = False,
-        **manifest: Any,
+        manifest: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put an image of one layer. `manifest`: fields that replace the true ones."""
-        if not isinstance(config, bytes):
-            true = {
-                "architecture": ARCHITECTURE,
-                "os": "linux",
-                "config": {"Cmd": ["sleep", "1d"]},
-                "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
-            }
-            config = json.dumps(true | dict(config or {})).encode()
+        """Put an image of one layer. `image`, `manifest`: fields that replace the true ones."""
+        true = {
+            "architecture": ARCHITECTURE,
+            "os": "linux",
+            "config": {"Cmd": ["sleep", "1d"]},
+            "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
+        }
+        config = json.dumps(true | dict(image or {})).encode()
         self.blobs[digest(config)], self.blobs[digest(layer)] = config, layer
         if slow:
             self.trickle.add(digest(layer))
@@ -66,7 +65,7 @@ class BadRegistry:
                 }
             ],
         }
-        self.manifests[repository] = json.dumps(fields | manifest).encode()
+        self.manifests[repository] = json.dumps(fields | dict(manifest or {})).encode()
 
     def find(self, kind: str, path: list[str]) -> bytes | None:
         """What lies there: a manifest or a blob. Anything else is asked for to see whether a registry is here."""

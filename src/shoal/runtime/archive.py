@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import InvalidArgument
-from shoal.runtime import manifests, references
-from shoal.runtime.image_store import MAX_CONFIG_BYTES, parse_config
+from shoal.runtime import image_config, manifests, references
+from shoal.runtime.image_config import MAX_CONFIG_BYTES
 from shoal.runtime.layers import MAX_LAYERS
 
 MAX_INDEX_BYTES = 4 << 20
@@ -41,13 +41,16 @@ def read(folder: Path) -> list[ArchivedImage]:
     """Return the images of an unpacked archive. InvalidArgument when it is none."""
     try:
         if (folder / "manifest.json").is_file():
-            entries = json.loads(_content(folder, "manifest.json", MAX_INDEX_BYTES))
+            entries = image_config.archive_items(json.loads(_content(folder, "manifest.json", MAX_INDEX_BYTES)))
             if len(entries) > MAX_IMAGES:
                 raise InvalidArgument(f"more than {MAX_IMAGES} images in one archive")
             return [_docker_image(folder, entry) for entry in entries]
         if (folder / "index.json").is_file():
             return _layout_images(folder)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except image_config.WrongType as error:
+        raise InvalidArgument(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        # RuntimeError: links that lead to each other, JSON deeper than Python reads.
         raise InvalidArgument(f"invalid image archive: {error}") from error
     raise InvalidArgument("invalid image archive: neither manifest.json nor index.json is in it")
 
@@ -72,12 +75,18 @@ def _blob(digest: str) -> str:
 
 
 def _docker_image(folder: Path, entry: dict[str, Any]) -> ArchivedImage:
-    config = _content(folder, str(entry["Config"]), MAX_CONFIG_BYTES)
-    _, diff_ids = parse_config(config)
-    files = [str(name) for name in entry["Layers"] or ()]
-    layers = _layers(diff_ids, [(_file(folder, name), "") for name in files])
-    names = tuple(references.parse(str(tag)).tagged().full for tag in entry.get("RepoTags") or ())
+    config = _content(folder, entry.get("Config", ""), MAX_CONFIG_BYTES)
+    _, diff_ids = image_config.parse(config)
+    layers = _layers(diff_ids, [(_file(folder, name), "") for name in entry.get("Layers", ())])
+    names = tuple(_name(tag) for tag in entry.get("RepoTags", ()))
     return ArchivedImage(config, layers, names)
+
+
+def _name(text: str) -> str:
+    reference = references.parse(text).tagged()
+    if reference.digest:
+        raise InvalidArgument(f"invalid tag {text!r}")
+    return reference.full
 
 
 def _layers(diff_ids: tuple[str, ...], files: list[tuple[Path, str]]) -> tuple[ArchivedLayer, ...]:
@@ -103,14 +112,14 @@ def _layout_image(folder: Path, entry: manifests.Descriptor) -> ArchivedImage:
     if not isinstance(manifest, manifests.Manifest):
         raise InvalidArgument("invalid image archive: an index in an index in an index")
     config = _verified(folder, manifest.config.digest)
-    _, diff_ids = parse_config(config)
+    _, diff_ids = image_config.parse(config)
     files = [(_file(folder, _blob(layer.digest)), layer.digest) for layer in manifest.layers]
     names = []
     for key in _NAME_ANNOTATIONS:
         name = (entry.annotations or {}).get(key, "")
         # The second annotation may be a bare tag, which names no image: then it has no name.
         if "/" in name or ":" in name:
-            names = [references.parse(name).tagged().full]
+            names = [_name(name)]
             break
     return ArchivedImage(config, _layers(diff_ids, files), tuple(names))
 

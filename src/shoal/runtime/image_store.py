@@ -11,18 +11,17 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from shoal.errors import DamagedState, InvalidArgument, NotFound
 from shoal.files import write_atomic
-from shoal.runtime import references
+from shoal.runtime import image_config, references
 
 log = logging.getLogger(__name__)
 
-MAX_CONFIG_BYTES = 8 << 20
-"""An image's config is some kilobytes; as much as registries take for a manifest is refused beyond."""
+# The years 1 to 9999 in UTC; a zone may put a time beyond them.
+_EARLIEST, _LATEST = -62135596800.0, 253402300799.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +40,15 @@ class Record:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config, parsed."""
-        parsed: dict[str, Any] = json.loads(self.config_text)
-        return parsed
-
-
-def parse_config(data: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Read an image's config; return it with its layers' diff ids, lowest first. InvalidArgument when it is none."""
-    try:
-        if len(data) > MAX_CONFIG_BYTES:
-            raise ValueError("it is too large")
-        config = json.loads(data)
-        layers = tuple((config.get("rootfs") or {}).get("diff_ids") or ())
-        if not all(isinstance(layer, str) and references.is_digest(layer) for layer in layers):
-            raise ValueError("rootfs.diff_ids are not digests")
-        if not isinstance(config.get("config") or {}, dict):
-            raise ValueError("config is not an object")
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InvalidArgument(f"invalid image config: {error}") from error
-    return config, layers
+        """The config, without what is wrong in it."""
+        return image_config.lenient(self.config_text)[0]
 
 
 def created_at(config: dict[str, Any]) -> float:
     """Return when an image was made; 0 when it does not say."""
-    text = str(config.get("created") or "")
-    head, dot, tail = text.partition(".")
-    if dot:  # nine digits are more than Python 3.11 reads
-        digits = tail.rstrip("Z").split("+")[0].split("-")[0]
-        text = f"{head}.{digits[:6].ljust(6, '0')}{tail[len(digits) :]}"
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except (ValueError, OverflowError):
+        return min(max(image_config.instant(config.get("created") or ""), _EARLIEST), _LATEST)
+    except image_config.WrongType:
         return 0.0
 
 
@@ -194,7 +171,7 @@ def _read(path: Path) -> Record:
         image_id = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         if not image_id == fields["id"] == f"sha256:{path.stem}":
             raise ValueError("the image's config does not have the image's digest")
-        _, layers = parse_config(text.encode())
+        _, layers = image_config.lenient(text)
         names = {str(name): int(number) for name, number in fields["names"].items()}
         digests = tuple(str(digest) for digest in fields["digests"])
         return Record(image_id, text, layers, names, digests, bool(fields["hidden"]))

@@ -163,12 +163,17 @@ class Images:
         return loaded
 
     async def _load_one(self, image: archive.ArchivedImage, progress: ProgressCallback | None) -> Names:
-        with self.layers.pinned(layer.diff_id for layer in image.layers):
-            for layer in image.layers:
-                await self.layers.add(layer.file, diff_id=layer.diff_id, digest=layer.digest)
-            await self.layers.sync()
-            layers = tuple(layer.diff_id for layer in image.layers)
-            record = self.store.put(image.config, layers, image.names, ())
+        layers = tuple(layer.diff_id for layer in image.layers)
+        fresh = [layer for layer in layers if layer not in self.layers]
+        try:
+            with self.layers.pinned(layers):
+                for layer in image.layers:
+                    await self.layers.add(layer.file, diff_id=layer.diff_id, digest=layer.digest)
+                await self.layers.sync()
+                record = self.store.put(image.config, layers, image.names, ())
+        except (ShoalError, OSError):
+            await self._drop(fresh)
+            raise
         names = [references.parse(name).familiar for name in image.names]
         lines = [f"Loaded image: {name}\n" for name in names] or [f"Loaded image ID: {record.id}\n"]
         for line in lines:
@@ -265,6 +270,11 @@ class Images:
             return 0
         needed = {layer for record in self.store.all() for layer in record.layers}
         return await self.layers.remove([layer for layer in self.layers.all() if layer not in needed])
+
+    async def _drop(self, fresh: Iterable[str]) -> None:
+        """Remove layers of an image that was refused, but for those that another has by now."""
+        needed = {layer for record in self.store.all() for layer in record.layers}
+        await self.layers.remove([layer for layer in fresh if layer not in needed])
 
     def _tell(self, action: str, id_: str, attributes: dict[str, str]) -> None:
         if self._events:

@@ -84,7 +84,9 @@ def parse(data: bytes) -> Manifest | Index:
         if len(data) > MAX_MANIFEST_BYTES:
             raise ValueError("it is too large")
         fields = json.loads(data)
-        media_type = str(fields.get("mediaType") or "")
+        media_type = fields.get("mediaType") or ""
+        if not isinstance(media_type, str):
+            raise ValueError("its mediaType is not a string")
         if fields.get("schemaVersion") == 1 or media_type.startswith(_SCHEMA_1):
             raise InvalidArgument("unsupported media type application/vnd.docker.distribution.manifest.v1+prettyjws")
         if media_type in (OCI_INDEX, DOCKER_LIST) or (not media_type and "manifests" in fields):
@@ -102,7 +104,9 @@ def parse(data: bytes) -> Manifest | Index:
 
 def _descriptor(fields: Mapping[str, Any]) -> Descriptor:
     digest, size = fields["digest"], fields["size"]
-    if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or size < 0:
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise ValueError(f"{digest!r} is no blob")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 1 << 63:
         raise ValueError(f"{digest!r} with size {size!r} is no blob")
     where = fields.get("platform") or {}
     found = Platform(

@@ -13,6 +13,8 @@ from typing import Any
 from shoal.errors import InvalidArgument
 from shoal.runtime.types import ContainerConfig, HealthConfig, Mount
 
+# An image may say what a client may not: with less, its probes would be all that the host does.
+_LEAST_DURATION = 0.001
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -106,8 +108,19 @@ def health(image: Mapping[str, Any], given: HealthConfig | None) -> HealthConfig
             start_interval=given.start_interval or base.start_interval,
             retries=given.retries or base.retries,
         )
-    if merged is None or not merged.test or merged.test[0] == "NONE":
+    # Others than these two are as Docker's NONE (moby daemon/health.go, getProbe).
+    if merged is None or len(merged.test) < 2 or merged.test[0] not in ("CMD", "CMD-SHELL"):
         return None
+    for name, value in (
+        ("Interval", merged.interval),
+        ("Timeout", merged.timeout),
+        ("StartPeriod", merged.start_period),
+        ("StartInterval", merged.start_interval),
+    ):
+        if value and value < _LEAST_DURATION:
+            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
+    if merged.retries < 0:
+        raise InvalidArgument("Retries in Healthcheck cannot be negative")
     return merged
 
 
@@ -124,7 +137,7 @@ def process(image: Mapping[str, Any], config: ContainerConfig) -> Process:
     cwd = config.working_dir or own.get("WorkingDir") or "/"
     if not cwd.startswith("/"):
         raise InvalidArgument(f"the working directory '{cwd}' is invalid, it needs to be an absolute path")
-    return Process(
+    made = Process(
         args=argv(image, config),
         env=merge_env(own.get("Env") or (), config.env),
         cwd=posixpath.normpath(cwd),
@@ -133,6 +146,19 @@ def process(image: Mapping[str, Any], config: ContainerConfig) -> Process:
         health=health(image, config.health),
         volumes=declared_volumes(image, config.mounts),
     )
+    for what, texts in (
+        ("command", made.args),
+        ("environment", made.env),
+        ("working directory", (made.cwd,)),
+        ("user", (made.user,)),
+        ("volume", made.volumes),
+        ("mount", [text for mount in config.mounts for text in (mount.target, mount.source, mount.subpath)]),
+        ("host name", (config.hostname, config.domainname)),
+        ("group", config.groups),
+    ):
+        if any("\0" in text for text in texts):  # no program, and no path, can have it
+            raise InvalidArgument(f"the {what} is invalid: it contains a NUL byte")
+    return made
 
 
 def environment(entries: Iterable[str], hostname: str, home: str, *, tty: bool) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from shoal.errors import InvalidArgument, NotFound, ShoalError
-from shoal.runtime import confined, manifests, unpack_child
-from shoal.runtime.image_store import ImageStore, Record, parse_config
+from shoal.runtime import confined, image_config, manifests, unpack_child
+from shoal.runtime.image_store import ImageStore, Record
 from shoal.runtime.image_types import Progress, ProgressCallback, RegistryAuth
 from shoal.runtime.layers import LayerStore
 from shoal.runtime.manifests import Descriptor, Manifest
@@ -106,7 +106,7 @@ class Puller:
         else:
             data = await self._registry.config(at, auth)
             _verify(data, manifest.config.digest)
-        _, diff_ids = parse_config(data)
+        _, diff_ids = image_config.parse(data)
         if len(diff_ids) != len(manifest.layers):
             raise InvalidArgument("invalid rootfs in image configuration")  # Docker's words: pull_v2.go
         with self._layers.pinned(diff_ids):

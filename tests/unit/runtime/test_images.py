@@ -281,3 +281,52 @@ async def test_a_tar_in_memory_is_what_docker_import_sends(images: Images) -> No
         archive.addfile(entry("etc", tarfile.DIRTYPE))
     image = await images.import_(stream(out.getvalue()), "", "", [], "")
     assert image.repo_tags == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"Labels": ["a"]}, "json: cannot unmarshal array into Go struct field Config.config.Labels"),
+        ({"Entrypoint": {"sh": 1}}, "json: cannot unmarshal object into Go struct field Config.config.Entrypoint"),
+    ],
+)
+async def test_an_image_of_wrong_types_is_refused_and_leaves_nothing(
+    images: Images, config: dict[str, object], why: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=why):
+        await images.load(stream(saved(LAYER, **config)))
+    assert images.list() == []
+    assert images.layers.all() == []
+
+
+async def test_an_archive_whose_second_layer_is_another_leaves_nothing_of_it(images: Images) -> None:
+    data = image_config(LAYER, SECOND)
+    listed = [{"Config": "c", "RepoTags": ["app:1"], "Layers": ["1", "2"]}]
+    parts = {"c": data, "1": LAYER, "2": LAYER, "manifest.json": json.dumps(listed).encode()}
+    with pytest.raises(InvalidArgument, match="layer verification failed"):
+        await images.load(stream(files(**parts)))
+    assert images.list() == []
+    assert images.layers.all() == []
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"Config": ["c"], "Layers": []},
+        {"Config": "c", "Layers": [], "RepoTags": "ab"},
+        {"Config": "c", "Layers": {"1": 1}},
+        {"Config": "c", "Layers": [], "RepoTags": [f"app@sha256:{'a' * 64}"]},
+        {"Config": "c\0", "Layers": []},
+        {"Config": "round", "Layers": []},
+        [],
+        None,
+    ],
+)
+async def test_a_list_of_wrong_types_is_refused(images: Images, listed: object) -> None:
+    parts = [
+        (entry(name), data) for name, data in (("c", image_config()), ("manifest.json", json.dumps([listed]).encode()))
+    ]
+    round_ = [entry("round", tarfile.SYMTYPE, linkname="trip"), entry("trip", tarfile.SYMTYPE, linkname="round")]
+    with pytest.raises(InvalidArgument):
+        await images.load(stream(tar(*parts, *round_)))
+    assert images.list() == []

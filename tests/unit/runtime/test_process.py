@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shoal.errors import InvalidArgument
-from shoal.runtime.process import DEFAULT_PATH, environment, merge_env, parse_signal, process
+from shoal.runtime.process import DEFAULT_PATH, environment, health, merge_env, parse_signal, process
 from shoal.runtime.types import ContainerConfig, HealthConfig, Mount
 
 IMAGE: dict[str, Any] = {
@@ -85,3 +85,37 @@ def test_signals(name: str, number: int) -> None:
 def test_what_is_no_signal_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="invalid signal: "):
         parse_signal(name)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"Cmd": ["a\0b"]},
+        {"Cmd": ["a"], "Env": ["A=\0"]},
+        {"Cmd": ["a"], "WorkingDir": "/a\0"},
+        {"Cmd": ["a"], "User": "\0"},
+        {"Cmd": ["a"], "Volumes": {"/\0": {}}},
+    ],
+)
+def test_what_has_a_nul_byte_is_refused(config: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument, match="is invalid: it contains a NUL byte"):
+        process({"config": config}, ContainerConfig(name="c", image="i"))
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ({"Interval": 1}, "Interval in Healthcheck cannot be less than 1ms"),
+        ({"Timeout": -1}, "Timeout in Healthcheck cannot be less than 1ms"),
+        ({"StartInterval": -(1 << 62)}, "StartInterval in Healthcheck cannot be less than 1ms"),
+        ({"Retries": -1}, "Retries in Healthcheck cannot be negative"),
+    ],
+)
+def test_a_probe_that_would_be_all_that_the_host_does_is_refused(probe: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        health({"config": {"Healthcheck": {"Test": ["CMD", "true"], **probe}}}, None)
+
+
+@pytest.mark.parametrize("test", [["CMD"], ["CMD-SHELL"], ["true"], ["NONE", "x"]])
+def test_a_probe_without_a_command_is_none(test: list[str]) -> None:
+    assert health({"config": {"Healthcheck": {"Test": test}}}, None) is None
