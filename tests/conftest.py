@@ -9,12 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.hosts import eventually
+from tests.harness.hosts import ORDINARY_PATIENCE, PATIENCE, eventually, patient
 from tests.harness.network import LIVE
 
 # Python 3.11 makes an event loop when pytest-asyncio asks for the one there was, and nobody closes it: a warning,
 # and so an error, in whatever test runs when it is collected. Saying that there is none keeps it from being made.
 asyncio.set_event_loop(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the time that a slow machine needs."""
+    if PATIENCE == ORDINARY_PATIENCE:
+        return
+    for item in items:
+        marked = item.get_closest_marker("timeout")
+        seconds = marked.args[0] if marked else float(item.config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(patient(seconds)))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.cluster.swarms import containers, create, node_id, nodes, token
-from tests.harness.hosts import Host, eventually, run
+from tests.harness.hosts import Host, eventually, patient, run
 from tests.harness.network import Network, network
 from tests.interop.conftest import import_image
 
@@ -90,7 +90,7 @@ def first_write(host: Host, prefix: str, since: float) -> float:
     for attempt in range(1000):
         if write(host, f"{prefix}{attempt}"):
             return time.monotonic() - since
-        assert time.monotonic() - since < PATIENCE, "no write was accepted"
+        assert time.monotonic() - since < patient(PATIENCE), "no write was accepted"
     raise AssertionError
 
 

@@ -32,8 +32,9 @@ from shoal.node.peers import Peers
 from shoal.node.state import NodeState
 from shoal.node.types import InitRequest, JoinRequest
 from shoal.paths import Paths
+from tests.harness.hosts import patient
 
-PATIENCE = 30.0
+PATIENCE = patient(30.0)
 
 
 @dataclass

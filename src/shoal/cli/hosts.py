@@ -71,6 +71,8 @@ def _tls(files: TLSFiles, environment: Mapping[str, str]) -> ssl.SSLContext | No
     )
     try:
         context = ssl.create_default_context(cafile=ca)
+        # On by default since Python 3.13: refuses a CA without a key usage, as Docker's own instructions make one.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_cert_chain(cert, key)
     except OSError as error:  # ssl's errors are among them, and name no file
         raise CommandError(f"the TLS files {ca}, {cert} and {key} cannot be used: {reason(error)}") from error

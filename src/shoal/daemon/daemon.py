@@ -50,7 +50,7 @@ LOCK_FILE = "shoald.lock"
 # messages make few; Python's 700 would search hundreds of times while a hundred tasks start.
 GC_THRESHOLDS = (20_000, 10, 10)
 # What must be there to start at all; etcd is asked for when a swarm is made.
-NEEDED = ("conmon", "ip", "nft", "skopeo", "tar", "mount", "umount", "nsenter", "unshare")
+NEEDED = ("conmon", "ip", "mount", "nft", "skopeo")
 
 
 @dataclass(frozen=True, slots=True)

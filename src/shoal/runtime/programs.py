@@ -17,15 +17,11 @@ PACKAGES = {
     "ip": "iproute2",
     "mount": "mount",
     "nft": "nftables",
-    "nsenter": "util-linux",
     "ps": "procps",
     "runc": "runc",
     "skopeo": "skopeo",
-    "tar": "tar",
     "tini": "tini",
     "tini-static": "tini",
-    "umount": "mount",
-    "unshare": "util-linux",
 }
 
 # A daemon started by a service manager or by sudo may lack the sbin folders, where runc and nft are.
