@@ -7,10 +7,18 @@ from shoal.errors import ShoalError
 
 COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, FAILED = 127, 126, 128
 
-_CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found")
+# crun's words, of 1.8 (Debian 12), 1.21 (13) and 1.28; where a text changed, each.
+_CRUN_NOT_FOUND = re.compile(r"executable file `[^`]*` not found|cannot find `[^`]*` in \$PATH")
+_CRUN_NO_FOLDER = re.compile(r"open executable: Not a directory|(?:cannot )?open `[^`]*`: Not a directory")
+# Of what is a folder, and of what has no x: 1.8 says "not permitted" and "denied", later ones what it is.
 _CRUN_DENIED = re.compile(
-    r"open executable(?: `([^`]*)`)?: Permission denied|exec(?: container process)?(?: `[^`]*`)?: Permission denied"
+    r"open executable(?: `[^`]*`)?: (?:Permission denied|Operation not permitted)"
+    r"|exec(?: container process)?(?: `[^`]*`)?: Permission denied"
+    r"|the path `[^`]*` (?:exists but it is not executable|is not a regular file)"
 )
+_CRUN_CWD = re.compile(r"chdir (?:to )?`([^`]*)`: (.*)")
+# runc 1.3 says first where it was.
+_RUNC_STAGES = ("unable to start container process: ", "error during container init: ")
 
 
 class StartFailed(ShoalError):
@@ -26,17 +34,22 @@ class StartFailed(ShoalError):
 def reason(text: str, command: str) -> tuple[str, int]:
     """What a runtime said, as runc would have said it, and the exit code that Docker gives it."""
     said = _message(text)
-    if _CRUN_NOT_FOUND.search(said):
+    # An empty command is looked up like any other; crun 1.8 takes it for the root.
+    if _CRUN_NOT_FOUND.search(said) or (not command and _CRUN_DENIED.search(said)):
         if "/" in command:
             return f'exec: "{command}": stat {command}: no such file or directory', COMMAND_NOT_FOUND
         return f'exec: "{command}": executable file not found in $PATH', COMMAND_NOT_FOUND
+    if _CRUN_NO_FOLDER.search(said):
+        return f'exec: "{command}": stat {command}: not a directory', COMMAND_NOT_FOUND
     if _CRUN_DENIED.search(said):
         return f'exec: "{command}": permission denied', COMMAND_NOT_EXECUTABLE
     if said.startswith("exec: "):
-        if "permission denied" in said:
+        if "permission denied" in said or "is a directory" in said:
             return said, COMMAND_NOT_EXECUTABLE
-        if "not found" in said or "no such file" in said:
+        if "not found" in said or "no such file" in said or "not a directory" in said:
             return said, COMMAND_NOT_FOUND
+    if refused := _CRUN_CWD.search(said):
+        said = f'chdir to cwd ("{refused[1]}") set in config.json failed: {refused[2].lower()}'
     return said or "the runtime ended without a word", FAILED
 
 
@@ -53,6 +66,8 @@ def start_failed(runtime: str, text: str, command: str) -> StartFailed:
 def exec_failed(text: str, command: str) -> tuple[str, int]:
     """What an exec whose command could not be started shows, and its exit code."""
     why, code = reason(text, command)
+    if code == FAILED:
+        code = COMMAND_NOT_EXECUTABLE  # Docker's for whatever keeps an exec from starting (moby daemon/exec.go)
     return f"OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown", code
 
 
@@ -70,4 +85,6 @@ def _message(text: str) -> str:
             said = dressed.group(1).strip('"')
     said = re.sub(r"^(runc|crun) (create|run|exec) failed: ", "", said)
     said = said.removeprefix("exec failed: ")
-    return said.removeprefix("unable to start container process: ")
+    for stage in _RUNC_STAGES:
+        said = said.removeprefix(stage)
+    return said

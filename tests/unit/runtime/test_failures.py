@@ -22,6 +22,37 @@ from shoal.runtime.failures import exec_failed, reason, start_failed
             'executable file not found in $PATH"',
             "x", 'exec: "x": executable file not found in $PATH', 127,
         ),
+        (
+            'time="t" level=error msg="runc create failed: unable to start container process: error during container '
+            'init: exec: \\"x\\": executable file not found in $PATH"',
+            "x", 'exec: "x": executable file not found in $PATH', 127,
+        ),
+        (
+            'msg="runc create failed: unable to start container process: exec: \\"/etc\\": is a directory"',
+            "/etc", 'exec: "/etc": is a directory', 126,
+        ),
+        (
+            "executable file `/x` not found: No such file or directory",
+            "/x", 'exec: "/x": stat /x: no such file or directory', 127,
+        ),
+        ("open executable: Operation not permitted", "/etc", 'exec: "/etc": permission denied', 126),
+        (
+            "the path `/etc` is not a regular file: Operation not permitted",
+            "/etc", 'exec: "/etc": permission denied', 126,
+        ),
+        (
+            "the path `/x` exists but it is not executable: Operation not permitted",
+            "/x", 'exec: "/x": permission denied', 126,
+        ),
+        ("open executable: Operation not permitted", "", 'exec: "": executable file not found in $PATH', 127),
+        ("cannot find `` in $PATH: No such file or directory", "", 'exec: "": executable file not found in $PATH', 127),
+        ("open executable: Not a directory", "/f/x", 'exec: "/f/x": stat /f/x: not a directory', 127),
+        ("cannot open `/f/x`: Not a directory", "/f/x", 'exec: "/f/x": stat /f/x: not a directory', 127),
+        ("open `/f/x`: Not a directory", "/f/x", 'exec: "/f/x": stat /f/x: not a directory', 127),
+        (
+            "chdir `/nope`: No such file or directory",
+            "x", 'chdir to cwd ("/nope") set in config.json failed: no such file or directory', 128,
+        ),
         ("mount `a` to `b`: Invalid argument\n", "x", "mount `a` to `b`: Invalid argument", 128),
         ("", "x", "the runtime ended without a word", 128),
     ],
@@ -44,5 +75,16 @@ def test_an_exec_is_told_in_full() -> None:
     assert exec_failed("open executable: Permission denied", "x") == (
         "OCI runtime exec failed: exec failed: unable to start container process: "
         'exec: "x": permission denied: unknown',
+        126,
+    )
+
+
+@pytest.mark.parametrize(
+    "said", ["chdir `/nope`: No such file or directory", "chdir to `/nope`: No such file or directory"]
+)
+def test_an_exec_that_cannot_be_started_is_126_whatever_the_reason(said: str) -> None:
+    assert exec_failed(said, "sh") == (
+        "OCI runtime exec failed: exec failed: unable to start container process: "
+        'chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown',
         126,
     )
