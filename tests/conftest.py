@@ -47,6 +47,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of the test's own, with a short name: sockets lie in it, whose paths may have 107 characters."""
+    return tmp_path_factory.mktemp("t")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     """Fail where a run leaves anything. Only `script/test` gives it a folder of its own, so that this can be told."""

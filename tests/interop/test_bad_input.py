@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -206,6 +207,25 @@ def test_missing_host_program_is_named_with_its_package() -> None:
         assert done.returncode == 1
         assert "etcd is not installed on this host: install the package etcd-server" in done.stderr
         assert "Swarm: inactive" in poor.docker("info").stdout
+
+
+def test_a_root_that_is_no_mount_point_is_named(tmp_path: Path) -> None:
+    inside = (
+        'mount -t tmpfs tmpfs "$0" && mkdir "$0/root" && for path in /*; do '
+        'if [ -L "$path" ]; then cp -P "$path" "$0/root"; '
+        'elif [ -d "$path" ]; then mkdir "$0/root$path" && mount --rbind "$path" "$0/root$path"; fi; done; '
+        'exec chroot "$0/root" "$@"'
+    )
+    (tmp_path / "none.json").write_text("{}")
+    flags = [f"--{name}={tmp_path}/{name}" for name in ("data-root", "exec-root", "pidfile")]
+    flags += [f"--host=unix://{tmp_path}/s", f"--config-file={tmp_path}/none.json"]
+    (tmp_path / "mount").mkdir()
+    command = ["unshare", "--mount", "sh", "-c", inside, str(tmp_path / "mount")]
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "shoal.daemon.main", *flags], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1, done.stderr
+    assert "/ is no mount point, as in a chroot, where no container can be made" in done.stderr
 
 
 def test_init_with_a_ca_that_is_refused_leaves_no_swarm_behind() -> None:

@@ -50,18 +50,40 @@ async def test_an_owner_that_is_cancelled_stays_so_though_a_child_fails_of_it() 
         except asyncio.CancelledError:
             raise OSError from None
 
-    async def own() -> int:
+    seen: list[int] = []
+
+    async def own() -> None:
         owner = asyncio.current_task()
         assert owner is not None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(fail_at_the_end())
         except* OSError:
-            pass
-        return owner.cancelling()
+            seen.append(owner.cancelling())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(owner.cancelling())
 
-    async with asyncio.TaskGroup() as outer:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as outer:
         child = outer.create_task(own())
         await asyncio.sleep(0.01)
         child.cancel()
-    assert child.result() == 1
+    assert child.cancelled()
+    assert seen == [1, 1]
+
+
+async def test_a_timeout_that_ends_a_group_whose_child_fails_of_it_cancels_nothing_later() -> None:
+    async def fail_at_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise OSError from None
+
+    owner = asyncio.current_task()
+    assert owner is not None
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.timeout(0.01), asyncio.TaskGroup() as group:
+            group.create_task(fail_at_the_end())
+    await asyncio.sleep(0.01)
+    assert owner.cancelling() == 0

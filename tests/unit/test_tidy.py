@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "shoal"
+# Test modules that are about the repository as a whole.
+ABOUT_THE_REPOSITORY = {"test_tidy.py", "test_requirements.py", "test_commands.py"}
 IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "aiohttp", "pyroute2", "uvloop", "ssl"}
 SHELL_WORDS = {"loop", "server", "client", "linux"}
 # package -> packages of ours that it may not import
@@ -83,7 +85,7 @@ def test_unit_tests_mirror_the_sources() -> None:
         words = path.stem.removeprefix("test_").split("_")
         names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
         folder = SOURCES / relative.parent
-        if relative.name != "test_tidy.py" and not any(
+        if relative.name not in ABOUT_THE_REPOSITORY and not any(
             (folder / f"{name}.py").exists() or (folder / name).is_dir() for name in names
         ):
             strays.append(str(relative))

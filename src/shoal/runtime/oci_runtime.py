@@ -118,6 +118,12 @@ def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
 
     Raises MissingProgram where neither is installed, ShoalError with the runtimes' words where none works.
     """
+    if not rootfs.is_mount_point(Path("/")):
+        # Every runtime begins with a mount namespace where / passes nothing on, which can be said of mounts alone.
+        raise ShoalError(
+            "/ is no mount point, as in a chroot, where no container can be made: enter it by a bind mount and "
+            "pivot_root"
+        )
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     refusals = []
     try:

@@ -48,7 +48,7 @@ _ORDINARY = (
     "leader failed to send out heartbeat on time",
     "apply request took too long",
 )
-# What etcd 3.4 and bbolt say, before they serve, of files that are not as they wrote them. They seldom check, they
+# What etcd 3.4, 3.5 and bbolt say, before they serve, of files that are not as they wrote them. They seldom check, they
 # stumble: every panic at the start that was seen came from the files.
 _SIGNS_OF_DAMAGE = (
     "crc mismatch",
@@ -57,6 +57,7 @@ _SIGNS_OF_DAMAGE = (
     "file size too small",
     "failed to recover",
     "max entry size limit exceeded",
+    "proto: ",  # a record that is none
     "panic: ",
     "assertion failed",
 )

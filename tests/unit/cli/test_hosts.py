@@ -1,3 +1,4 @@
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,7 +50,11 @@ def test_tls_files_are_found_as_dockers_command_finds_them(tmp_path: Path) -> No
     assert found.tls is not None
     assert found.port == 2376
     files = TLSFiles(True, *(str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")))
-    assert find("tcp://x", files, {}).tls is not None
+    context = find("tcp://x", files, {}).tls
+    assert context is not None
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    # Docker's own instructions make a CA that says nothing of its key's usage, and Docker's command takes it.
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_tls_files_that_are_not_there_are_named(tmp_path: Path) -> None:

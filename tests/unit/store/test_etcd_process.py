@@ -158,6 +158,19 @@ async def test_damaged_data_is_named_and_left_as_it_is(paths: Paths) -> None:
     assert log.read_bytes()[:100_000] == damaged
 
 
+async def test_a_record_that_is_none_is_damage(paths: Paths) -> None:
+    """etcd 3.5 does not panic of it, as 3.4 does, and says "proto: ..."."""
+    async with EtcdProcess(paths, QUICK) as etcd:
+        await etcd.client.status()
+    (log,) = etcd.data.glob("member/wal/0*.wal")
+    damaged = bytearray(log.read_bytes())
+    damaged[8:10] = b"\xff\xff"  # the first field of the first record
+    log.write_bytes(damaged)
+    with pytest.raises(DamagedState, match="swarm/etcd is damaged"):
+        async with EtcdProcess(paths, QUICK):
+            pass
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kept_bytes", [100, 3000], ids=["all of it", "its end"])
 async def test_a_log_that_was_cut_short_is_named(paths: Paths, kept_bytes: int) -> None:
