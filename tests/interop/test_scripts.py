@@ -30,7 +30,7 @@ def test_is_a_program_that_bash_understands(script: Path) -> None:
     run("bash", "-n", str(script))
 
 
-@pytest.mark.parametrize("script", ["demo", "install"])
+@pytest.mark.parametrize("script", ["demo", "fresh", "install"])
 def test_says_that_it_needs_root(copy: Path, script: str) -> None:
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     done = run(*nobody, f"script/{script}", check=False, cwd=copy)
@@ -40,7 +40,9 @@ def test_says_that_it_needs_root(copy: Path, script: str) -> None:
     assert sorted(path.name for path in copy.iterdir()) == ["script"]
 
 
-@pytest.mark.parametrize(("script", "known"), [("bootstrap", "script/bootstrap test"), ("install", "--uninstall")])
+@pytest.mark.parametrize(
+    ("script", "known"), [("bootstrap", "script/bootstrap test"), ("fresh", "trixie"), ("install", "--uninstall")]
+)
 def test_unknown_word_is_answered_with_the_usage(copy: Path, script: str, known: str) -> None:
     done = run(f"script/{script}", "--nonsense", check=False, cwd=copy)
     assert done.returncode == 2
