@@ -209,6 +209,13 @@ def test_missing_host_program_is_named_with_its_package() -> None:
         assert "Swarm: inactive" in poor.docker("info").stdout
 
 
+def test_runc_serves_where_crun_is_missing() -> None:
+    with host("runc", start=False) as poor:
+        poor.start(lacking=["crun"])
+        assert "containers are started by runc" in poor.log()
+        assert poor.docker("info", "--format", "{{.DefaultRuntime}}").stdout == "runc\n"
+
+
 def test_a_root_that_is_no_mount_point_is_named(tmp_path: Path) -> None:
     inside = (
         'mount -t tmpfs tmpfs "$0" && mkdir "$0/root" && for path in /*; do '
