@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def tag_of(engine_id: str) -> str:
+    """What is made of a daemon's id to name bridge, cgroups and tables with."""
+    return engine_id.replace("-", "")[:8]
+
+
 @dataclass(frozen=True, slots=True)
 class Paths:
     """The two roots and the folders below them.
@@ -14,6 +19,11 @@ class Paths:
 
     data_root: Path
     exec_root: Path
+
+    @property
+    def engine_id(self) -> Path:
+        """The daemon's id, in a file: made once."""
+        return self.data_root / "engine-id"
 
     @property
     def swarm(self) -> Path:

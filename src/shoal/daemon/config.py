@@ -41,6 +41,7 @@ class DaemonConfig:
     group: str = "docker"
     insecure_registries: tuple[str, ...] = ()
     default_advertise_addr: str = ""
+    end_containers: bool = False  # of the command line alone: what to do instead of being a daemon
 
     def __post_init__(self) -> None:
         if self.log_level not in LOG_LEVELS:

@@ -26,13 +26,14 @@ from shoal.agent import node_linux
 from shoal.api import v1 as api
 from shoal.daemon import listeners, metrics
 from shoal.daemon.config import DaemonConfig
+from shoal.daemon.service import Notifier
 from shoal.engine.app import make_app, make_runner
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.errors import DamagedState, ShoalError
 from shoal.files import write_atomic
 from shoal.network.bridge_linux import BridgeNetwork
 from shoal.node.node import SwarmNode
-from shoal.paths import Paths
+from shoal.paths import Paths, tag_of
 from shoal.runtime import programs
 from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.containers import Containers
@@ -44,7 +45,6 @@ from shoal.runtime.volumes import Volumes
 
 log = logging.getLogger(__name__)
 
-ENGINE_ID_FILE = "engine-id"
 LOCK_FILE = "shoald.lock"
 # Objects made before the youngest, and collections before the older generations are searched for cycles. Requests and
 # messages make few; Python's 700 would search hundreds of times while a hundred tasks start.
@@ -61,8 +61,8 @@ class Runtime:
     images: Images
 
 
-async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
-    """Be a daemon until `stop` is set. Raises ShoalError with one line that says what to do."""
+async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> None:
+    """Be a daemon until `stop` is set; `notifier` is told when it serves. ShoalError says in a line what to do."""
     paths = config.paths
     for name in NEEDED:
         programs.find(name)
@@ -90,12 +90,14 @@ async def run(config: DaemonConfig, stop: asyncio.Event) -> None:
                     network=network,
                     events=events,
                     node=node,
-                    facts=await _facts(config, engine_id, containers.runtime_name),
+                    facts=await _facts(config, engine_id, containers),
                 )
-                await _serve(config, backend, node, stop)
+                await _serve(config, backend, node, stop, notifier)
 
 
-async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: asyncio.Event) -> None:
+async def _serve(
+    config: DaemonConfig, backend: Backend, node: SwarmNode, stop: asyncio.Event, notifier: Notifier
+) -> None:
     """Run the node and the API until `stop` is set; a node that fails for good takes the daemon down."""
     async with asyncio.TaskGroup() as group:
         living = group.create_task(node.run(), name="node")
@@ -104,9 +106,11 @@ async def _serve(config: DaemonConfig, backend: Backend, node: SwarmNode, stop: 
         async with _api(config, backend):
             _settle_memory()
             log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
+            notifier.ready(f"serves on {', '.join(config.sockets)}")
             stopping = group.create_task(stop.wait(), name="stop")
             await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            notifier.stopping("containers go on")
         log.info("stopping; containers go on")
         telling.cancel()
         living.cancel()
@@ -167,11 +171,11 @@ def _locked(paths: Paths) -> Iterator[None]:
 def _identified(paths: Paths) -> Iterator[tuple[str, str]]:
     """This daemon's id, and the tag made of it, which it holds: what is named with the tag on this host is its own."""
     engine_id = _engine_id(paths)
-    tag = engine_id.replace("-", "")[:8]
+    tag = tag_of(engine_id)
     cgroups = Cgroups(tag)
     if not cgroups.claim():
         raise ShoalError(
-            f"another shoald on this host has the id that is in {paths.data_root / ENGINE_ID_FILE}: "
+            f"another shoald on this host has the id that is in {paths.engine_id}: "
             "in a copy of a data root, remove that file"
         )
     try:
@@ -195,7 +199,7 @@ def _pidfile(path: Path | None) -> Iterator[None]:
 
 def _engine_id(paths: Paths) -> str:
     """Return this daemon's id: made once, kept in the data root. Bridge, cgroups and tables are named after it."""
-    path = paths.data_root / ENGINE_ID_FILE
+    path = paths.engine_id
     try:
         return str(uuid.UUID(path.read_text().strip()))
     except FileNotFoundError:
@@ -218,7 +222,8 @@ def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription
     return node_linux.describe(__version__, labels=config.engine_labels, tls_info=tls)
 
 
-async def _facts(config: DaemonConfig, engine_id: str, runtime: str) -> DaemonFacts:
+async def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:
+    runtime = containers.runtime_name
     return DaemonFacts(
         id=engine_id,
         name=socket.gethostname(),
@@ -231,6 +236,7 @@ async def _facts(config: DaemonConfig, engine_id: str, runtime: str) -> DaemonFa
         # Without a root of ours, crun makes one in /run.
         runtime_version=await _version(runtime, f"--root={config.exec_root}"),
         conmon_version=await _version("conmon"),
+        apparmor=containers.apparmor,
         insecure_registries=config.insecure_registries,
     )
 

@@ -35,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--insecure-registry", dest="insecure_registries", action="append", metavar="HOST", help="registry without TLS")
     add("--default-advertise-addr", metavar="ADDR", help="what swarm init tells others unless it is told better")
     add("--config-file", metavar="FILE", help=f"daemon.json's names ({DEFAULT_CONFIG_FILE}, where it is)")
+    add("--end-containers", action="store_true", help="be no daemon: end this host's containers, which is going down")
     add("-v", "--version", action="version", version=f"Shoal version {__version__}")
     return parser
 

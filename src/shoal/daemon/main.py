@@ -3,6 +3,7 @@
 import asyncio
 import faulthandler
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,9 +11,12 @@ from collections.abc import Sequence
 import uvloop
 from aiohttp.http_exceptions import HttpProcessingError
 
-from shoal.daemon import daemon, flags
+from shoal.daemon import daemon, flags, service
 from shoal.daemon.config import DaemonConfig
 from shoal.errors import ShoalError
+from shoal.paths import tag_of
+from shoal.runtime import ending
+from shoal.runtime.cgroups import Cgroups
 
 log = logging.getLogger("shoal.daemon")
 
@@ -32,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = flags.parse(arguments)
         set_up_logging(config)
+        if config.end_containers:
+            return end_containers(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config))
     except* (ShoalError, OSError) as group:
@@ -46,15 +52,29 @@ async def _run(config: DaemonConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await daemon.run(config, stop)
+    await daemon.run(config, stop, service.Notifier(os.environ))
+
+
+def end_containers(config: DaemonConfig) -> int:
+    """End this host's containers, as a host that goes down must: 0 when none is left."""
+    try:
+        tag = tag_of(config.paths.engine_id.read_text().strip())
+    except FileNotFoundError:
+        return 0  # no daemon has ever run here
+    ended = ending.end_all(config.paths, Cgroups(tag))
+    log.info("%s containers ended by themselves, %s were killed, %s do not end", ended.asked, ended.killed, ended.left)
+    return 1 if ended.left else 0
 
 
 def set_up_logging(config: DaemonConfig) -> None:
-    """Log to stderr, one line an event; a service manager adds the time where it keeps its own."""
+    """Log to stderr, one line an event: with time and level, unless that is the journal, which keeps its own."""
     level = logging.DEBUG if config.debug else LEVELS[config.log_level]
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    if service.is_journal(sys.stderr.fileno(), os.environ):
+        handler.setFormatter(service.JournalFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     # What these say at INFO and DEBUG is about frames and sockets, not about anything a person runs.
     for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))

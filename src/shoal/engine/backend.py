@@ -175,6 +175,7 @@ class DaemonFacts:
     runtime_path: str = "crun"
     runtime_version: str = ""
     conmon_version: str = ""
+    apparmor: str = ""  # the profile of containers, where the kernel holds them to one
     init_binary: str = ""
     storage_driver: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"

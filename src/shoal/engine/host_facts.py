@@ -22,7 +22,6 @@ class HostFacts:
     memory_bytes: int
     cgroup_version: str  # "1" or "2"
     seccomp: bool
-    apparmor: bool
 
     @classmethod
     def read(cls) -> "HostFacts":
@@ -39,7 +38,6 @@ class HostFacts:
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             cgroup_version="2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1",
             seccomp=Path("/proc/sys/kernel/seccomp").exists(),
-            apparmor=_first_letter("/sys/module/apparmor/parameters/enabled") == "Y",
         )
 
 
@@ -52,13 +50,6 @@ def _os_release() -> dict[str, str]:
         pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
         return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
     return {}
-
-
-def _first_letter(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii", errors="replace")[:1]
-    except OSError:
-        return ""
 
 
 # What Docker calls the file systems that it names otherwise than the kernel does.

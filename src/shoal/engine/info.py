@@ -107,7 +107,7 @@ def _abilities() -> dict[str, Any]:
 
 def _host(backend: Backend) -> dict[str, Any]:
     host = backend.host
-    security = ["name=apparmor"] if host.apparmor else []
+    security = ["name=apparmor"] if backend.facts.apparmor else []
     if host.seccomp:
         security.append("name=seccomp,profile=builtin")
     if host.cgroup_version == "2":

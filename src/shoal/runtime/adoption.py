@@ -94,6 +94,7 @@ def _judge(site: bundle.Site, container: Container, running: records.Running | N
     there = site.bundle(container.id)
     fd = processes.open_if(running.conmon_pid, running.conmon_started) if running.conmon_started else None
     if fd is not None:
+        site.cgroups.keep_apart(running.conmon_pid)  # started by a release that left it in the service's cgroup
         return Found(container, running, fd, False)
     code = conmon.exit_of(there)
     oom = conmon.was_oom_killed(there)

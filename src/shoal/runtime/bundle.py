@@ -30,6 +30,7 @@ from shoal.runtime import (
     seccomp,
     seccomp_bpf,
 )
+from shoal.runtime.apparmor import UNCONFINED
 from shoal.runtime.cgroups import Cgroups, Layout
 from shoal.runtime.conmon import Launch
 from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
@@ -104,7 +105,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             covered_modes=mount_targets.covered_modes(str(root), container.mounts, container.mount_sources),
             seccomp=_seccomp(site, container, names),
             annotations=_annotations(site, container, names),
-            apparmor=site.host.apparmor if config.apparmor != "disabled" else "",
+            apparmor=container.apparmor if container.apparmor != UNCONFINED else "",
             init=init_program() if config.init else "",
             cgroup_namespace=site.cgroups.layout is Layout.UNIFIED,
             runtime=site.runtime.name,

@@ -7,12 +7,17 @@ the kernel's. In: container ids. Out: paths, numbers; OSError only where the ker
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import signal
 from enum import StrEnum
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 ROOT = "/sys/fs/cgroup"
+# Beside the containers: those who hold them.
+_MONITORS = "conmon"
 
 
 class Layout(StrEnum):
@@ -112,7 +117,14 @@ class Cgroups:
         return [int(line) for line in self.read(id, controller, "cgroup.procs").split()]
 
     def kill(self, id: str) -> None:  # noqa: A002
-        """SIGKILL to every process in it and below it, also to those that are frozen."""
+        """SIGKILL to every process in it and below it, also to those that are frozen.
+
+        At once where the kernel can (cgroup v2, Linux 5.14), forks or no forks.
+        """
+        if self.layout is Layout.UNIFIED:
+            with contextlib.suppress(OSError), open(f"{self.folder(id, '')}/cgroup.kill", "w") as file:
+                file.write("1")
+                return
         controller = "" if self.layout is Layout.UNIFIED else self._tracking
         for folder in _tree(self.folder(id, controller)):
             for pid in _numbers(f"{folder}/cgroup.procs"):
@@ -138,6 +150,24 @@ class Cgroups:
                 if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EACCES):
                     raise
 
+    def keep_apart(self, pid: int) -> None:
+        """Take a container's conmon out of the service's cgroup into one beside the containers.
+
+        systemd would name each of them in its journal whenever the daemon ends and starts, end them with
+        `systemctl kill`, and take one that the kernel kills for memory for the service's failure.
+        """
+        for mount in {self._mounts.get(name, "") for name in ("", "systemd")} - {""}:
+            folder = f"{mount}/{self.parent}/{_MONITORS}"
+            try:
+                os.makedirs(folder, mode=0o755, exist_ok=True)
+                with open(f"{folder}/cgroup.procs", "w") as file:
+                    file.write(str(pid))
+            except ProcessLookupError:
+                return  # it has ended
+            except OSError as error:
+                # The container is none the worse for it.
+                log.warning("conmon %s stays in the daemon's cgroup: %s", pid, error)
+
     def remove(self, id: str) -> bool:  # noqa: A002
         """Remove a container's cgroups. False when a process is still in one; may be repeated."""
         left = [mount for mount in set(self._mounts.values()) if not _remove_tree(f"{mount}/{self.parent}/{id}")]
@@ -147,6 +177,7 @@ class Cgroups:
         """Remove what is left of this daemon's part, when no container is in it."""
         done = True
         for mount in set(self._mounts.values()):
+            _remove_tree(f"{mount}/{self.parent}/{_MONITORS}")
             try:
                 os.rmdir(f"{mount}/{self.parent}")
             except FileNotFoundError:
@@ -163,7 +194,7 @@ class Cgroups:
         for mount in set(self._mounts.values()):
             with contextlib.suppress(FileNotFoundError):
                 found.update(entry.name for entry in os.scandir(f"{mount}/{self.parent}") if entry.is_dir())
-        return found
+        return found - {_MONITORS}
 
     @property
     def _tracking(self) -> str:

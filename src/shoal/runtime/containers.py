@@ -119,6 +119,11 @@ class Containers:
         return self._site.runtime.name
 
     @property
+    def apparmor(self) -> str:
+        """The AppArmor profile that containers are held to; empty where the kernel holds them to none."""
+        return self._site.host.apparmor.profile
+
+    @property
     def site(self) -> bundle.Site:
         """For `exec`, which starts processes in containers."""
         return self._site
@@ -207,7 +212,9 @@ class Containers:
     def _launch(self, container: Container, lower: Names) -> tuple[Container, records.Running]:
         """Start it, and put on disk how it is found again: a start that cannot be recorded is none."""
         there = self._site.bundle(container.id)
+        container = dataclasses.replace(container, apparmor=self._site.host.apparmor.of(container.config.apparmor))
         launched = conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
+        self._site.cgroups.keep_apart(launched.running.conmon_pid)
         started = dataclasses.replace(
             container,
             phase=Phase.RUNNING,
@@ -222,6 +229,8 @@ class Containers:
             probes=(),
         )
         records.write_state(there, started, launched.running)
+        # What is in the bundle is gone after a reboot: that it ran, and ended with the host, is told by this.
+        records.write_state(self._site.folder(container.id), started)
         return started, launched.running
 
     async def _could_not_start(self, life: Life, error: ShoalError | OSError) -> None:

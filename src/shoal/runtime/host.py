@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import DamagedState, FailedPrecondition, MissingProgram
-from shoal.runtime import capabilities, hostfiles, linux, oci_spec, programs, seccomp, seccomp_bpf
+from shoal.runtime import apparmor, capabilities, hostfiles, linux, oci_spec, programs, seccomp, seccomp_bpf
 
 SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
 _SECCOMP_PACKAGE = "golang-github-containers-common"
-_APPARMOR_PROFILES = "/sys/kernel/security/apparmor/profiles"
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 # Container inits, best first: linked statically, as a container's root may have no libc.
@@ -31,7 +30,7 @@ class Host:
 
     available: frozenset[str]  # capabilities that can be given away
     seccomp_profile: Mapping[str, Any] | None  # None: the kernel has no seccomp
-    apparmor: str  # the profile of Docker's name, where it is loaded
+    apparmor: apparmor.Confinement
     masked: tuple[str, ...]
     machine: str
 
@@ -62,7 +61,7 @@ def look() -> Host:
     return Host(
         available=capabilities.from_mask(int(bounding, 16)),
         seccomp_profile=_profile() if has_seccomp else None,
-        apparmor=_apparmor(),
+        apparmor=apparmor.load(),
         masked=oci_spec.MASKED + _throttles(),
         machine=platform.machine(),
     )
@@ -78,14 +77,6 @@ def _profile() -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise DamagedState(SECCOMP_PROFILE, "it is not an object")
     return data
-
-
-def _apparmor() -> str:
-    try:
-        loaded = Path(_APPARMOR_PROFILES).read_text()
-    except OSError:  # no AppArmor in this kernel, or none that we may see
-        return ""
-    return "docker-default" if any(line.startswith("docker-default ") for line in loaded.splitlines()) else ""
 
 
 def _throttles() -> tuple[str, ...]:

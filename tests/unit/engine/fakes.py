@@ -32,7 +32,6 @@ HOST = HostFacts(
     memory_bytes=4 << 30,
     cgroup_version="2",
     seccomp=True,
-    apparmor=False,
 )
 
 FACTS = DaemonFacts(id="daemon-id", name="host-1", version="0.1.0", data_root="/var/lib/shoal", labels=("zone=a",))

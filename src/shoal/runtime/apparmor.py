@@ -1,0 +1,115 @@
+"""The AppArmor profile of containers: its text, and whether this host's kernel holds containers to it.
+
+Of the strength of Docker's own (moby profiles/apparmor), under a name of its own, as Docker's is there only since
+dockerd loaded it. In: the kernel's list of profiles, the program that loads one. Out: `Confinement`. Blocking.
+"""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.errors import MissingProgram, ShoalError
+from shoal.runtime import programs
+
+NAME = "shoal-default"
+UNCONFINED = "unconfined"
+PROFILES = Path("/sys/kernel/security/apparmor/profiles")
+_PARSER = "apparmor_parser"
+_PARSER_WITHIN = 60.0  # seconds: it takes a tenth of one, and a host under emulation is slow
+
+# What is not granted is refused: of mounting, only to take away. What is denied is refused whatever is granted. Paths
+# are those after links were followed, so `self` is a number. `*` ends at a slash, `**` does not.
+PROFILE = f"""\
+profile {NAME} flags=(attach_disconnected,mediate_deleted) {{
+  file,
+  capability,
+  network,
+  unix,
+  umount,
+  deny mount,
+
+  # From outside: whoever is free of profiles (shoald, conmon), and the runtimes where a distribution confines them.
+  signal (receive) peer=unconfined,
+  signal (receive) peer={{crun,runc}},
+  signal (send, receive) peer={NAME},
+  ptrace (readby, tracedby) peer=unconfined,
+  ptrace (read, readby, trace, tracedby) peer={NAME},
+
+  # Of /proc only processes may be written to, and of the kernel's settings those of shared memory.
+  deny /proc/* w,
+  deny /proc/[^1-9s]*/** w,
+  deny /proc/s[^ey]*/** w,
+  deny /proc/sy[^s]*/** w,
+  deny /proc/sys?*/** w,
+  deny /proc/sys/[^k]*/** w,
+  deny /proc/sys/k[^e]*/** w,
+  deny /proc/sys/kernel/[^s]* w,
+  deny /proc/sys/kernel/s[^h]* w,
+  deny /proc/sys/kernel/sh[^m]* w,
+  deny /proc/sys/kernel/*/** w,
+  deny /proc/sysrq-trigger rwklx,
+  deny /proc/kcore rwklx,
+
+  # Of /sys only cgroups, which have bounds of their own.
+  deny /sys/{{[^f]*,f[^s]*}}/** wklx,
+  deny /sys/fs/{{[^c]*,c[^g]*,cg[^r]*}}/** wklx,
+  deny /sys/firmware/** rwklx,
+  deny /sys/devices/virtual/powercap/** rwklx,
+  deny /sys/kernel/security/** rwklx,
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What this host's kernel does about containers. `failure`: why it could, and does not."""
+
+    profile: str = ""  # the one that is loaded; empty where there is none
+    failure: str = ""
+
+    def of(self, wanted: str) -> str:
+        """The profile of a container that wants `default` or `disabled`: a name, UNCONFINED, or empty without AppArmor.
+
+        Raises ShoalError where the kernel has AppArmor and the profile could not be loaded: as with Docker, a
+        container starts without it only where that was asked for.
+        """
+        if wanted == "disabled":
+            return UNCONFINED if self.profile or self.failure else ""
+        if self.failure:
+            raise ShoalError(f"AppArmor enabled on system but the {NAME} profile could not be loaded: {self.failure}")
+        return self.profile
+
+
+def load(profiles: Path = PROFILES) -> Confinement:
+    """Hand the kernel the profile, also where one of this name is there: it may be that of an older release."""
+    try:
+        profiles.read_bytes()
+    except OSError:  # no AppArmor in this kernel, or none that we may see
+        return Confinement()
+    try:
+        parser = programs.find(_PARSER)
+    except MissingProgram:
+        # Docker takes such a host for one without AppArmor, too.
+        return Confinement()
+    try:
+        done = subprocess.run(
+            [parser, "--replace", "--skip-cache"],
+            input=PROFILE.encode(),
+            capture_output=True,
+            check=False,
+            timeout=_PARSER_WITHIN,
+        )
+    except subprocess.TimeoutExpired:
+        return Confinement(failure=f"{_PARSER} did not end within {_PARSER_WITHIN:.0f} s")
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode:
+        return Confinement(failure=said or f"{_PARSER} ended with {done.returncode}")
+    if NAME not in loaded(profiles.read_text(errors="replace")):
+        return Confinement(failure=f"{_PARSER} ended well, and the kernel does not have it")
+    return Confinement(NAME)
+
+
+def loaded(text: str) -> set[str]:
+    """The names of profiles in the kernel's list that it enforces: `docker-default (enforce)`."""
+    lines = (line.rpartition(" ") for line in text.splitlines())
+    return {name for name, _, mode in lines if mode == "(enforce)"}
