@@ -132,3 +132,9 @@ def test_execs_and_network_are_there() -> None:
     assert shown()["ExecIDs"] is None
     assert whole["NetworkSettings"]["Networks"].keys() == {"bridge"}
     assert whole["Name"] == "/web.1"
+
+
+def test_profile_is_the_one_that_holds() -> None:
+    assert shown()["AppArmorProfile"] == ""  # no AppArmor in the kernel, or not started yet
+    assert shown(apparmor="shoal-default")["AppArmorProfile"] == "shoal-default"
+    assert shown(apparmor="unconfined")["AppArmorProfile"] == "unconfined"

@@ -79,3 +79,27 @@ def test_a_deep_tree_is_removed(tmp_path: Path) -> None:
         os.unlink(f"{tmp_path}/shoal-abc/1{'/d' * depth}/cgroup.freeze")
     assert cgroups.remove("1")
     assert not (tmp_path / "shoal-abc/1").exists()
+
+
+def test_conmons_are_beside_the_containers_and_none_of_them(tmp_path: Path) -> None:
+    cgroups = Cgroups("abc", f"41 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    (tmp_path / "shoal-abc" / "container").mkdir(parents=True)
+    cgroups.keep_apart(4711)
+    assert (tmp_path / "shoal-abc" / "conmon" / "cgroup.procs").read_text() == "4711"
+    assert cgroups.ids() == {"container"}
+
+
+def test_nothing_is_left_of_them_with_the_last_container(tmp_path: Path) -> None:
+    cgroups = Cgroups("abc", f"41 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    (tmp_path / "shoal-abc" / "conmon").mkdir(parents=True)
+    assert cgroups.remove_parent()
+    assert not (tmp_path / "shoal-abc").exists()
+
+
+def test_a_host_that_has_no_place_for_a_conmon_starts_containers_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    Cgroups("abc", f"41 31 0:38 / {tmp_path}/file rw - cgroup2 cgroup2 rw\n").keep_apart(4711)
+    assert "conmon 4711 stays in the daemon's cgroup" in caplog.text
+    Cgroups("abc", HYBRID.splitlines()[1]).keep_apart(4711)  # neither v2 nor systemd's: nobody counts them
