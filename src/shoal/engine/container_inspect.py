@@ -94,7 +94,7 @@ def inspect(container: Container, image: Image | None, exec_ids: list[str], *, d
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": container.apparmor,
+        "AppArmorProfile": container.apparmor_profile,
         "ExecIDs": exec_ids or None,
         "HostConfig": host_config(container),
         "GraphDriver": {"Name": driver, "Data": None},

@@ -105,7 +105,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             covered_modes=mount_targets.covered_modes(str(root), container.mounts, container.mount_sources),
             seccomp=_seccomp(site, container, names),
             annotations=_annotations(site, container, names),
-            apparmor=container.apparmor if container.apparmor != UNCONFINED else "",
+            apparmor=container.apparmor_profile if container.apparmor_profile != UNCONFINED else "",
             init=init_program() if config.init else "",
             cgroup_namespace=site.cgroups.layout is Layout.UNIFIED,
             runtime=site.runtime.name,

@@ -212,7 +212,9 @@ class Containers:
     def _launch(self, container: Container, lower: Names) -> tuple[Container, records.Running]:
         """Start it, and put on disk how it is found again: a start that cannot be recorded is none."""
         there = self._site.bundle(container.id)
-        container = dataclasses.replace(container, apparmor=self._site.host.apparmor.of(container.config.apparmor))
+        container = dataclasses.replace(
+            container, apparmor_profile=self._site.host.apparmor.of(container.config.apparmor)
+        )
         launched = conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
         self._site.cgroups.keep_apart(launched.running.conmon_pid)
         started = dataclasses.replace(

@@ -29,7 +29,7 @@ CONFIG, STATE = "config.json", "state.json"
 # What a container's state is, against what it was made as.
 _STATE_FIELDS = (
     "phase", "started_at", "finished_at", "pid", "exit_code", "oom_killed", "error", "health", "failing_streak",
-    "probes", "restart_count", "endpoint", "apparmor",
+    "probes", "restart_count", "endpoint", "apparmor_profile",
 )  # fmt: skip
 
 

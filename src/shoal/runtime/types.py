@@ -165,7 +165,7 @@ class Container:
     probes: tuple[Probe, ...] = ()  # the last five
     restart_count: int = 0
     endpoint: Endpoint = field(default_factory=Endpoint)
-    apparmor: str = ""  # the profile it was last started with; empty where the kernel has none
+    apparmor_profile: str = ""  # the one it was last started with; empty where the kernel has none
     mounts: tuple[Mount, ...] = ()  # with volume names filled in
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
     log_path: str = ""

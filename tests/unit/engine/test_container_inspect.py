@@ -136,5 +136,5 @@ def test_execs_and_network_are_there() -> None:
 
 def test_profile_is_the_one_that_holds() -> None:
     assert shown()["AppArmorProfile"] == ""  # no AppArmor in the kernel, or not started yet
-    assert shown(apparmor="shoal-default")["AppArmorProfile"] == "shoal-default"
-    assert shown(apparmor="unconfined")["AppArmorProfile"] == "unconfined"
+    assert shown(apparmor_profile="shoal-default")["AppArmorProfile"] == "shoal-default"
+    assert shown(apparmor_profile="unconfined")["AppArmorProfile"] == "unconfined"

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 from shoal.api import v1 as api
@@ -5,7 +6,7 @@ from shoal.errors import Unauthenticated
 from shoal.node.types import LocalState, SwarmInfo
 from shoal.runtime.image_types import RegistryAuth
 from shoal.runtime.types import Container, ContainerConfig, Image, Mount, Phase, Volume
-from tests.unit.engine.fakes import FakeNode, FakeTable, backend, client
+from tests.unit.engine.fakes import FACTS, FakeNode, FakeTable, backend, client
 from tests.unit.engine.host_fakes import FakeImages, host
 
 IMAGE = Image("sha256:" + "1" * 64, {"architecture": "amd64"}, ("sha256:2",), 1000, ("busybox:latest",), (), 1.0)
@@ -57,6 +58,13 @@ async def test_info_counts_what_is_here_and_tells_the_swarm() -> None:
         old = await (await http.get("/v1.40/info")).json()
         assert "Expected" in old["RuncCommit"]
         assert (await http.get("/_ping")).headers["Swarm"] == "active/manager"
+
+
+async def test_info_names_apparmor_where_containers_are_held_to_a_profile() -> None:
+    for profile, shown in (("", False), ("shoal-default", True)):
+        async with client(backend(facts=dataclasses.replace(FACTS, apparmor=profile))) as http:
+            options = (await (await http.get("/info")).json())["SecurityOptions"]
+            assert ("name=apparmor" in options) is shown
 
 
 async def test_info_of_a_node_alone() -> None:
