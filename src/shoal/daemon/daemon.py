@@ -117,8 +117,10 @@ async def _serve(
 
 
 def _settle_memory() -> None:
-    """Leave what was imported and made so far out of every later collection; there are a hundred thousand objects."""
-    gc.collect()
+    """Leave what was imported and made so far out of every later collection; there are a hundred thousand objects.
+
+    Without a collection before, whose pause would be every client's: what little garbage a start makes stays.
+    """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 
@@ -224,6 +226,10 @@ def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription
 
 async def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:
     runtime = containers.runtime_name
+    async with asyncio.TaskGroup() as group:
+        # Without a root of ours, crun makes one in /run.
+        runtime_version = group.create_task(_version(runtime, f"--root={config.exec_root}"), name="runtime's version")
+        conmon_version = group.create_task(_version("conmon"), name="conmon's version")
     return DaemonFacts(
         id=engine_id,
         name=socket.gethostname(),
@@ -233,9 +239,8 @@ async def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -
         debug=config.debug,
         runtime=runtime,
         runtime_path=programs.find(runtime),
-        # Without a root of ours, crun makes one in /run.
-        runtime_version=await _version(runtime, f"--root={config.exec_root}"),
-        conmon_version=await _version("conmon"),
+        runtime_version=runtime_version.result(),
+        conmon_version=conmon_version.result(),
         apparmor=containers.apparmor,
         insecure_registries=config.insecure_registries,
     )

@@ -89,6 +89,8 @@ class Containers:
         await self._children.__aenter__()
         try:
             await self._adopt()
+            # The first start need not wait for it, nor it for the first start.
+            self._children.start(self._workers.run(survey.prepare, self._site), "preparing")
         except BaseException:
             await self.__aexit__(None, None, None)
             raise

@@ -19,8 +19,6 @@ def look_around(paths: Paths, tag: str, log_size_max: int) -> bundle.Site:
     cgroups, facts = Cgroups(tag), host.look()
     oci_runtime.share(paths.bundles)
     runtime = oci_runtime.probe(paths.exec_root / "runtime", paths.bundles, cgroups)
-    if runtime.name == "crun":  # the first start need not wait for it
-        facts.seccomp_program(capabilities.effective((), (), facts.available))
     return bundle.Site(
         host=facts,
         conmon=programs.find("conmon"),
@@ -31,3 +29,9 @@ def look_around(paths: Paths, tag: str, log_size_max: int) -> bundle.Site:
         mountpoints=paths.mountpoints,
         log_size_max=log_size_max,
     )
+
+
+def prepare(site: bundle.Site) -> None:
+    """Make what most containers have, the seccomp program: it is kept. To be called beside the daemon's start."""
+    if site.runtime.name == "crun":
+        site.host.seccomp_program(capabilities.effective((), (), site.host.available))
