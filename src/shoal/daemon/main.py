@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 
 import uvloop
-from aiohttp.http_exceptions import HttpProcessingError
 
-from shoal.daemon import daemon, flags, service
+from shoal.daemon import flags, service
 from shoal.daemon.config import DaemonConfig
 from shoal.errors import ShoalError
 from shoal.paths import tag_of
@@ -52,6 +51,10 @@ async def _run(config: DaemonConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # Only where there is to be a daemon: to end containers, or to be told of a wrong flag, nobody waits for all of it.
+    from shoal.daemon import loading  # noqa: F401, I001 - before anything that imports aiohttp
+    from shoal.daemon import daemon
+
     await daemon.run(config, stop, service.Notifier(os.environ))
 
 
@@ -83,6 +86,8 @@ def set_up_logging(config: DaemonConfig) -> None:
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
     """Return whether aiohttp tells of more than a client that speaks no HTTP, whose traceback helps nobody."""
+    from aiohttp.http_exceptions import HttpProcessingError  # loaded: it was aiohttp that logs
+
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 

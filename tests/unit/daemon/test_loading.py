@@ -26,7 +26,18 @@ def test_environment_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dict(os.environ) == before
 
 
+def test_ending_containers_takes_no_daemon() -> None:
+    look = (
+        "import sys, shoal.daemon.main; print([name for name in ('aiohttp', 'shoal.node.node') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_daemon_imports_aiohttp_that_way() -> None:
-    look = "import shoal.daemon.main, aiohttp.connector as c; print(len(c._SSL_CONTEXT_VERIFIED.get_ca_certs()))"
+    look = (
+        "import shoal.daemon.loading, shoal.daemon.daemon, aiohttp.connector as c; "
+        "print(len(c._SSL_CONTEXT_VERIFIED.get_ca_certs()))"
+    )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
