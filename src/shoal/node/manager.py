@@ -412,15 +412,11 @@ async def _wait_lost(store: Store, watch: LeaderWatch) -> None:
     async with asyncio.TaskGroup() as group:
         waits = [
             group.create_task(store.deposed.wait(), name="deposed"),
-            group.create_task(_until_led_elsewhere(watch), name="led elsewhere"),
+            group.create_task(watch.wait_lost(store.term), name="led elsewhere"),
         ]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
-
-
-async def _until_led_elsewhere(watch: LeaderWatch) -> bool:
-    return not (await watch.wait(leads=False)).leads
 
 
 async def _hand_over(setting: Setting) -> None:

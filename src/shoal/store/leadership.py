@@ -83,6 +83,15 @@ class LeaderWatch:
             await self._changed.wait()
         return self.state
 
+    async def wait_lost(self, term: int) -> None:
+        """Wait until the lead of a term is lost, though it be won again: in a later one another may have led between.
+
+        Between two questions that is not to be seen but by the term, and a store whose lead it was would go on showing
+        what it knows until it writes. Earlier terms are no news: etcd tells its term when it has applied something.
+        """
+        while self.state.leads and self.state.term <= term:
+            await self._changed.wait()
+
     async def _ask(self) -> Leadership:
         unknown = Leadership(term=self.state.term, member=self.state.member)
         async with asyncio.TaskGroup() as group:

@@ -67,6 +67,8 @@ class Store:
         self._closed = False
         self.is_leader = False
         """Whether this store writes: from `lead` until `step_down`, or until another manager has led."""
+        self.term = 0
+        """Raft's term when this store took the lead last."""
         self.deposed = asyncio.Event()
         """Set while this store does not lead any more; `lead` clears it."""
 
@@ -128,9 +130,11 @@ class Store:
             journal = self._new_journal()
             try:
                 async with asyncio.timeout(LEAD_PATIENCE):
-                    term = await self._wait_raft_leader()
+                    await self._wait_raft_leader()
                     # Before the epoch: a leader that there still is may go on while this one reads.
                     await self.catch_up()
+                    # After that read: etcd tells its own term only once it has applied something of it.
+                    term = await self._wait_raft_leader()
                     await journal.lead(term)
                     await self._follower.wait_revision(journal.revision)
             except TimeoutError as error:
@@ -141,6 +145,7 @@ class Store:
                 self._follow()
                 raise
             self._journal, self._refusing = journal, None
+            self.term = term
             self.is_leader = True
             self.deposed.clear()
             self._writing = self._group.create_task(self._write(), name="store writer")

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,96 +224,6 @@ async def test_three_managers_hold_what_was_acknowledged_when_leaders_die(tmp_pa
         for store in stores.values():
             await store.catch_up()
             assert ids(store) == set(written)
-
-
-@pytest.mark.slow
-async def test_a_leader_whose_etcd_was_paused_can_write_nothing_when_it_wakes(tmp_path: Path) -> None:
-    async with (
-        managers(tmp_path, A, B, C) as cluster,
-        Store.follow(cluster.etcds[A].client, SEALER) as a,
-        Store.follow(cluster.etcds[B].client, SEALER) as b,
-        Store.follow(cluster.etcds[C].client, SEALER) as c,
-    ):
-        stores = {A: a, B: b, C: c}
-        old = await write(cluster, stores, "before")
-        pid = cluster.etcds[old].pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            async with asyncio.TaskGroup() as group:
-                late = group.create_task(refused(stores[old], "late"))
-                paused = cluster.etcds.pop(old)
-                await write(cluster, stores, "after")
-                os.kill(pid, signal.SIGCONT)
-                assert await late is not None
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        cluster.etcds[old] = paused
-        assert stores[old].deposed.is_set()
-        for store in stores.values():
-            await store.catch_up()
-            assert ids(store) == {"before", "after"}
-        assert not stores[old].is_leader
-
-
-async def refused(store: Store, name: str) -> BaseException | None:
-    try:
-        await store.update(lambda tx: tx.create(task(name)))
-    except Unavailable as error:
-        return error
-    return None
-
-
-# A leader in a process of its own, to be paused as a whole: it writes "late" when told to, and says how that went.
-_DAEMON = """
-import asyncio, sys
-from pathlib import Path
-from shoal.store.etcd_client import EtcdClient
-from shoal.store.store import Store
-from shoal.store.seal import Sealer
-from shoal.errors import Unavailable
-from shoal.api import v1 as api
-
-async def main():
-    client = EtcdClient(Path(sys.argv[1]))
-    async with Store.follow(client, Sealer({1: b"k" * 32}, 1)) as store:
-        await store.lead()
-        await store.update(lambda tx: tx.create(api.Task(id="before")))
-        print("leads", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-        try:
-            await store.update(lambda tx: tx.create(api.Task(id="late")))
-            print("wrote", flush=True)
-        except Unavailable as error:
-            print(type(error).__name__, store.is_leader, flush=True)
-    client.close()
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.slow
-async def test_a_leader_that_was_paused_as_a_process_can_write_nothing_when_it_wakes(etcd: EtcdProcess) -> None:
-    daemon = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _DAEMON, str(etcd.socket)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert daemon.stdin is not None
-    assert daemon.stdout is not None
-    try:
-        assert await daemon.stdout.readline() == b"leads\n"
-        daemon.send_signal(signal.SIGSTOP)
-        daemon.stdin.write(b"write\n")
-        async with Store.open(etcd.client, SEALER) as new:
-            await new.update(lambda tx: tx.create(task("after")))
-            daemon.send_signal(signal.SIGCONT)
-            async with asyncio.timeout(10):
-                assert await daemon.stdout.readline() == b"Deposed False\n"
-            assert ids(new) == {"before", "after"}
-            assert new.is_leader
-    finally:
-        daemon.send_signal(signal.SIGCONT)
-        daemon.stdin.close()
-        await daemon.wait()
 
 
 @pytest.mark.slow

@@ -59,10 +59,11 @@ class CountedEtcd:
         self.raft_news = asyncio.Event()
         self.client = self
         self.asked = 0
+        self.term = 1
 
     async def status(self) -> pb.StatusResponse:
         self.asked += 1
-        return pb.StatusResponse(header=pb.ResponseHeader(member_id=1), leader=1, raftTerm=1)
+        return pb.StatusResponse(header=pb.ResponseHeader(member_id=1), leader=1, raftTerm=self.term)
 
 
 @pytest.mark.looptime
@@ -121,3 +122,24 @@ async def test_a_lead_that_moves_is_heard_of_at_once_on_both_sides(tmp_path: Pat
             assert state.leads
         for child in children:
             child.cancel()
+
+
+@pytest.mark.looptime
+async def test_a_lead_that_was_won_again_between_two_questions_was_lost() -> None:
+    etcd = CountedEtcd()
+    watch = LeaderWatch(etcd)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(watch.run())
+        since = await watch.wait(leads=True)
+        assert since.term == 1
+        lost = group.create_task(watch.wait_lost(2))  # what it told last is a term late
+        await asyncio.sleep(10)
+        assert not lost.done()
+        etcd.term = 2
+        await asyncio.sleep(10)
+        assert not lost.done()
+        etcd.term = 4
+        async with asyncio.timeout(2):
+            await lost
+        assert watch.state.leads
+        asking.cancel()
