@@ -390,7 +390,7 @@ def test_a_story(seed: int, tmp_path: Path, errors: Errors, monkeypatch: pytest.
 
 def test_the_stories_were_hard_enough(tmp_path: Path, errors: Errors, monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulation that injects nothing proves nothing."""
-    story = tell(STORIES, tmp_path, errors, monkeypatch, rounds=2 * ROUNDS)
+    story = tell(STORIES + 1, tmp_path, errors, monkeypatch, rounds=2 * ROUNDS)
     counts = story.counts + story.world.etcds.counts + story.world.wires.counts
     assert sum(user.done for user in story.users) > ROUNDS
     for what in ("kill", "power", "pause", "cut", "exit", "stall", "elections", "request lost", "answer lost"):

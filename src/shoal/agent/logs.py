@@ -5,12 +5,12 @@ so that a node's logs do not choke its manager. Source of the rules: SwarmKit ag
 daemon/cluster/executor/container/{adapter,controller}.go, daemon/logger/loginfo.go.
 """
 
-import re
 from collections.abc import Iterable
 
 from shoal.api import v1 as api
 from shoal.api.times import timestamp_from_nanos
 from shoal.errors import InvalidArgument
+from shoal.patterns import BadPattern, compiled
 from shoal.runtime.types import ContainerConfig, LogLine, LogOptions
 
 BYTES_PER_SECOND = 10 << 20
@@ -68,8 +68,8 @@ def attributes(task: api.Task, config: ContainerConfig) -> list[api.LogAttr]:
         wanted = [name for name in names.split(",") if name in values]
         if pattern:
             try:
-                wanted += [name for name in values if re.search(pattern, name)]
-            except re.error as error:
+                wanted += filter(compiled(pattern), values)
+            except BadPattern as error:
                 raise InvalidArgument(f"the log option {pattern} is not a pattern: {error}") from error
         found.update((name, values[name]) for name in wanted)
     return [api.LogAttr(key=key, value=found[key]) for key in sorted(found)]

@@ -14,6 +14,7 @@ from aiohttp import web
 from shoal.engine.backend import Backend
 from shoal.engine.go_words import go_kind
 from shoal.errors import InvalidArgument
+from shoal.patterns import BadPattern, compiled
 
 # Far above any spec (a config of 1000 KiB is 1.4 MB in base64); a larger body is refused with 413.
 MAX_JSON_BYTES = 16 * 1024 * 1024
@@ -108,8 +109,8 @@ def _filter_values(value: Any) -> tuple[str, ...]:
 
 def _searches(pattern: str, value: str) -> bool:
     try:
-        return re.search(pattern, value) is not None
-    except re.error:
+        return compiled(pattern)(value)
+    except BadPattern:  # which Docker takes for one that nothing fits
         return False
 
 
