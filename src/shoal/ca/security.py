@@ -7,6 +7,7 @@ ca/config.go).
 
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class SecurityConfig:
         self._client = _client_context()
         self._peer = _client_context(RAFT_PROTOCOL)
         self._fill()
+        self.watchers: set[Callable[[], None]] = set()
+        """Called whenever certificate, key or roots have changed, on the event loop's thread."""
 
     @classmethod
     def load(cls, folder: Path, now: float, kek: bytes | None = None) -> "SecurityConfig | None":
@@ -160,7 +163,7 @@ class SecurityConfig:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_verify_locations(cadata=trust_pem.decode("ascii"))
-        _load_pair(context, self._chain_pem, self._key_file.key)
+        _load_pair(context, self._chain_pem, self.key_pem)
         return context
 
     def tls_info(self) -> api.NodeTLSInfo:
@@ -184,9 +187,9 @@ class SecurityConfig:
         key_file = replace(held, key=key)
         self._files.write(chain_pem, key_file)
         self._chain_pem, self._key_file, self.identity = chain_pem, key_file, identity
-        _load_pair(self._server, chain_pem, key)
-        _load_pair(self._client, chain_pem, key)
-        _load_pair(self._peer, chain_pem, key)
+        for context in (self._server, self._client, self._peer):
+            _load_pair(context, chain_pem, key_to_pem(key))
+        self._tell()
 
     def trust(self, root_pem: bytes, now: float) -> bool:
         """Write and use a new root bundle, if our certificate holds under it; return whether it changed anything.
@@ -201,6 +204,7 @@ class SecurityConfig:
         self._server, self._client = _server_context(), _client_context()
         self._peer = _client_context(RAFT_PROTOCOL)
         self._fill()
+        self._tell()
         return True
 
     def set_data_key(self, data_key: bytes | None) -> None:
@@ -230,7 +234,31 @@ class SecurityConfig:
     def _fill(self) -> None:
         for context in (self._server, self._client, self._peer):
             context.load_verify_locations(cadata=self._root_pem.decode("ascii"))
-            _load_pair(context, self._chain_pem, self._key_file.key)
+            _load_pair(context, self._chain_pem, self.key_pem)
+
+    def _tell(self) -> None:
+        for tell in list(self.watchers):
+            tell()
+
+
+class RaftIdentity:
+    """A manager's identity towards others' etcds, for a process that has no files: made anew when anything changes."""
+
+    def __init__(self, root_pem: bytes, chain_pem: bytes, key_pem: bytes) -> None:
+        self._accepting = _server_context(RAFT_PROTOCOL)
+        self._accepting.verify_mode = ssl.CERT_REQUIRED
+        self._dialling = _client_context(RAFT_PROTOCOL)
+        for context in (self._accepting, self._dialling):
+            context.load_verify_locations(cadata=root_pem.decode("ascii"))
+            _load_pair(context, chain_pem, key_pem)
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return the context for accepting: nobody without a certificate gets through the handshake."""
+        return self._accepting
+
+    def peer_context(self) -> ssl.SSLContext:
+        """Return the context for reaching another manager's etcd."""
+        return self._dialling
 
 
 def joining_context(root_pem: bytes) -> ssl.SSLContext:
@@ -244,7 +272,7 @@ def first_context(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float
     """Return the context for calling managers with a certificate that is in no file yet. Raises InvalidCertificate."""
     _verified(root_pem, chain_pem, key, now, any_time=False)
     context = joining_context(root_pem)
-    _load_pair(context, chain_pem, key)
+    _load_pair(context, chain_pem, key_to_pem(key))
     return context
 
 
@@ -273,8 +301,8 @@ def _profile(context: ssl.SSLContext, *protocols: str) -> ssl.SSLContext:
     return context
 
 
-def _server_context() -> ssl.SSLContext:
-    context = _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), GRPC_PROTOCOL, RAFT_PROTOCOL)
+def _server_context(*protocols: str) -> ssl.SSLContext:
+    context = _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *(protocols or (GRPC_PROTOCOL, RAFT_PROTOCOL)))
     context.verify_mode = ssl.CERT_OPTIONAL  # a joiner has no certificate; each call is judged by itself
     context.num_tickets = 0
     return context
@@ -284,11 +312,11 @@ def _client_context(protocol: str = GRPC_PROTOCOL) -> ssl.SSLContext:
     return _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), protocol)
 
 
-def _load_pair(context: ssl.SSLContext, chain_pem: bytes, key: PrivateKey) -> None:
+def _load_pair(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
     """Give a context a certificate and its key. `ssl` reads files only, so they are put into one that has no disk."""
     handle = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
-        write_all(handle, chain_pem + b"\n" + key_to_pem(key))
+        write_all(handle, chain_pem + b"\n" + key_pem)
         context.load_cert_chain(f"/proc/self/fd/{handle}")
     finally:
         os.close(handle)

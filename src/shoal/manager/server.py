@@ -19,6 +19,7 @@ from typing import Any, Self, cast
 from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
 from shoal.manager.allowances import Role
 from shoal.manager.authorization import Standing, unquestioned
+from shoal.manager.client_hello import MAX_HELLO_BYTES, offered_protocols
 from shoal.manager.crowd import Crowd, origin
 from shoal.manager.guard_server import Forward, by_certificate, current_caller, guarded
 from shoal.manager.shares_loop import Shares
@@ -80,8 +81,9 @@ class ManagerServer:
 
     `is_removed` tells whether a node's certificates were blacklisted, `standing` why one counts no more; `is_leader`
     whether calls that only the leader answers are answered here, and `forward` carries them to the leader otherwise.
-    `raft` returns who speaks to a peer that wants to reach this manager's etcd, or None. A service with a method that
-    is in no rule makes construction fail (InvariantBroken).
+    `raft` returns who speaks to a peer that wants to reach this manager's etcd, or None; where there is `raft_socket`,
+    that takes such a connection before anything was read of it, and closes it. A service with a method that is in no
+    rule makes construction fail (InvariantBroken).
     """
 
     def __init__(
@@ -94,11 +96,12 @@ class ManagerServer:
         is_leader: Callable[[], bool] = lambda: True,
         forward: Forward | None = None,
         raft: Callable[[asyncio.Transport], asyncio.Protocol | None] = lambda transport: None,
+        raft_socket: Callable[[socket.socket], None] | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._security = security
         self._limits = limits or Limits.within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        self._raft = raft
+        self._raft, self._raft_socket = raft, raft_socket
         self._is_removed = is_removed
         self._standing = standing
         who = by_certificate(security.cluster_id, is_removed, standing, is_leader)
@@ -192,6 +195,10 @@ class ManagerServer:
         try:
             async with asyncio.timeout(self._limits.handshake_timeout):
                 await _wait_readable(sock)
+                if self._raft_socket is not None and _offers_raft(sock):
+                    self._arriving.discard(sock)
+                    self._raft_socket(sock)
+                    return
                 # A hello costs a signature, and hundreds that come at once would hold up the managers' heartbeats,
                 # which pass through this loop as well: one at a time, each in a turn of its own, the hosts by turns.
                 async with self._hellos.turn(host):
@@ -269,6 +276,15 @@ class _Arrival(asyncio.Protocol):
             return
         connected.set_protocol(speaker)
         speaker.connection_made(connected)
+
+
+def _offers_raft(sock: socket.socket) -> bool:
+    """Return whether a peer says, in what it has sent so far, that it speaks Raft and nothing else. It stays unread."""
+    try:
+        said = sock.recv(MAX_HELLO_BYTES, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    return offered_protocols(said) == [RAFT_PROTOCOL.encode()]
 
 
 async def _wait_readable(sock: socket.socket) -> None:

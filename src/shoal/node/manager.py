@@ -32,13 +32,12 @@ from shoal.manager.forward_server import Forwarder
 from shoal.manager.health_server import HealthServer
 from shoal.manager.leader_client import LeaderLink, LeadsHere
 from shoal.manager.logs.server import Logs
-from shoal.manager.peer_client import PeerTunnels
-from shoal.manager.peer_server import PeerGate
 from shoal.manager.quorum import Reachability
 from shoal.manager.raft_server import RaftMembershipServer
 from shoal.manager.server import ManagerServer, listen
 from shoal.manager.standing import loses_standing, standing
 from shoal.manager.term_server import TermService, control_service, logs_service
+from shoal.manager.tunnels_client import TunnelsProcess
 from shoal.node import admission
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
 from shoal.node.peers import Peers
@@ -48,7 +47,7 @@ from shoal.paths import Paths
 from shoal.store import members
 from shoal.store.changes import Event
 from shoal.store.etcd_client import EtcdClient
-from shoal.store.etcd_process import EtcdConfig, EtcdProcess, RemovedMember, peer_socket
+from shoal.store.etcd_process import EtcdConfig, EtcdProcess, RemovedMember
 from shoal.store.leadership import LeaderWatch
 from shoal.store.seal import Sealer
 from shoal.store.store import Store
@@ -101,18 +100,7 @@ class Manager:
         self._members: dict[str, str] = {}  # where the other managers are, by node id
         self._reachability = Reachability(time.monotonic)
         self._link = LeaderLink(security)
-        self._gate = PeerGate(
-            peer_socket(paths, self._own_id),
-            security.cluster_id,
-            is_removed=self._is_removed,
-            heard=self._reachability.heard,
-        )
-        self._tunnels = PeerTunnels(
-            paths,
-            security,
-            address_of=lambda node_id: self._members.get(node_id),
-            heard=self._reachability.heard,
-        )
+        self._tunnels = TunnelsProcess(paths, security, removed=self._removed, heard=self._reachability.heard)
         self._server: ManagerServer | None = None
         self._store: Store | None = None
         self._term: Term | None = None
@@ -135,17 +123,17 @@ class Manager:
             standing=self._standing,
             is_leader=lambda: self._term is not None,
             forward=Forwarder(self._link, self._address),
-            raft=self._gate.accept,
+            raft_socket=self._tunnels.take,
         )
         listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
         try:
             async with asyncio.TaskGroup() as group:
                 children = [
                     group.create_task(server.run(listener), name="port 2377"),
-                    group.create_task(self._gate.run(), name="etcd peers in"),
-                    group.create_task(self._tunnels.run(), name="etcd peers out"),
+                    group.create_task(self._tunnels.run(), name="etcd peers"),
                 ]
-                await asyncio.sleep(0)  # for the two to be there when they are first used
+                if not self._alone and any(node_id != self._own_id for node_id, _ in self._managers()):
+                    self._tunnels.start()  # it takes a while, and etcd needs it
                 try:
                     await self._stay_member(ended)
                 finally:
@@ -176,6 +164,10 @@ class Manager:
 
     def _standing(self, subject: Subject) -> str:
         return "" if self._store is None else standing(self._store.view(), subject)
+
+    def _removed(self) -> list[str]:
+        cluster = self._store.view().clusters.get(self._security.cluster_id) if self._store is not None else None
+        return list(cluster.blacklisted_certificates) if cluster is not None else []
 
     # A part in etcd's cluster.
 
@@ -208,7 +200,7 @@ class Manager:
         if self._alone:
             return EtcdConfig.member(self._own_id, force_new_cluster=True)
         if (self._paths.swarm / "etcd" / "member").is_dir():
-            await self._tunnels.serve(self._members.keys())
+            await self._tunnels.serve(self._members)
             return EtcdConfig.member(self._own_id, self._members.keys())
         if self._first is not None:
             return EtcdConfig.member(self._own_id)
@@ -219,7 +211,7 @@ class Manager:
         if reply.data_key != self._security.data_key:
             await asyncio.to_thread(self._security.set_data_key, reply.data_key)
         self._members = {each.node_id: each.addr for each in reply.members if each.node_id != self._own_id}
-        await self._tunnels.serve(self._members.keys())
+        await self._tunnels.serve(self._members)
         return EtcdConfig.member(self._own_id, self._members.keys(), join=True)
 
     async def _join(self, addresses: list[str]) -> pb.JoinResponse:
@@ -302,12 +294,9 @@ class Manager:
         if self._own_id not in found:
             found = self._members | found
         found.pop(self._own_id, None)
-        moved = [node_id for node_id, address in found.items() if self._members.get(node_id) != address]
         self._members = found
-        await self._tunnels.serve(found.keys())
-        for node_id in moved:
-            self._tunnels.drop(node_id)
-        self._gate.look()
+        self._tunnels.look()  # who is a member, or was removed, may be news as well
+        await self._tunnels.serve(found)
 
     def _tell(self, watch: LeaderWatch) -> None:
         """Let calls go where the lead is."""
