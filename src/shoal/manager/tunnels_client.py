@@ -9,7 +9,6 @@ import asyncio
 import logging
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 from shoal.ca.security import SecurityConfig
@@ -23,7 +22,6 @@ START_TIMEOUT = 10.0  # until the first orders are carried out; a busy machine t
 STOP_TIMEOUT = 1.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # before it is started again
 STABLE_AFTER = 10.0  # seconds that it ran, after which its end is a first one
-WAITING = 64  # connections, while it starts; etcd tries again
 _LOGGED_FAILURES = frozenset({1, 10, 100, 1000})
 
 
@@ -53,7 +51,6 @@ class TunnelsProcess:
         self._wanted = asyncio.Event()
         self._ordered = asyncio.Event()
         self._replied = asyncio.Event()
-        self._handed: deque[socket.socket] = deque()
         self._handing: socket.socket | None = None
         self.pid: int | None = None
 
@@ -77,8 +74,6 @@ class TunnelsProcess:
                 await asyncio.sleep(delay)
         finally:
             self._security.watchers.discard(self.look)
-            while self._handed:
-                self._handed.popleft().close()
 
     def start(self) -> None:
         """Have the process ready before anybody is to be reached."""
@@ -108,14 +103,19 @@ class TunnelsProcess:
         self._ordered.set()
 
     def take(self, sock: socket.socket) -> None:
-        """Let a connection of port 2377 through to etcd, if it may come in; nobody else may use it."""
+        """Let a connection of port 2377 through to etcd, if it may come in; nobody else may use it.
+
+        One that comes before there is somebody to take it is closed, and etcd tries again. It must not wait: what it
+        carries may be meant for the member that this manager's etcd was before it joined anew, and would kill it.
+        """
         self._wanted.set()
-        if self._handing is not None:
-            self._hand(self._handing, sock)
-        elif len(self._handed) < WAITING:
-            self._handed.append(sock)
-        else:
-            sock.close()
+        with sock:
+            if self._handing is None or self._done < 0:
+                return
+            try:
+                socket.send_fds(self._handing, [b"."], [sock.fileno()])
+            except OSError as fault:  # full, or at its end
+                log.debug("a connection to etcd was not handed on: %s", fault)
 
     async def _run_once(self) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -132,8 +132,6 @@ class TunnelsProcess:
             )
             theirs.close()
             self.pid, self._handing = process.pid, ours
-            while self._handed:
-                self._hand(ours, self._handed.popleft())
             try:
                 async with asyncio.TaskGroup() as group:
                     children = [
@@ -191,18 +189,9 @@ class TunnelsProcess:
             replied, self._replied = self._replied, asyncio.Event()
             replied.set()
 
-    def _hand(self, handing: socket.socket, sock: socket.socket) -> None:
-        with sock:
-            try:
-                socket.send_fds(handing, [b"."], [sock.fileno()])
-            except OSError as fault:  # full, or at its end: etcd tries again
-                log.debug("a connection to etcd was not handed on: %s", fault)
-
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End it as it ends by itself, so that its sockets go; by force where it does not."""
-    if process.returncode is not None:
-        return
+    """Let it end by itself, so that its sockets go; by force where it does not."""
     if process.stdin is not None:
         process.stdin.close()
     try:
