@@ -31,9 +31,6 @@ _PROMOTE = re.compile(r"/members/promote/[0-9]{1,20}")
 _MESSAGE, _SNAPSHOT = "/raft", "/raft/snapshot"
 
 
-GONE = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
 def last_question(data: bytes, members: Collection[int]) -> bytes | None:
     """Return how to ask our etcd whether a manager that is no member was one, by the first request that it makes.
 
@@ -62,6 +59,19 @@ def last_question(data: bytes, members: Collection[int]) -> bytes | None:
         return None
     lines = [f"GET {target} HTTP/1.0", "Host: localhost", *(f"{name}: {headers[name]}" for name in facts)]
     return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def gone(question: bytes) -> bytes:
+    """Return the answer to a question of `last_question`: the member is gone.
+
+    etcd takes an answer without a version for one of an etcd so old that it does not know what was asked.
+    """
+    _, _, version = question.partition(b"x-server-version: ")
+    return (
+        b"HTTP/1.1 410 Gone\r\nX-Server-Version: "
+        + version.partition(b"\r\n")[0]
+        + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
 
 
 class Requests:

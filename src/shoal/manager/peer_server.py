@@ -19,7 +19,7 @@ from typing import cast
 from shoal.ca.identity import MANAGER_OU
 from shoal.errors import PermissionDenied, Unavailable
 from shoal.manager.authorization import Peer, Subject, judge, subject_of
-from shoal.manager.peer_requests import GONE, Requests, last_question
+from shoal.manager.peer_requests import Requests, gone, last_question
 from shoal.store import peer_port
 from shoal.store.peer_port import short_path
 
@@ -285,7 +285,7 @@ class PeerGate:
         try:
             question = last_question(await guest.first_words(), members.values())
             if question is not None and await peer_port.status(self._etcd, question) == REMOVED_STATUS:
-                guest.answer(GONE)
+                guest.answer(gone(question))
                 return
         except (TimeoutError, Unavailable) as error:
             log.debug("manager %s is not told whether it was a member: %s", guest.node_id, error or "it says nothing")
