@@ -8,7 +8,9 @@ forwarded once. Source: SwarmKit ca/forward.go, protobuf/plugin/raftproxy.
 import asyncio
 from typing import Any
 
-from grpclib.const import Handler
+from grpclib.const import Handler, Status
+from grpclib.exceptions import GRPCError
+from grpclib.metadata import decode_grpc_message
 from multidict import MultiDict
 
 from shoal.errors import ResourceExhausted, Unavailable
@@ -27,6 +29,7 @@ from shoal.manager.leader_client import TAKEN_OVER, Broken, LeaderLink, LeadsHer
 
 # A call that was sent here as to the leader waits for so long while this manager takes the lead up.
 TAKING_OVER = 1.0
+MAX_STATUS = max(status.value for status in Status)
 _OURS = frozenset({FORWARDED_MARK, FORWARDED_CN, FORWARDED_ORG, FORWARDED_OU, FORWARDED_ADDRESS, REDIRECT})
 
 
@@ -73,10 +76,7 @@ class Forwarder:
                 await out.send_message(request, end=True)
                 await _answers(out, stream)
                 return
-            async with asyncio.TaskGroup() as group:
-                sending = group.create_task(_requests(stream, out), name="forward requests")
-                await _answers(out, stream)
-                sending.cancel()
+            await _both_ways(stream, out)
 
 
 def headers(stream: AnyStream, peer: Peer, own_address: str) -> MultiDict[str]:
@@ -98,6 +98,36 @@ def headers(stream: AnyStream, peer: Peer, own_address: str) -> MultiDict[str]:
         if value:  # grpclib sends no blank ones; a header that is missing reads the same
             metadata.add(name, value)
     return metadata
+
+
+async def _both_ways(stream: AnyStream, out: Any) -> None:
+    """Carry requests and answers. Raises what the leader says, or one of Broken."""
+    faults: list[BaseException] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(_requests(stream, out), name="forward requests")
+            await _answers(out, stream)
+            sending.cancel()
+    except* Broken as broken:
+        faults.extend(broken.exceptions)
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        # A group whose children fail while it is being cancelled tells only of the failures.
+        raise asyncio.CancelledError
+    if faults:
+        raise _refusal(out) or faults[0]
+
+
+def _refusal(out: Any) -> GRPCError | None:
+    """Return what the leader said before it reset a stream on which more requests came.
+
+    grpclib forgets it: whoever waits for the answer is told of the reset alone.
+    """
+    told = dict(out._stream.trailers or out._stream.headers or ())
+    code = told.get("grpc-status", "")
+    if not code.isdigit() or int(code) == Status.OK.value or int(code) > MAX_STATUS:
+        return None
+    return GRPCError(Status(int(code)), decode_grpc_message(told.get("grpc-message", "")))
 
 
 async def _answers(out: Any, stream: AnyStream) -> None:

@@ -11,8 +11,10 @@ from shoal.agent.client_agent import Agent, AgentConfig
 from shoal.agent.client_session import SessionEnded
 from shoal.agent.remotes import Remotes
 from shoal.api import v1 as api
+from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.server import ManagerServer, current_caller, listen
+from shoal.manager.term_server import TermService
 from shoal.paths import Paths
 from tests.unit.agent.fakes import NODE, FakeRuntime, task
 from tests.unit.agent.test_client_agent import Broker, until
@@ -89,3 +91,27 @@ async def test_a_join_with_a_manager_of_another_swarm_ends_the_agent(tmp_path: P
             await agent.run()
         serving.cancel()
     assert caught.group_contains(SessionEnded, match="certificate verify failed")
+
+
+async def test_a_node_whose_certificate_is_refused_is_told_why(tmp_path: Path) -> None:
+    swarm = Swarm(tmp_path / "ca", now=time.time())
+    sock = listen("127.0.0.1", 0)
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    services = [TermService(DispatcherBase, lambda: None), Broker()]
+    server = ManagerServer(swarm.manager(), services, is_removed=lambda node_id: node_id == "node-1")
+    told: list[str] = []
+    agent = Agent(
+        Paths(tmp_path / "data", tmp_path / "run"),
+        swarm.node("node-1"),
+        FakeRuntime(),
+        Remotes({address: 10}),
+        AgentConfig(lambda: NODE, on_refused=told.append),
+        rng=Random(2),
+        clock=time.time,
+    )
+    async with asyncio.TaskGroup() as group:
+        children = [group.create_task(server.run(sock)), group.create_task(agent.run())]
+        await until(lambda: bool(told))
+        for child in children:
+            child.cancel()
+    assert "node node-1 was removed from swarm" in told[0]

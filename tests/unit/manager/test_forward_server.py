@@ -80,6 +80,7 @@ class World:
     port: int
     leader_port: int
     leads: dict[str, bool] = field(default_factory=lambda: {"leader": True})
+    unfit: set[str] = field(default_factory=set)
 
     @asynccontextmanager
     async def channel(self, who: SecurityConfig | None, *, leader: bool = False) -> AsyncIterator[Channel]:
@@ -99,6 +100,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     swarm = Swarm(tmp_path, now=time.time())
     part = Part()
     leads = {"leader": True}
+    unfit: set[str] = set()
     links: list[LeaderLink] = []
     ports: list[int] = []
     async with asyncio.TaskGroup() as group:
@@ -120,6 +122,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                     control_service(current),
                 ],
                 is_removed=lambda node_id: False,
+                standing=lambda subject: "it was demoted" if subject.common_name in unfit else "",
                 is_leader=lambda name=name: leads.get(name, False),  # type: ignore[misc]
                 forward=Forwarder(link, f"10.0.0.{len(links)}:2377"),
             )
@@ -127,7 +130,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             ports.append(listener.getsockname()[1])
             children.append(group.create_task(server.run(listener)))
         links[1].tell(MANAGER, f"127.0.0.1:{ports[0]}", leads=False)
-        yield World(swarm, part, links[1], links[0], ports[1], ports[0], leads)
+        yield World(swarm, part, links[1], links[0], ports[1], ports[0], leads, unfit)
         for link in links:
             link.close()
         for child in children:
@@ -269,3 +272,38 @@ async def test_a_call_waits_for_the_next_leader(world: World) -> None:
     async with world.channel(None) as channel, asyncio.TaskGroup() as group:
         group.create_task(elect())
         assert await CAStub(channel).GetRootCACertificate(api.GetRootCACertificateRequest())
+
+
+async def test_what_the_leader_refuses_is_told_also_to_who_goes_on_sending(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.unfit.add(WORKER)
+    async with world.channel(world.swarm.node(WORKER)) as channel:
+        for _ in range(10):
+            with pytest.raises(GRPCError, match="it was demoted") as caught:
+                await LogBrokerStub(channel).PublishLogs([api.PublishLogsMessage(subscription_id="1")] * 20)
+            assert caught.value.status is Status.PERMISSION_DENIED
+    assert not world.part.lines
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_manager_that_counts_no_more_forwards_nothing(world: World) -> None:
+    world.unfit.add(OTHER)
+    async with world.channel(world.swarm.node(WORKER)) as channel:
+        with pytest.raises(GRPCError, match=r"unauthorized forwarder role.*it was demoted") as caught:
+            await DispatcherStub(channel).Heartbeat(api.HeartbeatRequest())
+    assert caught.value.status is Status.PERMISSION_DENIED
+    assert not world.part.callers
+
+
+async def test_a_follower_leaves_it_to_the_leader_whose_certificate_counts(world: World) -> None:
+    async with world.channel(world.swarm.manager(WORKER)) as channel, world.channel(None) as anyone:
+        stub = DispatcherStub(channel)
+        async with stub.Session.open() as stream:
+            await stream.send_message(api.SessionRequest(), end=True)
+            assert await stream.recv_message() is not None
+            world.unfit.add(WORKER)  # what is being answered is ended by `end_unfit`; the next call is refused
+            with pytest.raises(GRPCError, match="it was demoted"):
+                await stub.Heartbeat(api.HeartbeatRequest())
+            await stream.cancel()
+        await CAStub(anyone).GetRootCACertificate(api.GetRootCACertificateRequest())

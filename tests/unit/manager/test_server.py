@@ -29,6 +29,7 @@ from shoal.ca.csr import make_csr, new_key
 from shoal.ca.security import SecurityConfig, joining_context, unverified_context
 from shoal.ca.tokens import new_token, parse_token, root_digest
 from shoal.errors import InvariantBroken
+from shoal.manager.authorization import Subject
 from shoal.manager.ca_server import CAServer, NodeCAServer
 from shoal.manager.health_server import HealthServer
 from shoal.manager.issuing import Signer
@@ -79,6 +80,7 @@ class World:
     server: ManagerServer
     port: int
     removed: set[str]
+    unfit: set[str] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
 
     @asynccontextmanager
@@ -123,9 +125,14 @@ async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[W
         HealthServer(lambda: True),
         sessions,
     ]
-    server = ManagerServer(security, services, is_removed=removed.__contains__, limits=limits)
+    unfit: set[str] = set()
+
+    def standing(subject: Subject) -> str:
+        return f"{subject.common_name} was demoted" if subject.common_name in unfit else ""
+
+    server = ManagerServer(security, services, is_removed=removed.__contains__, standing=standing, limits=limits)
     listener = listen("127.0.0.1", 0)
-    world = World(swarm, security, store, server, listener.getsockname()[1], removed, sessions)
+    world = World(swarm, security, store, server, listener.getsockname()[1], removed, unfit, sessions)
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.run(listener))
         yield world
@@ -198,6 +205,38 @@ async def test_a_worker_may_not_call_what_managers_call(world: World) -> None:
             Status.PERMISSION_DENIED,
             PEER + "Permission denied: node worker was removed from swarm",
         )
+
+
+@pytest.mark.parametrize("how", ["removed", "demoted"])
+async def test_what_is_being_answered_ends_with_the_standing_of_who_asked(world: World, how: str) -> None:
+    async with (
+        world.channel(world.swarm.manager("m2").client_context()) as channel,
+        world.channel(world.swarm.manager("m3").client_context()) as other,
+        DispatcherStub(channel).Session.open() as session,
+        DispatcherStub(other).Session.open() as lasting,
+    ):
+        for opened in (session, lasting):
+            await opened.send_message(api.SessionRequest(), end=True)
+            assert await opened.recv_message() is not None
+        world.server.end_unfit()
+        world.server.end_unfit(["m2"])
+        assert world.sessions.held == 2
+        if how == "removed":
+            world.removed.add("m2")
+        else:
+            world.unfit.add("m2")
+        world.server.end_unfit(["m3"])  # which is as it was
+        assert world.sessions.held == 2
+        world.server.end_unfit(["m2", "m3"])
+        await wait(lambda: world.sessions.held == 1)
+        with pytest.raises((StreamTerminatedError, ConnectionError)):
+            await session.recv_message()
+        status, text = await refusal(HealthStub(channel).Check(check()))
+        assert status is Status.PERMISSION_DENIED
+        assert text is not None
+        assert ("node m2 was removed" if how == "removed" else "m2 was demoted") in text
+        await HealthStub(other).Check(check())
+        await lasting.cancel()
 
 
 async def test_a_manager_may_call_what_managers_call(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from shoal.errors import DamagedState, Unavailable
-from shoal.node.membership import Membership
+from shoal.node.membership import Membership, NodeRemoved
 from shoal.node.stay import Stay
 
 
@@ -58,6 +58,16 @@ async def test_damaged_files_wait_for_a_person() -> None:
         stay.begin(group)
     assert "/a/file is damaged" in stay.error
     assert len(ends.how) == 1
+
+
+async def test_a_node_that_was_removed_does_not_try_again(caplog: pytest.LogCaptureFixture) -> None:
+    ends = Ends(NodeRemoved("n1"), Unavailable("never"))
+    stay = staying(ends)
+    async with asyncio.TaskGroup() as group:
+        stay.begin(group)
+    assert stay.error.startswith("node n1 was removed from swarm")
+    assert len(ends.how) == 1
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_stay_that_breaks_while_it_is_ended_has_ended() -> None:
