@@ -95,7 +95,7 @@ def test_unit_tests_mirror_the_sources() -> None:
 def test_tests_that_the_documents_name_are_there() -> None:
     """`unit/engine/swarm::x` in docs/compatibility.md is the function test_x in tests/unit/engine/test_swarm.py."""
     text = (ROOT / "docs" / "compatibility.md").read_text()
-    named = re.findall(r"`((?:unit|simulation|cluster|interop)(?:/\w+)+)(?:::(\w+))?`", text)
+    named = re.findall(r"`((?:unit|simulation|cluster|interop|attackers)(?:/\w+)+)(?:::(\w+))?`", text)
     assert named
     missing = []
     for path, function in named:
