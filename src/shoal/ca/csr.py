@@ -1,7 +1,6 @@
 """Keys of nodes and their certificate requests. Of a request nothing but the public key counts."""
 
 import hashlib
-from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -13,7 +12,6 @@ from shoal.ca.identity import InvalidCertificate
 
 # A request is some 500 bytes with a P-256 key and 3 kB with the largest RSA key that is signed.
 MAX_CSR_BYTES = 4 * 1024
-KEYS_REMEMBERED = 10_000  # of requests, for who asks again: 600 bytes each
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192  # beyond it, checking signatures is a way to keep a manager busy
 
@@ -52,7 +50,6 @@ def csr_public_key(pem: bytes) -> PublicKey:
     return key
 
 
-@lru_cache(maxsize=KEYS_REMEMBERED)
 def csr_key(pem: bytes) -> bytes:
     """Return what tells the key of a request from others, without looking at the signature; empty where it has none."""
     try:

@@ -18,7 +18,7 @@ from shoal.api.ids import new_id
 from shoal.ca.identity import MANAGER_OU
 from shoal.errors import Aborted, InvalidArgument, NotFound, ResourceExhausted, ShoalError
 from shoal.manager.authorization import Caller
-from shoal.manager.issuing import FINAL, admit, check_request
+from shoal.manager.issuing import FINAL, Joiners, admit, check_request
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
 from shoal.store.watch import WatchLagged
@@ -90,6 +90,7 @@ class NodeCAServer(NodeCABase):
         self._is_signing = is_signing
         self._fresh_id = fresh_id
         self._waiting = 0
+        self._joiners = Joiners()
 
     async def IssueNodeCertificate(  # noqa: N802
         self, stream: "Stream[api.IssueNodeCertificateRequest, api.IssueNodeCertificateResponse]"
@@ -101,7 +102,7 @@ class NodeCAServer(NodeCABase):
         check_request(self._store.view(), request, caller, self._cluster_id)  # before the writer hears of it
 
         def write(transaction: Transaction) -> api.IssueNodeCertificateResponse:
-            admitted = admit(transaction, request, caller, self._cluster_id, self._fresh_id)
+            admitted = admit(transaction, request, caller, self._cluster_id, self._fresh_id, self._joiners)
             if admitted.change is not None:
                 transaction.apply([admitted.change])
             return admitted.response

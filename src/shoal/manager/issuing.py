@@ -49,6 +49,28 @@ class Admitted:
     response: api.IssueNodeCertificateResponse
 
 
+class Joiners:
+    """Which nodes were made for which keys, of those that have not come: for a joiner that asks again."""
+
+    def __init__(self) -> None:
+        self._ids: dict[bytes, str] | None = None  # None: to be read
+
+    def find(self, view: "View", csr: bytes) -> api.Node | None:
+        """Return the node that a request with this key has made already, if it has not come."""
+        if self._ids is None or len(self._ids) > 2 * MAX_ABSENT:
+            self._ids = {csr_key(node.certificate.csr): node.id for node in view.nodes.find("came", key=False)}
+        key = csr_key(csr)
+        node = view.nodes.get(self._ids.get(key, "")) if key else None
+        if node is None or node.HasField("description") or csr_key(node.certificate.csr) != key:
+            return None
+        return node
+
+    def add(self, csr: bytes, node_id: str) -> None:
+        """Take note of a node that is being made; one that is not made after all is not found."""
+        if self._ids is not None:
+            self._ids[csr_key(csr)] = node_id
+
+
 def check_request(
     view: "View", request: api.IssueNodeCertificateRequest, caller: Caller, cluster_id: str
 ) -> api.Cluster:
@@ -75,6 +97,7 @@ def admit(
     caller: Caller,
     cluster_id: str,
     new_id: Callable[[], str],
+    joiners: "Joiners",
 ) -> Admitted:
     """Return what a certificate request leads to: a renewal for a node that we know, a new node for a token.
 
@@ -87,16 +110,15 @@ def admit(
     role = token_role(request.token, cluster.root_ca.join_tokens)
     if role is None:
         raise InvalidArgument(NO_TOKEN)
-    absent = [node for node in view.nodes.find("came", key=False) if not node.HasField("manager_status")]
-    key = csr_key(request.csr)
-    for node in absent:
-        if node.role == role and key and csr_key(node.certificate.csr) == key:
-            return _repeated(node, request.csr)
+    known = joiners.find(view, request.csr)
+    if known is not None and known.role == role:
+        return _repeated(known, request.csr)
     host = origin(host_of(caller.address))
-    check_room(absent, host)
+    check_room(view, host)
     for _ in range(ID_ATTEMPTS):
         node_id = new_id()
         if view.nodes.get(node_id) is None:
+            joiners.add(request.csr, node_id)
             return _newcomer(node_id, role, request, cluster, host)
     raise InvariantBroken("no fresh node id in four attempts: the random source is broken")
 
@@ -109,13 +131,13 @@ def token_role(token: str, tokens: api.JoinTokens) -> "api.NodeRole | None":
     return api.WORKER if is_worker else None
 
 
-def check_room(absent: Sequence[api.Node], host: str) -> None:
+def check_room(view: "View", host: str) -> None:
     """Refuse one more node from a host where too many were made and never came. Raises ResourceExhausted."""
-    if sum(node.status.addr == host for node in absent) >= MAX_ABSENT_OF_HOST:
+    if len(view.nodes.find("absent_from", host)) >= MAX_ABSENT_OF_HOST:
         raise ResourceExhausted(
             f"{MAX_ABSENT_OF_HOST} nodes that joined from {host} have never come: they are forgotten {ABSENCE}"
         )
-    if len(absent) >= MAX_ABSENT:
+    if len(view.nodes.find("came", key=False)) >= MAX_ABSENT:
         raise ResourceExhausted(f"{MAX_ABSENT} nodes that joined have never come: they are forgotten {ABSENCE}")
 
 

@@ -7,7 +7,7 @@ from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.errors import ShoalError, Unavailable
 from shoal.manager.authorization import Caller
-from shoal.manager.issuing import admit
+from shoal.manager.issuing import Joiners, admit
 from shoal.store.memory import Transaction
 from shoal.store.store import Store
 from shoal.store.watch import WatchLagged
@@ -18,7 +18,7 @@ async def request(store: Store, node_id: str, cluster_id: str, csr: bytes) -> by
 
     def write(transaction: Transaction) -> None:
         caller = Caller(node_id, api.MANAGER, cluster_id, "")
-        admitted = admit(transaction, api.IssueNodeCertificateRequest(csr=csr), caller, cluster_id, new_id)
+        admitted = admit(transaction, api.IssueNodeCertificateRequest(csr=csr), caller, cluster_id, new_id, Joiners())
         if admitted.change is not None:
             transaction.apply([admitted.change])
 

@@ -99,6 +99,11 @@ class Membership:
         """Return whether a session was held since the start."""
         return self._registered.is_set()
 
+    @property
+    def trouble(self) -> str:
+        """Return why this node is none any more; empty while it is one. Its tasks may still be ending."""
+        return str(NodeRemoved(self.security.node_id)) if self._is_removed else ""
+
     async def run(self, started: Callable[[], None]) -> None:
         """Be a node of the swarm until cancelled or until `leave`.
 

@@ -340,13 +340,14 @@ class SwarmNode:
             failed = LocalState.LOCKED if stay.refusal == refusals.LOCKED else LocalState.ERROR
             return SwarmInfo(local_state=failed if stay.error else LocalState.PENDING, error=stay.error)
         up = membership.active is not None or (membership.registered and not membership.is_manager)
-        waiting = LocalState.ERROR if stay.error else LocalState.PENDING
+        error = stay.error or membership.trouble
+        waiting = LocalState.ERROR if error else LocalState.PENDING
         host, _ = addresses.split_host_port(membership.state.advertise_addr, addresses.DEFAULT_PORT)
         info = SwarmInfo(
             local_state=LocalState.ACTIVE if up else waiting,
             node_id=membership.security.node_id,
             node_addr=host,
-            error=stay.error,
+            error=error,
             remote_managers=_managers(membership),
         )
         active = membership.active

@@ -22,7 +22,9 @@ INDEXES: dict[Kind, dict[str, KeyOf]] = {
     api.Node: {
         NAME: lambda node: node.description.hostname.lower(),
         "role": lambda node: node.role,
-        "came": lambda node: node.HasField("description"),  # whether it ever registered
+        # Whether it ever registered; where one that has not joined from.
+        "came": lambda node: node.HasField("description"),
+        "absent_from": lambda node: None if node.HasField("description") else node.status.addr,
     },
     api.Service: {NAME: lambda service: service.spec.annotations.name.lower()},
     api.Task: {

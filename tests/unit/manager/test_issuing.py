@@ -15,6 +15,7 @@ from shoal.manager.issuing import (
     MAX_ABSENT_OF_HOST,
     MAX_SIGNED,
     RETRY,
+    Joiners,
     Signer,
     admit,
     awaits_signature,
@@ -65,7 +66,7 @@ def fixed(*ids: str):
 )
 def test_a_token_makes_a_node_of_its_role_whatever_role_is_asked_for(token: str, role: int) -> None:
     asked = request(token, role=api.MANAGER, availability=api.NodeSpec.DRAIN)
-    admitted = admit(Memory.of([cluster()]), asked, STRANGER, CLUSTER_ID, fixed("new"))
+    admitted = admit(Memory.of([cluster()]), asked, STRANGER, CLUSTER_ID, fixed("new"), Joiners())
     certificate = api.Certificate(role=role, csr=CSR, cn="new", status=State(state=State.PENDING))  # type: ignore[arg-type]
     spec = api.NodeSpec(desired_role=role, membership=api.NodeSpec.ACCEPTED, availability=api.NodeSpec.DRAIN)  # type: ignore[arg-type]
     assert admitted.change == Create(
@@ -86,26 +87,32 @@ def test_a_token_makes_a_node_of_its_role_whatever_role_is_asked_for(token: str,
 )
 def test_without_a_right_token_nobody_joins(token: str) -> None:
     with pytest.raises(InvalidArgument, match=r"^A valid join token is necessary to join this cluster$"):
-        admit(Memory.of([cluster()]), request(token), STRANGER, CLUSTER_ID, fixed("new"))
+        admit(Memory.of([cluster()]), request(token), STRANGER, CLUSTER_ID, fixed("new"), Joiners())
 
 
 def test_a_cluster_without_tokens_takes_no_empty_one() -> None:
     bare = api.Cluster(id=CLUSTER_ID)
     with pytest.raises(InvalidArgument, match="join token"):
-        admit(Memory.of([bare]), request(""), STRANGER, CLUSTER_ID, fixed("new"))
+        admit(Memory.of([bare]), request(""), STRANGER, CLUSTER_ID, fixed("new"), Joiners())
 
 
 def test_an_id_that_is_taken_is_drawn_again_three_times() -> None:
     view = Memory.of([cluster(), node("a", csr=make_csr(new_key()))])
-    admitted = admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "b"))
+    admitted = admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "b"), Joiners())
     assert admitted.response.node_id == "b"
     with pytest.raises(InvariantBroken):
-        admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "a", "b"))
+        admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("a", "a", "a", "a", "b"), Joiners())
 
 
-def made(view: Memory, asked: api.IssueNodeCertificateRequest, node_id: str, caller: Caller = STRANGER) -> api.Node:
+def made(
+    view: Memory,
+    asked: api.IssueNodeCertificateRequest,
+    node_id: str,
+    caller: Caller = STRANGER,
+    joiners: Joiners | None = None,
+) -> api.Node:
     """Return the node that a request makes, and put it into the view."""
-    change = admit(view, asked, caller, CLUSTER_ID, fixed(node_id)).change
+    change = admit(view, asked, caller, CLUSTER_ID, fixed(node_id), joiners or Joiners()).change
     assert isinstance(change, Create)
     assert isinstance(change.obj, api.Node)
     view.load(change.obj)
@@ -113,10 +120,13 @@ def made(view: Memory, asked: api.IssueNodeCertificateRequest, node_id: str, cal
 
 
 @pytest.mark.parametrize("role", ["worker", "manager"])
-def test_a_joiner_that_asks_again_is_the_node_that_it_was(role: str) -> None:
-    view, token = Memory.of([cluster()]), getattr(TOKENS, role)
-    made(view, request(token), "new")
-    again = admit(view, request(token), STRANGER, CLUSTER_ID, fixed())
+@pytest.mark.parametrize("leader", ["same", "new"])
+def test_a_joiner_that_asks_again_is_the_node_that_it_was(role: str, leader: str) -> None:
+    view, token, joiners = Memory.of([cluster()]), getattr(TOKENS, role), Joiners()
+    made(view, request(token), "new", joiners=joiners)
+    if leader == "new":
+        joiners = Joiners()
+    again = admit(view, request(token), STRANGER, CLUSTER_ID, fixed(), joiners)
     assert (again.change, again.response.node_id) == (None, "new")
 
 
@@ -126,7 +136,7 @@ def test_by_its_key_and_not_by_the_bytes_of_its_request() -> None:
     assert first != second
     old = made(view, api.IssueNodeCertificateRequest(csr=first, token=TOKENS.worker), "new")
     asked = api.IssueNodeCertificateRequest(csr=second, token=TOKENS.worker)
-    again = admit(view, asked, STRANGER, CLUSTER_ID, fixed())
+    again = admit(view, asked, STRANGER, CLUSTER_ID, fixed(), Joiners())
     wanted = copy(old)
     wanted.certificate.csr = second
     assert again.change == Update(wanted)
@@ -142,6 +152,12 @@ def test_a_node_that_came_or_has_another_role_is_nobody_elses() -> None:
     made(view, request(TOKENS.worker), "other")
 
 
+def test_a_node_that_was_not_made_after_all_is_not_found() -> None:
+    view, joiners = Memory.of([cluster()]), Joiners()
+    admit(view, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("lost"), joiners)
+    made(view, request(TOKENS.worker), "new", joiners=joiners)
+
+
 def absent(count: int, host: str) -> list[api.Node]:
     status = api.NodeStatus(addr=host)
     return [api.Node(id=f"{host}-{number}", status=status) for number in range(count)]
@@ -151,11 +167,11 @@ def test_nodes_that_never_came_are_limited_by_host_and_in_sum() -> None:
     elsewhere = Caller("", None, CLUSTER_ID, "[fd00::1]:4")
     full = Memory.of([cluster(), *absent(MAX_ABSENT_OF_HOST, "10.0.0.9")])
     with pytest.raises(ResourceExhausted, match=r"joined from 10\.0\.0\.9 have never come"):
-        admit(full, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("new"))
+        admit(full, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("new"), Joiners())
     assert made(full, request(TOKENS.worker), "new", elsewhere).status.addr == "fd00:0000:0000:0000"
     many = Memory.of([cluster(), *(node for number in range(MAX_ABSENT) for node in absent(1, f"10.1.1.{number}"))])
     with pytest.raises(ResourceExhausted, match="nodes that joined have never come"):
-        admit(many, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("new"))
+        admit(many, request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed("new"), Joiners())
     came = [api.Node(id=f"n{number}", description=api.NodeDescription()) for number in range(MAX_ABSENT)]
     made(Memory.of([cluster(), *came]), request(TOKENS.worker), "new")
 
@@ -164,7 +180,7 @@ def test_nodes_that_never_came_are_limited_by_host_and_in_sum() -> None:
 def test_what_cannot_be_signed_is_not_written(caller: Caller) -> None:
     junk = api.IssueNodeCertificateRequest(csr=b"junk" * 100, token=TOKENS.worker)
     with pytest.raises(InvalidArgument, match="cannot be read"):
-        admit(Memory.of([cluster(), node("n1")]), junk, caller, CLUSTER_ID, fixed("new"))
+        admit(Memory.of([cluster(), node("n1")]), junk, caller, CLUSTER_ID, fixed("new"), Joiners())
 
 
 def test_without_a_token_a_request_is_not_even_read() -> None:
@@ -177,7 +193,7 @@ def test_a_known_caller_renews_its_own_certificate_with_its_observed_role() -> N
     held = node("n1", State.ISSUED, role=api.WORKER)
     held.spec.desired_role = api.MANAGER
     caller = Caller("n1", api.WORKER, CLUSTER_ID, "")
-    admitted = admit(Memory.of([cluster(), held]), request(TOKENS.manager), caller, CLUSTER_ID, fixed())
+    admitted = admit(Memory.of([cluster(), held]), request(TOKENS.manager), caller, CLUSTER_ID, fixed(), Joiners())
     wanted = copy(held)
     wanted.certificate.CopyFrom(api.Certificate(role=api.WORKER, csr=CSR, cn="n1", status=State(state=State.RENEW)))
     assert admitted.change == Update(wanted)
@@ -187,17 +203,17 @@ def test_a_known_caller_renews_its_own_certificate_with_its_observed_role() -> N
 def test_a_node_that_was_removed_renews_nothing() -> None:
     caller = Caller("gone", api.MANAGER, CLUSTER_ID, "")
     with pytest.raises(NotFound, match=r"^node gone not found when attempting to renew certificate$"):
-        admit(Memory.of([cluster()]), request(TOKENS.worker), caller, CLUSTER_ID, fixed("new"))
+        admit(Memory.of([cluster()]), request(TOKENS.worker), caller, CLUSTER_ID, fixed("new"), Joiners())
 
 
 def test_the_request_is_looked_at_first() -> None:
     with pytest.raises(InvalidArgument, match=r"^InvalidArgument$"):
-        admit(Memory(), api.IssueNodeCertificateRequest(), STRANGER, CLUSTER_ID, fixed())
+        admit(Memory(), api.IssueNodeCertificateRequest(), STRANGER, CLUSTER_ID, fixed(), Joiners())
     huge = api.IssueNodeCertificateRequest(csr=b"x" * (MAX_CSR_BYTES + 1))
     with pytest.raises(InvalidArgument, match="larger"):
-        admit(Memory(), huge, STRANGER, CLUSTER_ID, fixed())
+        admit(Memory(), huge, STRANGER, CLUSTER_ID, fixed(), Joiners())
     with pytest.raises(Aborted, match=r"^CA signer is still starting$"):
-        admit(Memory(), request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed())
+        admit(Memory(), request(TOKENS.worker), STRANGER, CLUSTER_ID, fixed(), Joiners())
 
 
 @pytest.mark.parametrize(
