@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherStub
+from shoal.api.states import AGENT, may_move
 from shoal.daemon import metrics
 from shoal.engine import swarm_events
 from shoal.engine.codec.cluster import CLUSTER
@@ -38,6 +39,7 @@ from shoal.manager.ca_server import CAServer, NodeCAServer
 from shoal.manager.cascade import Cascade
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.dispatcher.sessions import MAX_DESCRIPTION_BYTES
+from shoal.manager.dispatcher.statuses import MAX_TEXT
 from shoal.manager.enforcer import Enforcer
 from shoal.manager.guard_server import as_caller, current_caller, guarded
 from shoal.manager.health_server import HealthServer
@@ -74,12 +76,15 @@ KNOWN = {
 }
 
 
-def task(task_id: str, node_id: str, state: int, service_id: str = "web", slot: int = 1) -> api.Task:
+STATES = {"mine": api.RUNNING, "starting": api.ASSIGNED, "ended": api.COMPLETE, "other": api.RUNNING}
+
+
+def task(task_id: str, node_id: str, service_id: str = "web", slot: int = 1) -> api.Task:
     made = api.Task(id=task_id, service_id=service_id, node_id=node_id, desired_state=api.RUNNING, slot=slot)
     made.spec.container.image = "image"
     made.spec.resources.reservations.memory_bytes = 1 << 20
     made.spec.placement.constraints.append("node.hostname!=nowhere")
-    made.status.state = state  # type: ignore[assignment]
+    made.status.state = STATES[task_id]
     made.status.timestamp.CopyFrom(times.timestamp(NOW - 100))
     made.spec_version.index = 1
     return made
@@ -111,8 +116,8 @@ class Swarm:
         self.store = MemoryStore(
             [
                 cluster(), node("n1"), node("n2"), service("web", 3), service("db", 1),
-                task("mine", "n1", api.RUNNING), task("starting", "n1", api.ASSIGNED, slot=2),
-                task("ended", "n1", api.COMPLETE, slot=3), task("other", "n2", api.RUNNING, "db"),
+                task("mine", "n1"), task("starting", "n1", slot=2),
+                task("ended", "n1", slot=3), task("other", "n2", "db"),
             ]
         )  # fmt: skip
         store: Any = self.store
@@ -174,6 +179,10 @@ class Swarm:
                 if kind in swarm_events.KINDS:
                     swarm_events.event("update", obj, obj, 1)
                 assert obj.ByteSize() < BOUND_BYTES
+        for each in view.tasks.all():
+            assert may_move(STATES[each.id], each.status.state, AGENT)
+            assert times.is_valid(each.status.timestamp)
+            assert len(each.status.err) <= MAX_TEXT
         other = view.tasks.get("other")
         assert other is not None
         assert other.status.state == api.RUNNING
@@ -233,7 +242,7 @@ def test_every_method_that_a_worker_may_call_is_served() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(told=st.lists(calls(KNOWN), min_size=1, max_size=6))
 async def test_whatever_a_worker_says_the_swarm_goes_on(told: list[Call], caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
