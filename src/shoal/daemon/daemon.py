@@ -81,6 +81,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                     rng=Random(secrets.randbits(64)),
                     own_subnets=lambda: _subnets(network),
                     default_advertise_addr=config.default_advertise_addr,
+                    keep_out=network.keep_out,
                 )
                 backend = Backend(
                     containers=containers,

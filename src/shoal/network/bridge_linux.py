@@ -10,8 +10,9 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -154,6 +155,15 @@ class BridgeNetwork:
             LocalNetwork(known.host_id, "host", "host", known.created_at),
             LocalNetwork(known.none_id, "none", "null", known.created_at),
         ]
+
+    @asynccontextmanager
+    async def keep_out(self, port: int) -> AsyncIterator[None]:
+        """Let no container on a bridge reach a port of this host meanwhile."""
+        await self._run(lambda: self._plumbing.close_port(port))
+        try:
+            yield
+        finally:
+            await self._run(lambda: self._plumbing.open_port(port))
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Return who is connected: container ids and their endpoints."""

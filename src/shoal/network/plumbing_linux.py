@@ -28,6 +28,8 @@ class Plumbing:
         self._bridge = bridge
         self._table = table
         self._index = 0
+        self._subnet: IPv4Network | None = None  # while the rules stand
+        self._closed_ports: set[int] = set()
         self._socket = NetlinkSocket()
         self._namespaces = Namespaces()
 
@@ -93,8 +95,22 @@ class Plumbing:
                 raise
 
     def _open_way_out(self, subnet: IPv4Network) -> None:
-        self._nft(rules.bridge_rules(self._table, self._bridge, subnet))
+        self._subnet = subnet
+        self._nft(rules.bridge_rules(self._table, self._bridge, subnet, self._closed_ports))
         _set_sysctl("ipv4/ip_forward", "1")
+
+    def close_port(self, port: int) -> None:
+        """Let no container reach a port of this host. May be repeated."""
+        self._set_closed({*self._closed_ports, port})
+
+    def open_port(self, port: int) -> None:
+        """Undo `close_port`."""
+        self._set_closed(self._closed_ports - {port})
+
+    def _set_closed(self, ports: set[int]) -> None:
+        self._closed_ports = ports
+        if self._subnet is not None:
+            self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports))
 
     def connect(self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network) -> None:
         """Make the namespace `path` and plug it into the bridge. After an error nothing is left."""
@@ -158,6 +174,7 @@ class Plumbing:
             self._index = bridge.index
             self.remove_ports(())
             self._delete(bridge.index)
+        self._subnet = None
         self._nft(rules.remove_rules(self._table))
 
     def _delete(self, index: int) -> None:

@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
@@ -58,6 +58,7 @@ log = logging.getLogger(__name__)
 # Between attempts to lead, or to tell the leader something, that came to nothing.
 RETRY = 0.1
 LONGEST_RETRY = 5.0
+KeepOut = Callable[[int], AbstractAsyncContextManager[None]]
 HAND_OVER_TIMEOUT = 1.0  # a leader that stops does not wait longer for another to take the lead
 
 
@@ -74,7 +75,8 @@ class Active:
 class Manager:
     """One manager. `first` is what a new swarm begins with, None once there is one; `managers` those known to be.
 
-    `alone`: go on without the other managers, with the data that is here.
+    `alone`: go on without the other managers, with the data that is here. `keep_out` keeps this host's containers from
+    a port.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class Manager:
         managers: Callable[[], Peers] = lambda: (),
         *,
         alone: bool = False,
+        keep_out: KeepOut = lambda port: nullcontext(),
     ) -> None:
+        self._keep_out = keep_out
         self._paths = paths
         self._security = security
         self._own_id = security.node_id
@@ -125,23 +129,27 @@ class Manager:
             forward=Forwarder(self._link, self._address),
             raft_socket=self._tunnels.take,
         )
-        listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
         try:
-            async with asyncio.TaskGroup() as group:
-                children = [
-                    group.create_task(server.run(listener), name="port 2377"),
-                    group.create_task(self._tunnels.run(), name="etcd peers"),
-                ]
-                if not self._alone and any(node_id != self._own_id for node_id, _ in self._managers()):
-                    self._tunnels.start()  # it takes a while, and etcd needs it
-                try:
-                    await self._stay_member(ended)
-                finally:
-                    for child in children:
-                        child.cancel()
+            async with self._keep_out(split_host_port(self._listen_addr, DEFAULT_PORT)[1]):
+                await self._listen(server, ended)
         finally:
             self._link.close()
             self._store = self._term = None
+
+    async def _listen(self, server: ManagerServer, ended: Callable[[], None]) -> None:
+        listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
+        async with asyncio.TaskGroup() as group:
+            children = [
+                group.create_task(server.run(listener), name="port 2377"),
+                group.create_task(self._tunnels.run(), name="etcd peers"),
+            ]
+            if not self._alone and any(node_id != self._own_id for node_id, _ in self._managers()):
+                self._tunnels.start()  # it takes a while, and etcd needs it
+            try:
+                await self._stay_member(ended)
+            finally:
+                for child in children:
+                    child.cancel()
 
     def _services(self) -> list[Any]:
         return [

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from random import Random
 
 from shoal.agent.client_agent import Agent, AgentConfig
@@ -24,7 +24,7 @@ from shoal.manager.control.clusters import MANAGER_SUBSYSTEM
 from shoal.node import local_ca_client, peers
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
 from shoal.node.ca_client import CAClient, download_root
-from shoal.node.manager import Active, Manager
+from shoal.node.manager import Active, KeepOut, Manager
 from shoal.node.renewal import Renewal
 from shoal.node.state import NodeState
 from shoal.paths import Paths
@@ -53,7 +53,7 @@ class Membership:
     """This node in its swarm. `run` may be called again after it ended.
 
     `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes;
-    `alone` leaves the other managers behind (`--force-new-cluster`).
+    `alone` leaves the other managers behind (`--force-new-cluster`). `keep_out` is for the manager.
     """
 
     def __init__(
@@ -68,7 +68,9 @@ class Membership:
         managers: peers.Peers = (),
         first: FirstLeader | None = None,
         alone: bool = False,
+        keep_out: KeepOut = lambda port: nullcontext(),
     ) -> None:
+        self._keep_out = keep_out
         self.security = security
         self.state = state
         self.active: Active | None = None
@@ -163,6 +165,7 @@ class Membership:
                 self._rng,
                 lambda: self.managers,
                 alone=self._alone,
+                keep_out=self._keep_out,
             )
 
             def begin(active: Active) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from ipaddress import IPv4Network
 from random import Random
@@ -22,7 +23,7 @@ from shoal.files import remove_tree
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
 from shoal.node import addresses, backups, founding, joining, peers, refusals, restoring, state
-from shoal.node.manager import Active
+from shoal.node.manager import Active, KeepOut
 from shoal.node.membership import Describe, Membership
 from shoal.node.places import Places
 from shoal.node.stay import Enter, Stay
@@ -56,12 +57,14 @@ class SwarmNode:
         rng: Random,
         own_subnets: Callable[[], Sequence[IPv4Network]] = lambda: (),
         default_advertise_addr: str = "",
+        keep_out: KeepOut = lambda port: nullcontext(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._paths = paths
         self._runtime = runtime
         self._describe = describe
         self._rng = rng
+        self._keep_out = keep_out
         self._places = Places(own_subnets, default_advertise_addr)
         self._clock = clock
         self.resumed = asyncio.Event()
@@ -140,6 +143,7 @@ class SwarmNode:
             self._runtime,
             self._describe,
             self._rng,
+            keep_out=self._keep_out,
             **more,  # type: ignore[arg-type]
         )
 

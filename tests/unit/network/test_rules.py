@@ -26,5 +26,16 @@ def test_rules_replace_the_table_in_one_transaction() -> None:
     )
 
 
+def test_closed_ports_are_closed_to_every_daemons_containers() -> None:
+    open_ = bridge_rules("shoal_a1", "shoala1", IPv4Network("172.18.0.0/16"))
+    assert bridge_rules("shoal_a1", "shoala1", IPv4Network("172.18.0.0/16"), {2478, 2377}) == open_[:-2] + (
+        "\tchain input {\n"
+        "\t\ttype filter hook input priority filter; policy accept;\n"
+        '\t\tiifname "shoal*" tcp dport { 2377, 2478 } drop\n'
+        "\t}\n"
+        "}\n"
+    )
+
+
 def test_removing_works_whether_or_not_the_table_is_there() -> None:
     assert remove_rules("shoal_a1") == "table ip shoal_a1 {}\ndelete table ip shoal_a1\n"
