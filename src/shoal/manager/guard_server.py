@@ -30,8 +30,10 @@ from shoal.manager.authorization import (
     unquestioned,
 )
 from shoal.manager.turns_loop import Turns
+from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
+_told = Repeats(log)  # whoever finds a call that fails may make it as often as he likes
 
 AnyStream = Stream[Any, Any]
 Method = Callable[[AnyStream], Awaitable[None]]
@@ -167,7 +169,7 @@ def _guard(
             await method(stream)
         except ShoalError as error:
             if isinstance(error, InvariantBroken):
-                log.exception("%s met what cannot be", path)
+                _told.log(logging.ERROR, (path, type(error)), "%s met what cannot be", path, exc_info=True)
             raise to_grpc(error) from error
         except GRPCError:
             raise
@@ -176,7 +178,7 @@ def _guard(
         except ExceptionGroup as group:
             raise _of_group(path, group) from group
         except Exception as error:
-            log.exception("%s failed", path)
+            _told.log(logging.ERROR, (path, type(error)), "%s failed", path, exc_info=True)
             raise GRPCError(Status.UNKNOWN, "internal error") from error
 
     return call
@@ -189,7 +191,7 @@ def _of_group(path: str, group: ExceptionGroup[Exception]) -> GRPCError:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     if ours is None or len(ours.exceptions) != len(group.exceptions):
-        log.error("%s failed", path, exc_info=group)
+        _told.log(logging.ERROR, (path, type(first)), "%s failed", path, exc_info=True)
         return GRPCError(Status.UNKNOWN, "internal error")
     return first if isinstance(first, GRPCError) else to_grpc(_shoal(first))
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from grpclib.config import Configuration
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.protocol import Connection as WireConnection
 from grpclib.protocol import EventsProcessor, H2Protocol
 from grpclib.protocol import Stream as WireStream
@@ -30,7 +31,7 @@ from shoal.manager.crowd import origin
 from shoal.manager.frames import Frames
 from shoal.manager.messages_server import STREAM_WINDOW_BYTES, LimitedBuffer, Room
 from shoal.manager.shares_loop import Shares
-from shoal.repeats import Repeats
+from shoal.repeats import Repeats, is_told
 
 log = logging.getLogger(__name__)
 _told = Repeats(log)
@@ -245,6 +246,21 @@ class Connection(H2Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
 
+class _OurFault(logging.Filter):
+    """What grpclib tells with a traceback: not of peers that go, or give up, or set no time; of the rest not each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is worth writing."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, TimeoutError | StreamTerminatedError | ProtocolError | H2Error):
+            return False  # a timeout of our own comes out of `guard_server` as another error
+        return error is None or is_told(_told.count((record.msg, type(error)))[0])
+
+
+_our_fault = _OurFault()
+
+
 def new_server(services: Collection[Any]) -> Server:
     """Return grpclib's server for these services. It never listens: `Connection` takes its parts."""
+    logging.getLogger("grpclib.server").addFilter(_our_fault)
     return Server(services, config=Configuration(http2_stream_window_size=STREAM_WINDOW_BYTES))

@@ -503,6 +503,71 @@ async def test_strangers_messages_are_small(world: World) -> None:
     assert (status, (text or "")[:40]) == (Status.RESOURCE_EXHAUSTED, "grpc: received message larger than max (")
 
 
+ISSUE, STATUS, ROOT, BEAT = (
+    f"/docker.swarmkit.v1.{name}".encode()
+    for name in (
+        "NodeCA/IssueNodeCertificate",
+        "NodeCA/NodeCertificateStatus",
+        "CA/GetRootCACertificate",
+        "Dispatcher/Heartbeat",
+    )
+)
+BODIES = {
+    "none": None,
+    "half a prefix": b"\0\0",
+    "a prefix alone": b"\0\0\0\0\x09",
+    "less than said": b"\0\0\0\0\x09abc",
+    "no message of ours": b"\0\0\0\0\x04\xff\xff\xff\xff",
+    "not text": b"\0\0\0\0\x04\x12\x02\xff\xfe",
+    "two messages": b"\0\0\0\0\0" * 2,
+    "compressed": b"\1\0\0\0\0",
+    "too long": b"\0\xff\xff\xff\xff",
+}
+HEADERS = {
+    "timeout of ages": {b"grpc-timeout": b"99999999H"},
+    "timeout of nothing": {b"grpc-timeout": b"0n"},
+    "no timeout": {b"grpc-timeout": b"soon"},
+    "bad bytes": {b"x-bin": b"%%%"},
+    "other method": {b":method": b"GET"},
+    "other type": {b"content-type": b"text/plain"},
+    "other kind of it": {b"content-type": b"application/grpc+json"},
+    "odd names": {b"X Y": b"\x7f", b"": b""},
+    "reserved name": {b"grpc-": b"x", b"grpc-status": b"0"},
+    "forwarded": {b"forwarded_cert": b"true", b"forwarded_cert_ou": b"swarm-manager"},
+    "no such call": {b":path": b"/docker.swarmkit.v1.CA/Nothing"},
+}
+
+
+def broken_call(number: int, path: bytes, changed: dict[bytes, bytes], body: bytes | None) -> bytes:
+    names = {b":method": b"POST", b":scheme": b"https", b":path": path, b"te": b"trailers"}
+    names |= {b"content-type": b"application/grpc"} | changed
+    block = b"".join(header(name, value) for name, value in names.items())
+    if body is None:
+        return frame(1, block, number, 5)
+    return frame(1, block, number) + frame(0, body, number, 1)
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_broken_calls_of_a_stranger_leave_no_traceback(
+    world: World, gives_up: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = [(path, {}, body) for path in (ISSUE, STATUS, ROOT, BEAT) for body in BODIES.values()]
+    calls += [(path, changed, b"\0\0\0\0\0") for path in (ISSUE, ROOT, BEAT) for changed in HEADERS.values()]
+    for start in range(0, len(calls), 10):
+        async with world.raw(joining_context(world.swarm.root.certs_pem)) as (reader, writer):
+            writer.write(PREFACE + SETTINGS)
+            for number, (path, changed, body) in zip(streams(10), calls[start : start + 10], strict=False):
+                writer.write(broken_call(number, path, changed, body))
+                if gives_up:
+                    writer.write(frame(3, b"\0\0\0\x08", number, 0))
+            writer.write(frame(6, b"thelast1", 0, 0))
+            async with asyncio.timeout(10):
+                await until(reader, b"thelast1")
+            await asyncio.sleep(0.05)
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
 async def test_an_unknown_frame_is_ignored(world: World) -> None:
     async with world.raw(joining_context(world.swarm.root.certs_pem)) as (reader, writer):
         writer.write(ODD["unknown frame"] + frame(6, b"pingpong", 0, 0))
