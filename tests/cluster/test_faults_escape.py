@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.runtime import rootfs
+from shoal.runtime import mount_targets, rootfs
 from shoal.runtime.containers import Containers
 from shoal.runtime.exec import Execs
 from shoal.runtime.failures import StartFailed
@@ -52,6 +52,19 @@ async def test_nothing_is_mounted_over_proc(site: Site, containers: Containers, 
     place = target.replace("/link", "/proc")
     why = "is not of type proc" if place == "/proc" else "is inside /proc"
     assert f'"{place}" cannot be mounted because it {why}' in told
+
+
+@pytest.mark.parametrize("link", ["/proc/self/attr", "/proc", "/proc/sys/kernel"])
+async def test_nothing_is_mounted_over_proc_by_a_link_that_comes_late(
+    site: Site, containers: Containers, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    """Another container that has the volume puts it there just after we looked: here we do not look."""
+    monkeypatch.setattr(mount_targets, "refusal", lambda *_: None)
+    volume = await site.volumes.create("shared", "local", {}, {})
+    Path(volume.mountpoint, "late").symlink_to(link)
+    mounts = (Mount("volume", "/v", "shared", no_copy=True), Mount("tmpfs", "/v/late"))
+    told = await refused(containers, config("late", mounts=mounts))
+    assert "cannot be mounted because" in told
 
 
 async def test_no_volume_of_an_image_hides_proc(site: Site, containers: Containers) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import Conflict, InvalidArgument, MissingProgram, NotFound
-from shoal.runtime import programs, rootfs
+from shoal.runtime import bundle, programs, rootfs
 from shoal.runtime.exec import Execs
 from shoal.runtime.failures import StartFailed
 from shoal.runtime.types import Endpoint, ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
@@ -101,7 +101,7 @@ async def test_capabilities_and_privileges_follow_the_config(site: Site) -> None
     assert "CapEff:\t0000000000000000" in user
     assert "Uid:\t1000\t1000\t1000\t1000" in user
     assert "Gid:\t1001\t1001\t1001\t1001" in user
-    assert "Groups:\t2000" in user
+    assert "Groups:\t1001 2000" in user
     assert "NoNewPrivs:\t1" in user
 
 
@@ -396,6 +396,34 @@ async def test_containers_are_adopted_with_their_pids(site: Site) -> None:
         lines = [line.data async for line in containers.logs("stays", LogOptions())]
         assert lines == [b"hi\n"]
         await containers.start("made")
+
+
+async def test_a_running_container_of_an_earlier_version_is_adopted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files of /etc lie beside its bundle, where they no longer go."""
+    write_etc = bundle.write_etc
+    monkeypatch.setattr(bundle, "write_etc", lambda folder, one: write_etc(site.paths.bundles / one.id, one))
+    async with site.containers() as containers:
+        made = await containers.create(config("old"))
+        made = await containers.start("old")
+    monkeypatch.undo()
+    assert (site.paths.bundles / made.id / "hosts").exists()
+    async with site.containers() as containers:
+        assert containers.get("old") == made
+        execs = Execs(containers)
+        attachment = await execs.start(execs.create("old", ExecConfig(("grep", "-c", "localhost", "/etc/hosts"))))
+        assert b"".join([data async for _, data in attachment.output()]) == b"2\n"
+        await attachment.close()
+        await containers.stop("old", timeout=0)
+        await containers.start("old")
+        hosts = site.paths.containers / made.id / "hosts"
+        attachment = await execs.start(execs.create("old", ExecConfig(("sh", "-c", "echo mine >> /etc/hosts"))))
+        await attachment.close()
+        await until(lambda: "mine" in hosts.read_text())
+        await containers.stop("old", timeout=0)
+        await containers.start("old")
+        assert "mine" not in hosts.read_text(), "they are written anew at each start"
 
 
 async def test_a_container_whose_conmon_was_killed_is_ended(site: Site) -> None:

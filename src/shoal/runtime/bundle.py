@@ -122,6 +122,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
         tty=config.tty,
         stdin=config.open_stdin,
         log_size_max=site.log_size_max,
+        below_proc=mount_targets.expected_below_proc((*site.host.masked, *oci_spec.READ_ONLY), container.mounts),
     )
 
 
@@ -304,8 +305,11 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _stage(point: Path, source: str) -> str:
     rootfs.unmount(point)
+    if point.is_dir():  # of an earlier start: what is at its source may be of another kind by now
+        point.rmdir()
+    point.unlink(missing_ok=True)
     if stat.S_ISDIR(os.stat(source).st_mode):
-        point.mkdir(mode=0o700, exist_ok=True)
+        point.mkdir(mode=0o700)
     else:
         point.touch(mode=0o600)
     linux.mount(source, str(point), flags=linux.MS_BIND | linux.MS_REC)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import ShoalError
-from shoal.runtime import failures, processes
+from shoal.runtime import failures, mount_targets, processes
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.records import Running
 
@@ -48,6 +48,7 @@ class Launch:
     tty: bool = False
     stdin: bool = False
     log_size_max: int = 0  # bytes; 0: unlimited, as Docker's json-file
+    below_proc: frozenset[str] | None = None  # where it may have mounts there; None: not looked at
 
 
 def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
@@ -104,8 +105,24 @@ def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
         raise failures.start_failed(runtime.name, str(message.get("message", "")), given.command)
     conmon_pid = read_number(given.bundle / "conmon.pid") or 0
     running = Running(conmon_pid, processes.started(conmon_pid) if conmon_pid else 0, processes.started(pid))
+    if why := _misplaced(pid, given):
+        processes.send(pid, running.pid_started, signal.SIGKILL)
+        runtime.forget(given.id)
+        raise failures.start_failed(runtime.name, f"error during container init: {why}", given.command)
     runtime.start(given.id)
     return Launched(pid, running)
+
+
+def _misplaced(pid: int, given: Launch) -> str | None:
+    """Why a container that was made must not run: something is mounted over its /proc."""
+    if given.below_proc is None:
+        return None
+    try:
+        mounted = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape")
+    except (FileNotFoundError, ProcessLookupError):  # it was killed meanwhile: conmon tells how it ended
+        return None
+    # A process that has just ended has an empty one.
+    return mount_targets.unexpected(mounted, given.below_proc) if mounted else None
 
 
 def _message(fd: int, bundle: Path) -> dict[str, object]:

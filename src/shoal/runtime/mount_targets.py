@@ -11,8 +11,9 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-from shoal.runtime import confined
+from shoal.runtime import confined, rootfs
 from shoal.runtime.types import Mount
 
 # What tools like lxcfs replace; runc's list.
@@ -24,6 +25,13 @@ _ALLOWED = frozenset(
     )
 )  # fmt: skip
 _LINKS_LIMIT = 255  # securejoin's
+
+
+class Part(NamedTuple):
+    """What is mounted: a folder or a file of the host's (empty: a tmpfs), or a part of that folder."""
+
+    source: str
+    subpath: str
 
 
 def refusal(root: str, etc: Iterable[str], mounts: Iterable[Mount], sources: Mapping[str, str]) -> str | None:
@@ -42,6 +50,28 @@ def refusal(root: str, etc: Iterable[str], mounts: Iterable[Mount], sources: Map
     return None
 
 
+def expected_below_proc(masked: Iterable[str], mounts: Iterable[Mount]) -> frozenset[str] | None:
+    """Where a container that is made may have mounts below its /proc; None where it is the host's, as was asked for."""
+    if any(posixpath.normpath(mount.target) == "/proc" for mount in mounts):
+        return None
+    return frozenset(path for path in (*masked, *_ALLOWED) if path.startswith("/proc/"))
+
+
+def unexpected(mountinfo: str, expected: frozenset[str]) -> str | None:
+    """In runc's words, what is mounted over /proc of a container that was made but does not run yet.
+
+    `refusal` looks before the runtime mounts. Another container that has one of the volumes may put a link in it right
+    then, which crun follows. This looks at what came of it.
+    """
+    points = rootfs.mount_points_in(mountinfo)
+    for point in points:
+        if point.startswith("/proc/") and point not in expected:
+            return f'"{point}" cannot be mounted because it is inside /proc'
+    if points.count("/proc") != 1:
+        return '"/proc" cannot be mounted because it is not of type proc'
+    return None
+
+
 def covered_modes(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]) -> dict[str, int]:
     """The mode of the folder that each tmpfs will cover, by its target: without one of its own it gets that."""
     modes = {}
@@ -56,14 +86,13 @@ def covered_modes(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]
 
 def _places(
     root: str, mounts: Iterable[Mount], sources: Mapping[str, str]
-) -> Iterator[tuple[Mount, str, dict[str, str]]]:
+) -> Iterator[tuple[Mount, str, dict[str, Part]]]:
     """Each mount, where it will be, and what lies where by then; in the order that they are mounted."""
-    before: dict[str, str] = {}
+    before: dict[str, Part] = {}
     for mount in sorted(mounts, key=lambda one: one.target.count("/")):
         place = resolve(root, mount.target, before)
         yield mount, place, before
-        source = sources.get(mount.target, "")
-        before[place] = posixpath.join(source, mount.subpath) if source else source
+        before[place] = Part(sources.get(mount.target, ""), mount.subpath)
 
 
 def _is_ordinary(root: str, target: str) -> bool:
@@ -83,7 +112,7 @@ def _why_not(place: str, source: str) -> str:
     return f'"{place}" cannot be mounted because it is inside /proc'
 
 
-def resolve(root: str, target: str, mounted: Mapping[str, str]) -> str:
+def resolve(root: str, target: str, mounted: Mapping[str, Part]) -> str:
     """The path of a target without links, as the container sees it. `mounted`: path -> what lies there on the host.
 
     What is below /proc is not followed: the root has no /proc yet, and whatever is there will be hidden.
@@ -111,7 +140,7 @@ def resolve(root: str, target: str, mounted: Mapping[str, str]) -> str:
     return place
 
 
-def _link(root: str, path: str, mounted: Mapping[str, str]) -> str | None:
+def _link(root: str, path: str, mounted: Mapping[str, Part]) -> str | None:
     where, inside = _on_host(root, path, mounted)
     if not where:
         return None
@@ -123,10 +152,11 @@ def _link(root: str, path: str, mounted: Mapping[str, str]) -> str | None:
         raise
 
 
-def _on_host(root: str, path: str, mounted: Mapping[str, str]) -> tuple[str, str]:
+def _on_host(root: str, path: str, mounted: Mapping[str, Part]) -> tuple[str, str]:
     """The folder on the host that a path of the container is in, and the path below it; a tmpfs is in none."""
     where, inside = root, path
-    for point, source in mounted.items():
+    for point, part in mounted.items():
         if path == point or path.startswith(f"{point}/"):
-            where, inside = source, path[len(point) :] or "/"
+            # The part of a volume is found inside it, as when it is mounted: a container may have made it a link.
+            where, inside = part.source, f"/{part.subpath}{path[len(point) :]}"
     return where, inside

@@ -96,7 +96,12 @@ def is_mount_point(path: Path) -> bool:
 
 
 def _mount_points() -> list[str]:
-    return [_unescape(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return mount_points_in(Path("/proc/self/mountinfo").read_text())
+
+
+def mount_points_in(mountinfo: str) -> list[str]:
+    """The mount points of a mountinfo file, in the order that they were mounted."""
+    return [_unescape(line.split()[4]) for line in mountinfo.splitlines()]
 
 
 def _unescape(text: str) -> str:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.runtime.mount_targets import covered_modes, refusal, resolve
+from shoal.runtime.mount_targets import covered_modes, expected_below_proc, refusal, resolve, unexpected
 from shoal.runtime.types import Mount
 
 
@@ -118,3 +118,44 @@ def test_a_tmpfs_takes_the_mode_of_the_folder_that_it_covers(root: Path, tmp_pat
     mounts = [Mount("tmpfs", target) for target in ("/link", "/new", "/file", "/v/inner", "/link/data")]
     mounts.append(Mount("volume", "/v"))
     assert covered_modes(str(root), mounts, {"/v": str(volume)}) == {"/link": 0o711, "/v/inner": 0o2750}
+
+
+def mountinfo(*points: str) -> str:
+    return "".join(f"1 2 0:3 / {point} rw,relatime - tmpfs tmpfs rw\n" for point in points)
+
+
+@pytest.mark.parametrize(
+    ("points", "why"),
+    [
+        (("/", "/proc", "/proc/sys", "/proc/kcore", "/v", "/proc/meminfo"), None),
+        (("/", "/proc", "/proc/1/attr"), '"/proc/1/attr" cannot be mounted because it is inside /proc'),
+        (("/", "/proc", "/proc/a\\040b"), '"/proc/a b" cannot be mounted because it is inside /proc'),
+        (("/", "/proc", "/proc"), '"/proc" cannot be mounted because it is not of type proc'),
+        (("/",), '"/proc" cannot be mounted because it is not of type proc'),
+    ],
+)
+def test_what_came_of_the_mounts_is_looked_at_too(points: tuple[str, ...], why: str | None) -> None:
+    expected = expected_below_proc(("/proc/sys", "/proc/kcore", "/sys/firmware"), [Mount("tmpfs", "/proc-like")])
+    assert expected is not None
+    assert unexpected(mountinfo(*points), expected) == why
+
+
+def test_the_hosts_own_proc_comes_with_all_that_is_mounted_there() -> None:
+    assert expected_below_proc((), [Mount("bind", "/proc/", "/proc")]) is None
+
+
+def test_a_part_of_a_volume_is_looked_up_in_the_volume(root: Path, tmp_path: Path) -> None:
+    volume, host = tmp_path / "volume", tmp_path / "host"
+    (volume / "sub/inner").mkdir(parents=True)
+    host.mkdir(mode=0o701)
+    (host / "p").symlink_to("/proc")
+    (volume / "sub/p").symlink_to("/proc")
+    (volume / "out").symlink_to(host)
+    (volume / "sub/inner").chmod(0o711)
+    told = refusal(str(root), (), [Mount("volume", "/v", subpath="sub"), Mount("tmpfs", "/v/p/x")], {"/v": str(volume)})
+    assert told is not None
+    away = [Mount("volume", "/v", subpath="out"), Mount("tmpfs", "/v/p/x"), Mount("tmpfs", "/v")]
+    assert refusal(str(root), (), away, {"/v": str(volume)}) is None
+    inner = [Mount("volume", "/v", subpath="sub"), Mount("tmpfs", "/v/inner")]
+    assert covered_modes(str(root), inner, {"/v": str(volume)}) == {"/v/inner": 0o711}
+    assert covered_modes(str(root), [away[0], Mount("tmpfs", "/v/")], {"/v": str(volume)}) == {}
