@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from shoal.errors import NotFound, ShoalError, Unauthenticated
 from shoal.paths import Paths
+from shoal.runtime import linux, unpack_child
 from shoal.runtime.images import Images, Progress, RegistryAuth
 from shoal.runtime.manifests import DOCKER_LIST, DOCKER_MANIFEST, host_platform
 from tests.harness.registry import PASSWORD, USER, Registry, registry
@@ -222,3 +225,35 @@ async def test_a_cancelled_pull_leaves_nothing(images: Images, paths: Paths, ser
     assert images.list() == []
     assert list((paths.images / "staging").iterdir()) == []
     assert await images.pull(f"{server.address}/app:1", None)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Paths]:
+    """A data root on a disk of 24 MiB."""
+    (tmp_path / "small").mkdir()
+    linux.mount("tmpfs", str(tmp_path / "small"), "tmpfs", 0, "size=24m")
+    yield Paths(tmp_path / "small", tmp_path / "exec")
+    linux.umount(str(tmp_path / "small"))
+
+
+@pytest.mark.parametrize("when", ["unpacking", "before", "downloading"])
+async def test_a_full_disk_ends_a_pull_and_leaves_nothing(
+    small: Paths, server: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    images, known = Images(small), files(a=b"1")
+    archive(tmp_path / "known.tar", known)
+    server.push(tmp_path / "known.tar", "known:1")
+    image = await images.pull(f"{server.address}/known:1", None)
+    # The zeros are little on their way.
+    archive(tmp_path / "big.tar", known, files(big=bytes(50 << 20) if when == "unpacking" else os.urandom(40 << 20)))
+    server.push(tmp_path / "big.tar", "big:1")
+    if when == "downloading":  # as when another fills the disk meanwhile
+        monkeypatch.setattr(unpack_child, "need_room", lambda *_: None)
+    free = shutil.disk_usage(small.data_root).free
+    with pytest.raises(ShoalError, match="no space left on device"):
+        await images.pull(f"{server.address}/big:1", None)
+    assert shutil.disk_usage(small.data_root).free >= free
+    assert os.listdir(small.images / "staging") == []
+    assert images.list() == [image]
+    assert images.layers.all() == list(image.layers)
+    assert await images.pull(f"{server.address}/known:1", None) == image

@@ -9,6 +9,7 @@ import fcntl
 import os
 import pty
 import secrets
+import stat
 import struct
 import termios
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ __all__ = ["Exec", "ExecConfig", "Execs"]
 
 # Ended execs are kept to be asked for their exit code, the oldest given up first (moby drops them after minutes).
 KEPT = 512
+
+# The major numbers of pseudo-terminals' ends in /dev/pts (Linux, admin-guide/devices.txt).
+_TERMINALS = range(136, 144)
 
 
 @dataclass
@@ -184,13 +188,11 @@ class Execs:
         _set_size(running.terminal, height, width)
         # Runtimes differ in whether they pass a size on: the terminal inside is told as well.
         pid = running.started.inside_pid()
-        try:
-            inside = os.open(f"/proc/{pid}/fd/0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # it has just ended, or closed its stdin
+        inside = terminal_of(pid)
+        if inside is None:
             return
         try:
-            if os.isatty(inside):
-                _set_size(inside, height, width)
+            _set_size(inside, height, width)
         finally:
             os.close(inside)
 
@@ -198,6 +200,27 @@ class Execs:
         ended = [one.id for one in self._execs.values() if one.exit_code is not None]
         for id in ended[: max(0, len(ended) - KEPT)]:  # noqa: A001
             del self._execs[id]
+
+
+def terminal_of(pid: int) -> int | None:
+    """The terminal that is a process's stdin, opened; None when it has ended or has none.
+
+    The process is a container's, and its stdin whatever it put there: a device of the host's, which it may name but not
+    open, would be opened by us. So it is looked at first, and only the end of a terminal is opened.
+    """
+    try:
+        looking = os.open(f"/proc/{pid}/fd/0", os.O_PATH | os.O_CLOEXEC)
+    except OSError:  # it has just ended, or closed its stdin
+        return None
+    try:
+        found = os.fstat(looking)
+        if not stat.S_ISCHR(found.st_mode) or os.major(found.st_rdev) not in _TERMINALS:
+            return None
+        return os.open(f"/proc/self/fd/{looking}", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # its other end is closed
+        return None
+    finally:
+        os.close(looking)
 
 
 def _set_size(fd: int, height: int, width: int) -> None:
