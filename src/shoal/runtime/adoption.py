@@ -45,7 +45,7 @@ def scan(site: bundle.Site) -> list[Found]:
         if folder.name.endswith(REMOVING):
             known.discard(folder.name.removesuffix(REMOVING))
             bundle.remove(site, folder.name.removesuffix(REMOVING))
-            confined.remove_tree(folder)
+            confined.remove_remains(folder)
             continue
         try:
             one = _look(site, folder)
@@ -56,7 +56,7 @@ def scan(site: bundle.Site) -> list[Found]:
         if one is None:
             log.warning("%s was never a whole container and is removed", folder)
             bundle.remove(site, folder.name)
-            confined.remove_tree(folder)
+            confined.remove_remains(folder)
             continue
         known.add(folder.name)
         found.append(one)

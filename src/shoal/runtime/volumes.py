@@ -81,7 +81,7 @@ class Volumes:
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         for path in self._folder.iterdir():
             if path.name.startswith((".new-", ".old-")):
-                confined.remove_tree(path)  # of a run that ended too early
+                confined.remove_remains(path)  # of a run that ended too early
             elif path.is_dir():
                 self._read(path)
 

@@ -8,6 +8,7 @@ import pytest
 
 from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, ShoalError
 from shoal.paths import Paths
+from shoal.runtime import linux
 from shoal.runtime.events import EventBus
 from shoal.runtime.volumes import ANONYMOUS_LABEL, Volumes, mount_command
 
@@ -182,3 +183,18 @@ async def test_a_mount_that_fails_says_why(volumes: Volumes) -> None:
     with pytest.raises(ShoalError, match="failed to mount local volume: mount /no/such/folder:") as raised:
         await volumes.mount("data")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.root
+def test_what_cannot_be_removed_does_not_end_the_daemon(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
+    """A mount, or a file that a container with CAP_LINUX_IMMUTABLE made immutable."""
+    left = paths.volumes / ".old-0123456789abcdef"
+    (left / "busy").mkdir(parents=True)
+    linux.mount("tmpfs", str(left / "busy"), "tmpfs")
+    try:
+        assert Volumes(paths).list() == []
+        assert f"{left} is of no use and cannot be removed: Device or resource busy" in caplog.text
+    finally:
+        linux.umount(str(left / "busy"))
+    Volumes(paths)
+    assert not left.exists()
