@@ -76,7 +76,8 @@ def covered_modes(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]
     """The mode of the folder that each tmpfs will cover, by its target: without one of its own it gets that."""
     modes = {}
     for mount, place, before in _places(root, mounts, sources):
-        if mount.type == "tmpfs":
+        # What the image has below these is covered already when the tmpfs is mounted.
+        if mount.type == "tmpfs" and not place.startswith(("/dev/", "/proc/", "/sys/")):
             where, path = _on_host(root, place, before)
             mode = confined.folder_mode(where, path) if where else None
             if mode is not None:

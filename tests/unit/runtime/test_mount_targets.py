@@ -115,7 +115,9 @@ def test_a_tmpfs_takes_the_mode_of_the_folder_that_it_covers(root: Path, tmp_pat
     (root / "srv").chmod(0o711)
     (root / "link").symlink_to("srv")
     (root / "file").touch()
-    mounts = [Mount("tmpfs", target) for target in ("/link", "/new", "/file", "/v/inner", "/link/data")]
+    (root / "dev/shm").mkdir(parents=True)
+    targets = ("/link", "/new", "/file", "/v/inner", "/link/data", "/dev/shm")
+    mounts = [Mount("tmpfs", target) for target in targets]
     mounts.append(Mount("volume", "/v"))
     assert covered_modes(str(root), mounts, {"/v": str(volume)}) == {"/link": 0o711, "/v/inner": 0o2750}
 
