@@ -32,7 +32,7 @@ class Paths:
 
     @property
     def containers(self) -> Path:
-        """A folder for each container: config.json, state.json, its writable layer, its log."""
+        """A folder for each container: config.json, state.json, its writable layer, its log, its files of /etc."""
         return self.data_root / "containers"
 
     @property

@@ -200,6 +200,7 @@ def test_folders_in_folders_can_be_removed(host: Host, where: str) -> None:
     serve(host, "deep", f"cd {where}; {NEST}", **volume("deep"))
     deep = only(host, "deep")
     eventually(lambda: "deep" in host.docker("logs", deep).stderr, "it is deep", patience=60.0)
+    assert [one["Name"] for one in call(host, "GET", "/system/df")["Volumes"]].count("deep") == 1
     faults.remove(host, "deep")
     eventually(lambda: not os.listdir(host.data_root / "containers"), "it is removed", patience=60.0, show=host.log)
     call(host, "DELETE", "/volumes/deep")

@@ -14,9 +14,10 @@ from shoal.engine.info import info_json
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
 from shoal.engine.router import MAX_API, MIN_API
-from shoal.engine.volumes import tree_size_bytes, volume_json
+from shoal.engine.volumes import volume_json
 from shoal.errors import InvalidArgument
 from shoal.node.types import LocalState
+from shoal.runtime import confined
 from shoal.runtime.image_types import RegistryAuth
 
 _KINDS = frozenset({"container", "image", "volume", "build-cache"})
@@ -116,7 +117,7 @@ async def _volume_usage(call: Call, volume: Any) -> dict[str, Any]:
         any(mount.type == "volume" and mount.source == volume.name for mount in container.mounts)
         for container in call.backend.containers.list()
     )
-    size = await asyncio.to_thread(tree_size_bytes, volume.mountpoint)
+    size = await asyncio.to_thread(confined.tree_size_bytes, volume.mountpoint)
     return {**volume_json(volume), "UsageData": {"Size": size, "RefCount": users}}
 
 

@@ -4,7 +4,6 @@ Source of semantics and texts: moby daemon/server/router/volume, daemon/volume/s
 """
 
 import asyncio
-import os
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +15,7 @@ from shoal.engine.moments import labels_match
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call, Filters
 from shoal.errors import Conflict, InvalidArgument, NotFound, Unavailable, Unimplemented
+from shoal.runtime import confined
 from shoal.runtime.types import Volume
 
 FILTERS = frozenset({"dangling", "driver", "label", "name"})
@@ -45,21 +45,6 @@ def in_use(call: Call) -> set[str]:
         for mount in container.mounts
         if mount.type == "volume"
     }
-
-
-def tree_size_bytes(path: str) -> int:
-    """Return what the files below a path hold, each once; what vanishes meanwhile counts for nothing. Blocks."""
-    total, seen = 0, set()
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                found = os.lstat(os.path.join(folder, name))
-            except OSError:
-                continue
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
-    return total
 
 
 def _matching(call: Call, filters: Filters) -> list[Volume]:
@@ -131,7 +116,7 @@ async def prune_volumes(call: Call) -> web.StreamResponse:
     for volume in list(call.backend.volumes.list()):
         if volume.name in used or not (everything or volume.anonymous) or not labels_match(filters, volume.labels):
             continue
-        size_bytes = await asyncio.to_thread(tree_size_bytes, volume.mountpoint)
+        size_bytes = await asyncio.to_thread(confined.tree_size_bytes, volume.mountpoint)
         try:
             await call.backend.volumes.remove(volume.name, False)
         except (Conflict, NotFound):

@@ -1,4 +1,4 @@
-"""Reading and removing below a folder that a container or an image may have filled with anything.
+"""Reading, measuring and removing below a folder that a container or an image may have filled with anything.
 
 All goes by descriptors below that folder: a link that lies there, or that is put there meanwhile, leads nowhere else.
 Blocking; for worker threads. In: a folder of ours, paths below it that a stranger chose. `filling.py` writes there.
@@ -81,6 +81,52 @@ def read_link(root: Path | str, path: str) -> str | None:
         os.close(root_fd)
     try:
         return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
+
+
+def tree_size_bytes(path: Path | str) -> int:
+    """What the files below a folder hold, each once; what vanishes meanwhile counts for nothing.
+
+    Nor does what is nested deeper than a path may be long (4096 characters).
+    """
+    try:
+        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    total, linked, todo = 0, set(), ["."]
+    try:
+        while todo:
+            folder = todo.pop()
+            for name, found in _stats(top, folder):
+                if stat.S_ISDIR(found.st_mode):
+                    todo.append(f"{folder}/{name}")
+                    continue
+                key = (found.st_dev, found.st_ino)
+                if found.st_nlink == 1 or key not in linked:
+                    total += found.st_size
+                if found.st_nlink > 1:
+                    linked.add(key)
+    finally:
+        os.close(top)
+    return total
+
+
+def _stats(top: int, folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """What is in a folder below another, reached by no link; nothing where it cannot be opened any more."""
+    try:
+        fd = linux.open_in_root(top, folder, os.O_RDONLY | os.O_DIRECTORY, resolve=linux.RESOLVE_NO_SYMLINKS)
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
+        return
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                try:
+                    yield entry.name, entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
     finally:
         os.close(fd)
 

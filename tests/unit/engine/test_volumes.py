@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from shoal.engine.volumes import tree_size_bytes
 from shoal.runtime.types import Mount, Volume
 from tests.unit.engine.fakes import client
 from tests.unit.engine.host_fakes import FakeVolumes, container, host
@@ -127,12 +126,3 @@ async def test_prune_refuses_other_filters(filters: Any, message: str) -> None:
     async with client(host()) as api:
         answer = await api.post("/volumes/prune", params={"filters": json.dumps(filters)})
         assert (answer.status, await answer.json()) == (400, {"message": message})
-
-
-def test_size_counts_each_file_once(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a").write_bytes(b"123")
-    (tmp_path / "b").hardlink_to(tmp_path / "sub" / "a")
-    (tmp_path / "c").write_bytes(b"45")
-    assert tree_size_bytes(str(tmp_path)) == 5
-    assert tree_size_bytes(str(tmp_path / "nothing")) == 0

@@ -124,6 +124,26 @@ def test_many_names_are_removed_piece_by_piece(root: Path, monkeypatch: pytest.M
     assert not root.exists()
 
 
+def test_the_size_of_a_tree_is_of_what_is_in_it(root: Path, tmp_path: Path) -> None:
+    (root / "a/b").mkdir(parents=True)
+    (root / "a/b/file").write_text("12345")
+    (root / "a/again").hardlink_to(root / "a/b/file")
+    (root / "own").write_text("123")
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/large").write_text("x" * 100_000)
+    (root / "out").symlink_to(tmp_path / "host")
+    size = 8 + (root / "out").lstat().st_size
+    assert confined.tree_size_bytes(root) == size
+    assert confined.tree_size_bytes(root / "none") == 0
+
+
+@pytest.mark.slow
+def test_the_size_of_a_tree_is_told_however_deep_it_is(root: Path) -> None:
+    nest(root / "etc", DEEP)
+    (root / "file").write_text("123")
+    assert confined.tree_size_bytes(root) == 3
+
+
 def test_only_a_folder_is_a_tree(root: Path) -> None:
     (root / "link").symlink_to("etc")
     (root / "file").touch()
