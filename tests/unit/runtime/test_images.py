@@ -150,6 +150,13 @@ async def test_an_old_archive_links_a_layer_that_is_there_twice(images: Images) 
             ),
             "is not a file of it",
         ),
+        (
+            tar(
+                entry("loop", tarfile.SYMTYPE, linkname="loop"),
+                (entry("manifest.json"), b'[{"Config": "loop", "Layers": []}]'),
+            ),
+            "invalid image archive: .*loop",
+        ),
         (saved(LAYER)[:3000], "invalid tar"),
         (
             files(**{"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": image_config(LAYER)}),
