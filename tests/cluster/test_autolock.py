@@ -1,5 +1,6 @@
 """A manager whose key needs an unlock key after each start."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -55,7 +56,16 @@ def test_locked_manager_waits_for_its_key(manager: Host) -> None:
     assert "Swarm is encrypted and locked. Please unlock it first or use `--force`" in refused
     wrong = "SWMKEY-1-" + "A" * 43
     assert "swarm could not be unlocked: invalid key provided" in unlock(manager, wrong)
-    assert "invalid human-readable encryption key" in unlock(manager, "nonsense")
+    assert "invalid key string" in unlock(manager, "nonsense")
+    for key_text, status, message in (
+        ("SWMKEY-1-AAAA", "401", "swarm could not be unlocked: invalid key provided"),
+        ("SWMKEY-1-!", "400", "invalid key string"),
+        ("", "400", "invalid key string"),
+    ):
+        body = json.dumps({"UnlockKey": key_text})
+        asked = ("-X", "POST", "-H", "Content-Type: application/json", "-d", body, "-w", " %{http_code}")
+        answer, _, seen = manager.curl("/swarm/unlock", *asked).rpartition(" ")
+        assert (seen, json.loads(answer)["message"]) == (status, message)
     assert unlock(manager, key) == ""
     assert local_state(manager) == "active"
     wait_running(manager, "web", {"m": 2})

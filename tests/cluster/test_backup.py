@@ -260,7 +260,10 @@ def test_restore_that_is_killed_leaves_nothing_or_a_whole_swarm(net: Network, tm
     with subprocess.Popen(host.inside(sys.executable, "-c", listening), stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"up\n"
-        assert "cannot listen on 0.0.0.0 port 2377" in refused(shoal(host, "restore", path))
+        assert (
+            "failed to listen on remote API address: listen tcp 0.0.0.0:2377: bind: address already in use"
+            in refused(shoal(host, "restore", path))
+        )
         other.kill()
     assert settled(host) == "inactive"
     assert told(shoal(host, "restore", path, "--format", "json"))["NodeID"] == identity

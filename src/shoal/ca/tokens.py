@@ -5,7 +5,6 @@ SwarmKit ca/config.go, manager/encryption/encryption.go.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -20,6 +19,7 @@ SECRET_WIDTH = 25  # base 36 digits that hold 128 bits
 _SECRET_BYTES = 16
 _UNLOCK_PREFIX = "SWMKEY-1-"
 KEK_BYTES = 32
+_UNPADDED = re.compile(r"[A-Za-z0-9+/]*")
 _BASE36 = re.compile(r"[0-9a-z]+")
 
 
@@ -77,14 +77,11 @@ def unlock_key(kek: bytes) -> str:
 
 
 def parse_unlock_key(text: str) -> bytes:
-    """Return the key-encryption key of an unlock key's text. Raises InvalidArgument."""
-    encoded = text.removeprefix(_UNLOCK_PREFIX)
-    if encoded == text:
-        raise InvalidArgument("invalid human-readable encryption key")
-    try:
-        kek = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError) as fault:
-        raise InvalidArgument("invalid human-readable encryption key") from fault
-    if len(kek) != KEK_BYTES:
-        raise InvalidArgument("invalid human-readable encryption key")
-    return kek
+    """Return the key-encryption key of an unlock key's text; of any length, as what fits no key file is merely wrong.
+
+    Raises InvalidArgument. Source: SwarmKit manager/encryption (`ParseHumanReadableKey`, Go's base64 without padding).
+    """
+    encoded = text.removeprefix(_UNLOCK_PREFIX).replace("\r", "").replace("\n", "")
+    if not text.startswith(_UNLOCK_PREFIX) or not _UNPADDED.fullmatch(encoded) or len(encoded) % 4 == 1:
+        raise InvalidArgument("invalid key string")
+    return base64.b64decode(encoded + "=" * (-len(encoded) % 4))

@@ -102,15 +102,20 @@ async def _serve(
     """Run the node and the API until `stop` is set; a node that fails for good takes the daemon down."""
     async with asyncio.TaskGroup() as group:
         living = group.create_task(node.run(), name="node")
-        await node.resumed.wait()
         telling = group.create_task(backend.swarm_events.run(node), name="swarm events")
-        async with _api(config, backend):
-            _settle_memory()
-            log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
-            notifier.ready(f"serves on {', '.join(config.sockets)}")
-            stopping = group.create_task(stop.wait(), name="stop")
-            await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping = group.create_task(stop.wait(), name="stop")
+        async with _api(config, backend) as sites:
+            settling = group.create_task(node.wait_settled(), name="settle")
+            await asyncio.wait({living, stopping, settling}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                for site in sites:
+                    await site.start()
+                _settle_memory()
+                log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
+                notifier.ready(f"serves on {', '.join(config.sockets)}")
+                await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            settling.cancel()
             notifier.stopping("containers go on")
         log.info("stopping; containers go on")
         telling.cancel()
@@ -127,20 +132,20 @@ def _settle_memory() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[None]:
-    """The Engine API on every socket, and the metrics where they were asked for."""
+async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[list[web.SockSite]]:
+    """The Engine API's sockets, whose clients wait until the sites are started; metrics where they were asked for."""
     runner = make_runner(make_app(backend))
     await runner.setup()
     made: list[Path] = []
+    sites: list[web.SockSite] = []
     try:
         for host in config.sockets:
             scheme, _, rest = host.partition("://")
-            site = _site(runner, config, scheme, rest)
+            sites.append(_site(runner, config, scheme, rest))
             if scheme == "unix":
                 made.append(Path(rest))  # only now is it ours, and not another daemon's
-            await site.start()
         async with metrics.serve(config.metrics_addr, backend):
-            yield
+            yield sites
     finally:
         await runner.cleanup()
         for path in made:

@@ -17,7 +17,6 @@ from shoal.api import states, times
 from shoal.api import v1 as api
 from shoal.api.naming import enum_name, task_name
 from shoal.errors import Unavailable
-from shoal.node.types import LocalState
 from shoal.repeats import Repeats
 from shoal.runtime.events import EventBus
 from shoal.runtime.types import Event
@@ -31,10 +30,7 @@ _told = Repeats(log)
 
 KINDS = (api.Node, api.Service, api.Network, api.Secret, api.Config, api.Task)
 
-# How often to look whether a manager runs here now (seconds): a look costs microseconds, and 0.2 s lost at the begin of
-# a swarm are the creation of its own objects. Without any swarm it is looked for less often.
-RETRY = 0.2
-RETRY_WITHOUT_SWARM = 1.0
+RETRY = 0.05  # seconds after a manager ended, whose end may not have been noted everywhere
 
 
 def attributes(obj: Any, old: Any) -> dict[str, str]:
@@ -129,13 +125,13 @@ class SwarmEvents:
     async def run(self, node: "SwarmNode") -> None:
         """Publish the swarm's events while a manager runs here, for the life of the daemon."""
         while True:
+            await node.wait_manager()
             try:
                 with node.watch(*KINDS) as watch:
                     while True:
                         await self._publish(watch)
             except Unavailable:
-                inactive = node.info().local_state is LocalState.INACTIVE
-                await asyncio.sleep(RETRY_WITHOUT_SWARM if inactive else RETRY)
+                await asyncio.sleep(RETRY)
 
     async def _publish(self, watch: Any) -> None:
         try:

@@ -298,7 +298,7 @@ async def _wait_readable(sock: socket.socket) -> None:
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises OSError, with the address in its text."""
+    """Return a listening socket. Raises OSError, with the address in its text, which is as Go has it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -309,8 +309,14 @@ def listen(address: str, port: int) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as fault:
         sock.close()
-        raise OSError(fault.errno, f"cannot listen on {address} port {port}: {fault.strerror}") from fault
+        shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        raise OSError(fault.errno, f"listen tcp {shown}: bind: {go_words(fault.strerror)}") from fault
     return sock
+
+
+def go_words(strerror: str | None) -> str:
+    """Return the kernel's reason as Go words it: without a capital."""
+    return f"{strerror[0].lower()}{strerror[1:]}" if strerror else "unknown error"
 
 
 def _watch_peer(sock: socket.socket) -> None:

@@ -23,7 +23,7 @@ from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.ca.security import SecurityConfig
-from shoal.errors import InvariantBroken, RpcError, Unavailable
+from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
 from shoal.manager.authorization import Subject
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control import Control
@@ -38,7 +38,7 @@ from shoal.manager.server import ManagerServer, listen
 from shoal.manager.standing import loses_standing, standing
 from shoal.manager.term_server import TermService, control_service, logs_service
 from shoal.manager.tunnels_client import TunnelsProcess
-from shoal.node import admission
+from shoal.node import admission, refusals
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
 from shoal.node.peers import Peers
 from shoal.node.state import NodeState
@@ -137,7 +137,10 @@ class Manager:
             self._store = self._term = None
 
     async def _listen(self, server: ManagerServer, ended: Callable[[], None]) -> None:
-        listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
+        try:
+            listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
+        except OSError as fault:
+            raise ShoalError(refusals.NOT_LISTENING.format(fault.strerror)) from fault
         async with asyncio.TaskGroup() as group:
             children = [
                 group.create_task(server.run(listener), name="port 2377"),

@@ -54,6 +54,7 @@ class Membership:
 
     `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes;
     `alone` leaves the other managers behind (`--force-new-cluster`). `keep_out` is for the manager.
+    `on_active` is called whenever there is something in `active`.
     """
 
     def __init__(
@@ -69,8 +70,12 @@ class Membership:
         first: FirstLeader | None = None,
         alone: bool = False,
         keep_out: KeepOut = lambda port: nullcontext(),
+        on_active: Callable[[], None] = lambda: None,
     ) -> None:
+        self.is_up = False
+        """Whether the node has been up since `run` began. It stays so while its manager begins or waits for others."""
         self._keep_out = keep_out
+        self._on_active = on_active
         self.security = security
         self.state = state
         self.active: Active | None = None
@@ -135,6 +140,7 @@ class Membership:
                         child.cancel()
         finally:
             self.active = None
+            self.is_up = False
             self._serving.clear()
             self._left.set()
 
@@ -149,6 +155,7 @@ class Membership:
                     await self._registered.wait()
             except TimeoutError:
                 log.warning("this manager serves, but its own node holds no session with it yet")
+        self.is_up = True
         started()
 
     async def _manage(self) -> None:
@@ -172,6 +179,7 @@ class Membership:
                 self.active = active
                 self._first, self._alone = None, False  # it is in the store now, and the others are out of it
                 self._serving.set()
+                self._on_active()
 
             def end() -> None:
                 self.active = None

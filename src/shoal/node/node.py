@@ -17,7 +17,7 @@ from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
 from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
-from shoal.ca.tokens import parse_unlock_key, unlock_key
+from shoal.ca.tokens import KEK_BYTES, parse_unlock_key, unlock_key
 from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticated, Unavailable
 from shoal.files import remove_tree
 from shoal.manager.control import Control
@@ -69,6 +69,7 @@ class SwarmNode:
         self._clock = clock
         self.resumed = asyncio.Event()
         """Set once `run` has read what this node is: before, it would say that it is in no swarm."""
+        self._manages = asyncio.Event()  # a manager has begun here since somebody last asked
         self._stay: Stay | None = None
         self._changing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
@@ -117,6 +118,27 @@ class SwarmNode:
 
         return self._begin(enter, asked=asked)
 
+    async def wait_settled(self) -> None:
+        """Wait until this node has taken up its place in the swarm, or cannot at once; for so long at most.
+
+        Before, it would answer that it is no manager, or not active, which is over a moment later. Source: moby
+        daemon/cluster (`Start`, swarmConnectTimeout).
+        """
+        await self.resumed.wait()
+        if self._stay is None:
+            return
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT):
+                await self._stay.settled.wait()
+        except TimeoutError:
+            log.warning("this node is not up after %g s; the API answers all the same", JOIN_TIMEOUT)
+
+    async def wait_manager(self) -> None:
+        """Wait until a manager works here: from then on there are `control`, `logs`, `watch` and `view`."""
+        while self._stay is None or self._stay.membership is None or self._stay.membership.active is None:
+            self._manages.clear()
+            await self._manages.wait()
+
     def _wait_for_clock(self, found: restoring.Restored, kek: bytes | None) -> None:
         """Stay out of the swarm as long as nobody would believe this node: until its host's clock is another."""
         identity = found.security.identity
@@ -144,6 +166,7 @@ class SwarmNode:
             self._describe,
             self._rng,
             keep_out=self._keep_out,
+            on_active=self._manages.set,
             **more,  # type: ignore[arg-type]
         )
 
@@ -306,6 +329,8 @@ class SwarmNode:
                 self._active()  # which says why there is nothing to unlock
                 raise Conflict(refusals.NOT_LOCKED)
             kek = parse_unlock_key(key)
+            if len(kek) != KEK_BYTES:
+                raise Unauthenticated(refusals.WRONG_UNLOCK_KEY)
             up = await self._resume(kek, asked=True)
             if self._stay.refusal == refusals.LOCKED:
                 raise Unauthenticated(refusals.WRONG_UNLOCK_KEY)
@@ -343,7 +368,7 @@ class SwarmNode:
         if membership is None:
             failed = LocalState.LOCKED if stay.refusal == refusals.LOCKED else LocalState.ERROR
             return SwarmInfo(local_state=failed if stay.error else LocalState.PENDING, error=stay.error)
-        up = membership.active is not None or (membership.registered and not membership.is_manager)
+        up = (membership.active is not None or membership.is_up) and not membership.trouble
         error = stay.error or membership.trouble
         waiting = LocalState.ERROR if error else LocalState.PENDING
         host, _ = addresses.split_host_port(membership.state.advertise_addr, addresses.DEFAULT_PORT)

@@ -26,6 +26,7 @@ ALREADY_IN_A_SWARM = (
     'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
 )
 NO_DATA_HERE = "only a manager can go on alone with --force-new-cluster: this node has no data of the swarm"
+NOT_LISTENING = "manager stopped: failed to listen on remote API address: {}"  # SwarmKit node/node.go, manager.go
 NOT_LOCKED = "swarm is not locked"
 WRONG_UNLOCK_KEY = "swarm could not be unlocked: invalid key provided"
 NOT_PART_OF_A_SWARM = "This node is not part of a swarm"

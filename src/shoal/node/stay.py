@@ -34,6 +34,8 @@ class Stay:
         self.membership: Membership | None = None
         self.error = ""
         self.refusal = ""
+        self.settled = asyncio.Event()
+        """Set once the node was up, or has failed for the first time."""
         self._enter = enter
         self._asked = asked
         self._ready = ready
@@ -44,6 +46,7 @@ class Stay:
         """Return a stay that cannot even begin. `refusal` is what is answered to whoever wants to manage the swarm."""
         stay = cls()
         stay.error, stay.refusal = error, refusal
+        stay.settled.set()
         return stay
 
     def begin(self, group: asyncio.TaskGroup) -> asyncio.Future[None]:
@@ -66,6 +69,7 @@ class Stay:
             pause, self.error = FIRST_PAUSE, ""
             if self.membership is not None:
                 self._ready(self.membership)
+            self.settled.set()
             if not up.done():
                 up.set_result(None)
 
@@ -85,6 +89,7 @@ class Stay:
                 # A group whose children fail while it is being cancelled tells only of the failures.
                 raise asyncio.CancelledError
             self.error = str(error) or type(error).__name__
+            self.settled.set()
             if self._asked and not up.done():
                 up.set_exception(error)
                 return  # who asked is told, and ends this

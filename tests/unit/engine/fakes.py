@@ -1,5 +1,6 @@
 """A backend of small behaving fakes: lists in memory, and a node that is, or is not, in a swarm."""
 
+import asyncio
 import itertools
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -72,6 +73,10 @@ class FakeNode:
 
     def info(self) -> SwarmInfo:
         return self.swarm
+
+    async def wait_manager(self) -> None:
+        while self.store_watch is None:  # noqa: ASYNC110 - tests set it
+            await asyncio.sleep(0.01)
 
     def _needs_manager(self, part: Any) -> Any:
         if part is None:

@@ -51,6 +51,20 @@ async def test_a_stay_that_fails_begins_anew_whatever_it_was(why: Exception, cap
     assert bool(with_traceback) == isinstance(why, AttributeError)
 
 
+async def test_a_stay_is_settled_once_it_is_up_or_has_failed() -> None:
+    for ends in (Ends(), Ends(Unavailable("no quorum")), Ends(DamagedState("/a/file", "it is rubbish"))):
+        stay, failed = staying(ends), bool(ends.how)
+        async with asyncio.TaskGroup() as group:
+            up = stay.begin(group)
+            assert not stay.settled.is_set()
+            async with asyncio.timeout(5):
+                await stay.settled.wait()
+            assert up.done() is not failed
+            assert bool(stay.error) is failed
+            await stay.end()
+    assert Stay.failed("locked").settled.is_set()
+
+
 async def test_damaged_files_wait_for_a_person() -> None:
     ends = Ends(DamagedState("/a/file", "it is rubbish"), Unavailable("never"))
     stay = staying(ends)
