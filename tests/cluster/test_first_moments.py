@@ -26,18 +26,18 @@ def alone() -> Iterator[Host]:
 def first_answer(on: Host, path: str) -> object:
     """Return what a daemon that is starting says first."""
 
-    def asked() -> object:
+    def asked() -> tuple[object] | None:
         client = Client(on.socket)
         try:
-            return client.call("GET", path)
+            return (client.call("GET", path),)
         except ApiError as refusal:
-            return refusal
+            return (refusal,)
         except OSError:
             return None  # nobody listens yet
         finally:
             client.close()
 
-    return eventually(asked, "it answers", every=0.001, show=on.log)
+    return eventually(asked, "it answers", every=0.001, show=on.log)[0]
 
 
 def swarm_info(on: Host) -> tuple[str, bool]:
@@ -55,7 +55,7 @@ def test_a_manager_that_starts_answers_once_it_manages(alone: Host) -> None:
             assert isinstance(answer, dict)
             assert (answer["Swarm"]["LocalNodeState"], answer["Swarm"]["ControlAvailable"]) == ("active", True)
         else:
-            assert answer == b"[]\n" or answer == []
+            assert answer == []
 
 
 def test_a_locked_manager_says_at_once_that_it_is_locked(alone: Host) -> None:
