@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shoal.api import v1 as api
 from shoal.ca.identity import MANAGER_OU, WORKER_OU
-from shoal.errors import PermissionDenied
+from shoal.errors import PermissionDenied, Unavailable
 
 ROLES = {MANAGER_OU: api.MANAGER, WORKER_OU: api.WORKER}
 
@@ -21,6 +21,7 @@ FORWARDED_ORG = "forwarded_cert_org"
 FORWARDED_OU = "forwarded_cert_ou"
 FORWARDED_ADDRESS = "remote_addr"
 REDIRECT = "redirect"
+FORMER_FORWARDER = "the manager that was asked is not one any more: ask another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,10 @@ def identify(
     is_removed: Callable[[str], bool],
     standing: Standing = unquestioned,
 ) -> Caller:
-    """Return who makes a call under `rule`; nobody in particular where anyone may. Raises PermissionDenied."""
+    """Return who makes a call under `rule`; nobody in particular where anyone may.
+
+    Raises PermissionDenied; Unavailable where the manager that forwards a call which anyone may make is none any more.
+    """
     if rule.units:
         return judge(rule.units, peer, forwarded, cluster_id, is_removed, standing)
     try:
@@ -204,7 +208,9 @@ def identify(
         # A joiner has no certificate, and one that was removed joins again with a token: the method decides. The
         # address may be that of the joiner only where the forwarder itself is one of our managers.
         address = peer.address
-        if forwarded is not None and _is_manager(peer, cluster_id, is_removed, standing):
+        if forwarded is not None and _is_manager(peer, cluster_id, is_removed, unquestioned):
+            if not _is_manager(peer, cluster_id, is_removed, standing):
+                raise Unavailable(FORMER_FORWARDER) from None
             address = forwarded.address
         return Caller("", None, cluster_id, address)
 

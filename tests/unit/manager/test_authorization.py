@@ -15,7 +15,7 @@ from shoal.api.gen import (
     resource_grpc,
     watch_grpc,
 )
-from shoal.errors import PermissionDenied
+from shoal.errors import PermissionDenied, Unavailable
 from shoal.manager.authorization import (
     AUTHORIZATION,
     Caller,
@@ -205,5 +205,5 @@ def test_it_renews_itself_and_speaks_for_nobody_else() -> None:
     assert identify(anyone, peer(MANAGER), None, CLUSTER, nobody, demoted).node_id == "m"
     via = identify(anyone, peer(Subject("l", CLUSTER, MANAGERS)), Forwarded(MANAGER, ADDRESS), CLUSTER, nobody, demoted)
     assert via.node_id == "m"
-    forged = identify(anyone, peer(MANAGER), Forwarded(WORKER, "10.9.9.9:1"), CLUSTER, nobody, demoted)
-    assert forged == Caller("", None, CLUSTER, ADDRESS)
+    with pytest.raises(Unavailable, match="not one any more"):
+        identify(anyone, peer(MANAGER), Forwarded(WORKER, "10.9.9.9:1"), CLUSTER, nobody, demoted)
