@@ -19,6 +19,7 @@ from grpclib.config import Configuration
 from grpclib.exceptions import GRPCError
 
 from shoal.api import v1 as api
+from shoal.api.gen import etcd_pb2 as pb_etcd
 from shoal.api.gen import managers_pb2 as pb
 from shoal.api.gen.managers_grpc import ManagersStub
 from shoal.ca.csr import make_csr, new_key
@@ -35,6 +36,8 @@ from shoal.paths import Paths
 from tests.harness.hosts import patient
 
 PATIENCE = patient(30.0)
+# etcd makes a snapshot after 5,000 entries and keeps as many behind it: who needs an older one gets the snapshot.
+ENTRIES = 5_300
 
 
 @dataclass
@@ -398,3 +401,25 @@ async def test_a_manager_that_was_removed_while_it_was_away_may_come_back(severa
     await set_role(leader, away.id, api.MANAGER)
     await wait(lambda: away.active is not None)
     await create(away, "back")
+
+
+async def test_a_manager_that_joins_late_gets_a_snapshot_through_the_gate(
+    several: Several, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "shoal.store.etcd_process")
+    first = await several.found("first")
+    assert first.active is not None
+    etcd = first.active.etcd
+
+    async def put(number: int) -> None:
+        for at in range(number, ENTRIES, 64):
+            request = pb_etcd.PutRequest(key=b"/elsewhere/%d" % (at % 100), value=b"%d" % at)
+            await etcd.txn(pb_etcd.TxnRequest(success=[pb_etcd.RequestOp(request_put=request)]))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(64):
+            group.create_task(put(number))
+    second = await several.join("second", first)
+    await create(second, "by-second")
+    assert "received and saved database snapshot" in caplog.text
+    assert "was refused" not in caplog.text
