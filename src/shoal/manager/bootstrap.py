@@ -83,9 +83,10 @@ def _cluster(first: FirstLeader, random_bytes: RandomBytes) -> api.Cluster:
 
 
 def _node(first: FirstLeader) -> api.Node:
-    # `role` stays that of a worker: the role manager promotes the node as it does any other.
+    # A manager at once, other than SwarmKit's: its certificate says so, and must not say more than the node is.
     return api.Node(
         id=first.node_id,
+        role=api.MANAGER,
         spec=api.NodeSpec(desired_role=api.MANAGER, membership=api.NodeSpec.ACCEPTED, availability=first.availability),
         certificate=api.Certificate(
             role=api.MANAGER,

@@ -39,13 +39,13 @@ def test_first_leader_makes_the_cluster() -> None:
     assert len(cluster.network_bootstrap_keys) == 6
 
 
-def test_first_leader_makes_its_own_node_and_leaves_the_promotion_to_the_role_manager() -> None:
+def test_first_leader_makes_its_own_node_the_manager_that_its_certificate_says_it_is() -> None:
     node = found(Memory()).nodes.get("n")
     assert node is not None
     assert node.spec == api.NodeSpec(
         desired_role=api.MANAGER, membership=api.NodeSpec.ACCEPTED, availability=api.NodeSpec.DRAIN
     )
-    assert (node.role, node.certificate.role) == (api.WORKER, api.MANAGER)
+    assert (node.role, node.certificate.role) == (api.MANAGER, api.MANAGER)
     assert (node.certificate.cn, node.certificate.certificate) == ("n", b"leaf")
     assert node.certificate.status.state == api.IssuanceStatus.ISSUED
     assert node.VXLANUDPPort == 4790

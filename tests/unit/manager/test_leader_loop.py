@@ -35,14 +35,14 @@ async def lead(leader: Leader, seconds: float) -> None:
         await leader.run()
 
 
-async def test_first_term_founds_the_swarm_and_promotes_its_node() -> None:
+async def test_first_term_founds_the_swarm_with_its_node_a_manager() -> None:
     store = MemoryStore()
     with pytest.raises(TimeoutError):
         await lead(leader(store), 10)
     node = store.view().nodes.get("n")
     assert node is not None
     assert node.role == api.MANAGER
-    assert store.commits == [6, 1]  # cluster, node, four networks; then the node's role
+    assert store.commits == [6]  # cluster, node, four networks
 
 
 async def test_second_term_writes_nothing() -> None:
@@ -50,7 +50,7 @@ async def test_second_term_writes_nothing() -> None:
     for _ in range(2):
         with pytest.raises(TimeoutError):
             await lead(leader(store), 10)
-    assert len(store.commits) == 2
+    assert len(store.commits) == 1
 
 
 async def test_manager_that_joined_founds_nothing() -> None:
