@@ -36,6 +36,7 @@ Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
 REMOTE_WEIGHT = 10  # of a manager that this node has heard of
 FIRST_SESSION_PATIENCE = 5.0  # seconds that a manager which serves waits for its own node before it is said to be up
 REMOVED = "node {} was removed from swarm"  # as managers say it (`manager/authorization.py`)
+DEMOTED = "is not a manager any more"  # `manager/standing.py`
 LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
 
 
@@ -259,8 +260,8 @@ class Membership:
             self._is_removed = True
             self._registered.clear()
             self._ending.set()
-        elif self.is_manager and self._renewal is not None:
-            self._renewal.renew_soon()  # it was demoted, and its certificate still says otherwise
+        elif DEMOTED in why and self.is_manager and self._renewal is not None:
+            self._renewal.renew_soon()
 
     def _known(self) -> dict[str, int]:
         """Return the managers to ask, by address."""
