@@ -191,7 +191,7 @@ class PeerGate:
         self._is_removed = is_removed
         self._heard = heard
         self._group: asyncio.TaskGroup | None = None
-        self._ends: dict[Relay, str] = {}
+        self._ends: dict[_Guest, str] = {}
         self._held: Counter[str] = Counter()
         self._members: Mapping[str, int] | None = None  # None: our etcd does not say
         self._look = asyncio.Event()
@@ -248,12 +248,13 @@ class PeerGate:
             await asyncio.sleep(LOOK_PAUSE)
 
     def _end_others(self, members: Mapping[str, int]) -> None:
+        ended: Counter[str] = Counter()
         for end, node_id in list(self._ends.items()):
-            if not isinstance(end, _Guest) or not end.member_id:
-                continue
-            if members.get(node_id) != end.member_id or self._is_removed(node_id):
-                log.info("manager %s is no member any more: a connection to this manager's etcd ends", node_id)
+            if end.member_id and (members.get(node_id) != end.member_id or self._is_removed(node_id)):
+                ended[node_id] += 1
                 end.abort()
+        for node_id, count in ended.items():
+            log.info("manager %s is no member any more: its %d connections to this one's etcd end", node_id, count)
 
     async def _admit(self, guest: _Guest) -> None:
         # Not by what was known before: who was a member a moment ago may be none any more, and a new one may knock
@@ -299,7 +300,7 @@ class PeerGate:
             )
 
     def _closed(self, end: Relay) -> None:
-        node_id = self._ends.pop(end, "")
+        node_id = self._ends.pop(cast(_Guest, end), "")
         self._held[node_id] -= 1
         if self._held[node_id] <= 0:
             del self._held[node_id]
