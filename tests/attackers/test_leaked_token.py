@@ -1,5 +1,6 @@
 """A worker's join token in the wrong hands: it makes nodes that never come, as fast as it can."""
 
+import asyncio
 import json
 import ssl
 from collections import Counter
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.root
 TIMEOUT = 30.0
 CALLS = MAX_ABSENT_OF_HOST + 500
 JUNK = 300
+AT_ONCE = 50
 
 
 @dataclass
@@ -61,18 +63,25 @@ def count(manager: Host) -> int:
 
 
 def ask(scene: Scene, at: Host, requests: list[bytes], secret: str) -> list[tuple[Status, str]]:
-    """Ask for certificates, as a host beside the swarm; of each the status, and the id or the text."""
+    """Ask for certificates, many at once, as a host beside the swarm; the statuses, each with the id or the text."""
 
     async def story() -> list[tuple[Status, str]]:
-        found = []
+        found: list[tuple[Status, str]] = []
+        left = iter(requests)
         async with channel(at, scene.context, CA_SERVER_NAME) as opened:
             stub = NodeCAStub(opened)
-            for csr in requests:
-                request = api.IssueNodeCertificateRequest(csr=csr, token=secret)
-                try:
-                    found.append((Status.OK, (await stub.IssueNodeCertificate(request, timeout=TIMEOUT)).node_id))
-                except GRPCError as error:
-                    found.append((error.status, error.message or ""))
+
+            async def work() -> None:
+                for csr in left:
+                    request = api.IssueNodeCertificateRequest(csr=csr, token=secret)
+                    try:
+                        found.append((Status.OK, (await stub.IssueNodeCertificate(request, timeout=TIMEOUT)).node_id))
+                    except GRPCError as error:
+                        found.append((error.status, error.message or ""))
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work())
         return found
 
     return play(scene.beside, story)
