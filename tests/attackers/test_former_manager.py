@@ -84,7 +84,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(net, managers, net.add("beside", start=False), kept)
         for host in managers:
             assert "Traceback" not in host.log()
-            assert "panic: " not in host.log()
+            # An etcd whose member was removed ends with a word of its own; nothing else makes one panic.
+            panics = [line for line in host.log().splitlines() if "panic: " in line]
+            assert all("failed to find local ID in cluster members" in line for line in panics), panics
 
 
 def ask(scene: Scene, at: Host, *said: bytes) -> list[bytes]:
