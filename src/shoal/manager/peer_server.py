@@ -174,8 +174,8 @@ class PeerGate:
     """Lets other managers' etcds through to ours, whose socket is `etcd`. Works inside `run`.
 
     Let in are managers whose certificates were not blacklisted (`is_removed`) and whose nodes are members of etcd's
-    cluster, as our own etcd has it when they knock; `look` asks it again, and ends what there is of others. `heard` is
-    told the id of a manager whenever something comes from it.
+    cluster, as our own etcd has it; it is asked at each knock and by `look`, and what there is of others ends. `heard`
+    is told the id of a manager whenever something comes from it.
     """
 
     def __init__(
@@ -257,11 +257,12 @@ class PeerGate:
             log.info("manager %s is no member any more: its %d connections to this one's etcd end", node_id, count)
 
     async def _admit(self, guest: _Guest) -> None:
-        # Not by what was known before: who was a member a moment ago may be none any more, and a new one may knock
-        # before anybody else tells of it.
+        # Who was a member at the last look is let in while etcd is asked anew, which ends it again if it is none: until
+        # then its older connections are open as well. On a busy host an answer may take as long as an election.
         answered = self._answered
         self._look.set()
-        await answered.wait()
+        if self._members is None or guest.node_id not in self._members:
+            await answered.wait()
         if self._members is None:
             guest.abort()
             return

@@ -329,3 +329,24 @@ async def test_one_that_was_a_member_is_told_that_it_is_none_any_more(tmp_path: 
             assert await _ends(reader)
         writer.close()
     assert len(asked) == 1
+
+
+async def test_a_knock_shows_that_its_manager_is_none_any_more(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members):
+        reader, writer = await ways.connect()
+        writer.write(PROBE)
+        async with asyncio.timeout(5):
+            await reader.readexactly(len(PROBE))
+        del ways.members[A]
+        again, other = await ways.connect()
+        other.write(PROBE)
+        # Nobody tells the gate: it asks by itself.
+        assert await _ends(reader)
+        async with asyncio.timeout(5):
+            try:
+                while await again.read(4096):
+                    pass
+            except ConnectionError:
+                pass
+        for each in (writer, other):
+            each.close()
