@@ -1,0 +1,103 @@
+"""Who may use the API's socket sends anything at all as a body: the daemon goes on, and so does what others run.
+
+The seed is printed; SHOAL_FUZZ_SEED repeats a run. The same with many more cases, and without a daemon, is
+tests/unit/engine/test_app_bodies_fuzz.py.
+"""
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.cluster.swarms import create, make_swarm, tasks, wait_running
+from tests.harness.api import UnixConnection
+from tests.harness.api_bodies import CALLS, EXEC, LISTS, WITH_PORT
+from tests.harness.hostile import bent
+from tests.harness.hosts import Host, eventually, host
+from tests.harness.stolen_worker import disk_bytes, get, memory_bytes
+
+pytestmark = pytest.mark.root
+
+SEED = int(os.environ.get("SHOAL_FUZZ_SEED") or random.SystemRandom().getrandbits(32))
+CASES, CALLS_A_CASE = 25, 10
+DISK, MEMORY = 64 << 20, 100 << 20
+ASKED = [*CALLS.items(), ("/services/create", WITH_PORT), ("/containers/{container}/exec", EXEC)]
+# What Docker answers with 500, too.
+PLAIN = ("update out of sequence", "not found", "too large", "no such image", "exceeds")
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Host]:
+    with host("bodies-of-users") as made:
+        make_swarm(made, "--advertise-addr", "10.99.0.1")
+        create(made, "others", 1)
+        create(made, "fuzzed", 1)
+        (name,) = made.docker("node", "ls", "--format", "{{.Hostname}}").stdout.split()
+        for service in ("others", "fuzzed"):
+            wait_running(made, service, {name: 1})
+        yield made
+
+
+def post(on: Host, path: str, body: bytes) -> tuple[int, str]:
+    connection = UnixConnection(on.socket, timeout=30)
+    try:
+        connection.request("POST", path, body=body, headers={"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def fill(on: Host, path: str) -> str:
+    """Put ids that are there, and the version of what is to be changed, into a path."""
+    (container, *_) = on.docker("ps", "-q").stdout.split()
+    names = {
+        "service": "fuzzed", "secret": "fuzzed", "config": "fuzzed", "container": container,
+        "node": json.loads(get(on, "/nodes")[1])[0]["ID"],
+    }  # fmt: skip
+    where = path.partition("/update")[0].format(**names)
+    found = get(on, where)[1] if "{version}" in path else "{}"
+    version = json.loads(found).get("Version", {}).get("Index", 0)
+    return path.format(version=version, **names)
+
+
+def test_whatever_a_user_sends_the_daemon_goes_on(daemon: Host) -> None:
+    print(f"SHOAL_FUZZ_SEED={SEED}")  # noqa: T201 - to be repeated
+    pid, disk, memory = daemon.pid, disk_bytes(daemon), memory_bytes(daemon.pid)
+    (others,) = tasks(daemon, "others")
+    told: Counter[int] = Counter()
+
+    @seed(SEED)
+    @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.sampled_from(ASKED).flatmap(one), min_size=1, max_size=CALLS_A_CASE))
+    def attack(asked: list[tuple[str, Any]]) -> None:
+        for path, body in asked:
+            status, text = post(daemon, fill(daemon, path), json.dumps(body).encode())
+            told[status] += 1
+            assert status < 500 or status in (501, 503) or any(words in text for words in PLAIN), text
+        assert daemon.pid == pid
+        for path in LISTS:
+            assert get(daemon, path)[0] == 200, path
+
+    attack()
+    assert told[201], told
+    assert told[200], told
+    (now,) = tasks(daemon, "others")
+    assert (now["ID"], now["Status"]) == (others["ID"], others["Status"])
+    made = [name for name in daemon.docker("service", "ls", "--format", "{{.Name}}").stdout.split() if name != "others"]
+    daemon.docker("service", "rm", *made)
+    eventually(lambda: len(daemon.docker("ps", "-q").stdout.split()) == 1, "only the others' is left", show=daemon.log)
+    assert "Traceback" not in daemon.log()
+    assert disk_bytes(daemon) - disk < DISK
+    assert memory_bytes(daemon.pid) - memory < MEMORY
+
+
+def one(call: tuple[str, Any]) -> st.SearchStrategy[tuple[str, Any]]:
+    path, right = call
+    return st.tuples(st.just(path), bent(right))

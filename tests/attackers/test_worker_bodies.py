@@ -1,0 +1,99 @@
+"""A worker that says anything at all to a real manager: hostile bodies to every method that it may call.
+
+The seed is printed; SHOAL_FUZZ_SEED repeats a run. The same with many more cases, over a store in memory, is
+tests/simulation/test_hostile_workers.py.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from h2.exceptions import ProtocolError
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from shoal.ca.csr import make_csr, new_key
+from tests.cluster.swarms import token
+from tests.harness.hostile_calls import METHODS, Call, calls
+from tests.harness.stolen_worker import (
+    Speaker,
+    StolenWorker,
+    disk_bytes,
+    etcd_of,
+    memory_bytes,
+    stolen_worker,
+)
+
+pytestmark = pytest.mark.root
+
+SEED = int(os.environ.get("SHOAL_FUZZ_SEED") or random.SystemRandom().getrandbits(32))
+CASES, CALLS_A_CASE = 20, 20
+PATIENCE = 0.3  # seconds for an answer
+DISK, MEMORY = 96 << 20, 128 << 20
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[StolenWorker]:
+    with stolen_worker("bodies") as position:
+        yield position
+
+
+async def make(speaker: Speaker, call: Call, told: Counter[str]) -> None:
+    method = call.method
+    outcome = "waited"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            request = speaker.channel.request(method.path, method.cardinality, method.request, method.reply)
+            async with request as stream:
+                sent = call.with_session(speaker.session_id)
+                for number, message in enumerate(sent, 1):
+                    await stream.send_message(message, end=number == len(sent))
+                while await stream.recv_message() is not None:
+                    outcome = "answered"
+    except GRPCError as error:
+        outcome = error.status.name
+    except (TimeoutError, StreamTerminatedError, ProtocolError, ConnectionError):
+        pass  # it may be cut off, or go on for as long as it likes
+    told[outcome] += 1
+    told[method.path] += 1
+
+
+def test_whatever_a_worker_says_its_manager_goes_on(worker: StolenWorker) -> None:
+    print(f"SHOAL_FUZZ_SEED={SEED}")  # noqa: T201 - to be repeated
+    manager = worker.manager
+    before = disk_bytes(manager), memory_bytes(manager.pid), memory_bytes(etcd_of(manager))
+    (mine,) = worker.own_tasks()
+    known: dict[str, Any] = {
+        "task_id": st.sampled_from([mine["ID"], mine["ID"], worker.others_task["ID"]]),
+        "node_id": st.sampled_from([worker.identity.node_id, worker.others_task["NodeID"]]),
+        "token": st.sampled_from(["", token(manager)]),
+        "csr": st.just(make_csr(new_key())),
+    }
+    told: Counter[str] = Counter()
+
+    @seed(SEED)
+    @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(calls(known), min_size=CALLS_A_CASE // 2, max_size=CALLS_A_CASE))
+    def attack(said: list[Call]) -> None:
+        async def story(speaker: Speaker) -> None:
+            for call in said:
+                await make(speaker, call, told)
+
+        try:
+            worker.play(story)
+        except* (GRPCError, StreamTerminatedError, ProtocolError):
+            pass  # its own session was ended, or it registers too often
+        worker.check()
+
+    attack()
+    assert set(METHODS) <= set(told)
+    assert told["answered"]
+    worker.check_changes()
+    assert disk_bytes(manager) - before[0] < DISK
+    assert memory_bytes(manager.pid) - before[1] < MEMORY
+    assert memory_bytes(etcd_of(manager)) - before[2] < MEMORY

@@ -1,0 +1,143 @@
+"""A worker that never stops talking: its managers' disks, memories and logs stay small, and others are served."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from shoal.api import v1 as api
+from tests.harness.stolen_worker import (
+    TIMEOUT,
+    Speaker,
+    StolenWorker,
+    disk_bytes,
+    etcd_of,
+    memory_bytes,
+    stolen_worker,
+)
+
+pytestmark = pytest.mark.root
+
+FOR = 5.0  # seconds of a flood
+DISK = 64 << 20
+MEMORY = 100 << 20
+LOG = 64 << 10
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[StolenWorker]:
+    with stolen_worker("flooding") as position:
+        yield position
+
+
+@pytest.fixture
+def worker(made: StolenWorker) -> Iterator[StolenWorker]:
+    manager = made.manager
+    disk, log = disk_bytes(manager), manager.log_file.stat().st_size
+    memory = memory_bytes(manager.pid), memory_bytes(etcd_of(manager))
+    yield made
+    made.check()
+    began = time.monotonic()
+    made.check_changes()
+    assert time.monotonic() - began < 10
+    assert disk_bytes(manager) - disk < DISK
+    assert manager.log_file.stat().st_size - log < LOG
+    assert memory_bytes(manager.pid) - memory[0] < MEMORY
+    assert memory_bytes(etcd_of(manager)) - memory[1] < MEMORY
+
+
+async def describe(speaker: Speaker, description: api.NodeDescription) -> Status:
+    """Register once more under the live session; what the manager says."""
+    request = api.SessionRequest(description=description, session_id=speaker.session_id)
+    try:
+        async with speaker.dispatcher.Session.open(timeout=TIMEOUT) as stream:
+            await stream.send_message(request, end=True)
+            if await stream.recv_message() is not None:
+                await stream.cancel()
+                return Status.OK
+            await stream.recv_trailing_metadata()
+    except GRPCError as error:
+        return error.status
+    except StreamTerminatedError:
+        return Status.CANCELLED
+    return Status.UNKNOWN
+
+
+def describe_often(worker: StolenWorker, size_bytes: int, a_second: int) -> Counter[Status]:
+    """Describe the node anew, so often and as large, for a while."""
+
+    async def story(speaker: Speaker) -> Counter[Status]:
+        async def one(number: int) -> None:
+            await asyncio.sleep(number / a_second)
+            description = api.NodeDescription(hostname=f"{number:09d}" + "x" * (size_bytes - 9))
+            told[await describe(speaker, description)] += 1
+
+        told: Counter[Status] = Counter()
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(FOR * a_second)):
+                group.create_task(one(number))
+        return told
+
+    return worker.play(story)
+
+
+def test_descriptions_of_more_than_a_megabyte_forty_times_a_second_are_all_refused(worker: StolenWorker) -> None:
+    told = describe_often(worker, 1_300_000, 40)
+    assert set(told) == {Status.INVALID_ARGUMENT}
+    assert told.total() == 200
+
+
+def test_descriptions_that_may_be_are_written_a_few_times_in_a_while(worker: StolenWorker) -> None:
+    time.sleep(9)  # what was registered before is forgotten
+    told = describe_often(worker, 60_000, 40)
+    assert 1 <= told[Status.OK] <= 6
+    assert told[Status.UNAVAILABLE] + told[Status.OK] == told.total() == 200
+
+
+def test_reports_without_end_are_written_at_a_bounded_rate(worker: StolenWorker) -> None:
+    (mine,) = worker.own_tasks()
+
+    async def story(speaker: Speaker) -> Counter[str]:
+        told: Counter[str] = Counter()
+        end = time.monotonic() + FOR
+
+        async def talk(who: int) -> None:
+            number = 0
+            while time.monotonic() < end:
+                number += 1
+                status = api.TaskStatus(state=api.RUNNING, message=f"{who} {number}", err="e" * 1_000_000)
+                try:
+                    await speaker.report(mine["ID"], status)
+                    told["taken"] += 1
+                except GRPCError as error:
+                    told[error.status.name] += 1
+                    await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as group:
+            for who in range(8):
+                group.create_task(talk(who))
+        return told
+
+    told = worker.play(story)
+    assert told["taken"] > 1
+    assert set(told) <= {"taken", "UNAVAILABLE"}
+
+
+def test_fifty_thousand_bad_reports_are_a_few_lines_of_log(worker: StolenWorker) -> None:
+    (mine,) = worker.own_tasks()
+    status = api.TaskStatus(state=api.ORPHANED)
+
+    async def story(speaker: Speaker) -> None:
+        request = api.UpdateTaskStatusRequest(session_id=speaker.session_id)
+        for _ in range(1000):
+            request.updates.add(task_id=mine["ID"], status=status)
+        for _ in range(50):
+            await speaker.dispatcher.UpdateTaskStatus(request, timeout=TIMEOUT)
+
+    before = worker.manager.log().count("\n")
+    worker.play(story)
+    assert worker.manager.log().count("\n") - before < 20
