@@ -5,6 +5,7 @@ else's, which must not notice anything.
 """
 
 import asyncio
+import contextlib
 import http.client
 import json
 import ssl
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 
 from grpclib.client import Channel
 from grpclib.config import Configuration
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherStub
@@ -40,6 +43,7 @@ class StolenWorker:
     managers: list[Host]
     host: Host
     identity: SecurityConfig
+    own_id: str
     others_task: dict[str, Any]
     pids: list[int]
 
@@ -65,24 +69,37 @@ class StolenWorker:
         channel = Channel(self.manager.address, 2377, ssl=context, config=name)
         try:
             dispatcher = DispatcherStub(channel)
-            async with dispatcher.Session.open() as session:
-                description = api.NodeDescription(hostname=self.host.hostname)
-                await session.send_message(api.SessionRequest(description=description), end=True)
-                first = await session.recv_message()
-                assert first is not None
-                async with asyncio.TaskGroup() as group:
-                    beating = group.create_task(_beat(dispatcher, first.session_id))
-                    try:
-                        yield Speaker(channel, dispatcher, first.session_id)
-                    finally:
-                        beating.cancel()
-                await session.cancel()
+            async with asyncio.timeout(TIMEOUT):
+                session_id = await self._registered(dispatcher)
+            async with asyncio.TaskGroup() as group:
+                beating = group.create_task(_beat(dispatcher, session_id))
+                try:
+                    yield Speaker(channel, dispatcher, session_id)
+                finally:
+                    beating.cancel()
         finally:
             channel.close()
 
-    def own_tasks(self) -> list[dict[str, Any]]:
-        """Its tasks as the leader tells them."""
-        return tasks(self.manager, "of-worker")
+    async def _registered(self, dispatcher: DispatcherStub) -> str:
+        """Register, as soon as the manager lets a node that registers so often."""
+        description = api.NodeDescription(hostname=self.host.hostname)
+        while True:
+            try:
+                async with dispatcher.Session.open() as session:
+                    await session.send_message(api.SessionRequest(description=description), end=True)
+                    first = await session.recv_message()
+                    assert first is not None
+                    await session.cancel()
+                    return first.session_id
+            except GRPCError as error:
+                if error.status is not Status.UNAVAILABLE:
+                    raise
+            await asyncio.sleep(0.5)
+
+    def own_task(self) -> dict[str, Any]:
+        """Its task as the leader tells it."""
+        found: dict[str, Any] = json.loads(get(self.manager, f"/tasks/{self.own_id}")[1])
+        return found
 
     def check(self) -> None:
         """The one invariant: all daemons up, all lists 200, the others' service untouched and still to be changed."""
@@ -118,6 +135,14 @@ class Speaker:
     dispatcher: DispatcherStub
     session_id: str
 
+    async def is_live(self) -> bool:
+        """Whether the session is still the worker's."""
+        try:
+            await self.dispatcher.Heartbeat(api.HeartbeatRequest(session_id=self.session_id), timeout=TIMEOUT)
+        except (GRPCError, StreamTerminatedError):
+            return False
+        return True
+
     async def report(self, task_id: str, status: api.TaskStatus) -> None:
         """Report a task."""
         request = api.UpdateTaskStatusRequest(session_id=self.session_id)
@@ -126,9 +151,11 @@ class Speaker:
 
 
 async def _beat(dispatcher: DispatcherStub, session_id: str) -> None:
-    while True:
-        await dispatcher.Heartbeat(api.HeartbeatRequest(session_id=session_id), timeout=TIMEOUT)
-        await asyncio.sleep(1)
+    """Keep the session alive, unless what the worker says has ended it."""
+    with contextlib.suppress(GRPCError, StreamTerminatedError):
+        while True:
+            await dispatcher.Heartbeat(api.HeartbeatRequest(session_id=session_id), timeout=TIMEOUT)
+            await asyncio.sleep(1)
 
 
 @contextmanager
@@ -149,8 +176,8 @@ def stolen_worker(name: str, managers: int = 1) -> Iterator[StolenWorker]:
         assert worker.stop() == 0
         loaded = SecurityConfig.load(worker.data_root / "swarm" / "certificates", time.time())
         assert loaded is not None
-        (others,) = tasks(held[0], "others")
-        yield StolenWorker(held, worker, loaded, others, [manager.pid for manager in held])
+        (others,), (own,) = tasks(held[0], "others"), tasks(held[0], "of-worker")
+        yield StolenWorker(held, worker, loaded, own["ID"], others, [manager.pid for manager in held])
 
 
 def get(host: Host, path: str) -> tuple[int, str]:
