@@ -10,6 +10,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from shoal.api import v1 as api
+from shoal.manager.dispatcher.sessions import CHANGE_LIMIT
 from tests.harness.stolen_worker import (
     TIMEOUT,
     Speaker,
@@ -93,7 +94,7 @@ def test_descriptions_of_more_than_a_megabyte_forty_times_a_second_are_all_refus
 
 def test_descriptions_that_may_be_are_written_a_few_times_in_a_while(worker: StolenWorker) -> None:
     told = describe_often(worker, 60_000, 40)
-    assert told[Status.OK] <= 3
+    assert 1 <= told[Status.OK] <= CHANGE_LIMIT
     assert told[Status.UNAVAILABLE] + told[Status.OK] == told.total() == 200
 
 

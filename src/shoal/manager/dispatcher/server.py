@@ -361,20 +361,21 @@ class Dispatcher(DispatcherBase):
                     self._checked(request.session_id)
 
     async def _register(self, caller: Caller, request: api.SessionRequest) -> str:
-        node_id, now = caller.node_id, self._now()
-        if self._store.view().nodes.get(node_id) is None:
+        node_id, now, address = caller.node_id, self._now(), host_of(caller.address)
+        known = self._store.view().nodes.get(node_id)
+        if known is None:
             raise NotFound("node not found")
         description = described(request.description) if request.HasField("description") else None
-        # A session that is gone on with counts as a registration: its description is written as well.
-        self._sessions.admit(node_id, now)
         if self._sessions.is_live(node_id, request.session_id):
             session_id = request.session_id
+            if ready(known, description, address) is not None:
+                self._sessions.admit_change(node_id, now)
             self._sessions.beat(node_id, session_id, now)
         else:
+            self._sessions.admit(node_id, now)
             session_id = self._sessions.register(node_id, now)
             self._streams.wake(node_id)  # the streams of the former session end
             self._look.set()
-        address = host_of(caller.address)
 
         def mark(transaction: Transaction) -> None:
             node = transaction.nodes.get(node_id)

@@ -17,6 +17,7 @@ GRACE_PERIODS = 3
 GRACE_PERIODS_UNKNOWN = 6  # after a change of leader the nodes must first find it
 REGISTRATION_LIMIT = 3
 REGISTRATION_QUIET = 8.0  # after so long without a registration the count starts anew
+CHANGE_LIMIT = 6  # of what a node says of itself, in one session; counted likewise
 ORPHAN_AFTER = 24 * 3600.0
 # An engine with a hundred plugins and labels describes itself in some 10 kB. All of it is written by every manager,
 # kept in memory, and sent with each list of nodes.
@@ -37,6 +38,8 @@ class Registration:
     expires_at: float
     registered_at: float
     attempts: int = 0
+    changes: int = 0
+    changed_at: float = 0.0
     is_manager: bool = False  # of one that is expected
 
 
@@ -80,6 +83,21 @@ class Sessions:
             raise Unavailable(f"node {node_id} exceeded rate limit count of registrations")
         known.registered_at = now
 
+    def admit_change(self, node_id: str, now: float) -> None:
+        """Count that a node with a session describes itself anew; raise Unavailable for once too often.
+
+        To go on with a session costs nothing else: a node does so whenever its certificate changes.
+        """
+        known = self._nodes.get(node_id)
+        if known is None:
+            return
+        if now - known.changed_at > REGISTRATION_QUIET:
+            known.changes = 0
+        if known.changes >= CHANGE_LIMIT:
+            raise Unavailable(f"node {node_id} describes itself anew too often")
+        known.changes += 1
+        known.changed_at = now
+
     def register(self, node_id: str, now: float) -> str:
         """Return the id of a new session of an admitted node; it replaces the node's former one."""
         known = self._nodes.get(node_id)
@@ -92,6 +110,8 @@ class Sessions:
                 now + self.period() * GRACE_PERIODS,
                 known.registered_at if known else now,
                 known.attempts if known else 0,
+                known.changes if known else 0,
+                known.changed_at if known else 0.0,
             )
         )
         return session_id

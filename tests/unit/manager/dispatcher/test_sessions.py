@@ -7,6 +7,7 @@ import pytest
 from shoal.api import v1 as api
 from shoal.errors import InvalidArgument, NotFound, Unavailable
 from shoal.manager.dispatcher.sessions import (
+    CHANGE_LIMIT,
     ORPHAN_AFTER,
     Sessions,
     host_of,
@@ -158,3 +159,18 @@ def test_only_what_a_node_may_have_changed_becomes_an_orphan(state: api.TaskStat
 )
 def test_the_host_of_an_address(address: str, host: str) -> None:
     assert host_of(address) == host
+
+
+def test_a_node_changes_what_it_says_of_itself_so_often_and_again_after_a_while() -> None:
+    held = sessions()
+    held.admit_change("n1", 0.0)  # it is not registered: `admit` counts
+    held.register("n1", 0.0)
+    for _ in range(CHANGE_LIMIT):
+        held.admit_change("n1", 5.0)
+    for now in (5.0, 13.0):
+        with pytest.raises(Unavailable, match="describes itself anew too often"):
+            held.admit_change("n1", now)
+    held.register("n1", 13.0)
+    with pytest.raises(Unavailable):
+        held.admit_change("n1", 13.0)
+    held.admit_change("n1", 13.1)
