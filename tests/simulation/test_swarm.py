@@ -107,6 +107,23 @@ def live(seed: int) -> World:
     return world
 
 
+def test_nobody_but_the_client_writes_a_service_that_is_scaled() -> None:
+    # Else a client that has read it meanwhile, such as docker-py's, would meet "update out of sequence" for nothing.
+    world = World(1)
+    world.create_service("web", 2)
+    world.run(30)
+    for replicas in (5, 1, 4):
+        world.update_service("web", lambda spec, replicas=replicas: scale(spec, replicas))  # type: ignore[misc]
+        version = world.service("web").meta.version.index
+        world.run(60)
+        assert world.service("web").meta.version.index == version
+        assert len(world.running("web")) == replicas
+
+
+def scale(spec: api.ServiceSpec, replicas: int) -> None:
+    spec.replicated.replicas = replicas
+
+
 @pytest.mark.parametrize("seed", range(SMALL))
 def test_a_swarm_heals_after_any_life(seed: int) -> None:
     """Replay one with `pytest 'tests/simulation/test_swarm.py::test_a_swarm_heals_after_any_life[SEED]'`."""
