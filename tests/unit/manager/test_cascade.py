@@ -1,10 +1,13 @@
+from collections.abc import Callable
+
 import pytest
 
 from shoal.api import v1 as api
+from shoal.errors import InvariantBroken
 from shoal.manager.cascade import MAX_ROUNDS, Cascade, DeciderFailed
 from shoal.manager.plan import Plan
 from shoal.store.changes import Create, Event, Remove, Update, copy
-from shoal.store.memory import Memory, Transaction
+from shoal.store.memory import Memory, Transaction, View
 from tests.unit.manager.deciders import Recorder, chain, move, service
 
 
@@ -68,7 +71,7 @@ def test_events_in_between_keep_the_time_that_the_last_plan_names() -> None:
 
 
 def test_own_changes_are_dropped_when_they_hold_and_told_again_by_the_store() -> None:
-    mover = Recorder("mover", answer=move(api.NEW, api.PENDING))
+    mover = Recorder("allocator", answer=move(api.NEW, api.PENDING))
     cascade = Cascade([mover])
     memory = Memory.of([api.Task(id="t")])
     transaction = Transaction(memory)
@@ -93,12 +96,45 @@ def test_forgetting_makes_all_read_everything() -> None:
 
 
 def test_two_deciders_that_undo_each_other_end_after_some_rounds() -> None:
-    there, back = (
-        Recorder("there", answer=move(api.NEW, api.PENDING)),
-        Recorder("back", answer=move(api.PENDING, api.NEW)),
-    )
+    there, back = Recorder("there", answer=want(api.RUNNING)), Recorder("back", answer=want(api.SHUTDOWN))
     outcome = Cascade([there, back]).run(Transaction(Memory.of([api.Task(id="t")])), 0.0)
     assert outcome.staged == 2 * MAX_ROUNDS
+
+
+def want(desired: api.TaskState) -> Callable[[View, float], Plan]:
+    """Answer as somebody for whom every task is to have this desired state."""
+
+    def answer(view: View, now: float) -> Plan:
+        changed = [copy(task) for task in view.tasks.all() if task.desired_state != desired]
+        for task in changed:
+            task.desired_state = desired
+        return Plan(tuple(map(Update, changed)))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "may"),
+    [
+        ("allocator", api.PENDING, True),
+        ("scheduler", api.PENDING, False),
+        ("replicated", api.PENDING, False),
+        ("allocator", api.RUNNING, False),
+        ("enforcer", api.REJECTED, False),
+        ("allocator", 700, False),
+    ],
+)
+def test_a_decider_moves_tasks_as_the_table_of_states_says_and_fails_else(name: str, after: int, may: bool) -> None:
+    cascade = Cascade([Recorder(name, answer=move(api.NEW, after))])  # type: ignore[arg-type]
+    transaction = Transaction(Memory.of([api.Task(id="t")]))
+    if may:
+        cascade.run(transaction, 0.0)
+        assert staged(transaction) == {"t": after}
+        return
+    with pytest.raises(DeciderFailed) as raised:
+        cascade.run(transaction, 0.0)
+    assert isinstance(raised.value.__cause__, InvariantBroken)
+    assert transaction.is_empty()
 
 
 def test_large_plans_are_cut_into_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +152,7 @@ def test_large_plans_are_cut_into_passes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_failed_decider_names_itself_and_is_kept_out_for_longer_each_time() -> None:
     broken = Recorder("broken", answer=lambda view, now: Plan((Update(api.Task(id="not there")),)))
-    healthy = Recorder("healthy", answer=move(api.NEW, api.PENDING))
+    healthy = Recorder("allocator", answer=move(api.NEW, api.PENDING))
     cascade = Cascade([broken, healthy])
     memory = Memory.of([api.Task(id="t")])
     delays = []

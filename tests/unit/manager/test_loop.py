@@ -162,7 +162,7 @@ async def test_lost_lead_ends_the_loop() -> None:
 
 async def test_pass_decides_on_what_others_committed_while_it_waited() -> None:
     store = MemoryStore([api.Task(id="t")], latency=1.0)
-    mover = Recorder("mover", answer=move(api.PENDING, api.ASSIGNED))
+    mover = Recorder("scheduler", answer=move(api.PENDING, api.ASSIGNED))
 
     def pend(transaction: View) -> None:
         task = copy(transaction.tasks.get("t"))  # type: ignore[type-var]

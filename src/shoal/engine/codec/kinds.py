@@ -112,7 +112,7 @@ class Float32:
     def encode(self, value: float) -> float:
         if not math.isfinite(value):
             return 0  # JSON has no word for it; whoever wrote it did not come through here
-        if value == int(value):
+        if value == int(value) and abs(value) < 1 << 63:
             return int(value)
         for digits in range(1, 9):
             short = float(f"{value:.{digits}g}")
