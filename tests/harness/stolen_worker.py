@@ -69,7 +69,7 @@ class StolenWorker:
         channel = Channel(self.manager.address, 2377, ssl=context, config=name)
         try:
             dispatcher = DispatcherStub(channel)
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(3 * TIMEOUT):
                 session_id = await self._registered(dispatcher)
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(_beat(dispatcher, session_id))
