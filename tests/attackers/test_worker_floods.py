@@ -24,6 +24,7 @@ from tests.harness.stolen_worker import (
 pytestmark = pytest.mark.root
 
 FOR = 5.0  # seconds of a flood
+AT_ONCE = 10
 DISK = 64 << 20
 MEMORY = 100 << 20
 LOG = 64 << 10
@@ -63,8 +64,8 @@ async def describe(speaker: Speaker, description: api.NodeDescription) -> Status
             await stream.recv_trailing_metadata()
     except GRPCError as error:
         return error.status
-    except (StreamTerminatedError, TimeoutError):
-        return Status.DEADLINE_EXCEEDED  # there is no room for so much on the connection
+    except StreamTerminatedError:
+        return Status.CANCELLED
     return Status.UNKNOWN
 
 
@@ -74,10 +75,13 @@ def describe_often(worker: StolenWorker, size_bytes: int, a_second: int) -> Coun
     async def story(speaker: Speaker) -> Counter[Status]:
         async def one(number: int) -> None:
             await asyncio.sleep(number / a_second)
-            description = api.NodeDescription(hostname=f"{number:09d}" + "x" * (size_bytes - 9))
-            told[await describe(speaker, description)] += 1
+            async with room:
+                if time.monotonic() < end:  # a busy machine does not get through all of it
+                    description = api.NodeDescription(hostname=f"{number:09d}" + "x" * (size_bytes - 9))
+                    told[await describe(speaker, description)] += 1
 
         told: Counter[Status] = Counter()
+        room, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + 2 * FOR
         async with asyncio.TaskGroup() as group:
             for number in range(int(FOR * a_second)):
                 group.create_task(one(number))
@@ -88,14 +92,15 @@ def describe_often(worker: StolenWorker, size_bytes: int, a_second: int) -> Coun
 
 def test_descriptions_of_more_than_a_megabyte_forty_times_a_second_are_all_refused(worker: StolenWorker) -> None:
     told = describe_often(worker, 1_300_000, 40)
-    assert set(told) <= {Status.INVALID_ARGUMENT, Status.DEADLINE_EXCEEDED}
-    assert told[Status.INVALID_ARGUMENT] > 50
+    assert set(told) == {Status.INVALID_ARGUMENT}
+    assert told.total() > 50
 
 
 def test_descriptions_that_may_be_are_written_a_few_times_in_a_while(worker: StolenWorker) -> None:
     told = describe_often(worker, 60_000, 40)
     assert 1 <= told[Status.OK] <= CHANGE_LIMIT
-    assert told[Status.UNAVAILABLE] + told[Status.OK] == told.total() == 200
+    assert set(told) <= {Status.OK, Status.UNAVAILABLE}
+    assert told.total() > 50
 
 
 def test_reports_without_end_are_written_at_a_bounded_rate(worker: StolenWorker) -> None:
