@@ -49,6 +49,7 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
     spec = expand_spec(task, node)
     limits = task.spec.resources.limits
     dns = spec.dns_config
+    driver = task.log_driver if task.HasField("log_driver") else task.spec.log_driver
     return ContainerConfig(
         name=task_name(task),
         image=spec.image,
@@ -86,6 +87,8 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
         apparmor="disabled" if spec.privileges.apparmor.mode == api.Privileges.AppArmorOpts.DISABLED else "default",
         no_new_privileges=spec.privileges.no_new_privileges,
         network=_network(task),
+        log_driver=driver.name,
+        log_options=dict(driver.options),
     )
 
 

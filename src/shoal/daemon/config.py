@@ -6,12 +6,13 @@ key that we do not know, is refused in dockerd's words (moby daemon/config/confi
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from shoal.errors import InvalidArgument
 from shoal.paths import Paths
+from shoal.runtime import log_options
 
 DEFAULT_CONFIG_FILE = Path("/etc/shoal/daemon.json")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -42,6 +43,8 @@ class DaemonConfig:
     insecure_registries: tuple[str, ...] = ()
     default_advertise_addr: str = ""
     end_containers: bool = False  # of the command line alone: what to do instead of being a daemon
+    log_driver: str = log_options.DRIVER
+    log_opts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.log_level not in LOG_LEVELS:
@@ -49,6 +52,7 @@ class DaemonConfig:
         for label in self.labels:
             if "=" not in label:
                 raise InvalidArgument(f"bad attribute format: {label} (a label is key=value)")
+        log_options.check(self.log_driver, self.log_opts)
         for host in self.hosts:
             _check_host(host, self)
         for name, root in (("--data-root", self.data_root), ("--exec-root", self.exec_root)):
@@ -59,6 +63,11 @@ class DaemonConfig:
     def paths(self) -> Paths:
         """The two roots."""
         return Paths(self.data_root, self.exec_root)
+
+    @property
+    def logs(self) -> log_options.LogDefault:
+        """How containers' logs are kept unless they say it themselves."""
+        return log_options.LogDefault(self.log_driver, self.log_opts)
 
     @property
     def sockets(self) -> tuple[str, ...]:
@@ -104,9 +113,12 @@ FILE_KEYS = {
     "group": "group",
     "insecure-registries": "insecure_registries",
     "default-advertise-addr": "default_advertise_addr",
+    "log-driver": "log_driver",
+    "log-opts": "log_opts",
 }
 _LISTS = {"hosts", "labels", "insecure_registries"}
 _FLAGS = {"debug", "tls", "tlsverify"}
+_MAPS = {"log_opts"}
 _PATHS = {"data_root", "exec_root", "pidfile"}
 
 
@@ -151,10 +163,17 @@ def _parse_file(text: str, file_name: str) -> dict[str, Any]:
 def _fits(name: str, value: Any) -> bool:
     if name in _LISTS:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if name in _MAPS:
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     return isinstance(value, bool if name in _FLAGS else str)
 
 
 def _typed(name: str, value: Any) -> Any:
+    if name in _MAPS and not isinstance(value, dict):
+        bad = [item for item in value if "=" not in item]
+        if bad:
+            raise InvalidArgument(f"bad format for --log-opt: {bad[0]} (an option is key=value)")
+        return dict(item.split("=", 1) for item in value)
     if name in _LISTS:
         return tuple(value)
     return Path(value) if name in _PATHS else value

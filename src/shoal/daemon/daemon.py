@@ -71,7 +71,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
         volumes = Volumes(paths, events)
         async with BridgeNetwork(paths, tag, events=events) as network:
             images = Images(paths, events, insecure_registries=config.insecure_registries)
-            async with Containers(paths, images, volumes, network, events, tag=tag) as containers:
+            async with Containers(paths, images, volumes, network, events, tag=tag, logs=config.logs) as containers:
                 images.running = lambda holder: _runs(containers, holder)
                 await images.sweep()
                 node = SwarmNode(

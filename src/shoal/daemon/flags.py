@@ -34,6 +34,14 @@ def make_parser() -> argparse.ArgumentParser:
     add("--tlskey", metavar="FILE", help="the daemon's key")
     add("--insecure-registry", dest="insecure_registries", action="append", metavar="HOST", help="registry without TLS")
     add("--default-advertise-addr", metavar="ADDR", help="what swarm init tells others unless it is told better")
+    add("--log-driver", metavar="NAME", help="how containers' logs are kept; json-file is the only one")
+    add(
+        "--log-opt",
+        dest="log_opts",
+        action="append",
+        metavar="K=V",
+        help="its options: max-size, max-file (repeatable)",
+    )
     add("--config-file", metavar="FILE", help=f"daemon.json's names ({DEFAULT_CONFIG_FILE}, where it is)")
     add("--end-containers", action="store_true", help="be no daemon: end this host's containers, which is going down")
     add("-v", "--version", action="version", version=f"Shoal version {__version__}")

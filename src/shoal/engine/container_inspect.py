@@ -1,12 +1,13 @@
 """How a container reads in `GET /containers/{id}/json`. Pure.
 
 Source of the shapes: moby api/types/container/{config,hostconfig,state,network_settings}.go. What a container of
-Shoal's cannot have (links, devices, log drivers of its own) has Docker's empty value.
+Shoal's cannot have (links, devices) has Docker's empty value.
 """
 
 from typing import Any
 
 from shoal.engine.container_json import image_config, instant, labels, mount_point, networks
+from shoal.runtime import log_options
 from shoal.runtime.types import Container, Health, HealthConfig, Image, Mount, Phase
 
 _NANOS = 1_000_000_000
@@ -15,7 +16,6 @@ _NANOS = 1_000_000_000
 _UNUSED_HOST_CONFIG: dict[str, Any] = {
     "Binds": None,
     "ContainerIDFile": "",
-    "LogConfig": {"Type": "local", "Config": {}},
     "PortBindings": {},
     "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
     "AutoRemove": False,
@@ -186,6 +186,7 @@ def host_config(container: Container) -> dict[str, Any]:
     """Return the `HostConfig` part: limits, rights, mounts."""
     wanted = container.config
     shown = _UNUSED_HOST_CONFIG | {
+        "LogConfig": {"Type": wanted.log_driver or log_options.DRIVER, "Config": dict(wanted.log_options)},
         "NetworkMode": wanted.network,
         "CapAdd": list(wanted.cap_add) or None,
         "CapDrop": list(wanted.cap_drop) or None,

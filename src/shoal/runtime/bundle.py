@@ -12,7 +12,7 @@ import posixpath
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoal.errors import InvalidArgument
@@ -23,6 +23,7 @@ from shoal.runtime import (
     failures,
     hostfiles,
     linux,
+    log_options,
     mount_targets,
     oci_spec,
     process,
@@ -35,6 +36,7 @@ from shoal.runtime.cgroups import Cgroups, Layout
 from shoal.runtime.conmon import Launch
 from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
 from shoal.runtime.identity import Identity, resolve
+from shoal.runtime.log_options import LogDefault
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.types import Container, Mount
 
@@ -53,7 +55,7 @@ class Site:
     containers: Path  # paths.containers
     bundles: Path  # paths.bundles
     mountpoints: Path  # the lowest layer of every root
-    log_size_max: int = 0
+    logs: LogDefault = field(default_factory=LogDefault)
 
     def folder(self, id: str) -> Path:  # noqa: A002 - a container's id
         """What survives a reboot."""
@@ -121,7 +123,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
         command=container.path,
         tty=config.tty,
         stdin=config.open_stdin,
-        log_size_max=site.log_size_max,
+        log_size_max=log_options.limits(config.log_options).size_bytes,
         below_proc=mount_targets.expected_below_proc((*site.host.masked, *oci_spec.READ_ONLY), container.mounts),
     )
 

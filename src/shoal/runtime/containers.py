@@ -41,12 +41,15 @@ from shoal.runtime.events import EventBus
 from shoal.runtime.failures import FAILED, StartFailed
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.life import Life
+from shoal.runtime.log_cuts import LogCuts
+from shoal.runtime.log_options import LogDefault
 from shoal.runtime.logs import LogFiles
 from shoal.runtime.types import Container, ContainerConfig, Endpoint, Health, LogLine, LogOptions, Phase, Stats
 from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
+NO_DEFAULT = LogDefault()
 Names = list[str]  # inside the class `list` is a method
 
 # How long a SIGKILL may take before it is called a failure: a process in the kernel's hands (moby waits as long).
@@ -65,16 +68,20 @@ class Containers:
         events: EventBus,
         *,
         tag: str,
-        log_size_max: int = 0,
+        logs: LogDefault = NO_DEFAULT,
     ) -> None:
-        """`tag` tells this daemon's cgroups from another's on the same host: letters and digits of the node's id."""
+        """`tag` tells this daemon's cgroups from another's on the same host: letters and digits of the node's id.
+
+        `logs`: how logs are kept where a container does not say.
+        """
         self._paths = paths
         self._network = network
         self._images = images
         self._volumes = volumes
         self._events = events
         self._tag = tag
-        self._log_size_max = log_size_max
+        self._log_default = logs
+        self._cuts = LogCuts()
         self._lives: dict[str, Life] = {}
         self._names: dict[str, str] = {}
         self._workers = Workers()
@@ -84,7 +91,7 @@ class Containers:
         self._creation: Creation
 
     async def __aenter__(self) -> Self:
-        self._site = await self._workers.run(survey.look_around, self._paths, self._tag, self._log_size_max)
+        self._site = await self._workers.run(survey.look_around, self._paths, self._tag, self._log_default)
         self._creation = Creation(self._site, self._workers, self._images, self._volumes, self._network)
         await self._children.__aenter__()
         try:
@@ -217,6 +224,7 @@ class Containers:
         container = dataclasses.replace(
             container, apparmor_profile=self._site.host.apparmor.of(container.config.apparmor)
         )
+        self._cuts.begin(container)
         launched = conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
         self._site.cgroups.keep_apart(launched.running.conmon_pid)
         started = dataclasses.replace(
@@ -303,6 +311,7 @@ class Containers:
         container = life.value
         (self._site.bundle(container.id) / records.STATE).unlink(missing_ok=True)
         await self._workers.run(bundle.take_down, self._site, container.id)
+        await self._workers.run(self._cuts.end, container)
         await self._network.disconnect(container.id)
         life.change(endpoint=Endpoint())
 
@@ -470,6 +479,7 @@ class Containers:
         await self._network.adopt(endpoints)
         for one in found:
             life = self._lives[one.container.id]
+            await self._workers.run(self._cuts.adopt, one.container)
             if one.running is not None:
                 self._watch(life)
             elif one.ended_unseen:
@@ -481,6 +491,7 @@ class Containers:
             log.info("%s containers adopted, %s of them running", len(found), running)
 
     def _leave(self, running: bool) -> None:
+        self._cuts.close()
         if self._site.runtime.namespace is not None:
             self._site.runtime.namespace.close()
         if running:

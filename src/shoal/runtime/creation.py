@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoal.errors import DamagedState, NotFound
-from shoal.runtime import bundle, capabilities, confined, filling, oci_spec, process, records
+from shoal.runtime import bundle, capabilities, confined, filling, log_options, oci_spec, process, records
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.types import Container, ContainerConfig, Endpoint, Mount, Phase
 from shoal.runtime.workers import Workers
@@ -37,6 +37,8 @@ class Creation:
         image = self._images.get(config.image)
         wanted = process.process(image.config, config)
         oci_spec.check_mounts(config)
+        driver, options = log_options.resolve(config.log_driver, config.log_options, self._site.logs)
+        config = replace(config, log_driver=driver, log_options=options)
         capabilities.effective(config.cap_add, config.cap_drop, self._site.host.available)
         async with AsyncExitStack() as undo:
             folder = await self._workers.run(self._make_folder, id, config.mounts)

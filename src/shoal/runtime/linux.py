@@ -21,7 +21,7 @@ _SYS_OPENAT2 = 437  # the same on every architecture, as all calls since Linux 5
 # it saying so: then the path is not opened.
 _OPEN_TRIES = 200
 
-IN_MODIFY, IN_MOVE_SELF, IN_DELETE_SELF, IN_IGNORED = 0x2, 0x800, 0x400, 0x8000
+IN_MODIFY, IN_MOVED_TO, IN_IGNORED = 0x2, 0x80, 0x8000
 _IN_EVENT = struct.Struct("iIII")
 
 _libc = ctypes.CDLL(None, use_errno=True)

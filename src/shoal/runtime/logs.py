@@ -1,7 +1,8 @@
 """What containers said, as conmon wrote it: lines of `<time> <stream> <F|P> <text>` (P: goes on in the next line).
 
-In: a file's path and LogOptions. Out: LogLines, parts put together. Followers share one inotify instance; none has a
-thread. Reading blocks for a page cache's time and goes through threads of asyncio's own, a chunk at a time.
+In: a file's path and LogOptions. Out: LogLines, parts put together, across the cuts of a log with a limit. Followers
+share one inotify instance; none has a thread. Reading blocks for a page cache's time and goes through threads of
+asyncio's own, a chunk at a time.
 """
 
 import asyncio
@@ -11,9 +12,8 @@ from datetime import datetime
 from typing import Literal, cast
 
 from shoal.runtime import linux
+from shoal.runtime.log_files import Reader
 from shoal.runtime.types import LogLine, LogOptions
-
-_CHUNK = 256 << 10
 
 # A line longer than this is handed out in parts, without a newline.
 _LINE_LIMIT = 1 << 20
@@ -73,67 +73,41 @@ def _stream(name: bytes) -> Literal["stdout", "stderr"]:
     return cast(Literal["stdout", "stderr"], name.decode())
 
 
-def tail_offset(fd: int, lines: int) -> int:
-    """Where the last `lines` whole lines begin, read from the end of the file backwards. Blocks."""
-    position = os.fstat(fd).st_size
-    if lines == 0:
-        return position
-    buffer, found = b"", 0
-    while position > 0:
-        size = min(_CHUNK, position)
-        position -= size
-        buffer = os.pread(fd, size, position) + buffer
-        end = len(buffer)  # just after the newline of the record that is looked at
-        while (newline := buffer.rfind(b"\n", 0, end - 1)) >= 0:
-            found += _ends_line(buffer[newline + 1 : end])
-            if found > lines:
-                return position + end
-            end = newline + 1
-        buffer = buffer[:end]  # its first part may be in the block before
-    return len(buffer) if found + _ends_line(buffer) > lines else 0
-
-
-def _ends_line(record: bytes) -> bool:
-    return record.split(b" ", 3)[2:3] == [b"F"]
-
-
 class LogFiles:
     """Readers of logs. `poke` after a container has ended, so that its followers end."""
 
     def __init__(self) -> None:
         self._inotify: int | None = None
         self._watches: dict[int, str] = {}
-        self._followers: dict[str, set[asyncio.Event]] = {}
+        self._followers: dict[str, set[asyncio.Event]] = {}  # by folder: a file is replaced when it is cut
 
     async def read(self, path: str, options: LogOptions, ended: Callable[[], bool]) -> AsyncIterator[LogLine]:
         """The lines asked for, in the order they were written."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # it was never started
-            return
-        changed = asyncio.Event()
-        if options.follow:
+        reader, changed = Reader(path, follow=options.follow), asyncio.Event()
+        if options.follow and os.path.isdir(os.path.dirname(path)):  # noqa: ASYNC240 - a stat
             self._follow(path, changed)
         try:
-            async for line in self._lines(fd, options, changed, ended):
+            async for line in self._lines(reader, options, changed, ended):
                 yield line
         finally:
             if options.follow:
                 self._unfollow(path, changed)
-            os.close(fd)
+            reader.close()
 
     async def _lines(
-        self, fd: int, options: LogOptions, changed: asyncio.Event, ended: Callable[[], bool]
+        self, reader: Reader, options: LogOptions, changed: asyncio.Event, ended: Callable[[], bool]
     ) -> AsyncIterator[LogLine]:
-        offset = 0
-        if options.tail is not None and options.tail >= 0:
-            offset = await asyncio.to_thread(tail_offset, fd, options.tail)
+        tail = options.tail if options.tail is not None and options.tail >= 0 else None
+        if not await asyncio.to_thread(reader.begin, tail):  # it was never started
+            return
         assembler, carry = Assembler(), b""
         while True:
             over = ended()
             changed.clear()
-            chunk = await asyncio.to_thread(os.pread, fd, _CHUNK, offset)
-            offset += len(chunk)
+            chunk = await asyncio.to_thread(reader.read)
+            if chunk is None:  # a new file: records are whole in each
+                carry = b""
+                continue
             *records, carry = (carry + chunk).split(b"\n")
             for record in records:
                 line = assembler.feed(record)
@@ -147,9 +121,6 @@ class LogFiles:
                 continue
             if not options.follow or over:
                 break
-            if os.fstat(fd).st_size < offset:  # cut by conmon at its size limit
-                offset, carry = 0, b""
-                continue
             await changed.wait()
         for line in assembler.rest():
             if _wanted(line, options):
@@ -157,7 +128,10 @@ class LogFiles:
 
     def poke(self, path: str) -> None:
         """Make followers of a file look again."""
-        for event in self._followers.get(path, ()):
+        self._poke(os.path.dirname(path))
+
+    def _poke(self, folder: str) -> None:
+        for event in self._followers.get(folder, ()):
             event.set()
 
     def close(self) -> None:
@@ -172,18 +146,20 @@ class LogFiles:
         if self._inotify is None:
             self._inotify = linux.inotify_init()
             asyncio.get_running_loop().add_reader(self._inotify, self._on_event)
-        first = path not in self._followers
-        self._followers.setdefault(path, set()).add(changed)
+        folder = os.path.dirname(path)
+        first = folder not in self._followers
+        self._followers.setdefault(folder, set()).add(changed)
         if first:
-            self._watches[linux.inotify_add(self._inotify, path, linux.IN_MODIFY)] = path
+            self._watches[linux.inotify_add(self._inotify, folder, linux.IN_MODIFY | linux.IN_MOVED_TO)] = folder
 
     def _unfollow(self, path: str, changed: asyncio.Event) -> None:
-        followers = self._followers.get(path, set())
+        folder = os.path.dirname(path)
+        followers = self._followers.get(folder, set())
         followers.discard(changed)
         if followers:
             return
-        self._followers.pop(path, None)
-        for watch in [number for number, watched in self._watches.items() if watched == path]:
+        self._followers.pop(folder, None)
+        for watch in [number for number, watched in self._watches.items() if watched == folder]:
             del self._watches[watch]
             if self._inotify is not None:
                 linux.inotify_remove(self._inotify, watch)
@@ -192,9 +168,8 @@ class LogFiles:
         if self._inotify is None:
             return
         for watch, mask in linux.inotify_read(self._inotify):
-            path = self._watches.get(watch)
-            if path is not None:
-                self.poke(path)
+            for folder in [self._watches[watch]] if watch in self._watches else list(self._followers):
+                self._poke(folder)  # all of them where the kernel lost events
             if mask & linux.IN_IGNORED:
                 self._watches.pop(watch, None)
 

@@ -7,9 +7,10 @@ from shoal.errors import FailedPrecondition
 from shoal.paths import Paths
 from shoal.runtime import bundle, capabilities, host, oci_runtime, programs, rootfs
 from shoal.runtime.cgroups import Cgroups
+from shoal.runtime.log_options import LogDefault
 
 
-def look_around(paths: Paths, tag: str, log_size_max: int) -> bundle.Site:
+def look_around(paths: Paths, tag: str, logs: LogDefault) -> bundle.Site:
     """Where and by what containers are made. MissingProgram, or ShoalError where no OCI runtime works."""
     if not tag.isalnum():
         raise FailedPrecondition(f"a node tag is letters and digits, not {tag!r}")
@@ -27,7 +28,7 @@ def look_around(paths: Paths, tag: str, log_size_max: int) -> bundle.Site:
         containers=paths.containers,
         bundles=paths.bundles,
         mountpoints=paths.mountpoints,
-        log_size_max=log_size_max,
+        logs=logs,
     )
 
 

@@ -96,6 +96,8 @@ class ContainerConfig:
     apparmor: str = "default"  # default, disabled
     no_new_privileges: bool = False
     network: Literal["bridge", "host", "none"] = "bridge"
+    log_driver: str = ""  # empty: the daemon's
+    log_options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Phase(StrEnum):

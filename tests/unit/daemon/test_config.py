@@ -8,6 +8,7 @@ import pytest
 from shoal.daemon import flags
 from shoal.daemon.config import DaemonConfig, combine
 from shoal.errors import InvalidArgument
+from shoal.runtime.log_options import LogDefault
 
 TLS = {"tlsverify": True, "tlscacert": "ca.pem", "tlscert": "cert.pem", "tlskey": "key.pem"}
 
@@ -28,6 +29,13 @@ def test_file_has_the_names_of_daemon_json() -> None:
     assert (config.data_root, config.engine_labels, config.debug) == (Path("/d"), {"zone": "a"}, True)
 
 
+def test_how_logs_are_kept_is_in_the_file_or_in_flags() -> None:
+    wanted = LogDefault("json-file", {"max-size": "10m", "max-file": "3"})
+    text = json.dumps({"log-driver": "json-file", "log-opts": {"max-size": "10m", "max-file": "3"}})
+    assert combine({}, text, "daemon.json").logs == wanted
+    assert combine({"log_opts": ["max-size=10m", "max-file=3"]}, None, "").logs == wanted
+
+
 @pytest.mark.parametrize(
     ("given", "text", "words"),
     [
@@ -42,6 +50,11 @@ def test_file_has_the_names_of_daemon_json() -> None:
         ({}, "[]", "it is not a JSON object"),
         ({}, '{"labels": "x=y"}', "labels has the wrong type"),
         ({}, '{"log-level": "loud"}', "invalid logging level: loud"),
+        ({}, '{"log-driver": "syslog"}', "no log driver named 'syslog' is registered"),
+        ({}, '{"log-opts": ["max-size=1m"]}', "log-opts has the wrong type"),
+        ({}, '{"log-opts": {"max-file": 3}}', "log-opts has the wrong type"),
+        ({}, '{"log-opts": {"max-size": "much"}}', "invalid size: 'much'"),
+        ({"log_opts": ["max-size"]}, None, "bad format for --log-opt: max-size"),
         ({"debug": True}, '{"debug": true}', "specified both as a flag and in the configuration file: debug"),
     ],
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shoal.runtime import logs
-from shoal.runtime.logs import Assembler, LogFiles, parse_time, tail_offset
+from shoal.runtime import log_files
+from shoal.runtime.log_options import LogLimits
+from shoal.runtime.logs import Assembler, LogFiles, parse_time
 from shoal.runtime.types import LogLine, LogOptions
 
 AT = "2023-11-23T07:14:46.{:09d}+00:00"
@@ -46,22 +47,6 @@ def test_parts_are_put_together_by_stream() -> None:
         LogLine(EPOCH * 10**9 + 1, "stdout", b"one two three\n"),
         LogLine(EPOCH * 10**9 + 5, "stdout", b"open"),
     ]
-
-
-@pytest.mark.parametrize("chunk", [7, 64, 4096])
-@pytest.mark.parametrize("lines", [0, 1, 2, 3, 50])
-def test_the_tail_is_found_from_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, lines: int
-) -> None:
-    monkeypatch.setattr(logs, "_CHUNK", chunk)
-    text = record(1, "a") + record(2, "b1", tag="P") + record(3, "b2") + record(4, "") + record(5, "d")
-    whole = ["a\n", "b1b2\n", "\n", "d\n"]
-    path = tmp_path / "log"
-    path.write_text(text)
-    with path.open("rb") as file:
-        offset = tail_offset(file.fileno(), lines)
-    found = [line.data.decode() for line in assemble(text[offset:].splitlines())]
-    assert found == whole[len(whole) - min(lines, len(whole)) :]
 
 
 async def read(path: Path, **options: object) -> list[bytes]:
@@ -107,3 +92,29 @@ def _is_inotify(name: str) -> bool:
         return os.readlink(f"/proc/self/fd/{name}") == "anon_inode:inotify"
     except FileNotFoundError:
         return False
+
+
+async def test_a_follower_goes_on_across_cuts(tmp_path: Path) -> None:
+    path, limits = tmp_path / "output.log", LogLimits(1000, 2)
+    log_files.prepare(str(path), limits)
+    files, ended, seen = LogFiles(), asyncio.Event(), []
+    with path.open("a") as file:
+        file.write(record(1, "0"))
+    async for line in files.read(str(path), LogOptions(follow=True), ended.is_set):
+        seen.append(line.data)
+        number = len(seen)
+        if number == 50:
+            ended.set()
+            files.poke(str(path))
+            continue
+        if number % 2:  # a line that begins in one file ends in the next
+            with path.open("a") as file:
+                file.write(record(2, f"{number}, ", tag="P"))
+            fresh = tmp_path / "output.log.tmp"
+            fresh.write_text("")
+            fresh.rename(path)
+            log_files.settle(str(path), limits)
+        with path.open("a") as file:
+            file.write(record(3, str(number)))
+    assert seen == [f"{number}, {number}\n".encode() if number % 2 else f"{number}\n".encode() for number in range(50)]
+    files.close()

@@ -26,8 +26,9 @@ ATTACHMENT = "aliases and driver options of a network are not supported by this 
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
 
-# They choose what `docker service logs --details` shows; how a log is kept is the node's.
-LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex"})
+# The first four choose what `docker service logs --details` shows, the others how much is kept. Their values are the
+# node's to judge, as in Docker.
+LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size", "max-file", "compress", "mode"})
 
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:

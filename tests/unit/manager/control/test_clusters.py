@@ -109,7 +109,7 @@ async def test_tokens_rotate_one_by_one(make: Make) -> None:
 @pytest.mark.parametrize(
     "later",
     [
-        spec(task_defaults=api.TaskDefaults(log_driver=api.Driver(options={"max-size": "1m"}))),
+        spec(task_defaults=api.TaskDefaults(log_driver=api.Driver(options={"tag": "x"}))),
     ],
 )
 async def test_what_comes_later_is_refused(make: Make, later: api.ClusterSpec) -> None:

@@ -205,7 +205,11 @@ def test_other_runtimes_are_unimplemented(runtime: str) -> None:
         container(healthcheck=api.HealthConfig(interval=times.duration(0), timeout=times.duration(0.001))),
         spec(rollback=api.UpdateConfig(max_failure_ratio=7)),  # Docker does not look at it either
         spec(replicated=api.ReplicatedService(replicas=0)),
-        task(log_driver=api.Driver(name="json-file", options={"labels": "a", "env-regex": "b"})),
+        task(
+            log_driver=api.Driver(
+                name="json-file", options={"labels": "a", "env-regex": "b", "max-size": "1m", "max-file": "3"}
+            )
+        ),
         container(privileges=api.Privileges(selinux_context=api.Privileges.SELinuxContext(disable=True))),
         task(placement=api.Placement(constraints=["node.labels.disk == ssd", "node.role!=manager"])),
     ],
@@ -227,7 +231,7 @@ def test_right_spec_passes(right: api.ServiceSpec) -> None:
         (container(configs=[config("a", file=FILE)]), "configs"),
         (container(mounts=[api.Mount(type=api.Mount.CLUSTER, target="/d")]), "cluster volumes"),
         (task(log_driver=api.Driver(name="none")), "log driver none"),
-        (task(log_driver=api.Driver(options={"labels": "a", "max-size": "1m"})), "log option max-size"),
+        (task(log_driver=api.Driver(options={"labels": "a", "tag": "x"})), "log option tag"),
         (task(networks=[api.NetworkAttachmentConfig(target=name) for name in "ab"]), "more than one network"),
         (task(networks=[api.NetworkAttachmentConfig(target="a", aliases=["x"])]), "aliases"),
         (task(networks=[api.NetworkAttachmentConfig(target="a", driver_attachment_opts={"x": "y"})]), "driver options"),
