@@ -4,6 +4,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -568,3 +569,31 @@ async def test_many_start_and_end_together(site: Site) -> None:
 async def _run_one(containers: object, number: int) -> None:
     code, said = await output(containers, config(f"n{number}", "sh", "-c", f"echo {number}; exit {number}"))  # type: ignore[arg-type]
     assert (code, said) == (number, f"{number}\n")
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_what_cannot_be_run_has_dockers_code_and_names_the_command(
+    site: Site, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    if runtime == "runc":
+        without_crun(monkeypatch)
+    async with site.containers() as containers:
+        for command, code, words in (
+            ("/tmp", 126, 'exec: "/tmp": permission denied'),
+            ("", 127, 'exec: "": executable file not found in $PATH'),
+            ("/etc/passwd/x", 127, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
+        ):
+            made = await containers.create(config("bad", command))
+            with pytest.raises(StartFailed, match=re.escape(words)) as caught:
+                await containers.start("bad")
+            assert caught.value.exit_code == code
+            await containers.remove(made.id)
+        await containers.create(config("box"))
+        await containers.start("box")
+        execs = Execs(containers)
+        exec_id = execs.create("box", ExecConfig(("true",), working_dir="/nope"))
+        attachment = await execs.start(exec_id)
+        said = b"".join([data async for _, data in attachment.output()])
+        await attachment.close()
+        assert b'chdir to cwd ("/nope") set in config.json failed: no such file or directory' in said
+        await until(lambda: execs.get(exec_id).exit_code == 126)

@@ -20,6 +20,12 @@ _CRUN_CWD = re.compile(r"chdir (?:to )?`([^`]*)`: (.*)")
 # runc 1.3 says first where it was.
 _RUNC_STAGES = ("unable to start container process: ", "error during container init: ")
 
+# moby daemon/errors.go says so wherever a folder is missing.
+_HINT = (
+    ": Are you trying to mount a directory onto a file (or vice-versa)? "
+    "Check if the specified host path exists and is the expected type"
+)
+
 
 class StartFailed(ShoalError):
     """The container's process could not be started. `exit_code` is what Docker gives the container for it."""
@@ -40,7 +46,13 @@ def reason(text: str, command: str) -> tuple[str, int]:
             return f'exec: "{command}": stat {command}: no such file or directory', COMMAND_NOT_FOUND
         return f'exec: "{command}": executable file not found in $PATH', COMMAND_NOT_FOUND
     if _CRUN_NO_FOLDER.search(said):
-        return f'exec: "{command}": stat {command}: not a directory', COMMAND_NOT_FOUND
+        said = f'exec: "{command}": stat {command}: not a directory'
+    if refused := _CRUN_CWD.search(said):
+        said = f'chdir to cwd ("{refused[1]}") set in config.json failed: {refused[2].lower()}'
+    if "not a directory" in said.lower():
+        return said, COMMAND_NOT_FOUND
+    if said.startswith("chdir to cwd") and "permission denied" in said:
+        return said, COMMAND_NOT_EXECUTABLE
     if _CRUN_DENIED.search(said):
         return f'exec: "{command}": permission denied', COMMAND_NOT_EXECUTABLE
     if said.startswith("exec: "):
@@ -48,8 +60,6 @@ def reason(text: str, command: str) -> tuple[str, int]:
             return said, COMMAND_NOT_EXECUTABLE
         if "not found" in said or "no such file" in said or "not a directory" in said:
             return said, COMMAND_NOT_FOUND
-    if refused := _CRUN_CWD.search(said):
-        said = f'chdir to cwd ("{refused[1]}") set in config.json failed: {refused[2].lower()}'
     return said or "the runtime ended without a word", FAILED
 
 
@@ -58,17 +68,20 @@ def start_failed(runtime: str, text: str, command: str) -> StartFailed:
     why, code = reason(text, command)
     return StartFailed(
         "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-        f"{runtime} create failed: unable to start container process: {why}: unknown",
+        f"{runtime} create failed: unable to start container process: {why}: unknown{_hint(why)}",
         code,
     )
 
 
 def exec_failed(text: str, command: str) -> tuple[str, int]:
-    """What an exec whose command could not be started shows, and its exit code."""
+    """What an exec whose command could not be started shows, and its exit code: 126 where nothing else is known."""
     why, code = reason(text, command)
-    if code == FAILED:
-        code = COMMAND_NOT_EXECUTABLE  # Docker's for whatever keeps an exec from starting (moby daemon/exec.go)
-    return f"OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown", code
+    said = f"OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown{_hint(why)}"
+    return said, COMMAND_NOT_EXECUTABLE if code == FAILED else code  # Docker's for all else (moby daemon/exec.go)
+
+
+def _hint(why: str) -> str:
+    return _HINT if "not a directory" in why.lower() else ""
 
 
 def _message(text: str) -> str:

@@ -53,6 +53,16 @@ from shoal.runtime.failures import exec_failed, reason, start_failed
             "chdir `/nope`: No such file or directory",
             "x", 'chdir to cwd ("/nope") set in config.json failed: no such file or directory', 128,
         ),
+        ("open executable: Operation not permitted", "/tmp", 'exec: "/tmp": permission denied', 126),
+        (
+            "open executable: Not a directory",
+            "/etc/passwd/x", 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory', 127,
+        ),
+        (
+            "chdir `/etc/passwd`: Not a directory",
+            "x", 'chdir to cwd ("/etc/passwd") set in config.json failed: not a directory', 127,
+        ),
+        ("chdir `/a`: Permission denied", "x", 'chdir to cwd ("/a") set in config.json failed: permission denied', 126),
         ("mount `a` to `b`: Invalid argument\n", "x", "mount `a` to `b`: Invalid argument", 128),
         ("", "x", "the runtime ended without a word", 128),
     ],
@@ -69,6 +79,23 @@ def test_a_start_is_told_in_full() -> None:
     )
     assert (error.exit_code, error.http_status) == (127, 400)
     assert start_failed("crun", "odd", "x").http_status == 500
+
+
+def test_what_is_no_folder_is_told_with_dockers_hint() -> None:
+    error = start_failed("crun", "open executable: Not a directory", "/etc/passwd/x")
+    assert str(error).endswith(
+        "not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)? "
+        "Check if the specified host path exists and is the expected type"
+    )
+    assert (error.exit_code, error.http_status) == (127, 400)
+
+
+def test_an_exec_that_cannot_be_begins_with_126() -> None:
+    assert exec_failed("chdir `/nope`: No such file or directory", "true") == (
+        "OCI runtime exec failed: exec failed: unable to start container process: "
+        'chdir to cwd ("/nope") set in config.json failed: no such file or directory: unknown',
+        126,
+    )
 
 
 def test_an_exec_is_told_in_full() -> None:
