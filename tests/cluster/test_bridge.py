@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import DamagedState, ShoalError
-from shoal.network.bridge_linux import BridgeNetwork
+from shoal.network.bridge_linux import BridgeNetwork, OtherBridge
 from shoal.paths import Paths
 from shoal.runtime import linux
 from shoal.runtime.events import EventBus
@@ -211,6 +211,14 @@ async def test_two_nodes_share_a_host(host: str, paths: Paths, tmp_path: Path) -
             assert ask(a.netns, b.address, 8082) == ""  # another node's containers are outsiders
         await one.disconnect(name(1))
         await two.disconnect(name(2))
+
+
+async def test_a_bridge_says_whose_it_is(host: str, paths: Paths, tmp_path: Path) -> None:
+    other = Paths(tmp_path / "d2", tmp_path / "e2")
+    async with BridgeNetwork(paths, "aaa") as one, BridgeNetwork(other, "bbb") as two:
+        await one.connect(name(1), "bridge")
+        assert await two.others() == [OtherBridge("shoalaaa", str(paths.data_root), 1)]
+        await one.disconnect(name(1))
 
 
 async def test_a_subnet_that_the_host_uses_is_passed_over(host: str, paths: Paths) -> None:

@@ -24,7 +24,7 @@ from aiohttp import web
 from shoal import __version__
 from shoal.agent import node_linux
 from shoal.api import v1 as api
-from shoal.daemon import listeners, metrics
+from shoal.daemon import leftovers, listeners, metrics
 from shoal.daemon.config import DaemonConfig
 from shoal.daemon.service import Notifier
 from shoal.engine.app import make_app, make_runner
@@ -70,6 +70,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
         events = EventBus()
         volumes = Volumes(paths, events)
         async with BridgeNetwork(paths, tag, events=events) as network:
+            await asyncio.to_thread(leftovers.tell, await network.others())
             images = Images(paths, events, insecure_registries=config.insecure_registries)
             async with Containers(paths, images, volumes, network, events, tag=tag, logs=config.logs) as containers:
                 images.running = lambda holder: _runs(containers, holder)

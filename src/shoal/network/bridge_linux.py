@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from shoal.errors import DamagedState, InvalidArgument, InvariantBroken, ShoalEr
 from shoal.files import write_atomic
 from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_address
 from shoal.network.plumbing_linux import Plumbing
+from shoal.network.rtnetlink import Link
 from shoal.paths import Paths
 from shoal.runtime.events import EventBus
 from shoal.runtime.types import Endpoint, LocalNetwork
@@ -33,7 +34,37 @@ _TAG = re.compile(r"[a-z0-9]{1,10}")
 # Each attempt to find a free subnet loses only against another node that chose the same at the same moment.
 ATTEMPTS = 5
 
+# What a bridge's alias begins with; its daemon's data root follows.
+_ALIAS = "shoal "
+
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBridge:
+    """Another daemon's bridge on this host. `data_root` is empty where it does not say; `ports`: how many are on it."""
+
+    name: str
+    data_root: str
+    ports: int
+
+    @property
+    def tag(self) -> str:
+        """Its daemon's."""
+        return self.name.removeprefix("shoal")
+
+
+def other_bridges(links: Sequence[Link], own: str) -> list[OtherBridge]:
+    """Return the bridges that are named as ours are, but for our own."""
+    return [
+        OtherBridge(
+            link.name,
+            link.alias.removeprefix(_ALIAS) if link.alias.startswith(_ALIAS) else "",
+            sum(port.master == link.index for port in links),
+        )
+        for link in links
+        if link.name != own and link.name.startswith("shoal") and _TAG.fullmatch(link.name.removeprefix("shoal"))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +115,9 @@ class BridgeNetwork:
         # One thread: it alone switches namespaces (see namespaces_linux).
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netns")
         try:
-            self._plumbing = await self._run(lambda: Plumbing(self.interface, f"shoal_{self._tag}"))
+            self._plumbing = await self._run(
+                lambda: Plumbing(self.interface, f"shoal_{self._tag}", f"{_ALIAS}{self._paths.data_root}")
+            )
             try:
                 await self._run(self._open)
             except BaseException:
@@ -129,7 +162,10 @@ class BridgeNetwork:
         refused: list[IPv4Network] = []
         for _ in range(ATTEMPTS):
             used = [*self._plumbing.used_networks(), *refused]
-            subnet = self._choose(last, used)
+            try:
+                subnet = self._choose(last, used)
+            except ShoalError as error:
+                raise ShoalError(f"{error}{self._others()}") from error
             if self._plumbing.make_bridge(subnet):
                 return subnet
             refused.append(subnet)
@@ -145,6 +181,17 @@ class BridgeNetwork:
         if last and not any(network.prefixlen and network.overlaps(IPv4Network(last)) for network in used):
             return IPv4Network(last)
         return choose_subnet(self._tag, used)
+
+    def _others(self) -> str:
+        found = [f"{one.name} ({one.data_root or 'unknown'})" for one in self._look()]
+        return f"; bridges of other daemons, with their data roots: {', '.join(found)}" if found else ""
+
+    def _look(self) -> Sequence[OtherBridge]:
+        return other_bridges(self._plumbing.links(), self.interface)
+
+    async def others(self) -> Sequence[OtherBridge]:
+        """Return the bridges of other daemons on this host."""
+        return await self._run(self._look)
 
     def networks(self) -> list[LocalNetwork]:
         """Return `bridge`, `host` and `none`."""

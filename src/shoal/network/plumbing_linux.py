@@ -24,8 +24,10 @@ INSIDE = "eth0"
 class Plumbing:
     """One bridge and one nftables table of the namespace in which it was made."""
 
-    def __init__(self, bridge: str, table: str) -> None:
+    def __init__(self, bridge: str, table: str, alias: str = "") -> None:
+        """`alias`: whose the bridge is, for people and for other daemons."""
         self._bridge = bridge
+        self._alias = alias
         self._table = table
         self._index = 0
         self._subnet: IPv4Network | None = None  # while the rules stand
@@ -84,7 +86,13 @@ class Plumbing:
         self._open_way_out(subnet)
         return True
 
+    def links(self) -> list[rtnetlink.Link]:
+        """Return all interfaces of the host."""
+        return rtnetlink.links(self._socket.run(rtnetlink.list_links()))
+
     def _give_address(self, subnet: IPv4Network) -> None:
+        if len(self._alias.encode(errors="surrogateescape")) <= rtnetlink.ALIAS_BYTES:
+            self._socket.run(rtnetlink.set_alias(self._index, self._alias))
         try:
             self._socket.run(
                 rtnetlink.set_up(self._index),
@@ -163,7 +171,7 @@ class Plumbing:
 
     def remove_ports(self, keep: Sequence[str]) -> None:
         """Remove the veth pairs of our bridge that are not in `keep`."""
-        for link in rtnetlink.links(self._socket.run(rtnetlink.list_links())):
+        for link in self.links():
             if self._index and link.master == self._index and link.name not in keep:
                 self._delete(link.index)
 

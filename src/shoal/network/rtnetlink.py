@@ -24,11 +24,15 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 
 # Attributes of a link (IFLA_), of an address (IFA_) and of a route (RTA_).
-_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MASTER, _IFLA_INFO, _IFLA_NETNS_FD = 1, 3, 10, 18, 28
+_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IFLA_NETNS_FD = 1, 3, 10, 18, 20, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DESTINATION, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST = 254, 3, 0, 1
+
+
+ALIAS_BYTES = 255
+"""The kernel's limit: IFALIASZ, less the zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface, as far as we look at it. `master` 0: none."""
+    """An interface, as far as we look at it. `master` 0: none; `alias`: words for people."""
 
     index: int
     name: str
     up: bool
     master: int
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,13 @@ def add_veth(name: str, master: int, peer_name: str, peer_mac: str, peer_netns_f
 def set_up(index: int) -> Request:
     """Bring a link up."""
     return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, IFF_UP, IFF_UP))
+
+
+def set_alias(index: int, alias: str) -> Request:
+    """Give a link words for people, at most `ALIAS_BYTES` of them."""
+    return Request(
+        NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _attribute(_IFLA_ALIAS, alias.encode(errors="surrogateescape"))
+    )
 
 
 def delete_link(index: int) -> Request:
@@ -177,7 +189,8 @@ def links(replies: Iterable[Reply]) -> list[Link]:
             _, _, index, flags, _ = _LINK.unpack_from(reply.body)
             attributes = _attributes(reply.body[_LINK.size :])
             name = attributes.get(_IFLA_NAME, b"").rstrip(b"\0").decode()
-            found.append(Link(index, name, bool(flags & IFF_UP), _uint(attributes.get(_IFLA_MASTER))))
+            alias = attributes.get(_IFLA_ALIAS, b"").rstrip(b"\0").decode(errors="surrogateescape")
+            found.append(Link(index, name, bool(flags & IFF_UP), _uint(attributes.get(_IFLA_MASTER)), alias))
     return found
 
 

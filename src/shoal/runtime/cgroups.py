@@ -64,7 +64,7 @@ class Cgroups:
         A lock on the folder itself: unlike a name of a socket or a file elsewhere, it is in no namespace and below no
         root, and what is swept by its name is just what it holds.
         """
-        folder = f"{self._mounts['' if self.layout is Layout.UNIFIED else self._tracking]}/{self.parent}"
+        folder = self._claim_folder
         while True:
             os.makedirs(folder, mode=0o755, exist_ok=True)
             try:
@@ -80,6 +80,20 @@ class Cgroups:
                 self._claimed = handle
                 return True
             os.close(handle)
+
+    def is_claimed(self) -> bool:
+        """Return whether some process holds this part of the tree now."""
+        try:
+            handle = os.open(self._claim_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
 
     def release(self) -> None:
         """Hold it no more, and remove it when it is empty. May be repeated."""
@@ -195,6 +209,10 @@ class Cgroups:
             with contextlib.suppress(FileNotFoundError):
                 found.update(entry.name for entry in os.scandir(f"{mount}/{self.parent}") if entry.is_dir())
         return found - {_MONITORS}
+
+    @property
+    def _claim_folder(self) -> str:
+        return f"{self._mounts['' if self.layout is Layout.UNIFIED else self._tracking]}/{self.parent}"
 
     @property
     def _tracking(self) -> str:

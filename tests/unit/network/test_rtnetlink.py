@@ -45,6 +45,8 @@ def test_an_impossible_length_stops(length: int) -> None:
 def test_links_are_read_with_name_and_master() -> None:
     body = struct.pack("=BxHiII", 0, 1, 9, 1, 0) + attribute(3, b"veth0\0") + attribute(10, struct.pack("=I", 4))
     assert rtnetlink.links([Reply(rtnetlink.NEW_LINK, 1, body)]) == [Link(9, "veth0", True, 4)]
+    named = body + rtnetlink.set_alias(9, "shoal /d").body[16:]
+    assert rtnetlink.links([Reply(rtnetlink.NEW_LINK, 1, named)]) == [Link(9, "veth0", True, 4, "shoal /d")]
 
 
 def test_only_routes_of_the_main_table_count() -> None:

@@ -103,3 +103,13 @@ def test_a_host_that_has_no_place_for_a_conmon_starts_containers_all_the_same(
     Cgroups("abc", f"41 31 0:38 / {tmp_path}/file rw - cgroup2 cgroup2 rw\n").keep_apart(4711)
     assert "conmon 4711 stays in the daemon's cgroup" in caplog.text
     Cgroups("abc", HYBRID.splitlines()[1]).keep_apart(4711)  # neither v2 nor systemd's: nobody counts them
+
+
+def test_who_holds_a_part_of_the_tree_is_seen_by_others(tmp_path: Path) -> None:
+    mounts = f"41 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n"
+    one, other = Cgroups("abc", mounts), Cgroups("abc", mounts)
+    assert not other.is_claimed()
+    assert one.claim()
+    assert other.is_claimed()
+    one.release()
+    assert not other.is_claimed()

@@ -1,0 +1,50 @@
+"""Bridges that daemons left on this host whose data root is gone: nobody comes back for them, and each has a subnet.
+
+In: the bridges of other daemons, as the kernel has them. Out: those that nobody owns, and how they are removed.
+Nothing is removed here: whoever deleted the data root is asked. A daemon that lives keeps its bridge, and so does one
+that is stopped, as its data root still names it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from shoal.network.bridge_linux import OtherBridge
+from shoal.runtime.cgroups import Cgroups
+
+log = logging.getLogger(__name__)
+
+ENGINE_ID_FILE = "engine-id"
+
+
+def tell(bridges: Iterable[OtherBridge]) -> None:
+    """Name in the log each bridge that nobody owns. Blocks for a few files."""
+    for bridge in ownerless(bridges, lambda tag: Cgroups(tag).is_claimed()):
+        log.warning(
+            "the bridge %s is left of a shoald whose data root %s is gone (%s of its containers are connected). "
+            "Remove it by: %s",
+            bridge.name, bridge.data_root, bridge.ports, command(bridge),
+        )  # fmt: skip
+
+
+def ownerless(bridges: Iterable[OtherBridge], alive: Callable[[str], bool]) -> list[OtherBridge]:
+    """Return those whose data root and daemon are gone. One that does not say whose it is may have an owner."""
+    return [
+        bridge
+        for bridge in bridges
+        if bridge.data_root and not _is_home(Path(bridge.data_root), bridge.tag) and not alive(bridge.tag)
+    ]
+
+
+def command(bridge: OtherBridge) -> str:
+    """Return the commands that remove a bridge and its packet rules."""
+    return f"ip link delete {bridge.name}; nft delete table ip shoal_{bridge.tag}"
+
+
+def _is_home(root: Path, tag: str) -> bool:
+    try:
+        return (root / ENGINE_ID_FILE).read_text().strip().replace("-", "")[:8] == tag
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True  # something is there, and it cannot be read now
