@@ -36,6 +36,8 @@ def swarm() -> Iterator[Host]:
 @pytest.fixture(autouse=True)
 def clean(swarm: Host) -> Iterator[None]:
     yield
+    # After a restart the API answers before the manager does.
+    eventually(lambda: swarm.docker("service", "ls", check=False).returncode == 0, "the manager is up", show=swarm.log)
     names = swarm.docker("service", "ls", "-q").stdout.split()
     if names:
         swarm.docker("service", "rm", *names)
