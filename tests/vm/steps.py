@@ -34,7 +34,7 @@ POLITE = (
 REFUSED = (
     "echo x > /proc/sys/kernel/core_pattern", "echo x >> /proc/sys/kernel/core_pattern",
     "echo 1 > /proc/sys/net/ipv4/ip_forward", "echo 0 > /proc/sys/vm/drop_caches", "echo h > /proc/sysrq-trigger",
-    "head -c 1 /proc/kcore", "mount -t tmpfs none /mnt", "echo mem > /sys/power/state",
+    "head -c 1 /proc/kcore", "busybox mount -t tmpfs none /mnt", "echo mem > /sys/power/state",
     "echo 0 > /sys/block/vda/queue/iostats", "cat /sys/kernel/security/apparmor/profiles",
     "ls /sys/firmware/acpi/tables/", "kill -0 1",
 )  # fmt: skip
