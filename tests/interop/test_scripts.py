@@ -1,5 +1,6 @@
 """The scripts that a person runs: what they refuse, and that they can be run again. test_demo.py plays the demo."""
 
+import re
 import shutil
 import sys
 import tempfile
@@ -54,3 +55,42 @@ def test_unknown_word_is_answered_with_the_usage(copy: Path, script: str, known:
 def test_bootstrap_asks_no_network_where_nothing_is_missing(what: str) -> None:
     done = run("unshare", "--net", "script/bootstrap", what, cwd=REPOSITORY)
     assert done.stdout + done.stderr == ""
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> dict[str, Path]:
+    """The unit files that script/install writes, with a program that is there in the place of its own."""
+    text = (REPOSITORY / "script" / "install").read_text()
+    found = dict(re.findall(r"cat > \$(unit|ending)\.new <<UNIT\n(.*?)\nUNIT\n", text, re.DOTALL))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "shoald").symlink_to("/bin/true")
+    paths = {}
+    for key, name in (("unit", "shoald.service"), ("ending", "shoald-containers.service")):
+        paths[name] = tmp_path / name
+        paths[name].write_text(found[key].replace("$home", str(tmp_path)) + "\n")
+    return paths
+
+
+def test_systemd_understands_the_units(units: dict[str, Path]) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not installed here; script/test-vm has it")
+    done = run(program, "verify", "--man=no", *map(str, units.values()), check=False)
+    ours = [line for line in done.stderr.splitlines() if "shoald" in line]
+    assert ours == []
+
+
+def test_containers_end_after_the_daemon_and_before_network_and_disks(units: dict[str, Path]) -> None:
+    """systemd stops units in the reverse of their order of starting."""
+    daemon, ending = (units[name].read_text().splitlines() for name in ("shoald.service", "shoald-containers.service"))
+    assert "Before=shoald.service" in ending
+    assert next(line for line in ending if line.startswith("After=")).split("=")[1].split()[:2] == [
+        "network-online.target",
+        "remote-fs.target",
+    ]
+    assert "RequiresMountsFor=/var/lib/shoal" in ending
+    # Stopping or failing of the one does nothing to the other.
+    for text in (daemon, ending):
+        assert not [line for line in text if line.startswith(("PartOf=", "BindsTo=", "Requires=", "Requisite="))]
+    assert "StartLimitIntervalSec=0" in daemon
+    assert "Type=notify" in daemon
