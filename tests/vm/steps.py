@@ -230,7 +230,7 @@ def _ending(vm: Machine) -> str:
         daemon <= containers < network, "shoald ends, then containers, then the network", (daemon, containers, network)
     )
     expect(any("were killed" in line for line in lines), "what was ended is in the journal")
-    asked = min(float(line.split("]")[0].strip("[ ")) for line in lines if "Stopping" in line)
+    asked = at("Stopped target multi-user.target")
     return f"containers had ended after {containers - asked:.0f} s, the network went after {network - asked:.0f} s"
 
 
