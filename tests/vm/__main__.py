@@ -14,8 +14,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/var/cache/shoal-vm"))
     parser.add_argument("--list", action="store_true", help="the steps' names")
     parser.add_argument("--keep", action="store_true", help="leave the machine on after a failure, until Enter")
-    parser.add_argument("steps", nargs="*", metavar="STEP", choices=[[], *(step.__name__ for step in STEPS)])
+    parser.add_argument("steps", nargs="*", metavar="STEP", help="these alone")
     given = parser.parse_args()
+    if unknown := set(given.steps) - {step.__name__ for step in STEPS}:
+        parser.error(f"no such step: {', '.join(sorted(unknown))} (--list tells them)")
     if given.list:
         for step in STEPS:
             print(f"{step.__name__:26} {(step.__doc__ or '').splitlines()[0]}")
