@@ -72,6 +72,7 @@ async def running(folder: Path, caller: Callable[[Swarm], SecurityConfig] | None
             children = [group.create_task(each) for each in (server.run(listener), a.run(), b.run())]
             await asyncio.sleep(0)
             yield ways
+            await ways.b.serve({})  # which may be about to start
             for child in children:
                 child.cancel()
     assert not list(of[A].etcd.iterdir())
@@ -212,6 +213,8 @@ async def test_a_manager_that_is_removed_is_let_in_no_more_and_its_connections_e
 
 async def test_a_worker_and_a_stranger_are_not_let_in(tmp_path: Path) -> None:
     async with running(tmp_path, lambda swarm: swarm.node(A)) as ways:
+        ways.b.start()
+        await ways.b.serve({})
         await ways.a.serve({B: ways.address})
         assert not await echoes(ways.way)
 
@@ -236,6 +239,8 @@ async def test_a_worker_and_a_stranger_are_not_let_in(tmp_path: Path) -> None:
 
 async def test_a_renewed_certificate_is_shown_from_then_on(tmp_path: Path) -> None:
     async with running(tmp_path, lambda swarm: swarm.node(A)) as ways:
+        ways.b.start()
+        await ways.b.serve({})
         await ways.a.serve({B: ways.address})
         assert not await echoes(ways.way)  # as a worker's
         key = new_key()
