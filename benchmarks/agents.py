@@ -264,7 +264,7 @@ def _short(cpu: dict[str, float]) -> str:
     return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in cpu.items())
 
 
-def _allow_files(agents: int) -> None:
+def allow_files(agents: int) -> None:
     """Have enough file descriptors, for the leader as for the agents."""
     needed = FILES_EACH * agents + FILES_MORE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -289,7 +289,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     agents, tasks = (200, 2_000) if arguments.quick else (1_000, 10_000)
-    _allow_files(agents)
+    allow_files(agents)
     before = os.getloadavg()[0]
     bench = Bench(agents, tasks)
     try:

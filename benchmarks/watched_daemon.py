@@ -2,7 +2,8 @@
 
 In: shoald's own arguments, and in `SHOAL_BENCH_STALLS` the file to write. Out: one line for each time the loop came
 back late: when, for how long, and how much of that its thread had the CPU, all in seconds. SIGUSR1 starts and stops it:
-at rest it would be most of what there is to measure.
+at rest it would be most of what there is to measure. The process that carries etcd's bytes is watched as well, all the
+time, in a file of its own (`watched_tunnels`).
 """
 
 import asyncio
@@ -14,8 +15,10 @@ import time
 import uvloop
 
 from shoal.daemon.main import main
+from shoal.manager import tunnels_client
 
 FILE = "SHOAL_BENCH_STALLS"
+TUNNELS = ".tunnels"  # behind the file's name
 PERIOD = 0.02
 TOLD = 0.03  # later than this is worth a line
 
@@ -23,8 +26,9 @@ TOLD = 0.03  # later than this is worth a line
 class Watch:
     """A timer that says when it is late."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, path: str) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: str, told: float = TOLD) -> None:
         self._loop = loop
+        self._told = told
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 - as long as the process
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = self._cpu = 0.0
@@ -45,7 +49,7 @@ class Watch:
 
     def _look(self) -> None:
         late = time.monotonic() - self._due_at
-        if late > TOLD:
+        if late > self._told:
             self._file.write(f"{time.time():.3f} {late:.4f} {time.thread_time() - self._cpu:.4f}\n")
         self._arm()
 
@@ -60,4 +64,5 @@ _new_loop = uvloop.new_event_loop
 
 if __name__ == "__main__":
     uvloop.new_event_loop = _watched_loop
+    tunnels_client.COMMAND = (sys.executable, "-m", "benchmarks.watched_tunnels")
     sys.exit(main())

@@ -379,7 +379,7 @@ async def _join_as(a: One, b: One) -> None:
     (cluster,) = a.active.store.view().clusters.all()
     root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
     chain = root.issue(make_csr(key), b.id, api.MANAGER, a.security.cluster_id, now=time.time())
-    b.security.renew(chain, key, time.time())
+    await b.security.renew(chain, key, time.time())
     link = LeaderLink(b.security)
     link.tell("", a.address, leads=False)
     try:

@@ -1,10 +1,11 @@
 """A node's identity in use: TLS contexts, what the node says of itself, renewal in place.
 
 In: the files of `NodeFiles`, or a certificate just issued. Out: `ssl.SSLContext`s that follow each renewal, the
-identity, the data key. Methods that write block. The TLS profile is that of port 2377 (SwarmKit ca/transport.go,
-ca/config.go).
+identity, the data key. Files are written in threads, and what they hold is used on the event loop's. The TLS profile is
+that of port 2377 (SwarmKit ca/transport.go, ca/config.go).
 """
 
+import asyncio
 import os
 import ssl
 from collections.abc import Callable
@@ -57,6 +58,7 @@ class SecurityConfig:
         self._client = _client_context()
         self._peer = _client_context(RAFT_PROTOCOL)
         self._fill()
+        self._changing = asyncio.Lock()  # files are written by one at a time, off the loop
         self.watchers: set[Callable[[], None]] = set()
         """Called whenever certificate, key or roots have changed, on the event loop's thread."""
 
@@ -173,62 +175,65 @@ class SecurityConfig:
             trust_root=self._root_pem, cert_issuer_subject=subject, cert_issuer_public_key=public_key
         )
 
-    def renew(
+    async def renew(
         self, chain_pem: bytes, key: PrivateKey, now: float, kek: bytes | None = None, kek_version: int | None = None
     ) -> None:
         """Write and use a new certificate with its key; `kek_version` None leaves the KEK as it is.
 
-        To be called on the event loop's thread, as `trust` is: contexts in use change. It blocks for three flushes.
-
         Raises InvalidCertificate (nothing is changed) or OSError.
         """
-        identity = _verified(self._root_pem, chain_pem, key, now, any_time=False)
-        held = self._key_file if kek_version is None else self._key_file.with_kek(kek, kek_version)
-        key_file = replace(held, key=key)
-        self._files.write(chain_pem, key_file)
-        self._chain_pem, self._key_file, self.identity = chain_pem, key_file, identity
-        for context in (self._server, self._client, self._peer):
-            _load_pair(context, chain_pem, key_to_pem(key))
-        self._tell()
+        async with self._changing:
+            identity = _verified(self._root_pem, chain_pem, key, now, any_time=False)
+            held = self._key_file if kek_version is None else self._key_file.with_kek(kek, kek_version)
+            key_file = replace(held, key=key)
+            await asyncio.to_thread(self._files.write, chain_pem, key_file)
+            self._chain_pem, self._key_file, self.identity = chain_pem, key_file, identity
+            for context in (self._server, self._client, self._peer):
+                _load_pair(context, chain_pem, key_to_pem(key))
+            self._tell()
 
-    def trust(self, root_pem: bytes, now: float) -> bool:
+    async def trust(self, root_pem: bytes, now: float) -> bool:
         """Write and use a new root bundle, if our certificate holds under it; return whether it changed anything.
 
         Raises InvalidCertificate (nothing is changed) or OSError.
         """
-        if root_pem == self._root_pem:
-            return False
-        _verified(root_pem, self._chain_pem, self._key_file.key, now, any_time=True)
-        self._files.write_root(root_pem)
-        self._root_pem = root_pem
-        self._server, self._client = _server_context(), _client_context()
-        self._peer = _client_context(RAFT_PROTOCOL)
-        self._fill()
-        self._tell()
-        return True
+        async with self._changing:
+            if root_pem == self._root_pem:
+                return False
+            _verified(root_pem, self._chain_pem, self._key_file.key, now, any_time=True)
+            await asyncio.to_thread(self._files.write_root, root_pem)
+            self._root_pem = root_pem
+            self._server, self._client = _server_context(), _client_context()
+            self._peer = _client_context(RAFT_PROTOCOL)
+            self._fill()
+            self._tell()
+            return True
 
-    def set_data_key(self, data_key: bytes | None) -> None:
+    async def set_data_key(self, data_key: bytes | None) -> None:
         """Write another data key into the key file's header."""
-        self._write_key(replace(self._key_file, data_key=data_key))
+        async with self._changing:
+            await self._write_key(replace(self._key_file, data_key=data_key))
 
-    def set_kek(self, kek: bytes | None, version: int) -> None:
+    async def set_kek(self, kek: bytes | None, version: int) -> None:
         """Seal the key file by another key-encryption key, or unseal it. An older version changes nothing."""
-        key_file = self._key_file.with_kek(kek, version)
-        if key_file is not self._key_file:
-            self._write_key(key_file)
+        async with self._changing:
+            key_file = self._key_file.with_kek(kek, version)
+            if key_file is not self._key_file:
+                await self._write_key(key_file)
 
     @property
     def kek(self) -> bytes | None:
         """Return the key-encryption key that seals the key file; None where it is not sealed."""
         return self._key_file.kek
 
-    def drop_kek(self) -> None:
+    async def drop_kek(self) -> None:
         """Unseal the key file for good: a worker's is never sealed."""
-        if self._key_file.kek is not None:
-            self._write_key(replace(self._key_file, kek=None, kek_version=0))
+        async with self._changing:
+            if self._key_file.kek is not None:
+                await self._write_key(replace(self._key_file, kek=None, kek_version=0))
 
-    def _write_key(self, key_file: KeyFile) -> None:
-        self._files.write_key(key_file)
+    async def _write_key(self, key_file: KeyFile) -> None:
+        await asyncio.to_thread(self._files.write_key, key_file)
         self._key_file = key_file
 
     def _fill(self) -> None:

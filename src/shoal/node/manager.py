@@ -220,7 +220,7 @@ class Manager:
             return EtcdConfig.member(self._own_id, exists=True)  # which says what is missing
         reply = await self._join(addresses)
         if reply.data_key != self._security.data_key:
-            await asyncio.to_thread(self._security.set_data_key, reply.data_key)
+            await self._security.set_data_key(reply.data_key)
         self._members = {each.node_id: each.addr for each in reply.members if each.node_id != self._own_id}
         await self._tunnels.serve(self._members)
         return EtcdConfig.member(self._own_id, self._members.keys(), join=True)

@@ -93,6 +93,8 @@ class Membership:
         self._registered = asyncio.Event()
         self._role_changed = asyncio.Event()
         self._unsaved = asyncio.Event()
+        self._told_root = b""
+        self._root_told = asyncio.Event()
         self._is_removed = False
         self._ending = asyncio.Event()
         self._left = asyncio.Event()
@@ -130,6 +132,7 @@ class Membership:
                     group.create_task(self._manage(), name="manager"),
                     group.create_task(self._renewal.run(), name="renewal"),
                     group.create_task(self._record(), name="record managers"),
+                    group.create_task(self._follow_root(), name="root"),
                     group.create_task(self._tell(started), name="up"),
                 ]
                 try:
@@ -204,8 +207,8 @@ class Membership:
         self.managers = tuple(each for each in self.managers if each[0] != self.security.node_id)
         self._unsaved.set()
         await asyncio.to_thread(self._remove_data)
-        self.security.set_data_key(None)
-        self.security.drop_kek()
+        await self.security.set_data_key(None)
+        await self.security.drop_kek()
 
     def _remove_data(self) -> None:
         for folder in (self._paths.etcd, self._paths.swarm / "etcd"):
@@ -287,11 +290,19 @@ class Membership:
         if message.HasField("node") and self._renewal is not None:
             self._renewal.observe(message.node)
         if message.RootCA:
-            self._trust(message.RootCA)
+            self._told_root = message.RootCA
+            self._root_told.set()
 
-    def _trust(self, root_pem: bytes) -> None:
+    async def _follow_root(self) -> None:
+        """Trust the root that managers tell of last."""
+        while True:
+            await self._root_told.wait()
+            self._root_told.clear()
+            await self._trust(self._told_root)
+
+    async def _trust(self, root_pem: bytes) -> None:
         try:
-            changed = self.security.trust(root_pem, time.time())
+            changed = await self.security.trust(root_pem, time.time())
         except (InvalidCertificate, OSError) as error:
             log.error("the swarm's new root certificate is not taken over: %s", error)
             return
@@ -311,22 +322,22 @@ class Membership:
             with active.store.watch(api.Cluster) as watch:
                 try:
                     while True:
-                        for cluster in active.store.view().clusters.all():
-                            self._lock_by(cluster)
+                        for cluster in list(active.store.view().clusters.all()):
+                            await self._lock_by(cluster)
                         await watch.next()
                 except WatchLagged:
                     continue
                 except Unavailable:  # the manager lost its part; it says so itself, and may serve again
                     self._serving.clear()
 
-    def _lock_by(self, cluster: api.Cluster) -> None:
+    async def _lock_by(self, cluster: api.Cluster) -> None:
         keys = [key.key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]
         kek = keys[0] if keys and cluster.spec.encryption_config.auto_lock_managers else None
         was_open = self.security.kek is None
         if kek == self.security.kek:
             return
         try:
-            self.security.set_kek(kek, cluster.meta.version.index)
+            await self.security.set_kek(kek, cluster.meta.version.index)
         except (InvalidCertificate, OSError) as error:
             log.error("this manager's key is not locked as the swarm asks for: %s", error)
             return
@@ -366,7 +377,7 @@ class Membership:
         if self.is_manager or known is None:
             return
         try:
-            self._trust(await download_root(known))
+            await self._trust(await download_root(known))
         except ShoalError as error:
             log.warning("the swarm's root certificate was not to be had: %s", error)
 

@@ -30,7 +30,7 @@ class Renewable(Protocol):
     def identity(self) -> Identity:
         """Return who this node is, and from when to when."""
 
-    def renew(self, chain_pem: bytes, key: PrivateKey, now: float) -> None:
+    async def renew(self, chain_pem: bytes, key: PrivateKey, now: float) -> None:
         """Use another certificate."""
 
 
@@ -94,7 +94,7 @@ class Renewal:
     async def _renew(self) -> None:
         key = new_key()
         chain = await self._request(make_csr(key))
-        self._security.renew(chain, key, self._clock())
+        await self._security.renew(chain, key, self._clock())
         role = self._security.identity.role
         log.info("this node's certificate was renewed")
         self._renewed()

@@ -53,10 +53,10 @@ def swarm(tmp_path: Path) -> Swarm:
     return Swarm(tmp_path, now=time.time())
 
 
-def renewed(swarm: Swarm, held: SecurityConfig, role: int = api.MANAGER) -> SecurityConfig:
+async def renewed(swarm: Swarm, held: SecurityConfig, role: int = api.MANAGER) -> SecurityConfig:
     key = new_key()
     chain = swarm.root.issue(make_csr(key), held.node_id, role, swarm.cluster_id, now=swarm.now)
-    held.renew(chain, key, swarm.now)
+    await held.renew(chain, key, swarm.now)
     return held
 
 
@@ -105,11 +105,11 @@ def test_a_node_of_another_swarm_is_refused_by_both_sides(swarm: Swarm, tmp_path
         Wire(swarm.manager().server_context(), foreign, None).shake()
 
 
-def test_a_renewal_shows_in_contexts_that_were_handed_out_before(swarm: Swarm) -> None:
+async def test_a_renewal_shows_in_contexts_that_were_handed_out_before(swarm: Swarm) -> None:
     manager, node = swarm.manager(), swarm.node("node")
     server, client = manager.server_context(), node.client_context()
-    renewed(swarm, node)
-    renewed(swarm, manager)
+    await renewed(swarm, node)
+    await renewed(swarm, manager)
     assert node.is_manager
     wire = Wire(server, client, MANAGER_SERVER_NAME)
     wire.shake()
@@ -117,68 +117,68 @@ def test_a_renewal_shows_in_contexts_that_were_handed_out_before(swarm: Swarm) -
     assert seen == ssl.PEM_cert_to_DER_cert(node.chain_pem.decode())
 
 
-def test_a_renewal_is_on_disk_with_the_data_key_kept(swarm: Swarm) -> None:
+async def test_a_renewal_is_on_disk_with_the_data_key_kept(swarm: Swarm) -> None:
     node = swarm.node("node")
     data_key = node.data_key
     assert data_key is not None
     assert len(data_key) == 32
-    renewed(swarm, node)
+    await renewed(swarm, node)
     again = SecurityConfig.load(swarm.folder / "node", swarm.now)
     assert again is not None
     assert (again.chain_pem, again.data_key, again.identity) == (node.chain_pem, data_key, node.identity)
 
 
-def test_a_certificate_that_is_not_for_us_changes_nothing(swarm: Swarm, tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_for_us_changes_nothing(swarm: Swarm, tmp_path: Path) -> None:
     node = swarm.node("node")
     before = node.chain_pem
     other = create_root(swarm.now)
     key = new_key()
     foreign = other.issue(make_csr(key), "node", api.WORKER, swarm.cluster_id, now=swarm.now)
     with pytest.raises(InvalidCertificate, match="unknown authority"):
-        node.renew(foreign, key, swarm.now)
+        await node.renew(foreign, key, swarm.now)
     ours = swarm.root.issue(make_csr(key), "node", api.WORKER, swarm.cluster_id, now=swarm.now)
     with pytest.raises(InvalidCertificate, match="does not belong to the private key"):
-        node.renew(ours, new_key(), swarm.now)
+        await node.renew(ours, new_key(), swarm.now)
     again = SecurityConfig.load(swarm.folder / "node", swarm.now)
     assert again is not None
     assert node.chain_pem == again.chain_pem == before
 
 
-def test_a_new_root_is_taken_over_if_our_certificate_holds_under_it(swarm: Swarm) -> None:
+async def test_a_new_root_is_taken_over_if_our_certificate_holds_under_it(swarm: Swarm) -> None:
     node = swarm.node("node")
     bundle = swarm.root.certs_pem + create_root(swarm.now).certs_pem
-    assert not node.trust(swarm.root.certs_pem, swarm.now)
-    assert node.trust(bundle, swarm.now)
+    assert not await node.trust(swarm.root.certs_pem, swarm.now)
+    assert await node.trust(bundle, swarm.now)
     assert node.tls_info().trust_root == bundle
     again = SecurityConfig.load(swarm.folder / "node", swarm.now)
     assert again is not None
     assert again.root_pem == bundle
     with pytest.raises(InvalidCertificate, match="unknown authority"):
-        node.trust(create_root(swarm.now).certs_pem, swarm.now)
+        await node.trust(create_root(swarm.now).certs_pem, swarm.now)
     assert node.root_pem == bundle
     Wire(swarm.manager().server_context(), node.client_context(), MANAGER_SERVER_NAME).shake()
 
 
-def test_autolock_seals_the_file_and_a_renewal_keeps_it_sealed(swarm: Swarm) -> None:
+async def test_autolock_seals_the_file_and_a_renewal_keeps_it_sealed(swarm: Swarm) -> None:
     kek, folder = b"k" * 32, swarm.folder / "manager"
     manager = swarm.manager()
-    manager.set_kek(kek, 5)
-    renewed(swarm, manager)
+    await manager.set_kek(kek, 5)
+    await renewed(swarm, manager)
     with pytest.raises(Locked):
         SecurityConfig.load(folder, swarm.now)
     opened = SecurityConfig.load(folder, swarm.now, kek)
     assert opened is not None
     assert (opened.data_key, opened.kek_version) == (manager.data_key, 5)
-    opened.set_kek(None, 4)  # older news
+    await opened.set_kek(None, 4)  # older news
     with pytest.raises(Locked):
         SecurityConfig.load(folder, swarm.now)
-    opened.set_kek(None, 6)
+    await opened.set_kek(None, 6)
     assert SecurityConfig.load(folder, swarm.now) is not None
 
 
-def test_another_data_key_survives_a_restart(swarm: Swarm) -> None:
+async def test_another_data_key_survives_a_restart(swarm: Swarm) -> None:
     manager = swarm.manager()
-    manager.set_data_key(b"x" * 32)
+    await manager.set_data_key(b"x" * 32)
     again = SecurityConfig.load(swarm.folder / "manager", swarm.now)
     assert again is not None
     assert again.data_key == b"x" * 32

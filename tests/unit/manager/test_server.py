@@ -313,7 +313,7 @@ async def test_a_message_beyond_4_mib_is_refused_and_the_connection_lives(world:
 async def test_a_renewed_certificate_is_shown_to_the_next_peer(world: World) -> None:
     key = new_key()
     chain = world.swarm.root.issue(make_csr(key), "manager", api.MANAGER, world.swarm.cluster_id, now=world.swarm.now)
-    world.security.renew(chain, key, world.swarm.now)
+    await world.security.renew(chain, key, world.swarm.now)
     async with world.raw(joining_context(world.swarm.root.certs_pem)) as (_, writer):
         seen = writer.get_extra_info("ssl_object").getpeercert(True)
     assert seen == ssl.PEM_cert_to_DER_cert(chain.decode())

@@ -246,5 +246,5 @@ async def test_a_renewed_certificate_is_shown_from_then_on(tmp_path: Path) -> No
         key = new_key()
         role = ways.swarm.manager("c" * 25).identity.role
         chain = ways.swarm.root.issue(make_csr(key), A, role, ways.swarm.cluster_id, now=time.time())
-        ways.of_a.renew(chain, key, time.time())
+        await ways.of_a.renew(chain, key, time.time())
         await wait_echo(ways.way)

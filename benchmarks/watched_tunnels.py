@@ -1,0 +1,25 @@
+"""The process that carries etcd's bytes, noting how late its event loop is: what `watched_daemon` has shoald start.
+
+Out: a line for each time that the loop came back late, as in `watched_daemon`, in a file beside that one's.
+"""
+
+import asyncio
+import os
+
+import uvloop
+
+from benchmarks.watched_daemon import FILE, TUNNELS, Watch
+from shoal.manager.tunnels_server import main
+
+TOLD = 0.01
+
+
+def _watched_loop() -> asyncio.AbstractEventLoop:
+    loop = uvloop.new_event_loop()
+    watch = Watch(loop, os.environ[FILE] + TUNNELS, TOLD)
+    loop.call_soon(watch.toggle)
+    return loop
+
+
+if __name__ == "__main__":
+    main(_watched_loop)
