@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 from shoal.ca.security import SecurityConfig
@@ -21,6 +22,7 @@ COMMAND = (sys.executable, "-P", "-m", "shoal.manager.tunnels_server")
 START_TIMEOUT = 10.0  # until the first orders are carried out; a busy machine takes seconds
 STOP_TIMEOUT = 1.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # before it is started again
+WAITING = 64  # connections, while the process starts
 STABLE_AFTER = 10.0  # seconds that it ran, after which its end is a first one
 _LOGGED_FAILURES = frozenset({1, 10, 100, 1000})
 
@@ -29,7 +31,7 @@ class TunnelsProcess:
     """The ways between this manager's etcd and the others'. Works inside `run`.
 
     `removed` returns the nodes whose certificates are blacklisted, to be asked again at each `look`. `heard` is told
-    the id of a manager when something came from it.
+    the id of a manager when something came from it; `is_member` says whether this manager's etcd is one and runs.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class TunnelsProcess:
         *,
         removed: Callable[[], Collection[str]],
         heard: Callable[[str], None] = lambda node_id: None,
+        is_member: Callable[[], bool] = lambda: False,
     ) -> None:
         self._paths = paths
         self._security = security
         self._removed = removed
         self._heard = heard
+        self._is_member = is_member
+        self._waiting: deque[socket.socket] = deque()
         self._addresses: Mapping[str, str] = {}
         self._number = 0  # of the orders that are wanted
         self._done = -1  # of those that are carried out
@@ -74,6 +79,8 @@ class TunnelsProcess:
                 await asyncio.sleep(delay)
         finally:
             self._security.watchers.discard(self.look)
+            while self._waiting:
+                self._waiting.popleft().close()
 
     def start(self) -> None:
         """Have the process ready before anybody is to be reached."""
@@ -105,15 +112,22 @@ class TunnelsProcess:
     def take(self, sock: socket.socket) -> None:
         """Let a connection of port 2377 through to etcd, if it may come in; nobody else may use it.
 
-        One that comes before there is somebody to take it is closed, and etcd tries again. It must not wait: what it
-        carries may be meant for the member that this manager's etcd was before it joined anew, and would kill it.
+        Where there is nobody yet to take it, it waits if this manager's etcd is a member already. Else it is closed,
+        and etcd tries again: what it carries may be meant for the member that this etcd was before it joined anew, and
+        would kill the new one.
         """
         self._wanted.set()
+        if self._handing is not None and self._done >= 0:
+            self._hand(self._handing, sock)
+        elif self._is_member() and len(self._waiting) < WAITING:
+            self._waiting.append(sock)
+        else:
+            sock.close()
+
+    def _hand(self, handing: socket.socket, sock: socket.socket) -> None:
         with sock:
-            if self._handing is None or self._done < 0:
-                return
             try:
-                socket.send_fds(self._handing, [b"."], [sock.fileno()])
+                socket.send_fds(handing, [b"."], [sock.fileno()])
             except OSError as fault:  # full, or at its end
                 log.debug("a connection to etcd was not handed on: %s", fault)
 
@@ -186,6 +200,8 @@ class TunnelsProcess:
             for node_id in reply.heard:
                 self._heard(node_id)
             self._done, self._trouble = reply.done, reply.trouble
+            while self._waiting and self._handing is not None:
+                self._hand(self._handing, self._waiting.popleft())
             replied, self._replied = self._replied, asyncio.Event()
             replied.set()
 

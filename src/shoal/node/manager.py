@@ -104,7 +104,13 @@ class Manager:
         self._members: dict[str, str] = {}  # where the other managers are, by node id
         self._reachability = Reachability(time.monotonic)
         self._link = LeaderLink(security)
-        self._tunnels = TunnelsProcess(paths, security, removed=self._removed, heard=self._reachability.heard)
+        self._tunnels = TunnelsProcess(
+            paths,
+            security,
+            removed=self._removed,
+            heard=self._reachability.heard,
+            is_member=lambda: self._store is not None,
+        )
         self._server: ManagerServer | None = None
         self._store: Store | None = None
         self._term: Term | None = None

@@ -37,6 +37,7 @@ class Ways:
     address: str
     a: TunnelsProcess
     b: TunnelsProcess
+    member: list[bool]  # not empty: B's etcd is one
     way: Path  # the socket at which A's etcd reaches B's
     removed: list[str] = field(default_factory=list)
     heard_by_a: set[str] = field(default_factory=set)
@@ -54,6 +55,7 @@ async def running(folder: Path, caller: Callable[[Swarm], SecurityConfig] | None
     swarm = Swarm(folder / "ca", now=time.time())
     of_a, of_b = caller(swarm) if caller else swarm.manager(A), swarm.manager(B)
     removed: list[str] = []
+    member: list[bool] = []
     heard_by_a: set[str] = set()
     heard_by_b: set[str] = set()
     paths = {name: Paths(folder / name, folder / f"{name}x") for name in (A[:2], B[:2])}
@@ -61,11 +63,11 @@ async def running(folder: Path, caller: Callable[[Swarm], SecurityConfig] | None
     for each in of.values():
         each.etcd.mkdir(parents=True)
     a = TunnelsProcess(of[A], of_a, removed=lambda: (), heard=heard_by_a.add)
-    b = TunnelsProcess(of[B], of_b, removed=lambda: removed, heard=heard_by_b.add)
+    b = TunnelsProcess(of[B], of_b, removed=lambda: removed, heard=heard_by_b.add, is_member=lambda: bool(member))
     server = ManagerServer(of_b, [HealthServer(lambda: True)], is_removed=removed.__contains__, raft_socket=b.take)
     listener = listen("127.0.0.1", 0)
     address = f"127.0.0.1:{listener.getsockname()[1]}"
-    ways = Ways(swarm, of_a, address, a, b, peer_socket(of[A], B), removed, heard_by_a, heard_by_b)
+    ways = Ways(swarm, of_a, address, a, b, member, peer_socket(of[A], B), removed, heard_by_a, heard_by_b)
 
     with Echo(peer_socket(of[B], B)):
         async with asyncio.TaskGroup() as group:
@@ -184,6 +186,21 @@ async def test_bytes_pass_while_the_loop_is_busy(tmp_path: Path) -> None:
         await asyncio.to_thread(thread.join)
         assert len(took) > 5
         assert max(took) < 1.0
+
+
+async def test_a_connection_waits_for_the_process_where_etcd_is_a_member_and_is_closed_where_it_is_none(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as ways:
+        await ways.a.serve({B: ways.address})
+        assert not await echoes(ways.way)
+        await ways.b.serve({})
+        pid = ways.b.pid
+        assert pid is not None
+        ways.member.append(True)
+        os.kill(pid, signal.SIGKILL)
+        await wait(lambda: ways.b.pid is None)
+        assert await echoes(ways.way)
 
 
 async def test_a_process_that_is_killed_is_started_again_with_all_that_it_had(tmp_path: Path) -> None:
