@@ -138,6 +138,7 @@ class TunnelsProcess:
             process = await asyncio.create_subprocess_exec(
                 *COMMAND,
                 str(theirs.fileno()),
+                str(self._paths.data_root),  # for who looks at the list of processes
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),

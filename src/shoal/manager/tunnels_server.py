@@ -4,7 +4,7 @@ A leader falls when etcd's heartbeats stay away for half a second, and shoald's 
 with a thousand agents, with clients that list everything, with Python's own garbage. Here nothing else is done, in an
 interpreter of its own. In: `Orders` on standard input, connections of port 2377 as descriptors on a socket. Out:
 `Reply`s on standard output; bytes, by `peer_server` and `peer_client`. Ends with its input, and so with shoald.
-Started by `tunnels_client`, with the number of the socket as its argument.
+Started by `tunnels_client`, with the number of the socket as its first argument.
 """
 
 import asyncio
