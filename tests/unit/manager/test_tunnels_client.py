@@ -1,6 +1,7 @@
 """The process that carries etcd's bytes, as both ends of a tunnel on loopback; etcds are sockets that echo."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -24,6 +25,9 @@ from shoal.store.etcd_config import peer_socket
 from tests.unit.ca.swarms import Swarm
 
 A, B = "a" * 25, "b" * 25
+MEMBERS = json.dumps([{"id": 0xA1, "peerURLs": [f"unix://{A}:1"]}, {"id": 0xB1, "peerURLs": [f"unix://{B}:1"]}])
+QUESTION = b"GET /raft/probing HTTP/1.1\r\nHost: node:1\r\nX-Server-From: a1\r\n\r\n"
+"""What an etcd may ask another one at any time: here it has the same words for an answer."""
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +86,7 @@ async def running(folder: Path, caller: Callable[[Swarm], SecurityConfig] | None
 
 
 class Echo:
-    """An etcd that says what it hears, whatever the loop does."""
+    """An etcd that says what it hears, whatever the loop does; it tells who its members are."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -109,9 +113,11 @@ class Echo:
         with sock:
             try:
                 while data := sock.recv(65536):
+                    if data.startswith(b"GET /members HTTP/1.0\r\n"):
+                        return sock.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + MEMBERS.encode())
                     sock.sendall(data)
             except OSError:
-                return
+                return None
 
 
 def called(path: Path) -> socket.socket:
@@ -126,16 +132,24 @@ def called(path: Path) -> socket.socket:
     return sock
 
 
+def ask(sock: socket.socket) -> bool:
+    """Return whether an answer comes to a question."""
+    sock.sendall(QUESTION)
+    answer = b""
+    while len(answer) < len(QUESTION) and (data := sock.recv(len(QUESTION))):
+        answer += data
+    return answer == QUESTION
+
+
 async def echoes(path: Path) -> bool:
     """Return whether bytes come back."""
 
-    def ask() -> bool:
+    def call() -> bool:
         with called(path) as sock:
-            sock.sendall(b"hello")
-            return sock.recv(5) == b"hello"
+            return ask(sock)
 
     try:
-        return await asyncio.to_thread(ask)
+        return await asyncio.to_thread(call)
     except (ConnectionError, FileNotFoundError):
         return False
 
@@ -163,15 +177,13 @@ async def test_there_is_no_process_until_there_is_another_manager(tmp_path: Path
 async def test_bytes_pass_while_the_loop_is_busy(tmp_path: Path) -> None:
     took: list[float] = []
 
-    def ask(until: float) -> None:
+    def ask_on(until: float) -> None:
         with called(ways.way) as sock:
-            sock.sendall(b"begin")
-            sock.recv(5)
+            assert ask(sock)
             begun.set()
             while time.monotonic() < until:
                 at = time.monotonic()
-                sock.sendall(b"heartbeat")
-                sock.recv(9)
+                assert ask(sock)
                 took.append(time.monotonic() - at)
                 time.sleep(0.02)
 
@@ -179,7 +191,7 @@ async def test_bytes_pass_while_the_loop_is_busy(tmp_path: Path) -> None:
         await ways.a.serve({B: ways.address})
         await wait_echo(ways.way)
         begun = threading.Event()
-        thread = threading.Thread(target=ask, args=(time.monotonic() + 2.5,))
+        thread = threading.Thread(target=ask_on, args=(time.monotonic() + 2.5,))
         thread.start()
         await asyncio.to_thread(begun.wait, 20)
         time.sleep(2.0)  # noqa: ASYNC251 - a loop that is away, for longer than an election waits
@@ -220,8 +232,7 @@ async def test_a_manager_that_is_removed_is_let_in_no_more_and_its_connections_e
         await ways.a.serve({B: ways.address})
         await wait_echo(ways.way)
         with called(ways.way) as sock:
-            sock.sendall(b"hello")
-            assert await asyncio.to_thread(sock.recv, 5) == b"hello"
+            assert await asyncio.to_thread(ask, sock)
             ways.removed.append(A)
             ways.b.look()
             assert await asyncio.to_thread(sock.recv, 1) == b""
