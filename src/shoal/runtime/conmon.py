@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,14 @@ def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
     return args
 
 
-def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
-    """Create and start; `program` is conmon. StartFailed with Docker's words; nothing runs then."""
+def launch(
+    program: str, runtime: OciRuntime, given: Launch, keep_apart: Callable[[int], None] = lambda pid: None
+) -> Launched:
+    """Create and start; `program` is conmon. StartFailed with Docker's words; nothing runs then.
+
+    `keep_apart` is told conmon's pid as soon as there is one, mostly before it has forked, so that what it starts goes
+    along should this process die now; and that of the conmon that stays.
+    """
     for name in ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{given.bundle}/{name}")
@@ -95,6 +102,7 @@ def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
         finally:
             os.close(writing)
         with child:
+            keep_apart(child.pid)
             message = _message(reading, given.bundle)
             child.reap()  # what we started ends as soon as it has forked the conmon that stays
     finally:
@@ -104,6 +112,8 @@ def launch(program: str, runtime: OciRuntime, given: Launch) -> Launched:
         runtime.forget(given.id)
         raise failures.start_failed(runtime.name, str(message.get("message", "")), given.command)
     conmon_pid = read_number(given.bundle / "conmon.pid") or 0
+    if conmon_pid:
+        keep_apart(conmon_pid)
     running = Running(conmon_pid, processes.started(conmon_pid) if conmon_pid else 0, processes.started(pid))
     if why := _misplaced(pid, given):
         processes.send(pid, running.pid_started, signal.SIGKILL)

@@ -97,7 +97,7 @@ class Containers:
         try:
             await self._adopt()
             # The first start need not wait for it, nor it for the first start.
-            self._children.start(self._workers.run(survey.prepare, self._site), "preparing")
+            self._children.must_finish(self._workers.run(survey.prepare, self._site), "preparing")
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -225,8 +225,8 @@ class Containers:
             container, apparmor_profile=self._site.host.apparmor.of(container.config.apparmor)
         )
         self._cuts.begin(container)
-        launched = conmon.launch(self._site.conmon, self._site.runtime, bundle.write(self._site, container, lower))
-        self._site.cgroups.keep_apart(launched.running.conmon_pid)
+        cgroups, written = self._site.cgroups, bundle.write(self._site, container, lower)
+        launched = conmon.launch(self._site.conmon, self._site.runtime, written, cgroups.keep_apart)
         started = dataclasses.replace(
             container,
             phase=Phase.RUNNING,

@@ -3,6 +3,8 @@
 In: the daemon's paths and tag. Out: the folders that containers need, made, and the OCI runtime that works here.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 from shoal.errors import FailedPrecondition
 from shoal.paths import Paths
 from shoal.runtime import bundle, capabilities, host, oci_runtime, programs, rootfs
@@ -17,9 +19,12 @@ def look_around(paths: Paths, tag: str, logs: LogDefault) -> bundle.Site:
     for folder in (paths.containers, paths.bundles):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     rootfs.make_mountpoints(paths.mountpoints)
-    cgroups, facts = Cgroups(tag), host.look()
+    cgroups = Cgroups(tag)
     oci_runtime.share(paths.bundles)
-    runtime = oci_runtime.probe(paths.exec_root / "runtime", paths.bundles, cgroups)
+    with ThreadPoolExecutor(1) as beside:  # both mostly wait for programs: AppArmor's parser here, crun there
+        looking = beside.submit(host.look)
+        runtime = oci_runtime.probe(paths.exec_root / "runtime", paths.bundles, cgroups)
+        facts = looking.result()
     return bundle.Site(
         host=facts,
         conmon=programs.find("conmon"),
