@@ -190,7 +190,7 @@ class Containers:
             del self._names[config.name]
             raise
         self._lives[id] = Life(container)
-        self._tell(container, "create")
+        self.tell(container, "create")
         return container
 
     async def start(self, ref: str) -> Container:
@@ -214,7 +214,7 @@ class Containers:
             life.running = running
             life.conmon_fd = self._open_conmon(running)
             life.become(started)
-            self._tell(started, "start")
+            self.tell(started, "start")
             self._watch(life)
             return life.value
 
@@ -286,7 +286,7 @@ class Containers:
         code, at = conmon.exit_of(there) or (adoption.KILLED_EXIT, time.time())
         oom = conmon.was_oom_killed(there)
         if oom:
-            self._tell(life.value, "oom")
+            self.tell(life.value, "oom")
         life.running = None
         life.change(
             phase=Phase.EXITED,
@@ -317,7 +317,7 @@ class Containers:
 
     def _tell_end(self, container: Container) -> None:
         duration = max(0, int(container.finished_at - container.started_at))
-        self._tell(container, "die", exitCode=str(container.exit_code), execDuration=str(duration))
+        self.tell(container, "die", exitCode=str(container.exit_code), execDuration=str(duration))
 
     # Stopping and removing.
 
@@ -330,7 +330,7 @@ class Containers:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
         if number == SIGKILL:
             await self._workers.run(self._site.cgroups.thaw, life.value.id)
-        self._tell(life.value, "kill", signal=str(number))
+        self.tell(life.value, "kill", signal=str(number))
 
     def _send(self, life: Life, number: int) -> bool:
         if life.value.phase is not Phase.RUNNING or life.running is None:
@@ -344,17 +344,17 @@ class Containers:
             return
         wait = life.value.config.stop_timeout if timeout is None else timeout
         if self._send(life, life.value.stop_signal):
-            self._tell(life.value, "kill", signal=str(life.value.stop_signal))
+            self.tell(life.value, "kill", signal=str(life.value.stop_signal))
         try:
             async with asyncio.timeout(wait if wait >= 0 else None):
                 await life.wait_ended()
         except TimeoutError:
             await self._kill_and_wait(life)
-        self._tell(life.value, "stop")
+        self.tell(life.value, "stop")
 
     async def _kill_and_wait(self, life: Life) -> None:
         if self._send(life, SIGKILL):
-            self._tell(life.value, "kill", signal=str(int(SIGKILL)))
+            self.tell(life.value, "kill", signal=str(int(SIGKILL)))
         await self._workers.run(self._site.cgroups.thaw, life.value.id)
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
@@ -392,7 +392,7 @@ class Containers:
                 del self._names[container.config.name]
             life.end()
             self._logs.poke(container.log_path)
-            self._tell(container, "destroy")
+            self.tell(container, "destroy")
 
     # Looking at one.
 
@@ -429,14 +429,14 @@ class Containers:
         life = self._running(ref)
         container = life.value
         attachment = await Attachment.to_container(self._site.bundle(container.id), tty=container.config.tty)
-        self._tell(container, "attach")
+        self.tell(container, "attach")
         return attachment
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         """Tell its terminal the size."""
         container = self._running(ref).value
         conmon.resize(self._site.bundle(container.id), height, width)
-        self._tell(container, "resize", height=str(height), width=str(width))
+        self.tell(container, "resize", height=str(height), width=str(width))
 
     def _running(self, ref: str) -> Life:
         life = self._life(ref)
@@ -448,7 +448,7 @@ class Containers:
 
     def _health_changed(self, life: Life) -> None:
         container = life.value
-        self._tell(container, f"health_status: {container.health.value}")
+        self.tell(container, f"health_status: {container.health.value}")
         there = self._site.bundle(container.id)
         if life.running is None:
             return
@@ -458,10 +458,7 @@ class Containers:
             log.error("the health of container %s cannot be written: %s", container.id[:12], error)
 
     def tell(self, container: Container, action: str, **more: str) -> None:
-        """For `exec`: publish an event of a container."""
-        self._tell(container, action, **more)
-
-    def _tell(self, container: Container, action: str, **more: str) -> None:
+        """Publish an event of a container; for `exec` too."""
         attributes = {**container.config.labels, "image": container.config.image, "name": container.config.name}
         self._events.emit("container", action, container.id, {**attributes, **more})
 
