@@ -9,6 +9,7 @@ import select
 import threading
 import time
 
+from shoal.files import write_all
 from shoal.runtime import linux, log_files, log_options
 from shoal.runtime.log_options import LogLimits
 from shoal.runtime.types import Container, Phase
@@ -67,7 +68,7 @@ class LogCuts:
         """End the thread."""
         if self._thread is None:
             return
-        os.write(self._wake[1], b"x")
+        write_all(self._wake[1], b"x")
         self._thread.join()
         self._thread = None
         for fd in (self._inotify, *self._wake):
