@@ -59,6 +59,22 @@ def test_mounts_of_each_kind(swarm: Host) -> None:
     eventually(lambda: swarm.docker("volume", "rm", "kept-1", check=False).returncode == 0, "the volume is free")
 
 
+def test_a_volume_that_cannot_be_mounted_fails_its_task(swarm: Host) -> None:
+    options = "volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/no/such/folder"
+    create_detached(
+        swarm, "web", "--restart-condition", "none",
+        "--mount", f"type=volume,source=broken,target=/not-in-the-image,{options}",
+    )  # fmt: skip
+
+    def told() -> str:
+        shown = swarm.docker("service", "ps", "web", "--no-trunc", "--format", "{{.CurrentState}}: {{.Error}}").stdout
+        return shown if "failed to mount local volume" in shown else ""
+
+    assert eventually(told, "the reason is shown").startswith("Failed")
+    swarm.docker("service", "rm", "web")
+    eventually(lambda: swarm.docker("volume", "rm", "broken", check=False).returncode == 0, "the volume is free")
+
+
 def test_missing_bind_source_is_named(swarm: Host) -> None:
     create_detached(swarm, "web", "--restart-condition", "none", "--mount", "type=bind,source=/nosuch,target=/x")
     (task,) = eventually(

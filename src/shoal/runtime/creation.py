@@ -14,7 +14,7 @@ from pathlib import Path
 from shoal.errors import DamagedState, NotFound
 from shoal.runtime import bundle, capabilities, confined, filling, log_options, oci_spec, process, records
 from shoal.runtime.interfaces import Images, Network, Volumes
-from shoal.runtime.types import Container, ContainerConfig, Endpoint, Mount, Phase
+from shoal.runtime.types import Container, ContainerConfig, Endpoint, Mount, Phase, Volume
 from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,8 @@ class Creation:
                 health_config=wanted.health,
             )
             lower = self._images.lower_dirs(image.id)
-            await self._workers.run(self._record, container, lower, folder, fresh)
+            filled = [(target, volume.mountpoint) for target, volume in await self._to_fill(container, lower, fresh)]
+            await self._workers.run(self._record, container, lower, folder, filled)
             undo.pop_all()
         return container
 
@@ -119,11 +120,11 @@ class Creation:
         config: ContainerConfig,
         declared: tuple[str, ...],
         undo: AsyncExitStack,
-    ) -> tuple[tuple[Mount, ...], dict[str, str], list[tuple[str, str]]]:
-        """The mounts with volume names filled in, where each is on the host, and (target, source) to fill."""
+    ) -> tuple[tuple[Mount, ...], dict[str, str], list[tuple[str, Volume]]]:
+        """The mounts with volume names filled in, where each is on the host, and (target, volume) to fill."""
         mounts: list[Mount] = []
         sources: dict[str, str] = {}
-        fresh: list[tuple[str, str]] = []
+        fresh: list[tuple[str, Volume]] = []
         for mount in (*config.mounts, *(Mount("volume", target) for target in declared)):
             if mount.type == "bind":
                 sources[mount.target] = mount.source
@@ -135,14 +136,31 @@ class Creation:
             )
             self._volumes.hold(volume.name, id)
             undo.callback(self._volumes.release, volume.name, id)
-            await self._volumes.mount(volume.name)
             mounts.append(replace(mount, source=volume.name))
             if not mount.no_copy and not mount.subpath:
-                fresh.append((mount.target, volume.mountpoint))
+                fresh.append((mount.target, volume))
             if mount.subpath:
+                await self._volumes.mount(volume.name)
                 await self._workers.run(bundle.check_subpath, volume.mountpoint, mount.subpath)
             sources[mount.target] = volume.mountpoint
         return tuple(mounts), sources, fresh
+
+    async def _to_fill(
+        self, container: Container, lower: list[str], fresh: list[tuple[str, Volume]]
+    ) -> list[tuple[str, Volume]]:
+        """Leave out what the image has nothing for, where a volume's options name what is mounted in its place.
+
+        That is mounted by the start then, as Docker does: a mount that cannot be had is a start that failed.
+        """
+        filled = []
+        for target, volume in fresh:
+            if volume.options:
+                root = await self._workers.run(bundle.set_up_root, self._site, container.id, lower)
+                if await self._workers.run(confined.folder_mode, root, target) is None:
+                    continue
+            await self._volumes.mount(volume.name)
+            filled.append((target, volume))
+        return filled
 
     def _make_folder(self, id: str, mounts: tuple[Mount, ...]) -> Path:  # noqa: A002
         bundle.check_binds(mounts)
