@@ -4,6 +4,7 @@ States as Docker's (`LocalState`): inactive, pending while starting, active, err
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from shoal.api import v1 as api
 from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import KEK_BYTES, parse_unlock_key, unlock_key
-from shoal.errors import Conflict, FailedPrecondition, ShoalError, Unauthenticated, Unavailable
+from shoal.errors import Conflict, FailedPrecondition, NotFound, ShoalError, Unauthenticated, Unavailable
 from shoal.files import remove_tree
 from shoal.manager.control import Control
 from shoal.manager.logs.server import Logs
@@ -350,7 +351,8 @@ class SwarmNode:
             await self._stay.end()
         for container in self._runtime.containers.list():
             if TASK_LABEL in container.config.labels:
-                await self._runtime.containers.remove(container.id, force=True, volumes=True)
+                with contextlib.suppress(NotFound):  # the loop of its task removed it meanwhile
+                    await self._runtime.containers.remove(container.id, force=True, volumes=True)
         await asyncio.to_thread(self._wipe)
         self._stay = None
 

@@ -1,0 +1,55 @@
+"""Leaving a swarm, while loops of tasks still remove what is theirs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from shoal.api import v1 as api
+from shoal.errors import NotFound
+from shoal.node.node import TASK_LABEL, SwarmNode
+from shoal.paths import Paths
+from shoal.runtime.types import Container, ContainerConfig, Phase
+
+
+def made(name: str) -> Container:
+    config = ContainerConfig(name=name, image="busybox", labels={TASK_LABEL: name})
+    return Container(id=name * 64, config=config, image_id="sha256:1", phase=Phase.EXITED, created_at=1.0)
+
+
+class Going:
+    """Containers of which the first is removed by somebody else between the look and the removal."""
+
+    def __init__(self) -> None:
+        self.left = {one.id: one for one in (made("a"), made("b"))}
+
+    def list(self) -> list[Container]:
+        found = list(self.left.values())
+        self.left.pop("a" * 64, None)
+        return found
+
+    async def remove(self, ref: str, *, force: bool, volumes: bool) -> None:
+        if ref not in self.left:
+            raise NotFound(f"No such container: {ref}")
+        del self.left[ref]
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a node needs of its host to leave."""
+
+    containers: Any
+    images: Any = None
+
+
+async def test_container_that_its_task_removes_meanwhile_is_no_reason_to_stay(tmp_path: Path) -> None:
+    containers = Going()
+    node = SwarmNode(
+        Paths(tmp_path / "data", tmp_path / "run"),
+        Host(containers),
+        lambda tls: api.NodeDescription(),
+        rng=Random(1),
+        own_subnets=list,
+    )
+    await node._end()
+    assert containers.left == {}
