@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 # A second of a machine at rest takes half a minute under emulation on a busy one.
-PATIENCE = float(os.environ.get("PATIENCE", "600"))
+PATIENCE = float(os.environ.get("SHOAL_VM_PATIENCE", "600"))
 # What the machine is told instead of a network: all that is installed comes from its own disk.
 OFFLINE = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/root/wheels PIP_DISABLE_PIP_VERSION_CHECK=1\n"
 SOCKET = "/run/shoal/shoal.sock"
