@@ -1,9 +1,11 @@
-"""Raft's messages that another manager posts to our etcd: from itself, and of a term that can be? Pure.
+"""Raft's messages that another manager posts to our etcd: from itself, for ours, and of a term that can be? Pure.
 
 In: the bytes of one message, in pieces. Out: nothing, or PermissionDenied. etcd takes a message's sender from the
 message itself, and any term that is higher than its own for true: after one message with the highest that there is
-nobody could ever be elected again. Of a message only the outermost fields are read: numbers; what has a length is
-stepped over. What cannot be checked is whether a member says what its own etcd would say: Raft believes its members.
+nobody could ever be elected again. Nor does it (3.4) look whom a message is for: one for the member that this manager
+was before it joined anew speaks of a log that the new one has not, and ends it. Of a message only the outermost fields
+are read: numbers; what has a length is stepped over. What cannot be checked is whether a member says what its own etcd
+would say: Raft believes its members.
 Source of the fields: etcd raft/raftpb/raft.proto (`Message`), etcdserver/api/rafthttp/snapshot_sender.go.
 """
 
@@ -11,7 +13,7 @@ from shoal.errors import PermissionDenied
 
 # An election a millisecond comes to this after nine thousand years; from here on there are 2^64 - 2^48 to go.
 MAX_TERM = 2**48
-_FROM, _TERM, _LOG_TERM = 3, 4, 5
+_TO, _FROM, _TERM, _LOG_TERM = 2, 3, 4, 5
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _SNAPSHOT_LENGTH_BYTES = 8
@@ -19,10 +21,14 @@ MAX_MESSAGE_BYTES = 2**32  # what follows a snapshot's message is the snapshot, 
 
 
 class MessageCheck:
-    """One message. `has_length`: its length comes first, and after it what is no part of it, as with a snapshot."""
+    """One message of a member, for our own one where that is known.
 
-    def __init__(self, member_id: int, *, has_length: bool = False) -> None:
+    `has_length`: its length comes first, and after it what is no part of it, as with a snapshot.
+    """
+
+    def __init__(self, member_id: int, own_id: int | None = None, *, has_length: bool = False) -> None:
         self._member_id = member_id
+        self._own_id = own_id
         self._prefix: bytes | None = b"" if has_length else None
         self._size: int | None = None  # of the message, where it is known
         self._skip = 0
@@ -90,6 +96,8 @@ class MessageCheck:
                 raise PermissionDenied(
                     f"a message is from member {number:x}, and the connection's is {self._member_id:x}"
                 )
+        elif field == _TO and self._own_id is not None and number != self._own_id:
+            raise PermissionDenied(f"a message is for member {number:x}, and this one is {self._own_id:x}")
         elif field in (_TERM, _LOG_TERM) and number >= MAX_TERM:
             raise PermissionDenied(f"a message is of a term that cannot be: {number}")
 

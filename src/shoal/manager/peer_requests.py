@@ -75,11 +75,15 @@ def gone(question: bytes) -> bytes:
 
 
 class Requests:
-    """The requests of one connection. `member_id` is the sender's in etcd's cluster, `node_id` that of its node."""
+    """The requests of one connection. `member_id` is the sender's in etcd's cluster, `node_id` that of its node.
 
-    def __init__(self, node_id: str, member_id: int) -> None:
+    `own_id` is our own member's, where that is known.
+    """
+
+    def __init__(self, node_id: str, member_id: int, own_id: int | None = None) -> None:
         self._node_id = node_id
         self._member_id = member_id
+        self._own_id = own_id
         self._held = b""  # of a head, or of a line between chunks, that is not whole yet
         self._step: Callable[[bytes], tuple[bytes, bytes]] = self._head
         self._left = 0  # of a body, or of a chunk
@@ -165,7 +169,7 @@ class Requests:
             raise PermissionDenied("a question has a body")
         self._message = None
         if target in (_MESSAGE, _SNAPSHOT):
-            self._message = MessageCheck(self._member_id, has_length=target == _SNAPSHOT)
+            self._message = MessageCheck(self._member_id, self._own_id, has_length=target == _SNAPSHOT)
         if self._is_chunked:
             self._step = self._chunk
         elif self._left:

@@ -137,9 +137,9 @@ class _Guest(Relay):
         self.refused: Callable[[str, PermissionDenied], None] = lambda node_id, refusal: None
         self._requests: Requests | None = None
 
-    def admit(self, member_id: int, other: Relay) -> None:
+    def admit(self, member_id: int, own_id: int | None, other: Relay) -> None:
         """Let requests through that are this member's own."""
-        self.member_id, self._requests = member_id, Requests(self.node_id, member_id)
+        self.member_id, self._requests = member_id, Requests(self.node_id, member_id, own_id)
         self.join(other)
 
     async def first_words(self) -> bytes:
@@ -187,6 +187,7 @@ class PeerGate:
         heard: Callable[[str], None] = lambda node_id: None,
     ) -> None:
         self._etcd = etcd
+        self._own_node = etcd.name.partition(":")[0]  # <node id>:1
         self._cluster_id = cluster_id
         self._is_removed = is_removed
         self._heard = heard
@@ -263,13 +264,14 @@ class PeerGate:
         self._look.set()
         if self._members is None or guest.node_id not in self._members:
             await answered.wait()
-        if self._members is None:
+        members = self._members
+        if members is None:
             guest.abort()
             return
-        member_id = self._members.get(guest.node_id)
+        member_id = members.get(guest.node_id)
         if member_id is None or self._is_removed(guest.node_id):
             self._refuse(guest.node_id, PermissionDenied("it is not a member of the managers' quorum"))
-            await self._send_away(guest, self._members)
+            await self._send_away(guest, members)
             return
         loop = asyncio.get_running_loop()
         try:
@@ -280,7 +282,7 @@ class PeerGate:
             log.debug("our etcd does not take a peer's connection: %s", fault)
             guest.abort()
             return
-        guest.admit(member_id, local)
+        guest.admit(member_id, members.get(self._own_node), local)
 
     async def _send_away(self, guest: _Guest, members: Mapping[str, int]) -> None:
         """Tell one that is no member any more that this is so, if it asks: its etcd would wait for ever otherwise."""

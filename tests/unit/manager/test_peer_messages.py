@@ -20,6 +20,14 @@ def test_a_members_own_message_is_right() -> None:
     check(message(ID, entry=b"\x18\x01" * 500, term=MAX_TERM - 1))
 
 
+def test_a_message_is_for_the_member_that_hears_it() -> None:
+    said = message(ID, to=7)
+    MessageCheck(ID, 7).feed(said)
+    MessageCheck(ID).feed(said)
+    with pytest.raises(PermissionDenied, match="a message is for member 7, and this one is 8"):
+        MessageCheck(ID, 8).feed(said)
+
+
 def test_a_snapshots_message_is_looked_at_and_not_the_snapshot() -> None:
     said = message(ID)
     check(len(said).to_bytes(8, "big") + said + b"\x18\x01\xff\xff", has_length=True)
