@@ -119,13 +119,17 @@ def tasks(on: Host, service: str, *states: str) -> list[dict[str, Any]]:
     return [task for task in found if not states or task["Status"]["State"] in states]
 
 
+# The cgroup of the conmons, which are no containers; it is there as long as the daemon is.
+CONMONS = "conmon"
+
+
 def live_cgroups(on: Host) -> set[str]:
     """The ids of containers that have a process, as the kernel says."""
     found = set()
     for root in CGROUPS.glob("*"):
         for folder in (root / f"shoal-{on.tag()}").glob("*"):
             with contextlib.suppress(OSError):
-                if (folder / "cgroup.procs").read_text().strip():
+                if folder.name != CONMONS and (folder / "cgroup.procs").read_text().strip():
                     found.add(folder.name)
     return found
 
@@ -244,7 +248,7 @@ def remains(on: Host) -> list[str]:
     # `master`: a port of the bridge.
     found += [line for line in links.splitlines() if f"master shoal{on.tag()}" in line]
     found += [f"cgroup {one}" for root in CGROUPS.glob("*") for one in (root / f"shoal-{on.tag()}").glob("*")
-              if one.is_dir()]  # fmt: skip
+              if one.is_dir() and one.name != CONMONS]  # fmt: skip
     found += [f"process {pid}" for name in ("conmon", "crun", "runc", "skopeo", "unpack_child.py")
               for pid in programs(on, name)]  # fmt: skip
     return found

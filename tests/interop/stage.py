@@ -66,7 +66,10 @@ class Stage:
 
     def containers(self) -> list[Path]:
         return [path for tag in self.see_tags() for path in CGROUPS.glob(f"pids/shoal-{tag}/*") if path.is_dir()] or [
-            path for tag in self.tags for path in CGROUPS.glob(f"shoal-{tag}/*") if path.is_dir()
+            path
+            for tag in self.tags
+            for path in CGROUPS.glob(f"shoal-{tag}/*")
+            if path.is_dir() and path.name != "conmon"
         ]
 
     def see_tags(self) -> set[str]:

@@ -9,8 +9,8 @@ import shutil
 from shoal.errors import MissingProgram
 
 PACKAGES = {
+    "apparmor_parser": "apparmor",
     "conmon": "conmon",
-    "cp": "coreutils",
     "crun": "crun",
     "docker-init": "tini",
     "etcd": "etcd-server",
