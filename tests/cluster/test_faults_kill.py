@@ -277,7 +277,7 @@ def updated(on: Host, name: str) -> bool:
     """Whether all containers of a service have the environment of its spec."""
     wanted = call(on, "GET", f"/services/{name}")["Spec"]["TaskTemplate"]["ContainerSpec"].get("Env", [])
     found = [call(on, "GET", f"/containers/{one['Id']}/json")["Config"]["Env"] for one in faults.containers(on, name)]
-    return all([entry for entry in env if entry.startswith("NUMBER=")] == wanted for env in found)
+    return all([entry for entry in env or [] if entry.startswith("NUMBER=")] == wanted for env in found)
 
 
 def test_random_rounds_of_changes_and_faults(swarm: Host) -> None:

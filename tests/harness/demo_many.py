@@ -177,9 +177,9 @@ class ManyDemo:
         self._show_nodes(story, leader)
 
     def _leave(self, story: Story) -> None:
-        with story.step("remove the services"), _client(self.managers[0]) as client:
-            for service in client.get("/services"):
-                client.call("DELETE", f"/services/{service['ID']}")
+        with story.step("remove the services"):
+            # A manager that has just come back may still cost an election: then this is asked again.
+            eventually(lambda: _tried(lambda: _no_services(self.managers[0])), "no service is left", PATIENCE)
             eventually(lambda: not any(map(self._runs, self.hosts)), "no container runs", PATIENCE)
         with story.step("leave the swarm, stop shoald on each host"):
             for host in reversed(self.hosts):
@@ -306,6 +306,13 @@ def _nodes(through: Host) -> list[dict[str, Any]]:
     except Lost:
         return []  # nobody leads for the moment
     return found
+
+
+def _no_services(through: Host) -> bool:
+    with _client(through) as client:
+        for service in client.get("/services"):
+            client.call("DELETE", f"/services/{service['ID']}")
+        return not client.get("/services")
 
 
 def _tried(look: Any) -> bool:

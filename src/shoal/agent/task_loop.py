@@ -92,6 +92,8 @@ class TaskLoop:
 
     async def _steps(self) -> None:
         self._resolve()
+        if self.controller is not None and self.status.state > api.RUNNING:
+            await self._end_leftover(self.controller)
         while True:
             self._changed.clear()
             step = next_step(self.status.state, self.task.desired_state)
@@ -102,6 +104,16 @@ class TaskLoop:
                 self._set(succeeded(self.status, step, facts, self._clock()))
             else:
                 await self._operate(step, self.controller)
+
+    async def _end_leftover(self, controller: Controller) -> None:
+        """End the container of a task that had ended when this daemon began.
+
+        It was out of reach then, with a damaged record for instance, and nobody would look at it again.
+        """
+        facts = controller.facts()
+        if facts is not None and facts.pid:
+            log.warning("task %s has ended, and its container has not: it is stopped", task_name(self.task))
+            await self._perform(Step(Operation.STOP, self.status.state, ""), controller)
 
     def _resolve(self) -> None:
         error = ""

@@ -9,6 +9,7 @@ takes the manager down, and `membership` starts another.
 import asyncio
 import logging
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
@@ -147,6 +148,11 @@ class Manager:
             listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
         except OSError as fault:
             raise ShoalError(refusals.NOT_LISTENING.format(fault.strerror)) from fault
+        # Closed here too: a child that is cancelled before its first step closes nothing.
+        with listener:
+            await self._run_port(server, listener, ended)
+
+    async def _run_port(self, server: ManagerServer, listener: socket.socket, ended: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
             children = [
                 group.create_task(server.run(listener), name="port 2377"),

@@ -10,7 +10,7 @@ from shoal.agent.pulls_loop import Pulls
 from shoal.agent.task_loop import TaskLoop
 from shoal.api import v1 as api
 from shoal.errors import Unavailable
-from shoal.runtime.types import Container, ContainerConfig
+from shoal.runtime.types import Container, ContainerConfig, Phase
 from tests.unit.agent.fakes import NODE, FakeContainers, FakeRuntime, task
 
 pytestmark = pytest.mark.looptime
@@ -66,6 +66,25 @@ async def test_a_temporary_failure_is_told_and_tried_again_each_second() -> None
         (2.0, "STARTING", ""),
         (2.0, "RUNNING", ""),
     ]
+
+
+async def test_a_container_that_runs_although_its_task_has_ended_is_stopped() -> None:
+    containers = FakeContainers(FakeRuntime().images)
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        first = loop_of(containers, group, seen, task())
+        first.start()
+        await asyncio.sleep(1)
+        await first.close()
+        ended = task()
+        ended.status.state = api.FAILED  # as this daemon's last one said while it could not read the container's record
+        seen.clear()
+        again = loop_of(containers, group, seen, ended)
+        again.start()
+        await asyncio.sleep(30)
+        await again.close()
+    assert containers.get(container_id(ended.id)).phase is Phase.EXITED
+    assert {state for _, state, _ in seen} == {"FAILED"}
 
 
 async def test_a_defect_fails_the_task_and_not_the_agent() -> None:
