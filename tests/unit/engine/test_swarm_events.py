@@ -42,6 +42,9 @@ class _Node:
     def __init__(self, watches: Watches) -> None:
         self._watches = watches
 
+    async def wait_manager(self) -> None:
+        return
+
     def watch(self, *kinds: type) -> Any:
         return self._watches.add(frozenset(kinds))
 
