@@ -1,12 +1,11 @@
 """Who may use the API's socket sends anything at all as a body: the daemon goes on, and so does what others run.
 
-The seed is printed; SHOAL_FUZZ_SEED repeats a run. The same with many more cases, and without a daemon, is
+SHOAL_FUZZ_SEED gives another seed. The same with many more cases, and without a daemon, is
 tests/unit/engine/test_app_bodies_fuzz.py.
 """
 
 import json
 import os
-import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +23,7 @@ from tests.harness.stolen_worker import disk_bytes, get, memory_bytes
 
 pytestmark = pytest.mark.root
 
-SEED = int(os.environ.get("SHOAL_FUZZ_SEED") or random.SystemRandom().getrandbits(32))
+SEED = int(os.environ.get("SHOAL_FUZZ_SEED", "20261128"))  # another one each time would be another test
 CASES, CALLS_A_CASE = 25, 10
 DISK, MEMORY = 64 << 20, 100 << 20
 ASKED = [*CALLS.items(), ("/services/create", WITH_PORT), ("/containers/{container}/exec", EXEC)]
@@ -68,7 +67,6 @@ def fill(on: Host, path: str) -> str:
 
 
 def test_whatever_a_user_sends_the_daemon_goes_on(daemon: Host) -> None:
-    print(f"SHOAL_FUZZ_SEED={SEED}")  # noqa: T201 - to be repeated
     pid, disk, memory = daemon.pid, disk_bytes(daemon), memory_bytes(daemon.pid)
     (others,) = tasks(daemon, "others")
     told: Counter[int] = Counter()
@@ -86,8 +84,9 @@ def test_whatever_a_user_sends_the_daemon_goes_on(daemon: Host) -> None:
             assert get(daemon, path)[0] == 200, path
 
     attack()
-    assert told[201], told
-    assert told[200], told
+    assert told.total() >= CASES, told
+    assert told[400], told
+    create(daemon, "afterwards", 1)  # what is right is taken as before
     (now,) = tasks(daemon, "others")
     assert (now["ID"], now["Status"]) == (others["ID"], others["Status"])
     made = [name for name in daemon.docker("service", "ls", "--format", "{{.Name}}").stdout.split() if name != "others"]

@@ -78,7 +78,7 @@ def test_makers_killed_in_the_middle_of_an_update_and_a_removal(swarm: Host) -> 
     def updated() -> bool:
         found = faults.containers(swarm, "web")
         return len(found) == 6 and all(
-            "A=1" in call(swarm, "GET", f"/containers/{one['Id']}/json")["Config"]["Env"] for one in found
+            "A=1" in (call(swarm, "GET", f"/containers/{one['Id']}/json")["Config"]["Env"] or ()) for one in found
         )
 
     eventually(lambda: _sure(updated), "all were updated", patience=60.0, show=swarm.log)

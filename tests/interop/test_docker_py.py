@@ -66,7 +66,8 @@ def test_services_tasks_and_logs(client: docker.DockerClient) -> None:
     service.reload()
     service.update(image="bb:latest", env=["A=2"])
     eventually(
-        lambda: {tuple(c.attrs["Config"]["Env"]).count("A=2") for c in client.containers.list()} == {1}, "all updated"
+        lambda: {tuple(c.attrs["Config"]["Env"] or ()).count("A=2") for c in client.containers.list()} == {1},
+        "all updated",
     )
     assert [found.name for found in client.services.list(filters={"name": "py"})] == ["py"]
     service.remove()
