@@ -197,7 +197,7 @@ async def test_bytes_pass_while_the_loop_is_busy(tmp_path: Path) -> None:
         time.sleep(2.0)  # noqa: ASYNC251 - a loop that is away, for longer than an election waits
         await asyncio.to_thread(thread.join)
         assert len(took) > 5
-        assert max(took) < 1.0
+        assert max(took) < 1.9  # else they waited for the loop
 
 
 async def test_a_connection_waits_for_the_process_where_etcd_is_a_member_and_is_closed_where_it_is_none(
