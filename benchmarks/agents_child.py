@@ -20,12 +20,12 @@ from typing import Any, cast
 
 import uvloop
 
-from shoal.agent.client_logs import LoggedTask
-from shoal.agent.client_tasks import TaskSet
+from shoal.agent.log_streams import LoggedTask
 from shoal.agent.remotes import Remotes
 from shoal.agent.reporter import Report
-from shoal.agent.reports_loop import Reports
-from shoal.agent.sessions_loop import AgentConfig, Sessions
+from shoal.agent.reports import Reports
+from shoal.agent.sessions import AgentConfig, Sessions
+from shoal.agent.tasks import TaskSet
 from shoal.agent.worker import changes
 from shoal.api import v1 as api
 from shoal.api.times import timestamp
@@ -33,7 +33,7 @@ from shoal.ca.csr import make_csr, new_key
 from shoal.ca.security import CA_SERVER_NAME, first_context, joining_context
 from shoal.ca.tokens import parse_token
 from shoal.errors import RpcError
-from shoal.node.ca_client import CAClient, download_root
+from shoal.node.remote_ca import CAClient, download_root
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from shoal.api import v1 as api
-from shoal.manager.cascade import Cascade
+from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.memory import Memory, Transaction
 

@@ -15,7 +15,7 @@ import time
 import uvloop
 
 from shoal.daemon.main import main
-from shoal.manager import tunnels_client
+from shoal.manager.peers import keeper
 
 FILE = "SHOAL_BENCH_STALLS"
 TUNNELS = ".tunnels"  # behind the file's name
@@ -64,5 +64,5 @@ _new_loop = uvloop.new_event_loop
 
 if __name__ == "__main__":
     uvloop.new_event_loop = _watched_loop
-    tunnels_client.COMMAND = (sys.executable, "-m", "benchmarks.watched_tunnels")
+    keeper.COMMAND = (sys.executable, "-m", "benchmarks.watched_tunnels")
     sys.exit(main())

@@ -9,7 +9,7 @@ import os
 import uvloop
 
 from benchmarks.watched_daemon import FILE, TUNNELS, Watch
-from shoal.manager.tunnels_server import main
+from shoal.manager.peers.process import main
 
 TOLD = 0.01
 

@@ -1,6 +1,6 @@
 """The errors of Shoal: few, each because some caller acts differently on it.
 
-An error carries its HTTP and gRPC codes as class attributes; `shoal.engine` and `shoal.manager.server` are the two
+An error carries its HTTP and gRPC codes as class attributes; `shoal.engine` and `shoal.manager.port.guard` are the two
 places that translate. The text is what a person sees. Source of the HTTP codes: moby api/server/httpstatus, errdefs.
 """
 

@@ -23,7 +23,7 @@ from shoal.api.gen.ca_grpc import NodeCAStub
 from shoal.ca.csr import make_csr, new_key
 from shoal.ca.identity import identity_of, read_chain
 from shoal.ca.security import SecurityConfig
-from shoal.manager.authorization import FORWARDED_CN, FORWARDED_MARK, FORWARDED_ORG, FORWARDED_OU
+from shoal.manager.port.authorization import FORWARDED_CN, FORWARDED_MARK, FORWARDED_ORG, FORWARDED_OU
 from tests.cluster.swarms import containers, create, join, make_swarm, node_id, nodes, token, wait_running
 from tests.cluster.test_failover import change_role, leader_of, wait_statuses, write
 from tests.cluster.test_stolen import FOR_NODES, NOT_SERVED, channel, walk

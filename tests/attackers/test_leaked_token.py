@@ -32,7 +32,7 @@ pytestmark = pytest.mark.root
 TIMEOUT = 30.0
 FLOOD = 400
 JUNK = 150
-# A stranger's connection carries 16 calls at a time and 100 before it is sent away (manager/allowances.py).
+# A stranger's connection carries 16 calls at a time and 100 before it is sent away (manager/port/allowances.py).
 AT_ONCE = 16
 OF_A_CONNECTION = 80
 

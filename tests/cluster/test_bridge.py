@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import DamagedState, ShoalError
-from shoal.network.bridge_linux import BridgeNetwork, OtherBridge
+from shoal.network.bridge import BridgeNetwork, OtherBridge
 from shoal.paths import Paths
 from shoal.runtime import linux
 from shoal.runtime.events import EventBus

@@ -26,7 +26,7 @@ from shoal.ca.csr import make_csr, new_key
 from shoal.ca.root import RootCA
 from shoal.ca.security import SecurityConfig
 from shoal.errors import RpcError, ShoalError
-from shoal.manager.leader_client import LeaderLink
+from shoal.manager.forwarding.leader_link import LeaderLink
 from shoal.node import admission, founding, joining
 from shoal.node.manager import Active, Manager
 from shoal.node.peers import Peers

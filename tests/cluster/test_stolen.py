@@ -26,7 +26,7 @@ from shoal.api.gen.dispatcher_grpc import DispatcherStub
 from shoal.ca.csr import new_key
 from shoal.ca.identity import identity_of, read_chain
 from shoal.ca.security import SecurityConfig, joining_context
-from shoal.manager.authorization import AUTHORIZATION, FORWARDED_CN, FORWARDED_MARK, FORWARDED_ORG, FORWARDED_OU
+from shoal.manager.port.authorization import AUTHORIZATION, FORWARDED_CN, FORWARDED_MARK, FORWARDED_ORG, FORWARDED_OU
 from tests.cluster.swarms import create, join, make_swarm, node_id, nodes, tasks, token, wait_running
 from tests.cluster.test_failover import leader_of, wait_statuses, write
 from tests.harness.hosts import Host, eventually, run

@@ -17,7 +17,7 @@ from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.api.gen.health_grpc import HealthBase
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.ca.identity import WORKER_OU
-from shoal.manager.authorization import AUTHORIZATION
+from shoal.manager.port.authorization import AUTHORIZATION
 from tests.harness.hostile import messages
 
 SERVED = (DispatcherBase, LogBrokerBase, NodeCABase, CABase, HealthBase)

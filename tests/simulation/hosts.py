@@ -10,23 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shoal.agent.client_agent import Agent, AgentConfig
+from shoal.agent.agent import Agent, AgentConfig
 from shoal.agent.remotes import Remotes
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.errors import ShoalError, Unavailable
 from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.control import Control
+from shoal.manager.deciding.leader import Component, Leader
 from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.enforcer import Enforcer
-from shoal.manager.forward_server import Forwarder
-from shoal.manager.guard_server import by_certificate, current_caller, guarded
-from shoal.manager.leader_client import LeaderLink
-from shoal.manager.leader_loop import Component, Leader
+from shoal.manager.forwarding.calls import Forwarder
+from shoal.manager.forwarding.leader_link import LeaderLink
+from shoal.manager.forwarding.services import TermService, control_service
 from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.reaper import Reaper
+from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.manager.orchestrator.reaper import Reaper
+from shoal.manager.port.guard import by_certificate, current_caller, guarded
 from shoal.manager.scheduler.scheduler import Scheduler
-from shoal.manager.term_server import TermService, control_service
 from shoal.node.manager import Active, Manager
 from shoal.paths import Paths
 from shoal.runtime.types import Container, Phase

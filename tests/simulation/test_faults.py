@@ -363,14 +363,14 @@ def errors() -> Iterator[Errors]:
 def tell(seed: int, folder: Path, errors: Errors, monkeypatch: pytest.MonkeyPatch, *, rounds: int = ROUNDS) -> Story:
     """Tell a story from its beginning to its end."""
     monkeypatch.setattr(ids.new_id, "__defaults__", (random.Random(seed).randbytes,))
-    monkeypatch.setattr("shoal.agent.client_agent.ThreadPoolExecutor", Now)
+    monkeypatch.setattr("shoal.agent.agent.ThreadPoolExecutor", Now)
     monkeypatch.setattr("shoal.node.manager.Term", PlayedTerm)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
         story = Story(loop, seed, folder)
-        monkeypatch.setattr("shoal.agent.sessions_loop.WatchedChannel", story.world.wires.channel)
-        monkeypatch.setattr("shoal.manager.leader_client._Channel", story.world.wires.channel)
+        monkeypatch.setattr("shoal.agent.sessions.WatchedChannel", story.world.wires.channel)
+        monkeypatch.setattr("shoal.manager.forwarding.leader_link._Channel", story.world.wires.channel)
         try:
             runner.run(story.run(rounds))
             assert not errors.lines, "\n".join(errors.lines)

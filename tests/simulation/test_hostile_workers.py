@@ -34,30 +34,30 @@ from shoal.engine.codec.service import SERVICE
 from shoal.engine.codec.task import TASK
 from shoal.engine.replies import json_bytes
 from shoal.manager.allocator.tasks import Allocator
-from shoal.manager.authorization import Caller
-from shoal.manager.ca_server import CAServer, NodeCAServer
-from shoal.manager.cascade import Cascade
+from shoal.manager.certificates.issuing import Signer
+from shoal.manager.certificates.rotation import RootRotation
+from shoal.manager.certificates.server import CAServer, NodeCAServer
+from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.dispatcher.sessions import MAX_DESCRIPTION_BYTES
 from shoal.manager.dispatcher.statuses import MAX_TEXT
-from shoal.manager.enforcer import Enforcer
-from shoal.manager.guard_server import as_caller, current_caller, guarded
-from shoal.manager.health_server import HealthServer
-from shoal.manager.issuing import Signer
 from shoal.manager.logs.server import LogBrokerServer, Logs
+from shoal.manager.membership.roles import RoleManager
 from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.reaper import Reaper
-from shoal.manager.roles import RoleManager
-from shoal.manager.rotation import RootRotation
+from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.manager.orchestrator.reaper import Reaper
+from shoal.manager.port.authorization import Caller
+from shoal.manager.port.guard import as_caller, current_caller, guarded
+from shoal.manager.port.health import HealthServer
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Transaction
 from tests.harness.hostile_calls import METHODS, Call, calls
 from tests.unit.ca.swarms import CLUSTER_ID
 from tests.unit.engine.fakes import FakeNode, backend
+from tests.unit.manager.certificates.test_issuing import CSR, TOKENS, cluster
 from tests.unit.manager.probes import Hosts
 from tests.unit.manager.stores import MemoryStore
-from tests.unit.manager.test_issuing import CSR, TOKENS, cluster
 
 pytestmark = pytest.mark.looptime
 

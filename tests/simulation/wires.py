@@ -57,8 +57,8 @@ class Wires:
     def cut(self, host: str) -> None:
         """Lose all that goes to and from a host."""
         self.cut_off.add(host)
-        # Managers notice within a second that another one is not to be reached (manager/peer_server.watch_manager),
-        # agents and managers within three that the other is not (agent/channel_client).
+        # Managers notice within a second that another one is not to be reached (manager/peers/incoming.watch_manager),
+        # agents and managers within three that the other is not (agent/channel).
         for delay, is_watched in ((1.0, True), (3.0, False)):
             self.loop.call_later(delay, self._notice, host, is_watched, context=Context())
 

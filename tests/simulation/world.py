@@ -14,10 +14,10 @@ from shoal.api import v1 as api
 from shoal.api.states import MOVES, NAMES, is_dead
 from shoal.api.times import duration, timestamp
 from shoal.manager.allocator.tasks import Allocator
-from shoal.manager.cascade import Cascade
-from shoal.manager.enforcer import Enforcer
+from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.reaper import Reaper
+from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.manager.orchestrator.reaper import Reaper
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Memory, Transaction

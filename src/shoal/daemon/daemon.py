@@ -22,7 +22,7 @@ from random import Random
 from aiohttp import web
 
 from shoal import __version__
-from shoal.agent import node_linux
+from shoal.agent.host import describe
 from shoal.api import v1 as api
 from shoal.daemon import leftovers, listeners, metrics
 from shoal.daemon.config import DaemonConfig
@@ -31,7 +31,7 @@ from shoal.engine.app import make_app, make_runner
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.errors import DamagedState, ShoalError
 from shoal.files import write_atomic
-from shoal.network.bridge_linux import BridgeNetwork
+from shoal.network.bridge import BridgeNetwork
 from shoal.node.node import SwarmNode
 from shoal.paths import Paths, tag_of
 from shoal.runtime import programs
@@ -228,7 +228,7 @@ def _subnets(network: BridgeNetwork) -> list[ipaddress.IPv4Network]:
 
 
 def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription:
-    return node_linux.describe(__version__, labels=config.engine_labels, tls_info=tls)
+    return describe(__version__, labels=config.engine_labels, tls_info=tls)
 
 
 async def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:

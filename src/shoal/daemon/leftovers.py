@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from shoal.network.bridge_linux import OtherBridge
+from shoal.network.bridge import OtherBridge
 from shoal.runtime.cgroups import Cgroups
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """How a failure reads over HTTP: `{"message": ...}` with the status Docker uses. The one place that translates.
 
-`RpcError` is an error of a manager as Docker shows it, with gRPC's rendering around its text; `control_client` makes
-it. Everything that is not a `ShoalError` is a fault of ours: it is logged with its traceback and answered neutrally.
+`RpcError` is an error of a manager as Docker shows it, with gRPC's rendering around its text; the manager's
+`forwarding/control.py` makes it. Everything that is not a `ShoalError` is a fault of ours: it is logged with its
+traceback and answered neutrally.
 """
 
 import logging

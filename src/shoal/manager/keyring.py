@@ -7,7 +7,7 @@ shown by Control. Source: SwarmKit manager/keymanager.
 from collections.abc import Callable, Sequence
 
 from shoal.api import v1 as api
-from shoal.manager.plan import Plan
+from shoal.manager.deciding.plan import Plan
 from shoal.store.changes import Event, Kind, Update, copy
 from shoal.store.memory import View
 

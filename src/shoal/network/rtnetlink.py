@@ -1,6 +1,6 @@
 """Messages to and from the kernel's rtnetlink, as bytes: links, addresses, routes.
 
-Only what a bridge with veth pairs needs. Sockets are elsewhere (`netlink_linux.py`). Layouts and numbers:
+Only what a bridge with veth pairs needs. Sockets are elsewhere (`netlink.py`). Layouts and numbers:
 linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h. Integers are in the host's order.
 """
 

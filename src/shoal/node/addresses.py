@@ -17,7 +17,7 @@ DEFAULT_SUBNET_SIZE = 24
 # Eight addresses: the smallest overlay subnet that leaves room for the load balancers' own.
 MAX_SUBNET_SIZE = 29
 
-# Of another daemon on this network too, of whose subnets this one knows nothing (`network/bridge_linux.py`).
+# Of another daemon on this network too, of whose subnets this one knows nothing (`network/bridge.py`).
 _BRIDGE_OF_A_DAEMON = re.compile(r"shoal[0-9a-f]{8}")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

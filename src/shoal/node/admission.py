@@ -12,8 +12,8 @@ from grpclib.exceptions import GRPCError
 from shoal.api.gen import managers_pb2 as pb
 from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.errors import InvariantBroken, RpcError, Unavailable
-from shoal.manager.leader_client import LeaderLink
-from shoal.manager.term_server import TermService
+from shoal.manager.forwarding.leader_link import LeaderLink
+from shoal.manager.forwarding.services import TermService
 
 log = logging.getLogger(__name__)
 

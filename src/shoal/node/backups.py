@@ -15,7 +15,7 @@ from shoal.ca.node_files import NodeFiles
 from shoal.ca.security import SecurityConfig
 from shoal.errors import NoLeader, Unavailable
 from shoal.files import write_atomic
-from shoal.manager.guard_server import NO_LEADER
+from shoal.manager.port.guard import NO_LEADER
 from shoal.node import founding, state
 from shoal.node.state import NodeState
 from shoal.paths import Paths

@@ -16,7 +16,7 @@ from shoal.ca.identity import CA_NAME, InvalidCertificate, identity_of, read_cha
 from shoal.ca.security import SecurityConfig, first_context, joining_context
 from shoal.ca.tokens import parse_token
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.node.ca_client import CAClient, download_root
+from shoal.node.remote_ca import CAClient, download_root
 from shoal.node.types import JoinRequest
 
 _WEIGHT = 10  # of a manager that a person named

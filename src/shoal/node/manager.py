@@ -25,20 +25,20 @@ from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
-from shoal.manager.authorization import Subject
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control import Control
-from shoal.manager.control_client import RemoteControl, RemoteLogs
-from shoal.manager.forward_server import Forwarder
-from shoal.manager.health_server import HealthServer
-from shoal.manager.leader_client import LeaderLink, LeadsHere
+from shoal.manager.forwarding.calls import Forwarder
+from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
+from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
+from shoal.manager.forwarding.services import TermService, control_service, logs_service
 from shoal.manager.logs.server import Logs
-from shoal.manager.quorum import Reachability
-from shoal.manager.raft_server import RaftMembershipServer
-from shoal.manager.server import ManagerServer, listen
-from shoal.manager.standing import loses_standing, standing
-from shoal.manager.term_server import TermService, control_service, logs_service
-from shoal.manager.tunnels_client import TunnelsProcess
+from shoal.manager.membership.engines import RaftMembershipServer
+from shoal.manager.membership.quorum import Reachability
+from shoal.manager.peers.keeper import TunnelsProcess
+from shoal.manager.port.authorization import Subject
+from shoal.manager.port.health import HealthServer
+from shoal.manager.port.server import ManagerServer, listen
+from shoal.manager.port.standing import loses_standing, standing
 from shoal.node import admission, refusals
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
 from shoal.node.peers import Peers

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from random import Random
 
-from shoal.agent.client_agent import Agent, AgentConfig
+from shoal.agent.agent import Agent, AgentConfig
 from shoal.agent.remotes import Remotes
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
@@ -21,10 +21,10 @@ from shoal.errors import ShoalError, Unavailable
 from shoal.files import remove_tree
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control.clusters import MANAGER_SUBSYSTEM
-from shoal.node import local_ca_client, peers
+from shoal.node import local_ca, peers
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
-from shoal.node.ca_client import CAClient, download_root
 from shoal.node.manager import Active, KeepOut, Manager
+from shoal.node.remote_ca import CAClient, download_root
 from shoal.node.renewal import Renewal
 from shoal.node.state import NodeState
 from shoal.paths import Paths
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
 REMOTE_WEIGHT = 10  # of a manager that this node has heard of
 FIRST_SESSION_PATIENCE = 5.0  # seconds that a manager which serves waits for its own node before it is said to be up
-REMOVED = "node {} was removed from swarm"  # as managers say it (`manager/authorization.py`)
-DEMOTED = "is not a manager any more"  # `manager/standing.py`
+REMOVED = "node {} was removed from swarm"  # as managers say it (`manager/port/authorization.py`)
+DEMOTED = "is not a manager any more"  # `manager/port/standing.py`
 LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
 
 
@@ -352,7 +352,7 @@ class Membership:
             try:
                 async with asyncio.timeout(LOCAL_CA_TIMEOUT):
                     store = self.active.store
-                    return await local_ca_client.request(store, self.security.node_id, self.security.cluster_id, csr)
+                    return await local_ca.request(store, self.security.node_id, self.security.cluster_id, csr)
             except Unavailable as error:
                 log.debug("the manager here signs nothing: %s", error)
             except TimeoutError as error:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 
 from shoal.errors import InvalidArgument, ShoalError
 from shoal.node import addresses
-from shoal.node.interfaces_linux import address_towards, list_interfaces
+from shoal.node.interfaces import address_towards, list_interfaces
 from shoal.node.state import NodeState
 from shoal.node.types import InitRequest, JoinRequest
 

@@ -13,27 +13,27 @@ from random import Random
 from shoal.agent.executor import expand_spec
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
-from shoal.manager.absent import AbsentNodes
 from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.bootstrap import FirstLeader
-from shoal.manager.ca_server import CAServer, NodeCAServer
+from shoal.manager.certificates.absent import AbsentNodes
+from shoal.manager.certificates.external_signer import ExternalCAClient, ExternalSigner
+from shoal.manager.certificates.issuing import Signer
+from shoal.manager.certificates.rotation import RootRotation
+from shoal.manager.certificates.server import CAServer, NodeCAServer
 from shoal.manager.control import Control
+from shoal.manager.deciding.leader import Component, Leader
 from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.enforcer import Enforcer
-from shoal.manager.external_ca_client import ExternalCAClient, ExternalSigner
-from shoal.manager.issuing import Signer
 from shoal.manager.keyring import KeyManager
-from shoal.manager.leader_loop import Component, Leader
 from shoal.manager.logs.server import LogBrokerServer, Logs
-from shoal.manager.members_server import Members
+from shoal.manager.membership.managers import Members
+from shoal.manager.membership.probe import HealthProbe
+from shoal.manager.membership.quorum import Quorum, Reachability
+from shoal.manager.membership.roles import RoleManager
 from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.probe_client import HealthProbe
-from shoal.manager.quorum import Quorum, Reachability
-from shoal.manager.reaper import Reaper
-from shoal.manager.roles import RoleManager
-from shoal.manager.rotation import RootRotation
+from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.manager.orchestrator.reaper import Reaper
+from shoal.manager.port.server import current_caller
 from shoal.manager.scheduler.scheduler import Scheduler
-from shoal.manager.server import current_caller
 from shoal.store.etcd_client import EtcdClient
 from shoal.store.store import Store
 

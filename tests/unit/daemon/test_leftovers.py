@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shoal.daemon.leftovers import command, ownerless
-from shoal.network.bridge_linux import OtherBridge
+from shoal.network.bridge import OtherBridge
 
 
 def test_only_what_has_neither_data_root_nor_daemon_is_nobodys(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from shoal.agent.executor import container_config, expand_spec
 from shoal.api import v1 as api
 from shoal.errors import ShoalError
 from shoal.manager.allocator.tasks import Allocator
-from shoal.manager.cascade import Cascade
 from shoal.manager.control import Control, SoleManager
-from shoal.manager.enforcer import Enforcer
+from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.reaper import Reaper
+from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.manager.orchestrator.reaper import Reaper
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Object
 from shoal.store.memory import Transaction
@@ -26,7 +26,7 @@ from tests.harness.api_bodies import CALLS, LISTS, WITH_PORT
 from tests.harness.hostile import bent
 from tests.unit.engine.fakes import FakeTable, backend, client, manager_node
 from tests.unit.engine.host_fakes import FakeVolumes
-from tests.unit.manager.test_issuing import cluster as cluster_of_ours
+from tests.unit.manager.certificates.test_issuing import cluster as cluster_of_ours
 
 KINDS = {"services": "service", "secrets": "secret", "configs": "config", "nodes": "node", "swarm": "swarm"}
 

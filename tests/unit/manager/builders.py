@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from shoal.api import v1 as api
 from shoal.api.times import timestamp
+from shoal.manager.deciding.plan import Decider, Plan
 from shoal.manager.orchestrator.marks import Marks, write
-from shoal.manager.plan import Decider, Plan
 from shoal.store.changes import Create, Event, Object, Remove, Update
 from shoal.store.memory import Memory, Transaction
 

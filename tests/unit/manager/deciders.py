@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from shoal.api import v1 as api
-from shoal.manager.plan import NOTHING, Plan
+from shoal.manager.deciding.plan import NOTHING, Plan
 from shoal.store.changes import Create, Event, Kind, Update, copy
 from shoal.store.memory import View
 

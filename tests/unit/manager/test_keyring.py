@@ -3,8 +3,8 @@ import itertools
 import pytest
 
 from shoal.api import v1 as api
+from shoal.manager.deciding.plan import Plan
 from shoal.manager.keyring import GOSSIP, IPSEC, ROTATION, KeyManager
-from shoal.manager.plan import Plan
 from shoal.store.changes import Update
 from shoal.store.memory import Memory
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from shoal.api import v1 as api
 from shoal.api.times import timestamp
-from shoal.manager.draft import Draft
-from shoal.manager.plan import Plan
+from shoal.manager.deciding.draft import Draft
+from shoal.manager.deciding.plan import Plan
 from shoal.store.changes import copy
 from shoal.store.memory import Event, View
 

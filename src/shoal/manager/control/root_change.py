@@ -13,7 +13,7 @@ from shoal.api import v1 as api
 from shoal.ca.identity import InvalidCertificate, normalized, public_key_der, read_chain, validate_chain
 from shoal.ca.root import RootCA, create_root, load_key
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.manager.external_ca import SignRequest, cross_sign_request, urls_for
+from shoal.manager.certificates.external_ca import SignRequest, cross_sign_request, urls_for
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 Owns the streams that nodes hold open and the writes that follow from what nodes say or fail to say. Every decision is
 in `sessions`, `assignments` and `statuses`. The cost of a change is that of the node it is about: streams are indexed
-by node, nothing scans the tasks. Runs while this manager leads; errors are `shoal.errors`, which `shoal.manager.server`
+by node, nothing scans the tasks. Runs while this manager leads; errors are `shoal.errors`, which `port/guard.py`
 translates.
 """
 
@@ -20,12 +20,12 @@ from shoal.api.times import duration, seconds, timestamp
 from shoal.errors import Aborted, InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet, Messages
 from shoal.manager.dispatcher.budgets import Budgets
-from shoal.manager.dispatcher.hosts_loop import HostsWatch, Probe, Target
-from shoal.manager.dispatcher.probe_client import host_answers, target_of
+from shoal.manager.dispatcher.hosts import HostsWatch, Probe, Target
+from shoal.manager.dispatcher.probe import host_answers, target_of
 from shoal.manager.dispatcher.sessions import Sessions, described, host_of, orphan, ready, sent_away, silent, unknown
 from shoal.manager.dispatcher.statuses import accepted, apply_report
-from shoal.manager.dispatcher.streams_loop import Held, Streams
-from shoal.manager.turns_loop import Turns
+from shoal.manager.dispatcher.streams import Held, Streams
+from shoal.manager.port.turns import Turns
 from shoal.repeats import Repeats
 from shoal.store.changes import Event
 from shoal.store.memory import Transaction

@@ -15,9 +15,9 @@ from shoal.api import v1 as api
 from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogsBase
 from shoal.api.ids import new_id
 from shoal.errors import ShoalError, Unavailable
-from shoal.manager.authorization import Caller
 from shoal.manager.logs.broker import Broker, Command, Share, Tell, check_selector
-from shoal.manager.logs.pipe_server import Pipe
+from shoal.manager.logs.pipe import Pipe
+from shoal.manager.port.authorization import Caller
 from shoal.repeats import Repeats
 from shoal.store.watch import WatchLagged
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from shoal.api import v1 as api
 from shoal.api.ids import new_id
 from shoal.api.states import is_dead
-from shoal.manager.agenda import Agenda
-from shoal.manager.draft import Draft
+from shoal.manager.deciding.agenda import Agenda
+from shoal.manager.deciding.draft import Draft
+from shoal.manager.deciding.plan import Plan
 from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import new_task
 from shoal.manager.orchestrator.slots import Slots, by_slot, free_numbers, is_lost, is_replicated, keep_order, occupants
 from shoal.manager.orchestrator.update import Update, stop_outdated
-from shoal.manager.plan import Plan
 from shoal.store.changes import copy
 from shoal.store.memory import Event, View
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shoal.api import v1 as api
 from shoal.api.states import is_dead
 from shoal.api.times import instant, seconds, timestamp
-from shoal.manager.draft import Draft
+from shoal.manager.deciding.draft import Draft
 from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import Marks, read, write

@@ -9,8 +9,8 @@ from itertools import chain
 
 from shoal.api import v1 as api
 from shoal.api.times import instant, timestamp
-from shoal.manager.draft import Draft
-from shoal.manager.plan import Plan
+from shoal.manager.deciding.draft import Draft
+from shoal.manager.deciding.plan import Plan
 from shoal.manager.scheduler.filters import Pipeline
 from shoal.manager.scheduler.nodes import FAILURE_WINDOW, Group, NodeInfo, NodeSet
 from shoal.manager.scheduler.ranking import rank

@@ -3,7 +3,7 @@
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.manager.allocator.tasks import Allocator
-from shoal.manager.plan import MAX_CHANGES
+from shoal.manager.deciding.plan import MAX_CHANGES
 from tests.unit.manager.builders import NOW, Bench, task
 
 

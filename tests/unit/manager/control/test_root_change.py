@@ -11,8 +11,8 @@ from shoal.api import v1 as api
 from shoal.ca.identity import public_key_der, read_chain, validate_chain
 from shoal.ca.root import RootCA, create_root, load_key, root_from_api
 from shoal.errors import InvalidArgument, OutOfSequence, ShoalError
+from shoal.manager.certificates.external_ca import ExternalCARefused, SignRequest
 from shoal.manager.control.root_change import changed_root
-from shoal.manager.external_ca import ExternalCARefused, SignRequest
 from tests.unit.manager.control.conftest import NOW, Make
 
 OLD, NEXT, THIRD = (create_root(NOW) for _ in range(3))

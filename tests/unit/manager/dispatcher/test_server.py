@@ -16,11 +16,11 @@ from h2.exceptions import StreamClosedError
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherStub
 from shoal.api.times import seconds
-from shoal.manager.authorization import Caller
 from shoal.manager.dispatcher.budgets import BURST_BYTES, BYTES_A_SECOND
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.dispatcher.sessions import CHANGE_LIMIT, MAX_DESCRIPTION_BYTES, ORPHAN_AFTER, REGISTRATION_QUIET
-from shoal.manager.guard_server import as_caller, current_caller, guarded
+from shoal.manager.port.authorization import Caller
+from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.store.changes import Object, copy
 from tests.unit.manager.probes import Hosts
 from tests.unit.manager.stores import MemoryStore

@@ -11,9 +11,9 @@ from grpclib.testing import ChannelFor
 from shoal.api import v1 as api
 from shoal.api.gen.logbroker_grpc import LogBrokerStub, LogsStub
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.manager.authorization import Caller
-from shoal.manager.guard_server import as_caller, current_caller, guarded
 from shoal.manager.logs.server import READER_BYTES, LogBrokerServer, Logs, LogsServer
+from shoal.manager.port.authorization import Caller
+from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.store.changes import copy
 from shoal.store.store import Store
 from tests.unit.manager.logs.test_broker import publish, request, task

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from shoal.api import v1 as api
 from shoal.api.times import duration
+from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.orchestrator import ReplicatedOrchestrator
 from shoal.manager.orchestrator.marks import Marks, read
-from shoal.manager.plan import MAX_CHANGES
 from shoal.store.changes import Object, copy
 from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task
 

@@ -1,7 +1,7 @@
 """Which tasks get which nodes, and what is said when there is none."""
 
 from shoal.api import v1 as api
-from shoal.manager.plan import MAX_CHANGES
+from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Update, copy
 from tests.unit.manager.builders import NOW, Bench, decide, node, task, told

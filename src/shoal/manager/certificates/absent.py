@@ -1,0 +1,51 @@
+"""The decider that forgets nodes which were made for a join token and never came. Pure.
+
+In: the view, the time, what changed. Out: removals. A joiner registers within seconds; one that has not after an hour
+was an attempt that its host gave up, or somebody with a leaked token. Such nodes are in the way: of joiners
+(`issuing.check_room`), and of a root's rotation, which waits for every node. Their certificates count no more then, as
+of every node that the store does not have. Ours: Swarm keeps them for ever.
+"""
+
+from collections.abc import Sequence
+
+from shoal.api import v1 as api
+from shoal.api.times import instant
+from shoal.manager.deciding.plan import Plan
+from shoal.store.changes import Change, Event, Kind, Remove
+from shoal.store.memory import View
+
+PATIENCE = 3600.0  # issuing.ABSENCE says it in words
+MAX_REMOVED = 500  # in one transaction
+
+
+class AbsentNodes:
+    """Removes nodes that have not come in time."""
+
+    name = "absent nodes"
+    kinds: tuple[Kind, ...] = (api.Node,)
+
+    def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
+        """Return the removal of every node that never came, and when the next one is due."""
+        due = sorted((_due(node), node.id) for node in view.nodes.find("came", key=False) if may_go(node))
+        gone = [node_id for at, node_id in due if at <= now][:MAX_REMOVED]
+        changes: tuple[Change, ...] = tuple(Remove(api.Node, node_id) for node_id in gone)
+        left = due[len(gone) :]
+        notes = (f"{len(gone)} nodes joined and never came: they are forgotten",) if gone else ()
+        return Plan(changes, notes, max(now, left[0][0]) if left else None)
+
+
+def may_go(node: api.Node) -> bool:
+    """Return whether a node is none but in name: it never registered, and has no part in the quorum."""
+    return (
+        not node.HasField("description")
+        and not node.HasField("manager_status")
+        and node.status.state
+        not in (
+            api.NodeStatus.READY,
+            api.NodeStatus.DISCONNECTED,
+        )
+    )
+
+
+def _due(node: api.Node) -> float:
+    return instant(node.meta.created_at) + PATIENCE

@@ -1,0 +1,57 @@
+"""The changes of one plan while it is being made.
+
+In goes the view, out comes a tuple of changes with at most one an object. A decider that changes an object twice in one
+call, or reads back what it just changed, does so here. Leaves deciding to its user.
+"""
+
+from shoal.api import v1 as api
+from shoal.manager.deciding.plan import MAX_CHANGES
+from shoal.store.changes import Change, Create, Remove, Update
+from shoal.store.memory import View
+
+
+class Draft:
+    """A view, and what one decider has changed of it so far."""
+
+    def __init__(self, view: View, now: float) -> None:
+        self.view = view
+        self.now = now
+        self.notes: list[str] = []
+        self._changes: dict[str, Change] = {}
+        self._filled: set[tuple[str, int]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the rest had better wait for the next plan; see `plan.MAX_CHANGES`."""
+        return len(self._changes) >= MAX_CHANGES
+
+    @property
+    def room(self) -> int:
+        """Return how many changes are left, at least 0."""
+        return max(0, MAX_CHANGES - len(self._changes))
+
+    def create(self, task: api.Task) -> None:
+        """Make a new task."""
+        self._changes[task.id] = Create(task)
+        self._filled.add((task.service_id, task.slot))
+
+    def update(self, obj: api.Task | api.Service) -> None:
+        """Set an object to this value, whether it is in the store or only in this draft."""
+        drafted = self._changes.get(obj.id)
+        self._changes[obj.id] = Create(obj) if isinstance(drafted, Create) else Update(obj)
+
+    def remove_task(self, task_id: str) -> None:
+        """Remove a task that is in the store."""
+        self._changes[task_id] = Remove(api.Task, task_id)
+
+    def touches(self, object_id: str) -> bool:
+        """Return whether this draft changes the object."""
+        return object_id in self._changes
+
+    def fills(self, service_id: str, slot: int) -> bool:
+        """Return whether this draft makes a task for a slot."""
+        return (service_id, slot) in self._filled
+
+    def changes(self) -> tuple[Change, ...]:
+        """Return every change, in the order in which the objects were first touched."""
+        return tuple(self._changes.values())

@@ -1,0 +1,53 @@
+"""Promotion and demotion: a node's role follows what its spec asks for.
+
+The role is what the dispatcher tells the node and what the CA puts in its next certificate. A promotion holds at once;
+a manager is a worker only when it has left the quorum, or its certificate would still open the managers' doors.
+Source: SwarmKit manager/role_manager.go.
+"""
+
+from collections.abc import Callable, Container, Iterable, Sequence
+
+from shoal.api import v1 as api
+from shoal.manager.deciding.plan import Plan
+from shoal.store.changes import Change, Event, Kind, Update, copy
+from shoal.store.memory import View
+
+RETRY = 5.0
+
+
+class RoleManager:
+    """The decider of roles. `members` returns the ids of the nodes that are in the quorum now."""
+
+    name = "roles"
+    kinds: tuple[Kind, ...] = (api.Node,)
+
+    def __init__(self, members: Callable[[], Container[str]]) -> None:
+        self._members = members
+        self._waiting: set[str] = set()  # nodes that are to be workers and are still in the quorum
+
+    def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
+        """Return every node whose role can follow its spec now."""
+        members = self._members()
+        changes: list[Change] = []
+        notes: list[str] = []
+        for node in self._candidates(view, events):
+            self._waiting.discard(node.id)
+            wanted = node.spec.desired_role
+            if wanted == node.role:
+                continue
+            if wanted == api.WORKER and node.id in members:
+                self._waiting.add(node.id)
+                continue
+            changed = copy(node)
+            changed.role = wanted
+            changes.append(Update(changed))
+            notes.append(f"node {node.id} is now a {'manager' if wanted == api.MANAGER else 'worker'}")
+        return Plan(tuple(changes), tuple(notes), now + RETRY if self._waiting else None)
+
+    def _candidates(self, view: View, events: Sequence[Event] | None) -> Iterable[api.Node]:
+        if events is None:
+            self._waiting.clear()
+            return list(view.nodes.all())
+        ids = {event.obj.id for event in events} | self._waiting
+        self._waiting &= {node_id for node_id in ids if view.nodes.get(node_id) is not None}
+        return [node for node in map(view.nodes.get, sorted(ids)) if node is not None]

@@ -1,0 +1,91 @@
+"""The decider that forgets tasks: history beyond what the swarm keeps, and what was told to go and has ended.
+
+In: the view, the time, what changed. Out: removals. Looks at the slots that changed, at all of them only when the limit
+does. Source: SwarmKit manager/orchestrator/taskreaper/task_reaper.go.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from shoal.api import v1 as api
+from shoal.api.states import is_dead
+from shoal.manager.deciding.draft import Draft
+from shoal.manager.deciding.plan import Plan
+from shoal.manager.orchestrator.restart import reported_at
+from shoal.store.memory import Event, View
+
+DEFAULT_LIMIT = 5
+
+# service, slot and node: the last is empty for a replicated service, the slot 0 for a global one.
+Place = tuple[str, int, str]
+
+
+class Reaper:
+    """Keeps the history of each slot within its limit."""
+
+    name = "reaper"
+    kinds: tuple[type, ...] = (api.Task, api.Cluster)
+
+    def __init__(self) -> None:
+        self._limit: int | None = None
+        self._places: dict[Place, None] = {}
+
+    def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
+        """Return the removal of every task that is not kept."""
+        cluster = next(iter(view.clusters.all()), None)
+        limit = cluster.spec.orchestration.task_history_retention_limit if cluster is not None else DEFAULT_LIMIT
+        if events is None or limit != self._limit:
+            tasks: Iterable[api.Task] = view.tasks.all()
+        else:
+            ids = dict.fromkeys(event.obj.id for event in events if isinstance(event.obj, api.Task))
+            tasks = [task for task_id in ids if (task := view.tasks.get(task_id)) is not None]
+        self._limit = limit
+        draft = Draft(view, now)
+        for task in tasks:
+            if draft.is_full:
+                self._limit = None  # read everything at the next call: rare, and nothing is missed
+                break
+            if _is_to_go(task):
+                draft.remove_task(task.id)
+            elif task.service_id:
+                self._places[task.service_id, task.slot, "" if task.slot else task.node_id] = None
+        while self._places and not draft.is_full:
+            place, _ = self._places.popitem()
+            _trim(draft, place, limit)
+        return Plan(draft.changes(), look_again_at=now if self._places or self._limit is None else None)
+
+
+def _is_to_go(task: api.Task) -> bool:
+    if task.desired_state == api.REMOVE:
+        return task.status.state < api.ASSIGNED or is_dead(task)
+    return not task.service_id and task.status.state >= api.ORPHANED
+
+
+def _trim(draft: Draft, place: Place, limit: int) -> None:
+    """Remove the oldest ended tasks of a slot (of a node, for a global service) beyond its limit."""
+    service_id, slot, node_id = place
+    service = draft.view.services.get(service_id)
+    if service is None:
+        return
+    attempts = service.spec.task.restart.max_attempts
+    if attempts > 0:
+        limit = attempts + 1  # The restart supervisor counts attempts in the history.
+    if limit < 0:
+        return
+    if service.spec.HasField("global"):
+        tasks = [task for task in draft.view.tasks.find("node_id", node_id) if task.service_id == service_id]
+    elif service.spec.HasField("replicated"):
+        tasks = draft.view.tasks.find("slot", (service_id, slot))
+    else:
+        return
+    excess = len(tasks) - limit
+    if excess <= 0:
+        return
+    ended = sorted((task for task in tasks if _never_runs_again(task)), key=reported_at)
+    for task in ended[:excess]:
+        draft.remove_task(task.id)
+
+
+def _never_runs_again(task: api.Task) -> bool:
+    if task.desired_state <= api.RUNNING:
+        return False  # Its restart has not been decided yet.
+    return is_dead(task) or task.status.state < api.ASSIGNED

@@ -1,0 +1,139 @@
+"""One task, step by step, under virtual time."""
+
+import asyncio
+
+import pytest
+
+from shoal.agent.controller import Controller, Limits
+from shoal.agent.executor import container_config, container_id
+from shoal.agent.pulls import Pulls
+from shoal.agent.task import TaskLoop
+from shoal.api import v1 as api
+from shoal.errors import Unavailable
+from shoal.runtime.types import Container, ContainerConfig, Phase
+from tests.unit.agent.fakes import NODE, FakeContainers, FakeRuntime, task
+
+pytestmark = pytest.mark.looptime
+
+
+class Busy(FakeContainers):
+    """Containers that cannot be made twice."""
+
+    refusals = 2
+
+    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("the host is busy")
+        return await super().create(config, id=id)
+
+
+class Broken(FakeContainers):
+    """Containers with a defect."""
+
+    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+        raise ZeroDivisionError("defect")
+
+
+def loop_of(
+    containers: FakeContainers, group: asyncio.TaskGroup, seen: list[tuple[float, str, str]], made: api.Task
+) -> TaskLoop:
+    now = asyncio.get_running_loop().time
+    begun = now()
+
+    def make(each: api.Task) -> Controller:
+        pulls = Pulls(FakeRuntime().images, group)
+        return Controller(each.id, container_config(each, NODE), "", containers, pulls, Limits(1), group)
+
+    def report(_task_id: str, status: api.TaskStatus) -> None:
+        seen.append((round(now() - begun, 3), api.TaskState.Name(status.state), status.err))
+
+    return TaskLoop(made, make_controller=make, report=report, group=group, clock=now)
+
+
+async def test_a_temporary_failure_is_told_and_tried_again_each_second() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(Busy(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(10)
+        await loop.close()
+    assert seen == [
+        (0.0, "ACCEPTED", ""),
+        (0.0, "PREPARING", ""),
+        (0.0, "PREPARING", "the host is busy"),
+        (2.0, "READY", ""),
+        (2.0, "STARTING", ""),
+        (2.0, "RUNNING", ""),
+    ]
+
+
+async def test_a_container_that_runs_although_its_task_has_ended_is_stopped() -> None:
+    containers = FakeContainers(FakeRuntime().images)
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        first = loop_of(containers, group, seen, task())
+        first.start()
+        await asyncio.sleep(1)
+        await first.close()
+        ended = task()
+        ended.status.state = api.FAILED  # as this daemon's last one said while it could not read the container's record
+        seen.clear()
+        again = loop_of(containers, group, seen, ended)
+        again.start()
+        await asyncio.sleep(30)
+        await again.close()
+    assert containers.get(container_id(ended.id)).phase is Phase.EXITED
+    assert {state for _, state, _ in seen} == {"FAILED"}
+
+
+async def test_a_defect_fails_the_task_and_not_the_agent() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(Broken(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(10)
+        await loop.close()
+    assert seen[-1] == (0.0, "REJECTED", "ZeroDivisionError: defect")
+
+
+async def test_an_assignment_that_asks_for_the_same_disturbs_nothing() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(FakeContainers(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(1)
+        told = len(seen)
+        labelled = task()
+        labelled.annotations.labels["a"] = "b"
+        loop.update(labelled)
+        await asyncio.sleep(1)
+        assert len(seen) == told
+        assert loop.task.annotations.labels["a"] == "b"
+        loop.update(task(desired=api.SHUTDOWN))
+        await asyncio.sleep(1)
+        await loop.close()
+    assert seen[-1][1] == "SHUTDOWN"
+
+
+async def test_a_running_task_whose_host_went_down_has_failed() -> None:
+    seen: list[tuple[float, str, str]] = []
+    containers = FakeRuntime().containers
+    made = task(state=api.RUNNING)
+    await containers.create(container_config(made, NODE), id=container_id(made.id))  # all that is left of it
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(containers, group, seen, made)
+        loop.start()
+        await asyncio.sleep(1)
+        await loop.close()
+    assert seen[-1][1:] == ("FAILED", "task: non-zero exit (255): the container ended with its host")
+    assert loop.status.container.exit_code == 255
+
+
+@pytest.mark.parametrize("state", [api.STARTING, api.RUNNING, api.FAILED])
+async def test_the_logs_of_a_task_that_outlived_its_daemon_are_not_waited_for(state: api.TaskState) -> None:
+    remembered = task()
+    remembered.status.state = state
+    async with asyncio.TaskGroup() as group:
+        assert loop_of(FakeContainers(FakeRuntime().images), group, [], remembered).starting.is_set()
+        assert not loop_of(FakeContainers(FakeRuntime().images), group, [], task()).starting.is_set()
