@@ -38,8 +38,8 @@ from shoal.manager.certificates.issuing import Signer
 from shoal.manager.certificates.rotation import RootRotation
 from shoal.manager.certificates.server import CAServer, NodeCAServer
 from shoal.manager.deciding.cascade import Cascade
+from shoal.manager.dispatcher.node_states import MAX_DESCRIPTION_BYTES
 from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.dispatcher.sessions import MAX_DESCRIPTION_BYTES
 from shoal.manager.dispatcher.statuses import MAX_TEXT
 from shoal.manager.logs.server import LogBrokerServer, Logs
 from shoal.manager.membership.roles import RoleManager

@@ -18,7 +18,7 @@ SHELLS = {
     "agent": "agent channel controller host log_streams pulls reports session sessions task tasks",
     "manager/certificates": "external_signer server",
     "manager/deciding": "leader loop",
-    "manager/dispatcher": "hosts probe server streams",
+    "manager/dispatcher": "feed hosts nodes probe reports server streams",
     "manager/forwarding": "calls control leader_link services",
     "manager/logs": "pipe server",
     "manager/membership": "managers probe",

@@ -18,7 +18,7 @@ from shoal.ca.tokens import same_token
 from shoal.errors import Aborted, InvalidArgument, InvariantBroken, NotFound, ResourceExhausted
 from shoal.manager.certificates.external_ca import signing_urls
 from shoal.manager.deciding.plan import Plan
-from shoal.manager.dispatcher.sessions import host_of
+from shoal.manager.dispatcher.node_states import host_of
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.crowd import origin
 from shoal.store.changes import Change, Create, Event, Update, copy

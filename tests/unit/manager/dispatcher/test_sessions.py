@@ -4,18 +4,11 @@ from itertools import count
 
 import pytest
 
-from shoal.api import v1 as api
 from shoal.errors import InvalidArgument, NotFound, Unavailable
 from shoal.manager.dispatcher.sessions import (
     CHANGE_LIMIT,
     ORPHAN_AFTER,
     Sessions,
-    host_of,
-    orphan,
-    ready,
-    sent_away,
-    silent,
-    unknown,
 )
 
 
@@ -118,47 +111,6 @@ def test_a_removed_node_is_forgotten() -> None:
     with pytest.raises(NotFound):
         held.check("n1", session)
     assert held.expired(100.0) == []
-
-
-def node(state: api.NodeStatus.State, message: str = "") -> api.Node:
-    return api.Node(id="n1", status=api.NodeStatus(state=state, message=message, addr="10.0.0.1"))
-
-
-def test_the_moves_of_a_nodes_status() -> None:
-    up = node(api.NodeStatus.READY)
-    held = sessions()
-    held.register("n1", 0.0)
-    registration = held.expired(15.0)[0]
-    assert silent(up, registration) == node(api.NodeStatus.DOWN, "heartbeat failure")
-    held.expect("n1", 0.0)
-    expected = held.expired(30.0)[0]
-    assert silent(up, expected) == node(api.NodeStatus.DOWN, 'heartbeat failure for node in "unknown" state')
-    assert silent(node(api.NodeStatus.DOWN), expected) is None
-    moved = 'Node moved to "unknown" state due to leadership change in cluster'
-    assert unknown(up) == node(api.NodeStatus.UNKNOWN, moved)
-    assert unknown(node(api.NodeStatus.DOWN)) is None
-    away = "node is currently trying to find new manager"
-    assert sent_away(up) == node(api.NodeStatus.DISCONNECTED, away)
-    assert sent_away(node(api.NodeStatus.UNKNOWN)) is None
-    described = ready(node(api.NodeStatus.DOWN, "x"), api.NodeDescription(hostname="h"), "10.0.0.2")
-    assert described is not None
-    assert (described.status.addr, described.status.message, described.description.hostname) == ("10.0.0.2", "", "h")
-    assert ready(up, None, "") is None
-
-
-@pytest.mark.parametrize("state", [api.NEW, api.PENDING, api.COMPLETE, api.REJECTED])
-def test_only_what_a_node_may_have_changed_becomes_an_orphan(state: api.TaskState) -> None:
-    assert orphan(api.Task(status=api.TaskStatus(state=state))) is None
-    running = orphan(api.Task(status=api.TaskStatus(state=api.RUNNING, message="started")))
-    assert running == api.Task(status=api.TaskStatus(state=api.ORPHANED, message="started"))
-
-
-@pytest.mark.parametrize(
-    ("address", "host"),
-    [("10.0.0.1:4", "10.0.0.1"), ("[::1]:4", "::1"), ("10.0.0.1", "10.0.0.1"), ("fe80::1", "fe80::1"), ("", "")],
-)
-def test_the_host_of_an_address(address: str, host: str) -> None:
-    assert host_of(address) == host
 
 
 def test_a_node_changes_what_it_says_of_itself_so_often_and_again_after_a_while() -> None:
