@@ -33,7 +33,7 @@ from shoal.ca.csr import make_csr, new_key
 from shoal.ca.security import CA_SERVER_NAME, first_context, joining_context
 from shoal.ca.tokens import parse_token
 from shoal.errors import RpcError
-from shoal.node.remote_ca import CAClient, download_root
+from shoal.node.certificates import CAClient, download_root
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from shoal.ca.root import RootCA
 from shoal.ca.security import SecurityConfig
 from shoal.errors import RpcError, ShoalError
 from shoal.manager.forwarding.leader_link import LeaderLink
-from shoal.node import admission, founding, joining
+from shoal.node import founding, joining
 from shoal.node.manager import Active, Manager
 from shoal.node.peers import Peers
 from shoal.node.state import NodeState
@@ -383,7 +383,7 @@ async def _join_as(a: One, b: One) -> None:
     link = LeaderLink(b.security)
     link.tell("", a.address, leads=False)
     try:
-        await admission.announce(link, f"127.0.0.1:{b.port}", has_data=False)
+        await joining.announce(link, f"127.0.0.1:{b.port}", has_data=False)
     finally:
         link.close()
 

@@ -1,25 +1,37 @@
-"""Becoming a node of a swarm that exists: from a join token to a certificate in its files.
+"""Joining a swarm that exists: from a token to a certificate, and, for a manager, on to a part in etcd's cluster.
 
-In: the address of a manager, a token. Out: the node's identity, written. Order of the steps: SwarmKit node/node.go
-(`loadSecurityConfig`). What the joined node does then is `membership`.
+In: the address of a manager, a token; later, where this manager is. Out: the node's identity, written; the members of
+etcd's cluster and the key of the store's data. Order of the steps: SwarmKit node/node.go (`loadSecurityConfig`),
+manager/state/raft/raft.go. What the joined node does then is `membership`'s, what its manager does `manager`'s.
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
+from grpclib.const import Handler, Status
+from grpclib.exceptions import GRPCError
+
 from shoal.agent.remotes import Remotes
 from shoal.api import v1 as api
+from shoal.api.gen import managers_pb2 as pb
+from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.ca.csr import make_csr, new_key
 from shoal.ca.identity import CA_NAME, InvalidCertificate, identity_of, read_chain
 from shoal.ca.security import SecurityConfig, first_context, joining_context
 from shoal.ca.tokens import parse_token
-from shoal.errors import InvalidArgument, ShoalError
-from shoal.node.remote_ca import CAClient, download_root
+from shoal.errors import InvalidArgument, InvariantBroken, RpcError, ShoalError, Unavailable
+from shoal.manager.forwarding.leader_link import LeaderLink
+from shoal.manager.forwarding.services import TermService
+from shoal.node.certificates import CAClient, download_root
 from shoal.node.types import JoinRequest
 
+log = logging.getLogger(__name__)
+
 _WEIGHT = 10  # of a manager that a person named
+JOIN = "/shoal.v1.Managers/Join"
 
 
 async def join(folder: Path, request: JoinRequest, rng: Random, clock: Callable[[], float]) -> SecurityConfig:
@@ -50,6 +62,42 @@ async def join(folder: Path, request: JoinRequest, rng: Random, clock: Callable[
     )
 
 
+async def announce(link: LeaderLink, address: str, *, has_data: bool) -> pb.JoinResponse:
+    """Tell the leader where this manager is; without data it becomes a new member.
+
+    Raises RpcError with what the leader says, Unavailable, LeadsHere.
+    """
+    try:
+        reply = await link.call(JOIN, _HANDLER, pb.JoinRequest(addr=address, has_data=has_data))
+    except GRPCError as error:
+        raise RpcError(error.status, error.message or "") from error
+    if not isinstance(reply, pb.JoinResponse):
+        raise InvariantBroken("a manager answered something else than was asked")
+    return reply
+
+
+async def enter_quorum(link: LeaderLink, managers: Iterable[str], address: str) -> pb.JoinResponse:
+    """Ask managers, one after the other, to take this one in; whichever is asked sends the call on to the leader.
+
+    Raises RpcError with what the leader says, Unavailable where nobody could be asked.
+    """
+    failure: Unavailable | RpcError = Unavailable("this manager knows of no other manager that it could join")
+    for manager in managers:
+        link.tell("", manager, leads=False)
+        try:
+            return await announce(link, address, has_data=False)
+        except Unavailable as error:
+            failure = error
+        except RpcError as error:
+            if error.grpc_status is not Status.UNAVAILABLE:
+                raise
+            failure = error
+        finally:
+            link.tell("", "", leads=False)
+        log.debug("manager at %s was asked in vain: %s", manager, failure)
+    raise failure
+
+
 def _digest(token: str) -> str:
     if not token:
         return ""  # Docker trusts the first root that it sees, and is refused for want of a token then
@@ -60,3 +108,6 @@ def _digest(token: str) -> str:
     if parsed.fips:
         raise ShoalError("node is not FIPS-enabled but cluster requires FIPS")
     return parsed.digest
+
+
+_HANDLER: Handler = TermService(ManagersBase, lambda: None).__mapping__()[JOIN]

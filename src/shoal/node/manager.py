@@ -32,14 +32,14 @@ from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
 from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
 from shoal.manager.forwarding.services import TermService, control_service, logs_service
 from shoal.manager.logs.server import Logs
-from shoal.manager.membership.engines import RaftMembershipServer
+from shoal.manager.membership.managers import RaftMembershipServer
 from shoal.manager.membership.quorum import Reachability
 from shoal.manager.peers.keeper import TunnelsProcess
 from shoal.manager.port.authorization import Subject
 from shoal.manager.port.health import HealthServer
 from shoal.manager.port.server import ManagerServer, listen
 from shoal.manager.port.standing import loses_standing, standing
-from shoal.node import admission, refusals
+from shoal.node import joining, refusals
 from shoal.node.addresses import DEFAULT_PORT, split_host_port
 from shoal.node.peers import Peers
 from shoal.node.state import NodeState
@@ -241,7 +241,7 @@ class Manager:
         delay = RETRY
         while True:
             try:
-                return await admission.join(self._link, addresses, self._address)
+                return await joining.enter_quorum(self._link, addresses, self._address)
             except Unavailable as error:
                 log.info("this manager waits for the others to take it in: %s", error)
             await asyncio.sleep(delay)
@@ -362,7 +362,7 @@ class Manager:
                 if own is not None and own.manager_status.addr in ("", self._address):
                     return
                 try:
-                    await admission.announce(self._link, self._address, has_data=True)
+                    await joining.announce(self._link, self._address, has_data=True)
                 except (RpcError, Unavailable) as error:
                     log.debug("the leader was not told where this manager is: %s", error)
                 await asyncio.sleep(LONGEST_RETRY)

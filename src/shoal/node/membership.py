@@ -21,10 +21,10 @@ from shoal.errors import ShoalError, Unavailable
 from shoal.files import remove_tree
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control.clusters import MANAGER_SUBSYSTEM
-from shoal.node import local_ca, peers
+from shoal.node import peers
 from shoal.node.addresses import DEFAULT_PORT, join_host_port, split_host_port
+from shoal.node.certificates import CAClient, download_root, from_own_store
 from shoal.node.manager import Active, KeepOut, Manager
-from shoal.node.remote_ca import CAClient, download_root
 from shoal.node.renewal import Renewal
 from shoal.node.state import NodeState
 from shoal.paths import Paths
@@ -352,7 +352,7 @@ class Membership:
             try:
                 async with asyncio.timeout(LOCAL_CA_TIMEOUT):
                     store = self.active.store
-                    return await local_ca.request(store, self.security.node_id, self.security.cluster_id, csr)
+                    return await from_own_store(store, self.security.node_id, self.security.cluster_id, csr)
             except Unavailable as error:
                 log.debug("the manager here signs nothing: %s", error)
             except TimeoutError as error:

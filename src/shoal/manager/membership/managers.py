@@ -1,4 +1,4 @@
-"""The `shoal.v1.Managers` service, and what the leader does about its fellow managers.
+"""The `shoal.v1.Managers` service, by which managers join, and what the leader does about its fellow managers.
 
 Owns etcd's membership while this manager leads: managers come in as learners and get a vote once they have caught up; a
 manager that was demoted, or whose node is gone, goes out as soon as the quorum survives it, the leader itself after it
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from shoal.api import v1 as api
 from shoal.api.gen import managers_pb2 as pb
 from shoal.api.gen.managers_grpc import ManagersBase
+from shoal.api.gen.raft_grpc import RaftMembershipBase
 from shoal.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -41,6 +42,10 @@ log = logging.getLogger(__name__)
 Request = TypeVar("Request")
 
 QUORUM_LOST = "can't remove member from the raft: this would result in a loss of quorum"
+NO_ENGINES = (
+    "a Docker Engine cannot be a manager of a Shoal swarm: leave, and join with the token that "
+    "docker swarm join-token worker prints"
+)
 # A member that cannot be removed now is looked at again: its fellows may have come back.
 RETRY = 1.0
 
@@ -234,6 +239,21 @@ class Members(ManagersBase):
             node = nodes.get(node_id)
             response.members.add(node_id=node_id, addr=node.manager_status.addr if node is not None else "")
         return response
+
+
+class RaftMembershipServer(RaftMembershipBase):
+    """SwarmKit's way into the quorum, where only Docker Engines knock: they are told that they cannot come in.
+
+    Without this, one that joins with a manager's token would hear that a method is unknown, which says nothing.
+    """
+
+    async def Join(self, stream: "Stream[api.JoinRequest, api.JoinResponse]") -> None:  # noqa: N802 - the protocol's name
+        """Refuse."""
+        raise FailedPrecondition(NO_ENGINES)
+
+    async def Leave(self, stream: "Stream[api.LeaveRequest, api.LeaveResponse]") -> None:  # noqa: N802
+        """Refuse."""
+        raise FailedPrecondition(NO_ENGINES)
 
 
 def joining_address(address: str, caller: str) -> str:

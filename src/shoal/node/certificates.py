@@ -1,7 +1,8 @@
-"""What a node asks of a swarm's CA: the root certificate, a certificate of its own, the key that locks managers.
+"""Where a node's certificates come from: any manager, over TLS, or this host's own one while it leads.
 
 In: managers to ask, TLS contexts, a request. Out: PEM bytes, or an `RpcError` in the words of Docker's own client. It
-knows no files. Times and the order of attempts: SwarmKit ca/config.go, ca/certificates.go.
+knows no files. A joining node (`joining`) and one that renews its certificate (`renewal`) ask here. Times and the order
+of attempts: SwarmKit ca/config.go, ca/certificates.go.
 """
 
 import asyncio
@@ -23,8 +24,14 @@ from h2.exceptions import H2Error
 from shoal.agent.remotes import Remotes, split_address
 from shoal.api import v1 as api
 from shoal.api.gen.ca_grpc import CAStub, NodeCAStub
+from shoal.api.ids import new_id
 from shoal.ca.security import unverified_context
-from shoal.errors import RpcError, ShoalError
+from shoal.errors import RpcError, ShoalError, Unavailable
+from shoal.manager.certificates.issuing import Joiners, admit
+from shoal.manager.port.authorization import Caller
+from shoal.store.memory import Transaction
+from shoal.store.store import Store
+from shoal.store.watch import WatchLagged
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +142,36 @@ async def _download_root(address: str, digest: str) -> bytes:
     if digest and hashlib.sha256(reply.certificate).hexdigest() != digest:
         raise ShoalError(f"remote CA does not match fingerprint. Expected: {digest}")
     return bytes(reply.certificate)
+
+
+async def from_own_store(store: Store, node_id: str, cluster_id: str, csr: bytes) -> bytes:
+    """Return the certificate for a renewal, from this host's manager while it leads: not through TLS.
+
+    So one that has run out is renewed all the same where a swarm has one manager (SwarmKit: the local socket). Raises
+    Unavailable where this manager does not lead.
+    """
+
+    def write(transaction: Transaction) -> None:
+        caller = Caller(node_id, api.MANAGER, cluster_id, "")
+        admitted = admit(transaction, api.IssueNodeCertificateRequest(csr=csr), caller, cluster_id, new_id, Joiners())
+        if admitted.change is not None:
+            transaction.apply([admitted.change])
+
+    with store.watch(api.Node) as watch:
+        await store.update(write)
+        while True:
+            node = store.view().nodes.get(node_id)
+            if node is None or node.certificate.csr != csr:
+                raise Unavailable("another request for a certificate took this one's place")
+            state = node.certificate.status.state
+            if state in (api.IssuanceStatus.ISSUED, api.IssuanceStatus.ROTATE):
+                return bytes(node.certificate.certificate)
+            if state == api.IssuanceStatus.FAILED:
+                raise ShoalError(node.certificate.status.err)
+            try:
+                await watch.next()
+            except WatchLagged as error:
+                raise Unavailable("this manager is too busy to sign a certificate") from error
 
 
 @asynccontextmanager
