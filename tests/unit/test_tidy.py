@@ -23,7 +23,7 @@ SHELLS = {
     "manager/logs": "pipe server",
     "manager/membership": "managers probe",
     "manager/peers": "incoming keeper outgoing process",
-    "manager/port": "guard messages server shares turns wire",
+    "manager/port": "guard messages outgoing server shares turns wire",
     "network": "bridge namespaces netlink plumbing",
 }
 # They import grpclib for the names of its statuses and messages alone.

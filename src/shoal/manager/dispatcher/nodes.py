@@ -67,12 +67,14 @@ class Nodes:
             part = node_ids[at : at + NODES_PER_WRITE]
             await self._store.update(lambda transaction, part=part: _mark_unknown(transaction, part))  # type: ignore[misc]
         now = _now()
-        for node in self._store.view().nodes.all():
+        nodes = list(self._store.view().nodes.all())
+        among = sum(node.status.state != api.NodeStatus.DOWN for node in nodes)
+        for node in nodes:
             if node.status.state == api.NodeStatus.DOWN:
                 self._sessions.watch_orphan(node.id, now)
                 continue
             is_manager = bool(node.manager_status.addr)
-            self._sessions.expect(node.id, now, is_manager=is_manager)
+            self._sessions.expect(node.id, now, is_manager=is_manager, among=among)
             if is_manager and node.id != self._own_id:
                 self._hosts.expect(node.id)
 
@@ -103,7 +105,7 @@ class Nodes:
     def set_period(self, period: float) -> None:
         """Take the heartbeat period of the cluster's spec, in seconds; 0 means the default."""
         self._sessions.set_period(period)
-        self._hosts.set_period(self._sessions.mean_period)
+        self._hosts.set_period(self._sessions.spec_period)  # kernels answer as fast in a large swarm
 
     def forget(self, node_id: str) -> None:
         """Drop a node that was removed from the swarm."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from shoal.errors import InvalidArgument, NotFound, Unavailable
+from shoal.manager.dispatcher.periods import HEARTBEAT_PERIOD, epsilon, stretched
 
-HEARTBEAT_PERIOD = 5.0
-HEARTBEAT_EPSILON = 0.5  # periods are spread, so that a thousand nodes do not beat as one
 GRACE_PERIODS = 3
 GRACE_PERIODS_UNKNOWN = 6  # after a change of leader the nodes must first find it
 REGISTRATION_LIMIT = 3
@@ -41,27 +40,30 @@ class Sessions:
     def __init__(self, uniform: Callable[[float, float], float], new_id: Callable[[], str]) -> None:
         self._uniform = uniform
         self._new_id = new_id
-        self.mean_period = HEARTBEAT_PERIOD
+        self.spec_period = HEARTBEAT_PERIOD
+        """What the cluster's spec asks for, in seconds; nodes of a large swarm are told a longer one."""
         self._nodes: dict[str, Registration] = {}
         self._expiries: list[tuple[float, str]] = []
         self._orphans: dict[str, float] = {}
 
     def set_period(self, period: float) -> None:
         """Take the heartbeat period of the cluster's spec; 0 means the default. Nodes learn it with their next beat."""
-        self.mean_period = period or HEARTBEAT_PERIOD
+        self.spec_period = period or HEARTBEAT_PERIOD
 
-    def period(self) -> float:
-        """Return a freshly drawn period for one node."""
-        epsilon = min(HEARTBEAT_EPSILON, self.mean_period / 2)
-        return self.mean_period + self._uniform(-epsilon, epsilon)
+    def period(self, among: int = 0) -> float:
+        """Return a freshly drawn period for one node of those that are registered or waited for, or of `among`."""
+        mean = stretched(self.spec_period, max(len(self._nodes), among))
+        spread = epsilon(mean)
+        return mean + self._uniform(-spread, spread)
 
-    def expect(self, node_id: str, now: float, *, is_manager: bool = False) -> None:
+    def expect(self, node_id: str, now: float, *, is_manager: bool = False, among: int = 0) -> None:
         """Wait for a node that was registered with the leader before: it has no session until it registers here.
 
-        A manager that cannot be reached has no leader to find: it is given as long as a silent node.
+        A manager that cannot be reached has no leader to find: it is given as long as a silent node. `among`: how many
+        are waited for at a time.
         """
         periods = GRACE_PERIODS if is_manager else GRACE_PERIODS_UNKNOWN
-        self._put(Registration(node_id, "", now + self.period() * periods, now, is_manager=is_manager))
+        self._put(Registration(node_id, "", now + self.period(among) * periods, now, is_manager=is_manager))
 
     def admit(self, node_id: str, now: float) -> None:
         """Count a registration; raise Unavailable for one too many. Refused ones do not lengthen the wait."""

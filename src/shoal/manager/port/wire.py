@@ -15,7 +15,7 @@ from typing import Any, cast
 from grpclib.config import Configuration
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.protocol import Connection as WireConnection
-from grpclib.protocol import EventsProcessor, H2Protocol
+from grpclib.protocol import EventsProcessor, H2Protocol, Peer
 from grpclib.protocol import Stream as WireStream
 from grpclib.server import Handler, Server
 from h2.connection import H2Connection
@@ -30,6 +30,7 @@ from shoal.manager.port.authorization import Subject, subject_of
 from shoal.manager.port.crowd import origin
 from shoal.manager.port.frames import Frames
 from shoal.manager.port.messages import STREAM_WINDOW_BYTES, LimitedBuffer, Room
+from shoal.manager.port.outgoing import Outgoing
 from shoal.manager.port.shares import Shares
 from shoal.repeats import Repeats, is_told
 
@@ -73,6 +74,34 @@ class LimitedHandler(Handler):
         """End a call that the peer gave up; it may have ended by itself just before."""
         if stream in self._tasks:
             super().cancel(stream)
+
+
+class _Peer(Peer):
+    """Who is at the other end: read once, as a certificate takes a tenth of a millisecond, and each call asks."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._addr, self._cert = super().addr(), super().cert()
+
+    def addr(self) -> tuple[str, int] | None:
+        """Return the peer's address."""
+        return self._addr
+
+    def cert(self) -> dict[str, Any] | None:
+        """Return the peer's certificate, as it was verified by the handshake."""
+        return self._cert
+
+
+class _Wire(WireConnection):
+    """What grpclib keeps of one connection."""
+
+    def __init__(self, h2: H2Connection, transport: asyncio.Transport, *, config: Configuration) -> None:
+        super().__init__(h2, cast(asyncio.Transport, Outgoing(transport)), config=config)
+        self._peer = _Peer(transport)
+
+    def get_peer(self) -> Peer:
+        """Return the other end."""
+        return self._peer
 
 
 class _Processor(EventsProcessor):
@@ -140,7 +169,8 @@ class Connection(H2Protocol):
         more = allowed.window_bytes - h2.local_settings.initial_window_size
         if more > 0:
             h2.increment_flow_control_window(more)
-        self.connection = WireConnection(h2, wire, config=self.config)
+        self.connection = _Wire(h2, wire, config=self.config)
+        self._outgoing = self.connection._transport
         self.connection.flush()
         self.connection.initialize()
         self.processor = _Processor(self.calls, self.connection)
@@ -243,7 +273,7 @@ class Connection(H2Protocol):
         self.processor.close("the manager is stopping")
 
     def _unsent(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._outgoing.get_write_buffer_size() if self._transport is not None else 0
 
 
 class _OurFault(logging.Filter):

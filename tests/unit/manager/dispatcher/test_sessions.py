@@ -126,3 +126,22 @@ def test_a_node_changes_what_it_says_of_itself_so_often_and_again_after_a_while(
     with pytest.raises(Unavailable):
         held.admit_change("n1", 13.0)
     held.admit_change("n1", 13.1)
+
+
+def test_a_node_of_a_large_swarm_has_three_of_the_periods_that_it_was_told() -> None:
+    held = sessions()
+    session_ids = {f"n{number}": held.register(f"n{number}", 0.0) for number in range(200)}
+    assert held.beat("n0", session_ids["n0"], 100.0) == 10.0
+    for number in range(1, 200):
+        held.forget(f"n{number}")
+    assert held.expired(129.9) == []
+    assert held.beat("n0", session_ids["n0"], 129.9) == 5.0  # the others are gone: as often as ever
+    assert [gone.node_id for gone in held.expired(145.0)] == ["n0"]
+
+
+def test_a_new_leader_waits_for_each_as_long_as_for_all_of_them() -> None:
+    held = sessions()
+    for number in range(200):
+        held.expect(f"n{number}", 0.0, among=200)
+    assert held.expired(59.9) == []
+    assert len(held.expired(60.0)) == 200

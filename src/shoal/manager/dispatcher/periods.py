@@ -1,0 +1,30 @@
+"""How often nodes say that they live: the law by which the heartbeat's period follows the number of nodes. Pure.
+
+In: the period of the cluster's spec, how many nodes there are. Out: seconds. Hosts that are lost are found by their
+kernels, however long it is (decision 10), so that it is for lost daemons alone. Why this law: decision 21.
+"""
+
+import math
+
+HEARTBEAT_PERIOD = 5.0
+"""Swarm's (SwarmKit manager/dispatcher, DefaultHeartBeatPeriod)."""
+UNSTRETCHED_NODES = 50
+"""Up to so many nodes have Swarm's period: ten heartbeats a second."""
+HEARTBEAT_EPSILON = 0.5  # periods are spread, so that a thousand nodes do not beat as one (SwarmKit, period.go)
+SPREAD = HEARTBEAT_EPSILON / HEARTBEAT_PERIOD
+
+
+def stretched(spec_period: float, nodes: int) -> float:
+    """Return the mean period for so many nodes, in seconds: the spec's, and more in a large swarm.
+
+    It grows with the root of their number, and so do the heartbeats a second and the wait for a lost daemon: ten times
+    the nodes cost the leader three times the work. 1,000 nodes: 22 s; 5,000: 50 s. A spec that asks for more than that
+    gets it, one that asks for less than Swarm's has its own stretched likewise. `spec_period` 0 means Swarm's.
+    """
+    spec = spec_period or HEARTBEAT_PERIOD
+    return max(spec, min(spec, HEARTBEAT_PERIOD) * math.sqrt(nodes / UNSTRETCHED_NODES))
+
+
+def epsilon(period: float) -> float:
+    """Return by how much at most a node's period may differ from the mean."""
+    return max(min(HEARTBEAT_EPSILON, period / 2), SPREAD * period)

@@ -1,0 +1,54 @@
+"""What a connection sends, put together: one record of TLS for all that one turn of the loop has to say to a peer.
+
+In: frames as HTTP/2 makes them. Out: the same bytes, in the same order, on the connection's transport. An answer is
+three frames and more (headers, message, trailers, the window given back); each by itself would be a record of TLS.
+"""
+
+import asyncio
+from typing import Any
+
+# What is written at once: beyond it the transport must have a say, as it is what makes a sender wait.
+MANY_BYTES = 64 * 1024
+
+
+class Outgoing:
+    """A transport whose `write` waits for the end of the turn. For everything else it is the transport itself."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._waiting = bytearray()
+        self._is_scheduled = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, at the latest in the next turn of the loop."""
+        self._waiting += data
+        if len(self._waiting) >= MANY_BYTES:
+            self.flush()
+        elif self._waiting and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turned)
+
+    def flush(self) -> None:
+        """Send what waits, now."""
+        if not self._waiting:
+            return
+        data, self._waiting = bytes(self._waiting), bytearray()
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self.flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes have not been sent."""
+        return len(self._waiting) + self._transport.get_write_buffer_size()
+
+    def _turned(self) -> None:
+        self._is_scheduled = False
+        self.flush()
