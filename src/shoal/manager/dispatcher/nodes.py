@@ -68,13 +68,14 @@ class Nodes:
             await self._store.update(lambda transaction, part=part: _mark_unknown(transaction, part))  # type: ignore[misc]
         now = _now()
         nodes = list(self._store.view().nodes.all())
-        among = sum(node.status.state != api.NodeStatus.DOWN for node in nodes)
+        among = sum(node.status.state != api.NodeStatus.DOWN and node.HasField("description") for node in nodes)
         for node in nodes:
             if node.status.state == api.NodeStatus.DOWN:
                 self._sessions.watch_orphan(node.id, now)
                 continue
             is_manager = bool(node.manager_status.addr)
-            self._sessions.expect(node.id, now, is_manager=is_manager, among=among)
+            came = node.HasField("description")
+            self._sessions.expect(node.id, now, is_manager=is_manager, among=among, came=came)
             if is_manager and node.id != self._own_id:
                 self._hosts.expect(node.id)
 

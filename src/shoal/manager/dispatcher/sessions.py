@@ -43,6 +43,7 @@ class Sessions:
         self.spec_period = HEARTBEAT_PERIOD
         """What the cluster's spec asks for, in seconds; nodes of a large swarm are told a longer one."""
         self._nodes: dict[str, Registration] = {}
+        self._never_came: set[str] = set()  # of those that are waited for: whoever has a join token makes thousands
         self._expiries: list[tuple[float, str]] = []
         self._orphans: dict[str, float] = {}
 
@@ -52,16 +53,18 @@ class Sessions:
 
     def period(self, among: int = 0) -> float:
         """Return a freshly drawn period for one node of those that are registered or waited for, or of `among`."""
-        mean = stretched(self.spec_period, max(len(self._nodes), among))
+        mean = stretched(self.spec_period, max(len(self._nodes) - len(self._never_came), among))
         spread = epsilon(mean)
         return mean + self._uniform(-spread, spread)
 
-    def expect(self, node_id: str, now: float, *, is_manager: bool = False, among: int = 0) -> None:
-        """Wait for a node that was registered with the leader before: it has no session until it registers here.
+    def expect(self, node_id: str, now: float, *, is_manager: bool = False, among: int = 0, came: bool = True) -> None:
+        """Wait for a node that the leader before knew: it has no session until it registers here.
 
         A manager that cannot be reached has no leader to find: it is given as long as a silent node. `among`: how many
-        are waited for at a time.
+        that ever came are waited for at a time; one that never did (`came`) lengthens nobody's period.
         """
+        if not came:
+            self._never_came.add(node_id)
         periods = GRACE_PERIODS if is_manager else GRACE_PERIODS_UNKNOWN
         self._put(Registration(node_id, "", now + self.period(among) * periods, now, is_manager=is_manager))
 
@@ -97,6 +100,7 @@ class Sessions:
         known = self._nodes.get(node_id)
         session_id = self._new_id()
         self._orphans.pop(node_id, None)
+        self._never_came.discard(node_id)
         self._put(
             Registration(
                 node_id,
@@ -162,6 +166,7 @@ class Sessions:
                 heappush(self._expiries, (known.expires_at, node_id))
                 continue
             del self._nodes[node_id]
+            self._never_came.discard(node_id)
             self.watch_orphan(node_id, now)
             gone.append(known)
         return gone
@@ -187,6 +192,7 @@ class Sessions:
     def forget(self, node_id: str) -> None:
         """Drop a node that was removed from the swarm."""
         self._nodes.pop(node_id, None)
+        self._never_came.discard(node_id)
         self._orphans.pop(node_id, None)
 
     def others(self, own_id: str) -> int:

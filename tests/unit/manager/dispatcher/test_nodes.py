@@ -66,6 +66,18 @@ async def test_heartbeats_keep_a_node_ready() -> None:
         assert leader.status() == ("READY", "")
 
 
+async def test_nodes_that_never_came_lengthen_no_period_under_a_new_leader() -> None:
+    """A leaked token makes thousands of them: a lost daemon must not be found later for it."""
+    ready = api.Node(id="n1", status={"state": api.NodeStatus.READY}, description=DESCRIPTION)
+    leader = Leader(nodes=[ready, *(api.Node(id=f"x{number}") for number in range(2_000))])
+    async with leader.leads():
+        async with leader.node() as stub, session(stub) as (session_id, _):
+            reply = await stub.Heartbeat(api.HeartbeatRequest(session_id=session_id))
+            assert 4.5 <= seconds(reply.period) <= 5.5
+        await asyncio.sleep(17)
+        assert leader.status()[0] == "DOWN"
+
+
 async def test_under_a_new_leader_nodes_are_unknown_and_go_down_later_than_else() -> None:
     down = api.Node(id="n2", status={"state": api.NodeStatus.DOWN, "message": "heartbeat failure"})
     leader = Leader(nodes=[api.Node(id="n1", status={"state": api.NodeStatus.READY}), down])
