@@ -579,12 +579,12 @@ async def test_what_cannot_be_run_has_dockers_code_and_names_the_command(
         without_crun(monkeypatch)
     async with site.containers() as containers:
         for command, code, words in (
-            ("/tmp", 126, 'exec: "/tmp": permission denied'),
-            ("", 127, 'exec: "": executable file not found in $PATH'),
+            ("/tmp", 126, r'exec: "/tmp": (permission denied|is a directory)'),  # runc of Debian 12, and of 13
+            ("", 127, re.escape('exec: "": executable file not found in $PATH')),
             ("/etc/passwd/x", 127, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
         ):
             made = await containers.create(config("bad", command))
-            with pytest.raises(StartFailed, match=re.escape(words)) as caught:
+            with pytest.raises(StartFailed, match=words) as caught:
                 await containers.start("bad")
             assert caught.value.exit_code == code
             await containers.remove(made.id)

@@ -249,6 +249,8 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
     )
     if "denied" in words or "name unknown" in words or "repository name not known" in words:
         return NotFound(f"{denied}: {words}")
+    if words.startswith("authentication required"):
+        words = f"unauthorized: {words}"  # the registry's code, which skopeo of Debian 13 leaves out
     if "unauthorized" in words or "authentication required" in words:
         return Unauthenticated(f"{denied}: {words}")
     return ShoalError(words)

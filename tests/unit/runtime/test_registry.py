@@ -35,6 +35,11 @@ def complaint(words: str) -> bytes:
             Unauthenticated,
             DENIED + "unauthorized: authentication required",
         ),
+        (  # skopeo of Debian 13 leaves out the registry's code, which Docker shows
+            READING + "authentication required",
+            Unauthenticated,
+            DENIED + "unauthorized: authentication required",
+        ),
         (
             PARSING + 'pinging container registry r:1: Get "http://r:1/v2/": dial tcp 127.0.0.1:1: connect: refused',
             ShoalError,
