@@ -7,10 +7,12 @@ anybody's. Out: whether it is found in them.
 
 from collections.abc import Callable
 from functools import lru_cache
-
-import re2
+from typing import TYPE_CHECKING
 
 from shoal.errors import ShoalError
+
+if TYPE_CHECKING:
+    import re2
 
 # What RE2 may hold of one expression. Names of containers are matched by the thousand on the event loop: the worst
 # expression of this size takes about a millisecond for one of 64 characters, a plain one microseconds.
@@ -24,6 +26,8 @@ class BadPattern(ShoalError):
 
 def compiled(pattern: str) -> Callable[[str], bool]:
     """Return whether the expression is found in a text, as a function. Raises BadPattern."""
+    import re2  # where it is used: the daemon starts without it
+
     try:
         expression = _compiled(pattern)
     except re2.error as error:
@@ -40,6 +44,8 @@ def compiled(pattern: str) -> Callable[[str], bool]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _compiled(pattern: str) -> "re2._Regexp":
+    import re2
+
     options = re2.Options()
     options.max_mem = MAX_BYTES
     options.never_capture = True

@@ -32,7 +32,7 @@ from shoal.engine.backend import Backend, DaemonFacts
 from shoal.errors import DamagedState, ShoalError
 from shoal.files import write_atomic
 from shoal.network.bridge import BridgeNetwork
-from shoal.node.node import SwarmNode
+from shoal.node.door import Door
 from shoal.paths import Paths, tag_of
 from shoal.runtime import programs
 from shoal.runtime.cgroups import Cgroups
@@ -75,7 +75,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             async with Containers(paths, images, volumes, network, events, tag=tag, logs=config.logs) as containers:
                 images.running = lambda holder: _runs(containers, holder)
                 await images.sweep()
-                node = SwarmNode(
+                node = Door(
                     paths,
                     Runtime(containers, images),
                     lambda tls: _describe(config, tls),
@@ -97,9 +97,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                 await _serve(config, backend, node, stop, notifier)
 
 
-async def _serve(
-    config: DaemonConfig, backend: Backend, node: SwarmNode, stop: asyncio.Event, notifier: Notifier
-) -> None:
+async def _serve(config: DaemonConfig, backend: Backend, node: Door, stop: asyncio.Event, notifier: Notifier) -> None:
     """Run the node and the API until `stop` is set; a node that fails for good takes the daemon down."""
     async with asyncio.TaskGroup() as group:
         living = group.create_task(node.run(), name="node")
@@ -114,7 +112,9 @@ async def _serve(
                 _settle_memory()
                 log.info("shoald %s serves on %s", __version__, ", ".join(config.sockets))
                 notifier.ready(f"serves on {', '.join(config.sockets)}")
+                preparing = group.create_task(_prepare(node), name="prepare")
                 await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                preparing.cancel()
             stopping.cancel()
             settling.cancel()
             notifier.stopping("containers go on")
@@ -130,6 +130,13 @@ def _settle_memory() -> None:
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()  # `main` has turned it off
+
+
+async def _prepare(node: Door) -> None:
+    """Import what a swarm needs while nobody waits for it, so that who makes or joins one need not."""
+    await node.prepare()
+    gc.freeze()
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,8 @@ async def _run(config: DaemonConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # What a start makes stays, so that looking for garbage in it finds none; `daemon` begins with that when it serves.
+    gc.disable()
     # Only where there is to be a daemon: to end containers, or to be told of a wrong flag, nobody waits for all of it.
     from shoal.daemon import loading  # noqa: F401, I001 - before anything that imports aiohttp
     from shoal.daemon import daemon

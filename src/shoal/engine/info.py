@@ -11,7 +11,6 @@ from typing import Any
 from shoal.engine.backend import Backend
 from shoal.engine.codec.cluster import CLUSTER
 from shoal.engine.host_facts import file_system
-from shoal.manager.control.clusters import redacted
 from shoal.node.types import LocalState, SwarmInfo
 from shoal.runtime.types import Phase
 
@@ -38,6 +37,9 @@ def swarm_json(info: SwarmInfo) -> dict[str, Any]:
     if info.managers:
         shown["Managers"] = info.managers
     if info.cluster is not None:
+        # Where there is a cluster there is a manager; where there is none, its modules are not imported for this.
+        from shoal.manager.control.clusters import redacted
+
         shown["Cluster"] = CLUSTER.encode(redacted(info.cluster))
     if info.managers == 2 and info.local_state is LocalState.ACTIVE:
         shown["Warnings"] = [TWO_MANAGERS]

@@ -19,7 +19,6 @@ from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, OutOfSequence, RpcError, ShoalError
-from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
 from shoal.node.types import InitRequest, JoinRequest
 
 # The new leader writes the cluster as well, in its first moments.
@@ -38,8 +37,7 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     spec.encryption_config.auto_lock_managers |= _value(body, "AutoLockManagers", FLAG, False)
     request = _init_request(call, body, spec)
     # Before anything is made: a spec that is refused must not leave a swarm behind.
-    validate_cluster_spec(spec)
-    refuse_unsupported_cluster(spec)
+    _check(spec)
     node = call.backend.node
     node_id = await node.init(request)
     try:
@@ -50,6 +48,14 @@ async def init_swarm(call: Call) -> web.StreamResponse:
             await node.leave(True)
         raise
     return json_reply(node_id)
+
+
+def _check(spec: api.ClusterSpec) -> None:
+    # A daemon in no swarm starts without the manager's modules.
+    from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
+
+    validate_cluster_spec(spec)
+    refuse_unsupported_cluster(spec)
 
 
 def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) -> InitRequest:

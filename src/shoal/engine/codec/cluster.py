@@ -4,9 +4,6 @@ import base64
 from functools import lru_cache
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from shoal.api import v1 as api
 from shoal.engine.codec.common import ANNOTATIONS, DRIVER, META
 from shoal.engine.codec.kinds import (
@@ -89,6 +86,10 @@ CLUSTER_SPEC: MessageCodec[api.ClusterSpec] = MessageCodec(
 @lru_cache(maxsize=4)  # One certificate a swarm, two while its root is being rotated.
 def _issuer(certificate: bytes) -> tuple[str, str]:
     """Return subject and public key of a certificate, DER in base64; empty for what is none."""
+    # A daemon in no swarm starts without it.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
         parsed = x509.load_pem_x509_certificate(certificate)
     except ValueError:

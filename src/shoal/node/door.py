@@ -1,0 +1,168 @@
+"""This host's part in a swarm, as the daemon and the API have it: none, or the node behind this door.
+
+In: what `SwarmNode` is made of, and everything that is asked of it. Out: its answers. What a node of a swarm needs
+(manager, agent, certificates, gRPC) is half of all that a daemon imports, and a daemon in no swarm answers without it:
+it is imported when this host is in a swarm, when it is asked to make or join one, or, in a thread, once the API serves,
+so that a swarm that is made later need not wait for it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, BinaryIO
+
+from shoal.api import v1 as api
+from shoal.errors import Unavailable
+from shoal.node import refusals
+from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
+from shoal.paths import Paths
+
+if TYPE_CHECKING:
+    from shoal.agent.runtime import Runtime
+    from shoal.manager.control import Control
+    from shoal.manager.logs.server import Logs
+    from shoal.node.manager import KeepOut
+    from shoal.node.node import SwarmNode
+    from shoal.store.backup_file import Summary
+    from shoal.store.memory import View
+    from shoal.store.watch import Watch
+
+
+def _node_class() -> "type[SwarmNode]":
+    """Import all that a node of a swarm needs. Blocks for a good part of a second the first time."""
+    from shoal.node.node import SwarmNode  # here, and nowhere else: see above
+
+    return SwarmNode
+
+
+class Door:
+    """The node, once there is one. Enter `run` in a group; the methods work while it runs."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        runtime: "Runtime",
+        describe: Callable[[api.NodeTLSInfo], api.NodeDescription],
+        *,
+        rng: Random,
+        own_subnets: Callable[[], Sequence[IPv4Network]],
+        default_advertise_addr: str,
+        keep_out: "KeepOut",
+    ) -> None:
+        self._paths = paths
+        self._make: Callable[[type[SwarmNode]], SwarmNode] = lambda node: node(
+            paths,
+            runtime,
+            describe,
+            rng=rng,
+            own_subnets=own_subnets,
+            default_advertise_addr=default_advertise_addr,
+            keep_out=keep_out,
+        )
+        self._node: SwarmNode | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._entering = asyncio.Lock()
+        self._made = asyncio.Event()
+        self._looked = asyncio.Event()  # for what is on the disk
+
+    async def run(self) -> None:
+        """Be what the disk says this host is, and what it is asked to become, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                if await asyncio.to_thread(_was_in_a_swarm, self._paths):
+                    await self._inside()
+                self._looked.set()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
+                self._looked.set()
+
+    async def _inside(self) -> "SwarmNode":
+        """Return the node, which runs and knows what it is. Raises Unavailable when the daemon ends."""
+        async with self._entering:
+            if self._node is None:
+                node = self._make(await asyncio.to_thread(_node_class))
+                if self._group is None:
+                    raise Unavailable("the daemon is stopping")
+                self._group.create_task(node.run(), name="node")
+                self._node = node
+                self._made.set()
+        await self._node.resumed.wait()
+        return self._node
+
+    async def prepare(self) -> None:
+        """Import now what a node of a swarm needs, beside what goes on."""
+        await asyncio.to_thread(_node_class)
+
+    async def wait_settled(self) -> None:
+        """Wait until this host is in no swarm, or its node has taken up its place or cannot (`SwarmNode`)."""
+        await self._looked.wait()
+        if self._node is not None:
+            await self._node.wait_settled()
+
+    async def wait_manager(self) -> None:
+        """Wait until a manager works here."""
+        await self._made.wait()
+        await self._there().wait_manager()
+
+    def _there(self) -> "SwarmNode":
+        if self._node is None:
+            raise Unavailable(refusals.NOT_IN_A_SWARM)
+        return self._node
+
+    def info(self) -> SwarmInfo:
+        """Return what `docker info` shows of the swarm."""
+        return self._node.info() if self._node is not None else SwarmInfo()
+
+    def control(self) -> "Control":
+        """Return the management API. Raises Unavailable with Docker's words where this node is no manager."""
+        return self._there().control()
+
+    def logs(self) -> "Logs":
+        """Return the log broker, likewise."""
+        return self._there().logs()
+
+    def watch(self, *kinds: type) -> "Watch":
+        """Return a watch on the swarm's objects, likewise."""
+        return self._there().watch(*kinds)
+
+    def view(self) -> "View":
+        """Return the swarm's objects as they are now, likewise."""
+        return self._there().view()
+
+    async def unlock_key(self) -> str:
+        """Return the key that unlocks this swarm's managers, likewise; empty with autolock off."""
+        return await self._there().unlock_key()
+
+    async def backup(self, file: BinaryIO) -> "Summary":
+        """Write this swarm, and who this manager is, to an empty file, likewise."""
+        return await self._there().backup(file)
+
+    async def init(self, request: InitRequest) -> str:
+        """Make a swarm of this host; its node's id. This and the rest: see `SwarmNode`."""
+        return await (await self._inside()).init(request)
+
+    async def join(self, request: JoinRequest) -> None:
+        """Make this host a node of a swarm that exists."""
+        await (await self._inside()).join(request)
+
+    async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
+        """Make this host the manager that made a backup."""
+        return await (await self._inside()).restore(request, file)
+
+    async def leave(self, force: bool) -> None:
+        """Leave the swarm."""
+        await (await self._inside()).leave(force)
+
+    async def unlock(self, key: str) -> None:
+        """Open this manager's key file and take up its place."""
+        await (await self._inside()).unlock(key)
+
+
+def _was_in_a_swarm(paths: Paths) -> bool:
+    """Return whether there is anything of a swarm on this host, be it the rest of one that never came to be."""
+    folders: tuple[Path, ...] = (paths.swarm, paths.etcd, paths.restoring.data_root, paths.restoring.exec_root)
+    return any(folder.exists() for folder in folders)
