@@ -21,7 +21,7 @@ from shoal.manager.deciding.leader import Component, Leader
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.leader_link import LeaderLink
-from shoal.manager.forwarding.services import TermService, control_service
+from shoal.manager.forwarding.services import ControlService, TermService
 from shoal.manager.orchestrator import ReplicatedOrchestrator
 from shoal.manager.orchestrator.enforcer import Enforcer
 from shoal.manager.orchestrator.reaper import Reaper
@@ -137,7 +137,7 @@ class PlayedManager(Manager):
         return guarded(
             [
                 TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
-                control_service(lambda: self._term and self._term.control),
+                ControlService(lambda: self._term and self._term.control),
             ],
             by_certificate(CLUSTER, lambda _node_id: False),
             lambda: self._term is not None,

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from shoal.api import v1 as api
 from shoal.engine.codec.cache import EncodedCache
-from shoal.engine.control_client import Control
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
+from shoal.manager.control import ControlRpcs
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.runtime.events import EventBus
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
@@ -134,7 +134,7 @@ class SwarmNode(Protocol):
     """This host's part in a swarm. Raises `Unavailable` with Docker's 503 texts where no manager runs."""
 
     def info(self) -> SwarmInfo: ...
-    def control(self) -> Control: ...
+    def control(self) -> ControlRpcs: ...
     def logs(self) -> Logs: ...
     async def wait_manager(self) -> None:
         """Wait until a manager works here."""

@@ -14,12 +14,13 @@ from shoal.engine import lookups, pinning
 from shoal.engine.codec.cache import json_list
 from shoal.engine.codec.message import decode_body
 from shoal.engine.codec.service import MODE_NAMES, SERVICE, SERVICE_SPEC, drop_newer, read_legacy_networks
-from shoal.engine.control_client import Control, rpc
+from shoal.engine.control_client import rpc
 from shoal.engine.names import random_name
 from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, encoded_reply, json_bytes, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, PermissionDenied, ShoalError
+from shoal.manager.control import ControlRpcs
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ async def list_services(call: Call) -> web.StreamResponse:
     return encoded_reply(json_list(texts))
 
 
-async def _statuses(control: Control, services: list[api.Service]) -> dict[str, bytes]:
+async def _statuses(control: ControlRpcs, services: list[api.Service]) -> dict[str, bytes]:
     request = api.ListServiceStatusesRequest(services=[service.id for service in services])
     reply = await rpc(control.list_service_statuses, request)
     return {
@@ -173,7 +174,7 @@ async def _read_spec(call: Call) -> api.ServiceSpec:
     return spec
 
 
-async def _resolve_networks(call: Call, control: Control, spec: api.ServiceSpec) -> None:
+async def _resolve_networks(call: Call, control: ControlRpcs, spec: api.ServiceSpec) -> None:
     """Name the networks by their ids in the swarm. Source: moby daemon/cluster/services.go, populateNetworkID."""
     for network in spec.task.networks:
         try:

@@ -14,11 +14,12 @@ from shoal.engine.codec.cluster import CLUSTER_SPEC, encode_swarm, merge_spec
 from shoal.engine.codec.kinds import FLAG, TEXT, TEXTS, UINT32, Kind, Mismatch
 from shoal.engine.codec.message import decode_body, member
 from shoal.engine.codec.node import AVAILABILITY
-from shoal.engine.control_client import Control, rpc
+from shoal.engine.control_client import rpc
 from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, OutOfSequence, RpcError, ShoalError
+from shoal.manager.control import ControlRpcs
 from shoal.node.types import InitRequest, JoinRequest
 
 # The new leader writes the cluster as well, in its first moments.
@@ -85,7 +86,7 @@ def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any, struct:
         raise InvalidArgument(f"invalid JSON: {error.text()}") from None
 
 
-async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Any) -> None:
+async def _apply_spec(control: ControlRpcs, asked: api.ClusterSpec, given: Any) -> None:
     """Put what was asked for over the defaults of the new swarm; nothing asked, nothing written."""
     for left in reversed(range(APPLY_ATTEMPTS)):
         try:
@@ -96,7 +97,7 @@ async def _apply_spec(control: Control, asked: api.ClusterSpec, given: Any) -> N
                 raise
 
 
-async def _apply_once(control: Control, asked: api.ClusterSpec, given: Any) -> None:
+async def _apply_once(control: ControlRpcs, asked: api.ClusterSpec, given: Any) -> None:
     cluster = await lookups.the_cluster(control)
     spec = api.ClusterSpec()
     spec.CopyFrom(cluster.spec)

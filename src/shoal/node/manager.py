@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from shoal.api import v1 as api
 from shoal.api.gen import managers_pb2 as pb
@@ -26,12 +26,11 @@ from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
-from shoal.manager.control import Control
+from shoal.manager.control import ControlRpcs
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
 from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
-from shoal.manager.forwarding.services import TermService, control_service, logs_service
-from shoal.manager.logs.server import Logs
+from shoal.manager.forwarding.services import ControlService, LogBroker, LogsService, TermService
 from shoal.manager.membership.managers import RaftMembershipServer
 from shoal.manager.membership.quorum import Reachability
 from shoal.manager.peers.keeper import TunnelsProcess
@@ -67,8 +66,8 @@ HAND_OVER_TIMEOUT = 1.0  # a leader that stops does not wait longer for another 
 class Active:
     """What a manager offers to this host's Engine API."""
 
-    control: Control
-    logs: Logs
+    control: ControlRpcs
+    logs: LogBroker
     store: Store
     etcd: EtcdClient
 
@@ -175,8 +174,8 @@ class Manager:
             TermService(LogBrokerBase, lambda: self._term and self._term.log_broker),
             TermService(ManagersBase, lambda: self._term and self._term.members),
             RaftMembershipServer(),
-            control_service(lambda: self._term and self._term.control),
-            logs_service(lambda: self._term and self._term.logs),
+            ControlService(self._control),
+            LogsService(self._logs),
         ]
 
     def _is_removed(self, node_id: str) -> bool:
@@ -348,9 +347,9 @@ class Manager:
             except Unavailable as error:
                 log.debug("this manager is not ready yet: %s", error)
             await asyncio.sleep(RETRY / 4)
-        control = RemoteControl(self._link, lambda: self._term and self._term.control)
-        logs = RemoteLogs(self._link, lambda: self._term and self._term.logs)
-        self._active = Active(cast(Control, control), cast(Logs, logs), store, etcd)
+        control = RemoteControl(self._link, self._control)
+        logs = RemoteLogs(self._link, self._logs)
+        self._active = Active(control, logs, store, etcd)
         self._tell(watch)
         await self._announce(store)
 
@@ -368,6 +367,13 @@ class Manager:
                 await asyncio.sleep(LONGEST_RETRY)
 
     # The lead.
+
+    def _control(self) -> ControlRpcs | None:
+        """Return what answers Control's calls while this manager leads."""
+        return None if self._term is None else self._term.control
+
+    def _logs(self) -> LogBroker | None:
+        return None if self._term is None else self._term.logs
 
     async def _take_turns(self, store: Store, watch: LeaderWatch, setting: Setting) -> None:
         """Lead whenever this manager's etcd leads Raft."""

@@ -21,8 +21,8 @@ from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import KEK_BYTES, parse_unlock_key, unlock_key
 from shoal.errors import Conflict, FailedPrecondition, NotFound, ShoalError, Unauthenticated, Unavailable
 from shoal.files import remove_tree
-from shoal.manager.control import Control
-from shoal.manager.logs.server import Logs
+from shoal.manager.control import ControlRpcs
+from shoal.manager.forwarding.services import LogBroker
 from shoal.node import addresses, backups, founding, joining, peers, refusals, restoring, state
 from shoal.node.manager import Active, KeepOut
 from shoal.node.membership import Describe, Membership
@@ -407,11 +407,11 @@ class SwarmNode:
         text = refusals.NOT_YET_A_MANAGER
         raise Unavailable(f"{text} ({stay.error})" if stay.error else text)
 
-    def control(self) -> Control:
+    def control(self) -> ControlRpcs:
         """Return the management API. Raises Unavailable with Docker's words where this node is no manager."""
         return self._active().control
 
-    def logs(self) -> Logs:
+    def logs(self) -> LogBroker:
         """Return the log broker, likewise."""
         return self._active().logs
 

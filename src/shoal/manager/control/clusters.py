@@ -3,19 +3,25 @@
 What becomes of the root is in `root_change`. Source: SwarmKit manager/controlapi/cluster.go.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.ca.tokens import new_token
 from shoal.errors import InvalidArgument, NotFound, OutOfSequence
 from shoal.manager.control import unsupported
-from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import named
-from shoal.manager.control.root_change import changed_root
+from shoal.manager.control.requests import require
+from shoal.manager.control.root_change import ExternalCAs, changed_root
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
+
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +43,20 @@ DEFAULT_RAFT = api.RaftConfig(
 )
 
 
-class Clusters(Part):
+class Clusters:
     """The RPCs of the cluster. Nothing that leaves here holds a private key."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        new_unlock_key: Callable[[], bytes],
+        external: ExternalCAs | None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_unlock_key = new_unlock_key
+        self._external = external
 
     async def get_cluster(self, request: api.GetClusterRequest) -> api.GetClusterResponse:
         """Return the cluster, redacted."""

@@ -3,18 +3,28 @@
 Source of texts: SwarmKit manager/controlapi/network.go.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL, is_predefined
 from shoal.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unimplemented
 from shoal.manager.control import unsupported
-from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import named
 from shoal.manager.control.names import validate_annotations
+from shoal.manager.control.requests import require
 from shoal.manager.control.validate_ipam import validate_ipam
 
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
-class Networks(Part):
+
+class Networks:
     """The RPCs of networks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def get_network(self, request: api.GetNetworkRequest) -> api.GetNetworkResponse:
         """Return a network."""

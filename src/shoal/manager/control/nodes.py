@@ -1,20 +1,34 @@
 """Control's nodes: get, list, update, remove. Source: SwarmKit manager/controlapi/node.go."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from cryptography import x509
 
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.engines import can_manage
 from shoal.errors import FailedPrecondition, InvariantBroken, NotFound
-from shoal.manager.control.base import Part, require
 from shoal.manager.control.clusters import CLUSTER_NAME, expire_blacklisted
 from shoal.manager.control.filters import among, begins, labelled
+from shoal.manager.control.membership import Membership
+from shoal.manager.control.requests import require
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
 
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
-class Nodes(Part):
+
+class Nodes:
     """The RPCs of nodes. Of `manager_status`, who leads and who is reachable is added to what is returned."""
+
+    def __init__(self, store: Store, membership: Membership, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._membership = membership
+        self._clock = clock
 
     async def get_node(self, request: api.GetNodeRequest) -> api.GetNodeResponse:
         """Return a node."""

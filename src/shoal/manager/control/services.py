@@ -3,24 +3,38 @@
 Source of semantics, order of checks and texts: SwarmKit manager/controlapi/service.go.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.defaults import with_defaults
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError, Unimplemented
 from shoal.manager.control import unsupported
-from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import among, named, runtime
+from shoal.manager.control.requests import require
 from shoal.manager.control.unsupported import refuse_unsupported_service
 from shoal.manager.control.validate_service import Expand, validate_service_spec
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction, View
 
+if TYPE_CHECKING:
+    from shoal.store.store import Store
+
 Status = api.ListServiceStatusesResponse.ServiceStatus
 
 
-class Services(Part):
-    """The RPCs of services."""
+class Services:
+    """The RPCs of services. `expand` fills in placeholders as a node would, so that its refusals are known here."""
+
+    def __init__(self, store: Store, clock: Callable[[], float], new_id: Callable[[], str], expand: Expand) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._expand = expand
 
     async def create_service(self, request: api.CreateServiceRequest) -> api.CreateServiceResponse:
         """Store a new service. Conflict where the name is taken."""

@@ -1,18 +1,27 @@
 """Control's tasks: get, list, remove. Source: SwarmKit manager/controlapi/task.go."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
 from shoal.api.naming import task_name
 from shoal.errors import NotFound
-from shoal.manager.control.base import Part, require
 from shoal.manager.control.filters import among, begins, labelled, runtime
+from shoal.manager.control.requests import require
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.store.memory import Transaction, View
 
+if TYPE_CHECKING:
+    from shoal.store.store import Store
 
-class Tasks(Part):
+
+class Tasks:
     """The RPCs of tasks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def get_task(self, request: api.GetTaskRequest) -> api.GetTaskResponse:
         """Return a task."""

@@ -4,28 +4,32 @@ In: a generated service base, and what returns the part of the term that answers
 service for `ManagerServer`. Between terms every call is told that this manager does not lead.
 """
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
-from grpclib.const import Handler
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Stream
 
 from shoal.api import v1 as api
-from shoal.api.gen.control_grpc import ControlBase
 from shoal.api.gen.logbroker_grpc import LogsBase
 from shoal.errors import NoLeader, ShoalError
+from shoal.manager.control import ControlRpcs
+from shoal.manager.control.rpcs import RPCS, Part, Reply, Request, Rpc
 
-# How a method of a service is carried out by the part that is there for it.
-Carry = Callable[[Any, Any], Awaitable[None]]
+
+class LogBroker(Protocol):
+    """Whoever answers `docker.swarmkit.v1.Logs`."""
+
+    def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncGenerator[api.SubscribeLogsMessage, None]:
+        """Return the logs that a request selects, as they come. Raises InvalidArgument at once."""
 
 
 class TermService:
     """A service whose methods are those of what `current` returns at the time of a call; None: NoLeader."""
 
-    def __init__(self, base: type, current: Callable[[], Any], carry: Callable[[str], Carry] | None = None) -> None:
-        carry = carry or _as_servicer
-        methods = {name: _method(current, carry(name)) for name in getattr(base, "__abstractmethods__", ())}
+    def __init__(self, base: type, current: Callable[[], Any]) -> None:
+        methods = {name: _method(current, name) for name in getattr(base, "__abstractmethods__", ())}
         self._servicer: Any = type(base.__name__, (base,), methods)()
 
     def __mapping__(self) -> Mapping[str, Handler]:
@@ -33,55 +37,56 @@ class TermService:
         return mapping
 
 
-def control_service(current: Callable[[], Any]) -> TermService:
-    """Return `docker.swarmkit.v1.Control` over an object with its methods in snake case."""
-    return TermService(ControlBase, current, _as_call)
-
-
-def logs_service(current: Callable[[], Any]) -> TermService:
-    """Return `docker.swarmkit.v1.Logs` over an object with `subscribe_logs`."""
-    return TermService(LogsBase, current, lambda name: _subscribe_logs)
-
-
-def snake_case(name: str) -> str:
-    """Return the name of a method of ours for one of gRPC's."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def _method(current: Callable[[], Any], carry: Carry) -> Callable[[Any, Any], Awaitable[None]]:
+def _method(current: Callable[[], Any], name: str) -> Callable[[Any, Any], Awaitable[None]]:
     async def call(_servicer: Any, stream: Any) -> None:
-        part = current()
-        if part is None:
-            raise NoLeader
-        await carry(part, stream)
+        await getattr(_there(current()), name)(stream)
 
     return call
 
 
-def _as_servicer(name: str) -> Carry:
-    async def carry(part: Any, stream: Any) -> None:
-        await getattr(part, name)(stream)
+class ControlService:
+    """`docker.swarmkit.v1.Control` over what `current` returns, likewise."""
 
-    return carry
+    def __init__(self, current: Callable[[], ControlRpcs | None]) -> None:
+        self._current = current
 
+    def __mapping__(self) -> Mapping[str, Handler]:
+        return {
+            rpc.path: Handler(self._answer(rpc), Cardinality.UNARY_UNARY, rpc.request_type, rpc.reply_type)
+            for rpc in RPCS
+        }
 
-def _as_call(name: str) -> Carry:
-    method = snake_case(name)
+    def _answer(self, rpc: Rpc[Any, Request, Reply]) -> Callable[[Stream[Request, Reply]], Awaitable[None]]:
+        async def answer(stream: Stream[Request, Reply]) -> None:
+            control = _there(self._current())
+            await stream.send_message(await control.carry_out(rpc, await _request(stream)))
 
-    async def carry(part: Any, stream: Any) -> None:
-        await stream.send_message(await getattr(part, method)(await _request(stream)))
-
-    return carry
-
-
-async def _subscribe_logs(part: Any, stream: Any) -> None:
-    messages: AsyncIterator[api.SubscribeLogsMessage] = part.subscribe_logs(await _request(stream))
-    async with aclosing(messages) as lines:  # type: ignore[type-var]
-        async for message in lines:
-            await stream.send_message(message)
+        return answer
 
 
-async def _request(stream: Any) -> Any:
+class LogsService(LogsBase):
+    """`docker.swarmkit.v1.Logs`, likewise."""
+
+    def __init__(self, current: Callable[[], LogBroker | None]) -> None:
+        self._current = current
+
+    async def SubscribeLogs(  # noqa: N802
+        self, stream: Stream[api.SubscribeLogsRequest, api.SubscribeLogsMessage]
+    ) -> None:
+        """Send the logs that a request selects."""
+        broker = _there(self._current())
+        async with aclosing(broker.subscribe_logs(await _request(stream))) as messages:
+            async for message in messages:
+                await stream.send_message(message)
+
+
+def _there(part: Part | None) -> Part:
+    if part is None:
+        raise NoLeader
+    return part
+
+
+async def _request(stream: Stream[Request, Any]) -> Request:
     request = await stream.recv_message()
     if request is None:
         raise ShoalError("the call ended without a request")

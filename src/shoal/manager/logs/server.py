@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
-from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogsBase
+from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.ids import new_id
 from shoal.errors import ShoalError, Unavailable
 from shoal.manager.logs.broker import Broker, Command, Share, Tell, check_selector
@@ -200,24 +200,6 @@ class LogBrokerServer(LogBrokerBase):
         finally:
             if share.subscription_id:
                 self._logs.done(share.subscription_id, share.node_id, reason)
-
-
-class LogsServer(LogsBase):
-    """The readers' side, for other managers."""
-
-    def __init__(self, logs: Logs) -> None:
-        self._logs = logs
-
-    async def SubscribeLogs(  # noqa: N802
-        self, stream: "Stream[api.SubscribeLogsRequest, api.SubscribeLogsMessage]"
-    ) -> None:
-        """Send the logs that a request selects."""
-        request = await stream.recv_message()
-        if request is None:
-            raise ShoalError("the call ended without a request")
-        async with aclosing(self._logs.subscribe_logs(request)) as messages:
-            async for message in messages:
-                await stream.send_message(message)
 
 
 def _snapshot(message: api.SubscriptionMessage) -> api.SubscriptionMessage:

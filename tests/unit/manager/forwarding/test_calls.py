@@ -20,9 +20,10 @@ from shoal.api.gen.dispatcher_grpc import DispatcherBase, DispatcherStub
 from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogBrokerStub
 from shoal.ca.security import SecurityConfig, joining_context
 from shoal.errors import NotFound
+from shoal.manager.control.rpcs import Rpc
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.leader_link import LeaderLink
-from shoal.manager.forwarding.services import TermService, control_service
+from shoal.manager.forwarding.services import ControlService, TermService
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import NO_LEADER
 from shoal.manager.port.server import ManagerServer, current_caller, listen
@@ -63,6 +64,9 @@ class Part:
         async for message in stream:
             self.lines.append(message.subscription_id.encode())
         await stream.send_message(api.PublishLogsResponse())
+
+    async def carry_out(self, rpc: Rpc[Any, Any, Any], request: Any) -> Any:
+        return await getattr(self, rpc.name)(request)
 
     async def get_service(self, request: api.GetServiceRequest) -> api.GetServiceResponse:
         self.callers.append(current_caller())
@@ -119,7 +123,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                     TermService(CABase, current),
                     TermService(DispatcherBase, current),
                     TermService(LogBrokerBase, current),
-                    control_service(current),
+                    ControlService(current),
                 ],
                 is_removed=lambda node_id: False,
                 standing=lambda subject: "it was demoted" if subject.common_name in unfit else "",

@@ -11,7 +11,8 @@ from grpclib.testing import ChannelFor
 from shoal.api import v1 as api
 from shoal.api.gen.logbroker_grpc import LogBrokerStub, LogsStub
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.manager.logs.server import READER_BYTES, LogBrokerServer, Logs, LogsServer
+from shoal.manager.forwarding.services import LogsService
+from shoal.manager.logs.server import READER_BYTES, LogBrokerServer, Logs
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.store.changes import copy
@@ -38,7 +39,7 @@ class World:
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[LogsStub]:
-        async with ChannelFor(guarded([LogsServer(self.logs)], as_caller(CLIENT))) as channel:  # type: ignore[arg-type]
+        async with ChannelFor(guarded([LogsService(lambda: self.logs)], as_caller(CLIENT))) as channel:  # type: ignore[arg-type]
             yield LogsStub(channel)
 
 
