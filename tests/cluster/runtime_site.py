@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from shoal.errors import NotFound
+from shoal.host.events import EventBus
+from shoal.network.types import Mode, Sandbox
 from shoal.paths import Paths
 from shoal.runtime.containers import Containers
-from shoal.runtime.events import EventBus
-from shoal.runtime.types import Container, ContainerConfig, Endpoint, Image, Phase, Volume
+from shoal.runtime.types import Container, ContainerConfig, Image, Phase, Volume
 
 IMAGE_ID = "sha256:" + "1" * 64
 APPLETS = (
@@ -107,18 +107,18 @@ class NoNetwork:
 
     def __init__(self) -> None:
         self.connected: set[str] = set()
-        self.adopted: dict[str, Endpoint] = {}
-        self.endpoint = Endpoint()
+        self.adopted: dict[str, Sandbox] = {}
+        self.sandbox = Sandbox()
 
-    async def connect(self, container_id: str, mode: Literal["bridge", "host", "none"]) -> Endpoint:
+    async def connect(self, container_id: str, mode: Mode) -> Sandbox:
         self.connected.add(container_id)
-        return self.endpoint
+        return self.sandbox
 
     async def disconnect(self, container_id: str) -> None:
         self.connected.discard(container_id)
 
-    async def adopt(self, endpoints: dict[str, Endpoint]) -> None:
-        self.adopted = endpoints
+    async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
+        self.adopted = sandboxes
 
 
 @dataclass

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import DamagedState, ShoalError
+from shoal.host import linux
+from shoal.host.events import EventBus
 from shoal.network.bridge import BridgeNetwork, OtherBridge
 from shoal.paths import Paths
-from shoal.runtime import linux
-from shoal.runtime.events import EventBus
 from tests.harness.hosts import eventually, run
 
 pytestmark = pytest.mark.root
@@ -97,23 +97,24 @@ async def test_a_container_reaches_out_as_the_host_and_nobody_reaches_it(host: s
         a, b = await network.connect(name(1), "bridge"), await network.connect(name(2), "bridge")
         with server(other, 8081), server(b.netns, 8082), server(f"/run/netns/{host}", 8083):
             assert ask(a.netns, "10.98.0.2", 8081) == "10.98.0.1"  # masqueraded
-            assert ask(a.netns, b.address, 8082) == a.address  # neighbours see each other as they are
-            assert ask(a.netns, a.gateway, 8083) == a.address
-            assert ask(f"/run/netns/{host}", b.address, 8082) == b.gateway
+            assert ask(a.netns, b.first.address, 8082) == a.first.address  # neighbours see each other as they are
+            assert ask(a.netns, a.first.gateway, 8083) == a.first.address
+            assert ask(f"/run/netns/{host}", b.first.address, 8082) == b.first.gateway
             run("ip", "-n", Path(other).name, "route", "add", "172.16.0.0/12", "via", "10.98.0.1")
-            assert ask(other, b.address, 8082) == ""
+            assert ask(other, b.first.address, 8082) == ""
 
 
 async def test_an_endpoint_tells_what_the_namespace_has(host: str, paths: Paths) -> None:
     events = EventBus()
     async with BridgeNetwork(paths, "t1", events=events) as network:
-        endpoint = await network.connect(name(1), "bridge")
-        assert await network.connect(name(1), "bridge") is endpoint
-        shown = run("nsenter", f"--net={endpoint.netns}", "ip", "address", "show", "eth0").stdout
+        sandbox = await network.connect(name(1), "bridge")
+        assert await network.connect(name(1), "bridge") is sandbox
+        (endpoint,) = sandbox.endpoints
+        shown = run("nsenter", f"--net={sandbox.netns}", "ip", "address", "show", "eth0").stdout
         assert f"inet {endpoint.address}/{endpoint.prefix_length}" in shown
         assert f"link/ether {endpoint.mac}" in shown
         assert "inet6" not in shown
-        assert "127.0.0.1/8" in run("nsenter", f"--net={endpoint.netns}", "ip", "address", "show", "lo").stdout
+        assert "127.0.0.1/8" in run("nsenter", f"--net={sandbox.netns}", "ip", "address", "show", "lo").stdout
         assert endpoint.host_interface in "".join(veths(host))
         assert [n.name for n in network.networks()] == ["bridge", "host", "none"]
         assert network.networks()[0].id == endpoint.network_id
@@ -136,7 +137,7 @@ async def test_nothing_is_left(host: str, paths: Paths) -> None:
         async with asyncio.TaskGroup() as group:
             for number in range(20):
                 group.create_task(network.connect(name(number), "bridge"))
-        assert len({e.address for e in network.endpoints().values()}) == 20
+        assert len({one.first.address for one in network.sandboxes().values()}) == 20
         assert len(veths(host)) == 20
         for number in range(20):
             await network.disconnect(name(number))
@@ -153,11 +154,11 @@ async def test_a_restart_takes_over_what_it_knows_and_removes_the_rest(host: str
     async with BridgeNetwork(paths, "t1") as network:
         with server(kept.netns, 8082):
             await network.adopt({name(1): kept})
-            assert ask(f"/run/netns/{host}", kept.address, 8082) == kept.gateway
-        assert network.endpoints() == {name(1): kept}
+            assert ask(f"/run/netns/{host}", kept.first.address, 8082) == kept.first.gateway
+        assert network.sandboxes() == {name(1): kept}
         assert [file.name for file in paths.netns.iterdir()] == [name(1)[:12]]
         assert len(veths(host)) == 1
-        assert (await network.connect(name(3), "bridge")).address not in (kept.address, "")
+        assert (await network.connect(name(3), "bridge")).first.address not in (kept.first.address, "")
         assert await network.connect(name(1), "bridge") == kept
         await network.remove()
         assert veths(host) == []
@@ -186,7 +187,7 @@ async def test_a_cancelled_connect_leaves_nothing(host: str, paths: Paths) -> No
                 task.cancel()
         await network.disconnect(name(99))  # behind what the thread still had to do
         assert list(paths.netns.iterdir()) == []
-        assert network.endpoints() == {}
+        assert network.sandboxes() == {}
 
 
 async def test_after_a_reboot_a_namespace_is_made_anew(host: str, paths: Paths) -> None:
@@ -196,9 +197,9 @@ async def test_after_a_reboot_a_namespace_is_made_anew(host: str, paths: Paths) 
     (paths.netns / name(1)[:12]).touch()
     async with BridgeNetwork(paths, "t1") as network:
         await network.adopt({name(1): before})
-        assert network.endpoints() == {}
+        assert network.sandboxes() == {}
         after = await network.connect(name(1), "bridge")
-        assert (after.netns, after.network_id) == (before.netns, before.network_id)
+        assert (after.netns, after.first.network_id) == (before.netns, before.first.network_id)
 
 
 async def test_two_nodes_share_a_host(host: str, paths: Paths, tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ async def test_two_nodes_share_a_host(host: str, paths: Paths, tmp_path: Path) -
         assert first.subnet != second.subnet
         a, b = await one.connect(name(1), "bridge"), await two.connect(name(2), "bridge")
         with server(b.netns, 8082):
-            assert ask(a.netns, b.address, 8082) == ""  # another node's containers are outsiders
+            assert ask(a.netns, b.first.address, 8082) == ""  # another node's containers are outsiders
         await one.disconnect(name(1))
         await two.disconnect(name(2))
 
@@ -233,7 +234,7 @@ async def test_a_failed_connect_leaves_nothing(host: str, paths: Paths) -> None:
         with pytest.raises(ShoalError, match="cannot connect to the bridge shoalt1"):
             await network.connect(name(1), "bridge")
         assert list(paths.netns.iterdir()) == []
-        assert network.endpoints() == {}
+        assert network.sandboxes() == {}
 
 
 async def test_a_damaged_record_is_named_and_kept(host: str, paths: Paths) -> None:

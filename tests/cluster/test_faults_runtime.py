@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import ShoalError
-from shoal.runtime import conmon, layers, processes, programs
+from shoal.host import programs
+from shoal.runtime import conmon, layers, processes
 from shoal.runtime.exec import Execs
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.types import ExecConfig

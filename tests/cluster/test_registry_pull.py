@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import NotFound, ShoalError, Unauthenticated
+from shoal.host import linux
 from shoal.paths import Paths
-from shoal.runtime import linux, unpack_child
+from shoal.runtime import unpack_child
 from shoal.runtime.images import Images, Progress, RegistryAuth
 from shoal.runtime.manifests import DOCKER_LIST, DOCKER_MANIFEST, host_platform
 from tests.harness.registry import PASSWORD, USER, Registry, registry

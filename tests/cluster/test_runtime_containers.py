@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC221, A001 - tests may read a file where they wait, and an id is an id
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import Conflict, InvalidArgument, MissingProgram, NotFound
-from shoal.runtime import bundle, programs, rootfs
+from shoal.host import programs
+from shoal.network.types import Endpoint, Sandbox
+from shoal.runtime import bundle, rootfs
 from shoal.runtime.exec import Execs
 from shoal.runtime.failures import StartFailed
-from shoal.runtime.types import Endpoint, ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
+from shoal.runtime.types import ExecConfig, Health, HealthConfig, LogOptions, Mount, Phase, Ulimit
 from tests.cluster.runtime_site import Site, config, is_running, output, processes_with, until
 
 pytestmark = pytest.mark.root
@@ -427,6 +430,27 @@ async def test_a_running_container_of_an_earlier_version_is_adopted(
         assert "mine" not in hosts.read_text(), "they are written anew at each start"
 
 
+async def test_a_running_container_with_a_record_of_the_first_format_keeps_its_network(site: Site) -> None:
+    site.network.sandbox = Sandbox("", (Endpoint(network_name="bridge", endpoint_id="e1", address="10.9.9.9"),))
+    async with site.containers() as containers:
+        await containers.create(config("old"))
+        made = await containers.start("old")
+    for folder in (site.paths.bundles, site.paths.containers):
+        file = folder / made.id / "state.json"
+        state = json.loads(file.read_bytes())
+        del state["format"]
+        sandbox = state.pop("sandbox")
+        state["endpoint"] = {"netns": sandbox["netns"], **sandbox["endpoints"][0]}
+        file.write_text(json.dumps(state))
+    async with site.containers() as containers:
+        assert containers.get("old") == made
+        assert made.sandbox == site.network.sandbox
+        await containers.stop("old", timeout=0)
+        await until(lambda: containers.get("old").sandbox == Sandbox())
+        state = json.loads((site.paths.containers / made.id / "state.json").read_bytes())
+        assert state["format"] == 2
+
+
 async def test_a_container_whose_conmon_was_killed_is_ended(site: Site) -> None:
     async with site.containers() as containers:
         made = await containers.create(config("orphan"))
@@ -521,17 +545,18 @@ async def test_runc_serves_where_crun_is_not_there(site: Site, monkeypatch: pyte
         assert execs.get(exec_id).exit_code == 6
 
 
-async def test_a_container_joins_the_namespace_of_its_endpoint(site: Site) -> None:
+async def test_a_container_joins_its_namespace_and_has_all_its_addresses(site: Site) -> None:
     name = f"shoal-{site.tag}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
         subprocess.run(["ip", "-n", name, "link", "add", "mine0", "type", "veth"], check=True)
-        site.network.endpoint = Endpoint(netns=f"/run/netns/{name}", address="10.9.9.9")
+        endpoints = (Endpoint(address="10.9.9.9"), Endpoint(address="10.8.8.8"))
+        site.network.sandbox = Sandbox(f"/run/netns/{name}", endpoints)
         async with site.containers() as containers:
             made = config("joined", "cat", "/proc/net/dev", "/etc/hosts", network="bridge", hostname="box")
             _, said = await output(containers, made)
         assert "mine0" in said
-        assert "10.9.9.9\tbox" in said
+        assert "10.9.9.9\tbox\n10.8.8.8\tbox\n" in said
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
 

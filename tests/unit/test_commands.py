@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.runtime import programs
+from shoal.host import programs
 
 REPOSITORY = Path(__file__).parents[2]
 TREES = ("src", "tests", "benchmarks")

@@ -30,16 +30,17 @@ SHELLS = {
 WITHOUT_IO = {"shoal.errors", "shoal.api"}
 # package -> packages of ours that it may not import
 FORBIDDEN = {
-    "api": {"engine", "store", "ca", "manager", "agent", "runtime", "network", "daemon", "node", "cli"},
-    "store": {"engine", "ca", "manager", "agent", "runtime", "network", "daemon", "node", "cli"},
-    "ca": {"engine", "store", "manager", "agent", "runtime", "network", "daemon", "node", "cli"},
-    "manager": {"engine", "agent", "runtime", "network", "daemon", "node", "cli"},
+    "api": {"engine", "store", "ca", "manager", "agent", "runtime", "network", "host", "daemon", "node", "cli"},
+    "host": {"engine", "store", "ca", "manager", "agent", "runtime", "network", "api", "daemon", "node", "cli"},
+    "store": {"engine", "ca", "manager", "agent", "runtime", "network", "host", "daemon", "node", "cli"},
+    "ca": {"engine", "store", "manager", "agent", "runtime", "network", "host", "daemon", "node", "cli"},
+    "manager": {"engine", "agent", "runtime", "network", "host", "daemon", "node", "cli"},
     "agent": {"engine", "store", "manager", "daemon", "node", "cli"},
     "runtime": {"engine", "store", "ca", "manager", "agent", "daemon", "node", "cli"},
-    "network": {"engine", "store", "ca", "manager", "agent", "daemon", "node", "cli"},
+    "network": {"engine", "store", "ca", "manager", "agent", "runtime", "daemon", "node", "cli"},
     "node": {"engine", "daemon", "cli"},
     "engine": {"daemon", "cli", "agent"},
-    "cli": {"engine", "ca", "manager", "agent", "runtime", "network", "daemon", "node"},
+    "cli": {"engine", "ca", "manager", "agent", "runtime", "network", "host", "daemon", "node"},
 }
 MAX_LINES = 500
 

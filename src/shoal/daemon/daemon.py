@@ -31,13 +31,13 @@ from shoal.engine.app import make_app, make_runner
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.errors import DamagedState, ShoalError
 from shoal.files import write_atomic
+from shoal.host import programs
+from shoal.host.events import EventBus
 from shoal.network.bridge import BridgeNetwork
 from shoal.node.door import Door
 from shoal.paths import Paths, tag_of
-from shoal.runtime import programs
 from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.containers import Containers
-from shoal.runtime.events import EventBus
 from shoal.runtime.exec import Execs
 from shoal.runtime.images import Images
 from shoal.runtime.types import Phase

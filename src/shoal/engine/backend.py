@@ -13,22 +13,12 @@ from shoal.api import v1 as api
 from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
+from shoal.host.events import EventBus
+from shoal.network.types import LocalNetwork
 from shoal.manager.control import ControlRpcs
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
-from shoal.runtime.events import EventBus
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
-from shoal.runtime.types import (
-    Container,
-    ContainerConfig,
-    Exec,
-    ExecConfig,
-    Image,
-    LocalNetwork,
-    LogLine,
-    LogOptions,
-    Stats,
-    Volume,
-)
+from shoal.runtime.types import Container, ContainerConfig, Exec, ExecConfig, Image, LogLine, LogOptions, Stats, Volume
 from shoal.store.backup_file import Summary
 
 # Titles and rows, as `ps` prints them.

@@ -155,8 +155,12 @@ def _exited(container: Container, filters: Filters) -> bool:
 
 
 def _has_network(container: Container, filters: Filters) -> bool:
-    names = {container.config.network, container.endpoint.network_name}
-    return any(name in names or container.endpoint.network_id.startswith(name) for name in filters.get("network"))
+    endpoints = container.sandbox.endpoints
+    names = {container.config.network, *(endpoint.network_name for endpoint in endpoints)}
+    return any(
+        name in names or any(endpoint.network_id.startswith(name) for endpoint in endpoints)
+        for name in filters.get("network")
+    )
 
 
 def _has_volume(container: Container, filters: Filters) -> bool:

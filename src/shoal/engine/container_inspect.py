@@ -264,9 +264,9 @@ def _volume_options(mount: Mount) -> dict[str, Any]:
 
 def network_settings(container: Container) -> dict[str, Any]:
     """Return the `NetworkSettings` part. The fields on top repeat the bridge's, as Docker did before 1.52."""
-    endpoint = container.endpoint
+    endpoint = container.sandbox.first
     return _UNUSED_NETWORK_SETTINGS | {
-        "SandboxKey": endpoint.netns,
+        "SandboxKey": container.sandbox.netns,
         "EndpointID": endpoint.endpoint_id,
         "Gateway": endpoint.gateway,
         "IPAddress": endpoint.address,

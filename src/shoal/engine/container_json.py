@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shoal.engine.human import human_duration
+from shoal.network.types import Endpoint
 from shoal.runtime.types import Container, Health, Image, Mount, Phase
 
 NO_TIME = "0001-01-01T00:00:00Z"
@@ -75,10 +76,9 @@ def command_line(container: Container) -> str:
 
 def networks(container: Container) -> dict[str, Any]:
     """Return the networks of a container by name."""
-    endpoint = container.endpoint
-    name = endpoint.network_name or container.config.network
+    endpoints = container.sandbox.endpoints or (Endpoint(network_name=container.config.network),)
     return {
-        name: {
+        endpoint.network_name: {
             "IPAMConfig": None,
             "Links": None,
             "Aliases": None,
@@ -95,6 +95,7 @@ def networks(container: Container) -> dict[str, Any]:
             "GlobalIPv6PrefixLen": 0,
             "DNSNames": None,
         }
+        for endpoint in endpoints
     }
 
 

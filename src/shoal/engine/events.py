@@ -14,8 +14,7 @@ from shoal.engine.requests import Call, Filters
 from shoal.engine.streams import start_json_stream, write_json
 from shoal.engine.timestamps import unix_timestamp
 from shoal.errors import InvalidArgument
-from shoal.runtime.events import EventBus, Subscription
-from shoal.runtime.types import Event
+from shoal.host.events import Event, EventBus, Subscription
 
 # Actions that go on after a colon; a filter for one of them is for what it begins with.
 _PREFIX_ACTIONS = frozenset({"health_status", "exec_create", "exec_start"})

@@ -17,7 +17,7 @@ from shoal.engine.control_client import rpc
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call, Filters
 from shoal.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, ShoalError, Unimplemented
-from shoal.runtime.types import LocalNetwork
+from shoal.network.types import LocalNetwork
 
 LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 PREDEFINED = frozenset({"bridge", "host", "none", "default"})
@@ -157,15 +157,15 @@ async def _find_in_swarm(call: Call, ref: str) -> api.Network | None:
 def _with_containers(call: Call, network: LocalNetwork) -> Shown:
     shown = local_json(network)
     for container in call.backend.containers.list():
-        endpoint = container.endpoint
-        if endpoint.network_id == network.id and endpoint.address and container.pid:
-            shown["Containers"][container.id] = {
-                "Name": container.config.name,
-                "EndpointID": endpoint.endpoint_id,
-                "MacAddress": endpoint.mac,
-                "IPv4Address": f"{endpoint.address}/{endpoint.prefix_length}",
-                "IPv6Address": "",
-            }
+        for endpoint in container.sandbox.endpoints:
+            if endpoint.network_id == network.id and endpoint.address and container.pid:
+                shown["Containers"][container.id] = {
+                    "Name": container.config.name,
+                    "EndpointID": endpoint.endpoint_id,
+                    "MacAddress": endpoint.mac,
+                    "IPv4Address": f"{endpoint.address}/{endpoint.prefix_length}",
+                    "IPv6Address": "",
+                }
     return shown
 
 

@@ -17,9 +17,8 @@ from shoal.api import states, times
 from shoal.api import v1 as api
 from shoal.api.naming import enum_name, task_name
 from shoal.errors import Unavailable
+from shoal.host.events import Event, EventBus
 from shoal.repeats import Repeats
-from shoal.runtime.events import EventBus
-from shoal.runtime.types import Event
 from shoal.store.watch import WatchLagged
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """The host's own network: a bridge with a way out, and the network namespaces of containers.
 
-In: container ids. Out: `Endpoint`s, and the three networks `bridge`, `host` and `none` for the API. All names on the
-host carry the node's tag, so that two nodes share a host. Kernel work is done on one thread of its own; a container's
-connection costs no process.
+In: container ids. Out: a `Sandbox` each, and the three networks `bridge`, `host` and `none` for the API. All names on
+the host carry the node's tag, so that two nodes share a host. Kernel work is done on one thread of its own; a
+container's connection costs no process.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 from weakref import WeakValueDictionary
 
 from shoal.errors import DamagedState, InvalidArgument, InvariantBroken, ShoalError
 from shoal.files import write_atomic
+from shoal.host.events import EventBus
 from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_address
 from shoal.network.plumbing import Plumbing
 from shoal.network.rtnetlink import Link
+from shoal.network.types import Endpoint, LocalNetwork, Mode, Sandbox
 from shoal.paths import Paths
-from shoal.runtime.events import EventBus
-from shoal.runtime.types import Endpoint, LocalNetwork
 
 # An interface name has 15 characters: "shoal" and ten.
 _TAG = re.compile(r"[a-z0-9]{1,10}")
@@ -108,11 +108,11 @@ class BridgeNetwork:
         self._wanted = subnet
         self._events = events
         self.interface = f"shoal{tag}"
-        self._endpoints: dict[str, Endpoint] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
-        # One thread: it alone switches namespaces (see namespaces_linux).
+        # One thread: it alone switches namespaces (see namespaces.py).
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netns")
         try:
             self._plumbing = await self._run(
@@ -132,7 +132,7 @@ class BridgeNetwork:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         try:
-            if not self._endpoints:
+            if not self._sandboxes:
                 await self.remove()
             await self._run(self._plumbing.close)
         finally:
@@ -212,38 +212,34 @@ class BridgeNetwork:
         finally:
             await self._run(lambda: self._plumbing.open_port(port))
 
-    def endpoints(self) -> dict[str, Endpoint]:
-        """Return who is connected: container ids and their endpoints."""
-        return dict(self._endpoints)
+    def sandboxes(self) -> dict[str, Sandbox]:
+        """Return who is connected: container ids and their sandboxes."""
+        return dict(self._sandboxes)
 
-    async def connect(self, container_id: str, mode: Literal["bridge", "host", "none"]) -> Endpoint:
-        """Give a container its network. One that is connected already gets the same endpoint again.
-
-        `host` has no namespace of its own, so its endpoint's `netns` is empty.
-        """
+    async def connect(self, container_id: str, mode: Mode) -> Sandbox:
+        """Give a container its network. One that is connected already gets the same sandbox again."""
         async with self._locks.setdefault(container_id, asyncio.Lock()):
-            endpoint = self._endpoints.get(container_id)
-            if endpoint is None:
-                endpoint = await self._connect(container_id, mode)
-                self._endpoints[container_id] = endpoint
-                self._tell("connect", container_id, endpoint)
-            return endpoint
+            sandbox = self._sandboxes.get(container_id)
+            if sandbox is None:
+                sandbox = await self._connect(container_id, mode)
+                self._sandboxes[container_id] = sandbox
+                self._tell("connect", container_id, sandbox)
+            return sandbox
 
-    async def _connect(self, container_id: str, mode: Literal["bridge", "host", "none"]) -> Endpoint:
+    async def _connect(self, container_id: str, mode: Mode) -> Sandbox:
         path = self._path(container_id)
-        if mode == "host":
-            return Endpoint("", "host", self._identity.host_id, secrets.token_hex(32))
+        if mode == "host":  # in the host's own namespace
+            return Sandbox("", (Endpoint("host", self._identity.host_id, secrets.token_hex(32)),))
         if mode == "none":
             await self._make(path, lambda: self._plumbing.isolate(path))
-            return Endpoint(str(path), "none", self._identity.none_id, secrets.token_hex(32))
+            return Sandbox(str(path), (Endpoint("none", self._identity.none_id, secrets.token_hex(32)),))
         address, subnet, veth = self._pool.take(container_id), self._pool.subnet, _veth(container_id)
         try:
             await self._make(path, lambda: self._plumbing.connect(path, veth, address, subnet))
         except BaseException:
             self._pool.free(address, container_id)
             raise
-        return Endpoint(
-            netns=str(path),
+        endpoint = Endpoint(
             network_name="bridge",
             network_id=self._identity.bridge_id,
             endpoint_id=secrets.token_hex(32),
@@ -253,6 +249,7 @@ class BridgeNetwork:
             mac=mac_address(address),
             host_interface=veth,
         )
+        return Sandbox(str(path), (endpoint,))
 
     async def _make(self, path: Path, work: Callable[[], None]) -> None:
         try:
@@ -267,51 +264,64 @@ class BridgeNetwork:
         async with self._locks.setdefault(container_id, asyncio.Lock()):
             path = self._path(container_id)
             await self._run(lambda: self._plumbing.disconnect(path))
-            endpoint = self._endpoints.pop(container_id, None)
-            if endpoint:
-                if endpoint.address:
-                    self._pool.free(IPv4Address(endpoint.address), container_id)
-                self._tell("disconnect", container_id, endpoint)
+            sandbox = self._sandboxes.pop(container_id, None)
+            if sandbox:
+                for address in sandbox.addresses:
+                    self._pool.free(IPv4Address(address), container_id)
+                self._tell("disconnect", container_id, sandbox)
 
-    async def adopt(self, endpoints: dict[str, Endpoint]) -> None:
+    async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
         """Take over what the last run connected, and remove whatever else is left of it. Before the first `connect`.
 
-        An endpoint whose namespace is gone (the host was restarted) is not taken over: `connect` makes it anew.
+        A sandbox whose namespace is gone (the host was restarted) is not taken over: `connect` makes it anew.
         """
-        if self._endpoints:
+        if self._sandboxes:
             raise InvariantBroken("adopt was called after connect")
-        kept = await self._run(lambda: self._sweep(endpoints))
-        for container_id, endpoint in kept.items():
-            if endpoint.address and not self._pool.claim(IPv4Address(endpoint.address), container_id):
-                await self._run(lambda path=Path(endpoint.netns): self._plumbing.disconnect(path))  # type: ignore[misc]
-                continue
-            self._endpoints[container_id] = endpoint
+        kept = await self._run(lambda: self._sweep(sandboxes))
+        for container_id, sandbox in kept.items():
+            if self._claim(sandbox, container_id):
+                self._sandboxes[container_id] = sandbox
+            else:
+                await self._run(lambda path=Path(sandbox.netns): self._plumbing.disconnect(path))  # type: ignore[misc]
 
-    def _sweep(self, endpoints: dict[str, Endpoint]) -> dict[str, Endpoint]:
+    def _claim(self, sandbox: Sandbox, container_id: str) -> bool:
+        """Take all its addresses, or none where one is another's."""
+        addresses = [IPv4Address(address) for address in sandbox.addresses]
+        if all(self._pool.claim(address, container_id) for address in addresses):
+            return True
+        for address in addresses:
+            self._pool.free(address, container_id)
+        return False
+
+    def _sweep(self, sandboxes: dict[str, Sandbox]) -> dict[str, Sandbox]:
         kept = {
-            container_id: endpoint
-            for container_id, endpoint in endpoints.items()
-            if endpoint.network_name == "host"
-            or (endpoint.netns == str(self._path(container_id)) and self._plumbing.pinned(Path(endpoint.netns)))
+            container_id: sandbox
+            for container_id, sandbox in sandboxes.items()
+            if sandbox.first.network_name == "host"
+            or (sandbox.netns == str(self._path(container_id)) and self._plumbing.pinned(Path(sandbox.netns)))
         }
-        wanted = {endpoint.netns for endpoint in kept.values()}
+        wanted = {sandbox.netns for sandbox in kept.values()}
         for path in self._paths.netns.iterdir():
             if str(path) not in wanted:
                 self._plumbing.disconnect(path)
-        self._plumbing.remove_ports([endpoint.host_interface for endpoint in kept.values()])
+        self._plumbing.remove_ports(
+            [endpoint.host_interface for sandbox in kept.values() for endpoint in sandbox.endpoints]
+        )
         return kept
 
     async def remove(self) -> None:
         """Remove the bridge and the rules, and every connection with them. May be repeated."""
-        for container_id in list(self._endpoints):
+        for container_id in list(self._sandboxes):
             await self.disconnect(container_id)
         await self._run(self._plumbing.remove)
 
     def _path(self, container_id: str) -> Path:
         return self._paths.netns / container_id[:12]
 
-    def _tell(self, action: str, container_id: str, endpoint: Endpoint) -> None:
-        if self._events:
+    def _tell(self, action: str, container_id: str, sandbox: Sandbox) -> None:
+        if not self._events:
+            return
+        for endpoint in sandbox.endpoints:
             name = endpoint.network_name
             facts = {"container": container_id, "name": name, "type": "null" if name == "none" else name}
             self._events.emit("network", action, endpoint.network_id, facts)

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from shoal.errors import InvariantBroken
+from shoal.host import linux
 from shoal.network.netlink import NetlinkSocket
-from shoal.runtime import linux
 
 _CLONE_NEWNET = 0x40000000
 

@@ -11,11 +11,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 from shoal.errors import ShoalError
+from shoal.host import programs
 from shoal.network import rtnetlink, rules
 from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
-from shoal.runtime import programs
 
 NFT_TIMEOUT = 30.0
 INSIDE = "eth0"

@@ -6,8 +6,8 @@ import json
 import socket
 
 from shoal.errors import ShoalError
+from shoal.host import programs
 from shoal.node.addresses import Interface
-from shoal.runtime import programs
 
 
 async def list_interfaces() -> list[Interface]:

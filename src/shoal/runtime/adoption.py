@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import DamagedState
+from shoal.network.types import Sandbox
 from shoal.runtime import bundle, confined, conmon, processes, records
-from shoal.runtime.types import Container, Endpoint, Health, Phase
+from shoal.runtime.types import Container, Health, Phase
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def _look(site: bundle.Site, folder: Path) -> Found | None:
         # The daemon died between the start of the process and its record: as if it had never been started.
         _kill_conmon(there)
         bundle.remove(site, container.id)
-        return Found(dataclasses.replace(container, endpoint=Endpoint()), None, None, False)
+        return Found(dataclasses.replace(container, sandbox=Sandbox()), None, None, False)
     last = records.read_state(folder, container)
     if last is not None:
         ended = last[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import MissingProgram, ShoalError
-from shoal.runtime import programs
+from shoal.host import programs
 
 NAME = "shoal-default"
 UNCONFINED = "unconfined"

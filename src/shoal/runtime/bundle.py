@@ -17,12 +17,12 @@ from pathlib import Path
 
 from shoal.errors import InvalidArgument
 from shoal.files import write_all
+from shoal.host import linux
 from shoal.runtime import (
     capabilities,
     confined,
     failures,
     hostfiles,
-    linux,
     log_options,
     mount_targets,
     oci_spec,
@@ -182,7 +182,7 @@ def write_etc(folder: Path, container: Container) -> dict[str, str]:
         "hosts": hostfiles.hosts(
             hostname(container),
             config.domainname,
-            container.endpoint.address,
+            container.sandbox.addresses,
             config.hosts,
             etc_hosts() if on_host else None,
         ),
@@ -240,7 +240,7 @@ def check_subpath(mountpoint: str, subpath: str) -> None:
 
 
 def _netns(site: Site, container: Container) -> str:
-    path = container.endpoint.netns
+    path = container.sandbox.netns
     if path and site.runtime.namespace is not None:
         # It was pinned after the runtime's mount namespace was made: reach it through ours. Only `create` opens it.
         return f"/proc/{os.getpid()}/root{path}"

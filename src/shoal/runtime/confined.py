@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from shoal.runtime import linux
+from shoal.host import linux
 
 log = logging.getLogger(__name__)
 

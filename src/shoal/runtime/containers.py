@@ -20,31 +20,20 @@ from types import TracebackType
 from typing import Self
 
 from shoal.errors import Conflict, InvalidArgument, NotFound, ShoalError
+from shoal.host.events import EventBus
+from shoal.network.types import Sandbox
 from shoal.paths import Paths
-from shoal.runtime import (
-    adoption,
-    bundle,
-    conmon,
-    health,
-    oci_runtime,
-    process,
-    processes,
-    records,
-    stats,
-    survey,
-    top,
-)
+from shoal.runtime import adoption, bundle, conmon, health, oci_runtime, process, processes, records, stats, survey, top
 from shoal.runtime.attachment import Attachment
 from shoal.runtime.children import Children
 from shoal.runtime.creation import Creation
-from shoal.runtime.events import EventBus
 from shoal.runtime.failures import FAILED, StartFailed
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.life import Life
 from shoal.runtime.log_cuts import LogCuts
 from shoal.runtime.log_options import LogDefault
 from shoal.runtime.logs import LogFiles
-from shoal.runtime.types import Container, ContainerConfig, Endpoint, Health, LogLine, LogOptions, Phase, Stats
+from shoal.runtime.types import Container, ContainerConfig, Health, LogLine, LogOptions, Phase, Stats
 from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -204,7 +193,7 @@ class Containers:
                 raise NotFound(f"No such container: {life.value.id}")
             if life.value.phase is Phase.RUNNING:
                 return life.value
-            container = dataclasses.replace(life.value, endpoint=await self._creation.connect(life.value))
+            container = dataclasses.replace(life.value, sandbox=await self._creation.connect(life.value))
             try:
                 lower = self._images.lower_dirs(container.image_id)
                 started, running = await self._workers.run(self._launch, container, lower)
@@ -313,7 +302,7 @@ class Containers:
         await self._workers.run(bundle.take_down, self._site, container.id)
         await self._workers.run(self._cuts.end, container)
         await self._network.disconnect(container.id)
-        life.change(endpoint=Endpoint())
+        life.change(sandbox=Sandbox())
 
     def _tell_end(self, container: Container) -> None:
         duration = max(0, int(container.finished_at - container.started_at))
@@ -464,16 +453,16 @@ class Containers:
 
     async def _adopt(self) -> None:
         found = await self._workers.run(adoption.scan, self._site)
-        endpoints = {}
+        sandboxes = {}
         for one in found:
             life = Life(one.container)
             life.running, life.conmon_fd = one.running, one.conmon_fd
             self._lives[one.container.id] = life
             self._names[one.container.config.name] = one.container.id
             await self._creation.hold_again(one.container)
-            if one.container.phase in (Phase.CREATED, Phase.RUNNING) and one.container.endpoint.netns:
-                endpoints[one.container.id] = one.container.endpoint
-        await self._network.adopt(endpoints)
+            if one.container.phase in (Phase.CREATED, Phase.RUNNING) and one.container.sandbox.netns:
+                sandboxes[one.container.id] = one.container.sandbox
+        await self._network.adopt(sandboxes)
         for one in found:
             life = self._lives[one.container.id]
             await self._workers.run(self._cuts.adopt, one.container)

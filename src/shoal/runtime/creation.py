@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoal.errors import DamagedState, NotFound
+from shoal.network.types import Sandbox
 from shoal.runtime import bundle, capabilities, confined, filling, log_options, oci_spec, process, records
 from shoal.runtime.interfaces import Images, Network, Volumes
-from shoal.runtime.types import Container, ContainerConfig, Endpoint, Mount, Phase, Volume
+from shoal.runtime.types import Container, ContainerConfig, Mount, Phase, Volume
 from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Creation:
             self._images.hold(image.id, id)
             undo.callback(self._images.release, image.id, id)
             mounts, sources, fresh = await self._volumes_of(id, config, wanted.volumes, undo)
-            endpoint = await self._network.connect(id, config.network)
+            sandbox = await self._network.connect(id, config.network)
             undo.push_async_callback(self._network.disconnect, id)
             container = Container(
                 id=id,
@@ -57,7 +58,7 @@ class Creation:
                 path=wanted.args[0],
                 args=wanted.args[1:],
                 env=wanted.env,
-                endpoint=endpoint,
+                sandbox=sandbox,
                 mounts=mounts,
                 mount_sources=sources,
                 log_path=str(folder / LOG_NAME),
@@ -72,15 +73,15 @@ class Creation:
             undo.pop_all()
         return container
 
-    async def connect(self, container: Container) -> Endpoint:
-        """Volumes mounted, and the endpoint to start with: its own, or a new one where that is gone.
+    async def connect(self, container: Container) -> Sandbox:
+        """Mount its volumes; the sandbox to start with: its own, or a new one where that is gone.
 
         It is gone after an earlier end and after a reboot.
         """
         for mount in container.mounts:
             if mount.type == "volume":
                 await self._volumes.mount(mount.source)
-        present = container.endpoint
+        present = container.sandbox
         # A stat of a pinned namespace on a tmpfs: a thread would take longer.
         pinned = bool(present.netns) and os.path.exists(present.netns)  # noqa: ASYNC240
         if container.config.network == "host" or pinned:

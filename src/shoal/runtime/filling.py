@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shoal.errors import ShoalError
-from shoal.runtime import confined, linux
+from shoal.host import linux
+from shoal.runtime import confined
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_")

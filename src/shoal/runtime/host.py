@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import DamagedState, FailedPrecondition, MissingProgram
-from shoal.runtime import apparmor, capabilities, hostfiles, linux, oci_spec, programs, seccomp, seccomp_bpf
+from shoal.host import linux, programs
+from shoal.runtime import apparmor, capabilities, hostfiles, oci_spec, seccomp, seccomp_bpf
 
 SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
 _SECCOMP_PACKAGE = "golang-github-containers-common"

@@ -18,16 +18,19 @@ FALLBACK_DNS = ("8.8.8.8", "8.8.4.4")
 
 
 def hosts(
-    hostname: str, domainname: str, address: str, extra: Iterable[tuple[str, tuple[str, ...]]], base: str | None = None
+    hostname: str,
+    domainname: str,
+    addresses: Iterable[str],
+    extra: Iterable[tuple[str, tuple[str, ...]]],
+    base: str | None = None,
 ) -> str:
     """/etc/hosts. `base`: the host's own file, which a container on the host's network starts from."""
     lines = [base.rstrip("\n")] if base is not None else [f"{one}\t{names}" for one, names in _LOCAL]
     lines += [f"{one}\t{' '.join(names)}" for one, names in extra]
-    if address:
-        # The whole name and its first label, whichever way it was split in two: libnetwork, buildHostsFile.
-        whole = f"{hostname}.{domainname}" if domainname else hostname
-        label, dot, _ = whole.partition(".")
-        lines.append(f"{address}\t{whole}{f' {label}' if dot else ''}")
+    # The whole name and its first label, whichever way it was split in two: libnetwork, buildHostsFile.
+    whole = f"{hostname}.{domainname}" if domainname else hostname
+    label, dot, _ = whole.partition(".")
+    lines += [f"{address}\t{whole}{f' {label}' if dot else ''}" for address in addresses]
     return "\n".join(lines) + "\n"
 
 

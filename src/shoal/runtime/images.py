@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 
 from shoal.errors import InvalidArgument, NotFound, ShoalError
+from shoal.host.events import EventBus
 from shoal.paths import Paths
 from shoal.runtime import archive, confined, importing, references, removal
-from shoal.runtime.events import EventBus
 from shoal.runtime.image_store import ImageStore, Record, created_at
 from shoal.runtime.image_types import (
     DistributionInspect,

@@ -1,9 +1,10 @@
 """What containers need of images, volumes and the network: the Protocols that those packages fulfil."""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
-from shoal.runtime.types import Endpoint, Image, Volume
+from shoal.network.types import Mode, Sandbox
+from shoal.runtime.types import Image, Volume
 
 
 class Images(Protocol):
@@ -29,6 +30,6 @@ class Volumes(Protocol):
 class Network(Protocol):
     """network.bridge.BridgeNetwork, as far as containers use it."""
 
-    async def connect(self, container_id: str, mode: Literal["bridge", "host", "none"]) -> Endpoint: ...
+    async def connect(self, container_id: str, mode: Mode) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...
-    async def adopt(self, endpoints: dict[str, Endpoint]) -> None: ...
+    async def adopt(self, sandboxes: dict[str, Sandbox]) -> None: ...

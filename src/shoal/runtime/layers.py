@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Literal
 
 from shoal.errors import InvalidArgument, MissingProgram, ShoalError
-from shoal.runtime import confined, programs, unpack_child
+from shoal.host import programs
+from shoal.runtime import confined, unpack_child
 from shoal.runtime.references import is_digest
 
 SHORT_CHARACTERS = 13  # of base 16: 52 bits; a link that another layer has already is made longer

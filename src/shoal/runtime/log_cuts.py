@@ -10,7 +10,8 @@ import threading
 import time
 
 from shoal.files import write_all
-from shoal.runtime import linux, log_files, log_options
+from shoal.host import linux
+from shoal.runtime import log_files, log_options
 from shoal.runtime.log_options import LogLimits
 from shoal.runtime.types import Container, Phase
 

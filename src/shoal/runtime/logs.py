@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from typing import Literal, cast
 
-from shoal.runtime import linux
+from shoal.host import linux
 from shoal.runtime.log_files import Reader
 from shoal.runtime.types import LogLine, LogOptions
 

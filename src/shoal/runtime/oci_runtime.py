@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import MissingProgram, ShoalError
-from shoal.runtime import linux, oci_spec, processes, programs, rootfs
+from shoal.host import linux, programs
+from shoal.runtime import oci_spec, processes, rootfs
 from shoal.runtime.cgroups import Cgroups, Layout
 from shoal.runtime.failures import COMMAND_NOT_FOUND, reason
 from shoal.runtime.identity import Identity

@@ -5,6 +5,9 @@
     exec_root/containers/<id>/state.json      that it runs: pids and when; gone after a reboot, as the process is
 
 In: Container values. Out: the same, or DamagedState, which names the file. Blocking.
+
+A file says its format. One that says none has the first, in which a container had a single endpoint, with the path of
+its network namespace. It is read, and what is written anew has the format of today.
 """
 
 import dataclasses
@@ -25,11 +28,12 @@ from shoal.runtime.types import Container
 T = TypeVar("T")
 
 CONFIG, STATE = "config.json", "state.json"
+FORMAT = 2
 
 # What a container's state is, against what it was made as.
 _STATE_FIELDS = (
     "phase", "started_at", "finished_at", "pid", "exit_code", "oom_killed", "error", "health", "failing_streak",
-    "probes", "restart_count", "endpoint", "apparmor_profile",
+    "probes", "restart_count", "sandbox", "apparmor_profile",
 )  # fmt: skip
 
 
@@ -105,16 +109,16 @@ def write_config(folder: Path, container: Container) -> None:
 
     Whether it still is one after a loss of power does not matter: nothing runs then, and its task is begun anew.
     """
-    data = encode(container)
+    data = {"format": FORMAT, **encode(container)}
     for name in _STATE_FIELDS:
-        if name != "endpoint":
+        if name != "sandbox":
             del data[name]
     write_atomic(folder / CONFIG, json.dumps(data).encode(), lasting=False)
 
 
 def write_state(folder: Path, container: Container, running: Running | None = None) -> None:
     """Write the state, whole but not flushed: after a loss of power the container has ended whatever this said."""
-    data = {name: encode(getattr(container, name)) for name in _STATE_FIELDS}
+    data = {"format": FORMAT, **{name: encode(getattr(container, name)) for name in _STATE_FIELDS}}
     if running is not None:
         data["running"] = encode(running)
     temporary = folder / f".{STATE}.tmp"
@@ -168,4 +172,22 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise DamagedState(str(path), str(error)) from error
     if not isinstance(data, dict):
         raise DamagedState(str(path), "it is not an object")
+    return _as_of_today(path, data)
+
+
+def _as_of_today(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """What a file of an earlier format says, in the words of this one."""
+    found = data.pop("format", 1)
+    if found == FORMAT:
+        return data
+    if found != 1:
+        raise DamagedState(str(path), f"its format {found} is not one that this program reads, which are 1 to {FORMAT}")
+    endpoint = data.pop("endpoint", None)
+    if endpoint is None:
+        return data
+    if not isinstance(endpoint, dict):
+        raise DamagedState(str(path), "its endpoint is not an object")
+    netns = endpoint.pop("netns", "")
+    # An endpoint without an id was none: so an ended container was written.
+    data["sandbox"] = {"netns": netns, "endpoints": [endpoint] if endpoint.get("endpoint_id") else []}
     return data

@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 from shoal.errors import NotFound, ShoalError, Unauthenticated
-from shoal.runtime import manifests, programs
+from shoal.host import programs
+from shoal.runtime import manifests
 from shoal.runtime.image_types import DistributionInspect, RegistryAuth
 from shoal.runtime.manifests import Descriptor
 from shoal.runtime.pace import Pace

@@ -8,7 +8,8 @@ import errno
 import os
 from pathlib import Path
 
-from shoal.runtime import linux, workers
+from shoal.host import linux
+from shoal.runtime import workers
 
 # mount(2) takes one page of options; with more than this the layers are named through short links.
 _OPTIONS_LIMIT = 3500

@@ -6,8 +6,9 @@ In: the daemon's paths and tag. Out: the folders that containers need, made, and
 from concurrent.futures import ThreadPoolExecutor
 
 from shoal.errors import FailedPrecondition
+from shoal.host import programs
 from shoal.paths import Paths
-from shoal.runtime import bundle, capabilities, host, oci_runtime, programs, rootfs
+from shoal.runtime import bundle, capabilities, host, oci_runtime, rootfs
 from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.log_options import LogDefault
 

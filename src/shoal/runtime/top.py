@@ -6,7 +6,7 @@ In: the pids of its cgroup and the person's arguments for ps. Out: titles and ro
 import subprocess
 
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.runtime import programs
+from shoal.host import programs
 
 Table = tuple[list[str], list[list[str]]]  # titles, rows
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from shoal.network.types import Mode, Sandbox
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -95,7 +97,7 @@ class ContainerConfig:
     seccomp: str = "default"  # default, unconfined, or a profile as JSON text
     apparmor: str = "default"  # default, disabled
     no_new_privileges: bool = False
-    network: Literal["bridge", "host", "none"] = "bridge"
+    network: Mode = "bridge"
     log_driver: str = ""  # empty: the daemon's
     log_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,21 +132,6 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """How a container is connected. Empty for `host` and `none`."""
-
-    netns: str = ""  # path of the pinned network namespace
-    network_name: str = ""
-    network_id: str = ""
-    endpoint_id: str = ""
-    address: str = ""  # 172.18.0.2, without prefix
-    prefix_length: int = 0
-    gateway: str = ""
-    mac: str = ""
-    host_interface: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Container:
     """What is known of a container. A new value at each change; never changed in place."""
 
@@ -166,7 +153,7 @@ class Container:
     failing_streak: int = 0
     probes: tuple[Probe, ...] = ()  # the last five
     restart_count: int = 0
-    endpoint: Endpoint = field(default_factory=Endpoint)
+    sandbox: Sandbox = field(default_factory=Sandbox)
     apparmor_profile: str = ""  # the one it was last started with; empty where the kernel has none
     mounts: tuple[Mount, ...] = ()  # with volume names filled in
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
@@ -268,28 +255,3 @@ class Volume:
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     anonymous: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LocalNetwork:
-    """A network of this host alone: bridge, host, none."""
-
-    id: str  # 64 hex digits
-    name: str
-    driver: str  # bridge, host, null
-    created_at: float
-    subnet: str = ""
-    gateway: str = ""
-    interface: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened here to a container, an image, a volume or a network. Docker's types and actions."""
-
-    type: str
-    action: str
-    id: str
-    attributes: Mapping[str, str]
-    at_nanos: int
-    scope: Literal["local", "swarm"] = "local"

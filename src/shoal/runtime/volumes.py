@@ -23,9 +23,10 @@ from weakref import WeakValueDictionary
 
 from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, ShoalError
 from shoal.files import write_atomic
+from shoal.host import linux, programs
+from shoal.host.events import EventBus
 from shoal.paths import Paths
-from shoal.runtime import confined, linux, programs
-from shoal.runtime.events import EventBus
+from shoal.runtime import confined
 from shoal.runtime.types import Volume
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from shoal.runtime import linux
+from shoal.host import linux
 
 P = ParamSpec("P")
 R = TypeVar("R")

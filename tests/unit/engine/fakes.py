@@ -11,9 +11,9 @@ from shoal.engine.app import MODULES, make_app
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.engine.host_facts import HostFacts
 from shoal.errors import NotFound, Unavailable
+from shoal.host.events import EventBus
 from shoal.manager.control import Control, SoleManager
 from shoal.node.types import InitRequest, JoinRequest, LocalState, RestoreRequest, RestoreResult, SwarmInfo
-from shoal.runtime.events import EventBus
 from shoal.store import backup as backup_file
 from shoal.store.backup_file import OBJECT, About, Encoder, Record, Summary
 from tests.unit.manager.stores import MemoryStore

@@ -5,14 +5,15 @@ import pytest
 from shoal.engine.container_filters import ImageFinder, choose
 from shoal.engine.requests import Filters
 from shoal.errors import InvalidArgument, NotFound
-from shoal.runtime.types import Container, Endpoint, Health, Mount, Phase
+from shoal.network.types import Endpoint, Sandbox
+from shoal.runtime.types import Container, Health, Mount, Phase
 from tests.unit.engine.host_fakes import FakeContainers, FakeImages, container, image
 
-BRIDGE = Endpoint(network_name="bridge", network_id="ab" * 32)
+BRIDGE = Sandbox("/n", (Endpoint(network_name="bridge", network_id="ab" * 32),))
 
 # The newest first.
 ROWS = [
-    container("new", id="1" + "0" * 63, created_at=4.0, endpoint=BRIDGE),
+    container("new", id="1" + "0" * 63, created_at=4.0, sandbox=BRIDGE),
     container(
         "web.1",
         id="12" + "0" * 62,

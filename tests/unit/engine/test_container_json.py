@@ -1,7 +1,8 @@
 import pytest
 
 from shoal.engine import container_json
-from shoal.runtime.types import Endpoint, Health, Mount, Phase
+from shoal.network.types import Endpoint, Sandbox
+from shoal.runtime.types import Health, Mount, Phase
 from tests.unit.engine.host_fakes import IMAGE_ID, container, image
 
 
@@ -35,12 +36,12 @@ def test_status_is_a_sentence(row: container, text: str) -> None:  # type: ignor
 
 
 def test_row_has_dockers_shape() -> None:
-    endpoint = Endpoint("/ns", "bridge", "nid", "eid", "172.18.0.2", 16, "172.18.0.1", "02:42:ac:12:00:02")
+    endpoint = Endpoint("bridge", "nid", "eid", "172.18.0.2", 16, "172.18.0.1", "02:42:ac:12:00:02")
     row = container(
         id="e" * 64,
         path="sh",
         args=("-c", "echo a b"),
-        endpoint=endpoint,
+        sandbox=Sandbox("/ns", (endpoint,)),
         labels={"own": "1"},
         mounts=(Mount("volume", "/data", "vol", read_only=True), Mount("bind", "/b", "/src"), Mount("tmpfs", "/t")),
         mount_sources={"/data": "/volumes/vol/_data"},

@@ -7,7 +7,7 @@ from shoal.api import v1 as api
 from shoal.engine.backend import Backend
 from shoal.engine.events import event_json, included
 from shoal.engine.requests import Filters
-from shoal.runtime.types import Event
+from shoal.host.events import Event
 from shoal.store.changes import copy
 from tests.unit.engine.fakes import backend, client, manager_node
 

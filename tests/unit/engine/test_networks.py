@@ -2,7 +2,8 @@ from typing import Any
 
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
-from shoal.runtime.types import Container, ContainerConfig, Endpoint, LocalNetwork, Phase
+from shoal.network.types import Endpoint, LocalNetwork, Sandbox
+from shoal.runtime.types import Container, ContainerConfig, Phase
 from tests.unit.engine.fakes import FakeTable, backend, client, manager_node
 
 BRIDGE = LocalNetwork(
@@ -27,7 +28,10 @@ CONTAINER = Container(
     phase=Phase.RUNNING,
     created_at=1.0,
     pid=7,
-    endpoint=Endpoint(network_id="b" * 64, endpoint_id="e1", address="172.18.0.2", prefix_length=16, mac="02:42"),
+    sandbox=Sandbox(
+        "/n",
+        (Endpoint(network_id="b" * 64, endpoint_id="e1", address="172.18.0.2", prefix_length=16, mac="02:42"),),
+    ),
 )
 
 

@@ -7,8 +7,8 @@ import pytest
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.errors import NotFound
+from shoal.network.types import LocalNetwork
 from shoal.runtime.image_types import DistributionInspect
-from shoal.runtime.types import LocalNetwork
 from tests.unit.engine.fakes import NO_SWARM, FakeNode, FakeTable, backend, client, manager_node
 
 HOST = api.Network(id="net-host", spec={"annotations": {"name": "host", "labels": {LABEL: "true"}}})  # type: ignore[arg-type]

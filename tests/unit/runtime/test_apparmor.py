@@ -16,7 +16,7 @@ from shoal.runtime.apparmor import NAME, PROFILE, UNCONFINED, Confinement
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The kernel's list of profiles; programs are found in `bin` beside it."""
     (tmp_path / "bin").mkdir()
-    monkeypatch.setattr("shoal.runtime.programs._FOLDERS", ())
+    monkeypatch.setattr("shoal.host.programs._FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     path = tmp_path / "profiles"
     path.write_text("docker-default (enforce)\n/usr/bin/man (enforce)\n")

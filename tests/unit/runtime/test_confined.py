@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shoal.runtime import confined, linux
+from shoal.host import linux
+from shoal.runtime import confined
 
 DEEP = 1100  # more than Python calls itself, and more descriptors than a process has as a rule
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.runtime import linux
+from shoal.host import linux
 from shoal.runtime.exec import terminal_of
 
 IN_OPEN = 0x20

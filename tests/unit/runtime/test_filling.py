@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import ShoalError
-from shoal.runtime import filling, linux
+from shoal.host import linux
+from shoal.runtime import filling
 from shoal.runtime.filling import fill
 
 pytestmark = pytest.mark.root

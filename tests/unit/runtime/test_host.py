@@ -3,7 +3,8 @@
 import pytest
 
 from shoal.errors import FailedPrecondition
-from shoal.runtime import host, linux
+from shoal.host import linux
+from shoal.runtime import host
 
 NO_CALL = 9999
 """No kernel has a call of this number."""

@@ -8,9 +8,9 @@ HOST = "# made by hand\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch exampl
 
 
 def test_hosts_name_the_container_and_what_was_asked_for() -> None:
-    text = hosts("box", "example.org", "172.18.0.2", (("10.0.0.1", ("one", "eins")),))
+    text = hosts("box", "example.org", ("172.18.0.2", "10.0.1.5"), (("10.0.0.1", ("one", "eins")),))
     assert text.startswith("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
-    assert text.endswith("10.0.0.1\tone eins\n172.18.0.2\tbox.example.org box\n")
+    assert text.endswith("10.0.0.1\tone eins\n172.18.0.2\tbox.example.org box\n10.0.1.5\tbox.example.org box\n")
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ def test_hosts_name_the_container_and_what_was_asked_for() -> None:
     ],
 )
 def test_a_name_with_dots_is_there_whole_and_by_its_first_label(hostname: str, domainname: str, names: str) -> None:
-    assert hosts(hostname, domainname, "172.18.0.2", ()).endswith(f"\n172.18.0.2\t{names}\n")
+    assert hosts(hostname, domainname, ("172.18.0.2",), ()).endswith(f"\n172.18.0.2\t{names}\n")
 
 
 def test_on_the_hosts_network_hosts_begins_with_the_hosts_own() -> None:
-    assert hosts("box", "", "", (("10.0.0.1", ("one",)),), "127.0.0.1 me\n\n") == "127.0.0.1 me\n10.0.0.1\tone\n"
+    assert hosts("box", "", (), (("10.0.0.1", ("one",)),), "127.0.0.1 me\n\n") == "127.0.0.1 me\n10.0.0.1\tone\n"
 
 
 def test_loopback_servers_are_out_of_reach() -> None:

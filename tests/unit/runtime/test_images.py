@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import Conflict, InvalidArgument, NotFound, ShoalError
+from shoal.host.events import EventBus
 from shoal.paths import Paths
-from shoal.runtime.events import EventBus
 from shoal.runtime.images import Images, Progress, Removed
 from tests.unit.runtime.tars import entry, files, tar
 

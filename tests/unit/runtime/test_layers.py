@@ -20,7 +20,8 @@ import pytest
 import uvloop
 
 from shoal.errors import InvalidArgument, ShoalError
-from shoal.runtime import linux, unpack_child
+from shoal.host import linux
+from shoal.runtime import unpack_child
 from shoal.runtime.layers import LayerStore, unpack
 from tests.unit.runtime.tars import entry, files, tar
 

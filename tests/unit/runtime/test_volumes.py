@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, ShoalError
+from shoal.host import linux
+from shoal.host.events import EventBus
 from shoal.paths import Paths
-from shoal.runtime import linux
-from shoal.runtime.events import EventBus
 from shoal.runtime.volumes import ANONYMOUS_LABEL, Volumes, mount_command
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shoal.errors import MissingProgram
-from shoal.runtime import programs
+from shoal.host import programs
 
 
 def test_a_program_in_an_sbin_folder_is_found_without_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,27 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
-
-from shoal.runtime.types import Event
 
 # Docker keeps as many: moby daemon/events/events.go, eventsLimit.
 KEPT = 256
 
 # A subscriber that is this far behind has stopped reading: it loses the oldest, and `dropped` says how many.
 QUEUED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened here to a container, an image, a volume or a network. Docker's types and actions."""
+
+    type: str
+    action: str
+    id: str
+    attributes: Mapping[str, str]
+    at_nanos: int
+    scope: Literal["local", "swarm"] = "local"
 
 
 class Subscription:

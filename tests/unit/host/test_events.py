@@ -2,8 +2,7 @@
 
 import asyncio
 
-from shoal.runtime.events import KEPT, QUEUED, EventBus
-from shoal.runtime.types import Event
+from shoal.host.events import KEPT, QUEUED, Event, EventBus
 
 
 def event(number: int) -> Event:

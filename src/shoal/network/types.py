@@ -1,0 +1,55 @@
+"""How containers are connected, and to what: values without behaviour.
+
+A container has one network namespace, its sandbox, and in it an endpoint for each network that it is on.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# What a container may ask for.
+Mode = Literal["bridge", "host", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A container's place in one network. `host` and `none` give it no address."""
+
+    network_name: str = ""
+    network_id: str = ""
+    endpoint_id: str = ""
+    address: str = ""  # 172.18.0.2, without prefix
+    prefix_length: int = 0
+    gateway: str = ""
+    mac: str = ""
+    host_interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A container's connections. Without endpoints: it is not connected now."""
+
+    netns: str = ""  # path of the pinned network namespace; empty on the host's network, which has none of its own
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def first(self) -> Endpoint:
+        """The endpoint that names the container; an empty one where it has none."""
+        return self.endpoints[0] if self.endpoints else Endpoint()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that others reach it at."""
+        return tuple(endpoint.address for endpoint in self.endpoints if endpoint.address)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetwork:
+    """A network of this host alone: bridge, host, none."""
+
+    id: str  # 64 hex digits
+    name: str
+    driver: str  # bridge, host, null
+    created_at: float
+    subnet: str = ""
+    gateway: str = ""
+    interface: str = ""
