@@ -81,7 +81,7 @@ class Execs:
             raise InvalidArgument("No exec command specified")
         id = secrets.token_hex(32)  # noqa: A001 - an exec's id
         self._execs[id] = Exec(id, container.id, config)
-        self._containers.tell(container, f"exec_create: {' '.join(config.command)}", execID=id)
+        self._containers.tools.tell(container, f"exec_create: {' '.join(config.command)}", execID=id)
         self._forget_old()
         return id
 
@@ -114,7 +114,7 @@ class Execs:
         self._execs[id] = replace(one, running=True)
         caller = _Caller()
         try:
-            return await self._containers.children.finish(
+            return await self._containers.tools.children.finish(
                 self._start(self._execs[id], container, detach, size, caller), f"exec {id[:12]}"
             )
         except asyncio.CancelledError:
@@ -130,9 +130,8 @@ class Execs:
                 _open(stdio, one.config, size)
             else:
                 stdio.theirs = dict.fromkeys((0, 1, 2), os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-            started = await self._containers.workers.run(
-                command.start, self._containers.site, container, one.config, stdio.theirs
-            )
+            tools = self._containers.tools
+            started = await tools.workers.run(command.start, tools.site, container, one.config, stdio.theirs)
         except BaseException:
             self._execs[one.id] = replace(one, running=False, exit_code=126)
             for fd in {*stdio.outputs, *(() if stdio.stdin is None else (stdio.stdin,))}:
@@ -143,13 +142,13 @@ class Execs:
                 os.close(fd)
         terminal = os.dup(next(iter(stdio.outputs))) if one.config.tty else None
         self._running[one.id] = _Running(started, terminal)
-        self._containers.tell(container, f"exec_start: {' '.join(one.config.command)}", execID=one.id)
+        self._containers.tools.tell(container, f"exec_start: {' '.join(one.config.command)}", execID=one.id)
         verdict: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         attachment = ToProcess(
             stdio.outputs, stdio.stdin, os.dup(started.child.fd), verdict, self._abandon, tty=one.config.tty
         )
         following = self._follow(one.id, container, started, verdict)
-        self._containers.children.start(following, f"end of exec {one.id[:12]}")
+        self._containers.tools.children.start(following, f"end of exec {one.id[:12]}")
         await caller.take(attachment)
         return attachment
 
@@ -174,11 +173,11 @@ class Execs:
             started.close()
             self._execs[id] = replace(self._execs[id], running=False, pid=pid, exit_code=code)
             verdict.set_result(why)
-        self._containers.tell(container, "exec_die", execID=id, exitCode=str(code))
+        self._containers.tools.tell(container, "exec_die", execID=id, exitCode=str(code))
 
     def _abandon(self, attachment: ToProcess) -> None:
         """Its client has gone: read on, so that the command neither waits for a reader nor dies for want of one."""
-        self._containers.children.start(attachment.drain(), "drain an exec")
+        self._containers.tools.children.start(attachment.drain(), "drain an exec")
 
     async def resize(self, id: str, height: int, width: int) -> None:  # noqa: A002
         """Tell its terminal the size. Conflict when it does not run or has none."""

@@ -1,0 +1,76 @@
+"""Which containers there are, and how one is found: by its id, its name, or a unique prefix of its id.
+
+A name is taken before the container is made, so that no second one is made of it meanwhile. No I/O.
+"""
+
+from collections.abc import Iterator
+
+from shoal.errors import Conflict, InvalidArgument, NotFound
+from shoal.runtime.life import Life
+from shoal.runtime.types import Container, Phase
+
+Containers = list[Container]  # inside the class `list` is a method
+
+
+class Roster:
+    """All containers of this daemon."""
+
+    def __init__(self) -> None:
+        self._lives: dict[str, Life] = {}
+        self._names: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Life]:
+        return iter(self._lives.values())
+
+    def by_id(self, id: str) -> Life | None:  # noqa: A002 - a container's id
+        """The one with exactly this id."""
+        return self._lives.get(id)
+
+    def find(self, ref: str) -> Life:
+        """One container. NotFound, or InvalidArgument for a prefix of several."""
+        name = ref.removeprefix("/")
+        found = self._lives.get(name) or self._lives.get(self._names.get(name, ""))
+        if found is not None:
+            return found
+        matching = [known for known in self._lives if name and known.startswith(name)]
+        if len(matching) == 1:
+            return self._lives[matching[0]]
+        if matching:
+            raise InvalidArgument(f"multiple IDs found with provided prefix: {ref}")
+        raise NotFound(f"No such container: {ref}")
+
+    def running(self, ref: str) -> Life:
+        """One container; Conflict when it does not run."""
+        life = self.find(ref)
+        if life.value.phase is not Phase.RUNNING:
+            raise Conflict(f"container {life.value.id} is not running")
+        return life
+
+    def list(self) -> Containers:
+        """Every container, newest first."""
+        return sorted((life.value for life in self), key=lambda one: -one.created_at)
+
+    def take_name(self, name: str, id: str) -> None:  # noqa: A002
+        """Keep a name for a container that is to be made. Conflict when another has it."""
+        holder = self._names.get(name)
+        if holder is not None:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+        self._names[name] = id
+
+    def give_name_back(self, name: str, id: str) -> None:  # noqa: A002
+        """Undo `take_name`; nothing happens when the name is another's."""
+        if self._names.get(name) == id:
+            del self._names[name]
+
+    def add(self, life: Life) -> None:
+        """From now on there is this one."""
+        self._lives[life.value.id] = life
+        self._names[life.value.config.name] = life.value.id
+
+    def remove(self, container: Container) -> None:
+        """It is no more, and its name is free."""
+        del self._lives[container.id]
+        self.give_name_back(container.config.name, container.id)

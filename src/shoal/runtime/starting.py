@@ -1,0 +1,81 @@
+"""From a container on disk to one that runs.
+
+In: a Life. Out: the same, running and followed, or the error that says why not, kept in its value. Everything needed to
+find it again is on disk before `start` returns.
+"""
+
+import dataclasses
+import time
+
+from shoal.errors import NotFound, ShoalError
+from shoal.runtime import bundle, conmon, records
+from shoal.runtime.creation import Creation
+from shoal.runtime.failures import FAILED, StartFailed
+from shoal.runtime.interfaces import Images
+from shoal.runtime.life import Life
+from shoal.runtime.log_cuts import LogCuts
+from shoal.runtime.tools import Tools
+from shoal.runtime.types import Container, Health, Phase
+from shoal.runtime.watching import Watching
+
+
+class Starting:
+    """Starts containers."""
+
+    def __init__(self, tools: Tools, images: Images, creation: Creation, cuts: LogCuts, watching: Watching) -> None:
+        self._tools = tools
+        self._images = images
+        self._creation = creation
+        self._cuts = cuts
+        self._watching = watching
+
+    async def start(self, life: Life) -> Container:
+        """Start it; returns when its process runs. Nothing happens when it runs already. StartFailed."""
+        async with life.lock:
+            if life.removed:
+                raise NotFound(f"No such container: {life.value.id}")
+            if life.value.phase is Phase.RUNNING:
+                return life.value
+            container = dataclasses.replace(life.value, sandbox=await self._creation.connect(life.value))
+            try:
+                lower = self._images.lower_dirs(container.image_id)
+                started, running = await self._tools.workers.run(self._launch, container, lower)
+            except (ShoalError, OSError) as error:
+                await self._could_not_start(life, error)
+                raise
+            self._watching.begin(life, running)
+            life.become(started)
+            self._tools.tell(started, "start")
+            self._watching.follow(life)
+            return life.value
+
+    def _launch(self, container: Container, lower: list[str]) -> tuple[Container, records.Running]:
+        """Start it, and put on disk how it is found again: a start that cannot be recorded is none."""
+        site = self._tools.site
+        container = dataclasses.replace(container, apparmor_profile=site.host.apparmor.of(container.config.apparmor))
+        self._cuts.begin(container)
+        cgroups, written = site.cgroups, bundle.write(site, container, lower)
+        launched = conmon.launch(site.conmon, site.runtime, written, cgroups.keep_apart)
+        started = dataclasses.replace(
+            container,
+            phase=Phase.RUNNING,
+            pid=launched.pid,
+            started_at=time.time(),
+            finished_at=0.0,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            health=Health.STARTING if container.health_config else Health.NONE,
+            failing_streak=0,
+            probes=(),
+        )
+        records.write_state(site.bundle(container.id), started, launched.running)
+        # What is in the bundle is gone after a reboot: that it ran, and ended with the host, is told by this.
+        records.write_state(site.folder(container.id), started)
+        return started, launched.running
+
+    async def _could_not_start(self, life: Life, error: ShoalError | OSError) -> None:
+        code = error.exit_code if isinstance(error, StartFailed) else FAILED
+        life.change(error=str(error), exit_code=code)
+        await self._watching.clean_up(life)
+        self._watching.record(life.value)

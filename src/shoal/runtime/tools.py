@@ -1,0 +1,24 @@
+"""What each part uses that works on containers: where they are made, threads, children, and the bus for events."""
+
+from dataclasses import dataclass
+
+from shoal.host.events import EventBus
+from shoal.runtime.bundle import Site
+from shoal.runtime.children import Children
+from shoal.runtime.types import Container
+from shoal.runtime.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """One for all parts. Whoever makes it enters and leaves what is in it."""
+
+    site: Site
+    workers: Workers
+    children: Children
+    events: EventBus
+
+    def tell(self, container: Container, action: str, **more: str) -> None:
+        """Publish an event of a container."""
+        attributes = {**container.config.labels, "image": container.config.image, "name": container.config.name}
+        self.events.emit("container", action, container.id, {**attributes, **more})
