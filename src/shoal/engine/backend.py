@@ -7,7 +7,7 @@ docs/architecture.md says what they promise. A test gives small behaving fakes, 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from shoal.api import v1 as api
 from shoal.engine.codec.cache import EncodedCache
@@ -15,11 +15,13 @@ from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
 from shoal.host.events import EventBus
 from shoal.network.types import LocalNetwork
-from shoal.manager.control import ControlRpcs
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
 from shoal.runtime.types import Container, ContainerConfig, Exec, ExecConfig, Image, LogLine, LogOptions, Stats, Volume
 from shoal.store.backup_file import Summary
+
+if TYPE_CHECKING:
+    from shoal.manager.control import ControlRpcs
 
 # Titles and rows, as `ps` prints them.
 Listing = tuple[list[str], list[list[str]]]
@@ -124,7 +126,7 @@ class SwarmNode(Protocol):
     """This host's part in a swarm. Raises `Unavailable` with Docker's 503 texts where no manager runs."""
 
     def info(self) -> SwarmInfo: ...
-    def control(self) -> ControlRpcs: ...
+    def control(self) -> "ControlRpcs": ...
     def logs(self) -> Logs: ...
     async def wait_manager(self) -> None:
         """Wait until a manager works here."""

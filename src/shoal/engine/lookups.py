@@ -4,13 +4,15 @@ Source: moby daemon/cluster/helpers.go.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shoal.api import v1 as api
 from shoal.engine.control_client import rpc
 from shoal.engine.errors import RpcError
 from shoal.errors import InvalidArgument, NotFound, ShoalError
-from shoal.manager.control import ControlRpcs
+
+if TYPE_CHECKING:
+    from shoal.manager.control import ControlRpcs
 
 T = TypeVar("T")
 
@@ -40,7 +42,7 @@ async def _find(
     return found[0]
 
 
-async def find_node(control: ControlRpcs, ref: str) -> api.Node:
+async def find_node(control: "ControlRpcs", ref: str) -> api.Node:
     """Return a node by id, hostname or beginning of an id."""
     filters = api.ListNodesRequest.Filters
 
@@ -55,7 +57,7 @@ async def find_node(control: ControlRpcs, ref: str) -> api.Node:
     )
 
 
-async def find_service(control: ControlRpcs, ref: str, *, insert_defaults: bool = False) -> api.Service:
+async def find_service(control: "ControlRpcs", ref: str, *, insert_defaults: bool = False) -> api.Service:
     """Return a service by id, name or beginning of an id."""
     filters = api.ListServicesRequest.Filters
 
@@ -73,7 +75,7 @@ async def find_service(control: ControlRpcs, ref: str, *, insert_defaults: bool 
     return await get(found.id) if insert_defaults and found.id != ref else found
 
 
-async def find_task(control: ControlRpcs, ref: str) -> api.Task:
+async def find_task(control: "ControlRpcs", ref: str) -> api.Task:
     """Return a task by id, name or beginning of an id."""
     filters = api.ListTasksRequest.Filters
 
@@ -88,7 +90,7 @@ async def find_task(control: ControlRpcs, ref: str) -> api.Task:
     )
 
 
-async def find_secret(control: ControlRpcs, ref: str) -> api.Secret:
+async def find_secret(control: "ControlRpcs", ref: str) -> api.Secret:
     """Return a secret by id, name or beginning of an id."""
     filters = api.ListSecretsRequest.Filters
 
@@ -103,7 +105,7 @@ async def find_secret(control: ControlRpcs, ref: str) -> api.Secret:
     )
 
 
-async def find_config(control: ControlRpcs, ref: str) -> api.Config:
+async def find_config(control: "ControlRpcs", ref: str) -> api.Config:
     """Return a config by id, name or beginning of an id."""
     filters = api.ListConfigsRequest.Filters
 
@@ -118,7 +120,7 @@ async def find_config(control: ControlRpcs, ref: str) -> api.Config:
     )
 
 
-async def find_network(control: ControlRpcs, ref: str) -> api.Network:
+async def find_network(control: "ControlRpcs", ref: str) -> api.Network:
     """Return a network by id, name or beginning of an id. An unknown one is Docker's plain error, HTTP 500."""
     filters = api.ListNetworksRequest.Filters
 
@@ -136,7 +138,7 @@ async def find_network(control: ControlRpcs, ref: str) -> api.Network:
         raise ShoalError(str(error)) from None
 
 
-async def the_cluster(control: ControlRpcs) -> api.Cluster:
+async def the_cluster(control: "ControlRpcs") -> api.Cluster:
     """Return the swarm's own object."""
     clusters = (await rpc(control.list_clusters, api.ListClustersRequest())).clusters
     if not clusters:

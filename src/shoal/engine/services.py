@@ -5,7 +5,7 @@ Source of semantics and texts: moby daemon/cluster/services.go, daemon/server/ro
 
 import logging
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -20,7 +20,9 @@ from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, encoded_reply, json_bytes, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, PermissionDenied, ShoalError
-from shoal.manager.control import ControlRpcs
+
+if TYPE_CHECKING:
+    from shoal.manager.control import ControlRpcs
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ async def list_services(call: Call) -> web.StreamResponse:
     return encoded_reply(json_list(texts))
 
 
-async def _statuses(control: ControlRpcs, services: list[api.Service]) -> dict[str, bytes]:
+async def _statuses(control: "ControlRpcs", services: list[api.Service]) -> dict[str, bytes]:
     request = api.ListServiceStatusesRequest(services=[service.id for service in services])
     reply = await rpc(control.list_service_statuses, request)
     return {
@@ -174,7 +176,7 @@ async def _read_spec(call: Call) -> api.ServiceSpec:
     return spec
 
 
-async def _resolve_networks(call: Call, control: ControlRpcs, spec: api.ServiceSpec) -> None:
+async def _resolve_networks(call: Call, control: "ControlRpcs", spec: api.ServiceSpec) -> None:
     """Name the networks by their ids in the swarm. Source: moby daemon/cluster/services.go, populateNetworkID."""
     for network in spec.task.networks:
         try:

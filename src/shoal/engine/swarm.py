@@ -4,7 +4,7 @@ Source of semantics and texts: moby daemon/cluster/swarm.go, daemon/server/route
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -19,8 +19,10 @@ from shoal.engine.parameters import go_flag, object_version
 from shoal.engine.replies import empty_reply, json_reply
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, OutOfSequence, RpcError, ShoalError
-from shoal.manager.control import ControlRpcs
 from shoal.node.types import InitRequest, JoinRequest
+
+if TYPE_CHECKING:
+    from shoal.manager.control import ControlRpcs
 
 # The new leader writes the cluster as well, in its first moments.
 APPLY_ATTEMPTS = 5
@@ -86,7 +88,7 @@ def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any, struct:
         raise InvalidArgument(f"invalid JSON: {error.text()}") from None
 
 
-async def _apply_spec(control: ControlRpcs, asked: api.ClusterSpec, given: Any) -> None:
+async def _apply_spec(control: "ControlRpcs", asked: api.ClusterSpec, given: Any) -> None:
     """Put what was asked for over the defaults of the new swarm; nothing asked, nothing written."""
     for left in reversed(range(APPLY_ATTEMPTS)):
         try:
@@ -97,7 +99,7 @@ async def _apply_spec(control: ControlRpcs, asked: api.ClusterSpec, given: Any) 
                 raise
 
 
-async def _apply_once(control: ControlRpcs, asked: api.ClusterSpec, given: Any) -> None:
+async def _apply_once(control: "ControlRpcs", asked: api.ClusterSpec, given: Any) -> None:
     cluster = await lookups.the_cluster(control)
     spec = api.ClusterSpec()
     spec.CopyFrom(cluster.spec)

@@ -21,8 +21,8 @@ from shoal.paths import Paths
 
 if TYPE_CHECKING:
     from shoal.agent.runtime import Runtime
-    from shoal.manager.control import Control
-    from shoal.manager.logs.server import Logs
+    from shoal.manager.control import ControlRpcs
+    from shoal.manager.forwarding.services import LogBroker
     from shoal.node.manager import KeepOut
     from shoal.node.node import SwarmNode
     from shoal.store.backup_file import Summary
@@ -117,11 +117,11 @@ class Door:
         """Return what `docker info` shows of the swarm."""
         return self._node.info() if self._node is not None else SwarmInfo()
 
-    def control(self) -> "Control":
+    def control(self) -> "ControlRpcs":
         """Return the management API. Raises Unavailable with Docker's words where this node is no manager."""
         return self._there().control()
 
-    def logs(self) -> "Logs":
+    def logs(self) -> "LogBroker":
         """Return the log broker, likewise."""
         return self._there().logs()
 
