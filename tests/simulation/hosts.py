@@ -15,18 +15,14 @@ from shoal.agent.remotes import Remotes
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.errors import ShoalError, Unavailable
-from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.control import Control
+from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.leader import Component, Leader
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.leader_link import LeaderLink
 from shoal.manager.forwarding.services import ControlService, TermService
-from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.orchestrator.enforcer import Enforcer
-from shoal.manager.orchestrator.reaper import Reaper
 from shoal.manager.port.guard import by_certificate, current_caller, guarded
-from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.node.manager import Active, Manager
 from shoal.paths import Paths
 from shoal.runtime.types import Container, Phase
@@ -95,7 +91,7 @@ class PlayedTerm:
         )
         self._leader = Leader(
             store,
-            (ReplicatedOrchestrator(setting.rng), Allocator(), Scheduler(), Enforcer(), Reaper()),
+            deciders_of_tasks(setting.rng),
             [Component("dispatcher", self.dispatcher.run)],
             new_id=lambda: "",
             random_bytes=bytes,

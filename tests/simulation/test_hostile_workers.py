@@ -33,23 +33,16 @@ from shoal.engine.codec.node import NODE
 from shoal.engine.codec.service import SERVICE
 from shoal.engine.codec.task import TASK
 from shoal.engine.replies import json_bytes
-from shoal.manager.allocator.tasks import Allocator
-from shoal.manager.certificates.issuing import Signer
-from shoal.manager.certificates.rotation import RootRotation
 from shoal.manager.certificates.server import CAServer, NodeCAServer
+from shoal.manager.deciders import all_deciders
 from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.dispatcher.node_states import MAX_DESCRIPTION_BYTES
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.dispatcher.statuses import MAX_TEXT
 from shoal.manager.logs.server import LogBrokerServer, Logs
-from shoal.manager.membership.roles import RoleManager
-from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.orchestrator.enforcer import Enforcer
-from shoal.manager.orchestrator.reaper import Reaper
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.manager.port.health import HealthServer
-from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Transaction
 from tests.harness.hostile_calls import METHODS, Call, calls
@@ -190,11 +183,7 @@ class Swarm:
         assert second is not None
         assert second.description == node("n2").description
         assert {each.id for each in view.services.all()} == {"web", "db"}
-        deciders = (
-            Signer(CLUSTER_ID), RootRotation(CLUSTER_ID), RoleManager(dict), ReplicatedOrchestrator(Random(1)),
-            Allocator(), Scheduler(), Enforcer(), Reaper(),
-        )  # fmt: skip
-        cascade = Cascade(deciders)
+        cascade = Cascade(all_deciders(CLUSTER_ID, Random(1), members=dict, random_bytes=bytes))
         for _ in range(3):
             Cascade.run(cascade, Transaction(view), NOW)
             cascade.tell([Event("update", obj, copy(obj)) for obj in view.nodes.all()])

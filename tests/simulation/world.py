@@ -13,12 +13,8 @@ from itertools import count
 from shoal.api import v1 as api
 from shoal.api.states import MOVES, NAMES, is_dead
 from shoal.api.times import duration, timestamp
-from shoal.manager.allocator.tasks import Allocator
+from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.cascade import Cascade
-from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.orchestrator.enforcer import Enforcer
-from shoal.manager.orchestrator.reaper import Reaper
-from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Memory, Transaction
 
@@ -106,9 +102,8 @@ class World:
     def become_leader(self) -> None:
         """Start with deciders that remember nothing."""
         self.counts["leaders"] += 1
-        orchestrator = ReplicatedOrchestrator(random.Random(self.rng.random()), lambda: f"task{next(self._ids):05}")
-        self.scheduler = Scheduler()
-        self.cascade = Cascade([orchestrator, Allocator(), self.scheduler, Enforcer(), Reaper()])
+        rng = random.Random(self.rng.random())
+        self.cascade = Cascade(deciders_of_tasks(rng, lambda: f"task{next(self._ids):05}"))
 
     # -- what users and hosts do --------------------------------------------------------------------------------------
 

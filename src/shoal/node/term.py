@@ -13,27 +13,18 @@ from random import Random
 from shoal.agent.executor import expand_spec
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
-from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.bootstrap import FirstLeader
-from shoal.manager.certificates.absent import AbsentNodes
 from shoal.manager.certificates.external_signer import ExternalCAClient, ExternalSigner
-from shoal.manager.certificates.issuing import Signer
-from shoal.manager.certificates.rotation import RootRotation
 from shoal.manager.certificates.server import CAServer, NodeCAServer
 from shoal.manager.control import Control
+from shoal.manager.deciders import all_deciders
 from shoal.manager.deciding.leader import Component, Leader
 from shoal.manager.dispatcher.server import Dispatcher
-from shoal.manager.keyring import KeyManager
 from shoal.manager.logs.server import LogBrokerServer, Logs
 from shoal.manager.membership.managers import Members
 from shoal.manager.membership.probe import HealthProbe
 from shoal.manager.membership.quorum import Quorum, Reachability
-from shoal.manager.membership.roles import RoleManager
-from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.orchestrator.enforcer import Enforcer
-from shoal.manager.orchestrator.reaper import Reaper
 from shoal.manager.port.server import current_caller
-from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.etcd_client import EtcdClient
 from shoal.store.store import Store
 
@@ -89,18 +80,7 @@ class Term:
         self.control = Control(store, quorum, time.time, expand=expand_spec, external=external)
         self._leader = Leader(
             store,
-            (
-                Signer(security.cluster_id),
-                RootRotation(security.cluster_id),
-                RoleManager(quorum.statuses),
-                KeyManager(os.urandom),
-                ReplicatedOrchestrator(setting.rng),
-                Allocator(),
-                Scheduler(),
-                Enforcer(),
-                Reaper(),
-                AbsentNodes(),
-            ),
+            all_deciders(security.cluster_id, setting.rng, members=quorum.statuses, random_bytes=os.urandom),
             [
                 Component("dispatcher", self.dispatcher.run),
                 Component("log broker", self.logs.run),

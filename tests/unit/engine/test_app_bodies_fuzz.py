@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 from shoal.agent.executor import container_config, expand_spec
 from shoal.api import v1 as api
 from shoal.errors import ShoalError
-from shoal.manager.allocator.tasks import Allocator
 from shoal.manager.control import Control, SoleManager
+from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.cascade import Cascade
-from shoal.manager.orchestrator import ReplicatedOrchestrator
-from shoal.manager.orchestrator.enforcer import Enforcer
-from shoal.manager.orchestrator.reaper import Reaper
-from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Object
 from shoal.store.memory import Transaction
 from tests.harness.api_bodies import CALLS, LISTS, WITH_PORT
@@ -65,8 +61,7 @@ def filled(path: str, version: int) -> str:
 async def decide(store: Any) -> None:
     """Let the deciders and the node's executor see what was stored."""
     transaction = Transaction(store.view())
-    deciders = (ReplicatedOrchestrator(Random(1)), Allocator(), Scheduler(), Enforcer(), Reaper())
-    Cascade(deciders).run(transaction, 1_700_000_000.0)
+    Cascade(deciders_of_tasks(Random(1))).run(transaction, 1_700_000_000.0)
     node = transaction.nodes.get("node")
     assert node is not None
     for task in transaction.tasks.all():

@@ -4,9 +4,11 @@ In goes the view, out comes a tuple of changes with at most one an object. A dec
 call, or reads back what it just changed, does so here. Leaves deciding to its user.
 """
 
+from collections.abc import Iterable
+
 from shoal.api import v1 as api
 from shoal.manager.deciding.plan import MAX_CHANGES
-from shoal.store.changes import Change, Create, Remove, Update
+from shoal.store.changes import Change, Create, Remove, Update, copy
 from shoal.store.memory import View
 
 
@@ -18,7 +20,7 @@ class Draft:
         self.now = now
         self.notes: list[str] = []
         self._changes: dict[str, Change] = {}
-        self._filled: set[tuple[str, int]] = set()
+        self._filled: set[tuple[str, int, str]] = set()
 
     @property
     def is_full(self) -> bool:
@@ -33,12 +35,28 @@ class Draft:
     def create(self, task: api.Task) -> None:
         """Make a new task."""
         self._changes[task.id] = Create(task)
-        self._filled.add((task.service_id, task.slot))
+        # A new task has a node if that is its place, and none if a slot is.
+        self._filled.add((task.service_id, task.slot, task.node_id))
 
     def update(self, obj: api.Task | api.Service) -> None:
         """Set an object to this value, whether it is in the store or only in this draft."""
         drafted = self._changes.get(obj.id)
         self._changes[obj.id] = Create(obj) if isinstance(drafted, Create) else Update(obj)
+
+    def set_desired(self, task: api.Task, state: api.TaskState) -> None:
+        """Give a task another desired state."""
+        changed = copy(task)
+        changed.desired_state = state
+        self.update(changed)
+
+    def set_all_desired(self, tasks: Iterable[api.Task], state: api.TaskState) -> bool:
+        """Raise the desired state of as many tasks as there is room for. Returns whether that was all."""
+        for task in tasks:
+            if task.desired_state < state:
+                if self.is_full:
+                    return False
+                self.set_desired(task, state)
+        return True
 
     def remove_task(self, task_id: str) -> None:
         """Remove a task that is in the store."""
@@ -48,9 +66,9 @@ class Draft:
         """Return whether this draft changes the object."""
         return object_id in self._changes
 
-    def fills(self, service_id: str, slot: int) -> bool:
-        """Return whether this draft makes a task for a slot."""
-        return (service_id, slot) in self._filled
+    def fills(self, service_id: str, place: tuple[int, str]) -> bool:
+        """Return whether this draft makes a task for a place: a slot's number, or a node's id."""
+        return (service_id, *place) in self._filled
 
     def changes(self) -> tuple[Change, ...]:
         """Return every change, in the order in which the objects were first touched."""

@@ -1,9 +1,9 @@
-"""What tasks a service needs: scaling, restarts, rolling updates and rollbacks of replicated services.
+"""What tasks a service needs: scaling, restarts, rolling updates and rollbacks.
 
-`ReplicatedOrchestrator` is the decider; the other modules are the plain functions and the one state machine it is made
-of. Picks no nodes and removes no tasks from the store: the scheduler and the reaper do.
+`Orchestrator` is the decider; the other modules are the plain functions and the one state machine it is made of. Picks
+no nodes and removes no tasks from the store: the scheduler and the reaper do.
 """
 
-from shoal.manager.orchestrator.replicated import ReplicatedOrchestrator
+from shoal.manager.orchestrator.orchestrator import Orchestrator
 
-__all__ = ["ReplicatedOrchestrator"]
+__all__ = ["Orchestrator"]

@@ -22,7 +22,7 @@ class Marks:
     replaces: str = ""  # the task that must have ended before this one starts
     start_at: float = 0.0  # not before this instant
     by_update: bool = False  # made by a rolling update, so that its failure counts against the update
-    failures: int = 0  # how many tasks of the slot before it, without a break, failed as soon as they started
+    failures: int = 0  # how many tasks of the place before it, without a break, failed as soon as they started
 
 
 def read(task: api.Task) -> Marks:

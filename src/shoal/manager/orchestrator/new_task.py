@@ -1,19 +1,25 @@
-"""How a task of a service looks when it is new. In: the service, its cluster, a slot; out: the task.
+"""How a task of a service looks when it is new. In: the service, its cluster, a place; out: the task.
 
 Source: SwarmKit manager/orchestrator/task.go (`NewTask`).
 """
 
+from collections.abc import Callable
+
 from shoal.api import v1 as api
 from shoal.api.times import timestamp
+from shoal.manager.orchestrator.places import Place
+
+MakeTask = Callable[[api.Service, Place], api.Task]
 
 
-def new_task(task_id: str, service: api.Service, slot: int, now: float, cluster: api.Cluster | None) -> api.Task:
+def new_task(task_id: str, service: api.Service, place: Place, now: float, cluster: api.Cluster | None) -> api.Task:
     """Return a task in state NEW that is meant to run.
 
     The task's own annotations stay without a name, as in Swarm: clients compute it. The log driver is that of the task
     spec, else the cluster's default.
     """
-    task = api.Task(id=task_id, service_id=service.id, slot=slot, desired_state=api.RUNNING)
+    task = api.Task(id=task_id, service_id=service.id, slot=place.slot, node_id=place.node_id)
+    task.desired_state = api.RUNNING
     task.service_annotations.CopyFrom(service.spec.annotations)
     task.spec.CopyFrom(service.spec.task)
     task.spec_version.CopyFrom(service.spec_version)

@@ -1,7 +1,7 @@
 """The decider that forgets tasks: history beyond what the swarm keeps, and what was told to go and has ended.
 
-In: the view, the time, what changed. Out: removals. Looks at the slots that changed, at all of them only when the limit
-does. Source: SwarmKit manager/orchestrator/taskreaper/task_reaper.go.
+In: the view, the time, what changed. Out: removals. Looks at the places that changed, at all of them only
+when the limit does. Source: SwarmKit manager/orchestrator/taskreaper/task_reaper.go.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,24 +10,22 @@ from shoal.api import v1 as api
 from shoal.api.states import is_dead
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
+from shoal.manager.orchestrator.places import Place, place_of, tasks_in
 from shoal.manager.orchestrator.restart import reported_at
 from shoal.store.memory import Event, View
 
 DEFAULT_LIMIT = 5
 
-# service, slot and node: the last is empty for a replicated service, the slot 0 for a global one.
-Place = tuple[str, int, str]
-
 
 class Reaper:
-    """Keeps the history of each slot within its limit."""
+    """Keeps the history of each place within its limit."""
 
     name = "reaper"
     kinds: tuple[type, ...] = (api.Task, api.Cluster)
 
     def __init__(self) -> None:
         self._limit: int | None = None
-        self._places: dict[Place, None] = {}
+        self._places: dict[tuple[str, Place], None] = {}
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
         """Return the removal of every task that is not kept."""
@@ -46,11 +44,13 @@ class Reaper:
                 break
             if _is_to_go(task):
                 draft.remove_task(task.id)
-            elif task.service_id:
-                self._places[task.service_id, task.slot, "" if task.slot else task.node_id] = None
+            elif (service := view.services.get(task.service_id)) is not None:
+                self._places[service.id, place_of(service, task)] = None
         while self._places and not draft.is_full:
-            place, _ = self._places.popitem()
-            _trim(draft, place, limit)
+            (service_id, place), _ = self._places.popitem()
+            service = view.services.get(service_id)
+            if service is not None and service.spec.WhichOneof("mode") in ("replicated", "global"):
+                _trim(draft, service, place, limit)
         return Plan(draft.changes(), look_again_at=now if self._places or self._limit is None else None)
 
 
@@ -60,23 +60,14 @@ def _is_to_go(task: api.Task) -> bool:
     return not task.service_id and task.status.state >= api.ORPHANED
 
 
-def _trim(draft: Draft, place: Place, limit: int) -> None:
-    """Remove the oldest ended tasks of a slot (of a node, for a global service) beyond its limit."""
-    service_id, slot, node_id = place
-    service = draft.view.services.get(service_id)
-    if service is None:
-        return
+def _trim(draft: Draft, service: api.Service, place: Place, limit: int) -> None:
+    """Remove the oldest ended tasks of a place beyond its limit."""
     attempts = service.spec.task.restart.max_attempts
     if attempts > 0:
         limit = attempts + 1  # The restart supervisor counts attempts in the history.
     if limit < 0:
         return
-    if service.spec.HasField("global"):
-        tasks = [task for task in draft.view.tasks.find("node_id", node_id) if task.service_id == service_id]
-    elif service.spec.HasField("replicated"):
-        tasks = draft.view.tasks.find("slot", (service_id, slot))
-    else:
-        return
+    tasks = tasks_in(draft.view, service, place)
     excess = len(tasks) - limit
     if excess <= 0:
         return

@@ -1,7 +1,7 @@
 """The restart supervisor: whether an ended task is replaced, and when its replacement may start.
 
-In: the task, the tasks of its slot, its node, the time; out: answers. Keeps nothing: attempts are counted in the
-slot's own history, which the reaper keeps long enough. Source: SwarmKit manager/orchestrator/restart/restart.go.
+In: the task, the tasks of its place, its node, the time; out: answers. Keeps nothing: attempts are counted in the
+place's own history, which the reaper keeps long enough. Source: SwarmKit manager/orchestrator/restart/restart.go.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ QUICK_FAILURE = 2.0
 FREE_FAILURES = 3
 
 
-def is_wanted(task: api.Task, slot_tasks: list[api.Task]) -> bool:
-    """Return whether policy lets the task be replaced. `slot_tasks` are all tasks of its slot, itself included."""
+def is_wanted(task: api.Task, place_tasks: list[api.Task]) -> bool:
+    """Return whether policy lets the task be replaced. `place_tasks` are all tasks of its place, itself included."""
     policy = task.spec.restart
     condition = policy.condition if task.spec.HasField("restart") else api.RestartPolicy.ANY
     if condition == api.RestartPolicy.NONE:
@@ -39,14 +39,14 @@ def is_wanted(task: api.Task, slot_tasks: list[api.Task]) -> bool:
         return False
     if policy.max_attempts == 0:
         return True
-    return _attempts(task, slot_tasks, seconds(policy.window)) < policy.max_attempts
+    return _attempts(task, place_tasks, seconds(policy.window)) < policy.max_attempts
 
 
-def _attempts(task: api.Task, slot_tasks: list[api.Task], window: float) -> int:
-    """Return how many restarts of this spec version the slot has seen, in the window before the task ended if any."""
+def _attempts(task: api.Task, place_tasks: list[api.Task], window: float) -> int:
+    """Return how many restarts of this spec version the place has seen, in the window before the task ended if any."""
     born = sorted(
         _born_at(other)
-        for other in slot_tasks
+        for other in place_tasks
         if other.spec_version.index == task.spec_version.index and other.desired_state < api.REMOVE
     )
     restarts = born[1:]
@@ -62,7 +62,7 @@ def _born_at(task: api.Task) -> float:
 
 
 def failures_in_a_row(task: api.Task) -> int:
-    """Return how many tasks of the slot, `task` the last of them, ended before they were of any use."""
+    """Return how many tasks of the place, `task` the last of them, ended before they were of any use."""
     before = read(task)
     if task.status.state == api.REJECTED:
         return before.failures + 1

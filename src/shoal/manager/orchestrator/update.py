@@ -1,12 +1,12 @@
 """The update supervisor: one rolling update or rollback of one service, as a state machine without clocks or sleeps.
 
-In: a draft over the view, the service, the slots that changed. Out: changes in the draft (new tasks, old ones told to
-stop, the service's update status) and the time of the next look. What it remembers it has seen in the view, so that a
-new leader goes on where the last one stopped: tasks made by an update carry a mark. Restarts are not its business.
+In: a draft over the view, the service, the places that changed. Out: changes in the draft (new tasks, old ones told
+to stop, the service's update status) and the time of the next look. What it remembers it has seen in the view, so that
+a new leader goes on where the last one stopped: tasks made by an update carry a mark. Restarts are not its business.
 Source: SwarmKit manager/orchestrator/update/updater.go.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shoal.api import v1 as api
@@ -16,7 +16,8 @@ from shoal.manager.deciding.draft import Draft
 from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import Marks, read, write
-from shoal.manager.orchestrator.slots import Slots
+from shoal.manager.orchestrator.new_task import MakeTask
+from shoal.manager.orchestrator.places import Place, Places, meant_to_run, tasks_in
 from shoal.store.changes import copy
 from shoal.store.memory import View
 
@@ -27,14 +28,12 @@ _STARTED = (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
 _PAUSED = (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
 _FAILURES = (api.COMPLETE, api.FAILED, api.REJECTED, api.ORPHANED)
 
-MakeTask = Callable[[api.Service, int], api.Task]
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """An update or rollback config with Swarm's defaults filled in; times in seconds."""
 
-    parallelism: int  # 0: all slots at once
+    parallelism: int  # 0: all places at once
     delay: float
     monitor: float
     failure_action: api.UpdateConfig.FailureAction
@@ -57,13 +56,13 @@ class Settings:
 
     @property
     def last_watch(self) -> float:
-        """Return how long failures are watched for after the last slot is through."""
+        """Return how long failures are watched for after the last place is through."""
         return self.monitor if self.delay < self.monitor else self.delay + 1.0
 
 
 @dataclass(slots=True)
 class _Begun:
-    """A slot whose new task exists."""
+    """A place whose new task exists."""
 
     task_id: str
     up_at: float | None = None  # when it was seen RUNNING, or beyond
@@ -85,26 +84,26 @@ _CLOCK_GRAIN = 1e-5
 
 
 class Update:
-    """What has been seen of one update: slots still to do, slots begun, failures.
+    """What has been seen of one update: places still to do, places begun, failures.
 
-    A slot is in `waiting` until the view shows the task that was made for it, in `begun` from then on: a plan that was
-    never committed leaves no trace.
+    A place is in `waiting` until the view shows the task that was made for it, in `begun` from then on: a plan that
+    was never committed leaves no trace.
     """
 
-    def __init__(self, view: View, service: api.Service, filled: Slots) -> None:
+    def __init__(self, view: View, service: api.Service, filled: Places) -> None:
         self._version = service.spec_version.index
         self._rollback = is_rollback(service)
         self._was_paused = is_paused(service)
-        self._waiting: dict[int, None] = {}
-        self._begun: dict[int, _Begun] = {}
+        self._waiting: dict[Place, None] = {}
+        self._begun: dict[Place, _Begun] = {}
         self._failures = 0
-        for slot, tasks in filled.items():
+        for place, tasks in filled.items():
             mine = self._made_by_this(view, service, tasks)
             if mine is not None:
                 up_at = restart.reported_at(mine) if mine.status.state >= api.RUNNING else None
-                self._begun[slot] = _Begun(mine.id, up_at)
-            elif _is_slot_dirty(view, service, tasks):
-                self._waiting[slot] = None
+                self._begun[place] = _Begun(mine.id, up_at)
+            elif _is_place_dirty(view, service, tasks):
+                self._waiting[place] = None
         self._total = len(self._waiting) + len(self._begun)
 
     def is_for(self, service: api.Service) -> bool:
@@ -118,20 +117,19 @@ class Update:
             return False
         return not self._waiting and all(begun.up_at is not None for begun in self._begun.values())
 
-    def keep_only(self, slots: Collection[int]) -> None:
-        """Forget slots that the service no longer has."""
-        for slot in [slot for slot in self._waiting if slot not in slots]:
-            del self._waiting[slot]
-        for slot in [slot for slot in self._begun if slot not in slots]:
-            del self._begun[slot]
+    def keep_only(self, places: Collection[Place]) -> None:
+        """Forget places that the service no longer has."""
+        for place in [place for place in self._waiting if place not in places]:
+            del self._waiting[place]
+        for place in [place for place in self._begun if place not in places]:
+            del self._begun[place]
 
-    def look(self, draft: Draft, service: api.Service, touched: Collection[int], make: MakeTask) -> float | None:
-        """Take in what happened to the `touched` slots and do what is next. Returns the time of the next look."""
+    def look(self, draft: Draft, service: api.Service, touched: Collection[Place], make: MakeTask) -> float | None:
+        """Take in what happened to the `touched` places and do what is next. Returns the time of the next look."""
         settings = Settings.of(service)
         failed: list[str] = []
-        for slot in touched:
-            if slot in self._waiting or slot in self._begun:
-                failed += self._look_at_slot(draft, service, slot, settings)
+        for place in sorted(place for place in touched if place in self._waiting or place in self._begun):
+            failed += self._look_at_place(draft, service, place, settings)
         if is_paused(service):
             self._was_paused = True
             return None
@@ -145,7 +143,7 @@ class Update:
         return self._advance(draft, service, settings, make)
 
     def _made_by_this(self, view: View, service: api.Service, tasks: list[api.Task]) -> api.Task | None:
-        """Return the task that this update made for a slot, if the view shows it.
+        """Return the task that this update made for a place, if the view shows it.
 
         One that an update before it made counts as well while it is on its way and still is what is wanted, as after
         `docker service scale` in the middle of an update.
@@ -162,16 +160,16 @@ class Update:
                 return task
         return None
 
-    def _look_at_slot(self, draft: Draft, service: api.Service, slot: int, settings: Settings) -> list[str]:
-        """Note how far a slot has come; return the id of its task if that failed just now."""
-        tasks = draft.view.tasks.find("slot", (service.id, slot))
-        if slot in self._waiting:
+    def _look_at_place(self, draft: Draft, service: api.Service, place: Place, settings: Settings) -> list[str]:
+        """Note how far a place has come; return the id of its task if that failed just now."""
+        tasks = tasks_in(draft.view, service, place)
+        if place in self._waiting:
             mine = self._made_by_this(draft.view, service, tasks)
             if mine is None:
                 return []
-            del self._waiting[slot]
-            self._begun[slot] = _Begun(mine.id)
-        begun = self._begun[slot]
+            del self._waiting[place]
+            self._begun[place] = _Begun(mine.id)
+        begun = self._begun[place]
         task = draft.view.tasks.get(begun.task_id)
         is_new = begun.up_at is None
         if is_new and (task is None or task.status.state >= api.RUNNING):
@@ -188,13 +186,13 @@ class Update:
         ends = [begun.up_at + settings.delay for begun in self._begun.values() if begun.up_at is not None]
         in_flight = len(self._begun) - sum(1 for end in ends if end <= now)
         begun_now = 0
-        for slot in list(self._waiting):
+        for place in list(self._waiting):
             if draft.is_full or (settings.parallelism and in_flight + begun_now >= settings.parallelism):
                 break
-            if _begin(draft, service, slot, settings, make):
+            if _begin(draft, service, place, settings, make):
                 begun_now += 1
             else:
-                del self._waiting[slot]
+                del self._waiting[place]
         if (self._waiting or len(ends) < len(self._begun)) and not service.HasField("update_status"):
             _set_status(draft, service, api.UpdateStatus.UPDATING, "update in progress", started=True)
         if len(self._waiting) > begun_now:
@@ -206,7 +204,7 @@ class Update:
         return self._finish(draft, service, max(ends, default=None), settings)
 
     def _finish(self, draft: Draft, service: api.Service, last_end: float | None, settings: Settings) -> float | None:
-        """Complete the update once the last slot has been watched long enough; with nothing done, at once."""
+        """Complete the update once the last place has been watched long enough; with nothing done, at once."""
         if service.update_status.state not in _STARTED:
             return None
         if last_end is not None and draft.now < last_end + settings.last_watch:
@@ -218,7 +216,7 @@ class Update:
         return None
 
 
-def _is_slot_dirty(view: View, service: api.Service, tasks: list[api.Task]) -> bool:
+def _is_place_dirty(view: View, service: api.Service, tasks: list[api.Task]) -> bool:
     return len(tasks) > 1 or any(_is_task_dirty(view, service, task) for task in tasks)
 
 
@@ -226,19 +224,15 @@ def _is_task_dirty(view: View, service: api.Service, task: api.Task) -> bool:
     return is_dirty(service, task, view.nodes.get(task.node_id) if task.node_id else None)
 
 
-def _meant_to_run(tasks: list[api.Task]) -> list[api.Task]:
-    return [task for task in tasks if task.desired_state <= api.RUNNING]
-
-
-def _begin(draft: Draft, service: api.Service, slot: int, settings: Settings, make: MakeTask) -> bool:
-    """Make a slot's new task, or use one that is there. Returns whether a new one was made."""
-    tasks = draft.view.tasks.find("slot", (service.id, slot))
-    live = _meant_to_run(tasks)
+def _begin(draft: Draft, service: api.Service, place: Place, settings: Settings, make: MakeTask) -> bool:
+    """Make a place's new task, or use one that is there. Returns whether a new one was made."""
+    tasks = tasks_in(draft.view, service, place)
+    live = meant_to_run(tasks)
     clean = [task for task in live if not _is_task_dirty(draft.view, service, task)]
     if clean:
         _adopt(draft, live, max(clean, key=lambda task: task.desired_state))
         return False
-    made = make(service, slot)
+    made = make(service, place)
     if settings.order == api.UpdateConfig.START_FIRST:
         # One old task is kept until the new one runs: not an ended one, nor what an update cut short had begun.
         keep = max((task for task in live if not is_dead(task)), key=lambda task: task.status.state, default=None)
@@ -255,7 +249,7 @@ def _begin(draft: Draft, service: api.Service, slot: int, settings: Settings, ma
 
 
 def _adopt(draft: Draft, live: list[api.Task], task: api.Task) -> None:
-    """Keep a task that already is what the service asks for, and stop its slot's others."""
+    """Keep a task that already is what the service asks for, and stop its place's others."""
     waits_for = _stop(draft, [other for other in live if other is not task])
     if task.desired_state < api.RUNNING:
         marks = read(task)
@@ -271,17 +265,15 @@ def _stop(draft: Draft, tasks: list[api.Task]) -> str:
     """Tell tasks to shut down; return the id of one whose end must be waited for, or ""."""
     waits_for = ""
     for task in tasks:
-        changed = copy(task)
-        changed.desired_state = api.SHUTDOWN
-        draft.update(changed)
+        draft.set_desired(task, api.SHUTDOWN)
         if not restart.has_stopped(task, draft.view.nodes.get(task.node_id)):
             waits_for = task.id
     return waits_for
 
 
 def stop_outdated(draft: Draft, service: api.Service, tasks: list[api.Task]) -> bool:
-    """Stop a slot's old task once a new one runs (start-first). Returns whether there was one to stop."""
-    live = _meant_to_run(tasks)
+    """Stop a place's old task once a new one runs (start-first). Returns whether there was one to stop."""
+    live = meant_to_run(tasks)
     if len(live) < 2:
         return False
     dirty = {task.id: task for task in live if _is_task_dirty(draft.view, service, task)}

@@ -118,7 +118,7 @@ def want(desired: api.TaskState) -> Callable[[View, float], Plan]:
     [
         ("allocator", api.PENDING, True),
         ("scheduler", api.PENDING, False),
-        ("replicated", api.PENDING, False),
+        ("orchestrator", api.PENDING, False),
         ("allocator", api.RUNNING, False),
         ("enforcer", api.REJECTED, False),
         ("allocator", 700, False),

@@ -32,3 +32,24 @@ def test_it_is_full_at_the_limit_of_a_plan() -> None:
         draft.remove_task(str(number))
     assert draft.is_full
     assert draft.room == 0
+
+
+def test_desired_states_are_only_raised_and_as_far_as_there_is_room() -> None:
+    draft = Draft(Memory(), NOW)
+    web = task("web.1")
+    assert draft.set_all_desired([web, task("web.2", desired=api.REMOVE)], api.REMOVE)
+    assert draft.changes() == (Update(task("web.1", desired=api.REMOVE)),)
+    assert web.desired_state == api.RUNNING
+    many = [task(f"web.{number}") for number in range(MAX_CHANGES + 1)]
+    assert not draft.set_all_desired(many, api.SHUTDOWN)
+    assert draft.room == 0
+
+
+def test_it_knows_which_places_it_fills() -> None:
+    draft = Draft(Memory(), NOW)
+    draft.create(api.Task(id="a", service_id="web", slot=1))
+    draft.create(api.Task(id="b", service_id="each", node_id="n"))
+    assert draft.fills("web", (1, ""))
+    assert draft.fills("each", (0, "n"))
+    assert not draft.fills("each", (0, ""))
+    assert not draft.fills("web", (2, ""))

@@ -7,7 +7,7 @@ import pytest
 
 from shoal.api import v1 as api
 from shoal.api.times import duration
-from shoal.manager.orchestrator import ReplicatedOrchestrator
+from shoal.manager.orchestrator import Orchestrator
 from shoal.store.changes import copy
 from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task
 
@@ -29,7 +29,7 @@ def updating(replicas: int, change: Change | None = None) -> Bench:
     """Return a service with all its tasks running that has just been given another image."""
     old = web(replicas, change)
     tasks = [task(f"web.{slot}", node="a", of=old) for slot in range(1, replicas + 1)]
-    rig = Bench(ReplicatedOrchestrator(random.Random(1), Ids()), [old, node("a"), *tasks])
+    rig = Bench(Orchestrator(random.Random(1), Ids()), [old, node("a"), *tasks])
     rig.step()
     set_image(rig, "other")
     return rig
@@ -58,7 +58,7 @@ def status(rig: Bench) -> tuple[str, str]:
 
 
 def new_leader(rig: Bench) -> None:
-    rig.decider, rig.events = ReplicatedOrchestrator(random.Random(1), Ids10()), None
+    rig.decider, rig.events = Orchestrator(random.Random(1), Ids10()), None
 
 
 class Ids10(Ids):
@@ -295,7 +295,7 @@ def test_a_change_in_the_middle_starts_over_with_the_new_goal() -> None:
 def test_a_task_that_already_is_what_is_wanted_is_adopted() -> None:
     old = web(1)
     rig = Bench(
-        ReplicatedOrchestrator(random.Random(1), Ids()),
+        Orchestrator(random.Random(1), Ids()),
         [old, node("a"), task("web.1.old", node="a", of=old), task("web.1.twin", node="a", of=old)],
     )
     assert len(rig.step()) == 1
@@ -357,13 +357,13 @@ def test_nothing_to_replace_completes_at_once() -> None:
     made = web(1)
     made.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
     made.update_status.message = "manually requested rollback"
-    rig = Bench(ReplicatedOrchestrator(random.Random(1), Ids()), [made, node("a"), task("web.1", node="a", of=made)])
+    rig = Bench(Orchestrator(random.Random(1), Ids()), [made, node("a"), task("web.1", node="a", of=made)])
     assert rig.step() == ["update web rollback completed"]
 
 
 def test_a_change_of_labels_is_no_update() -> None:
     old = web(1)
-    rig = Bench(ReplicatedOrchestrator(random.Random(1), Ids()), [old, node("a"), task("web.1", node="a", of=old)])
+    rig = Bench(Orchestrator(random.Random(1), Ids()), [old, node("a"), task("web.1", node="a", of=old)])
     rig.step()
     made = copy(now_of(rig))
     made.spec.annotations.labels["a"] = "b"

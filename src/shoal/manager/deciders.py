@@ -1,0 +1,49 @@
+"""The list of deciders: which minds a leader has, and in which order they are asked.
+
+In: what they need of this manager. Out: the deciders, for one cascade (`deciding/cascade.py`). The leader, the
+simulation and the tests take theirs from here, so that what is simulated is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING
+
+from shoal.api.ids import new_id
+from shoal.manager.allocator.tasks import Allocator
+from shoal.manager.certificates.absent import AbsentNodes
+from shoal.manager.certificates.issuing import Signer
+from shoal.manager.certificates.rotation import RootRotation
+from shoal.manager.deciding.plan import Decider
+from shoal.manager.keyring import KeyManager
+from shoal.manager.membership.roles import RoleManager
+from shoal.manager.orchestrator import Orchestrator
+from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.manager.orchestrator.reaper import Reaper
+from shoal.manager.scheduler.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+def deciders_of_tasks(rng: Random, ids: Callable[[], str] = new_id) -> tuple[Decider, ...]:
+    """Return those that turn services into tasks on nodes: make, admit, place, then tidy up."""
+    return Orchestrator(rng, ids), Allocator(), Scheduler(), Enforcer(), Reaper()
+
+
+def all_deciders(
+    cluster_id: str,
+    rng: Random,
+    *,
+    members: Callable[[], Container[str]],
+    random_bytes: Callable[[int], bytes],
+) -> tuple[Decider, ...]:
+    """Return those of a leader: certificates and roles first, then tasks, then what is to be forgotten."""
+    return (
+        Signer(cluster_id),
+        RootRotation(cluster_id),
+        RoleManager(members),
+        KeyManager(random_bytes),
+        *deciders_of_tasks(rng),
+        AbsentNodes(),
+    )

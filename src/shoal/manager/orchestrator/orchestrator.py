@@ -1,0 +1,174 @@
+"""The decider for services of every mode: how many tasks, which of them end, which are replaced.
+
+In: the view, the time, what changed. Out: a plan. Looks at a service as a whole when the service changes, and at one
+place when only a task or a node of it does, so that a restart costs the same among ten tasks and among ten thousand.
+How many places a service has is the matter of its mode (`MODES`), what happens in one that of the supervisor and of
+the update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from shoal.api import v1 as api
+from shoal.api.ids import new_id
+from shoal.manager.deciding.agenda import Agenda
+from shoal.manager.deciding.draft import Draft
+from shoal.manager.deciding.plan import Plan
+from shoal.manager.orchestrator import replicated
+from shoal.manager.orchestrator.new_task import MakeTask, new_task
+from shoal.manager.orchestrator.places import Place, Places, is_lost, place_of
+from shoal.manager.orchestrator.supervisor import Supervisor, needs_look
+from shoal.manager.orchestrator.update import Update
+from shoal.store.memory import Event, View
+
+if TYPE_CHECKING:
+    from random import Random
+
+Reconcile = Callable[[Draft, api.Service, MakeTask], Places | None]
+
+# How the places of a service come to be, by the mode of its spec.
+MODES: dict[str, Reconcile] = {"replicated": replicated.reconcile}
+
+
+class Part(Enum):
+    """What of a service is looked at, but for single places."""
+
+    WHOLE = "the service with all its places"
+    UPDATE = "only its update"
+
+
+Key = tuple[str, Place | Part]
+
+
+class Orchestrator:
+    """Keeps every place of every service filled with a task of the present spec.
+
+    Remembers only when to look again and what it saw of updates that are under way; all else is read from the view.
+    """
+
+    name = "orchestrator"
+    kinds: tuple[type, ...] = (api.Service, api.Task, api.Node)
+
+    def __init__(self, rng: Random, ids: Callable[[], str] = new_id) -> None:
+        self._supervisor = Supervisor(rng)
+        self._ids = ids
+        self._agenda: Agenda[Key] = Agenda()
+        self._updates: dict[str, Update] = {}
+
+    def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
+        """Return what must change for the services that `events` touch, and for those whose time has come."""
+        if events is None:
+            self._agenda.clear()
+            self._updates.clear()
+            keys = _all_keys(view)
+        else:
+            keys = _keys_of(view, events)
+        work: dict[str, set[Place | Part]] = {}
+        for service_id, what in (*keys, *self._agenda.due(now)):
+            work.setdefault(service_id, set()).add(what)
+        draft = Draft(view, now)
+        for service_id, parts in work.items():
+            if draft.is_full:
+                for what in parts:
+                    self._agenda.put((service_id, what), now)
+            else:
+                self._look_at_service(draft, service_id, parts)
+        return Plan(draft.changes(), tuple(draft.notes), self._agenda.next_at())
+
+    def _look_at_service(self, draft: Draft, service_id: str, parts: set[Place | Part]) -> None:
+        service = draft.view.services.get(service_id)
+        if service is None:
+            self._abandon(draft, service_id)
+            return
+        reconcile = MODES.get(service.spec.WhichOneof("mode") or "")
+        if reconcile is None:
+            return
+        make = self._maker(draft)
+        places = {what for what in parts if isinstance(what, Place)}
+        if Part.WHOLE in parts:
+            places |= self._reconcile(draft, service, reconcile, make)
+        update = self._updates.get(service_id)
+        if update is not None:
+            if update.is_over(service):
+                del self._updates[service_id]
+            else:
+                self._put((service_id, Part.UPDATE), update.look(draft, service, places, make))
+        for place in sorted(places):
+            updating = service_id in self._updates
+            self._put((service_id, place), self._supervisor.look(draft, service, place, make, updating=updating))
+
+    def _abandon(self, draft: Draft, service_id: str) -> None:
+        """The service is gone: so are its tasks."""
+        self._updates.pop(service_id, None)
+        if not draft.set_all_desired(draft.view.tasks.find("service_id", service_id), api.REMOVE):
+            self._agenda.put((service_id, Part.WHOLE), draft.now)
+
+    def _reconcile(self, draft: Draft, service: api.Service, reconcile: Reconcile, make: MakeTask) -> set[Place]:
+        """Bring the places to what is asked for; return those that need a look of their own."""
+        filled = reconcile(draft, service, make)
+        if filled is None:
+            # The next plan goes on here; the rest is looked at by the one that has room for all of it.
+            self._agenda.put((service.id, Part.WHOLE), draft.now)
+            return set()
+        self._follow_update(draft.view, service, filled)
+        if service.id in self._updates:
+            return set(filled)
+        return {place for place, tasks in filled.items() if any(needs_look(draft.view, task) for task in tasks)}
+
+    def _follow_update(self, view: View, service: api.Service, filled: Places) -> None:
+        update = self._updates.get(service.id)
+        if update is not None and update.is_for(service):
+            update.keep_only(filled)
+            return
+        fresh = Update(view, service, filled)
+        if fresh.is_over(service):
+            self._updates.pop(service.id, None)
+        else:
+            self._updates[service.id] = fresh
+
+    def _maker(self, draft: Draft) -> MakeTask:
+        cluster = next(iter(draft.view.clusters.all()), None)
+        return lambda service, place: new_task(self._ids(), service, place, draft.now, cluster)
+
+    def _put(self, key: Key, at: float | None) -> None:
+        if at is None:
+            self._agenda.drop(key)
+        else:
+            self._agenda.put(key, at)
+
+
+def _all_keys(view: View) -> dict[Key, None]:
+    keys: dict[Key, None] = {(service.id, Part.WHOLE): None for service in view.services.all()}
+    for task in view.tasks.all():
+        if task.service_id and view.services.get(task.service_id) is None:
+            keys[task.service_id, Part.WHOLE] = None
+    return keys
+
+
+def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
+    keys: dict[Key, None] = {}
+    for event in events:
+        obj = event.obj
+        if isinstance(obj, api.Service):
+            keys[obj.id, Part.WHOLE] = None
+        elif isinstance(obj, api.Task):
+            if obj.service_id:
+                _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.RUNNING)
+        elif isinstance(obj, api.Node) and is_lost(view.nodes.get(obj.id)):
+            for task in view.tasks.find("node_id", obj.id):
+                # One told to stop already may be what a replacement waits for.
+                if task.service_id and task.status.state <= api.RUNNING:
+                    _add_place(keys, view, task, lost=False)
+    return keys
+
+
+def _add_place(keys: dict[Key, None], view: View, task: api.Task, *, lost: bool) -> None:
+    """Add the place of a task; the whole service where the task is `lost`, or its service is."""
+    service = view.services.get(task.service_id)
+    if service is not None:
+        keys[task.service_id, Part.WHOLE if lost else place_of(service, task)] = None
+    elif task.desired_state < api.REMOVE:
+        keys[task.service_id, Part.WHOLE] = None

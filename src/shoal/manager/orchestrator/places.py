@@ -1,0 +1,83 @@
+"""Places: where a service has one task at a time, a slot of its own numbering or a node of the swarm.
+
+In: a view, a service, its tasks; out: places, and what fills them. All that restarts, updates or forgets a task goes by
+its place, whatever the mode of its service. Source: SwarmKit manager/orchestrator/slot.go (`SlotTuple`),
+restart/restart.go (`UpdatableTasksInSlot`).
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from shoal.api import v1 as api
+from shoal.api.states import is_dead
+from shoal.manager.orchestrator import restart
+from shoal.store.memory import View
+
+
+class Place(NamedTuple):
+    """One of a service's places. Places of one service sort: slots by number, nodes by id."""
+
+    slot: int = 0
+    node_id: str = ""  # empty: the place is a slot, and its task may be on any node
+
+
+Places = dict[Place, list[api.Task]]
+
+_BY_NODE = ("global", "global_job")
+
+
+def is_by_node(service: api.Service) -> bool:
+    """Return whether the places of a service are nodes."""
+    return service.spec.WhichOneof("mode") in _BY_NODE
+
+
+def place_of(service: api.Service, task: api.Task) -> Place:
+    """Return the place of a task of the service."""
+    return Place(node_id=task.node_id) if is_by_node(service) else Place(task.slot)
+
+
+def tasks_in(view: View, service: api.Service, place: Place) -> list[api.Task]:
+    """Return every task of a place: one that is meant to run, and what was there before."""
+    if place.node_id:
+        return [task for task in view.tasks.find("node_id", place.node_id) if task.service_id == service.id]
+    return view.tasks.find("slot", (service.id, place.slot))
+
+
+def by_place(service: api.Service, tasks: Iterable[api.Task]) -> Places:
+    """Return the tasks of a service by place, places in rising order."""
+    by_node = is_by_node(service)
+    places: Places = {}
+    for task in tasks:
+        place = Place(node_id=task.node_id) if by_node else Place(task.slot)
+        places.setdefault(place, []).append(task)
+    return dict(sorted(places.items()))
+
+
+def occupants(tasks: list[api.Task], service: api.Service) -> list[api.Task]:
+    """Return the tasks that fill their place: those meant to run, else the last one if it may not be restarted.
+
+    In a rollback the latter does not count: what the old spec had running comes back. Empty: the place is free.
+    """
+    meant = meant_to_run(tasks)
+    if meant or service.update_status.state == api.UpdateStatus.ROLLBACK_STARTED:
+        return meant
+    ended = [task for task in tasks if task.desired_state < api.REMOVE]
+    if not ended:
+        return []
+    newest = max(ended, key=restart.reported_at)
+    return [] if restart.is_wanted(newest, tasks) else [newest]
+
+
+def meant_to_run(tasks: Iterable[api.Task]) -> list[api.Task]:
+    """Return the tasks that nobody has told to stop."""
+    return [task for task in tasks if task.desired_state <= api.RUNNING]
+
+
+def is_lost(node: api.Node | None) -> bool:
+    """Return whether tasks must leave a node: it is gone, DOWN or drained."""
+    return node is None or node.status.state == api.NodeStatus.DOWN or node.spec.availability == api.NodeSpec.DRAIN
+
+
+def needs_replacing(view: View, task: api.Task) -> bool:
+    """Return whether a task has ended, or must leave its node."""
+    return is_dead(task) or bool(task.node_id and is_lost(view.nodes.get(task.node_id)))

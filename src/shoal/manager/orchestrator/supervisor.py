@@ -1,0 +1,106 @@
+"""The supervisor of places: starts, restarts and replaces the task of a place, for services of every mode.
+
+In: a draft, a service, one of its places. Out: changes in the draft, and when to look at the place again. Whether a
+task is replaced, and how long that waits, says `restart.py`; how many places there are, the module of the mode.
+Source: SwarmKit manager/orchestrator/restart/restart.go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoal.api import v1 as api
+from shoal.api.states import is_dead
+from shoal.manager.deciding.draft import Draft
+from shoal.manager.orchestrator import restart
+from shoal.manager.orchestrator.dirty import is_dirty
+from shoal.manager.orchestrator.marks import Marks, read, write
+from shoal.manager.orchestrator.new_task import MakeTask
+from shoal.manager.orchestrator.places import Place, is_lost, meant_to_run, needs_replacing, place_of, tasks_in
+from shoal.manager.orchestrator.update import stop_outdated
+from shoal.store.memory import View
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+def needs_look(view: View, task: api.Task) -> bool:
+    """Return whether there is something to do for a task that is meant to run."""
+    return task.desired_state < api.RUNNING or needs_replacing(view, task)
+
+
+class Supervisor:
+    """Looks after one place at a time. Keeps nothing of it."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def look(self, draft: Draft, service: api.Service, place: Place, make: MakeTask, *, updating: bool) -> float | None:
+        """Replace what ended in a place, start what has waited long enough. Returns the time of the next look."""
+        tasks = tasks_in(draft.view, service, place)
+        live = meant_to_run(tasks)
+        if draft.is_full:
+            return draft.now if any(needs_look(draft.view, task) for task in live) else None
+        if any(draft.touches(task.id) for task in live) or draft.fills(service.id, place):
+            return None  # What was changed just now comes back as an event.
+        if not updating and stop_outdated(draft, service, live):
+            return None  # The update that began this was over before what replaced its own task ran.
+        look_at: list[float] = []
+        is_replaced = False
+        for task in live:
+            node = draft.view.nodes.get(task.node_id) if task.node_id else None
+            if not is_dead(task) and not (task.node_id and is_lost(node)):
+                look_at += _start_if_due(draft, task)
+            elif task.desired_state < api.RUNNING and read(task).start_at > draft.now:
+                # Its own delay still runs: what replaces it waits as well, or an image that is nowhere spins.
+                look_at.append(read(task).start_at)
+            else:
+                draft.set_desired(task, api.SHUTDOWN)
+                filled = is_replaced or _is_filled_without(draft.view, service, task, live)
+                if not filled and restart.is_wanted(task, tasks):
+                    look_at += self._replace(draft, service, task, node, make)
+                    is_replaced = True
+        return min(look_at, default=None)
+
+    def _replace(
+        self, draft: Draft, service: api.Service, task: api.Task, node: api.Node | None, make: MakeTask
+    ) -> list[float]:
+        """Make the task that takes the place of one that ended or lost its node."""
+        failures = restart.failures_in_a_row(task) if task.spec_version == service.spec_version else 0
+        delay = restart.delay_before(task, node, failures, self._rng)
+        made = make(service, place_of(service, task))
+        waits_for = "" if restart.has_stopped(task, node) else task.id
+        write(made, Marks(replaces=waits_for, start_at=draft.now + delay, failures=failures))
+        if delay or waits_for:
+            made.desired_state = api.READY
+        draft.create(made)
+        if delay:
+            return [read(made).start_at]  # as it is kept, which may differ from `now + delay` by rounding
+        return [draft.now + restart.OLD_TASK_TIMEOUT] if waits_for else []
+
+
+def _start_if_due(draft: Draft, task: api.Task) -> list[float]:
+    """Let a waiting replacement run if it may; else return the time of the next look."""
+    if task.desired_state >= api.RUNNING:
+        return []
+    marks = read(task)
+    old = draft.view.tasks.get(marks.replaces) if marks.replaces else None
+    old_node = draft.view.nodes.get(old.node_id) if old is not None else None
+    at = restart.start_time(task, marks, old, old_node, draft.now)
+    if at > draft.now:
+        return [at]
+    draft.set_desired(task, api.RUNNING)
+    return []
+
+
+def _is_filled_without(view: View, service: api.Service, task: api.Task, live: list[api.Task]) -> bool:
+    """Return whether another live task of the place makes a replacement of `task` one too many."""
+
+    def is_outdated(one: api.Task) -> bool:
+        return is_dirty(service, one, view.nodes.get(one.node_id) if one.node_id else None)
+
+    others = [one for one in live if one is not task and not needs_replacing(view, one)]
+    if not others:
+        return False
+    # In a start-first update the old task runs on, yet its replacement must be tried again.
+    return is_outdated(task) or not all(is_outdated(one) for one in others)

@@ -1,0 +1,72 @@
+"""What the orchestrator looks at, and what it leaves alone."""
+
+import random
+
+from shoal.api import v1 as api
+from shoal.api.times import duration
+from shoal.manager.orchestrator import Orchestrator
+from shoal.store.changes import Object
+from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task
+
+NODES = [node("a"), node("b")]
+
+
+def bench(*objects: Object) -> Bench:
+    return Bench(Orchestrator(random.Random(1), Ids()), [*NODES, *objects])
+
+
+def at_once(made: api.Service) -> None:
+    made.spec.task.restart.condition = api.RestartPolicy.ANY
+    made.spec.task.restart.delay.CopyFrom(duration(0))
+
+
+def test_tasks_of_a_removed_service_are_to_be_removed() -> None:
+    rig = bench(service(replicas=1), task("web.1", node="a"))
+    assert rig.step() == []
+    rig.apply(lambda tx: tx.remove(api.Service, "web"))
+    assert rig.step() == ["update web.1 on a running -> remove"]
+
+
+def test_tasks_of_a_service_removed_under_another_leader_are_found() -> None:
+    assert bench(task("web.1", node="a")).step() == ["update web.1 on a running -> remove"]
+
+
+def test_a_plan_that_was_not_committed_is_made_again() -> None:
+    web = service(replicas=3, change=at_once)
+    rig = bench(web, task("web.1", api.FAILED, of=web), task("web.2", node="gone", of=web))
+    first = rig.decider.decide(rig.memory, NOW, None)
+    assert len(first.changes) == 5
+    again = rig.decider.decide(rig.memory, NOW, None)
+    assert [type(change) for change in again.changes] == [type(change) for change in first.changes]
+
+
+def test_other_modes_are_left_to_others() -> None:
+    def make_global(made: api.Service) -> None:
+        getattr(made.spec, "global").SetInParent()
+
+    assert bench(service(change=make_global), task("web.0", api.FAILED)).step() == []
+
+
+def test_one_report_costs_one_slot() -> None:
+    web = service(replicas=200, change=at_once)
+    rig = bench(web, *(task(f"web.{slot}", node="a", of=web) for slot in range(1, 201)))
+    rig.step()
+    rig.report("web.7", api.FAILED)
+    asked: list[object] = []
+    find = rig.memory.tasks.find
+
+    class Counting:
+        """The table, keeping account of what is asked of it."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(table, name)
+
+        def find(self, index: str, key: object) -> list[api.Task]:
+            asked.append(key)
+            return find(index, key)  # type: ignore[arg-type]
+
+    table = rig.memory.tasks
+    rig.memory.tasks = Counting()  # type: ignore[assignment]
+    plan = rig.decider.decide(rig.memory, NOW, rig.events)
+    assert len(plan.changes) == 2
+    assert asked == [("web", 7)]
