@@ -104,7 +104,7 @@ class Swarm:
     def leader(self) -> AnyHost:
         """Return the manager that leads."""
 
-        def find() -> AnyHost | None:
+        def find() -> list[AnyHost]:
             for manager in self.managers:
                 with contextlib.suppress(*Lost), client(manager) as api:
                     names = [
@@ -112,12 +112,10 @@ class Swarm:
                         for node in api.get("/nodes")
                         if (node.get("ManagerStatus") or {}).get("Leader")
                     ]
-                    return next(host for host in self.managers if [host.name] == names)
-            return None
+                    return [host for host in self.managers if [host.name] == names]
+            return []
 
-        found = eventually(find, "there is a leader", PATIENCE, 0.1)
-        assert found is not None
-        return found
+        return eventually(find, "there is a leader", PATIENCE, 0.1)[0]
 
     def wait_well(self) -> None:
         """Wait until every manager is ready and reachable, as each of them tells."""

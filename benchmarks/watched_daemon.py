@@ -54,7 +54,7 @@ class Watch:
         self._arm()
 
 
-def _watched_loop() -> asyncio.AbstractEventLoop:
+def _watched_loop() -> uvloop.Loop:
     loop = _new_loop()
     Watch(loop, os.environ[FILE])
     return loop

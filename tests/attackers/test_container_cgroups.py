@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_a_mount_whose_name_only_begins_like_theirs_opens_none(swarm: Host) -> N
     create(swarm, "image", "below:latest", ATTACK, *LIMITS)
     for name in ("alike", "image"):
         eventually(
-            lambda at=name: "tried all" in said(swarm, at) or failed(swarm, at), "it has tried or could not start"
+            partial(lambda at: "tried all" in said(swarm, at) or failed(swarm, at), name),
+            "it has tried or could not start",
         )
         assert not [line for line in said(swarm, name).splitlines() if "/pids" in line or "/memory" in line]
     swarm.docker("service", "rm", "alike", "image")

@@ -8,6 +8,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,9 +104,9 @@ def test_a_link_at_lost_and_found_is_not_written_through(host: Host, victim: Pat
     serve(host, "linker", script, **volume("linked"))
     for _ in range(2):
         first = only(host, "linker")
-        eventually(lambda c=first: "lost+found" in host.docker("logs", c).stdout, "the link lies there")
+        eventually(partial(lambda c: "lost+found" in host.docker("logs", c).stdout, first), "the link lies there")
         faults.kill(faults.pids_of(host, first)[:1])
-        eventually(lambda c=first: only(host, "linker") != c, "the next task has the volume", show=host.log)
+        eventually(partial(lambda c: only(host, "linker") != c, first), "the next task has the volume", show=host.log)
         assert victim.read_text() == "the host's\n"
     faults.remove(host, "linker")
 

@@ -49,7 +49,7 @@ def test_an_instant_beyond_all_calendars_and_texts_without_end_are_shown_as_well
     status.timestamp.seconds = 1 << 60
     status.container.container_id = "c" * 100_000
     for number in range(2000):
-        status.port_status.ports.add(name="p" * 100, protocol=99, target_port=number)  # type: ignore[arg-type]
+        status.port_status.ports.add(name="p" * 100, protocol=99, target_port=number)
     worker.play(lambda speaker: speaker.report(worker.own_id, status))
     now = worker.own_task()
     assert now["Status"]["Message"].startswith("mmm")

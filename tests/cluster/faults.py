@@ -10,6 +10,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,7 @@ def settled(on: Host, wanted: dict[str, int], patience: float = 60.0) -> None:
         counts = {key: {n: len(v) for n, v in found.items()} if isinstance(found, dict) else found
                   for key, found in seen.items()}  # fmt: skip
         states = {name: [(t["ID"], t["Status"]["State"], t["DesiredState"], t["Status"].get("Err"))
-                         for t in _or(lambda n=name: tasks(on, n), [])] for name in wanted}  # fmt: skip
+                         for t in _or(partial(tasks, on, name), [])] for name in wanted}  # fmt: skip
         return f"wanted {wanted}\nseen {counts}\n{json.dumps(states, indent=1)}\n{on.log()}"
 
     eventually(careful, f"{wanted} run", patience=patience, every=0.05, show=show)

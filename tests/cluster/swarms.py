@@ -37,20 +37,20 @@ def node_id(host: Host) -> str:
     return host.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
 
 
-def nodes(manager: Host) -> dict[str, str]:
+def nodes(manager: Host | DockerEngine) -> dict[str, str]:
     """Return the state of every node by its hostname."""
     lines = manager.docker("node", "ls", "--format", "{{.Hostname}}|{{.Status}}").stdout.splitlines()
     return dict(line.split("|", 1) for line in lines)
 
 
-def tasks(manager: Host, service: str) -> list[dict[str, Any]]:
+def tasks(manager: Host | DockerEngine, service: str) -> list[dict[str, Any]]:
     """Return a service's tasks as the API tells them."""
     path = f'/tasks?filters={{"service":{{"{service}":true}}}}'
     found: list[dict[str, Any]] = json.loads(manager.curl(path, "-g"))
     return found
 
 
-def running(manager: Host, service: str) -> dict[str, int]:
+def running(manager: Host | DockerEngine, service: str) -> dict[str, int]:
     """Return how many tasks of a service run on which node, by hostname, of those that are meant to."""
     names = {
         line.split()[0]: line.split()[1]
@@ -69,7 +69,7 @@ def containers(host: Host | DockerEngine) -> int:
     return len(host.docker("ps", "-q").stdout.split())
 
 
-def create(manager: Host, name: str, replicas: int, *flags: str) -> None:
+def create(manager: Host | DockerEngine, name: str, replicas: int, *flags: str) -> None:
     """Create a service whose containers end at once when they are told to."""
     manager.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas),
@@ -77,7 +77,7 @@ def create(manager: Host, name: str, replicas: int, *flags: str) -> None:
     )  # fmt: skip
 
 
-def wait_running(manager: Host, service: str, expected: dict[str, int], patience: float = 30.0) -> None:
+def wait_running(manager: Host | DockerEngine, service: str, expected: dict[str, int], patience: float = 30.0) -> None:
     eventually(
         lambda: running(manager, service) == expected,
         f"{service} runs as {expected}",

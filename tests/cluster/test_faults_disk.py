@@ -6,6 +6,7 @@ Afterwards there is room again: everything asked for runs, what was acknowledged
 import contextlib
 import resource
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_disk_that_fills_up_while_containers_are_made(part: str, options: str, w
         scale(on, "web", 12)
         filler = fill(disk) if what == "bytes" else _fill_inodes(disk)
         try:
-            told = [faults.try_to(lambda name=name: create(on, name, 1)) for name in ("a", "b")]
+            told = [faults.try_to(partial(create, on, name, 1)) for name in ("a", "b")]
             faults.try_to(lambda: scale(on, "web", 14))
             for container in sorted(faults.live_cgroups(on) - kept)[:2]:
                 faults.kill(faults.pids_of(on, container)[:1])

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_daemon_killed_while_it_starts_containers(swarm: Host) -> None:
     settled(swarm, {"web": 1})
     for count in (10, 20):
         scale(swarm, "web", count)
-        eventually(lambda at=count - 6: len(faults.live_cgroups(swarm)) > at, "some run", show=swarm.log)
+        eventually(partial(lambda at: len(faults.live_cgroups(swarm)) > at, count - 6), "some run", show=swarm.log)
         before = faults.live_cgroups(swarm)
         swarm.stop(signal.SIGKILL)
         ensure_running(swarm)
@@ -122,7 +123,7 @@ def test_etcd_killed_again_and_again_loses_nothing(swarm: Host) -> None:
     for number in range(12):
         name = f"s{number}"
         eventually(
-            lambda name=name: faults.try_to(lambda: create(swarm, name, 0)) or _there(swarm, name),
+            partial(lambda name: faults.try_to(lambda: create(swarm, name, 0)) or _there(swarm, name), name),
             "it was written",
             show=swarm.log,
         )
@@ -259,7 +260,7 @@ class Story:
         self.known = {name: {found.get(name, -1)} for name in self.known}
         settled(self.on, found)
         for name in found:
-            eventually(lambda name=name: _sure(lambda: updated(self.on, name)), f"{name} is updated", patience=60.0)
+            eventually(partial(_sure, partial(updated, self.on, name)), f"{name} is updated", patience=60.0)
         settled(self.on, found)
 
 

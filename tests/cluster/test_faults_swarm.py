@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Swarm:
         for host in self.managers:
             if host.name in self._cut_off:
                 continue
-            for node in attempt(lambda host=host: ask(host, "GET", "/nodes", timeout=1.0), []):
+            for node in attempt(partial(ask, host, "GET", "/nodes", timeout=1.0), []):
                 if node.get("ManagerStatus", {}).get("Leader"):
                     return self._ids[node["ID"]]
         return self._rng.choice(self.managers)
@@ -294,7 +295,7 @@ class Story:
 
     def transcript(self) -> str:
         """Return all that happened, in order."""
-        told = [line for teller in (self.swarm, *self.clients) for line in teller.told]
+        told = [*self.swarm.told, *(line for client in self.clients for line in client.told)]
         return "\n".join(sorted(told))
 
 

@@ -26,6 +26,7 @@ from shoal.ca.csr import make_csr, new_key
 from shoal.ca.root import RootCA
 from shoal.ca.security import SecurityConfig
 from shoal.errors import RpcError, ShoalError
+from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.forwarding.leader_link import LeaderLink
 from shoal.node import founding, joining
 from shoal.node.manager import Active, Manager
@@ -49,7 +50,7 @@ class One:
     port: int
     security: SecurityConfig
     known: Peers = ()
-    first: object = None
+    first: FirstLeader | None = None
     active: Active | None = None
     manager: Manager | None = None
     child: asyncio.Task[None] | None = None
@@ -111,7 +112,7 @@ class Several:
             self.state(one.port),
             one.first,
             Random(1),
-            lambda: one.known,  # type: ignore[arg-type]
+            lambda: one.known,
         )
         one.child = self.group.create_task(one.manager.run(started), name=one.name)
         if wait:

@@ -5,8 +5,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,8 @@ def words(told: list[Progress]) -> list[str]:
 async def test_an_image_is_pulled_and_found_up_to_date(images: Images, server: Registry, tmp_path: Path) -> None:
     image_id = archive(tmp_path / "app.tar", LAYER, SECOND)
     digest = server.push(tmp_path / "app.tar", "team/app:1")
-    name, told = f"{server.address}/team/app:1", []
+    name = f"{server.address}/team/app:1"
+    told: list[Progress] = []
     image = await images.pull(name, None, told.append)
     assert (image.id, image.repo_tags) == (image_id, (name,))
     assert image.repo_digests == (f"{server.address}/team/app@{digest}",)
@@ -168,11 +170,11 @@ async def test_a_password_lets_in(images: Images, paths: Paths, locked: Registry
     assert list((paths.exec_root / "registry").iterdir()) == []
 
 
-async def _watch_command_lines(work: object) -> set[str]:
+async def _watch_command_lines(work: Coroutine[Any, Any, object]) -> set[str]:
     """Return the command lines of all processes that were there while `work` ran."""
     seen: set[str] = set()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(work)  # type: ignore[arg-type]
+        task = group.create_task(work)
         while not task.done():
             for file in Path("/proc").glob("[0-9]*/cmdline"):
                 try:

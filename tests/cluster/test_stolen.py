@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -238,7 +238,7 @@ def test_a_worker_hears_and_tells_of_its_own_tasks_alone(stolen: Stolen) -> None
                 await stream.cancel()
             lie = api.UpdateTaskStatusRequest(session_id=mine)
             lie.updates.add(task_id=of_b["ID"], status=api.TaskStatus(state=api.FAILED, err="a lie"))
-            calls = {
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
                 "status of another's task": lambda: DispatcherStub(as_a).UpdateTaskStatus(lie, timeout=TIMEOUT),
                 "another's session": lambda: DispatcherStub(as_b).Heartbeat(
                     api.HeartbeatRequest(session_id=mine), timeout=TIMEOUT

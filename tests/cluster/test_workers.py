@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def swarm(made: Swarm) -> Iterator[Swarm]:
     if services:
         made.manager.docker("service", "rm", *services)
     for host in (made.manager, made.one, made.two):
-        eventually(lambda host=host: containers(host) == 0, f"no containers on {host.name}", show=host.log)
+        eventually(partial(lambda host: containers(host) == 0, host), f"no containers on {host.name}", show=host.log)
 
 
 def test_joined_workers_are_nodes(swarm: Swarm) -> None:
@@ -77,8 +78,8 @@ def test_worker_answers_that_it_is_no_manager(swarm: Swarm) -> None:
         done = swarm.one.docker(*words, check=False)
         assert done.returncode == 1
         assert "Worker nodes can't be used to view or modify cluster state." in done.stderr
-    for words in (("swarm", "init"), ("swarm", "join", "--token", swarm.secret, "10.99.0.1:2377")):
-        done = swarm.one.docker(*words, check=False)
+    for again in (["swarm", "init"], ["swarm", "join", "--token", swarm.secret, "10.99.0.1:2377"]):
+        done = swarm.one.docker(*again, check=False)
         assert "This node is already part of a swarm." in done.stderr
 
 

@@ -111,7 +111,9 @@ def _answer(client: Client) -> str:
 class Demo(Protocol):
     """What can be played."""
 
-    remains: Remains
+    @property
+    def remains(self) -> Remains:
+        """Return what it has made."""
 
     def tell(self, story: Story, keep: bool) -> None:
         """Play it."""
@@ -125,7 +127,7 @@ class OneDemo:
 
     def __init__(self) -> None:
         self.host = Host(NAME, namespace=False)
-        self.remains: Remains = OneHost(self.host)
+        self.remains = OneHost(self.host)
 
     def tell(self, story: Story, keep: bool) -> None:
         """Play it."""

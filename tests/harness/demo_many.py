@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.harness import images
@@ -226,7 +227,7 @@ class ManyDemo:
             if host not in self.pages:  # asked once: later its daemon may be dead
                 self.pages[host] = _page(host)
         return [
-            f"on {host.name}: {eventually(lambda host=host, url=url: _ask(host, url), f'web answers on {host.name}')}"
+            f"on {host.name}: {eventually(partial(_ask, host, url), f'web answers on {host.name}')}"
             for host, url in self.pages.items()
         ]
 

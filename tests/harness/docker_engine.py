@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.harness.hosts import ADDRESS, CGROUPS, docker_program, eventually, make_namespace, run
@@ -92,7 +93,7 @@ class DockerEngine:
         roots = [root for depth in ("*", "*/*") for root in CGROUPS.glob(depth) if root.name == self.namespace]
         for root in roots:
             for folder, _, _ in os.walk(root, topdown=False):
-                eventually(lambda folder=folder: _remove_cgroup(folder), f"{folder} is free")
+                eventually(partial(_remove_cgroup, folder), f"{folder} is free")
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -6,7 +6,7 @@ What makes a hostile body go further than the first check is that some of it is 
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -51,7 +51,7 @@ def messages(kind: type[Message], known: Known | None = None, depth: int = MAX_D
 @st.composite
 def _messages(draw: Any, kind: type[Message], known: Known, depth: int) -> Any:
     made = kind()
-    fields = list(kind.DESCRIPTOR.fields)
+    fields = cast(list[FieldDescriptor], list(kind.DESCRIPTOR.fields))
     wanted = [field for field in fields if field.name in known and draw(st.integers(0, 9)) > 0]
     others = [field for field in fields if field not in wanted]
     if others:
@@ -65,6 +65,7 @@ def _messages(draw: Any, kind: type[Message], known: Known, depth: int) -> Any:
 
 def _fill(draw: Any, made: Any, field: FieldDescriptor, known: Known, depth: int) -> None:
     if _is_map(field):
+        assert field.message_type is not None
         held = getattr(made, field.name)
         value = field.message_type.fields_by_name["value"]
         for _ in range(draw(st.integers(0, MAX_ITEMS))):
@@ -96,7 +97,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 def _scalar(field: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
-    if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+    if field.enum_type is not None:
         anything = st.sampled_from(sorted(field.enum_type.values_by_number)) | _SCALARS[FieldDescriptor.CPPTYPE_INT32]
     elif field.type == FieldDescriptor.TYPE_BYTES:
         anything = st.binary(max_size=40) | TEXTS.map(str.encode)
@@ -104,11 +105,8 @@ def _scalar(field: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
         anything = TEXTS
     else:
         anything = _SCALARS[field.cpp_type]
-    return (
-        st.integers(0, 9).flatmap(lambda dice: known[field.name] if dice else anything)
-        if field.name in known
-        else anything
-    )
+    given = known.get(field.name)
+    return anything if given is None else st.integers(0, 9).flatmap(lambda dice: given if dice else anything)
 
 
 WRONG: st.SearchStrategy[Any] = st.recursive(

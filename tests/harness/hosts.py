@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from tests.harness.api import Client
 
@@ -35,7 +35,7 @@ def patient(seconds: float) -> float:
 
 
 def eventually(
-    look: Callable[[], T],
+    look: Callable[[], T | Literal[False] | None],
     what: str,
     patience: float = ORDINARY_PATIENCE,
     every: float = 0.02,

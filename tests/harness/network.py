@@ -65,7 +65,8 @@ class Network:
 
     def logs(self) -> list[tuple[str, str]]:
         """Return the end of each host's log."""
-        return [(host.name, host.log()) for host in (*self.hosts, *self.engines)]
+        wired: list[Host | DockerEngine] = [*self.hosts, *self.engines]
+        return [(host.name, host.log()) for host in wired]
 
     def address(self) -> str:
         """Return the next free address."""

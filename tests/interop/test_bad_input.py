@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,13 +124,19 @@ def test_image_tar_cannot_leave_its_layer(swarm: Host, tmp_path: Path) -> None:
     outside.mkdir()
     target = outside / "owned"
     up = "../" * 30
-    for name, make in {
+
+    def through_a_link(tar: tarfile.TarFile) -> None:
+        _link(tar, "out", str(outside))
+        _file(tar, "out/owned")
+
+    tars: dict[str, Callable[[tarfile.TarFile], None]] = {
         "dots": lambda tar: _file(tar, f"{up}{target}"),
         "absolute": lambda tar: _file(tar, str(target)),
-        "through-a-link": lambda tar: (_link(tar, "out", str(outside)), _file(tar, "out/owned")),
+        "through-a-link": through_a_link,
         "hard-link": lambda tar: _link(tar, "etc/shadow", "/etc/passwd", tarfile.LNKTYPE),
         "device": lambda tar: _device(tar, "disk"),
-    }.items():
+    }
+    for name, make in tars.items():
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as tar:
             make(tar)

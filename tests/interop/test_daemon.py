@@ -392,7 +392,7 @@ def test_ends_soon_whoever_listens(how: signal.Signals) -> None:
         for connection in idle:
             connection.close()
         for process in waiting:
-            if "stats" in process.args:
+            if "stats" in str(process.args):
                 process.kill()  # it shows dashes for numbers from then on, and hears no SIGTERM
             process.communicate(timeout=10)
         assert "Traceback" not in made.log()

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -44,7 +45,7 @@ def theirs(made: Theirs) -> Iterator[Theirs]:
     if services:
         made.engine.docker("service", "rm", *services)
     for host in (made.worker, made.engine):
-        eventually(lambda host=host: containers(host) == 0, f"no containers on {host.name}", show=host.log)
+        eventually(partial(lambda host: containers(host) == 0, host), f"no containers on {host.name}", show=host.log)
 
 
 def test_our_node_is_a_node_of_theirs(theirs: Theirs) -> None:

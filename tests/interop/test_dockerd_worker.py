@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -45,7 +46,7 @@ def mixed(made: Mixed) -> Iterator[Mixed]:
     if services:
         made.manager.docker("service", "rm", *services)
     for host in (made.worker, made.engine):
-        eventually(lambda host=host: containers(host) == 0, f"no containers on {host.name}", show=host.log)
+        eventually(partial(lambda host: containers(host) == 0, host), f"no containers on {host.name}", show=host.log)
 
 
 def test_engine_is_a_node(mixed: Mixed) -> None:

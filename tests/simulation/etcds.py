@@ -19,7 +19,7 @@ from tests.simulation.processes import Process, VirtualLoop
 T = TypeVar("T")
 ELECTION = (0.25, 0.6)
 LATENCY = (0.0005, 0.004)
-DOUBTS = ("before", "after", "later")  # a write that failed is not done, is done, or will be
+DOUBTS: tuple[str, ...] = ("before", "after", "later")  # a write that failed is not done, is done, or will be
 FIRST = 2  # the revision of the first write
 
 
@@ -177,9 +177,8 @@ class Member:
         found = [kv for key, kv in kvs.items() if request.key <= key < request.range_end] if request.range_end else (
             [kvs[request.key]] if request.key in kvs else []
         )  # fmt: skip
-        response = pb.RangeResponse(kvs=sorted(found, key=lambda kv: kv.key))
-        response.header.revision = self._revision
-        return response
+        found.sort(key=lambda kv: kv.key)
+        return pb.RangeResponse(kvs=found, header=pb.ResponseHeader(revision=self._revision))
 
     async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
         asked = pb.TxnRequest()

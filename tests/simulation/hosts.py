@@ -6,6 +6,7 @@ from any manager to the one that leads; left out are certificates, and who is a 
 
 import asyncio
 import random
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from shoal.errors import ShoalError, Unavailable
 from shoal.manager.control import Control
 from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.leader import Component, Leader
+from shoal.manager.dispatcher.hosts import Probe
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.leader_link import LeaderLink
@@ -38,6 +40,8 @@ CLUSTER = "cluster"
 IMAGE = "busybox:latest"
 EPOCH = 1_700_000_000.0
 """What the clocks show when the loop's time is 0."""
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Asked for, and not used: the wires have no TLS."""
 
 
 class Sealer:
@@ -58,8 +62,8 @@ class Security:
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
 
-    def client_context(self) -> None:
-        return None
+    def client_context(self) -> ssl.SSLContext:
+        return NO_TLS
 
 
 class Members:
@@ -108,6 +112,10 @@ class PlayedTerm:
 class PlayedManager(Manager):
     """A manager whose etcd is played."""
 
+    members: Members
+    probe: Probe
+    rng: random.Random
+
     def __init__(self, host: "Host", member: Member, peers: list[api.Peer]) -> None:
         self.security = Security(host.name)
         self.clock = host.clock
@@ -120,7 +128,7 @@ class PlayedManager(Manager):
         self._first = None
         self._members = {}
         self._member = member
-        self._link = LeaderLink(self.security)  # type: ignore[arg-type]
+        self._link = LeaderLink(self.security)
         self._store = self._term = self._active = None
         self._started = self._begun
         self._is_told = False
@@ -133,7 +141,7 @@ class PlayedManager(Manager):
         return guarded(
             [
                 TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
-                ControlService(lambda: self._term and self._term.control),
+                ControlService(lambda: self._term.control if self._term else None),
             ],
             by_certificate(CLUSTER, lambda _node_id: False),
             lambda: self._term is not None,
@@ -232,7 +240,7 @@ class Host:
             config = AgentConfig(lambda: NODE, local_manager=lambda: self.address if self.is_manager else None)
             agent = Agent(
                 self.paths, Security(self.name), self.runtime, remotes, config, rng=self.rng, clock=self.clock
-            )  # type: ignore[arg-type]
+            )
             group.create_task(agent.run(), name="agent")
 
     def kill(self) -> None:
@@ -317,7 +325,12 @@ class World:
                     answer.set_result(reply)
 
         self.asked.append((process, process.start(carry_out(), method)))
-        process.at_death(lambda: answer.done() or answer.set_exception(ConnectionResetError()))
+
+        def lose() -> None:
+            if not answer.done():
+                answer.set_exception(ConnectionResetError())
+
+        process.at_death(lose)
         # Nobody cancels what was asked when its client goes: a manager that was paused does it when it wakes.
         async with asyncio.timeout(timeout):
             return await answer

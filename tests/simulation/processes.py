@@ -8,9 +8,9 @@ goes to the next timer as soon as nobody has anything to do, so that hours take 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 _PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
 
@@ -87,6 +87,10 @@ def _unless_cancelled(handle: asyncio.Handle, callback: Callable[..., Any], args
         callback(*args)
 
 
+T = TypeVar("T")
+_Ts = TypeVarTuple("_Ts")
+
+
 def running() -> Process:
     """Return the process whose code this is called from."""
     process = _PROCESS.get()
@@ -117,16 +121,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._files.now
 
-    def run_in_executor(self, _executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], T], *args: *_Ts) -> asyncio.Future[T]:
         """Do at once what would block."""
-        done = self.create_future()
+        done: asyncio.Future[T] = self.create_future()
         try:
             done.set_result(func(*args))
         except Exception as error:  # noqa: BLE001 - is the caller's
             done.set_exception(error)
         return done
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         context = context if context is not None else copy_context()
         process = context.get(_PROCESS)
         if process is None:
@@ -135,7 +141,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         handle.append(super().call_soon(process.step, context, callback, args, handle, context=context))
         return handle[0]
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         context = context if context is not None else copy_context()
         process = context.get(_PROCESS)
         if process is None:

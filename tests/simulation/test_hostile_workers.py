@@ -167,6 +167,7 @@ class Swarm:
         """The one invariant, as far as it can be asked of a leader in memory."""
         view = self.store.view()
         for kind, codec in CODECS.items():
+            obj: Any
             for obj in view.table(kind).all():
                 json.loads(json_bytes(codec.encode(obj)))
                 if kind in swarm_events.KINDS:
@@ -190,9 +191,7 @@ class Swarm:
             cascade.tell([Event("update", obj, copy(obj)) for obj in view.tasks.all()])
 
     async def metrics(self) -> str:
-        shown = FakeNode()
-        shown.view = self.store.view  # type: ignore[attr-defined]
-        return await metrics.render(backend(node=shown))
+        return await metrics.render(backend(node=FakeNode(store_view=self.store.view)))
 
 
 async def make(channel: Channel, call: Call, session_id: str) -> None:

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from typing import TypeVar
 
 from shoal.api import v1 as api
 from shoal.api.states import MOVES, NAMES, is_dead
@@ -263,7 +264,10 @@ class World:
             assert len(meant) <= (2 if updating else 1), self.explain(f"slot {task.slot} has {len(meant)} tasks")
 
 
-def _found(obj):  # type: ignore[no-untyped-def]
+T = TypeVar("T")
+
+
+def _found(obj: T | None) -> T:
     assert obj is not None
     return obj
 

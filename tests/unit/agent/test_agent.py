@@ -309,13 +309,17 @@ async def test_a_new_leader_hears_every_status_and_containers_run_on(tmp_path: P
 async def test_a_changed_description_registers_the_node_anew(tmp_path: Path) -> None:
     swarm = Swarm()
     described = [NODE]
+
+    def present() -> api.Node:
+        return swarm.store.view().nodes.get(NODE_ID) or api.Node()
+
     async with swarm.serve(), running(swarm, FakeRuntime(), tmp_path, AgentConfig(lambda: described[0])) as agent:
-        await swarm.wait(lambda: swarm.store.view().nodes.get(NODE_ID).status.state == api.NodeStatus.READY)
+        await swarm.wait(lambda: present().status.state == api.NodeStatus.READY)
         changed = copy(NODE)
         changed.engine.labels["disk"] = "ssd"
         described[0] = changed
         agent.identity_changed()
-        await swarm.wait(lambda: swarm.store.view().nodes.get(NODE_ID).description == changed)
+        await swarm.wait(lambda: present().description == changed)
 
 
 async def test_a_burst_of_tasks_runs_in_parallel_but_not_all_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The task state machine: its table by value, its laws over every pair of states."""
 
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from shoal.api import v1 as api
 from shoal.errors import InvariantBroken
 from tests.unit.agent.fakes import task
 
-STATES = sorted(api.TaskState.values())
+STATES = cast(list[api.TaskState], sorted(api.TaskState.values()))
 states = st.sampled_from(STATES)
 
 

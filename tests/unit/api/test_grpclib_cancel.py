@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from grpclib.exceptions import StreamTerminatedError
@@ -41,7 +42,10 @@ async def test_task_that_is_cancelled_meanwhile_ends(first: str) -> None:
     async with asyncio.TaskGroup() as group:
         child = group.create_task(work())
         await asyncio.sleep(0)
-        steps = [lambda: wrapper.cancel(StreamTerminatedError("Connection lost")), child.cancel]
+        steps: list[Callable[[], object]] = [
+            lambda: wrapper.cancel(StreamTerminatedError("Connection lost")),
+            child.cancel,
+        ]
         for step in steps if first == "connection" else reversed(steps):
             step()
     assert child.cancelled()

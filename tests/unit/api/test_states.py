@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_states_only_grow() -> None:
 
 def test_each_state_is_left_by_its_owner_or_by_the_manager() -> None:
     for (before, _), owners in MOVES.items():
-        assert owners <= {LEAVES[before], MANAGER}
+        assert owners <= {LEAVES[cast(api.TaskState, before)], MANAGER}
 
 
 def test_ended_tasks_stay_as_they_are() -> None:

@@ -1,10 +1,11 @@
 """Instants, also those that none can be."""
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.api import times
-from shoal.api.times import Timestamp, is_valid, rfc3339, rfc3339_nanos
+from shoal.api.times import is_valid, rfc3339, rfc3339_nanos
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 

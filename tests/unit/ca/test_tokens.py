@@ -1,5 +1,6 @@
 import hashlib
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -65,7 +66,7 @@ def test_the_secret_is_not_shown() -> None:
         lambda text: "",
     ],
 )
-def test_a_spoilt_token_is_refused(spoil) -> None:
+def test_a_spoilt_token_is_refused(spoil: Callable[[str], str]) -> None:
     with pytest.raises(InvalidArgument, match=r"^invalid join token$"):
         parse_token(spoil(new_token(ROOT)))
 

@@ -25,7 +25,7 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(SystemExit), written(str(path)) as write:
-        sys.exit(write(b"new"))
+        sys.exit(str(write(b"new")))
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 

@@ -68,6 +68,7 @@ class FakeNode:
     manager: Any = None
     log_broker: Any = None
     store_watch: Any = None
+    store_view: Any = None
     asked: list[Any] = field(default_factory=list)
     saved: bytes = b"x" * 1000  # what a backup holds
 
@@ -82,6 +83,9 @@ class FakeNode:
         if part is None:
             raise Unavailable(NO_SWARM)
         return part
+
+    def view(self) -> Any:
+        return self._needs_manager(self.store_view)()
 
     def control(self) -> Any:
         return self._needs_manager(self.manager)
@@ -139,14 +143,14 @@ def manager_node(*objects: Any, log_broker: Any = None) -> tuple[FakeNode, Memor
         new_id=lambda: f"id{next(ids)}",
     )
     info = SwarmInfo(LocalState.ACTIVE, node_id="m1", node_addr="10.0.0.1", control_available=True)
-    return FakeNode(info, control, log_broker, store.watch), store
+    return FakeNode(info, control, log_broker, store.watch, store.view), store
 
 
 def backend(**parts: Any) -> Backend:
     """Return a backend with empty fakes where no part is given."""
     return Backend(
         containers=parts.get("containers", FakeTable()),
-        execs=parts.get("execs", FakeTable()),  # type: ignore[arg-type]
+        execs=parts.get("execs", FakeTable()),
         images=parts.get("images", FakeTable()),
         volumes=parts.get("volumes", FakeTable()),
         network=parts.get("network", FakeTable()),

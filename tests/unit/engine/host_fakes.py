@@ -384,9 +384,9 @@ class FakeVolumes:
         del self.rows[name]
 
 
-def host(*containers: Container, **parts: Any) -> Backend:
-    """A backend with these containers and the image that they are made from."""
-    rows = FakeContainers(*containers)
+def host(*containers: Container, rows: FakeContainers | None = None, **parts: Any) -> Backend:
+    """A backend with these containers, or those in `rows`, and the image that they are made from."""
+    rows = rows or FakeContainers(*containers)
     parts.setdefault("images", FakeImages(image("busybox:latest")))
     parts.setdefault("volumes", FakeVolumes())
     parts.setdefault("execs", FakeExecs(rows))

@@ -111,7 +111,7 @@ async def test_any_body_is_answered_and_the_swarm_goes_on(asked: Any, caplog: py
                     json.loads(await shown.text(), parse_constant=lambda word: pytest.fail(word))
     other = store.view().services.get("other")
     assert other is not None
-    assert other.spec == objects()[2].spec  # type: ignore[union-attr]
+    assert other.spec == objects()[2].spec
     assert not caplog.records, caplog.text
 
 

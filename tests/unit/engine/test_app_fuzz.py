@@ -25,11 +25,7 @@ from tests.unit.engine.host_fakes import (
     image,
 )
 
-ROUTES = [
-    (method, path)
-    for module in (containers, exec, images, volumes, system)
-    for method, path, _ in module.ROUTES  # type: ignore[attr-defined]
-]
+ROUTES = [(method, path) for module in (containers, exec, images, volumes, system) for method, path, _ in module.ROUTES]
 NAMES = [
     "all", "before", "changes", "condition", "detachKeys", "dangling", "details", "filters", "follow", "force",
     "fromImage", "fromSrc", "h", "limit", "link", "logs", "message", "noprune", "one-shot", "platform",
@@ -89,13 +85,12 @@ def whole_host() -> Any:
     process.end()
     execs = FakeExecs(rows, process)
     execs.rows["EXEC"] = execs.get(execs.create("web.1", ExecConfig(("ls",))))
-    given_ = host(
+    return host(
+        rows=rows,
         execs=execs,
         images=FakeImages(image("busybox:latest")),
         volumes=FakeVolumes(Volume("data", "/nowhere", 1.0)),
     )
-    given_.containers = rows
-    return given_
 
 
 def path_of(template: str, ref: str) -> str:

@@ -63,7 +63,7 @@ async def test_lines_come_in_frames_by_stream() -> None:
 
 
 async def test_time_and_details_stand_before_the_text() -> None:
-    attributes = {"b": "x y", "com.docker.swarm.node.id": "forged"}
+    attributes: dict[str, Any] = {"b": "x y", "com.docker.swarm.node.id": "forged"}
     async with served(Broker([line(b"out\n", **attributes)])) as http:
         answer = await http.get("/services/web/logs?stdout=1&timestamps=1&details=1")
         text = (

@@ -11,7 +11,7 @@ from shoal.network.types import LocalNetwork
 from shoal.runtime.image_types import DistributionInspect
 from tests.unit.engine.fakes import NO_SWARM, FakeNode, FakeTable, backend, client, manager_node
 
-HOST = api.Network(id="net-host", spec={"annotations": {"name": "host", "labels": {LABEL: "true"}}})  # type: ignore[arg-type]
+HOST = api.Network(id="net-host", spec={"annotations": {"name": "host", "labels": {LABEL: "true"}}})
 
 
 def spec(name: str = "web", **fields: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ def cluster() -> api.Cluster:
             annotations=api.Annotations(name="default"),
             orchestration=api.OrchestrationConfig(task_history_retention_limit=5),
             raft=api.RaftConfig(snapshot_interval=10_000, election_tick=10, heartbeat_tick=1),
-            ca_config=api.CAConfig(node_cert_expiry={"seconds": 7_776_000}),  # type: ignore[arg-type]
-            dispatcher=api.DispatcherConfig(heartbeat_period={"seconds": 5}),  # type: ignore[arg-type]
+            ca_config=api.CAConfig(node_cert_expiry={"seconds": 7_776_000}),
+            dispatcher=api.DispatcherConfig(heartbeat_period={"seconds": 5}),
         ),
         root_ca=api.RootCA(
             ca_key=b"secret key", ca_cert=b"PEM", join_tokens=api.JoinTokens(worker="SWMTKN-1-w", manager="SWMTKN-1-m")

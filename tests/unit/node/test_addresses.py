@@ -1,6 +1,6 @@
 """Which addresses a node listens on and tells others."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_two_addresses_on_one_interface_are_named() -> None:
 
 
 def test_in_a_container_where_all_is_virtual_own_subnets_do_not_count() -> None:
-    own = [ip_network("172.20.0.0/16")]
+    own = [IPv4Network("172.20.0.0/16")]
     assert resolve("0.0.0.0:2377", "", "", [LO, VETH, BRIDGE], own_subnets=own).advertise == "172.16.0.9:2377"
 
 

@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -298,7 +299,7 @@ async def test_a_tar_in_memory_is_what_docker_import_sends(images: Images) -> No
     ],
 )
 async def test_an_image_of_wrong_types_is_refused_and_leaves_nothing(
-    images: Images, config: dict[str, object], why: str
+    images: Images, config: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=why):
         await images.load(stream(saved(LAYER, **config)))

@@ -39,7 +39,7 @@ def test_every_cut_is_kept_until_the_container_ends(tmp_path: Path) -> None:
         for one, conmon in zip((bounded, other), conmons, strict=True):
             conmon.write(2)
             conmon.cut()
-            until(lambda one=one, number=number: Path(f"{one.log_path}.{number}").exists())
+            until(Path(f"{one.log_path}.{number}").exists)
     conmons[0].write()
     assert read(Path(bounded.log_path)) == list(range(7, 14))
     conmons[0].cut()

@@ -158,7 +158,7 @@ def test_a_daemon_that_ends_between_two_steps_loses_nothing(
                 raise KeyboardInterrupt
             real(*args)
 
-        monkeypatch.setattr(log_files.os, name, call)
+        monkeypatch.setattr(os, name, call)
 
     for name in ("link", "rename", "unlink"):
         counted(name)

@@ -15,7 +15,7 @@ def config(id: str, data: bytes = b"") -> api.Config:  # noqa: A002
     return api.Config(id=id, spec=api.ConfigSpec(annotations=api.Annotations(name=id), data=data))
 
 
-def node(id: str, hostname: str = "", role: int = 0) -> api.Node:  # noqa: A002
+def node(id: str, hostname: str = "", role: api.NodeRole = api.WORKER) -> api.Node:  # noqa: A002
     return api.Node(id=id, description=api.NodeDescription(hostname=hostname), role=role)
 
 
@@ -24,6 +24,6 @@ def task(
     service_id: str = "",
     slot: int = 0,
     node_id: str = "",
-    desired_state: int = api.RUNNING,
+    desired_state: api.TaskState = api.RUNNING,
 ) -> api.Task:
     return api.Task(id=id, service_id=service_id, slot=slot, node_id=node_id, desired_state=desired_state)

@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from shoal.store import backup
 from shoal.store.backup_file import OBJECT, About, DamagedBackup, Encoder, Record
 from shoal.store.changes import copy
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess
+from shoal.store.memory import Transaction
 from shoal.store.seal import Sealer
 from shoal.store.store import Store
 from tests.unit.store.objects import config, service, task
@@ -79,10 +81,14 @@ async def test_a_backup_is_of_one_moment(etcd: EtcdProcess, store: Store, tmp_pa
     await fill(store)
     saved = asyncio.Event()
 
+    def one_more(number: int, tx: Transaction) -> None:
+        tx.create(task(f"u{number}", "s"))
+        tx.remove(api.Task, f"t{number}")
+
     async def change() -> None:
         number = 0
         while not saved.is_set():
-            await store.update(lambda tx: (tx.create(task(f"u{number}", "s")), tx.remove(api.Task, f"t{number}")))  # noqa: B023
+            await store.update(partial(one_more, number))
             number += 1
         assert number
 

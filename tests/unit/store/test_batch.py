@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from shoal.api import v1 as api
@@ -70,7 +72,7 @@ def test_a_key_is_written_once_with_its_last_value() -> None:
     memory = Memory.of([service("s", "web"), service("t", "db")])
     todo = batch(memory)
     for flag in (True, False):
-        todo.stage(lambda transaction, flag=flag: transaction.update(changed(transaction, flag)))
+        todo.stage(partial(lambda flag, transaction: transaction.update(changed(transaction, flag)), flag))
     todo.stage(lambda transaction: transaction.remove(api.Service, "t"))
     assert list(todo.ops) == [b"objects/services/s", b"objects/services/t"]
     assert not api.Service.FromString(todo.ops[b"objects/services/s"] or b"").pending_delete

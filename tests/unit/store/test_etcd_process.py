@@ -142,7 +142,7 @@ async def test_a_leftover_on_the_folder_is_ended_first(paths: Paths) -> None:
             assert (await etcd.client.status()).leader
 
 
-def _records(log: bytes) -> Iterator[range]:
+def _records(log: bytes | bytearray) -> Iterator[range]:
     """Return where the records of etcd's log lie. Source of the frame: etcd wal/decoder.go (`decodeFrameSize`)."""
     at = 0
     while frame := int.from_bytes(log[at : at + 8], "little"):

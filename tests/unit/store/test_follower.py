@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from shoal.api import v1 as api
 from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import Conflict, DamagedState, NoLeader, Unavailable
-from shoal.store.changes import Event, copy
+from shoal.store.changes import Create, Event, Remove, copy
 from shoal.store.etcd_process import EtcdProcess
 from shoal.store.follower import BASE
 from shoal.store.leadership import LeaderWatch
+from shoal.store.memory import Transaction
 from shoal.store.seal import Sealer
 from shoal.store.store import Store
 from tests.unit.store.objects import service, task
@@ -55,9 +57,14 @@ async def test_a_follower_hears_of_a_commit_as_one_with_the_versions_it_got(etcd
             assert told(await watch.next()) == [("create", "s"), ("create", "t")]
             assert [follower.view().services.get("s"), follower.view().tasks.get("t")] == made
             assert follower.view().revision == leader.view().revision
-            changed = copy(made[0])
-            changed.pending_delete = True
-            await leader.update(lambda tx: (tx.update(changed), tx.remove(api.Task, "t")))
+
+            def delete(tx: Transaction) -> None:
+                changed = copy(tx.services.get("s") or service("s"))
+                changed.pending_delete = True
+                tx.update(changed)
+                tx.remove(api.Task, "t")
+
+            await leader.update(delete)
             updated, removed = await watch.next()
             assert (updated.action, updated.old, updated.obj) == ("update", made[0], leader.view().services.get("s"))
             assert (removed.action, removed.obj) == ("remove", made[1])
@@ -131,7 +138,7 @@ async def test_a_follower_that_missed_forgotten_history_is_told_the_difference(e
             changed = copy(leader.view().tasks.get("changed") or api.Task())
             changed.slot = 9
             await leader.update(lambda tx: tx.update(changed))
-            await leader.update(lambda tx: (tx.remove(api.Task, "gone"), tx.create(task("new"))))
+            await leader.update(lambda tx: tx.apply([Remove(api.Task, "gone"), Create(task("new"))]))
             await etcd.client.compact(leader.view().revision, physical=True)
             with follower.watch() as watch:
                 follower._follow()
@@ -219,7 +226,7 @@ async def test_three_managers_hold_what_was_acknowledged_when_leaders_die(tmp_pa
             pid = cluster.etcds[leader].pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await wait_until(lambda pid=pid, leader=leader: cluster.etcds[leader].pid not in (None, pid))
+            await wait_until(partial(lambda pid, leader: cluster.etcds[leader].pid not in (None, pid), pid, leader))
         await lead_first(cluster, stores)
         for store in stores.values():
             await store.catch_up()

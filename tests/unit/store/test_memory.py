@@ -204,7 +204,8 @@ def raised_by(run: Callable[[Any, tuple[str, str, str]], None], on: Any, step: t
 @given(batches)
 def test_nested_transactions_do_what_the_same_steps_on_a_dict_do(todo: list[Any]) -> None:
     """Callers' transactions over a batch over the memory: what is merged shows, what is dropped never was."""
-    memory, model = Memory(), {}
+    memory = Memory()
+    model: dict[Any, Any] = {}
     batch = Transaction(memory)
     for steps, keep in todo:
         above, above_model = Transaction(batch), dict(model)

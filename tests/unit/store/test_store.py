@@ -4,6 +4,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,8 @@ async def test_many_objects_at_once_and_many_callers_are_cut_into_transactions(s
     before = store.view().revision
     async with asyncio.TaskGroup() as group:
         for number in range(5000):
-            group.create_task(store.update(lambda transaction, n=number: transaction.create(task(f"b{n}", "t", n))))
+            change = partial(lambda n, transaction: transaction.create(task(f"b{n}", "t", n)), number)
+            group.create_task(store.update(change))
     assert store.view().revision == before + 3
     assert len(store.view().tasks.find("service_id", "s")) == len(store.view().tasks.find("service_id", "t")) == 5000
 
@@ -205,11 +207,15 @@ async def test_nothing_acknowledged_is_lost_or_doubled_when_etcd_is_killed_again
         counter.spec.annotations.labels["n"] = str(int(counter.spec.annotations.labels.get("n", "0")) + 1)
         transaction.update(counter)
 
+    def create(transaction: Transaction, task_id: str) -> None:
+        transaction.create(task(task_id))
+        count(transaction)
+
     async def write(name: str, store: Store) -> None:
         number = 0
         while writing:
             task_id = f"{name}{number}"
-            await store.update(lambda transaction: (transaction.create(task(task_id)), count(transaction)))  # noqa: B023
+            await store.update(partial(create, task_id=task_id))
             acknowledged.append(task_id)
             number += 1
 

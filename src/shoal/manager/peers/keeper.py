@@ -18,7 +18,7 @@ from shoal.paths import Paths
 
 log = logging.getLogger(__name__)
 
-COMMAND = (sys.executable, "-P", "-m", "shoal.manager.peers.process")
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "shoal.manager.peers.process")
 START_TIMEOUT = 10.0  # until the first orders are carried out; a busy machine takes seconds
 STOP_TIMEOUT = 1.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # before it is started again

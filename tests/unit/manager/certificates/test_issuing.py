@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -56,7 +57,7 @@ def request(token: str = "", **fields: object) -> api.IssueNodeCertificateReques
     return api.IssueNodeCertificateRequest(csr=CSR, token=token, **fields)  # type: ignore[arg-type]
 
 
-def fixed(*ids: str):
+def fixed(*ids: str) -> Callable[[], str]:
     waiting = iter(ids)
     return lambda: next(waiting)
 
@@ -297,6 +298,7 @@ def test_what_an_external_ca_signs_is_left_to_it_until_there_is_none() -> None:
     assert signer.decide(Memory.of([held, node()]), NOW, None) == Plan()
     (change,) = signer.decide(Memory.of([cluster(), node()]), NOW, [Event("update", cluster(), held)]).changes
     assert isinstance(change, Update)
+    assert isinstance(change.obj, api.Node)
     assert change.obj.certificate.status.state == State.ISSUED
 
 
@@ -308,7 +310,9 @@ def test_what_an_external_ca_signs_is_left_to_it_until_there_is_none() -> None:
         (lambda held: setattr(held.root_ca, "ca_cert", b"x"), "not a PEM certificate"),
     ],
 )
-def test_a_ca_that_cannot_sign_leaves_the_request_and_is_asked_again(spoil, reason: str) -> None:
+def test_a_ca_that_cannot_sign_leaves_the_request_and_is_asked_again(
+    spoil: Callable[[api.Cluster], None], reason: str
+) -> None:
     held = cluster()
     spoil(held)
     signer = Signer(CLUSTER_ID)

@@ -35,7 +35,7 @@ async def served(
         CAServer(held, CLUSTER_ID),
         NodeCAServer(held, CLUSTER_ID, caller=current_caller, is_signing=is_signing),
     ]
-    async with ChannelFor(guarded(services, as_caller(caller))) as channel:  # type: ignore[arg-type]
+    async with ChannelFor(guarded(services, as_caller(caller))) as channel:
         yield CAStub(channel), NodeCAStub(channel)
 
 

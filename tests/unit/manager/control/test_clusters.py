@@ -34,7 +34,7 @@ def update(to: api.ClusterSpec, index: int = 1, **rotation: bool) -> api.UpdateC
         cluster_id="c",
         cluster_version=api.Version(index=index),
         spec=to,
-        rotation=api.KeyRotation(**rotation),  # type: ignore[arg-type]
+        rotation=api.KeyRotation(**rotation),
     )
 
 

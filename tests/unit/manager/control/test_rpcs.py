@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from shoal.api import v1 as api
 from shoal.api.gen import control_pb2
 from shoal.api.gen.control_grpc import ControlBase
-from shoal.manager.control.rpcs import RPCS, ControlRpcs, Part, Reply, Request, Rpc
+from shoal.manager.control.rpcs import RPCS, ControlRpcs, Rpc
 
 
 class Remembering(ControlRpcs):
@@ -16,7 +16,7 @@ class Remembering(ControlRpcs):
     def __init__(self) -> None:
         self.asked: list[tuple[str, Message]] = []
 
-    async def carry_out(self, rpc: Rpc[Part, Request, Reply], request: Request) -> Reply:
+    async def carry_out(self, rpc: Rpc[Any, Any, Any], request: Any) -> Any:
         self.asked.append((rpc.name, request))
         return rpc.reply_type()
 
@@ -25,7 +25,7 @@ def test_the_table_has_every_rpc_of_the_service() -> None:
     service = control_pb2.DESCRIPTOR.services_by_name["Control"]
     wire = {f"/{service.full_name}/{method.name}" for method in service.methods}
     assert sorted(rpc.path for rpc in RPCS) == sorted(wire)
-    assert wire == set(ControlBase.__mapping__(ControlBase))  # type: ignore[type-var,arg-type]
+    assert wire == set(ControlBase.__mapping__(ControlBase))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.name)

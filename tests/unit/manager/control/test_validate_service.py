@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from shoal import errors
@@ -17,7 +19,7 @@ def spec(**fields: object) -> api.ServiceSpec:
         replicated=api.ReplicatedService(replicas=1),
     )
     for name, value in fields.items():
-        base.ClearField(name)  # type: ignore[arg-type]
+        base.ClearField(name)
         if value is not None:
             getattr(base, name).CopyFrom(value)
     return base
@@ -35,7 +37,7 @@ def named(name: str) -> api.ServiceSpec:
     return spec(annotations=api.Annotations(name=name))
 
 
-def limits(**fields: int) -> api.ServiceSpec:
+def limits(**fields: Any) -> api.ServiceSpec:
     return task(resources=api.ResourceRequirements(limits=api.Resources(**fields)))
 
 

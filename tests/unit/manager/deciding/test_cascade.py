@@ -140,7 +140,7 @@ def test_a_decider_moves_tasks_as_the_table_of_states_says_and_fails_else(name: 
 def test_large_plans_are_cut_into_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shoal.manager.deciding.cascade.MAX_STAGED", 10)
 
-    def four_at_a_time(view: Transaction, now: float) -> Plan:
+    def four_at_a_time(view: View, now: float) -> Plan:
         have = len(view.tasks)
         return Plan(tuple(Create(api.Task(id=str(have + n))) for n in range(min(4, 100 - have))), look_again_at=now)
 
@@ -191,7 +191,7 @@ def test_removal_is_told_with_the_last_value() -> None:
     listener = Recorder("listener")
     cascade = Cascade([listener, remover])
     original = listener.decide
-    listener.decide = lambda view, now, events: told.extend(events or ()) or original(view, now, events)  # type: ignore[method-assign,func-returns-value,assignment]
+    listener.decide = lambda view, now, events: told.extend(events or ()) or original(view, now, events)  # type: ignore[method-assign,func-returns-value]
     cascade.run(Transaction(Memory.of([task])), 0.0)
     assert told == [Event("remove", task, task)]
 

@@ -24,7 +24,7 @@ DESCRIPTION = api.NodeDescription(hostname="host-1")
 
 
 def task(task_id: str, state: int = api.ASSIGNED, node_id: str = "n1") -> api.Task:
-    return api.Task(id=task_id, node_id=node_id, desired_state=api.RUNNING, status={"state": state})  # type: ignore[arg-type]
+    return api.Task(id=task_id, node_id=node_id, desired_state=api.RUNNING, status={"state": state})
 
 
 def cluster() -> api.Cluster:

@@ -1,5 +1,7 @@
 """What a node is told, by value."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,7 +127,9 @@ def test_whatever_is_taken_when_a_node_ends_with_what_the_store_has(
     changes: list[tuple[str, int | None, bool]], data: st.DataObject
 ) -> None:
     """Increments applied one by one, however they were coalesced, give what a new stream would tell at once."""
-    held, store, node = fresh(), {}, {}
+    held = fresh()
+    store: dict[str, api.Task] = {}
+    node: dict[tuple[str, str], Any] = {}
 
     def deliver() -> None:
         for change in held.take():

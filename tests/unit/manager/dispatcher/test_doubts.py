@@ -22,9 +22,9 @@ def met(*node_ids: str) -> Doubts:
     return doubts
 
 
-def stay_silent(doubts: Doubts, now: float, registered: int = SWARM) -> list[tuple[float, str]]:
+def stay_silent(doubts: Doubts, now: float, registered: int = SWARM) -> list[tuple[object, str]]:
     """Answer no probe for ten seconds; who is given up, and when."""
-    found: list[tuple[float, str]] = []
+    found: list[tuple[object, str]] = []
     asked: dict[str, float] = {}
     for tick in range(100):
         at = now + tick / 10

@@ -17,7 +17,7 @@ async def test_silence_is_none() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        address = listener.getsockname()
+        address: tuple[str, int] = listener.getsockname()
         with socket.create_connection(address):
             assert not await host_answers(*address, 0.2)
 

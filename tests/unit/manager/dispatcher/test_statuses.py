@@ -68,7 +68,7 @@ def test_what_is_kept_of_a_status_is_in_bounds_whatever_it_held() -> None:
     status.timestamp.seconds = 2**60
     status.container.container_id = "c" * 5000
     for number in range(MAX_PORTS + 5):
-        status.port_status.ports.add(name="p" * 5000, protocol=99, publish_mode=-7, published_port=number)  # type: ignore[arg-type]
+        status.port_status.ports.add(name="p" * 5000, protocol=99, publish_mode=-7, published_port=number)
     status.MergeFromString(b"\xfa\x7f\xff\x7f" + b"x" * 16383)  # a field of another version
     assert status.ByteSize() > 1_000_000 + 16383
     kept = bounded(status)

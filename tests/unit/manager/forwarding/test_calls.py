@@ -20,7 +20,7 @@ from shoal.api.gen.dispatcher_grpc import DispatcherBase, DispatcherStub
 from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogBrokerStub
 from shoal.ca.security import SecurityConfig, joining_context
 from shoal.errors import NotFound
-from shoal.manager.control.rpcs import Rpc
+from shoal.manager.control.rpcs import ControlRpcs, Rpc
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.leader_link import LeaderLink
 from shoal.manager.forwarding.services import ControlService, TermService
@@ -32,7 +32,7 @@ from tests.unit.ca.swarms import Swarm
 WORKER, MANAGER, OTHER = "w" * 25, "m" * 25, "n" * 25
 
 
-class Part:
+class Part(ControlRpcs):
     """What a leader has of everything; it remembers who called."""
 
     def __init__(self) -> None:

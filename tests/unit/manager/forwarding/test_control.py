@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from shoal.api import v1 as api
 from shoal.engine.control_client import rpc
 from shoal.errors import Conflict, InvalidArgument, NoLeader, NotFound, RpcError, ShoalError, Unavailable
-from shoal.manager.control.rpcs import Rpc
+from shoal.manager.control.rpcs import ControlRpcs, Rpc
 from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
 from shoal.manager.forwarding.leader_link import LeaderLink
 from shoal.manager.forwarding.services import ControlService, LogsService
@@ -20,7 +20,7 @@ from shoal.manager.port.server import ManagerServer, listen
 from tests.unit.ca.swarms import Swarm
 
 
-class Leader:
+class Leader(ControlRpcs):
     """A Control and a log broker of few words."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Leader:
             raise self.fails
         return api.GetServiceResponse(service=api.Service(id=request.service_id))
 
-    async def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncIterator[api.SubscribeLogsMessage]:
+    async def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncGenerator[api.SubscribeLogsMessage, None]:
         for _ in request.selector.service_ids:
             yield api.SubscribeLogsMessage(messages=[api.LogMessage(data=b"line")])
         if self.fails is not None:

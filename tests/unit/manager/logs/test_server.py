@@ -34,12 +34,12 @@ class World:
     @asynccontextmanager
     async def node(self) -> AsyncIterator[LogBrokerStub]:
         service = LogBrokerServer(self.logs, caller=current_caller)
-        async with ChannelFor(guarded([service], as_caller(NODE))) as channel:  # type: ignore[arg-type]
+        async with ChannelFor(guarded([service], as_caller(NODE))) as channel:
             yield LogBrokerStub(channel)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[LogsStub]:
-        async with ChannelFor(guarded([LogsService(lambda: self.logs)], as_caller(CLIENT))) as channel:  # type: ignore[arg-type]
+        async with ChannelFor(guarded([LogsService(lambda: self.logs)], as_caller(CLIENT))) as channel:
             yield LogsStub(channel)
 
 
@@ -104,8 +104,9 @@ async def test_following_extends_to_a_task_that_comes_later(world: World) -> Non
             await asyncio.sleep(0)
             fresh = task("t2", service_id="later", state=api.NEW)
             await world.store.update(lambda transaction: transaction.create(fresh))
-            assigned = copy(world.store.view().tasks.get("t2"))
-            assert assigned is not None
+            found = world.store.view().tasks.get("t2")
+            assert found is not None
+            assigned = copy(found)
             assigned.node_id = "n1"
             await world.store.update(lambda transaction: transaction.update(assigned))
             told = await listening.recv_message()

@@ -2,6 +2,7 @@
 
 from shoal.api import v1 as api
 from shoal.manager.orchestrator.enforcer import Enforcer
+from shoal.store.changes import Object
 from tests.unit.manager.builders import Bench, decide, node, service, task, told
 
 
@@ -10,7 +11,7 @@ def constrained(made: api.Service) -> None:
 
 
 def test_a_label_that_goes_takes_the_services_tasks_with_it() -> None:
-    objects = [
+    objects: list[Object] = [
         service(change=constrained),
         service("db"),
         task("web.1", node="a"),

@@ -63,7 +63,7 @@ def test_one_report_costs_one_slot() -> None:
 
         def find(self, index: str, key: object) -> list[api.Task]:
             asked.append(key)
-            return find(index, key)  # type: ignore[arg-type]
+            return find(index, key)
 
     table = rig.memory.tasks
     rig.memory.tasks = Counting()  # type: ignore[assignment]

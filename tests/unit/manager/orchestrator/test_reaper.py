@@ -4,6 +4,7 @@ from shoal.api import v1 as api
 from shoal.api.times import duration
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.orchestrator.reaper import Reaper
+from shoal.store.changes import Object
 from tests.unit.manager.builders import NOW, Bench, cluster, decide, service, task, told
 
 
@@ -17,7 +18,7 @@ def history(count: int, slot: int = 1) -> list[api.Task]:
 
 
 def test_the_oldest_tasks_of_a_slot_go_and_the_live_one_counts() -> None:
-    objects = [cluster(3), service(), *history(5)]
+    objects: list[Object] = [cluster(3), service(), *history(5)]
     assert told(decide(Reaper(), objects)) == ["remove web.1.0", "remove web.1.1", "remove web.1.2"]
 
 

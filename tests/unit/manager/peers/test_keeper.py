@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ async def test_a_process_that_is_killed_is_started_again_with_all_that_it_had(tm
             pid = killed.pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await wait(lambda killed=killed, pid=pid: killed.pid not in (None, pid))
+            await wait(partial(lambda killed, pid: killed.pid not in (None, pid), killed, pid))
             await wait_echo(ways.way)
 
 

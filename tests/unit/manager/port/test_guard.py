@@ -35,7 +35,7 @@ class Failing:
 
 
 async def call(service: Failing, **options: Any) -> tuple[Status, str | None]:
-    async with ChannelFor(guarded([service], as_caller(ME), **options)) as channel:  # type: ignore[arg-type]
+    async with ChannelFor(guarded([service], as_caller(ME), **options)) as channel:
         try:
             await HealthStub(channel).Check(api.HealthCheckRequest())
         except GRPCError as error:

@@ -15,7 +15,7 @@ SERVING, NOT_SERVING = api.HealthCheckResponse.SERVING, api.HealthCheckResponse.
 async def test_the_server_serves_and_raft_when_it_takes_part() -> None:
     takes_part = False
     services = guarded([HealthServer(lambda: takes_part)], as_caller(Caller("m", api.MANAGER, "c", "")))
-    async with ChannelFor(services) as channel:  # type: ignore[arg-type]
+    async with ChannelFor(services) as channel:
         stub = HealthStub(channel)
         assert (await stub.Check(api.HealthCheckRequest())).status == SERVING
         assert (await stub.Check(api.HealthCheckRequest(service="Raft"))).status == NOT_SERVING

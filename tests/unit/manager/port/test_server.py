@@ -7,7 +7,7 @@ import os
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ class Sessions(DispatcherBase):
         assert len(request.updates) >= 0
         await stream.send_message(api.UpdateTaskStatusResponse())
 
-    UpdateVolumeStatus = Tasks = Assignments = Heartbeat  # type: ignore[assignment]
+    UpdateVolumeStatus = Tasks = Assignments = Heartbeat
 
 
 @dataclass
@@ -547,7 +547,9 @@ def broken_call(number: int, path: bytes, changed: dict[bytes, bytes], body: byt
 async def test_broken_calls_of_a_stranger_leave_no_traceback(
     world: World, gives_up: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    calls = [(path, {}, body) for path in (ISSUE, STATUS, ROOT, BEAT) for body in BODIES.values()]
+    calls: list[tuple[bytes, dict[bytes, bytes], bytes | None]] = [
+        (path, {}, body) for path in (ISSUE, STATUS, ROOT, BEAT) for body in BODIES.values()
+    ]
     calls += [(path, changed, b"\0\0\0\0\0") for path in (ISSUE, ROOT, BEAT) for changed in HEADERS.values()]
     for start in range(0, len(calls), 10):
         async with world.raw(joining_context(world.swarm.root.certs_pem)) as (reader, writer):
@@ -732,7 +734,9 @@ def test_the_daemons_own_loop_does_the_same(story: Callable[[World], Awaitable[N
 @pytest.mark.parametrize(
     "story", [test_half_open_peers_keep_nobody_out, test_strangers_are_bounded_and_keep_nobody_out]
 )
-def test_the_daemons_own_loop_bounds_peers_too(story: Callable[[Path], Awaitable[None]], tmp_path: Path) -> None:
+def test_the_daemons_own_loop_bounds_peers_too(
+    story: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path
+) -> None:
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(story(tmp_path))

@@ -3,7 +3,7 @@
 from shoal.api import v1 as api
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.scheduler.scheduler import Scheduler
-from shoal.store.changes import Update, copy
+from shoal.store.changes import Object, Update, copy
 from tests.unit.manager.builders import NOW, Bench, decide, node, task, told
 
 
@@ -148,7 +148,7 @@ def test_a_node_where_a_service_keeps_failing_is_avoided() -> None:
 
 def test_a_plan_that_was_not_committed_is_made_again() -> None:
     scheduler = Scheduler()
-    objects = [node("a"), node("b"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, 6))]
+    objects: list[Object] = [node("a"), node("b"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, 6))]
     bench = Bench(scheduler, objects)
     first = scheduler.decide(bench.memory, NOW, None)
     assert told(scheduler.decide(bench.memory, NOW, None)) == told(first)
