@@ -11,6 +11,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -209,6 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="script/bench scale-up", description=main.__doc__)
     parser.add_argument("--only", choices=("shoal", "docker"), help="one side alone")
     parser.add_argument("--quick", action="store_true", help="fewer runs")
+    parser.add_argument("--root", type=Path, help="the / of another Debian, whose dockerd is the peer")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -216,14 +219,18 @@ def main() -> int:
     before = os.getloadavg()[0]
     try:
         # Docker first: the ratio says how many times as long it takes.
-        for kind in (DockerSwarm, Shoal):
-            if arguments.only is None or kind.name.lower().startswith(arguments.only):
-                say(f"starting {kind.name}")
-                sides.append(kind())
+        kinds: dict[str, Callable[[], Side]] = {"docker": partial(DockerSwarm, arguments.root), "shoal": Shoal}
+        for name, start in kinds.items():
+            if arguments.only in (None, name):
+                say(f"starting {name}")
+                sides.append(start())
                 sides[-1].prepare()
         bench = Bench(sides)
         measure_all(bench, arguments.quick)
         print(heading(before, ("dockerd", "runc", "crun", "conmon", "etcd")))
+        for side in sides:
+            version = side.client.get("/version")
+            print(f"{side.name}: engine {version['Version']}, kernel {version['KernelVersion']}")
         print(table(bench.rows, [side.name for side in sides]))
         for side in sides:
             if isinstance(side, Shoal):

@@ -118,15 +118,34 @@ class Shoal(Side):
             self.host.close()
 
 
+# What runs before dockerd, in its mount namespace: a /run of its own, for dockerd and its containerd name sockets there
+# whatever their roots are; and in the second form another / ($1), in which $2 lies at the same place.
+HERE = 'mount -t tmpfs tmpfs /run && exec "$@"'
+IN_ROOT = """set -e
+root=$1 folder=$2; shift 2
+mount --bind "$root" "$root"
+mkdir -p "$root$folder"
+for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
+mount --bind "$folder" "$root$folder"
+mount -t tmpfs tmpfs "$root/run"
+cd "$root" && pivot_root . . && umount -l .
+cd / && exec env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@\""""
+
+
 class DockerSwarm(Side):
-    """Debian's dockerd, in namespaces of its own: what it leaves behind ends with them."""
+    """A dockerd in namespaces of its own: what it leaves behind ends with them.
+
+    It is this host's, or that of `root`: the / of another Debian, for another version of it.
+    """
 
     name = "Docker Swarm"
 
-    def __init__(self) -> None:
-        program = shutil.which(DOCKERD)
+    def __init__(self, root: Path | None = None) -> None:
+        program = shutil.which(DOCKERD) if root is None else DOCKERD
         if program is None:
             raise SystemExit("dockerd is not installed: script/bootstrap bench installs Debian's docker.io")
+        if root is not None and not (root / "usr" / "sbin" / DOCKERD).exists():
+            raise SystemExit(f"there is no dockerd in {root}")
         self.folder = Path(tempfile.mkdtemp(prefix="shoal-peer-"))
         self.namespace = f"shoal-peer-{os.getpid()}"
         self.cgroup = f"shoal-peer-{os.getpid()}"
@@ -141,15 +160,14 @@ class DockerSwarm(Side):
             run("ip", "-n", self.namespace, *command)
         (self.folder / "daemon.json").write_text("{}")
         socket = self.folder / "s"
-        # A /run of its own: dockerd and its containerd name sockets there whatever their roots are.
-        inner = 'mount -t tmpfs tmpfs /run && exec "$@"'
+        inner = [HERE, "sh"] if root is None else [IN_ROOT, "sh", str(root), str(self.folder)]
         self.log = self.folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
                     *("nsenter", f"--net=/run/netns/{self.namespace}", "--"),
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
-                    *("sh", "-c", inner, "sh", program, "-H", f"unix://{socket}"),
+                    *("sh", "-c", *inner, program, "-H", f"unix://{socket}"),
                     *(f"--config-file={self.folder}/daemon.json", f"--data-root={self.folder}/data"),
                     *("--exec-root=/run/docker", f"--pidfile={self.folder}/pid"),
                     *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"),
