@@ -7,6 +7,7 @@ the transaction in memory, neither a disk.
 
 import sys
 import time
+from random import Random
 
 from shoal.api import v1 as api
 from shoal.manager.deciding.cascade import Cascade
@@ -48,7 +49,7 @@ def swarm(nodes: int, tasks: int, constrained: bool, services: bool) -> Memory:
 
 def measure(nodes: int, tasks: int, constrained: bool, *, services: bool = False) -> float:
     memory = swarm(nodes, tasks, constrained, services)
-    cascade = Cascade([Scheduler()])
+    cascade = Cascade([Scheduler(Random(1))])
     start = time.perf_counter()
     while cascade.is_due(0.0):
         transaction = Transaction(memory)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def deciders_of_tasks(rng: Random, ids: Callable[[], str] = new_id) -> tuple[Decider, ...]:
     """Return those that turn services into tasks on nodes: make, admit, place, then tidy up."""
-    return Orchestrator(rng, ids), Allocator(), Scheduler(), Enforcer(), Reaper()
+    return Orchestrator(rng, ids), Allocator(), Scheduler(rng), Enforcer(), Reaper()
 
 
 def all_deciders(

@@ -90,13 +90,19 @@ class MemoryTable(Table[T]):
 
     def put(self, obj: T) -> T | None:
         """Hold an object from now on, and return the one with its id that it replaces."""
-        old = self._objects.get(obj.id)
-        self._objects[obj.id] = obj
+        id = obj.id  # noqa: A001 - read once: this is what every commit does for every object
+        old = self._objects.get(id)
+        self._objects[id] = obj
         for index, key_of in self._keys.items():
             key = key_of(obj)
             if old is not None and (old_key := key_of(old)) != key:
-                self._unlist(index, old_key, obj.id)
-            self._buckets[index].setdefault(key, {})[obj.id] = obj
+                self._unlist(index, old_key, id)
+            buckets = self._buckets[index]
+            bucket = buckets.get(key)
+            if bucket is None:
+                buckets[key] = {id: obj}
+            else:
+                bucket[id] = obj
         return old
 
     def discard(self, id: str) -> T | None:  # noqa: A002

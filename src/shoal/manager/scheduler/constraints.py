@@ -67,10 +67,19 @@ def label_of(descriptor: str, node: api.Node) -> str | None:
         (NODE_LABEL, node.spec.annotations.labels),
         (ENGINE_LABEL, node.description.engine.labels),
     ):
-        if len(descriptor) > len(prefix) and descriptor[: len(prefix)].lower() == prefix:
+        if _begins_with(descriptor, prefix):
             # `get`, as reading an absent key of a protobuf map adds it.
             return labels.get(descriptor[len(prefix) :], "")
     return None
+
+
+def is_label(descriptor: str) -> bool:
+    """Return whether this is `node.labels.X` or `engine.labels.X`."""
+    return _begins_with(descriptor, NODE_LABEL) or _begins_with(descriptor, ENGINE_LABEL)
+
+
+def _begins_with(descriptor: str, prefix: str) -> bool:
+    return len(descriptor) > len(prefix) and descriptor[: len(prefix)].lower() == prefix
 
 
 def _matches(constraint: Constraint, node: api.Node) -> bool:
@@ -95,11 +104,28 @@ _VALUES: dict[str, Callable[[api.Node], str]] = {
 def _matches_address(constraint: Constraint, address: str) -> bool:
     """Return whether an address is the one, or in the network, that the constraint names."""
     try:
-        network = ipaddress.ip_network(constraint.value, strict=False)
+        network = _network(constraint.value)
     except ValueError:
         return False  # Swarm holds a malformed address to be satisfied by no node, whatever the operator.
     try:
-        is_inside = ipaddress.ip_address(address) in network
+        is_inside = _address(address) in network
     except ValueError:
         is_inside = False
     return is_inside == constraint.wants_equal
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Return an address as a network of one, or a network. ValueError: it is neither to Go."""
+    address, slash, length = text.partition("/")
+    if not slash:
+        return ipaddress.ip_network(_address(address))
+    if not length.isdecimal():
+        raise ValueError(f"{text} has a netmask")  # 10.0.0.0/255.0.0.0 is Python's, and not Go's
+    return ipaddress.ip_network(text, strict=False)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address; ::ffff:10.0.0.1 is 10.0.0.1, as with Go."""
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped

@@ -1,18 +1,22 @@
-"""Which nodes can take a task, and why the others cannot. In: a task, node infos; out: a verdict for each.
+"""Which nodes can take a task, and why the others cannot. In: what a task asks for, a node; out: verdicts.
 
 Source: SwarmKit manager/scheduler/filter.go, pipeline.go; the explanations are Docker's texts.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
-from shoal.api import v1 as api
 from shoal.errors import ShoalError
 from shoal.manager.scheduler import constraints
-from shoal.manager.scheduler.nodes import NodeInfo, host_ports
+from shoal.manager.scheduler.demand import Demand, Standing, platform
+from shoal.manager.scheduler.nodeinfo import NodeInfo
 
 Check = Callable[[NodeInfo], bool]
+
+# Services repeat the same demands: parsed constraints are kept for the next group.
+_CACHED_STANDINGS = 1024
 
 
 class Filter(NamedTuple):
@@ -22,84 +26,115 @@ class Filter(NamedTuple):
     plural: str  # with {} for the number of nodes
     check: Check
 
+    def explain(self, nodes: int) -> str:
+        """Return Docker's words for so many nodes."""
+        return self.singular if nodes == 1 else self.plural.format(nodes)
+
 
 class Pipeline:
-    """The filters that concern one task, or any other task of the same service and spec version.
+    """The filters that concern one demand, in SwarmKit's order: a node is turned down by the first that it fails."""
 
-    Counts the nodes that it turned down under the first filter that they failed.
-    """
-
-    def __init__(self, task: api.Task, counts: Mapping[str, int]) -> None:
+    def __init__(self, demand: Demand, counts: Mapping[str, int]) -> None:
         """`counts` are the active tasks of the task's service by node, as they are whenever a node is judged."""
-        self._filters = _filters_for(task, counts)
-        self._turned_down: Counter[int] = Counter()
+        self._of_tasks = _of_tasks(demand, counts)
+        self._standing = standing_filters(demand.standing)
+
+    @property
+    def filters(self) -> list[Filter]:
+        """Return all filters in order."""
+        found = {**self._standing, **self._of_tasks}
+        return [found[name] for name in _ORDER if name in found]
+
+    def has_room(self, info: NodeInfo) -> bool:
+        """Return whether a node that satisfies the standing half can take the task now."""
+        return all(one.check(info) for one in self._of_tasks.values())
 
     def passes(self, info: NodeInfo) -> bool:
         """Return whether a node can take the task now."""
-        for number, (_, _, check) in enumerate(self._filters):
-            if not check(info):
-                self._turned_down[number] += 1
-                return False
-        return True
+        return satisfies(self._standing, info) and self.has_room(info)
 
-    def explain(self) -> str:
-        """Return why nodes were turned down: the commonest reason first, "" if none was."""
-        reasons = sorted(self._turned_down.items(), key=lambda item: (-item[1], item[0]))
-        return "; ".join(
-            self._filters[number].singular if count == 1 else self._filters[number].plural.format(count)
-            for number, count in reasons
+    def explain(self, infos: Iterable[NodeInfo]) -> str:
+        """Return why nodes cannot take the task: the commonest reason first, "" if all can or there are none."""
+        filters = self.filters
+        turned_down: Counter[int] = Counter()
+        for info in infos:
+            for number, one in enumerate(filters):
+                if not one.check(info):
+                    turned_down[number] += 1
+                    break
+        reasons = sorted(turned_down.items(), key=lambda item: (-item[1], item[0]))
+        return "; ".join(filters[number].explain(count) for number, count in reasons)
+
+
+# SwarmKit's order. Which of them a node fails first decides under which it is counted.
+_ORDER = ("ready", "resources", "plugins", "constraints", "platform", "ports", "replicas", "volumes")
+
+Filters = Mapping[str, Filter]
+
+
+@lru_cache(_CACHED_STANDINGS)
+def standing_filters(standing: Standing) -> Filters:
+    """Return the filters that depend on the node alone."""
+    filters = {
+        "ready": Filter(
+            "1 node not available for new tasks", "{} nodes not available for new tasks", lambda info: info.is_ready
         )
-
-
-def _filters_for(task: api.Task, counts: Mapping[str, int]) -> list[Filter]:
-    filters = [
-        Filter("1 node not available for new tasks", "{} nodes not available for new tasks", lambda info: info.is_ready)
-    ]
-    for text, check in (
-        ("insufficient resources", _resources(task)),
-        ("missing plugin", _plugins(task)),
-        ("scheduling constraints not satisfied", _constraints(task)),
-        ("unsupported platform", _platform(task)),
-        ("host-mode port already in use", _ports(task)),
-    ):
-        if check is not None:
-            filters.append(Filter(f"{text} on 1 node", f"{text} on {{}} nodes", check))
-    limit = task.spec.placement.max_replicas
-    if limit:
-        # No number, and this spelling: Docker's own words.
-        text = "max replicas per node limit exceed"
-        filters.append(Filter(text, text, lambda info: counts.get(info.node.id, 0) < limit))
-    if any(mount.type == api.Mount.CLUSTER for mount in task.spec.container.mounts):
-        text = "cannot fulfill requested CSI volume mounts"
-        filters.append(Filter(f"{text} on 1 node", f"{text} on {{}} nodes", lambda _: False))
+    }
+    if standing.plugins or standing.log_driver:
+        filters["plugins"] = _filter("missing plugin", _plugins(standing))
+    if standing.constraints:
+        try:
+            parsed = constraints.parse(standing.constraints)
+        except ShoalError:
+            # Control lets none through; SwarmKit, too, schedules such a task as if it had no constraints.
+            parsed = []
+        filters["constraints"] = _filter(
+            "scheduling constraints not satisfied", lambda info: constraints.matches(parsed, info.node)
+        )
+    if standing.platforms:
+        filters["platform"] = _filter("unsupported platform", _platform(standing))
     return filters
 
 
-def _resources(task: api.Task) -> Check | None:
-    reserved = task.spec.resources.reservations
-    nano_cpus, memory_bytes = reserved.nano_cpus, reserved.memory_bytes
-    generic = [(one.discrete_resource_spec.kind, one.discrete_resource_spec.value) for one in reserved.generic]
-    if not (nano_cpus or memory_bytes or generic):
-        return None
+def satisfies(standing: Filters, info: NodeInfo) -> bool:
+    """Return whether a node passes filters."""
+    return all(one.check(info) for one in standing.values())
+
+
+def _of_tasks(demand: Demand, counts: Mapping[str, int]) -> Filters:
+    """Return the filters that depend on what the node's tasks have taken."""
+    filters: dict[str, Filter] = {}
+    if demand.nano_cpus or demand.memory_bytes or demand.generic:
+        filters["resources"] = _filter("insufficient resources", _resources(demand))
+    if demand.ports:
+        filters["ports"] = _filter(
+            "host-mode port already in use", lambda info: not any(port in info.ports for port in demand.ports)
+        )
+    limit = demand.max_replicas
+    if limit:
+        # No number, and this spelling: Docker's own words.
+        text = "max replicas per node limit exceed"
+        filters["replicas"] = Filter(text, text, lambda info: counts.get(info.id, 0) < limit)
+    if demand.wants_cluster_volumes:
+        # There are none as yet, on whatever node.
+        filters["volumes"] = _filter("cannot fulfill requested CSI volume mounts", lambda _: False)
+    return filters
+
+
+def _filter(text: str, check: Check) -> Filter:
+    return Filter(f"{text} on 1 node", f"{text} on {{}} nodes", check)
+
+
+def _resources(demand: Demand) -> Check:
     return lambda info: (
-        nano_cpus <= info.nano_cpus
-        and memory_bytes <= info.memory_bytes
-        and all(info.generic.has(kind, count) for kind, count in generic)
+        demand.nano_cpus <= info.nano_cpus
+        and demand.memory_bytes <= info.memory_bytes
+        and all(info.generic.has(kind, count) for kind, count in demand.generic)
     )
 
 
-def _plugins(task: api.Task) -> Check | None:
-    wanted = {
-        ("Volume", mount.volume_options.driver_config.name)
-        for mount in task.spec.container.mounts
-        if mount.type == api.Mount.VOLUME and mount.volume_options.driver_config.name not in ("", "local")
-    }
-    wanted |= {("Network", one.network.driver_state.name) for one in task.networks if one.network.driver_state.name}
-    log = task.spec.log_driver.name
-    if log in ("", "none"):
-        log = ""
-    if not wanted and not log:
-        return None
+def _plugins(standing: Standing) -> Check:
+    wanted, log = standing.plugins, standing.log_driver
 
     def check(info: NodeInfo) -> bool:
         there = info.plugins
@@ -113,42 +148,12 @@ def _plugins(task: api.Task) -> Check | None:
     return check
 
 
-def _constraints(task: api.Task) -> Check | None:
-    expressions = task.spec.placement.constraints
-    if not expressions:
-        return None
-    try:
-        parsed = constraints.parse(expressions)
-    except ShoalError:
-        # Control lets none through; SwarmKit, too, schedules such a task as if it had no constraints.
-        return None
-    return lambda info: constraints.matches(parsed, info.node)
-
-
-_SAME_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def _platform(task: api.Task) -> Check | None:
-    wanted = [(_architecture(platform), platform.os) for platform in task.spec.placement.platforms]
-    if not wanted:
-        return None
-
+def _platform(standing: Standing) -> Check:
     def check(info: NodeInfo) -> bool:
         description = info.node.description
         if not description.HasField("platform"):
             return False
-        there = (_architecture(description.platform), description.platform.os)
-        return any(arch in ("", there[0]) and system in ("", there[1]) for arch, system in wanted)
+        there = platform(description.platform)
+        return any(arch in ("", there[0]) and system in ("", there[1]) for arch, system in standing.platforms)
 
     return check
-
-
-def _architecture(platform: api.Platform) -> str:
-    return _SAME_ARCHITECTURE.get(platform.architecture, platform.architecture)
-
-
-def _ports(task: api.Task) -> Check | None:
-    ports = host_ports(task)
-    if not ports:
-        return None
-    return lambda info: not any(info.ports[port] for port in ports)

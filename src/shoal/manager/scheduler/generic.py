@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from shoal.api import v1 as api
 
 Resources = Iterable[api.GenericResource]
+Wanted = Iterable[tuple[str, int]]  # kind and count, each kind once
 
 
 class Stock:
@@ -31,11 +32,10 @@ class Stock:
             return len(self._named[kind]) >= count
         return kind in self._counts and self._counts[kind] >= count
 
-    def pick(self, wanted: Resources) -> list[api.GenericResource]:
+    def pick(self, wanted: Wanted) -> list[api.GenericResource]:
         """Return what a task that asks for `wanted` would be given; nothing is taken yet. They must be left."""
         picked: list[api.GenericResource] = []
-        for resource in wanted:
-            kind, count = resource.discrete_resource_spec.kind, resource.discrete_resource_spec.value
+        for kind, count in wanted:
             if kind in self._named:
                 picked += [_named(kind, value) for value in list(self._named[kind])[:count]]
             elif count:

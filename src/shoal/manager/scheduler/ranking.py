@@ -1,71 +1,96 @@
-"""In which order nodes are offered for the tasks of one group. In: the node set, the filters; out: the best node, again
-and again.
+"""In which order nodes are offered for the tasks of one group. In: a shortlist; out: the best node, again and again.
 
 Nodes on which the group keeps failing go last; then those with fewer tasks of the service go first; then those with
-fewer tasks. Spread preferences put a tree above that, whose branches are kept even. Source: SwarmKit
-manager/scheduler/scheduler.go, nodeset.go.
+fewer tasks; equals in random order. Spread preferences put a tree above that, whose branches are kept even. Source:
+SwarmKit manager/scheduler/scheduler.go, nodeset.go.
 """
 
+from __future__ import annotations
+
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from shoal.api import v1 as api
 from shoal.manager.scheduler import constraints
-from shoal.manager.scheduler.nodes import NodeInfo, NodeSet
+from shoal.manager.scheduler.nodeinfo import NodeInfo
+from shoal.manager.scheduler.shortlist import Infos, Leaf, Path, Shortlist
 
-Passes = Callable[[NodeInfo], bool]
-Rank = tuple[int, int, int]  # failures if too many, tasks of the service, tasks
+if TYPE_CHECKING:
+    from random import Random
+
+HasRoom = Callable[[NodeInfo], bool]
+# Failures if too many, tasks of the service, tasks, a draw that breaks ties, node id.
+Rank = tuple[int, int, int, float, str]
+
+
+class Look(NamedTuple):
+    """How one group looks at nodes."""
+
+    infos: Infos
+    bad: Mapping[str, int]  # how often the group failed on nodes where it did so too often
+    counts: Mapping[str, int]  # active tasks of the service by node; kept current
+    rng: Random
 
 
 class Pool:
-    """Some nodes, best first.
+    """The nodes of a leaf, best first.
 
-    Nodes without a task of the service need no sorting by it: they are drawn from `idle`, which yields them by rising
-    number of tasks, and judged only when their turn comes. So a small group costs little among many nodes.
+    Nodes without a task of the service need no sorting by it: they are drawn from the leaf, least loaded first, and
+    judged only when their turn comes. So a small group costs little among many nodes.
     """
 
-    def __init__(
-        self, busy: Iterable[NodeInfo], idle: Iterable[NodeInfo], bad: Mapping[str, int], counts: Mapping[str, int]
-    ) -> None:
-        self._bad = bad
-        self._counts = counts
-        self._numbers = count()
-        self._heap: list[tuple[Rank, int, NodeInfo]] = [(self._rank(info), next(self._numbers), info) for info in busy]
+    def __init__(self, leaf: Leaf, marked: Iterable[str], look: Look) -> None:
+        """`marked` are the nodes of the leaf that have tasks of the service, or are bad for it."""
+        self._leaf = leaf
+        self._infos, self._bad, self._counts, self._rng = look
+        self._own = set(marked)  # nodes whose place is in the heap
+        self._draws = 2 * len(self._own) < len(leaf)
+        if not self._draws:
+            # Few are without a task of the service: finding them among the others costs more than sorting all.
+            self._own |= leaf.ids()
+        self._heap: list[Rank] = [self._rank(self._infos[node_id]) for node_id in self._own]
         heapq.heapify(self._heap)
-        self._seen = {info.node.id for _, _, info in self._heap}
-        self._idle = iter(idle)
-        self._next = self._draw()
+        self._drawn: list[NodeInfo] = []
+        self._next: NodeInfo | None = None  # drawn, and not taken yet
 
-    def take(self, passes: Passes) -> NodeInfo | None:
-        """Take out the best node that passes; those that do not pass are gone for good. None: there is no other."""
+    def take(self, has_room: HasRoom) -> NodeInfo | None:
+        """Take out the best node that has room; those without are gone for good. None: there is no other."""
         while True:
             info = self._pop()
-            if info is None or passes(info):
+            if info is None or has_room(info):
                 return info
 
     def put_back(self, info: NodeInfo) -> None:
-        """Offer a node, or offer it again with what it took on since."""
-        self._seen.add(info.node.id)
-        heapq.heappush(self._heap, (self._rank(info), next(self._numbers), info))
+        """Offer a node again with what it took on since."""
+        heapq.heappush(self._heap, self._rank(info))
+
+    def close(self) -> None:
+        """Leave the leaf as it was."""
+        for info in self._drawn:
+            self._leaf.put(info)
 
     def _rank(self, info: NodeInfo) -> Rank:
-        node_id = info.node.id
-        return self._bad.get(node_id, 0), self._counts.get(node_id, 0), info.active
+        node_id = info.id
+        return self._bad.get(node_id, 0), self._counts.get(node_id, 0), info.active, self._rng.random(), node_id
 
     def _pop(self) -> NodeInfo | None:
+        if self._next is None and self._draws:
+            self._draw()
         idle = self._next
-        if idle is not None and (not self._heap or (0, 0, idle.active) <= self._heap[0][0]):
-            self._seen.add(idle.node.id)
-            self._next = self._draw()
+        if idle is not None and (not self._heap or (0, 0, idle.active) <= self._heap[0]):
+            self._next = None
             return idle
-        return heapq.heappop(self._heap)[2] if self._heap else None
+        return self._infos[heapq.heappop(self._heap)[-1]] if self._heap else None
 
-    def _draw(self) -> NodeInfo | None:
-        for info in self._idle:
-            if info.node.id not in self._seen:
-                return info
-        return None
+    def _draw(self) -> None:
+        while (info := self._leaf.take()) is not None:
+            self._drawn.append(info)
+            if info.id not in self._own:
+                self._next = info
+                return
+        self._draws = False
 
 
 class Branch:
@@ -74,57 +99,109 @@ class Branch:
     def __init__(self) -> None:
         self.tasks = 0
         self.branches: dict[str, Branch] = {}
-        self.nodes: list[NodeInfo] = []
-        self.pool: Pool | None = None
+        self.leaf: Leaf | None = None
+        self.marked: list[str] = []
+        self._pool: Pool | None = None
+        self._order: list[tuple[int, float, str]] | None = None  # tasks, a draw that breaks ties, value
 
-    def take(self, passes: Passes) -> tuple[NodeInfo, Pool] | None:
+    def take(self, has_room: HasRoom, look: Look) -> tuple[NodeInfo, Pool] | None:
         """Take the best node of the branch with the fewest tasks that has room, and count a task there."""
-        if self.pool is not None:
-            info = self.pool.take(passes)
-            taken = None if info is None else (info, self.pool)
-        else:
-            taken = None
-            while taken is None and self.branches:
-                value, fewest = min(self.branches.items(), key=lambda item: item[1].tasks)
-                taken = fewest.take(passes)
-                if taken is None:
-                    del self.branches[value]
+        taken = self._take_own(has_room, look) if self.leaf is not None else self._take_below(has_room, look)
         if taken is not None:
             self.tasks += 1
         return taken
 
+    def close(self) -> None:
+        """Leave the leaves as they were."""
+        if self._pool is not None:
+            self._pool.close()
+        for branch in self.branches.values():
+            branch.close()
 
-def rank(
-    nodes: NodeSet, service_id: str, bad: Mapping[str, int], preferences: Sequence[api.PlacementPreference]
-) -> Branch:
-    """Return all nodes, ready to be taken for tasks of a service."""
-    counts = nodes.counts(service_id)
-    descriptors = [one.spread.spread_descriptor for one in preferences if one.HasField("spread")]
-    # A descriptor of another kind is ignored: no node has a value for it.
-    descriptors = [one for one in descriptors if constraints.label_of(one, _NO_NODE) is not None]
+    def _take_own(self, has_room: HasRoom, look: Look) -> tuple[NodeInfo, Pool] | None:
+        if self._pool is None:
+            assert self.leaf is not None
+            self._pool = Pool(self.leaf, self.marked, look)
+        info = self._pool.take(has_room)
+        return None if info is None else (info, self._pool)
+
+    def _take_below(self, has_room: HasRoom, look: Look) -> tuple[NodeInfo, Pool] | None:
+        if self._order is None:
+            self._order = [(branch.tasks, look.rng.random(), value) for value, branch in self.branches.items()]
+            heapq.heapify(self._order)
+        while self._order:
+            _, _, value = heapq.heappop(self._order)
+            branch = self.branches[value]
+            taken = branch.take(has_room, look)
+            if taken is not None:
+                heapq.heappush(self._order, (branch.tasks, look.rng.random(), value))
+                return taken
+            # A full branch is gone for good, so this ends whatever the branches began with.
+        return None
+
+
+class Ranking:
+    """All nodes of a shortlist for the tasks of one group; a context manager, as it borrows from the shortlist."""
+
+    def __init__(self, shortlist: Shortlist, look: Look) -> None:
+        self._look = look
+        self._root = _tree(shortlist, look)
+        self._taken_from: Pool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._root.close()
+
+    def take(self, has_room: HasRoom) -> NodeInfo | None:
+        """Take out the best node that has room; those without are gone for good. None: there is no other."""
+        taken = self._root.take(has_room, self._look)
+        if taken is None:
+            return None
+        info, self._taken_from = taken
+        return info
+
+    def put_back(self, info: NodeInfo) -> None:
+        """Offer the node that was taken last again, with what it took on since."""
+        if self._taken_from is not None:
+            self._taken_from.put_back(info)
+
+
+def descriptors_of(preferences: Sequence[api.PlacementPreference]) -> Path:
+    """Return what tasks are to be spread over, outermost first. A descriptor of an unknown kind is ignored."""
+    return tuple(
+        [
+            one.spread.spread_descriptor
+            for one in preferences
+            if one.HasField("spread") and constraints.is_label(one.spread.spread_descriptor)
+        ]
+    )
+
+
+def _tree(shortlist: Shortlist, look: Look) -> Branch:
     root = Branch()
-    if not descriptors:
-        busy = [nodes.infos[node_id] for node_id in {**counts, **bad} if node_id in nodes.infos]
-        root.pool = Pool(busy, nodes.by_load(), bad, counts)
+    for path, leaf in shortlist.leaves.items():
+        if leaf:
+            branch = root
+            for value in path:
+                branch = branch.branches.setdefault(value, Branch())
+            branch.leaf = leaf
+    if not look.counts and not look.bad:
         return root
-    for info in nodes.infos.values():
-        branch = root
-        for descriptor in descriptors:
-            branch.tasks += counts.get(info.node.id, 0)
-            branch = branch.branches.setdefault(constraints.label_of(descriptor, info.node) or "", Branch())
-        branch.tasks += counts.get(info.node.id, 0)
-        branch.nodes.append(info)
-    for leaf in _leaves(root):
-        busy = [info for info in leaf.nodes if info.node.id in counts or info.node.id in bad]
-        leaf.pool = Pool(busy, sorted(leaf.nodes, key=lambda info: info.active), bad, counts)
+    for node_id in look.counts.keys() | look.bad.keys():
+        info = look.infos.get(node_id)
+        if info is None:
+            continue
+        # Tasks count for their branch also on nodes that can take no more of them, as with SwarmKit (nodeset.go, tree).
+        tasks = look.counts.get(node_id, 0)
+        branch_or_none: Branch | None = root
+        for value in shortlist.path_of(info):
+            branch_or_none = branch_or_none.branches.get(value) if branch_or_none else None
+            if branch_or_none is not None:
+                branch_or_none.tasks += tasks
+        if branch_or_none is not None and node_id in (branch_or_none.leaf or ()):
+            branch_or_none.marked.append(node_id)
     return root
-
-
-_NO_NODE = api.Node()
-
-
-def _leaves(branch: Branch) -> Iterator[Branch]:
-    if branch.nodes:
-        yield branch
-    for below in branch.branches.values():
-        yield from _leaves(below)

@@ -63,6 +63,22 @@ def test_addresses_are_single_or_networks() -> None:
     assert holds("node.ip!=10.2.0.0/16", at)
     assert not holds("node.ip==fd00::/8", at)
     assert not holds("node.ip!=nonsense", at)
+    assert holds("node.ip==::ffff:10.1.2.3", at)
+    # A netmask is no network to Go: nobody satisfies it.
+    assert not holds("node.ip==10.0.0.0/255.0.0.0", at)
+    assert not holds("node.ip!=11.0.0.0/255.0.0.0", at)
+
+
+def test_a_node_without_an_address_is_in_no_network() -> None:
+    assert not holds("node.ip==10.1.0.0/16", node("n"))
+    assert holds("node.ip!=10.1.0.0/16", node("n"))
+
+
+@pytest.mark.parametrize("key", ["node.hostname", "node.platform.os", "node.platform.arch"])
+def test_a_node_that_was_never_here_has_empty_values(key: str) -> None:
+    absent = api.Node(id="n")
+    assert not holds(f"{key}==x", absent)
+    assert holds(f"{key}!=x", absent)
 
 
 def test_the_architecture_has_no_aliases_here() -> None:

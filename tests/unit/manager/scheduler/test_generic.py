@@ -14,11 +14,11 @@ def counted(kind: str, value: int) -> api.GenericResource:
 
 def test_the_first_named_values_are_given() -> None:
     stock = Stock([named("gpu", "a"), named("gpu", "b"), named("gpu", "c")])
-    picked = stock.pick([counted("gpu", 2)])
+    picked = stock.pick([("gpu", 2)])
     assert picked == [named("gpu", "a"), named("gpu", "b")]
     stock.take(picked)
     assert not stock.has("gpu", 2)
-    assert stock.pick([counted("gpu", 1)]) == [named("gpu", "c")]
+    assert stock.pick([("gpu", 1)]) == [named("gpu", "c")]
 
 
 def test_counts_are_given_as_counts() -> None:
@@ -26,7 +26,7 @@ def test_counts_are_given_as_counts() -> None:
     assert stock.has("ssd", 3)
     assert not stock.has("ssd", 4)
     assert not stock.has("gpu", 1)
-    stock.take(stock.pick([counted("ssd", 2)]))
+    stock.take(stock.pick([("ssd", 2)]))
     assert stock.has("ssd", 1)
     assert not stock.has("ssd", 2)
 

@@ -1,13 +1,20 @@
 """The order in which nodes are offered."""
 
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from shoal.api import v1 as api
-from shoal.manager.scheduler.nodes import NodeInfo, NodeSet
-from shoal.manager.scheduler.ranking import rank
+from shoal.manager.scheduler.demand import NOTHING
+from shoal.manager.scheduler.nodeset import NodeSet
+from shoal.manager.scheduler.ranking import Look, Ranking, descriptors_of
 from tests.unit.manager.builders import node, task
 
 
 def known(nodes: list[api.Node], tasks: list[api.Task]) -> NodeSet:
-    made = NodeSet()
+    made = NodeSet(Random(1))
     for one in nodes:
         made.put_node(one)
     for one_task in tasks:
@@ -18,21 +25,25 @@ def known(nodes: list[api.Node], tasks: list[api.Task]) -> NodeSet:
 def place(nodes: NodeSet, count: int, *, bad: dict[str, int] | None = None, spread: tuple[str, ...] = ()) -> list[str]:
     """Place tasks of `web` one by one, and return where they went."""
     preferences = [api.PlacementPreference(spread=api.SpreadOver(spread_descriptor=one)) for one in spread]
-    ranking = rank(nodes, "web", bad or {}, preferences)
+    look = Look(nodes.infos, bad or {}, nodes.counts("web"), Random(1))
     places: list[str] = []
-
-    def passes(info: NodeInfo) -> bool:
-        return info.is_ready
-
-    for number in range(count):
-        taken = ranking.take(passes)
-        if taken is None:
-            break
-        info, pool = taken
-        nodes.hold(task(f"web.{100 + number}", node=info.node.id))
-        pool.put_back(info)
-        places.append(info.node.id)
+    with Ranking(nodes.shortlist(NOTHING, descriptors_of(preferences)), look) as ranking:
+        for number in range(count):
+            info = ranking.take(lambda info: info.ports == {})
+            if info is None:
+                break
+            nodes.hold(task(f"web.{100 + number}", node=info.id))
+            ranking.put_back(info)
+            places.append(info.id)
     return places
+
+
+def full(name: str) -> api.Task:
+    """A task that takes a port, without which `place` finds no room."""
+    made = task("full.1", node=name)
+    made.id = f"full on {name}"
+    made.endpoint.ports.add(publish_mode=api.PortConfig.HOST, published_port=80)
+    return made
 
 
 def test_nodes_with_fewer_tasks_of_the_service_come_first() -> None:
@@ -64,6 +75,7 @@ def test_nodes_that_do_not_pass_are_left_out() -> None:
     nodes = known([node("a", api.NodeStatus.DOWN), node("b")], [])
     assert place(nodes, 2) == ["b", "b"]
     assert place(known([node("a", api.NodeStatus.DOWN)], []), 1) == []
+    assert place(known([node("a"), node("b")], [full("a")]), 2) == ["b", "b"]
 
 
 def test_branches_of_a_preference_are_kept_even() -> None:
@@ -90,3 +102,63 @@ def test_an_unknown_preference_is_ignored() -> None:
 def test_a_full_branch_gives_its_share_to_the_others() -> None:
     nodes = [node("a", api.NodeStatus.DOWN, labels={"zone": "a"}), node("b", labels={"zone": "b"})]
     assert place(known(nodes, []), 3, spread=("node.labels.zone",)) == ["b", "b", "b"]
+
+
+def test_equals_come_in_random_order() -> None:
+    nodes = known([node(name) for name in "abcdef"], [])
+    firsts = set()
+    for _ in range(20):
+        firsts.update(place(nodes, 1))
+        nodes.release("web.100")
+    assert len(firsts) > 1
+
+
+@pytest.mark.parametrize("tasks", range(1, 8))
+def test_a_service_that_is_on_most_nodes_fills_the_others_first(tasks: int) -> None:
+    there = [task(f"web.{number}", node=f"n{number}") for number in range(tasks)]
+    nodes = known([node(f"n{number}") for number in range(8)], there)
+    assert sorted(place(nodes, 8 - tasks)) == [f"n{number}" for number in range(tasks, 8)]
+    assert {info.active for info in nodes.infos.values()} == {1}
+
+
+def test_what_was_borrowed_is_put_back() -> None:
+    nodes = known([node(name) for name in "abc"], [full("a")])
+    assert sorted(place(nodes, 2)) == ["b", "c"]
+    nodes.release("full on a")
+    # The one that had no room is offered to the next group.
+    assert "a" in place(nodes, 3)
+
+
+def test_tasks_on_nodes_without_room_count_for_their_branch() -> None:
+    nodes = [node("a1", labels={"zone": "a"}), node("a2", labels={"zone": "a"}), node("b1", labels={"zone": "b"})]
+    there = [task("web.1", node="a1"), task("web.2", node="a1"), full("a1")]
+    assert place(known(nodes, there), 3, spread=("node.labels.zone",))[:2] == ["b1", "b1"]
+
+
+labels = st.fixed_dictionaries({"zone": st.sampled_from("ab"), "rack": st.sampled_from("12")})
+
+
+@given(
+    st.lists(st.tuples(labels, st.integers(0, 4), st.booleans()), min_size=1, max_size=8),
+    st.sampled_from([(), ("node.labels.zone",), ("node.labels.zone", "node.labels.rack")]),
+    st.integers(0, 30),
+)
+def test_scheduling_ends_and_evens_out_whatever_it_starts_from(
+    found: list[tuple[dict[str, str], int, bool]], spread: tuple[str, ...], count: int
+) -> None:
+    nodes = [node(f"n{number}", labels=given) for number, (given, _, _) in enumerate(found)]
+    tasks = [task(f"web.{n * 10 + k}", node=f"n{n}") for n, (_, there, _) in enumerate(found) for k in range(there)]
+    tasks += [full(f"n{number}") for number, (_, _, is_full) in enumerate(found) if is_full]
+    made = known(nodes, tasks)
+    before = dict(made.counts("web"))
+    places = place(made, count, spread=spread)
+    open_nodes = [one.id for one, (_, _, is_full) in zip(nodes, found, strict=True) if not is_full]
+    assert len(places) == (count if open_nodes else 0)
+    assert set(places) <= set(open_nodes)
+    if not spread:
+        # Nobody got a task while another had fewer.
+        after = made.counts("web")
+        assert all(
+            after.get(one, 0) <= max(before.get(one, 0), min(after.get(other, 0) for other in open_nodes) + 1)
+            for one in open_nodes
+        )

@@ -1,14 +1,16 @@
 """Which tasks get which nodes, and what is said when there is none."""
 
+from random import Random
+
 from shoal.api import v1 as api
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.changes import Object, Update, copy
-from tests.unit.manager.builders import NOW, Bench, decide, node, task, told
+from tests.unit.manager.builders import NOW, Bench, decide, node, service, task, told
 
 
 def statuses(objects: list[api.Node | api.Task]) -> dict[str, tuple[str, str]]:
-    plan = decide(Scheduler(), objects)
+    plan = decide(Scheduler(Random(1)), objects)
     return {
         change.obj.id: (change.obj.status.message, change.obj.status.err)
         for change in plan.changes
@@ -18,10 +20,8 @@ def statuses(objects: list[api.Node | api.Task]) -> dict[str, tuple[str, str]]:
 
 def test_pending_tasks_are_spread_over_the_nodes() -> None:
     tasks = [task(f"web.{slot}", api.PENDING) for slot in (1, 2)]
-    assert told(decide(Scheduler(), [node("a"), node("b"), *tasks])) == [
-        "update web.1 on a assigned -> running",
-        "update web.2 on b assigned -> running",
-    ]
+    plan = told(decide(Scheduler(Random(1)), [node("a"), node("b"), *tasks]))
+    assert sorted(line.split(" on ")[1] for line in plan) == ["a assigned -> running", "b assigned -> running"]
     assert statuses([node("a"), tasks[0]]) == {"web.1": ("scheduler assigned task to node", "")}
 
 
@@ -32,17 +32,17 @@ def test_only_tasks_that_are_pending_and_wanted_are_placed() -> None:
         task("web.3", api.RUNNING, node="a"),
         task("web.4", api.FAILED),
     ]
-    assert told(decide(Scheduler(), [node("a"), *tasks])) == []
+    assert told(decide(Scheduler(Random(1)), [node("a"), *tasks])) == []
 
 
 def test_a_task_told_to_stop_before_it_had_a_node_ends() -> None:
-    assert told(decide(Scheduler(), [node("a"), task("web.1", api.PENDING, api.SHUTDOWN)])) == [
+    assert told(decide(Scheduler(Random(1)), [node("a"), task("web.1", api.PENDING, api.SHUTDOWN)])) == [
         "update web.1 shutdown -> shutdown"
     ]
 
 
 def test_without_a_node_the_reason_is_written_once() -> None:
-    bench = Bench(Scheduler(), [node("a", api.NodeStatus.DOWN), task("web.1", api.PENDING)])
+    bench = Bench(Scheduler(Random(1)), [node("a", api.NodeStatus.DOWN), task("web.1", api.PENDING)])
     assert bench.step() == ["update web.1 pending -> running"]
     found = bench.memory.tasks.get("web.1")
     assert found is not None
@@ -75,7 +75,7 @@ def test_a_task_told_to_stop_makes_room_under_max_replicas() -> None:
     waiting, there = task("web.2", api.PENDING), task("web.1", node="a")
     for one in (waiting, there):
         one.spec.placement.max_replicas = 1
-    bench = Bench(Scheduler(), [node("a"), there, waiting])
+    bench = Bench(Scheduler(Random(1)), [node("a"), there, waiting])
     bench.step()
     found = bench.memory.tasks.get("web.2")
     assert found is not None
@@ -93,7 +93,7 @@ def test_a_task_that_ends_gives_back_what_it_had_reserved() -> None:
         one.spec.resources.reservations.memory_bytes = 60
     small = node("a")
     small.description.resources.memory_bytes = 100
-    bench = Bench(Scheduler(), [small, there, waiting])
+    bench = Bench(Scheduler(Random(1)), [small, there, waiting])
     bench.step()
     assert bench.step() == []
     bench.report("web.1", api.FAILED)
@@ -112,7 +112,7 @@ def test_named_resources_are_handed_out() -> None:
     other.id, other.slot = "web.2", 2
     third = copy(made)
     third.id, third.slot = "web.3", 3
-    bench = Bench(Scheduler(), [offering, made, other, third])
+    bench = Bench(Scheduler(Random(1)), [offering, made, other, third])
     bench.step()
     given = [bench.memory.tasks.get(f"web.{slot}") for slot in (1, 2, 3)]
     assert [[one.named_resource_spec.value for one in task.assigned_generic_resources] for task in given if task] == [
@@ -134,28 +134,36 @@ def test_a_node_where_a_service_keeps_failing_is_avoided() -> None:
     failed = [task(f"web.1.{number}", api.FAILED, api.SHUTDOWN, node="a") for number in range(5)]
     busy = [task(f"other.{slot}", node="b") for slot in range(1, 9)]
     nodes = [node("a"), node("b")]
-    assert told(decide(Scheduler(), [*nodes, *busy, *failed[:4], task("web.1", api.PENDING)])) == [
+    assert told(decide(Scheduler(Random(1)), [*nodes, *busy, *failed[:4], task("web.1", api.PENDING)])) == [
         "update web.1 on a assigned -> running"
     ]
-    assert told(decide(Scheduler(), [*nodes, *busy, *failed, task("web.1", api.PENDING)])) == [
+    assert told(decide(Scheduler(Random(1)), [*nodes, *busy, *failed, task("web.1", api.PENDING)])) == [
         "update web.1 on b assigned -> running"
     ]
     old = [task(f"web.1.{number}", api.FAILED, api.SHUTDOWN, node="a", reported_at=NOW - 301) for number in range(5)]
-    assert told(decide(Scheduler(), [*nodes, *busy, *old, task("web.1", api.PENDING)])) == [
+    assert told(decide(Scheduler(Random(1)), [*nodes, *busy, *old, task("web.1", api.PENDING)])) == [
         "update web.1 on a assigned -> running"
     ]
 
 
 def test_a_plan_that_was_not_committed_is_made_again() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(Random(1))
     objects: list[Object] = [node("a"), node("b"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, 6))]
     bench = Bench(scheduler, objects)
-    first = scheduler.decide(bench.memory, NOW, None)
-    assert told(scheduler.decide(bench.memory, NOW, None)) == told(first)
+    for _ in range(2):
+        plan = scheduler.decide(bench.memory, NOW, None)
+        nodes = [
+            change.obj.node_id
+            for change in plan.changes
+            if isinstance(change, Update) and isinstance(change.obj, api.Task)
+        ]
+        assert sorted(nodes) in (["a", "a", "a", "b", "b"], ["a", "a", "b", "b", "b"])
 
 
 def test_what_is_too_much_for_a_plan_goes_into_the_next() -> None:
-    bench = Bench(Scheduler(), [node("a"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, MAX_CHANGES + 3))])
+    bench = Bench(
+        Scheduler(Random(1)), [node("a"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, MAX_CHANGES + 3))]
+    )
     assert len(bench.step()) == MAX_CHANGES
     assert bench.look_again_at == NOW
     assert len(bench.step()) == 2
@@ -163,7 +171,184 @@ def test_what_is_too_much_for_a_plan_goes_into_the_next() -> None:
 
 
 def test_a_status_report_costs_no_scheduling() -> None:
-    bench = Bench(Scheduler(), [node("a"), task("web.1", api.ASSIGNED, node="a")])
+    bench = Bench(Scheduler(Random(1)), [node("a"), task("web.1", api.ASSIGNED, node="a")])
     assert bench.step() == []
     bench.report("web.1", api.RUNNING)
     assert bench.step() == []
+
+
+def err(bench: Bench, name: str = "web.1") -> str:
+    found = bench.memory.tasks.get(name)
+    assert found is not None
+    return found.status.err
+
+
+def constrained(expression: str) -> api.Task:
+    made = task("web.1", api.PENDING)
+    made.spec.placement.constraints.append(expression)
+    return made
+
+
+def test_a_task_told_to_stop_keeps_its_message_and_loses_its_reason() -> None:
+    waiting = task("web.1", api.PENDING, api.SHUTDOWN)
+    waiting.status.message, waiting.status.err = "pending task scheduling", "no suitable node"
+    assert statuses([node("a"), waiting]) == {"web.1": ("pending task scheduling", "")}
+
+
+# Known faults 67: whatever makes a waiting task placeable places it.
+
+
+def test_a_label_that_is_right_again_places_a_waiting_task() -> None:
+    bench = Bench(Scheduler(Random(1)), [node("a"), constrained("node.labels.disk==ssd")])
+    bench.step()
+    assert err(bench) == "no suitable node (scheduling constraints not satisfied on 1 node)"
+    bench.change(node("a", labels={"disk": "ssd"}))
+    assert bench.step() == ["update web.1 on a assigned -> running"]
+    assert err(bench) == ""
+
+
+def test_a_node_that_comes_takes_a_waiting_task() -> None:
+    bench = Bench(Scheduler(Random(1)), [node("a"), constrained("node.hostname==b")])
+    bench.step()
+    bench.change(node("b"))
+    assert bench.step() == ["update web.1 on b assigned -> running"]
+
+
+def test_a_node_that_grows_or_is_activated_takes_a_waiting_task() -> None:
+    waiting = task("web.1", api.PENDING)
+    waiting.spec.resources.reservations.memory_bytes = 100
+    small = node("a")
+    small.description.resources.memory_bytes = 99
+    bench = Bench(Scheduler(Random(1)), [small, waiting])
+    bench.step()
+    large = copy(small)
+    large.description.resources.memory_bytes = 100
+    large.spec.availability = api.NodeSpec.PAUSE
+    bench.change(large)
+    bench.step()
+    assert err(bench) == "no suitable node (1 node not available for new tasks)"
+    active = copy(large)
+    active.spec.availability = api.NodeSpec.ACTIVE
+    bench.change(active)
+    assert bench.step() == ["update web.1 on a assigned -> running"]
+
+
+def test_a_task_that_is_removed_makes_room() -> None:
+    waiting, there = task("web.2", api.PENDING), task("web.1", node="a")
+    for one in (waiting, there):
+        one.endpoint.ports.add(publish_mode=api.PortConfig.HOST, published_port=80)
+    bench = Bench(Scheduler(Random(1)), [node("a"), there, waiting])
+    bench.step()
+    assert err(bench, "web.2") == "no suitable node (host-mode port already in use on 1 node)"
+    bench.step()
+    bench.apply(lambda tx: tx.remove(api.Task, "web.1"))
+    assert bench.step() == ["update web.2 on a assigned -> running"]
+
+
+def test_the_reason_follows_the_nodes() -> None:
+    bench = Bench(Scheduler(Random(1)), [node("a"), node("b"), constrained("node.labels.disk==ssd")])
+    bench.step()
+    assert err(bench) == "no suitable node (scheduling constraints not satisfied on 2 nodes)"
+    bench.apply(lambda tx: tx.remove(api.Node, "a"))
+    bench.step()
+    assert err(bench) == "no suitable node (scheduling constraints not satisfied on 1 node)"
+    bench.change(node("b", api.NodeStatus.DOWN))
+    bench.step()
+    assert err(bench) == "no suitable node (1 node not available for new tasks)"
+
+
+def test_a_new_certificate_of_a_node_moves_nobody() -> None:
+    bench = Bench(Scheduler(Random(1)), [node("a"), constrained("node.labels.disk==ssd")])
+    bench.step()
+    renewed = node("a")
+    renewed.certificate.certificate = b"new"
+    bench.change(renewed)
+    assert bench.step() == []
+
+
+# Tasks that come with their node.
+
+
+def test_a_task_that_came_with_its_node_is_tried_again_when_that_changes() -> None:
+    bench = Bench(
+        Scheduler(Random(1)), [node("a"), node("b", api.NodeStatus.DOWN), task("agent.0", api.PENDING, node="b")]
+    )
+    bench.step()
+    assert err(bench, "agent.0") == "1 node not available for new tasks"
+    bench.change(node("a", labels={"x": "y"}))
+    assert bench.step() == []
+    bench.change(node("b"))
+    assert bench.step() == ["update agent.0 on b assigned -> running"]
+    assert err(bench, "agent.0") == ""
+
+
+def test_a_task_that_came_with_a_node_that_is_gone_waits_without_a_word() -> None:
+    bench = Bench(Scheduler(Random(1)), [task("agent.0", api.PENDING, node="a")])
+    assert bench.step() == []
+    bench.change(node("a"))
+    assert bench.step() == ["update agent.0 on a assigned -> running"]
+
+
+def test_those_that_came_with_their_node_go_first_and_take_named_resources_too() -> None:
+    waiting, bound = task("web.1", api.PENDING), task("agent.0", api.PENDING, node="a")
+    for one in (waiting, bound):
+        wanted = one.spec.resources.reservations.generic.add().discrete_resource_spec
+        wanted.kind, wanted.value = "gpu", 1
+    offering = node("a")
+    offered = offering.description.resources.generic.add().named_resource_spec
+    offered.kind, offered.value = "gpu", "x"
+    bench = Bench(Scheduler(Random(1)), [offering, waiting, bound])
+    bench.step()
+    assert err(bench) == "no suitable node (insufficient resources on 1 node)"
+    found = bench.memory.tasks.get("agent.0")
+    assert found is not None
+    assert [one.named_resource_spec.value for one in found.assigned_generic_resources] == ["x"]
+
+
+def test_more_that_came_with_their_node_than_a_plan_holds_go_into_the_next() -> None:
+    tasks = [api.Task(id=f"t{number}", node_id="a", desired_state=api.RUNNING) for number in range(MAX_CHANGES + 1)]
+    for one in tasks:
+        one.status.state = api.PENDING
+    bench = Bench(Scheduler(Random(1)), [node("a"), *tasks])
+    assert len(bench.step()) == MAX_CHANGES
+    assert bench.look_again_at == NOW
+    assert len(bench.step()) == 1
+    assert bench.look_again_at is None
+
+
+# Nodes on which a service keeps failing.
+
+
+def test_failures_of_a_global_service_count_for_nothing_and_those_of_a_jobs_first_task_do() -> None:
+    for kind, places in (("global", {"a"}), ("replicated_job", {"b"})):
+        of = service("web")
+        getattr(of.spec, kind).SetInParent()
+        bench = Bench(
+            Scheduler(Random(1)),
+            [
+                *(of, node("a"), node("b")),
+                *(task(f"other.{n}", node="b") for n in range(1, 9)),
+                *(task(f"web.0.{n}", node="a") for n in range(5)),
+            ],
+        )
+        bench.step()
+        for number in range(5):
+            bench.report(f"web.0.{number}", api.FAILED)
+        bench.step()
+        bench.change(task("web.1", api.PENDING))
+        bench.step()
+        found = bench.memory.tasks.get("web.1")
+        assert found is not None
+        assert {found.node_id} == places, kind
+
+
+def test_the_fifth_failure_is_told_once() -> None:
+    bench = Bench(Scheduler(Random(1)), [service(), node("a"), *(task(f"web.1.{n}", node="a") for n in range(6))])
+    bench.step()
+    notes: list[str] = []
+    for number in range(6):
+        bench.report(f"web.1.{number}", api.REJECTED)
+        plan = bench.decider.decide(bench.memory, bench.now, bench.events)
+        bench.events = []
+        notes += plan.notes
+    assert notes == ["node a goes last for service web: 5 of its tasks failed there within 5 minutes"]

@@ -1,10 +1,16 @@
 """What is known of nodes stays right however tasks come and go."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.api import v1 as api
-from shoal.manager.scheduler.nodes import FAILURE_WINDOW, NodeSet
+from shoal.manager.scheduler.demand import NOTHING
+from shoal.manager.scheduler.nodeinfo import NodeInfo
+from shoal.manager.scheduler.nodeset import NodeSet
+from shoal.manager.scheduler.shortlist import Leaf
+from shoal.store.changes import copy
 from tests.unit.manager.builders import node, task
 
 
@@ -23,8 +29,20 @@ def asking(name: str, on: str, desired: api.TaskState = api.RUNNING) -> api.Task
 
 def facts(nodes: NodeSet) -> object:
     infos = {name: (info.active, info.memory_bytes, info.is_ready) for name, info in nodes.infos.items()}
-    loads = [info.node.id for info in nodes.by_load()]
+    leaves = nodes.shortlist(NOTHING, ()).leaves
+    loads = [(info.active, info.id) for leaf in leaves.values() for info in all_of(leaf)]
+    assert [load for load, _ in loads] == sorted(load for load, _ in loads)
     return infos, sorted(loads), {name: dict(nodes.counts(name)) for name in ("web", "db")}
+
+
+def all_of(leaf: Leaf) -> list[NodeInfo]:
+    """Take out all nodes of a leaf, and put them back."""
+    found: list[NodeInfo] = []
+    while (info := leaf.take()) is not None:
+        found.append(info)
+    for info in found:
+        leaf.put(info)
+    return found
 
 
 moves = st.lists(
@@ -39,8 +57,9 @@ moves = st.lists(
 
 @given(moves)
 def test_changes_lead_where_a_fresh_start_would(steps: list[tuple[str, str, api.TaskState | None]]) -> None:
-    nodes = NodeSet()
+    nodes = NodeSet(Random(1))
     nodes.put_node(offering("a"))
+    nodes.shortlist(NOTHING, ())
     last: dict[str, api.Task] = {}
     for name, on, desired in steps:
         if desired is None:
@@ -51,7 +70,7 @@ def test_changes_lead_where_a_fresh_start_would(steps: list[tuple[str, str, api.
             nodes.hold(last[name])
             nodes.hold(last[name])
     nodes.put_node(offering("b"))
-    fresh = NodeSet()
+    fresh = NodeSet(Random(1))
     fresh.put_node(offering("a"))
     fresh.put_node(offering("b"))
     for one in last.values():
@@ -59,13 +78,22 @@ def test_changes_lead_where_a_fresh_start_would(steps: list[tuple[str, str, api.
     assert facts(nodes) == facts(fresh)
 
 
-def test_five_failures_within_five_minutes_make_a_bad_node() -> None:
-    nodes = NodeSet()
-    for number in range(5):
-        nodes.note_failure(("web", 1), "a", f"web.{number}", 1000.0 + number)
-        nodes.note_failure(("web", 1), "a", f"web.{number}", 1000.0 + number)
-        assert nodes.bad_nodes(("web", 1), 1010.0) == ({"a": 5} if number == 4 else {})
-    assert nodes.bad_nodes(("web", 2), 1010.0) == {}
-    assert nodes.bad_nodes(("web", 1), 1000.0 + FAILURE_WINDOW + 1) == {}
-    nodes.forget_old(1000.0 + 2 * FAILURE_WINDOW)
-    assert nodes.bad_nodes(("web", 1), 1010.0) == {}
+def test_only_what_tasks_ask_for_makes_a_node_another_one() -> None:
+    nodes = NodeSet(Random(1))
+    there = offering("a")
+    assert nodes.put_node(there)
+    renewed = copy(there)
+    renewed.certificate.certificate = b"new"
+    assert not nodes.put_node(renewed)
+    assert nodes.infos["a"].node is renewed
+    relabelled = copy(there)
+    relabelled.spec.annotations.labels["disk"] = "ssd"
+    assert nodes.put_node(relabelled)
+
+
+def test_tasks_without_a_service_have_nothing_in_common() -> None:
+    nodes = NodeSet(Random(1))
+    nodes.put_node(offering("a"))
+    nodes.hold(api.Task(id="alone", node_id="a", desired_state=api.RUNNING))
+    assert nodes.counts("") == {}
+    assert nodes.infos["a"].active == 1

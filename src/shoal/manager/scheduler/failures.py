@@ -1,0 +1,55 @@
+"""Which nodes a service had better avoid for a while: those on which its tasks keep failing.
+
+In: failures with their time; out: counts. Source: SwarmKit manager/scheduler/nodeinfo.go (taskFailed,
+countRecentFailures), whose numbers these are.
+"""
+
+from typing import NamedTuple
+
+# A node on which so many tasks of a service's spec version failed within that time goes last.
+MAX_FAILURES = 5
+FAILURE_WINDOW = 300.0
+
+
+class Group(NamedTuple):
+    """Tasks of one spec."""
+
+    service_id: str
+    spec_version: int
+
+
+class Failures:
+    """Failures of the last minutes. A task counts once however often it is told of."""
+
+    def __init__(self) -> None:
+        self._at: dict[Group, dict[str, dict[str, float]]] = {}  # by node, then by task
+
+    def note(self, group: Group, node_id: str, task_id: str, at: float) -> None:
+        """Take in that a task failed on a node."""
+        self._at.setdefault(group, {}).setdefault(node_id, {})[task_id] = at
+
+    def count(self, group: Group, node_id: str, now: float) -> int:
+        """Return how often a group failed on a node lately."""
+        failures = self._at.get(group, {}).get(node_id, {})
+        return sum(1 for at in failures.values() if _is_recent(at, now))
+
+    def bad_nodes(self, group: Group, now: float) -> dict[str, int]:
+        """Return the nodes that go last for a group, with how often it failed there lately."""
+        counts = {node_id: self.count(group, node_id, now) for node_id in self._at.get(group, ())}
+        return {node_id: count for node_id, count in counts.items() if count >= MAX_FAILURES}
+
+    def forget_old(self, now: float) -> None:
+        """Drop what no ranking asks for again."""
+        for group, nodes in list(self._at.items()):
+            for node_id, failures in list(nodes.items()):
+                recent = {task_id: at for task_id, at in failures.items() if _is_recent(at, now)}
+                if recent:
+                    nodes[node_id] = recent
+                else:
+                    del nodes[node_id]
+            if not nodes:
+                del self._at[group]
+
+
+def _is_recent(at: float, now: float) -> bool:
+    return now - at <= FAILURE_WINDOW

@@ -1,0 +1,122 @@
+"""One node as the scheduler sees it: what it is, who is on it, what is left. Kept with each change by `nodeset`.
+
+In: a node, what its tasks take; out: fields to compare. Source of the rules: SwarmKit manager/scheduler/nodeinfo.go.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from shoal.api import v1 as api
+from shoal.manager.scheduler.demand import Demand, Port, host_ports
+from shoal.manager.scheduler.generic import Stock
+
+
+class Held(NamedTuple):
+    """What a task takes of its node."""
+
+    service_id: str
+    node_id: str
+    is_active: bool  # meant to run: counts when nodes are compared
+    nano_cpus: int
+    memory_bytes: int
+    generic: tuple[api.GenericResource, ...]
+    ports: tuple[Port, ...]
+
+
+def held_by(task: api.Task) -> Held:
+    """Return what a placed task takes. Of this, only whether it is active can change in the task's life."""
+    nano_cpus = memory_bytes = 0
+    if task.spec.HasField("resources"):
+        reserved = task.spec.resources.reservations
+        nano_cpus, memory_bytes = reserved.nano_cpus, reserved.memory_bytes
+    generic = tuple(task.assigned_generic_resources)
+    return Held(task.service_id, task.node_id, is_active(task), nano_cpus, memory_bytes, generic, host_ports(task))
+
+
+def held_for(demand: Demand, service_id: str, node_id: str, generic: Iterable[api.GenericResource]) -> Held:
+    """Return what a task takes that is placed now."""
+    return Held(service_id, node_id, True, demand.nano_cpus, demand.memory_bytes, tuple(generic), demand.ports)
+
+
+def is_active(task: api.Task) -> bool:
+    """Return whether a task is meant to run, now or soon."""
+    return bool(task.desired_state <= api.COMPLETE)
+
+
+class NodeInfo:
+    """A node with what is left of it. There may be hundred thousand: what few tasks ask for is made when it is."""
+
+    __slots__ = (
+        "_generic",
+        "_plugins",
+        "active",
+        "id",
+        "is_ready",
+        "memory_bytes",
+        "nano_cpus",
+        "node",
+        "ports",
+        "tasks",
+    )
+
+    def __init__(self, node: api.Node, tasks: dict[str, Held]) -> None:
+        """`tasks` are what is on it, by the task's id; `take` and `give_back` are told of changes, and keep it."""
+        self.node = node
+        self.id: str = node.id
+        self.is_ready = node.status.state == api.NodeStatus.READY and node.spec.availability == api.NodeSpec.ACTIVE
+        resources = node.description.resources
+        self.nano_cpus: int = resources.nano_cpus
+        self.memory_bytes: int = resources.memory_bytes
+        self.active = 0
+        self.ports: dict[Port, int] = {}  # taken by so many tasks: more than one where an agent knew better than we
+        self.tasks = tasks
+        self._generic: Stock | None = None
+        self._plugins: frozenset[tuple[str, str]] | None = None
+        for held in tasks.values():
+            self._count(held)
+
+    @property
+    def generic(self) -> Stock:
+        """Return the generic resources that are left."""
+        if self._generic is None:
+            self._generic = Stock(self.node.description.resources.generic)
+            for held in self.tasks.values():
+                self._generic.take(held.generic)
+        return self._generic
+
+    @property
+    def plugins(self) -> frozenset[tuple[str, str]] | None:
+        """Return type and name of what is installed; None: the node runs no engine that has plugins."""
+        if self._plugins is None and self.node.description.HasField("engine"):
+            listed = [(plugin.type, plugin.name) for plugin in self.node.description.engine.plugins]
+            # A plugin is found by its bare name, too.
+            self._plugins = frozenset(listed + [(kind, name.removesuffix(":latest")) for kind, name in listed])
+        return self._plugins
+
+    def take(self, task_id: str, held: Held) -> None:
+        """Take in a task."""
+        self.tasks[task_id] = held
+        self._count(held)
+        if held.generic and self._generic is not None:
+            self._generic.take(held.generic)
+
+    def give_back(self, task_id: str) -> None:
+        """A task is here no more."""
+        held = self.tasks.pop(task_id)
+        self.active -= held.is_active
+        self.nano_cpus += held.nano_cpus
+        self.memory_bytes += held.memory_bytes
+        if held.generic:
+            # Counted anew when asked for, as the node may have changed what it offers since the task took it.
+            self._generic = None
+        for port in held.ports:
+            self.ports[port] -= 1
+            if not self.ports[port]:
+                del self.ports[port]
+
+    def _count(self, held: Held) -> None:
+        self.active += held.is_active
+        self.nano_cpus -= held.nano_cpus
+        self.memory_bytes -= held.memory_bytes
+        for port in held.ports:
+            self.ports[port] = self.ports.get(port, 0) + 1

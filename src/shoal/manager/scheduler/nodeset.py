@@ -1,0 +1,120 @@
+"""All nodes that the scheduler knows, and who takes what of them. Kept with each change.
+
+In: nodes and tasks as the view shows them; out: look-ups that cost what they return. Rebuilt from the view when that is
+asked for. Source of the rules: SwarmKit manager/scheduler/nodeset.go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoal.api import v1 as api
+from shoal.manager.scheduler.demand import Standing
+from shoal.manager.scheduler.nodeinfo import Held, NodeInfo, held_by, is_active
+from shoal.manager.scheduler.shortlist import Path, Shortlist, Shortlists
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class NodeSet:
+    """All nodes, and who takes what of them. Every method may be repeated with the same arguments."""
+
+    def __init__(self, rng: Random) -> None:
+        """`rng` breaks ties between nodes."""
+        self.infos: dict[str, NodeInfo] = {}
+        self._held: dict[str, Held] = {}
+        # Also for nodes that are not known, should they come back.
+        self._on_node: dict[str, dict[str, Held]] = {}
+        self._by_service: dict[str, dict[str, int]] = {}  # active tasks by node
+        self._shortlists = Shortlists(self.infos, rng)
+
+    def put_node(self, node: api.Node) -> bool:
+        """Take in a node. Returns whether it is new, or differs in what tasks ask for."""
+        before = self.infos.get(node.id)
+        if before is not None and not _differs(node, before.node):
+            before.node = node
+            return False
+        info = NodeInfo(node, self._on_node.setdefault(node.id, {}))
+        self.infos[info.id] = info
+        self._shortlists.judge(info)
+        return True
+
+    def drop_node(self, node_id: str) -> None:
+        """Forget a node; what is known of its tasks stays, should it come back."""
+        if self.infos.pop(node_id, None) is not None:
+            self._shortlists.drop(node_id)
+            if not self._on_node[node_id]:
+                del self._on_node[node_id]
+
+    def hold(self, task: api.Task) -> bool:
+        """Take in a task that has a node. Returns whether that makes room: it was meant to run and no longer is."""
+        before = self._held.get(task.id)
+        if before is not None:
+            if before.is_active == is_active(task) and before.node_id == task.node_id:
+                return False
+            self.release(task.id)
+        self.take(task.id, held_by(task))
+        return before is not None and before.is_active and not is_active(task)
+
+    def take(self, task_id: str, held: Held) -> None:
+        """Take in what a task that is not held takes."""
+        self._held[task_id] = held
+        if held.is_active and held.service_id:
+            counts = self._by_service.setdefault(held.service_id, {})
+            counts[held.node_id] = counts.get(held.node_id, 0) + 1
+        info = self.infos.get(held.node_id)
+        if info is not None:
+            info.take(task_id, held)
+        else:
+            self._on_node.setdefault(held.node_id, {})[task_id] = held
+
+    def release(self, task_id: str) -> str:
+        """Give back what a task took. Returns the node it was on, "" if it took nothing."""
+        held = self._held.pop(task_id, None)
+        if held is None:
+            return ""
+        if held.is_active and held.service_id:
+            # An empty one stays, as it may be in use; `forget_old` drops it.
+            counts = self._by_service[held.service_id]
+            counts[held.node_id] -= 1
+            if not counts[held.node_id]:
+                del counts[held.node_id]
+        info = self.infos.get(held.node_id)
+        if info is not None:
+            info.give_back(task_id)
+            if held.is_active:
+                self._shortlists.lower(info)
+        else:
+            tasks = self._on_node[held.node_id]
+            del tasks[task_id]
+            if not tasks:
+                del self._on_node[held.node_id]
+        return held.node_id
+
+    def counts(self, service_id: str) -> dict[str, int]:
+        """Return the number of a service's active tasks by node, without nodes that have none; kept current.
+
+        Tasks without a service have nothing in common, and are not counted.
+        """
+        return self._by_service.setdefault(service_id, {})
+
+    def shortlist(self, standing: Standing, descriptors: Path) -> Shortlist:
+        """Return the nodes that satisfy the standing half of a demand, in leaves; kept current."""
+        return self._shortlists.get(standing, descriptors)
+
+    def forget_old(self) -> None:
+        """Drop services without tasks."""
+        for service_id in [service_id for service_id, counts in self._by_service.items() if not counts]:
+            del self._by_service[service_id]
+
+
+def _differs(node: api.Node, other: api.Node) -> bool:
+    """Return whether a filter or a preference may see a difference. Certificates, say, are renewed without one."""
+    return bool(
+        node.status.state != other.status.state
+        or node.status.addr != other.status.addr
+        or node.role != other.role
+        or node.spec != other.spec
+        or node.description != other.description
+    )

@@ -1,0 +1,107 @@
+"""Who waits for a node, and who of them is to be tried now.
+
+In: tasks that wait, nodes that changed; out: groups, and tasks that came with their node. What was tried is not tried
+again before a node changes that may take it.
+"""
+
+from typing import NamedTuple
+
+from shoal.api import v1 as api
+
+
+class Key(NamedTuple):
+    """A group of tasks that ask for the same: those of one spec of a service; any other task is alone."""
+
+    service_id: str
+    spec_version: int
+    task_id: str  # where there is no spec version
+
+
+class Queues:
+    """Tasks that are PENDING."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Key, dict[str, None]] = {}
+        self._key_of: dict[str, Key] = {}
+        self._to_try: dict[Key, None] = {}
+        self._preassigned: dict[str, dict[str, None]] = {}  # by node
+        self._node_of: dict[str, str] = {}
+        self._preassigned_to_try: dict[str, None] = {}
+        self._unwanted: dict[str, None] = {}  # told to stop before they had a node
+
+    @property
+    def have_work(self) -> bool:
+        """Return whether something was not looked at yet."""
+        return bool(self._to_try or self._preassigned_to_try or self._unwanted)
+
+    def put(self, task: api.Task) -> None:
+        """Take in a task that is PENDING. One that waits already is not tried for it."""
+        task_id, desired = task.id, task.desired_state
+        if desired > api.COMPLETE:
+            self.forget(task_id)
+            if desired == api.SHUTDOWN:  # one to be removed is the reaper's
+                self._unwanted[task_id] = None
+        elif task.node_id:
+            if task_id not in self._node_of:
+                self._node_of[task_id] = task.node_id
+                self._preassigned.setdefault(task.node_id, {})[task_id] = None
+                self._preassigned_to_try[task_id] = None
+        elif task_id not in self._key_of:
+            key = _key(task)
+            self._key_of[task_id] = key
+            self._groups.setdefault(key, {})[task_id] = None
+            self._to_try[key] = None
+
+    def forget(self, task_id: str) -> None:
+        """A task waits no more."""
+        self._unwanted.pop(task_id, None)
+        key = self._key_of.pop(task_id, None)
+        if key is not None:
+            group = self._groups[key]
+            del group[task_id]
+            if not group:
+                del self._groups[key]
+                self._to_try.pop(key, None)
+            return
+        node_id = self._node_of.pop(task_id, None)
+        if node_id is not None:
+            self._preassigned_to_try.pop(task_id, None)
+            tasks = self._preassigned[node_id]
+            del tasks[task_id]
+            if not tasks:
+                del self._preassigned[node_id]
+
+    def node_changed(self, node_id: str) -> None:
+        """A node came, went, differs or has more left: whoever waits may have a place now, or another reason."""
+        self._to_try.update(dict.fromkeys(self._groups))
+        self._preassigned_to_try.update(self._preassigned.get(node_id, {}))
+
+    def groups_to_try(self) -> list[Key]:
+        """Return the groups that may have a place."""
+        return list(self._to_try)
+
+    def tasks_of(self, key: Key) -> list[str]:
+        """Return the tasks of a group that still wait."""
+        return list(self._groups.get(key, ()))
+
+    def tried(self, key: Key) -> None:
+        """Whoever is left of a group has no place for now."""
+        self._to_try.pop(key, None)
+
+    def preassigned_to_try(self) -> list[str]:
+        """Return the tasks that came with their node and may have a place there."""
+        return list(self._preassigned_to_try)
+
+    def tried_preassigned(self, task_id: str) -> None:
+        """A task that came with its node has been looked at."""
+        self._preassigned_to_try.pop(task_id, None)
+
+    def unwanted(self) -> list[str]:
+        """Return the tasks that are to end without ever having a node."""
+        return list(self._unwanted)
+
+
+def _key(task: api.Task) -> Key:
+    if task.HasField("spec_version"):
+        return Key(task.service_id, task.spec_version.index, "")
+    return Key(task.service_id, 0, task.id)

@@ -1,0 +1,190 @@
+"""Nodes that satisfy what many tasks ask for, kept in the order in which they are wanted: least loaded first.
+
+SwarmKit looks at every node for every group of tasks. Here the answer to the standing half of a demand (`demand`) is
+kept and corrected when a node changes, so that a group costs what it takes, and not what the swarm has. In: nodes as
+they change; out: the least loaded one, again and again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, KeysView, Mapping
+from typing import TYPE_CHECKING
+
+from shoal.manager.scheduler import constraints
+from shoal.manager.scheduler.demand import Standing
+from shoal.manager.scheduler.filters import satisfies, standing_filters
+from shoal.manager.scheduler.nodeinfo import NodeInfo
+
+if TYPE_CHECKING:
+    from random import Random
+
+Infos = Mapping[str, NodeInfo]
+Path = tuple[str, ...]  # a node's values for the descriptors of spread preferences
+Entry = tuple[int, float, str]  # active tasks when it was listed, a draw that breaks ties, node id
+
+# A heap with more entries than this many times its nodes, and some, is made anew: most of it is out of date.
+_SLACK, _SMALL = 2, 64
+
+
+class Leaf:
+    """Some nodes, least loaded first, equals in random order.
+
+    A heap whose entries may lag: one that says too little is put right when it surfaces, and one that says too much is
+    superseded by `lower`. So a node that gains tasks costs nothing here, in however many leaves it is.
+    """
+
+    __slots__ = ("_heap", "_infos", "_listed", "_rng")
+
+    def __init__(self, infos: Infos, rng: Random) -> None:
+        self._infos = infos
+        self._rng = rng
+        self._heap: list[Entry] = []
+        self._listed: dict[str, Entry | None] = {}  # the entry that counts; None while it is taken out
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._listed
+
+    def ids(self) -> KeysView[str]:
+        """Return the ids of all its nodes, also of those taken out."""
+        return self._listed.keys()
+
+    def fill(self, infos: Iterable[NodeInfo]) -> None:
+        """Put many in at once."""
+        draw = self._rng.random
+        self._listed = {info.id: (info.active, draw(), info.id) for info in infos}
+        self._heap = list(self._listed.values())  # type: ignore[arg-type] # none is taken out
+        heapq.heapify(self._heap)
+
+    def put(self, info: NodeInfo) -> None:
+        """Put in a node, or put one back that was taken out."""
+        entry = (info.active, self._rng.random(), info.id)
+        self._listed[info.id] = entry
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > _SLACK * len(self._listed) + _SMALL:
+            self._heap = [one for one in self._listed.values() if one is not None]
+            heapq.heapify(self._heap)
+
+    def lower(self, info: NodeInfo) -> None:
+        """Take in that a node has fewer tasks."""
+        entry = self._listed[info.id]
+        if entry is not None and entry[0] > info.active:
+            self.put(info)
+
+    def discard(self, node_id: str) -> None:
+        """Let a node go."""
+        self._listed.pop(node_id, None)
+
+    def take(self) -> NodeInfo | None:
+        """Take out the least loaded node; it must be put back before anything else changes. None: all are out."""
+        heap, listed = self._heap, self._listed
+        while heap:
+            entry = heapq.heappop(heap)
+            load, draw, node_id = entry
+            if listed.get(node_id) is not entry:
+                continue  # Superseded, or gone.
+            info = self._infos[node_id]
+            if info.active > load:
+                later = listed[node_id] = (info.active, draw, node_id)
+                heapq.heappush(heap, later)
+                continue
+            listed[node_id] = None
+            return info
+        return None
+
+
+class Shortlist:
+    """The nodes that satisfy one standing half, in leaves: one for each combination of values of the descriptors."""
+
+    def __init__(self, standing: Standing, descriptors: Path, infos: Infos, rng: Random) -> None:
+        self._filters = standing_filters(standing)
+        self._descriptors = descriptors
+        self._infos = infos
+        self._rng = rng
+        self._leaf_of: dict[str, Leaf] = {}
+        self.leaves: dict[Path, Leaf] = {}
+        parted: dict[Path, list[NodeInfo]] = {}
+        for info in infos.values():
+            if satisfies(self._filters, info):
+                parted.setdefault(self.path_of(info), []).append(info)
+        for path, members in parted.items():
+            leaf = self._leaf_at(path)
+            leaf.fill(members)
+            self._leaf_of.update(dict.fromkeys(leaf.ids(), leaf))
+
+    def path_of(self, info: NodeInfo) -> Path:
+        """Return a node's values, "" for a label that it lacks, whether it is in the list or not."""
+        return tuple([constraints.label_of(one, info.node) or "" for one in self._descriptors])
+
+    def leaf_of(self, node_id: str) -> Leaf | None:
+        """Return the leaf that a node is in; None: it is not in the list."""
+        return self._leaf_of.get(node_id)
+
+    def judge(self, info: NodeInfo) -> None:
+        """Take in a new or changed node."""
+        self.drop(info.id)
+        if satisfies(self._filters, info):
+            leaf = self._leaf_at(self.path_of(info))
+            leaf.put(info)
+            self._leaf_of[info.id] = leaf
+
+    def drop(self, node_id: str) -> None:
+        """Forget a node."""
+        leaf = self._leaf_of.pop(node_id, None)
+        if leaf is not None:
+            leaf.discard(node_id)
+
+    def lower(self, info: NodeInfo) -> None:
+        """Take in that a node has fewer tasks."""
+        leaf = self._leaf_of.get(info.id)
+        if leaf is not None:
+            leaf.lower(info)
+
+    def _leaf_at(self, path: Path) -> Leaf:
+        leaf = self.leaves.get(path)
+        if leaf is None:
+            leaf = self.leaves[path] = Leaf(self._infos, self._rng)
+        return leaf
+
+
+# Of demands that a swarm's services have; each costs a little with every change of a node. The one that was not asked
+# for longest is dropped for a new one, and made again when it is asked for.
+MAX_SHORTLISTS = 64
+
+
+class Shortlists:
+    """The shortlists of the demands that were asked for lately."""
+
+    def __init__(self, infos: Infos, rng: Random) -> None:
+        self._infos = infos
+        self._rng = rng
+        self._lists: dict[tuple[Standing, Path], Shortlist] = {}  # the last asked for last
+
+    def get(self, standing: Standing, descriptors: Path) -> Shortlist:
+        """Return the nodes that satisfy the standing half of a demand; kept current."""
+        key = standing, descriptors
+        found = self._lists.pop(key, None)
+        if found is None:
+            if len(self._lists) >= MAX_SHORTLISTS:
+                del self._lists[next(iter(self._lists))]
+            found = Shortlist(standing, descriptors, self._infos, self._rng)
+        self._lists[key] = found
+        return found
+
+    def judge(self, info: NodeInfo) -> None:
+        """Take in a new or changed node."""
+        for shortlist in self._lists.values():
+            shortlist.judge(info)
+
+    def drop(self, node_id: str) -> None:
+        """Forget a node."""
+        for shortlist in self._lists.values():
+            shortlist.drop(node_id)
+
+    def lower(self, info: NodeInfo) -> None:
+        """Take in that a node has fewer tasks."""
+        for shortlist in self._lists.values():
+            shortlist.lower(info)
