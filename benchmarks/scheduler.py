@@ -1,9 +1,9 @@
 """How long the scheduler takes to place tasks, beside what SwarmKit's own benchmark took.
 
-Run `script/bench scheduler [--all]`. SwarmKit's figures are those of its `BenchmarkScheduler*` on a quiet machine with
-two cores; there each task is a group of its own. Here that is measured, then with each task in a service of its own,
-and with all tasks in one service. Both sides include the transaction in memory, and neither a disk. Time is wall time; the
-CPU time beside it tells how much of that other programs had.
+Run `script/bench scheduler [--all]`. SwarmKit's figures are those of its `BenchmarkScheduler*` on a quiet machine
+with two cores; there each task is a group of its own. Here that is measured, then with each task in a service of its
+own, and with all tasks in one service. Both sides include the transaction in memory, and neither a disk. Time is wall
+time; the CPU time beside it tells how much of that other programs had.
 """
 
 import gc
