@@ -233,6 +233,29 @@ async def test_three_managers_take_writes_wherever_they_come(several: Several) -
     await wait_all_reachable(managers[2], 3)
 
 
+async def test_any_manager_explains_where_a_task_is(several: Several) -> None:
+    managers = await three(several)
+    a = managers[0].active
+    assert a is not None
+    spec = api.ServiceSpec(annotations=api.Annotations(name="web"), replicated=api.ReplicatedService(replicas=1))
+    spec.task.container.image = "image"
+    spec.task.placement.constraints.append("node.labels.disk==ssd")
+    await a.control.create_service(api.CreateServiceRequest(spec=spec))
+    # No agents here: the nodes are not ready, which comes before what is asked of them.
+    waits = "no suitable node (3 nodes not available for new tasks)"
+    store = a.store
+    await wait(lambda: [each.status.err for each in store.view().tasks.all()] == [waits])
+    (task,) = store.view().tasks.all()
+    for one in managers:
+        assert one.active is not None
+        found = await one.active.placement.explain(task.id)
+        assert found.message == waits
+        assert {each.node_id for each in found.nodes} == {each.id for each in managers}
+        assert all("node.labels.disk==ssd" in each.reasons[1] for each in found.nodes)
+        with pytest.raises(ShoalError, match="task gone not found"):
+            await one.active.placement.explain("gone")
+
+
 async def wait_all_reachable(one: One, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:

@@ -19,7 +19,7 @@ SHELLS = {
     "manager/certificates": "external_signer server",
     "manager/deciding": "leader loop",
     "manager/dispatcher": "feed hosts nodes probe reports server streams",
-    "manager/forwarding": "calls control leader_link services",
+    "manager/forwarding": "calls control leader_link placement services",
     "manager/logs": "pipe server",
     "manager/membership": "managers probe",
     "manager/peers": "incoming keeper outgoing process",

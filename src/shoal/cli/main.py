@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from shoal import __version__
-from shoal.cli import hosts, swarm
+from shoal.cli import hosts, swarm, task
 from shoal.cli.errors import CommandError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     help="What Docker's command has no words for, on a host that runs shoald.",
 )
 app.add_typer(swarm.app, name="swarm")
+app.add_typer(task.app, name="task")
 
 
 def _print_version(wanted: bool) -> None:

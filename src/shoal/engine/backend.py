@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from shoal.api import v1 as api
+from shoal.api.gen import placement_pb2 as pb
 from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
@@ -144,6 +145,10 @@ class SwarmNode(Protocol):
     async def unlock(self, key: str) -> None: ...
     async def leave(self, force: bool) -> None: ...
     async def unlock_key(self) -> str: ...
+    async def explain_task(self, task_id: str) -> pb.Explanation:
+        """Return why a task is where it is, or nowhere."""
+        ...
+
     async def backup(self, file: BinaryIO) -> Summary:
         """Write the swarm and this manager's identity to an empty file."""
         ...

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     from random import Random
 
 
-def deciders_of_tasks(rng: Random, ids: Callable[[], str] = new_id) -> tuple[Decider, ...]:
-    """Return those that turn services into tasks on nodes: make, admit, place, then tidy up."""
-    return Orchestrator(rng, ids), Allocator(), Scheduler(rng), Enforcer(), Reaper()
+def deciders_of_tasks(
+    rng: Random, ids: Callable[[], str] = new_id, scheduler: Scheduler | None = None
+) -> tuple[Decider, ...]:
+    """Return those that turn services into tasks on nodes: make, admit, place, then tidy up.
+
+    `scheduler`: one that is asked for its reasons, too.
+    """
+    return Orchestrator(rng, ids), Allocator(), scheduler or Scheduler(rng), Enforcer(), Reaper()
 
 
 def all_deciders(
@@ -37,6 +42,7 @@ def all_deciders(
     *,
     members: Callable[[], Container[str]],
     random_bytes: Callable[[int], bytes],
+    scheduler: Scheduler | None = None,
 ) -> tuple[Decider, ...]:
     """Return those of a leader: certificates and roles first, then tasks, then what is to be forgotten."""
     return (
@@ -44,6 +50,6 @@ def all_deciders(
         RootRotation(cluster_id),
         RoleManager(members),
         KeyManager(random_bytes),
-        *deciders_of_tasks(rng),
+        *deciders_of_tasks(rng, scheduler=scheduler),
         AbsentNodes(),
     )

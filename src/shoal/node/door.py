@@ -21,6 +21,7 @@ from shoal.paths import Paths
 
 if TYPE_CHECKING:
     from shoal.agent.runtime import Runtime
+    from shoal.api.gen import placement_pb2 as pb
     from shoal.manager.control import ControlRpcs
     from shoal.manager.forwarding.services import LogBroker
     from shoal.node.manager import KeepOut
@@ -132,6 +133,10 @@ class Door:
     def view(self) -> "View":
         """Return the swarm's objects as they are now, likewise."""
         return self._there().view()
+
+    async def explain_task(self, task_id: str) -> "pb.Explanation":
+        """Return why a task is where it is, or nowhere, likewise. Raises NotFound, or RpcError, too."""
+        return await self._there().explain_task(task_id)
 
     async def unlock_key(self) -> str:
         """Return the key that unlocks this swarm's managers, likewise; empty with autolock off."""

@@ -23,6 +23,7 @@ from shoal.api.gen.ca_grpc import CABase, NodeCABase
 from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.gen.managers_grpc import ManagersBase
+from shoal.api.gen.placement_grpc import PlacementBase
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
@@ -30,6 +31,7 @@ from shoal.manager.control import ControlRpcs
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
 from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
+from shoal.manager.forwarding.placement import RemotePlacement
 from shoal.manager.forwarding.services import ControlService, LogBroker, LogsService, TermService
 from shoal.manager.membership.managers import RaftMembershipServer
 from shoal.manager.membership.quorum import Reachability
@@ -68,6 +70,7 @@ class Active:
 
     control: ControlRpcs
     logs: LogBroker
+    placement: RemotePlacement
     store: Store
     etcd: EtcdClient
 
@@ -173,6 +176,7 @@ class Manager:
             TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
             TermService(LogBrokerBase, lambda: self._term and self._term.log_broker),
             TermService(ManagersBase, lambda: self._term and self._term.members),
+            TermService(PlacementBase, lambda: self._term and self._term.placement),
             RaftMembershipServer(),
             ControlService(self._control),
             LogsService(self._logs),
@@ -349,7 +353,8 @@ class Manager:
             await asyncio.sleep(RETRY / 4)
         control = RemoteControl(self._link, self._control)
         logs = RemoteLogs(self._link, self._logs)
-        self._active = Active(control, logs, store, etcd)
+        placement = RemotePlacement(self._link, lambda: None if self._term is None else self._term.placement)
+        self._active = Active(control, logs, placement, store, etcd)
         self._tell(watch)
         await self._announce(store)
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
+from shoal.api.gen import placement_pb2 as pb
 from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import KEK_BYTES, parse_unlock_key, unlock_key
@@ -422,6 +423,10 @@ class SwarmNode:
     def view(self) -> View:
         """Return the swarm's objects as they are now, likewise."""
         return self._active().store.view()
+
+    async def explain_task(self, task_id: str) -> pb.Explanation:
+        """Return why a task is where it is, or nowhere. Raises Unavailable as `control`; NotFound, or RpcError."""
+        return await self._active().placement.explain(task_id)
 
     async def unlock_key(self) -> str:
         """Return the key that unlocks this swarm's managers, empty with autolock off."""

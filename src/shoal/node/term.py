@@ -25,6 +25,8 @@ from shoal.manager.membership.managers import Members
 from shoal.manager.membership.probe import HealthProbe
 from shoal.manager.membership.quorum import Quorum, Reachability
 from shoal.manager.port.server import current_caller
+from shoal.manager.scheduler.scheduler import Scheduler
+from shoal.manager.scheduler.server import PlacementServer
 from shoal.store.etcd_client import EtcdClient
 from shoal.store.store import Store
 
@@ -78,9 +80,17 @@ class Term:
         external = ExternalCAClient(security)
         external_signer = ExternalSigner(store, security.cluster_id, external, time.time)
         self.control = Control(store, quorum, time.time, expand=expand_spec, external=external)
+        scheduler = Scheduler(setting.rng)
+        self.placement = PlacementServer(store, scheduler, time.time)
         self._leader = Leader(
             store,
-            all_deciders(security.cluster_id, setting.rng, members=quorum.statuses, random_bytes=os.urandom),
+            all_deciders(
+                security.cluster_id,
+                setting.rng,
+                members=quorum.statuses,
+                random_bytes=os.urandom,
+                scheduler=scheduler,
+            ),
             [
                 Component("dispatcher", self.dispatcher.run),
                 Component("log broker", self.logs.run),

@@ -3,16 +3,19 @@
 import asyncio
 import itertools
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, BinaryIO
 
 from aiohttp.test_utils import TestClient, TestServer
 
+from shoal.api.gen import placement_pb2 as pb
 from shoal.engine.app import MODULES, make_app
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.engine.host_facts import HostFacts
 from shoal.errors import NotFound, Unavailable
 from shoal.host.events import EventBus
 from shoal.manager.control import Control, SoleManager
+from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.node.types import InitRequest, JoinRequest, LocalState, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.store import backup as backup_file
 from shoal.store.backup_file import OBJECT, About, Encoder, Record, Summary
@@ -71,6 +74,7 @@ class FakeNode:
     store_view: Any = None
     asked: list[Any] = field(default_factory=list)
     saved: bytes = b"x" * 1000  # what a backup holds
+    explained: Any = None  # from a task's id to why it is where it is
 
     def info(self) -> SwarmInfo:
         return self.swarm
@@ -115,6 +119,10 @@ class FakeNode:
         self._needs_manager(self.manager)
         return ""
 
+    async def explain_task(self, task_id: str) -> pb.Explanation:
+        found: pb.Explanation = self._needs_manager(self.explained)(task_id)
+        return found
+
     async def backup(self, file: BinaryIO) -> Summary:
         self._needs_manager(self.manager)
         encoder = Encoder()
@@ -143,7 +151,11 @@ def manager_node(*objects: Any, log_broker: Any = None) -> tuple[FakeNode, Memor
         new_id=lambda: f"id{next(ids)}",
     )
     info = SwarmInfo(LocalState.ACTIVE, node_id="m1", node_addr="10.0.0.1", control_available=True)
-    return FakeNode(info, control, log_broker, store.watch, store.view), store
+
+    def explained(task_id: str) -> pb.Explanation:
+        return Scheduler(Random(1)).explain(store.view(), task_id, 1_700_000_000.0)
+
+    return FakeNode(info, control, log_broker, store.watch, store.view, explained=explained), store
 
 
 def backend(**parts: Any) -> Backend:

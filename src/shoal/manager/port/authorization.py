@@ -115,6 +115,7 @@ AUTHORIZATION: Mapping[str, Rule] = {
     **_rules("Logs", "SubscribeLogs", _MANAGERS, leader_only=True),
     **_rules("Watch", "Watch", _MANAGERS, leader_only=False),
     **_rules("Managers", "Join", _MANAGERS, leader_only=True, package="shoal.v1"),
+    **_rules("Placement", "Explain", _MANAGERS, leader_only=True, package="shoal.v1"),
 }
 
 

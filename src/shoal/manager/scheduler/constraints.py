@@ -32,6 +32,9 @@ class Constraint:
     wants_equal: bool
     value: str
 
+    def __str__(self) -> str:
+        return f"{self.key}{'==' if self.wants_equal else '!='}{self.value}"
+
     def holds_for(self, actual: str) -> bool:
         """Return whether a value satisfies the constraint; case does not matter."""
         return (self.value.casefold() == actual.casefold()) == self.wants_equal
@@ -61,6 +64,14 @@ def matches(constraints: Iterable[Constraint], node: api.Node) -> bool:
     return all(_matches(constraint, node) for constraint in constraints)
 
 
+def value_of(key: str, node: api.Node) -> str | None:
+    """Return what a node has for the key of a constraint; None for a key that means nothing."""
+    if key.lower() == "node.ip":
+        return node.status.addr
+    found = _VALUES.get(key.lower())
+    return found(node) if found is not None else label_of(key, node)
+
+
 def label_of(descriptor: str, node: api.Node) -> str | None:
     """Return the value of `node.labels.X` or `engine.labels.X`, "" where the node lacks it, None for any other key."""
     for prefix, labels in (
@@ -83,13 +94,10 @@ def _begins_with(descriptor: str, prefix: str) -> bool:
 
 
 def _matches(constraint: Constraint, node: api.Node) -> bool:
-    key = constraint.key.lower()
-    if key == "node.ip":
+    if constraint.key.lower() == "node.ip":
         return _matches_address(constraint, node.status.addr)
-    if key in _VALUES:
-        return constraint.holds_for(_VALUES[key](node))
-    label = label_of(constraint.key, node)
-    return label is not None and constraint.holds_for(label)
+    actual = value_of(constraint.key, node)
+    return actual is not None and constraint.holds_for(actual)
 
 
 _VALUES: dict[str, Callable[[api.Node], str]] = {

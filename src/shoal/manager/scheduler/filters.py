@@ -53,6 +53,11 @@ class Pipeline:
         """Return whether a node can take the task now."""
         return satisfies(self._standing, info) and self.has_room(info)
 
+    def failing(self, info: NodeInfo) -> list[str]:
+        """Return the names of all filters that a node fails, in order; none: it can take the task now."""
+        found = {**self._standing, **self._of_tasks}
+        return [name for name in _ORDER if name in found and not found[name].check(info)]
+
     def explain(self, infos: Iterable[NodeInfo]) -> str:
         """Return why nodes cannot take the task: the commonest reason first, "" if all can or there are none."""
         filters = self.filters

@@ -32,6 +32,10 @@ class Stock:
             return len(self._named[kind]) >= count
         return kind in self._counts and self._counts[kind] >= count
 
+    def left(self, kind: str) -> int:
+        """Return how many of a kind are left."""
+        return len(self._named[kind]) if kind in self._named else self._counts[kind]
+
     def pick(self, wanted: Wanted) -> list[api.GenericResource]:
         """Return what a task that asks for `wanted` would be given; nothing is taken yet. They must be left."""
         picked: list[api.GenericResource] = []

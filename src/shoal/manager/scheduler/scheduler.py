@@ -11,10 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
+from shoal.api.gen import placement_pb2 as pb
 from shoal.api.times import instant, timestamp
+from shoal.errors import NotFound
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
 from shoal.manager.scheduler.demand import Demand, demand_of
+from shoal.manager.scheduler.explain import explain
 from shoal.manager.scheduler.failures import FAILURE_WINDOW, MAX_FAILURES, Failures, Group
 from shoal.manager.scheduler.filters import Pipeline
 from shoal.manager.scheduler.nodeinfo import NodeInfo, held_for
@@ -45,6 +48,7 @@ class Scheduler:
         self._failures = Failures()
         self._notes: list[str] = []
         self._cleaned_at = 0.0
+        self._has_read = False
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
         """Return the assignments that can be made now, and what to tell of the tasks that cannot be placed."""
@@ -69,9 +73,20 @@ class Scheduler:
                 self._queues.tried(key)
         return Plan(draft.changes(), tuple(self._notes), look_again_at=now if self._queues.have_work else None)
 
+    def explain(self, view: View, task_id: str, now: float) -> pb.Explanation:
+        """Return why a task is where it is, or nowhere, as the swarm is now. Changes nothing. Raises NotFound."""
+        task = view.tasks.get(task_id)
+        if task is None:
+            raise NotFound(f"task {task_id} not found")
+        if not self._has_read:
+            self._read_everything(view, now)
+        is_bound = bool(task.node_id) and (task.status.state <= api.PENDING or _is_bound(view, task))
+        return explain(task, self._nodes, self._failures, now, is_bound=is_bound)
+
     # -- what happened ------------------------------------------------------------------------------------------------
 
     def _read_everything(self, view: View, now: float) -> None:
+        self._has_read = True
         self._nodes = NodeSet(self._rng)
         self._queues = Queues()
         self._failures = Failures()
