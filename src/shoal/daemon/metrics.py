@@ -13,6 +13,7 @@ from aiohttp import web
 from shoal.api import states
 from shoal.api import v1 as api
 from shoal.daemon import listeners
+from shoal.engine import last_calls
 from shoal.engine.backend import Backend
 from shoal.errors import Unavailable
 
@@ -32,7 +33,8 @@ async def serve(address: str, backend: Backend) -> AsyncIterator[None]:
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    last_calls.watch(app)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=last_calls.SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
         await web.SockSite(runner, listeners.tcp_socket(address)).start()

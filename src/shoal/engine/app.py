@@ -21,6 +21,7 @@ from shoal.engine import (
     events,
     explain,
     images,
+    last_calls,
     logs,
     networks,
     nodes,
@@ -61,8 +62,6 @@ MODULES: tuple[ModuleType, ...] = (
 
 # A client may keep its connection this long between two calls (seconds); Docker's CLI and docker-py do.
 KEEPALIVE_TIMEOUT = 300.0
-# What is under way when the daemon stops gets this long (seconds) before its connection is closed.
-SHUTDOWN_TIMEOUT = 1.0
 
 
 def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.Application:
@@ -104,6 +103,7 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
     app[OPEN_STREAMS] = weakref.WeakSet()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
+    last_calls.watch(app)
     return app
 
 
@@ -135,5 +135,5 @@ def make_runner(app: web.Application) -> web.AppRunner:
         handler_cancellation=True,
         handle_signals=False,
         keepalive_timeout=KEEPALIVE_TIMEOUT,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        shutdown_timeout=last_calls.SHUTDOWN_TIMEOUT,
     )

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import ClientPayloadError, web
 
-from shoal.engine.app import SHUTDOWN_TIMEOUT
+from shoal.engine.last_calls import SHUTDOWN_TIMEOUT
 from shoal.engine.requests import Call
 from shoal.engine.streams import start_json_stream, write_json
 from shoal.errors import Conflict

@@ -1,0 +1,42 @@
+"""The calls that are under way when a server stops: they get a little time to end, then they are cancelled.
+
+aiohttp waits for them too, but fails with InvalidStateError, and a traceback in the log, where a call ends in the same
+turn of the loop in which its time runs out. So its own wait finds none left.
+"""
+
+import asyncio
+import weakref
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+# What is under way when the daemon stops gets this long (seconds) before it is cancelled, and then to clean up.
+SHUTDOWN_TIMEOUT = 1.0
+
+_CONNECTIONS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("connections", weakref.WeakSet)
+
+
+def watch(app: web.Application) -> None:
+    """Have an application end its calls when it is shut down, after what was added to `on_shutdown` before."""
+    app[_CONNECTIONS] = weakref.WeakSet()
+    app.middlewares.append(_noted)
+    app.on_shutdown.append(_end)
+
+
+@web.middleware
+async def _noted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request.app[_CONNECTIONS].add(request.task)
+    return await handler(request)
+
+
+async def _end(app: web.Application) -> None:
+    """Wait for the connections' tasks, which aiohttp has told to take no further call."""
+    for cancel in (False, True):
+        open_ones = {connection for connection in app[_CONNECTIONS] if not connection.done()}
+        if not open_ones:
+            return
+        if cancel:
+            for connection in open_ones:
+                connection.cancel()
+        await asyncio.wait(open_ones, timeout=SHUTDOWN_TIMEOUT)

@@ -1,0 +1,112 @@
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import ClientConnectionError, ClientSession, web
+
+from shoal.engine import last_calls
+
+
+@contextlib.asynccontextmanager
+async def server(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[tuple[web.AppRunner, str]]:
+    """Yield a runner with one handler on loopback, and the address."""
+    app = web.Application()
+    app.router.add_get("/", handler)
+    last_calls.watch(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=last_calls.SHUTDOWN_TIMEOUT)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield runner, f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+async def answer(session: ClientSession, url: str) -> str:
+    async with session.get(url) as response:
+        return await response.text()
+
+
+async def refused(session: ClientSession, url: str) -> None:
+    with pytest.raises(ClientConnectionError):
+        await answer(session, url)
+
+
+async def test_a_call_that_ends_in_time_is_answered() -> None:
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def ends_soon(_: web.Request) -> web.Response:
+        begun.set()
+        await ends.wait()
+        return web.Response(text="done")
+
+    async with server(ends_soon) as (runner, url), ClientSession() as session, asyncio.TaskGroup() as group:
+        calling = group.create_task(answer(session, url))
+        await begun.wait()
+        stopping = group.create_task(runner.cleanup())
+        asyncio.get_running_loop().call_later(0.05, ends.set)
+        assert await calling == "done"
+        await stopping
+
+
+@pytest.mark.parametrize("left", [-0.02, 0.0, 0.02])
+async def test_a_call_that_ends_just_as_its_time_runs_out_breaks_nothing(
+    left: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a busy host: a loop that was away finds the call's end and the end of its time in one turn."""
+    grace = 0.2
+    monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", grace)
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def ends_late(_: web.Request) -> web.Response:
+        begun.set()
+        await ends.wait()
+        return web.Response()
+
+    async def call(session: ClientSession, url: str) -> None:
+        with contextlib.suppress(ClientConnectionError):  # too late for an answer, or not
+            await answer(session, url)
+
+    async with server(ends_late) as (runner, url), ClientSession() as session, asyncio.TaskGroup() as group:
+        group.create_task(call(session, url))
+        await begun.wait()
+        loop = asyncio.get_running_loop()
+        loop.call_later(grace + left, ends.set)
+        loop.call_later(grace / 2, time.sleep, grace)
+        await runner.cleanup()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_call_that_does_not_end_is_cancelled() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def stays(_: web.Request) -> web.Response:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return web.Response()
+
+    async with server(stays) as (runner, url), ClientSession() as session, asyncio.TaskGroup() as group:
+        calling = group.create_task(refused(session, url))
+        await begun.wait()
+        await runner.cleanup()
+        assert ended.is_set()
+        await calling
+
+
+async def test_an_idle_connection_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", 3600.0)
+
+    async def nothing(_: web.Request) -> web.Response:
+        return web.Response(text="x")
+
+    async with server(nothing) as (runner, url), ClientSession() as session:
+        assert await answer(session, url) == "x"
+        async with asyncio.timeout(60):
+            await runner.cleanup()
