@@ -3,12 +3,12 @@
 import hashlib
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from shoal.ca.identity import InvalidCertificate
+from shoal.ca.identity import UNREADABLE, InvalidCertificate
 
 # A request is some 500 bytes with a P-256 key and 3 kB with the largest RSA key that is signed.
 MAX_CSR_BYTES = 4 * 1024
@@ -45,7 +45,7 @@ def csr_public_key(pem: bytes) -> PublicKey:
             )
         if not request.is_signature_valid:
             raise InvalidCertificate("certificate request: the signature is wrong")
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as fault:
+    except (*UNREADABLE, InvalidSignature) as fault:
         raise InvalidCertificate(f"certificate request cannot be read: {fault}") from fault
     return key
 
@@ -55,5 +55,5 @@ def csr_key(pem: bytes) -> bytes:
     try:
         key = x509.load_pem_x509_csr(pem).public_key()
         return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return b""

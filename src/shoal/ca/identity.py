@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
@@ -23,6 +23,16 @@ WORKER_OU = "swarm-worker"
 CA_NAME = "swarm-ca"
 _ROLES = {MANAGER_OU: api.MANAGER, WORKER_OU: api.WORKER}
 _UNITS = {role: unit for unit, role in _ROLES.items()}
+
+# What cryptography raises for what it cannot read: at once, or only when a key, a name or an extension is asked for.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -51,11 +61,17 @@ def unit_of(role: int) -> str:
 
 
 def read_chain(pem: bytes) -> list[x509.Certificate]:
-    """Return the certificates in PEM text, in order; at least one. Raises InvalidCertificate."""
+    """Return the certificates in PEM text, in order; at least one. Raises InvalidCertificate.
+
+    Keys, names and times of what is returned can be read; its extensions perhaps not.
+    """
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as fault:
+        chain = x509.load_pem_x509_certificates(pem)
+        for certificate in chain:
+            _read_through(certificate)
+    except UNREADABLE as fault:
         raise InvalidCertificate(f"not a PEM certificate: {fault}") from fault
+    return chain
 
 
 def normalized(pem: bytes) -> bytes:
@@ -124,6 +140,15 @@ def public_key_der(holder: x509.Certificate | PrivateKey) -> bytes:
     return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def _read_through(certificate: x509.Certificate) -> None:
+    """Read what is read only when it is asked for. Raises one of UNREADABLE."""
+    certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    for name in (certificate.subject, certificate.issuer):
+        name.public_bytes()
+    _ = certificate.signature_hash_algorithm
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
 def _only(certificate: x509.Certificate, oid: x509.ObjectIdentifier, what: str) -> str:
     values = certificate.subject.get_attributes_for_oid(oid)
     if len(values) != 1 or not values[0].value:
@@ -145,7 +170,7 @@ def is_ca(certificate: x509.Certificate) -> bool:
     """Return whether a certificate may sign others."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 
@@ -157,5 +182,5 @@ def _check_issuer_is_ca(signer: x509.Certificate) -> None:
 def _check_signature(signed: x509.Certificate, signer: x509.Certificate) -> None:
     try:
         signed.verify_directly_issued_by(signer)
-    except (ValueError, TypeError, InvalidSignature) as fault:
+    except (*UNREADABLE, InvalidSignature) as fault:
         raise InvalidCertificate("certificate signed by unknown authority") from fault

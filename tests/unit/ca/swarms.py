@@ -1,5 +1,7 @@
 """A swarm's root, and nodes with real certificates and files, for tests."""
 
+import base64
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +12,14 @@ from shoal.ca.security import SecurityConfig
 
 NOW = 1_790_000_000.0
 CLUSTER_ID = "c" * 25
+
+
+def bent(label: str, der: bytes) -> Iterator[bytes]:
+    """Yield what is in DER as PEM with one byte wrong, each byte in turn and in several ways."""
+    for place in range(len(der)):
+        for change in (0x01, 0x03, 0x10, 0x80, 0xFF):
+            wrong = der[:place] + bytes([der[place] ^ change]) + der[place + 1 :]
+            yield f"-----BEGIN {label}-----\n{base64.encodebytes(wrong).decode()}-----END {label}-----\n".encode()
 
 
 @dataclass

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shoal.ca.csr import MAX_CSR_BYTES, csr_key, csr_public_key, make_csr, new_key
 from shoal.ca.identity import InvalidCertificate
+from tests.unit.ca.swarms import bent
 
 
 def request(key: object) -> bytes:
@@ -81,3 +82,15 @@ def test_a_request_with_one_wrong_byte_is_read_or_refused(place: int, byte: int)
         csr_public_key(spoilt)
     except InvalidCertificate:
         assert spoilt != CSR
+
+
+def test_a_request_with_a_wrong_byte_within_is_read_or_refused() -> None:
+    der = x509.load_pem_x509_csr(CSR).public_bytes(Encoding.DER)
+    refused = 0
+    for pem in bent("CERTIFICATE REQUEST", der):
+        csr_key(pem)
+        try:
+            csr_public_key(pem)
+        except InvalidCertificate:
+            refused += 1
+    assert refused > 4 * len(der)  # of five a byte; what is signed is all but the signature's own frame

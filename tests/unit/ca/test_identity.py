@@ -1,14 +1,24 @@
-from datetime import timedelta
+import contextlib
+import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import NameOID
 
 from shoal.api import v1 as api
 from shoal.ca.csr import make_csr, new_key
 from shoal.ca.identity import (
+    CA_NAME,
     InvalidCertificate,
+    PrivateKey,
     identity_of,
+    is_ca,
     issuer_of,
     public_key_der,
     read_chain,
@@ -17,7 +27,7 @@ from shoal.ca.identity import (
 )
 from shoal.ca.root import create_root
 from shoal.errors import InvalidArgument
-from tests.unit.ca.swarms import CLUSTER_ID, NOW
+from tests.unit.ca.swarms import CLUSTER_ID, NOW, bent
 
 ROOT = create_root(NOW)
 KEY = new_key()
@@ -82,6 +92,29 @@ def test_bytes_that_are_no_certificate_are_refused() -> None:
     for data in (b"", b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         with pytest.raises(InvalidCertificate):
             read_chain(data)
+
+
+@pytest.mark.parametrize("key", [new_key(), rsa.generate_private_key(65537, 2048)], ids=["ecdsa", "rsa"])
+def test_a_certificate_with_a_wrong_byte_is_read_whole_or_refused(key: PrivateKey) -> None:
+    """Not only loaded: its key, names and times are read from it later, where nobody expects that to fail."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CA_NAME)])
+    start = datetime.fromtimestamp(NOW, UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 5, start, start + timedelta(days=90))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    refused = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of serial numbers
+        for pem in bent("CERTIFICATE", builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)):
+            try:
+                certificate = read_chain(pem)[0]
+            except InvalidCertificate:
+                refused += 1
+                continue
+            public_key_der(certificate)
+            is_ca(certificate)
+            with contextlib.suppress(InvalidCertificate):
+                validate_chain([certificate], [certificate], NOW)
+    assert refused > 0
 
 
 def test_only_two_roles_have_a_unit() -> None:

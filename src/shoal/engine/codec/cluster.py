@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from shoal.api import v1 as api
+from shoal.ca.identity import InvalidCertificate, public_key_der, read_chain
 from shoal.engine.codec.common import ANNOTATIONS, DRIVER, META
 from shoal.engine.codec.kinds import (
     DURATION,
@@ -87,15 +88,12 @@ CLUSTER_SPEC: MessageCodec[api.ClusterSpec] = MessageCodec(
 def _issuer(certificate: bytes) -> tuple[str, str]:
     """Return subject and public key of a certificate, DER in base64; empty for what is none."""
     # A daemon in no swarm starts without it.
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     try:
-        parsed = x509.load_pem_x509_certificate(certificate)
-    except ValueError:
+        parsed = read_chain(certificate)[0]
+    except InvalidCertificate:
         return "", ""
-    subject = parsed.subject.public_bytes()
-    key = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    subject, key = parsed.subject.public_bytes(), public_key_der(parsed)
     return base64.b64encode(subject).decode("ascii"), base64.b64encode(key).decode("ascii")
 
 

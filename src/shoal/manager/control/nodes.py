@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.engines import can_manage
+from shoal.ca.identity import InvalidCertificate, read_chain
 from shoal.errors import FailedPrecondition, InvariantBroken, NotFound
 from shoal.manager.control.clusters import CLUSTER_NAME, expire_blacklisted
 from shoal.manager.control.filters import among, begins, labelled
@@ -162,8 +161,8 @@ def _expiry(certificate: bytes) -> float | None:
     if not certificate:
         return None
     try:
-        parsed = x509.load_pem_x509_certificate(certificate)
-    except ValueError:
+        parsed = read_chain(certificate)[0]
+    except InvalidCertificate:
         return None
     return parsed.not_valid_after_utc.timestamp()
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from shoal.api import v1 as api
 from shoal.ca.identity import InvalidCertificate, normalized, public_key_der, read_chain, validate_chain
 from shoal.ca.root import RootCA, create_root, load_key
-from shoal.errors import InvalidArgument, ShoalError
+from shoal.errors import FailedPrecondition, InvalidArgument, ShoalError
 from shoal.manager.certificates.external_ca import SignRequest, cross_sign_request, urls_for
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ async def _rotating(
         _check_cross(cross, following, root_ca.ca_cert, now)
     except ShoalError as error:
         log.error("the next root is not cross-signed: %s", error)
+        if root_ca.ca_key:  # nobody but this host and the one who asks can mend it, so they are told what is wrong
+            raise FailedPrecondition(f"{_CROSS_SIGNING_FAILED}: {error}") from error
         raise ShoalError(_CROSS_SIGNING_FAILED) from error
     changed = _copy(root_ca, config)
     rotation = api.RootRotation(ca_cert=following.certs_pem, ca_key=following.key_pem, cross_signed_ca_cert=cross)

@@ -1,20 +1,25 @@
 """What becomes of a root: each rule and each of Docker's texts."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.utils import CryptographyDeprecationWarning
 
 from shoal.api import v1 as api
 from shoal.ca.identity import public_key_der, read_chain, validate_chain
 from shoal.ca.root import RootCA, create_root, load_key, root_from_api
-from shoal.errors import InvalidArgument, OutOfSequence, ShoalError
+from shoal.errors import FailedPrecondition, InvalidArgument, OutOfSequence, ShoalError
 from shoal.manager.certificates.external_ca import ExternalCARefused, SignRequest
 from shoal.manager.control.root_change import changed_root
+from tests.unit.ca.swarms import bent
 from tests.unit.manager.control.conftest import NOW, Make
 
+YEAR = 365 * 86400
 OLD, NEXT, THIRD = (create_root(NOW) for _ in range(3))
 SHORT = create_root(NOW - 19.5 * 365 * 86400)
 EXPIRED = create_root(NOW - 21 * 365 * 86400)
@@ -103,6 +108,61 @@ async def test_refusals_in_dockers_words(root_ca: api.RootCA, config: api.CAConf
     with pytest.raises(InvalidArgument) as raised:
         await changed_root(root_ca, config, NOW, Outside(["https://up", "https://other"]))
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [(NOW - 4 * YEAR, "certificate not valid before .*, and this host's clock says "), (NOW + 21 * YEAR, "expired at")],
+    ids=["before the root", "after the root"],
+)
+async def test_a_rotation_by_a_clock_that_is_years_off_is_refused_and_says_so(at: float, reason: str) -> None:
+    with pytest.raises(FailedPrecondition, match=rf"^unable to generate a cross-signed certificate .*: .*{reason}"):
+        await changed_root(held(), wish(force=1), at, None)
+
+
+def without(root: RootCA, constraints: x509.BasicConstraints | x509.UnrecognizedExtension | None) -> RootCA:
+    """Return a root of the same key that is no CA by its constraints."""
+    key, old = load_key(root.key_pem), root.certificates[0]
+    builder = x509.CertificateBuilder(
+        old.issuer, old.subject, old.public_key(), 5, old.not_valid_before_utc, old.not_valid_after_utc
+    )
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
+    return RootCA(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), root.key_pem)
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        None,
+        x509.BasicConstraints(ca=False, path_length=None),
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.19"), b"junk"),
+    ],
+    ids=["none", "no CA", "unreadable"],
+)
+async def test_a_certificate_that_may_not_sign_is_refused(
+    constraints: x509.BasicConstraints | x509.UnrecognizedExtension | None,
+) -> None:
+    with pytest.raises(FailedPrecondition, match=r"^unable to generate .*: certificate not a CA$"):
+        await changed_root(held(), wish(without(NEXT, constraints)), NOW, None)
+
+
+async def test_a_bent_certificate_or_key_is_refused_or_taken_and_nothing_else() -> None:
+    """Each byte of both, in turn: some parts are read only when they are asked for."""
+    der = NEXT.certificates[0].public_bytes(Encoding.DER)
+    key = load_key(NEXT.key_pem).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    wishes = [RootCA(pem, NEXT.key_pem) for pem in bent("CERTIFICATE", der)]
+    wishes += [RootCA(NEXT.certs_pem, pem) for pem in bent("PRIVATE KEY", key)]
+    refused = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of serial numbers
+        for wanted in wishes:
+            try:
+                await changed_root(held(), wish(wanted), NOW, None)
+            except ShoalError as error:
+                assert error.http_status == 400, error  # noqa: PT017 - others are taken
+                refused += 1
+    assert refused > len(wishes) / 2
 
 
 async def test_without_a_way_out_no_external_ca_is_reachable() -> None:
