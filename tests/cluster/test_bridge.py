@@ -164,6 +164,41 @@ async def test_a_restart_takes_over_what_it_knows_and_removes_the_rest(host: str
         assert veths(host) == []
 
 
+async def test_a_restart_leaves_what_a_process_uses_though_no_record_names_it(host: str, paths: Paths) -> None:
+    """As a container's whose record on disk is damaged: it runs on, so its network does."""
+    home = f"/run/netns/{host}"
+    async with BridgeNetwork(paths, "t1") as network:
+        stray = await network.connect(name(1), "bridge")
+        await network.connect(name(2), "bridge")
+    with server(stray.netns, 8082):
+        async with BridgeNetwork(paths, "t1") as network:
+            await network.adopt({})
+            assert network.sandboxes() == {}
+            assert [file.name for file in paths.netns.iterdir()] == [name(1)[:12]]
+            assert len(veths(host)) == 1
+            taken = [(await network.connect(name(number), "bridge")).first.address for number in range(3, 6)]
+            assert stray.first.address not in taken
+            assert ask(home, stray.first.address, 8082) == stray.first.gateway
+            for number in range(3, 6):
+                await network.disconnect(name(number))
+        assert ask(home, stray.first.address, 8082) == stray.first.gateway
+    async with BridgeNetwork(paths, "t1") as network:
+        await network.adopt({})
+        assert list(paths.netns.iterdir()) == []
+        assert veths(host) == []
+
+
+async def test_a_stray_network_that_is_taken_away_gives_its_address_back(host: str, paths: Paths) -> None:
+    async with BridgeNetwork(paths, "t1") as network:
+        stray = await network.connect(name(1), "bridge")
+    with server(stray.netns, 8082):
+        async with BridgeNetwork(paths, "t1") as network:
+            await network.adopt({})
+            await network.disconnect(name(1))
+            assert list(paths.netns.iterdir()) == []
+            assert len(network._pool) == 0
+
+
 async def test_a_restart_keeps_a_bridge_in_use_whatever_the_host_routes_now(host: str, paths: Paths) -> None:
     async with BridgeNetwork(paths, "t1") as network:
         kept = await network.connect(name(1), "bridge")

@@ -7,6 +7,7 @@ container's connection costs no process.
 
 import asyncio
 import json
+import logging
 import re
 import secrets
 import time
@@ -28,6 +29,8 @@ from shoal.network.plumbing import Plumbing
 from shoal.network.rtnetlink import Link
 from shoal.network.types import Endpoint, LocalNetwork, Mode, Sandbox
 from shoal.paths import Paths
+
+log = logging.getLogger(__name__)
 
 # An interface name has 15 characters: "shoal" and ten.
 _TAG = re.compile(r"[a-z0-9]{1,10}")
@@ -109,6 +112,7 @@ class BridgeNetwork:
         self._events = events
         self.interface = f"shoal{tag}"
         self._sandboxes: dict[str, Sandbox] = {}
+        self._strays: dict[str, IPv4Address | None] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
@@ -132,7 +136,7 @@ class BridgeNetwork:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         try:
-            if not self._sandboxes:
+            if not self._sandboxes and not self._strays:
                 await self.remove()
             await self._run(self._plumbing.close)
         finally:
@@ -265,6 +269,9 @@ class BridgeNetwork:
             path = self._path(container_id)
             await self._run(lambda: self._plumbing.disconnect(path))
             sandbox = self._sandboxes.pop(container_id, None)
+            stray = self._strays.pop(path.name, None)
+            if stray is not None:
+                self._pool.free(stray, path.name)
             if sandbox:
                 for address in sandbox.addresses:
                     self._pool.free(IPv4Address(address), container_id)
@@ -273,7 +280,8 @@ class BridgeNetwork:
     async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
         """Take over what the last run connected, and remove whatever else is left of it. Before the first `connect`.
 
-        A sandbox whose namespace is gone (the host was restarted) is not taken over: `connect` makes it anew.
+        What a process is in stays all the same, with its address: a container may run whose record is damaged. A
+        sandbox whose namespace is gone (the host was restarted) is not taken over: `connect` makes it anew.
         """
         if self._sandboxes:
             raise InvariantBroken("adopt was called after connect")
@@ -283,6 +291,9 @@ class BridgeNetwork:
                 self._sandboxes[container_id] = sandbox
             else:
                 await self._run(lambda path=Path(sandbox.netns): self._plumbing.disconnect(path))  # type: ignore[misc]
+        for short_id, address in self._strays.items():
+            if address is not None:
+                self._pool.claim(address, short_id)
 
     def _claim(self, sandbox: Sandbox, container_id: str) -> bool:
         """Take all its addresses, or none where one is another's."""
@@ -301,12 +312,16 @@ class BridgeNetwork:
             or (sandbox.netns == str(self._path(container_id)) and self._plumbing.pinned(Path(sandbox.netns)))
         }
         wanted = {sandbox.netns for sandbox in kept.values()}
-        for path in self._paths.netns.iterdir():
-            if str(path) not in wanted:
+        unwanted = [path for path in self._paths.netns.iterdir() if str(path) not in wanted]
+        used = self._plumbing.in_use(unwanted)
+        for path in unwanted:
+            if path in used:
+                log.warning("the network of %s stays: a process uses it, and no record names it", path.name)
+                self._strays[path.name] = self._plumbing.address(path)
+            else:
                 self._plumbing.disconnect(path)
-        self._plumbing.remove_ports(
-            [endpoint.host_interface for sandbox in kept.values() for endpoint in sandbox.endpoints]
-        )
+        ports = [endpoint.host_interface for sandbox in kept.values() for endpoint in sandbox.endpoints]
+        self._plumbing.remove_ports([*ports, *(_veth(short_id) for short_id in self._strays)])
         return kept
 
     async def remove(self) -> None:

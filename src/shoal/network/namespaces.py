@@ -5,8 +5,13 @@ thread in between, which is why it is a thread of its own and why nothing here w
 """
 
 import errno
+import fcntl
 import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from shoal.errors import InvariantBroken
@@ -14,6 +19,10 @@ from shoal.host import linux
 from shoal.network.netlink import NetlinkSocket
 
 _CLONE_NEWNET = 0x40000000
+# An interface's IPv4 address (netdevice(7)): its name in, a sockaddr_in behind it out.
+_SIOCGIFADDR = 0x8915
+_IFREQ = struct.Struct("=16s24s")
+_ADDRESS = slice(20, 24)
 
 
 class Namespaces:
@@ -60,12 +69,40 @@ class Namespaces:
         except FileNotFoundError:
             return False
 
+    def in_use(self, paths: Iterable[Path]) -> set[Path]:
+        """Return those whose namespace some process of the host is in."""
+        pinned = {path.stat().st_ino: path for path in paths if self.pinned(path)}
+        return {pinned[inode] for inode in _inhabited() if inode in pinned} if pinned else set()
+
+    def address(self, path: Path, interface: str) -> IPv4Address | None:
+        """Return the address of an interface in a namespace; None where there is none."""
+        with path.open("rb") as netns:
+            linux.setns(netns.fileno(), _CLONE_NEWNET)
+        try:
+            inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        finally:
+            self._go_home()
+        with inside:
+            try:
+                answer = fcntl.ioctl(inside.fileno(), _SIOCGIFADDR, _IFREQ.pack(interface.encode(), b""))
+            except OSError:
+                return None  # no such interface, or no address
+        return IPv4Address(answer[_ADDRESS])
+
     def _go_home(self) -> None:
         try:
             linux.setns(self._home, _CLONE_NEWNET)
         except OSError as error:
             # The next caller on this thread would work in a container's namespace: stop here.
             raise InvariantBroken(f"cannot return to the host's network namespace: {error.strerror}") from error
+
+
+def _inhabited() -> Iterator[int]:
+    """Yield the inode of each process's network namespace."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it ended meanwhile
+                yield os.stat(f"/proc/{entry.name}/ns/net").st_ino
 
 
 def _write(path: str, data: bytes) -> None:

@@ -169,6 +169,14 @@ class Plumbing:
         """Return whether the namespace is there."""
         return self._namespaces.pinned(path)
 
+    def in_use(self, paths: Sequence[Path]) -> set[Path]:
+        """Return those whose namespace a process is in."""
+        return self._namespaces.in_use(paths)
+
+    def address(self, path: Path) -> IPv4Address | None:
+        """Return which address a namespace has on the bridge; None where it has none."""
+        return self._namespaces.address(path, INSIDE)
+
     def remove_ports(self, keep: Sequence[str]) -> None:
         """Remove the veth pairs of our bridge that are not in `keep`."""
         for link in self.links():
