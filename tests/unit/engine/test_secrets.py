@@ -1,30 +1,50 @@
-import pytest
+from shoal.api import v1 as api
+from tests.unit.engine.controls import RecordedControl
+from tests.unit.engine.fakes import FakeNode, backend, client
 
-from tests.unit.engine.fakes import backend, client, manager_node
+STORED = api.Secret(
+    id="id1",
+    meta=api.Meta(version=api.Version(index=7)),
+    spec=api.SecretSpec(annotations=api.Annotations(name="x", labels={"a": "b"}), driver=api.Driver(name="vault")),
+)
 
 
-@pytest.mark.parametrize("kind", ["secret", "config"])
-async def test_secrets_and_configs_answer_by_name(kind: str) -> None:
-    async with client(backend(node=manager_node()[0])) as http:
-        assert await (await http.get(f"/{kind}s")).json() == []
-        for method, path in (
-            ("GET", f"/{kind}s/x"),
-            ("DELETE", f"/{kind}s/x"),
-            ("POST", f"/{kind}s/x/update?version=1"),
-        ):
-            answer = await http.request(method, path, json={} if method == "POST" else None)
-            assert (answer.status, await answer.json()) == (404, {"message": f"{kind} x not found"})
-        answer = await http.post(f"/{kind}s/create", json={"Name": "x", "Data": "YQ=="})
-        assert answer.status == 501
-        assert f"{kind}s are not supported" in (await answer.json())["message"]
-        answer = await http.post(f"/{kind}s/create", json={"Name": "x", "Data": "?"})
-        assert (answer.status, await answer.json()) == (
-            400,
-            {"message": "invalid JSON: illegal base64 data at input byte 0"},
+async def test_secrets_are_listed_by_their_filters() -> None:
+    control = RecordedControl(list_secrets=api.ListSecretsResponse(secrets=[STORED]))
+    async with client(backend(node=FakeNode(manager=control))) as http:
+        answer = await http.get(
+            "/secrets", params={"filters": '{"name": ["x"], "names": ["y"], "id": ["i"], "label": ["a=b"]}'}
         )
-        answer = await http.post(f"/v1.36/{kind}s/create", json={"Name": "x", "Templating": {"Name": "golang"}})
-        assert (await answer.json())["message"] == (
-            f"{kind} templating is not supported on the specified API version: 1.36"
-        )
-        answer = await http.post(f"/{kind}s/x/update?version=x", json={})
-        assert (answer.status, await answer.json()) == (400, {"message": f"invalid {kind} version"})
+        assert (await answer.json())[0] == {
+            "ID": "id1",
+            "Version": {"Index": 7},
+            "CreatedAt": "1970-01-01T00:00:00Z",
+            "UpdatedAt": "1970-01-01T00:00:00Z",
+            "Spec": {"Name": "x", "Labels": {"a": "b"}, "Driver": {"Name": "vault"}},
+        }
+        refused = await http.get("/secrets", params={"filters": '{"nonsense": ["x"]}'})
+        assert (refused.status, await refused.json()) == (400, {"message": "invalid filter 'nonsense'"})
+    wanted = api.ListSecretsRequest.Filters(names=["y"], name_prefixes=["x"], id_prefixes=["i"], labels={"a": "b"})
+    assert control.asked == [api.ListSecretsRequest(filters=wanted)]
+
+
+async def test_a_secret_is_created_changed_and_removed() -> None:
+    control = RecordedControl(
+        create_secret=api.CreateSecretResponse(secret=STORED), get_secret=api.GetSecretResponse(secret=STORED)
+    )
+    async with client(backend(node=FakeNode(manager=control))) as http:
+        made = await http.post("/secrets/create", json={"Name": "x", "Data": "YQ==", "Driver": {"Name": "vault"}})
+        assert (made.status, await made.json()) == (201, {"ID": "id1"})
+        changed = await http.post("/secrets/id1/update?version=7", json={"Name": "x", "Labels": {"a": "c"}})
+        assert changed.status == 200
+        assert (await http.delete("/secrets/id1")).status == 204
+    created, _, updated, _, removed = control.asked
+    assert created == api.CreateSecretRequest(
+        spec=api.SecretSpec(annotations=api.Annotations(name="x"), data=b"a", driver=api.Driver(name="vault"))
+    )
+    assert updated == api.UpdateSecretRequest(
+        secret_id="id1",
+        secret_version=api.Version(index=7),
+        spec=api.SecretSpec(annotations=api.Annotations(name="x", labels={"a": "c"})),
+    )
+    assert removed == api.RemoveSecretRequest(secret_id="id1")
