@@ -31,10 +31,9 @@ DEBTS = {
     "agent": "controller host log_streams reports runtime session tasks",
     "agent/templates": "functions lexer literals mistakes parser tree values",
     "api": "engines ids v1",
-    "cli": "errors",
     "daemon": "daemon flags metrics",
     "engine": (
-        "backend body configs control_client errors go_words host_facts info lookups names parameters pinning "
+        "backend body control_client errors go_words host_facts info lookups names parameters pinning "
         "platforms replies router stdio streams timestamps unsupported"
     ),
     "engine/codec": "cache cluster common container_spec node secret service task task_spec",

@@ -1,4 +1,4 @@
-"""Calls of `shoald`'s Engine API whose bodies are streams: one connection a call, nothing kept in memory.
+"""Calls of `shoald`'s Engine API as streams of bytes: one connection a call, nothing kept in memory.
 
 In: a `Target`, a path, pieces of a body. Out: an answer to read, or a CommandError with what the daemon says. Why not
 docker-py: docs/decisions/0009-command.md.
@@ -10,7 +10,6 @@ import json
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
-from typing import Any
 from urllib.parse import urlencode
 
 from shoal.cli.errors import CommandError, reason
@@ -86,18 +85,6 @@ def pieces(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
     with _explained(target):
         while chunk := answer.read(CHUNK_BYTES):
             yield chunk
-
-
-def json_object(answer: http.client.HTTPResponse, target: Target) -> dict[str, Any]:
-    """Return the JSON object that an answer is."""
-    with _explained(target):
-        try:
-            found = json.loads(answer.read())
-        except ValueError:
-            found = None
-    if not isinstance(found, dict):
-        raise CommandError(f"the daemon at {target.url} answers something else than was asked")
-    return found
 
 
 def _refusal(answer: http.client.HTTPResponse, target: Target) -> str:

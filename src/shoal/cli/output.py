@@ -1,47 +1,16 @@
-"""What commands print: rows of a name and a value, or JSON; results on one stream, progress on standard error."""
+"""Words for people: sizes, counts, moments, shortened texts, and progress on standard error."""
 
-import json
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.text import Text
 
 _UNITS = ("kB", "MB", "GB", "TB")
 # Less is there before anybody has read what a bar says.
 _LEAST_SHOWN_BYTES = 8_000_000
-
-
-class Format(StrEnum):
-    """How a result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-Rows = Sequence[tuple[str, str]]
-
-
-def show(title: str, rows: Rows, notes: Iterable[str], *, on_stderr: bool = False) -> None:
-    """Print a result: what it is, its values, and what is good to know about it."""
-    # Lines are never broken: what stands in them is to be copied, and read by other programs.
-    console = Console(stderr=on_stderr, highlight=False, markup=False, soft_wrap=True)
-    console.print(Text(title, style="bold"))
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        console.print(Text(f"  {name:<{width}}  ", style="dim").append(Text(value, style="not dim")))
-    for note in notes:
-        console.print(note)
-
-
-def show_json(value: Mapping[str, Any], *, on_stderr: bool = False) -> None:
-    """Print a result as one JSON object."""
-    stream = sys.stderr if on_stderr else sys.stdout
-    stream.write(json.dumps(value, indent=2) + "\n")
 
 
 def progress(chunks: Iterable[bytes], total_bytes: int | None, what: str) -> Iterator[bytes]:
@@ -74,5 +43,24 @@ def counted(objects: Mapping[str, int]) -> str:
 
 
 def moment(text: str) -> str:
-    """Return a moment as people read it."""
-    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Return a moment of the API as people read it; a text that is none as it is."""
+    try:
+        found = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    return found.replace(tzinfo=None).isoformat(" ", "seconds") + " UTC"
+
+
+def shortened(length: int) -> Callable[[str], str]:
+    """Return what shortens a text to so many letters, the last of them `…`, as Docker's command does."""
+    return lambda text: text if len(text) <= length else text[: length - 1] + "…"
+
+
+def short_id(text: str) -> str:
+    """Return the beginning of an id by which Docker's command shows it."""
+    return text[:12]
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return what sorts names as people do: `web.2` before `web.10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", text)]

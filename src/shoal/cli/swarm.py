@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from shoal.cli import client, files, output
+from shoal.cli import client, files, output, rendering
 from shoal.cli.errors import CommandError
 from shoal.cli.hosts import Target
-from shoal.cli.output import Format
+from shoal.cli.json_client import JsonClient
+from shoal.cli.rendering import Format, FormatOption, How, QuietOption, Result
 from shoal.store.backup_file import DamagedBackup, Decoder, Summary
 
 BACKUP = "/shoal/v1/swarm/backup"
@@ -20,8 +21,6 @@ app = typer.Typer(
 )
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="The file; - is standard output or input.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print what was done.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 _SECRET = "This file is a secret: with it anybody becomes the swarm's manager. Keep it as you keep a root password."
 _SEALED = (
@@ -47,18 +46,17 @@ def backup(
     target: Target = context.obj()
     with files.written(file) as write:
         summary = _receive(target, write)
-    if quiet:
-        return
     on_stderr = file == files.STANDARD
+    rendering.render(_saved(file, summary), How(form, quiet), on_stderr=on_stderr)
+
+
+def _saved(file: str, summary: Summary) -> Result:
     shown = {"File": file, **summary.shown()}
-    if form is Format.JSON:
-        output.show_json(shown, on_stderr=on_stderr)
-        return
     rows = [*_rows(shown), ("size", f"{output.human_size(summary.size_bytes)}, sha256 {summary.digest}")]
     again = f"To make the swarm again, on a host that is in none: shoal swarm restore {shlex.quote(file)}"
     notes = (_SECRET, *((_SEALED,) if summary.about.is_locked else ()), again)
-    where = "to standard output" if on_stderr else f"in {file}"
-    output.show(f"Swarm {summary.about.cluster_id} is saved {where}", rows, notes, on_stderr=on_stderr)
+    where = "to standard output" if file == files.STANDARD else f"in {file}"
+    return Result(f"Swarm {summary.about.cluster_id} is saved {where}", rows, notes, shown)
 
 
 def _receive(target: Target, write: Any) -> Summary:
@@ -104,17 +102,11 @@ def restore(
     query = {"listenAddr": listen_addr, "advertiseAddr": advertise_addr, "dataPathAddr": data_path_addr}
     with files.opened(file) as source:
         chunks = output.progress(source.pieces(), source.size_bytes, "restoring")
-        with client.call(target, "POST", RESTORE, query, chunks, source.size_bytes) as answer:
-            result = client.json_object(answer, target)
-    if quiet:
-        return
-    if form is Format.JSON:
-        output.show_json(result)
-        return
-    _show_restored(result)
+        result = JsonClient(target).send(RESTORE, query, chunks, source.size_bytes)
+    rendering.render(_restored(result), How(form, quiet))
 
 
-def _show_restored(result: Mapping[str, Any]) -> None:
+def _restored(result: Mapping[str, Any]) -> Result:
     found = result["Backup"]
     rows = [("this node", str(result["NodeID"])), *_rows(found)]
     notes = [
@@ -123,7 +115,7 @@ def _show_restored(result: Mapping[str, Any]) -> None:
     ]
     if result["Locked"]:
         notes.insert(0, "It is locked. Open it with the unlock key of the time of the backup: docker swarm unlock")
-    output.show(f"Swarm {found['ClusterID']} is restored; this host is its only manager", rows, notes)
+    return Result(f"Swarm {found['ClusterID']} is restored; this host is its only manager", rows, notes, result)
 
 
 def _rows(shown: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,63 +1,116 @@
-"""`shoal task`: why a task is on its node, or on none."""
+"""`shoal task`: the tasks of the whole swarm, where Docker's command shows those of a service or of a node, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from shoal.cli import client, output
+from shoal.cli import rendering
+from shoal.cli.errors import CommandError
+from shoal.cli.explain import explain
 from shoal.cli.hosts import Target
-from shoal.cli.output import Format
+from shoal.cli.json_client import JsonClient, Object
+from shoal.cli.output import moment, natural, short_id, shortened
+from shoal.cli.rendering import Column, Format, FormatOption, How, Listing, NoTruncOption, QuietListOption
 
-EXPLAIN = "/shoal/v1/tasks/{}/explain"
+TASKS, SERVICES, NODES = "/tasks", "/services", "/nodes"
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Ask about a task of a service.")
+_ERROR_LENGTH = 30  # letters, as in `docker service ps`
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Show the tasks of the swarm, and why they are where they are.",
+)
 
 
-@app.callback()
-def group() -> None:
-    """Keep `explain` a word of its own, though it is the only command."""
+app.command()(explain)
 
 
-@app.command()
-def explain(
+def _without_digest(image: str) -> str:
+    return image.partition("@")[0]
+
+
+_COLUMNS = (
+    Column("ID", "ID", short=short_id),
+    Column("NAME", "Name"),
+    Column("IMAGE", "Image", short=_without_digest),
+    Column("NODE", "Node"),
+    Column("DESIRED STATE", "DesiredState"),
+    Column("STATE", "State"),
+    Column("SINCE", "Since", text=moment),
+    Column("ERROR", "Error", short=shortened(_ERROR_LENGTH)),
+)
+
+
+@app.command("ls")
+def list_tasks(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task's id, or the beginning of it.")],
-    form: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.TEXT,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="NAME=VALUE",
+            help="Which tasks: id, name, label, service, node, desired-state. May be given again.",
+        ),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+    quiet: QuietListOption = False,
+    no_trunc: NoTruncOption = False,
 ) -> None:
-    """Say for each node why TASK was placed there, could be, or cannot be. Ask any manager.
-
-    Nodes are listed in the order in which the scheduler would ask them now: the task's own first, then those that can
-    take it, best first, then those that cannot, each with all its reasons.
-    """
+    """List the tasks of all services, those of one place newest first. Ask any manager."""
     target: Target = context.obj()
-    with client.call(target, "GET", EXPLAIN.format(quote(task, safe=""))) as answer:
-        found = client.json_object(answer, target)
-    if form is Format.JSON:
-        output.show_json(found)
-        return
-    listed = found["Nodes"]
-    rows = [
-        ("task", str(found["TaskID"])),
-        ("state", str(found["State"])),
-        ("nodes", f"{found['Suitable']} of {found['Considered']} can take it"),
-        *((str(one["Hostname"] or one["NodeID"]), _verdict(one)) for one in listed),
-    ]
-    left_out = found["Considered"] - len(listed)
-    notes = [f"{left_out} more nodes are not listed"] if left_out else []
-    output.show(str(found["Message"]), rows, notes)
+    client = JsonClient(target)
+    wanted = _filters(filters or ())
+    tasks = client.many(TASKS, wanted)
+    services = {_text(each, "ID"): _text(each, "Spec", "Name") for each in client.many(SERVICES)}
+    nodes = {_text(each, "ID"): _text(each, "Description", "Hostname") for each in client.many(NODES)}
+    rows = [_row(each, services, nodes) for each in ordered(tasks, services)]
+    rendering.render(Listing(_COLUMNS, rows), How(form, quiet, no_trunc))
 
 
-def _verdict(one: Mapping[str, Any]) -> str:
-    cannot = f"cannot: {'; '.join(one['Reasons'])}" if one["Reasons"] else ""
-    if cannot and not one["Chosen"]:
-        return cannot
-    facts = [f"other tasks there: {one['ServiceTasks']} of the service, {one['Tasks']} in all"]
-    facts += [
-        f"{each['Descriptor']} is {each['Value'] or 'absent'}, with {each['ServiceTasks']}" for each in one["Spread"]
-    ]
-    if one["Failures"]:
-        facts.append(f"{one['Failures']} failed here lately" + (", so it goes last" if one["Avoided"] else ""))
-    told = f"{'here' if one['Chosen'] else 'can'}: {'; '.join(facts)}"
-    return f"{told}; now {cannot}" if cannot else told
+def _filters(given: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for each in given:
+        name, separator, value = each.partition("=")
+        if not separator:
+            raise CommandError(f"{each} is no filter: give NAME=VALUE")
+        found.setdefault(name.strip().lower(), []).append(value)
+    return found
+
+
+def ordered(tasks: Sequence[Object], services: dict[str, str]) -> list[Object]:
+    """Return tasks by their names, those of one place newest first."""
+    # Without the Z, 20 s stands before 20.5 s.
+    newest = sorted(tasks, key=lambda each: _text(each, "CreatedAt").rstrip("Z"), reverse=True)
+    return sorted(newest, key=lambda each: natural(_name(each, services)))
+
+
+def _name(each: Object, services: dict[str, str]) -> str:
+    """Return `service.slot`, or `service.node` where the service has one on each node; a task of no service: its id."""
+    service = _text(each, "ServiceID")
+    if not service:
+        return _text(each, "ID")
+    return f"{services.get(service, service)}.{_text(each, 'Slot') or _text(each, 'NodeID')}"
+
+
+def _row(each: Object, services: dict[str, str], nodes: dict[str, str]) -> dict[str, str]:
+    node = _text(each, "NodeID")
+    return {
+        "ID": _text(each, "ID"),
+        "Name": _name(each, services),
+        "Image": _text(each, "Spec", "ContainerSpec", "Image"),
+        "Node": nodes.get(node, node),
+        "DesiredState": _text(each, "DesiredState"),
+        "State": _text(each, "Status", "State"),
+        "Since": _text(each, "Status", "Timestamp"),
+        "Error": _text(each, "Status", "Err"),
+    }
+
+
+def _text(found: Any, *path: str) -> str:
+    """Return the text or number at a path of an object; empty where there is none."""
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return str(found) if isinstance(found, str | int) and found else ""

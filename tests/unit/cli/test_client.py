@@ -21,7 +21,8 @@ def folder() -> Iterator[Path]:
 def ask(url: str) -> None:
     target = find(url, TLSFiles(), {})
     with client.call(target, "GET", "/x") as answer:
-        client.json_object(answer, target)
+        for _ in client.pieces(answer, target):
+            pass
 
 
 def test_a_daemon_that_is_not_there_is_told_in_one_line(folder: Path) -> None:
@@ -37,8 +38,6 @@ def test_a_daemon_that_is_not_there_is_told_in_one_line(folder: Path) -> None:
         (b"HTTP/1.1 404 Not Found\r\nServer: Docker/28\r\nContent-Length: 2\r\n\r\n{}", "is not shoald: name shoald's"),
         (b"HTTP/1.1 404 Not Found\r\nServer: Shoal/1\r\n\r\n" + b'{"message": "page not found"}', "^page not found$"),
         (b"HTTP/1.1 500 No\r\nServer: Shoal/1\r\n\r\noops", r"refuses without saying why \(HTTP 500\)"),
-        (b"HTTP/1.1 200 OK\r\nServer: Shoal/1\r\n\r\n[]", "answers something else than was asked"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{}", "ended early"),
         (b"", "ended early|failed"),
         (b"SSH-2.0\r\n", "ended early"),
     ],

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from shoal.cli import output
@@ -17,17 +15,30 @@ def test_objects_are_counted_by_kind() -> None:
     assert output.counted({}) == "0"
 
 
-def test_rows_stand_below_each_other_and_long_lines_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
-    digest = "f" * 200
-    output.show("Title [x]", [("a", "1"), ("longer", digest)], [f"note {digest}"])
-    assert capsys.readouterr().out.splitlines() == ["Title [x]", "  a       1", f"  longer  {digest}", f"note {digest}"]
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2023-11-14T22:13:20.5Z", "2023-11-14 22:13:20 UTC"),
+        ("2023-11-14T22:13:20.123456789+02:00", "2023-11-14 20:13:20 UTC"),
+        ("0001-01-01T00:00:00Z", "0001-01-01 00:00:00 UTC"),
+        ("0001-01-01T00:00:00+02:00", "0001-01-01T00:00:00+02:00"),
+        ("yesterday", "yesterday"),
+        ("", ""),
+    ],
+)
+def test_moments_are_in_utc_and_other_texts_as_they_are(text: str, shown: str) -> None:
+    assert output.moment(text) == shown
 
 
-def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
-    output.show_json({"A": 1}, on_stderr=True)
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert json.loads(told.err) == {"A": 1}
+def test_texts_are_shortened_as_docker_does() -> None:
+    assert output.shortened(5)("12345") == "12345"
+    assert output.shortened(5)("123456") == "1234…"
+    assert output.short_id("x" * 25) == "x" * 12
+
+
+def test_names_are_sorted_by_their_numbers() -> None:
+    names = ["web.10", "web.2", "", "10", "9", "web", "web.2a", "web." + "9" * 40]
+    assert sorted(names, key=output.natural) == ["", "9", "10", "web", "web.2", "web.2a", "web.10", "web." + "9" * 40]
 
 
 def test_progress_hands_on_what_it_counts() -> None:

@@ -1,54 +1,82 @@
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from shoal.api import v1 as api
+from shoal.cli.main import run
+from shoal.cli.task import ordered
 from tests.unit.cli.daemons import daemon
-from tests.unit.cli.test_swarm import folder, shoal
-from tests.unit.engine.fakes import FakeNode, manager_node
-from tests.unit.manager.builders import node, service, task
+from tests.unit.cli.tasks import DIGEST, manager
+from tests.unit.engine.fakes import FakeNode
 
-__all__ = ["folder"]
 Captured = pytest.CaptureFixture[str]
-
-AT = 1_700_000_000.0  # when the fake manager is asked
-
-
-def manager() -> FakeNode:
-    made = task("web.1", node="a")
-    made.spec.placement.constraints.append("node.labels.disk==ssd")
-    made.spec.placement.preferences.add().spread.spread_descriptor = "node.labels.zone"
-    nodes = [node("a"), node("b"), node("c", labels={"disk": "ssd", "zone": "x"})]
-    others = [task("web.2", node="c"), *(task(f"web.3.{n}", api.FAILED, node="c", reported_at=AT) for n in range(5))]
-    return manager_node(service(), *nodes, *others, made)[0]
+SINCE = "2023-11-14 22:13:20 UTC"
 
 
-def test_nodes_are_listed_with_what_speaks_for_and_against_them(folder: Path, capsys: Captured) -> None:
-    with daemon(folder, manager()) as url:
-        assert shoal(url, "task", "explain", "web.1") == 0
-    against = 'scheduling constraints not satisfied: node.labels.disk==ssd, but it is ""'
-    assert capsys.readouterr().out.splitlines() == [
-        "the task was placed on node a: this is how it would be placed now",
-        "  task   web.1",
-        "  state  running",
-        "  nodes  1 of 3 can take it",
-        "  a      here: other tasks there: 0 of the service, 0 in all; node.labels.zone is absent, with 0;"
-        f" now cannot: {against}",
-        "  c      can: other tasks there: 1 of the service, 1 in all; node.labels.zone is x, with 1; 5 failed here"
-        " lately, so it goes last",
-        f"  b      cannot: {against}",
+@pytest.fixture
+def url() -> Iterator[str]:
+    path = Path(tempfile.mkdtemp(prefix="shoal-cli-"))
+    with daemon(path, manager()) as found:
+        yield found
+    shutil.rmtree(path)
+
+
+def shoal(url: str, *arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as end:
+        run(["-H", url, "task", "ls", *arguments])
+    return end.value.code
+
+
+def test_tasks_of_all_services_are_listed_by_their_names(url: str, capsys: Captured) -> None:
+    assert shoal(url) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "ID   NAME         IMAGE       NODE     DESIRED STATE   STATE     SINCE                     ERROR",
+        f"t3   gone-id.m2   busybox:1   m2       running         running   {SINCE}",
+        f"t2   web.2        busybox:1   host-1   running         running   {SINCE}",
+        f"t1   web.10       busybox:1   host-1   running         failed    {SINCE}   task: non-zero exit (1), agai…",
     ]
 
 
-def test_json_is_the_daemons_answer(folder: Path, capsys: Captured) -> None:
-    with daemon(folder, manager()) as url:
-        assert shoal(url, "task", "explain", "--format", "json", "web.1") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["NodeID"] for one in found["Nodes"]] == ["a", "c", "b"]
+def test_tasks_of_one_place_are_in_order_the_newest_first() -> None:
+    tasks = [
+        {"ID": name, "ServiceID": "s", "Slot": slot, "CreatedAt": f"2023-11-14T22:13:2{second}Z"}
+        for name, slot, second in (("a", 10, 1), ("b", 2, 1), ("c", 2, "1.55"), ("d", 2, "1.5"))
+    ]
+    assert [each["ID"] for each in ordered(tasks, {"s": "web"})] == ["c", "d", "b", "a"]
 
 
-def test_a_task_that_is_not_there_is_one_line_of_an_error(folder: Path, capsys: Captured) -> None:
-    with daemon(folder, manager()) as url:
-        assert shoal(url, "task", "explain", "gone") == 1
-    assert capsys.readouterr().err == "shoal: task gone not found\n"
+def test_filters_ids_and_nothing_shortened(url: str, capsys: Captured) -> None:
+    assert shoal(url, "-q", "-f", "service=web", "--filter", "desired-state=running") == 0
+    assert capsys.readouterr().out == "t2\nt1\n"
+    assert shoal(url, "--no-trunc", "-f", "id=t2") == 0
+    assert f"busybox:1@{DIGEST}" in capsys.readouterr().out
+    assert shoal(url, "-f", "t2") == 1
+    assert capsys.readouterr().err == "shoal: t2 is no filter: give NAME=VALUE\n"
+
+
+def test_json_is_a_list_of_all_that_is_known(url: str, capsys: Captured) -> None:
+    assert shoal(url, "--format", "json", "-f", "id=t1") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "ID": "t1",
+            "Name": "web.10",
+            "Image": f"busybox:1@{DIGEST}",
+            "Node": "host-1",
+            "DesiredState": "running",
+            "State": "failed",
+            "Since": "2023-11-14T22:13:20.5Z",
+            "Error": "task: non-zero exit (1), again and again",
+        }
+    ]
+
+
+def test_a_host_that_is_no_manager_says_so(tmp_path: Path, capsys: Captured) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="shoal-cli-"))
+    with daemon(folder, FakeNode()) as found:
+        assert shoal(found) == 1
+    shutil.rmtree(folder)
+    assert capsys.readouterr().err.startswith("shoal: This node is not a swarm manager. Use ")

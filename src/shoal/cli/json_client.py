@@ -1,0 +1,74 @@
+"""Calls of `shoald`'s Engine API that are answered in JSON. What the answer must be is said by who asks.
+
+In: a `Target`, a path, a query. Out: an object, a list of objects, or a CommandError. Streams are in `client`.
+"""
+
+import http.client
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from shoal.cli import client
+from shoal.cli.errors import CommandError
+from shoal.cli.hosts import Target
+
+# A hundred thousand tasks are some 150 MB. A longer answer is refused, and not kept in memory.
+LONGEST_ANSWER_BYTES = 256 * 1024 * 1024
+
+Object = Mapping[str, Any]
+
+
+class JsonClient:
+    """A daemon that answers in JSON."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def one(self, path: str) -> Object:
+        """Return the object that GET answers with."""
+        return self._object(self._ask("GET", path))
+
+    def many(self, path: str, filters: Mapping[str, Sequence[str]] | None = None) -> list[Object]:
+        """Return the objects that GET lists: those that pass the filters, which are by name as Docker's are."""
+        query = {"filters": json.dumps(filters)} if filters else None
+        found = self._ask("GET", path, query)
+        if not isinstance(found, list):
+            raise self._other()
+        return [self._object(each) for each in found]
+
+    def send(self, path: str, query: dict[str, str], body: Iterable[bytes], body_bytes: int | None) -> Object:
+        """Return the object that POST answers a stream with. `body_bytes`: its length, where that is known."""
+        return self._object(self._ask("POST", path, query, body, body_bytes))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Iterable[bytes] | None = None,
+        body_bytes: int | None = None,
+    ) -> Any:
+        with client.call(self._target, method, path, query, body, body_bytes) as answer:
+            try:
+                return json.loads(self._whole(answer))
+            except (ValueError, RecursionError) as error:
+                raise self._other() from error
+
+    def _whole(self, answer: http.client.HTTPResponse) -> bytes:
+        chunks, size_bytes = [], 0
+        for chunk in client.pieces(answer, self._target):
+            size_bytes += len(chunk)
+            if size_bytes > LONGEST_ANSWER_BYTES:
+                raise CommandError(f"the answer of the daemon at {self._target.url} is too long: filter it")
+            chunks.append(chunk)
+        if answer.length:  # what is still to come of what was announced
+            raise CommandError(f"the connection to {self._target.url} ended early")
+        return b"".join(chunks)
+
+    def _object(self, found: Any) -> Object:
+        if not isinstance(found, dict):
+            raise self._other()
+        return found
+
+    def _other(self) -> CommandError:
+        return CommandError(f"the daemon at {self._target.url} answers something else than was asked")
