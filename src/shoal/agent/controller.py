@@ -51,6 +51,7 @@ class Controller:
         task_id: str,
         config: ContainerConfig,
         encoded_auth: str,
+        pull_policy: str,
         containers: Containers,
         pulls: Pulls,
         limits: Limits,
@@ -59,6 +60,7 @@ class Controller:
         self.id = container_id(task_id)
         self.config = config
         self._encoded_auth = encoded_auth
+        self._pull_policy = pull_policy
         self._containers = containers
         self._pulls = pulls
         self._limits = limits
@@ -82,7 +84,7 @@ class Controller:
         """Have the image and the container. One that is there already counts as prepared."""
         if self._get() is not None:
             return
-        await self._pulls.ensure(self.config.image, self._encoded_auth)
+        await self._pulls.ensure(self.config.image, self._encoded_auth, self._pull_policy)
         async with self._limits.creates:
             await self._whole(lambda: self._containers.create(self.config, id=self.id))
 

@@ -14,6 +14,7 @@ from shoal.agent.templates import Struct, expand
 from shoal.api import v1 as api
 from shoal.api.defaults import STOP_GRACE_PERIOD
 from shoal.api.naming import enum_name, task_name
+from shoal.api.options import PULL_ALWAYS, PULL_NEVER
 from shoal.api.predefined import is_predefined
 from shoal.api.times import seconds
 from shoal.errors import InvalidArgument, ShoalError, Unimplemented
@@ -92,17 +93,21 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
     )
 
 
-def must_pull(reference: str, present: Image | None) -> bool:
+def must_pull(reference: str, present: Image | None, policy: str = "") -> bool:
     """Return whether a task's image has to be asked for at its registry, being here or not.
+
+    `policy` is what the service's label `shoal.pull` says. Without one:
 
     A digest or an id that is here is never pulled. A tag is, as in Docker, so that it is what the registry says now;
     but not one whose image was loaded or built here and never came from a registry: every start would wait for a
     registry that most likely does not know it.
     """
-    if reference.startswith("sha256:"):
+    if reference.startswith("sha256:") or policy == PULL_NEVER:
         return False
     if present is None:
         return True
+    if policy:
+        return policy == PULL_ALWAYS
     return "@" not in reference and bool(present.repo_digests)
 
 

@@ -8,6 +8,7 @@ import logging
 
 from shoal.agent.executor import must_pull
 from shoal.agent.runtime import Images
+from shoal.api.options import PREFIX, PULL_NEVER
 from shoal.errors import NotFound, ShoalError
 from shoal.runtime.image_types import RegistryAuth, parse_registry_auth
 from shoal.runtime.types import Image
@@ -31,12 +32,14 @@ class Pulls:
         self._group = group
         self._running: dict[tuple[str, str], _Pull] = {}
 
-    async def ensure(self, reference: str, encoded_auth: str) -> None:
+    async def ensure(self, reference: str, encoded_auth: str, policy: str = "") -> None:
         """Return when the image is here; raise with the registry's words when it cannot be had.
 
         A pull that fails does not matter as long as some image of that name is here (moby's controller, `Prepare`).
         """
-        if not must_pull(reference, self._present(reference)):
+        if not must_pull(reference, self._present(reference), policy):
+            if policy == PULL_NEVER and self._present(reference) is None:
+                raise ShoalError(f"No such image: {reference} (the service's label {PREFIX}pull says never)")
             return
         key = (reference, encoded_auth)
         pull = self._running.get(key)

@@ -22,6 +22,7 @@ from shoal.agent.storage import Entry, Forget, Put, PutStatus, Remembered, Stora
 from shoal.agent.task import TaskLoop
 from shoal.agent.worker import Dependencies, changes
 from shoal.api import v1 as api
+from shoal.api.options import SERVICE
 from shoal.errors import ShoalError
 from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase
 
@@ -220,7 +221,8 @@ class TaskSet:
     def _controller(self, task: api.Task) -> Controller:
         config = container_config(task, self._description())
         auth = task.spec.container.pull_options.registry_auth
-        return Controller(task.id, config, auth, self._runtime.containers, self._pulls, self._limits, self._group)
+        pull = SERVICE.read(task.service_annotations.labels).pull
+        return Controller(task.id, config, auth, pull, self._runtime.containers, self._pulls, self._limits, self._group)
 
     def _description(self) -> api.NodeDescription:
         now = asyncio.get_running_loop().time()

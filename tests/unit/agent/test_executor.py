@@ -174,3 +174,12 @@ def test_a_tag_is_pulled_again_unless_it_never_came_from_a_registry(
 ) -> None:
     present = None if digests is None else Image("sha256:x", {}, (), 0, (), digests, 0.0)
     assert must_pull(reference, present) is expected
+
+
+def test_the_label_says_when_the_registry_is_asked() -> None:
+    here, loaded = (Image("sha256:x", {}, (), 0, (), digests, 0.0) for digests in (("app@sha256:1",), ()))
+    asked = {
+        policy: tuple(must_pull("app:latest", present, policy) for present in (None, here, loaded))
+        for policy in ("always", "missing", "never")
+    }
+    assert asked == {"always": (True, True, True), "missing": (True, False, False), "never": (False, False, False)}

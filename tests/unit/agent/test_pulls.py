@@ -83,3 +83,16 @@ async def test_a_defect_in_a_pull_is_that_tasks_alone() -> None:
         pulls = Pulls(registry, group)
         with pytest.raises(ShoalError, match=r"No such image: bad:1 \(OverflowError: an image said so\)"):
             await pulls.ensure("bad:1", "")
+
+
+async def test_what_is_never_to_be_pulled_is_here_or_the_task_fails() -> None:
+    registry = Registry()
+    async with asyncio.TaskGroup() as group:
+        pulls = Pulls(registry, group)
+        with pytest.raises(ShoalError) as raised:
+            await pulls.ensure("own:1", "", "never")
+        assert str(raised.value) == "No such image: own:1 (the service's label shoal.pull says never)"
+        registry.images["own:1"] = Image("sha256:" + "1" * 64, {}, (), 0, ("own:1",), ("own@sha256:1",), 0.0)
+        await pulls.ensure("own:1", "", "never")
+        await pulls.ensure("own:1", "", "missing")
+    assert registry.begun == []

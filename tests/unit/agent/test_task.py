@@ -43,7 +43,7 @@ def loop_of(
 
     def make(each: api.Task) -> Controller:
         pulls = Pulls(FakeRuntime().images, group)
-        return Controller(each.id, container_config(each, NODE), "", containers, pulls, Limits(1), group)
+        return Controller(each.id, container_config(each, NODE), "", "", containers, pulls, Limits(1), group)
 
     def report(_task_id: str, status: api.TaskStatus) -> None:
         seen.append((round(now() - begun, 3), api.TaskState.Name(status.state), status.err))

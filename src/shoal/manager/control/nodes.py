@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shoal.api import times
+from shoal.api import options, times
 from shoal.api import v1 as api
 from shoal.api.engines import can_manage
 from shoal.ca.identity import InvalidCertificate, read_chain
@@ -57,6 +57,7 @@ class Nodes:
                 self._check_demotion(transaction, current)
             if current.spec.desired_role == api.WORKER and request.spec.desired_role == api.MANAGER:
                 _check_promotion(current)
+            options.NODE.check(request.spec.annotations.labels, current.spec.annotations.labels)
             node = copy(current)
             node.meta.version.CopyFrom(request.node_version)
             node.spec.CopyFrom(request.spec)

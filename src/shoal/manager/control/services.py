@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shoal.api import times
+from shoal.api import options, times
 from shoal.api import v1 as api
 from shoal.api.defaults import with_defaults
 from shoal.api.predefined import is_ingress, is_predefined
@@ -41,6 +41,7 @@ class Services:
         require(request.HasField("spec"))
         spec = request.spec
         _check_spec(self._store.view(), spec, self._expand)
+        options.SERVICE.check(spec.annotations.labels)
         service = api.Service(id=self._new_id(), spec=spec, spec_version=api.Version())
 
         def create(transaction: Transaction) -> None:
@@ -86,6 +87,7 @@ class Services:
                 raise _not_found(request.service_id)
             service = copy(current)
             _check_update(current, request.spec)
+            options.SERVICE.check(request.spec.annotations.labels, current.spec.annotations.labels)
             service.meta.version.CopyFrom(request.service_version)
             if request.rollback == api.UpdateServiceRequest.PREVIOUS:
                 _swap_specs(service, current, self._clock())

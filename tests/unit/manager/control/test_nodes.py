@@ -181,3 +181,17 @@ async def test_docker_engine_is_not_promoted(make: Make) -> None:
     for node_id in ("w2", "w3"):
         await control.update_node(update(stored(node_id), desired_role=api.MANAGER))
         assert stored(node_id).spec.desired_role == api.MANAGER
+
+
+async def test_a_label_of_ours_that_is_unknown_is_refused_unless_it_is_there_already(make: Make) -> None:
+    stored = node("w1")
+    stored.spec.annotations.labels["shoal.later"] = "1"
+    control, store = make(stored)
+    old = store.view().nodes.get("w1")
+    assert old is not None
+    request = update(old, availability=api.NodeSpec.DRAIN)
+    request.spec.annotations.labels["shoal.other"] = "1"
+    with pytest.raises(errors.InvalidArgument, match=r"^label shoal\.other: a node has no such option"):
+        await control.update_node(request)
+    assert store.view().nodes.get("w1") == old
+    await control.update_node(update(old, availability=api.NodeSpec.DRAIN))

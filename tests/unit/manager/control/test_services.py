@@ -274,3 +274,19 @@ async def test_statuses_of_other_modes(make: Make, mode: str, desired: int, runn
     response = await control.list_service_statuses(api.ListServiceStatusesRequest(services=["s"]))
     status = response.statuses[0]
     assert (status.desired_tasks, status.running_tasks, status.completed_tasks) == (desired, running, completed)
+
+
+async def test_labels_of_ours_are_checked_at_create_and_update(make: Make) -> None:
+    control, store = make()
+    wrong = spec()
+    wrong.annotations.labels["shoal.pull"] = "sometimes"
+    with pytest.raises(errors.InvalidArgument, match=r"^label shoal\.pull: "):
+        await control.create_service(create(wrong))
+    service = (await control.create_service(create(spec()))).service
+    with pytest.raises(errors.InvalidArgument, match=r"^label shoal\.pull: "):
+        await control.update_service(update(service, wrong))
+    assert store.view().services.get(service.id) == service
+    right = spec()
+    right.annotations.labels["shoal.pull"] = "never"
+    updated = (await control.update_service(update(service, right))).service
+    assert updated.spec.annotations.labels["shoal.pull"] == "never"
