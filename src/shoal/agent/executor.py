@@ -90,6 +90,7 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
         network=_network(task),
         log_driver=driver.name,
         log_options=dict(driver.options),
+        generic=named_resources(task.assigned_generic_resources),
     )
 
 
@@ -129,6 +130,12 @@ def labels(task: api.Task) -> dict[str, str]:
         f"{LABEL}.service.id": task.service_id,
         f"{LABEL}.service.name": task.service_annotations.name,
     }
+
+
+def named_resources(resources: Sequence[api.GenericResource]) -> tuple[tuple[str, str], ...]:
+    """Return kind and value of each named resource, of which some stand for a device."""
+    named = (each.named_resource_spec for each in resources if each.HasField("named_resource_spec"))
+    return tuple((each.kind, each.value) for each in named)
 
 
 def generic_env(resources: Sequence[api.GenericResource]) -> list[str]:

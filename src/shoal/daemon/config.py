@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from shoal.daemon import generic_resources
 from shoal.errors import InvalidArgument
 from shoal.paths import Paths
 from shoal.runtime import log_options
@@ -45,6 +46,8 @@ class DaemonConfig:
     end_containers: bool = False  # of the command line alone: what to do instead of being a daemon
     log_driver: str = log_options.DRIVER
     log_opts: Mapping[str, str] = field(default_factory=dict)
+    node_generic_resources: tuple[str, ...] = ()
+    cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
 
     def __post_init__(self) -> None:
         if self.log_level not in LOG_LEVELS:
@@ -53,6 +56,10 @@ class DaemonConfig:
             if "=" not in label:
                 raise InvalidArgument(f"bad attribute format: {label} (a label is key=value)")
         log_options.check(self.log_driver, self.log_opts)
+        generic_resources.parse(self.node_generic_resources)
+        for folder in self.cdi_folders:
+            if not folder.is_absolute():
+                raise InvalidArgument(f"--cdi-spec-dir must be an absolute path: {folder}")
         for host in self.hosts:
             _check_host(host, self)
         for name, root in (("--data-root", self.data_root), ("--exec-root", self.exec_root)):
@@ -73,6 +80,16 @@ class DaemonConfig:
     def sockets(self) -> tuple[str, ...]:
         """Where the API listens; the default socket when nothing was asked for."""
         return self.hosts or (f"unix://{self.exec_root}/shoal.sock",)
+
+    @property
+    def generic(self) -> tuple[generic_resources.Resource, ...]:
+        """The generic resources of this host that its owner names."""
+        return generic_resources.parse(self.node_generic_resources)
+
+    @property
+    def cdi_folders(self) -> tuple[Path, ...]:
+        """Where CDI files are; none where the only one given is empty, as in Docker."""
+        return () if self.cdi_spec_dirs == ("",) else tuple(map(Path, self.cdi_spec_dirs))
 
     @property
     def engine_labels(self) -> dict[str, str]:
@@ -115,8 +132,10 @@ FILE_KEYS = {
     "default-advertise-addr": "default_advertise_addr",
     "log-driver": "log_driver",
     "log-opts": "log_opts",
+    "node-generic-resources": "node_generic_resources",
+    "cdi-spec-dirs": "cdi_spec_dirs",
 }
-_LISTS = {"hosts", "labels", "insecure_registries"}
+_LISTS = {"hosts", "labels", "insecure_registries", "node_generic_resources", "cdi_spec_dirs"}
 _FLAGS = {"debug", "tls", "tlsverify"}
 _MAPS = {"log_opts"}
 _PATHS = {"data_root", "exec_root", "pidfile"}

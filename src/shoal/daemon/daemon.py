@@ -38,6 +38,7 @@ from shoal.node.door import Door
 from shoal.paths import Paths, tag_of
 from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.containers import Containers
+from shoal.runtime.devices import Devices
 from shoal.runtime.exec import Execs
 from shoal.runtime.images import Images
 from shoal.runtime.types import Phase
@@ -49,6 +50,8 @@ LOCK_FILE = "shoald.lock"
 # Objects made before the youngest, and collections before the older generations are searched for cycles. Requests and
 # messages make few; Python's 700 would search hundreds of times while a hundred tasks start.
 GC_THRESHOLDS = (20_000, 10, 10)
+# A driver that is installed or loaded later writes its CDI file then. An agent looks at its description as often.
+LOOK_FOR_DEVICES_EVERY = 20.0
 # What must be there to start at all; etcd is asked for when a swarm is made.
 NEEDED = ("conmon", "ip", "mount", "nft", "skopeo")
 
@@ -72,13 +75,17 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
         async with BridgeNetwork(paths, tag, events=events) as network:
             await asyncio.to_thread(leftovers.tell, await network.others())
             images = Images(paths, events, insecure_registries=config.insecure_registries)
-            async with Containers(paths, images, volumes, network, events, tag=tag, logs=config.logs) as containers:
+            devices = Devices(config.cdi_folders, frozenset(kind for kind, _ in config.generic))
+            await asyncio.to_thread(devices.refresh)
+            async with Containers(
+                paths, images, volumes, network, events, tag=tag, logs=config.logs, devices=devices
+            ) as containers:
                 images.running = lambda holder: _runs(containers, holder)
                 await images.sweep()
                 node = Door(
                     paths,
                     Runtime(containers, images),
-                    lambda tls: _describe(config, tls),
+                    lambda tls: _describe(config, devices, tls),
                     rng=Random(secrets.randbits(64)),
                     own_subnets=lambda: _subnets(network),
                     default_advertise_addr=config.default_advertise_addr,
@@ -93,6 +100,8 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                     events=events,
                     node=node,
                     facts=await _facts(config, engine_id, containers),
+                    devices=devices,
+                    generic=lambda: _generic(config, devices),
                 )
                 await _serve(config, backend, node, stop, notifier)
 
@@ -102,6 +111,7 @@ async def _serve(config: DaemonConfig, backend: Backend, node: Door, stop: async
     async with asyncio.TaskGroup() as group:
         living = group.create_task(node.run(), name="node")
         telling = group.create_task(backend.swarm_events.run(node), name="swarm events")
+        looking = group.create_task(_watch_devices(backend.devices), name="devices")
         stopping = group.create_task(stop.wait(), name="stop")
         async with _api(config, backend) as sites:
             settling = group.create_task(node.wait_settled(), name="settle")
@@ -120,6 +130,7 @@ async def _serve(config: DaemonConfig, backend: Backend, node: Door, stop: async
             notifier.stopping("containers go on")
         log.info("stopping; containers go on")
         telling.cancel()
+        looking.cancel()
         living.cancel()
 
 
@@ -234,8 +245,26 @@ def _subnets(network: BridgeNetwork) -> list[ipaddress.IPv4Network]:
     return [ipaddress.IPv4Network(one.subnet) for one in network.networks() if one.subnet]
 
 
-def _describe(config: DaemonConfig, tls: api.NodeTLSInfo) -> api.NodeDescription:
-    return describe(__version__, labels=config.engine_labels, tls_info=tls)
+def _describe(config: DaemonConfig, devices: Devices, tls: api.NodeTLSInfo) -> api.NodeDescription:
+    return describe(__version__, labels=config.engine_labels, generic=_generic(config, devices), tls_info=tls)
+
+
+def _generic(config: DaemonConfig, devices: Devices) -> tuple[api.GenericResource, ...]:
+    """What services may reserve here: what the owner names, and the devices found."""
+    offered = (*config.generic, *((offer.kind, offer.value) for offer in devices.offers))
+    return tuple(_resource(kind, value) for kind, value in offered)
+
+
+def _resource(kind: str, value: str | int) -> api.GenericResource:
+    if isinstance(value, int):
+        return api.GenericResource(discrete_resource_spec=api.DiscreteGenericResource(kind=kind, value=value))
+    return api.GenericResource(named_resource_spec=api.NamedGenericResource(kind=kind, value=value))
+
+
+async def _watch_devices(devices: Devices) -> None:
+    while devices.folders:
+        await asyncio.sleep(LOOK_FOR_DEVICES_EVERY)
+        await asyncio.to_thread(devices.refresh)
 
 
 async def _facts(config: DaemonConfig, engine_id: str, containers: Containers) -> DaemonFacts:

@@ -42,6 +42,20 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="K=V",
         help="its options: max-size, max-file (repeatable)",
     )
+    add(
+        "--node-generic-resource",
+        dest="node_generic_resources",
+        action="append",
+        metavar="KIND=VALUE",
+        help="what else this host has for services to reserve: names, or a count (repeatable)",
+    )
+    add(
+        "--cdi-spec-dir",
+        dest="cdi_spec_dirs",
+        action="append",
+        metavar="DIR",
+        help="where CDI files are (/etc/cdi and /var/run/cdi; repeatable; empty: no devices)",
+    )
     add("--config-file", metavar="FILE", help=f"daemon.json's names ({DEFAULT_CONFIG_FILE}, where it is)")
     add("--end-containers", action="store_true", help="be no daemon: end this host's containers, which is going down")
     add("-v", "--version", action="version", version=f"Shoal version {__version__}")

@@ -17,6 +17,7 @@ from shoal.engine.swarm_events import SwarmEvents
 from shoal.host.events import EventBus
 from shoal.network.types import LocalNetwork
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
+from shoal.runtime.devices import Devices
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
 from shoal.runtime.types import Container, ContainerConfig, Exec, ExecConfig, Image, LogLine, LogOptions, Stats, Volume
 from shoal.store.backup_file import Summary
@@ -201,5 +202,7 @@ class Backend:
     facts: DaemonFacts
     host: HostFacts = field(default_factory=HostFacts.read)
     config: Mapping[str, Any] = field(default_factory=dict)  # daemon.json's names, as they took effect
+    devices: Devices = field(default_factory=Devices)
+    generic: Callable[[], tuple[api.GenericResource, ...]] = tuple  # what this host offers: named by its owner, devices
     encoded: EncodedCache = field(default_factory=EncodedCache)
     swarm_events: SwarmEvents = field(default_factory=SwarmEvents)  # the daemon runs `swarm_events.run(node)`

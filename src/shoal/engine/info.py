@@ -10,6 +10,7 @@ from typing import Any
 
 from shoal.engine.backend import Backend
 from shoal.engine.codec.cluster import CLUSTER
+from shoal.engine.codec.common import GENERIC_RESOURCE
 from shoal.engine.host_facts import file_system
 from shoal.node.types import LocalState, SwarmInfo
 from shoal.runtime.types import Phase
@@ -157,7 +158,7 @@ def _daemon(backend: Backend) -> dict[str, Any]:
             },
             "Mirrors": list(facts.registry_mirrors) or None,
         },
-        "GenericResources": None,
+        "GenericResources": [GENERIC_RESOURCE.encode(each) for each in backend.generic()] or None,
         "DockerRootDir": facts.data_root,
         "HttpProxy": facts.http_proxy,
         "HttpsProxy": facts.https_proxy,
@@ -172,5 +173,6 @@ def _daemon(backend: Backend) -> dict[str, Any]:
         "ContainerdCommit": {"ID": facts.conmon_version},
         "RuncCommit": {"ID": facts.runtime_version},
         "InitCommit": {"ID": ""},
-        "CDISpecDirs": [],
+        "CDISpecDirs": list(map(str, backend.devices.folders)),
+        "DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in backend.devices.names] or None,
     }

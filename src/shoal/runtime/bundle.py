@@ -11,7 +11,7 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from shoal.files import write_all
 from shoal.host import linux
 from shoal.runtime import (
     capabilities,
+    cdi_edits,
     confined,
+    devices,
     failures,
     hostfiles,
     log_options,
@@ -34,6 +36,7 @@ from shoal.runtime import (
 from shoal.runtime.apparmor import UNCONFINED
 from shoal.runtime.cgroups import Cgroups, Layout
 from shoal.runtime.conmon import Launch
+from shoal.runtime.devices import Devices
 from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
 from shoal.runtime.identity import Identity, resolve
 from shoal.runtime.log_options import LogDefault
@@ -56,6 +59,7 @@ class Site:
     bundles: Path  # paths.bundles
     mountpoints: Path  # the lowest layer of every root
     logs: LogDefault = field(default_factory=LogDefault)
+    devices: Devices = field(default_factory=Devices)
 
     def folder(self, id: str) -> Path:  # noqa: A002 - a container's id
         """What survives a reboot."""
@@ -84,10 +88,14 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
     identity = identity_of(root, container.user, container.config.groups)
     config = container.config
     etc = write_etc(site.folder(container.id), container)
-    if why := mount_targets.refusal(str(root), etc, container.mounts, container.mount_sources):
+    edits = site.devices.edits(config.generic)
+    given = cdi_edits.binds(edits)
+    mounts = (*(one for one in container.mounts if one.target not in {each.target for each in given}), *given)
+    mount_sources = {**container.mount_sources, **{each.target: each.source for each in given}}
+    if why := mount_targets.refusal(str(root), etc, mounts, mount_sources):
         raise failures.start_failed(site.runtime.name, f"error during container init: {why}", container.path)
     names = capabilities.effective(config.cap_add, config.cap_drop, site.host.available)
-    sources = _visible(site, bundle, container)
+    sources = _visible(site, bundle, mounts, mount_sources)
     spec = oci_spec.build(
         oci_spec.SpecInput(
             config=config,
@@ -115,6 +123,7 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             masked=site.host.masked,
         )
     )
+    spec = cdi_edits.apply(spec, cdi_edits.at(edits, sources), devices.look)
     (bundle / "config.json").write_text(json.dumps(spec))
     return Launch(
         id=container.id,
@@ -267,19 +276,19 @@ def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> di
     return {seccomp_bpf.ANNOTATION: program} if program else {}
 
 
-def _visible(site: Site, bundle: Path, container: Container) -> dict[str, str]:
+def _visible(site: Site, bundle: Path, mounts: tuple[Mount, ...], mount_sources: Mapping[str, str]) -> dict[str, str]:
     """Mount sources as the runtime's mount namespace sees them.
 
     A part of a volume is bound below the bundle by its descriptor: by its path, a container that has the volume too
     could put a link there in the meantime. A source on a mount that was made after the runtime's namespace is not in it
     where the host's mounts are private: it is bound below the bundle as well, which is shared.
     """
-    sources = {mount.target: container.mount_sources[mount.target] for mount in container.mounts if _has_source(mount)}
-    for mount in container.mounts:
+    sources = {mount.target: mount_sources[mount.target] for mount in mounts if _has_source(mount)}
+    for mount in mounts:
         if mount.type == "bind" and not os.path.lexists(mount.source):
             raise missing_source(mount.source)
     points = {target: bundle / f"m{number}" for number, target in enumerate(sorted(sources))}
-    for mount in container.mounts:
+    for mount in mounts:
         if mount.type == "volume" and mount.subpath:
             sources[mount.target] = _stage_subpath(points[mount.target], sources[mount.target], mount.subpath)
     if site.runtime.namespace is None or not sources:

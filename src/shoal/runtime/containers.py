@@ -23,6 +23,7 @@ from shoal.runtime import adoption, conmon, oci_runtime, stats, survey, top
 from shoal.runtime.attachment import Attachment
 from shoal.runtime.children import Children
 from shoal.runtime.creation import Creation
+from shoal.runtime.devices import Devices
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.life import Life
 from shoal.runtime.log_cuts import LogCuts
@@ -54,10 +55,11 @@ class Containers:
         *,
         tag: str,
         logs: LogDefault = NO_DEFAULT,
+        devices: Devices | None = None,
     ) -> None:
         """`tag` tells this daemon's cgroups from another's on the same host: letters and digits of the node's id.
 
-        `logs`: how logs are kept where a container does not say.
+        `logs`: how logs are kept where a container does not say. `devices`: those that containers may claim.
         """
         self._paths = paths
         self._network = network
@@ -66,6 +68,7 @@ class Containers:
         self._events = events
         self._tag = tag
         self._log_default = logs
+        self._devices = devices or Devices()
         self._cuts = LogCuts()
         self._roster = Roster()
         self._workers = Workers()
@@ -79,7 +82,7 @@ class Containers:
         self._stopping: Stopping
 
     async def __aenter__(self) -> Self:
-        site = await self._workers.run(survey.look_around, self._paths, self._tag, self._log_default)
+        site = await self._workers.run(survey.look_around, self._paths, self._tag, self._log_default, self._devices)
         self._tools = Tools(site, self._workers, self._children, self._events)
         self._creation = Creation(site, self._workers, self._images, self._volumes, self._network)
         self._watching = Watching(self._tools, self._network, self._cuts, self._logs)

@@ -10,10 +10,11 @@ from shoal.host import programs
 from shoal.paths import Paths
 from shoal.runtime import bundle, capabilities, host, oci_runtime, rootfs
 from shoal.runtime.cgroups import Cgroups
+from shoal.runtime.devices import Devices
 from shoal.runtime.log_options import LogDefault
 
 
-def look_around(paths: Paths, tag: str, logs: LogDefault) -> bundle.Site:
+def look_around(paths: Paths, tag: str, logs: LogDefault, devices: Devices) -> bundle.Site:
     """Where and by what containers are made. MissingProgram, or ShoalError where no OCI runtime works."""
     if not tag.isalnum():
         raise FailedPrecondition(f"a node tag is letters and digits, not {tag!r}")
@@ -35,6 +36,7 @@ def look_around(paths: Paths, tag: str, logs: LogDefault) -> bundle.Site:
         bundles=paths.bundles,
         mountpoints=paths.mountpoints,
         logs=logs,
+        devices=devices,
     )
 
 

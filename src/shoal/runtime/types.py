@@ -100,6 +100,7 @@ class ContainerConfig:
     network: Mode = "bridge"
     log_driver: str = ""  # empty: the daemon's
     log_options: Mapping[str, str] = field(default_factory=dict)
+    generic: tuple[tuple[str, str], ...] = ()  # kinds and values of named resources that it has for itself
 
 
 class Phase(StrEnum):

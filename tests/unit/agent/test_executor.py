@@ -67,6 +67,7 @@ def test_every_field_of_a_spec_reaches_the_container() -> None:
     assert (config.command, config.working_dir, config.user, config.groups) == (("arg",), "/w", "1:2", ("3",))
     assert (config.hostname, config.stop_signal, config.stop_timeout) == ("host-1-x", "SIGINT", 2.5)
     assert config.env == ("SLOT=1", "GONE", "DOCKER_RESOURCE_GPU=a,b", "DOCKER_RESOURCE_SSD=3")
+    assert config.generic == (("gpu", "a"), ("gpu", "b"))
     assert config.labels["a"] == "b"
     assert (config.tty, config.open_stdin, config.read_only, config.init) == (True, True, True, True)
     assert config.health == HealthConfig(test=("CMD-SHELL", "true"), interval=1.0, retries=4)
