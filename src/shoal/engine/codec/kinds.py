@@ -187,7 +187,10 @@ class Duration:
         return min(max(times.nanos(value), _NANOSECONDS.lowest), _NANOSECONDS.highest)
 
     def decode(self, value: Any) -> Any:
-        return times.duration_from_nanos(_NANOSECONDS.decode(value))
+        try:
+            return times.duration_from_nanos(_NANOSECONDS.decode(value))
+        except Mismatch:
+            raise Mismatch(value, self.go_type) from None
 
 
 class Instant:

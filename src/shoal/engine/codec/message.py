@@ -108,7 +108,12 @@ class MessageCodec(Generic[M]):
                 error.struct = error.struct or self.go_name
                 raise
         for each in self._inline:
-            arguments[each.attribute] = each.kind.decode(value)
+            try:
+                arguments[each.attribute] = each.kind.decode(value)
+            except Mismatch as error:
+                if error.struct == each.kind.go_type.removeprefix("swarm."):
+                    error.struct = self.go_name  # Go says whose fields they are here
+                raise
         if self._read is not None:
             self._read(value, arguments)
         return arguments
