@@ -236,6 +236,8 @@ KINDS = (
     Row("fields that nobody knows", spec(Nonsense=1, TaskTemplate={"Nonsense": [1]}), ACCEPTED),
     Row("template that is a list", spec(TaskTemplate=[]),
         wrong_type("array", "ServiceSpec.TaskTemplate", "swarm.TaskSpec")),
+    Row("node with labels of two megabytes", node(Labels={f"big{number}": "x" * MEGABYTE for number in range(2)}),
+        plain("raft: raft message is too large and can't be sent"), NODE),
     Row("node of another role", node(Role="king"), (400, 'invalid Role: "king"'), NODE),
     Row("node of another availability", node(Availability="sometimes"), (400, 'invalid Availability: "sometimes"'),
         NODE),

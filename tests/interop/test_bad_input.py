@@ -104,6 +104,19 @@ def test_image_that_is_nowhere_is_rejected_and_retried(swarm: Host) -> None:
     assert "Rejected" in shown
 
 
+def test_labels_of_ours_are_refused_by_name_or_mean_something(swarm: Host) -> None:
+    for label, words in (("shoal.pull=sometimes", '"sometimes" is not always,'), ("shoal.pul=never", "no such option")):
+        done = swarm.docker("service", "create", "--no-resolve-image", "--label", label, IMAGE, check=False)
+        assert done.returncode == 1
+        assert f"label {label.partition('=')[0]}: " in done.stderr
+        assert words in done.stderr
+    done = swarm.docker("node", "update", "--label-add", "shoal.pull=never", "self", check=False)
+    assert "label shoal.pull: a node has no such option" in done.stderr
+    create_detached(swarm, "ghost", "--label", "shoal.pull=never", image="nosuch-image:1")
+    found = eventually(lambda: [task for task in tasks(swarm, "ghost") if task["Status"].get("Err")], "it fails")
+    assert found[0]["Status"]["Err"] == "No such image: nosuch-image:1 (the service's label shoal.pull says never)"
+
+
 def test_command_that_is_not_in_the_image_fails_by_the_restart_policy(swarm: Host) -> None:
     create_detached(swarm, "typo", "--restart-delay", "50ms", "--restart-max-attempts", "2", command=("nosuchcommand",))
 

@@ -22,7 +22,7 @@ from shoal.runtime.cdi_spec import NO_EDITS, BadCdi, CdiSpec, Edits, parse
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".json", ".yaml", ".yml")
-MAX_FILES = 128  # in one folder
+MAX_FILES = 64  # in one folder
 MAX_FILE_BYTES = 1024 * 1024
 MAX_YAML_DEPTH = 32
 
