@@ -11,12 +11,13 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoal.runtime import cdi_edits
-from shoal.runtime.cdi_catalog import Catalog, Offer, catalog
+from shoal.runtime.cdi_catalog import MAX_OFFERED, Catalog, Offer, catalog
 from shoal.runtime.cdi_spec import NO_EDITS, BadCdi, CdiSpec, Edits, parse
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ SUFFIXES = (".json", ".yaml", ".yml")
 MAX_FILES = 64  # in one folder
 MAX_FILE_BYTES = 1024 * 1024
 MAX_YAML_DEPTH = 32
+# For so long a device that is gone is offered on. A manager takes tasks from a node that no longer has what they hold,
+# and a driver's update may write its file anew, for a moment without its devices.
+WITHDRAWN_AFTER = 60.0
 
 _Signature = tuple[tuple[int, int, int], ...]
 
@@ -35,17 +39,26 @@ class Devices:
     What it offers is what was last read; `refresh` reads.
     """
 
-    def __init__(self, folders: Sequence[Path] = (), own: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path] = (),
+        own: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folders = tuple(folders)
         self._own = own
         self._catalog = Catalog()
         self._read: dict[str, tuple[_Signature, CdiSpec | None]] = {}
+        self._clock = clock
+        self._gone: dict[Offer, float] = {}  # and since when
         self._lock = threading.Lock()
 
     @property
     def offers(self) -> tuple[Offer, ...]:
-        """The named resources that this node offers for its devices."""
-        return self._catalog.offers
+        """The named resources that this node offers for its devices, those that went a short while ago among them."""
+        with self._lock:
+            since = self._clock() - WITHDRAWN_AFTER
+            return (*self._catalog.offers, *(offer for offer, at in self._gone.items() if at > since))[:MAX_OFFERED]
 
     @property
     def names(self) -> list[str]:
@@ -66,7 +79,10 @@ class Devices:
                 read[path] = held if held is not None and held[0] == signature else (signature, _spec(path))
             self._read = read
             specs = [(found[path][0], path, spec) for path, (_, spec) in read.items() if spec is not None]
-            self._catalog = catalog(specs, self._own)
+            before, self._catalog = self._catalog.offers, catalog(specs, self._own)
+            now, here = self._clock(), frozenset(self._catalog.offers)
+            gone = {**dict.fromkeys(before, now), **self._gone}
+            self._gone = {one: at for one, at in gone.items() if one not in here and at > now - WITHDRAWN_AFTER}
         for problem in self._catalog.problems:
             log.warning("CDI: %s", problem)
         log.info("CDI: %s devices in %s files", len(self._catalog.devices), len(specs))

@@ -84,6 +84,30 @@ def test_changes_are_seen_and_rest_costs_nothing(folder: Path, caplog: pytest.Lo
     assert not found.refresh()
 
 
+def test_a_device_that_is_gone_for_a_moment_is_offered_on(folder: Path) -> None:
+    now = 100.0
+    found = Devices([folder], clock=lambda: now)
+    path = folder / "a.json"
+
+    def offered(*names: str) -> list[str]:
+        path.write_text(value(*names))
+        found.refresh()
+        return [offer.value for offer in found.offers]
+
+    assert offered("a", "b") == ["a", "b"]
+    assert offered("a") == ["a", "b"]
+    now += devices.WITHDRAWN_AFTER - 1
+    assert offered("a", "c") == ["a", "c", "b"]
+    with pytest.raises(FailedPrecondition):
+        found.edits([("gpu", "b")])
+    assert offered("a", "b", "c") == ["a", "b", "c"]
+    now += 1
+    assert offered("c") == ["c", "a", "b"]
+    now += devices.WITHDRAWN_AFTER
+    assert [offer.value for offer in found.offers] == ["c"]
+    assert offered("b") == ["b", "c"]
+
+
 def test_a_link_to_a_file_is_followed_and_seen_to_change(folder: Path) -> None:
     (folder / "elsewhere").mkdir()
     target = folder / "elsewhere" / "x.json"
