@@ -87,8 +87,9 @@ def cdi_files(folder: Path) -> Path:
     files.mkdir(mode=0o755)
     (folder / "library").write_text("of the vendor\n")
 
-    def device(name: str, host_path: str, *paths: str) -> str:
-        nodes = "".join(f"\n    - path: {path}\n      hostPath: {host_path}" for path in paths)
+    def device(name: str, *paths: str) -> str:
+        # One that containers may not open by themselves.
+        nodes = "".join(f"\n    - path: {path}\n      hostPath: /dev/kmsg" for path in paths)
         return f'\n- name: "{name}"\n  containerEdits:\n    env: [VENDOR_DEVICE={name}]\n    deviceNodes:{nodes}'
 
     (files / "vendor.yaml").write_text(
@@ -105,8 +106,7 @@ containerEdits:
   - hookName: createRuntime
     path: /bin/sh
     args: [sh, -c, "cat >> {folder}/hooked"]
-devices:{device("0", "/dev/null", "/dev/fake0")}{device("1", "/dev/zero", "/dev/fake1")}"""
-        f"""{device("all", "/dev/null", "/dev/fake0", "/dev/fake1")}
+devices:{device("0", "/dev/fake0")}{device("1", "/dev/fake1")}{device("all", "/dev/fake0", "/dev/fake1")}
 """
     )
     (files / "broken.json").write_text("{")
@@ -133,14 +133,18 @@ def test_a_container_is_given_the_device_that_its_task_has_claimed() -> None:
             index = seen["DOCKER_RESOURCE_GPU"]
             assert (seen["VENDOR"], seen["VENDOR_DEVICE"]) == ("1", index)
             devices[name] = index
+            path = f"/dev/fake{index}"
             there = cdi.docker("exec", container, "sh", "-c", "echo /dev/fake*; cat /usr/lib/vendor/library").stdout
-            assert there == f"/dev/fake{index}\nof the vendor\n"
+            assert there == f"{path}\nof the vendor\n"
             # It is open to the container's own user, and is the device of the host.
-            read = cdi.docker("exec", container, "sh", "-c", f"head -c 3 /dev/fake{index} | wc -c").stdout.strip()
-            assert read == {"0": "0", "1": "3"}[index]
+            kind = cdi.docker("exec", container, "sh", "-c", f": > {path} && stat -c '%t:%T' {path}").stdout
+            assert kind == "1:b\n"
         assert sorted(devices.values()) == ["0", "1"]
-        plain = cdi.docker("exec", only(cdi, "without"), "sh", "-c", "ls /dev /usr/lib; env").stdout
+        without = only(cdi, "without")
+        plain = cdi.docker("exec", without, "sh", "-c", "ls /dev /usr/lib; env").stdout
         assert not [word for word in ("fake", "vendor", "VENDOR") if word in plain]
+        made = cdi.docker("exec", without, "sh", "-c", "mknod /made c 1 11 && : > /made", check=False)
+        assert "Operation not permitted" in made.stderr + made.stdout
         states = (cdi.folder / "hooked").read_text()
         assert all(cdi.docker("inspect", "-f", "{{.Id}}", only(cdi, name)).stdout.strip() in states for name in devices)
 
