@@ -78,7 +78,9 @@ def test_the_later_folder_wins_and_a_conflict_in_one_is_nobodys() -> None:
 
 
 def test_no_more_are_offered_than_a_node_may_describe() -> None:
-    found = catalog([(ETC, "a", gpus(**{f"d{n}": files(f"/dev/{n}") for n in range(MAX_OFFERED + 2)}))])
+    found = catalog(
+        [(ETC, "a", gpus("nvidia.com/gpu", **{f"d{n}": files(f"/dev/{n}") for n in range(MAX_OFFERED + 2)}))]
+    )
     assert len(found.offers) == MAX_OFFERED
     assert found.problems == ("2 devices more than the 128 that a node may offer",)
 

@@ -36,11 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Whoever runs this test stands for root: nobody else can write to the folder either.
     status = os.stat
 
-    def as_root(path: object, **more: object) -> os.stat_result:
-        return _owned_by_root(status(path, **more))  # type: ignore[call-overload]
+    def as_root(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        return _owned_by_root(status(path, follow_symlinks=follow_symlinks))
 
-    monkeypatch.setattr(devices.os, "stat", as_root)
-    monkeypatch.setattr(devices.os, "fstat", lambda number: _owned_by_root(status(number)))
+    monkeypatch.setattr(os, "stat", as_root)
+    monkeypatch.setattr(os, "fstat", lambda number: _owned_by_root(status(number)))
     tmp_path.chmod(0o755)
     return tmp_path
 
