@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import Any
 
 from shoal.api import v1 as api
-from shoal.ca.identity import InvalidCertificate, public_key_der, read_chain
 from shoal.engine.codec.common import ANNOTATIONS, DRIVER, META
 from shoal.engine.codec.kinds import (
     DURATION,
@@ -88,6 +87,7 @@ CLUSTER_SPEC: MessageCodec[api.ClusterSpec] = MessageCodec(
 def _issuer(certificate: bytes) -> tuple[str, str]:
     """Return subject and public key of a certificate, DER in base64; empty for what is none."""
     # A daemon in no swarm starts without it.
+    from shoal.ca.identity import InvalidCertificate, public_key_der, read_chain
 
     try:
         parsed = read_chain(certificate)[0]
