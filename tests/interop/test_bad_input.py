@@ -75,7 +75,6 @@ def test_stale_version_is_out_of_sequence(swarm: Host) -> None:
     ("flags", "words"),
     [
         (("--publish", "80:80"), "published ports"),
-        (("--mode", "global"), "global"),
         (("--network", "nosuch"), "nosuch"),
     ],
 )

@@ -32,6 +32,28 @@ def service(
     return made
 
 
+def everywhere(made: api.Service) -> None:
+    """Make a service global."""
+    getattr(made.spec, "global").SetInParent()
+
+
+def job(total: int, at_a_time: int, iteration: int = 0) -> Callable[[api.Service], None]:
+    """Make a service a replicated job."""
+
+    def change(made: api.Service) -> None:
+        made.spec.replicated_job.total_completions = total
+        made.spec.replicated_job.max_concurrent = at_a_time
+        made.job_status.job_iteration.index = iteration
+
+    return change
+
+
+def global_job(made: api.Service, iteration: int = 0) -> None:
+    """Make a service a global job."""
+    made.spec.global_job.SetInParent()
+    made.job_status.job_iteration.index = iteration
+
+
 def node(
     name: str, state: api.NodeStatus.State = api.NodeStatus.READY, *, labels: dict[str, str] | None = None
 ) -> api.Node:
@@ -60,6 +82,8 @@ def task(
     made.spec.container.image = "image"
     if of is not None:
         made.spec.CopyFrom(of.spec.task)
+        if of.HasField("job_status"):
+            made.job_iteration.CopyFrom(of.job_status.job_iteration)
     made.status.state = state
     made.status.timestamp.CopyFrom(timestamp(reported_at))
     made.spec_version.index = version

@@ -17,7 +17,7 @@ from shoal.manager.control import unsupported
 from shoal.manager.control.filters import among, named, runtime
 from shoal.manager.control.requests import require
 from shoal.manager.control.unsupported import refuse_unsupported_service
-from shoal.manager.control.validate_service import Expand, validate_service_spec
+from shoal.manager.control.validate_service import Expand, is_job, validate_service_spec
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction, View
 
@@ -43,6 +43,8 @@ class Services:
         _check_spec(self._store.view(), spec, self._expand)
         options.SERVICE.check(spec.annotations.labels)
         service = api.Service(id=self._new_id(), spec=spec, spec_version=api.Version())
+        if is_job(spec):
+            service.job_status.last_execution.CopyFrom(times.timestamp(self._clock()))
 
         def create(transaction: Transaction) -> None:
             if transaction.services.find("name", spec.annotations.name.lower()):
@@ -89,6 +91,10 @@ class Services:
             _check_update(current, request.spec)
             options.SERVICE.check(request.spec.annotations.labels, current.spec.annotations.labels)
             service.meta.version.CopyFrom(request.service_version)
+            if service.HasField("job_status"):
+                # Whatever changed, the job runs again.
+                service.job_status.job_iteration.index += 1
+                service.job_status.last_execution.CopyFrom(times.timestamp(self._clock()))
             if request.rollback == api.UpdateServiceRequest.PREVIOUS:
                 _swap_specs(service, current, self._clock())
             else:

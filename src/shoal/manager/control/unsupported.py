@@ -12,11 +12,6 @@ PORTS = "published ports are not supported by this version of Shoal"
 SECRETS = "secrets are not supported by this version of Shoal"
 CONFIGS = "configs are not supported by this version of Shoal"
 VOLUMES = "cluster volumes are not supported by this version of Shoal"
-MODES = {
-    "global": "global services are not supported by this version of Shoal; use a replicated service",
-    "replicated_job": "jobs are not supported by this version of Shoal; use a replicated service",
-    "global_job": "jobs are not supported by this version of Shoal; use a replicated service",
-}
 RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
 CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"
@@ -33,9 +28,6 @@ LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
     """Raise Unimplemented for the first thing in a valid spec that cannot be done yet."""
-    mode = spec.WhichOneof("mode") or ""
-    if mode in MODES:
-        raise Unimplemented(MODES[mode])
     if spec.endpoint.ports:
         raise Unimplemented(PORTS)
     if len(spec.task.networks) > 1:

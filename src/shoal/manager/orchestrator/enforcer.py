@@ -67,6 +67,8 @@ def _check_node(draft: Draft, node: api.Node) -> None:
     for task in view.tasks.find("node_id", node.id):
         if not api.ASSIGNED <= task.desired_state <= api.COMPLETE or task.status.state >= api.COMPLETE:
             continue
+        if task.status.state < api.ASSIGNED:
+            continue  # Bound to the node, as a global service's are, but not there yet: the scheduler says why.
         # The service's placement and not the task's: a change of placement alone leaves tasks as they were.
         service = view.services.get(task.service_id)
         placement = service.spec.task.placement if service is not None else task.spec.placement

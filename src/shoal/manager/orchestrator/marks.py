@@ -12,6 +12,7 @@ from shoal.api.times import NANOS
 _REPLACES = "shoal.replaces"
 _START_AT = "shoal.start-at"
 _BY_UPDATE = "shoal.by-update"
+_ANEW = "shoal.anew"
 _FAILURES = "shoal.failures"
 
 
@@ -22,6 +23,7 @@ class Marks:
     replaces: str = ""  # the task that must have ended before this one starts
     start_at: float = 0.0  # not before this instant
     by_update: bool = False  # made by a rolling update, so that its failure counts against the update
+    anew: bool = False  # made in a place that had been left: restarts are counted from here
     failures: int = 0  # how many tasks of the place before it, without a break, failed as soon as they started
 
 
@@ -34,6 +36,7 @@ def read(task: api.Task) -> Marks:
         replaces=found.get(_REPLACES, ""),
         start_at=_number(found.get(_START_AT)) / NANOS,
         by_update=_BY_UPDATE in found,
+        anew=_ANEW in found,
         failures=_number(found.get(_FAILURES)),
     )
 
@@ -44,6 +47,7 @@ def write(task: api.Task, marks: Marks) -> None:
         _REPLACES: marks.replaces,
         _START_AT: str(round(marks.start_at * NANOS)) if marks.start_at else "",
         _BY_UPDATE: "1" if marks.by_update else "",
+        _ANEW: "1" if marks.anew else "",
         _FAILURES: str(marks.failures) if marks.failures else "",
     }
     kept = [entry for entry in task.annotations.indices if entry.key not in entries]

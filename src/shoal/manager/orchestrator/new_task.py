@@ -7,19 +7,23 @@ from collections.abc import Callable
 
 from shoal.api import v1 as api
 from shoal.api.times import timestamp
-from shoal.manager.orchestrator.places import Place
+from shoal.manager.orchestrator.places import Place, is_job
 
 MakeTask = Callable[[api.Service, Place], api.Task]
 
 
 def new_task(task_id: str, service: api.Service, place: Place, now: float, cluster: api.Cluster | None) -> api.Task:
-    """Return a task in state NEW that is meant to run.
+    """Return a task in state NEW that is meant to run; one of a job, to complete.
 
     The task's own annotations stay without a name, as in Swarm: clients compute it. The log driver is that of the task
     spec, else the cluster's default.
     """
     task = api.Task(id=task_id, service_id=service.id, slot=place.slot, node_id=place.node_id)
     task.desired_state = api.RUNNING
+    if is_job(service):
+        task.desired_state = api.COMPLETE
+        task.job_iteration.SetInParent()
+        task.job_iteration.index = service.job_status.job_iteration.index
     task.service_annotations.CopyFrom(service.spec.annotations)
     task.spec.CopyFrom(service.spec.task)
     task.spec_version.CopyFrom(service.spec_version)

@@ -2,8 +2,8 @@
 
 In: the view, the time, what changed. Out: a plan. Looks at a service as a whole when the service changes, and at one
 place when only a task or a node of it does, so that a restart costs the same among ten tasks and among ten thousand.
-How many places a service has is the matter of its mode (`MODES`), what happens in one that of the supervisor and of
-the update.
+How many places a service has is the matter of its mode (`modes.py`), what happens in one that of the supervisor and
+of the update.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from shoal.api.ids import new_id
 from shoal.manager.deciding.agenda import Agenda
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
-from shoal.manager.orchestrator import replicated
+from shoal.manager.orchestrator.by_node import ByNode, may_matter
+from shoal.manager.orchestrator.modes import Mode, Visit
 from shoal.manager.orchestrator.new_task import MakeTask, new_task
-from shoal.manager.orchestrator.places import Place, Places, is_lost, place_of
+from shoal.manager.orchestrator.places import Place, Places, is_by_node, is_job, is_lost, place_of
+from shoal.manager.orchestrator.replicated import Replicated
+from shoal.manager.orchestrator.replicated_job import ReplicatedJobs
 from shoal.manager.orchestrator.supervisor import Supervisor, needs_look
-from shoal.manager.orchestrator.update import Update
+from shoal.manager.orchestrator.update import Update, renew
 from shoal.store.memory import Event, View
 
 if TYPE_CHECKING:
     from random import Random
-
-Reconcile = Callable[[Draft, api.Service, MakeTask], Places | None]
-
-# How the places of a service come to be, by the mode of its spec.
-MODES: dict[str, Reconcile] = {"replicated": replicated.reconcile}
 
 
 class Part(Enum):
@@ -57,12 +55,21 @@ class Orchestrator:
         self._ids = ids
         self._agenda: Agenda[Key] = Agenda()
         self._updates: dict[str, Update] = {}
+        by_node = ByNode()
+        self._modes: dict[str, Mode] = {
+            "replicated": Replicated(),
+            "global": by_node,
+            "replicated_job": ReplicatedJobs(),
+            "global_job": by_node,
+        }
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
         """Return what must change for the services that `events` touch, and for those whose time has come."""
         if events is None:
             self._agenda.clear()
             self._updates.clear()
+            for mode in self._modes.values():
+                mode.forget()
             keys = _all_keys(view)
         else:
             keys = _keys_of(view, events)
@@ -72,8 +79,7 @@ class Orchestrator:
         draft = Draft(view, now)
         for service_id, parts in work.items():
             if draft.is_full:
-                for what in parts:
-                    self._agenda.put((service_id, what), now)
+                self._put_off(service_id, parts, now)
             else:
                 self._look_at_service(draft, service_id, parts)
         return Plan(draft.changes(), tuple(draft.notes), self._agenda.next_at())
@@ -83,42 +89,69 @@ class Orchestrator:
         if service is None:
             self._abandon(draft, service_id)
             return
-        reconcile = MODES.get(service.spec.WhichOneof("mode") or "")
-        if reconcile is None:
+        mode = self._modes.get(service.spec.WhichOneof("mode") or "")
+        if mode is None:
             return
         make = self._maker(draft)
         places = {what for what in parts if isinstance(what, Place)}
         if Part.WHOLE in parts:
-            places |= self._reconcile(draft, service, reconcile, make)
+            filled = mode.reconcile(draft, service, make)
+            if filled is None:
+                # The next plan goes on here; the rest is looked at by the one that has room for all of it.
+                self._put_off(service_id, parts, draft.now)
+                return
+            self._follow_update(draft.view, service, filled)
+            places |= self._worth_a_look(draft.view, service, filled)
+        update = self._updates.get(service_id)
+        if update is not None and update.is_over(service):
+            del self._updates[service_id]
+        places = self._visit(draft, service, mode, places, make)
         update = self._updates.get(service_id)
         if update is not None:
-            if update.is_over(service):
-                del self._updates[service_id]
-            else:
-                self._put((service_id, Part.UPDATE), update.look(draft, service, places, make))
+            self._put((service_id, Part.UPDATE), update.look(draft, service, places, make))
         for place in sorted(places):
             updating = service_id in self._updates
             self._put((service_id, place), self._supervisor.look(draft, service, place, make, updating=updating))
 
+    def _visit(self, draft: Draft, service: api.Service, mode: Mode, places: set[Place], make: MakeTask) -> set[Place]:
+        """Let the mode look at places; return those that are the supervisor's."""
+        tended: set[Place] = set()
+        for place in sorted(places):
+            visit = mode.visit(draft, service, place, make)
+            if visit is Visit.AGAIN:
+                self._put_off(service.id, {place}, draft.now)
+                continue
+            if visit is Visit.LEAVE:
+                self._agenda.drop((service.id, place))
+            else:
+                tended.add(place)
+            update = self._updates.get(service.id)
+            if update is not None and visit is not Visit.TEND:
+                update.forget(place)
+            elif place.node_id and visit is Visit.TEND and not is_job(service):
+                # A node that is back within reach, and has what was wanted when it left.
+                if update is not None:
+                    update.add(draft.view, service, place)
+                else:
+                    renew(draft, service, place, make)
+        return tended
+
     def _abandon(self, draft: Draft, service_id: str) -> None:
         """The service is gone: so are its tasks."""
         self._updates.pop(service_id, None)
+        for mode in self._modes.values():
+            mode.forget(service_id)
         if not draft.set_all_desired(draft.view.tasks.find("service_id", service_id), api.REMOVE):
             self._agenda.put((service_id, Part.WHOLE), draft.now)
 
-    def _reconcile(self, draft: Draft, service: api.Service, reconcile: Reconcile, make: MakeTask) -> set[Place]:
-        """Bring the places to what is asked for; return those that need a look of their own."""
-        filled = reconcile(draft, service, make)
-        if filled is None:
-            # The next plan goes on here; the rest is looked at by the one that has room for all of it.
-            self._agenda.put((service.id, Part.WHOLE), draft.now)
-            return set()
-        self._follow_update(draft.view, service, filled)
+    def _worth_a_look(self, view: View, service: api.Service, filled: Places) -> set[Place]:
         if service.id in self._updates:
             return set(filled)
-        return {place for place, tasks in filled.items() if any(needs_look(draft.view, task) for task in tasks)}
+        return {place for place, tasks in filled.items() if any(needs_look(view, task) for task in tasks)}
 
     def _follow_update(self, view: View, service: api.Service, filled: Places) -> None:
+        if is_job(service):
+            return  # It begins anew instead.
         update = self._updates.get(service.id)
         if update is not None and update.is_for(service):
             update.keep_only(filled)
@@ -132,6 +165,10 @@ class Orchestrator:
     def _maker(self, draft: Draft) -> MakeTask:
         cluster = next(iter(draft.view.clusters.all()), None)
         return lambda service, place: new_task(self._ids(), service, place, draft.now, cluster)
+
+    def _put_off(self, service_id: str, parts: Iterable[Place | Part], now: float) -> None:
+        for what in parts:
+            self._agenda.put((service_id, what), now)
 
     def _put(self, key: Key, at: float | None) -> None:
         if at is None:
@@ -150,15 +187,22 @@ def _all_keys(view: View) -> dict[Key, None]:
 
 def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
     keys: dict[Key, None] = {}
+    nodes: dict[str, None] = {}
     for event in events:
         obj = event.obj
         if isinstance(obj, api.Service):
             keys[obj.id, Part.WHOLE] = None
         elif isinstance(obj, api.Task):
             if obj.service_id:
-                _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.RUNNING)
-        elif isinstance(obj, api.Node) and is_lost(view.nodes.get(obj.id)):
-            for task in view.tasks.find("node_id", obj.id):
+                _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.COMPLETE)
+        elif isinstance(obj, api.Node) and may_matter(event):
+            nodes[obj.id] = None
+    if nodes:
+        by_node = [service.id for service in view.services.all() if is_by_node(service)]
+        keys.update({(service_id, Place(node_id=node_id)): None for node_id in nodes for service_id in by_node})
+    for node_id in nodes:
+        if is_lost(view.nodes.get(node_id)):
+            for task in view.tasks.find("node_id", node_id):
                 # One told to stop already may be what a replacement waits for.
                 if task.service_id and task.status.state <= api.RUNNING:
                     _add_place(keys, view, task, lost=False)

@@ -24,11 +24,17 @@ class Place(NamedTuple):
 Places = dict[Place, list[api.Task]]
 
 _BY_NODE = ("global", "global_job")
+_JOBS = ("replicated_job", "global_job")
 
 
 def is_by_node(service: api.Service) -> bool:
     """Return whether the places of a service are nodes."""
     return service.spec.WhichOneof("mode") in _BY_NODE
+
+
+def is_job(service: api.Service) -> bool:
+    """Return whether the tasks of a service are to end by themselves."""
+    return service.spec.WhichOneof("mode") in _JOBS
 
 
 def place_of(service: api.Service, task: api.Task) -> Place:
@@ -53,13 +59,21 @@ def by_place(service: api.Service, tasks: Iterable[api.Task]) -> Places:
     return dict(sorted(places.items()))
 
 
+def of_this_run(service: api.Service, tasks: Iterable[api.Task]) -> list[api.Task]:
+    """Return the tasks that count: of a job those of its present iteration, of another service all."""
+    if not is_job(service):
+        return list(tasks)
+    return [task for task in tasks if task.job_iteration.index == service.job_status.job_iteration.index]
+
+
 def occupants(tasks: list[api.Task], service: api.Service) -> list[api.Task]:
     """Return the tasks that fill their place: those meant to run, else the last one if it may not be restarted.
 
-    In a rollback the latter does not count: what the old spec had running comes back. Empty: the place is free.
+    In a rollback the latter does not count: what the old spec had running comes back. (A job's rollback is a run of
+    its own, and its status never ends.) Empty: the place is free.
     """
     meant = meant_to_run(tasks)
-    if meant or service.update_status.state == api.UpdateStatus.ROLLBACK_STARTED:
+    if meant or (service.update_status.state == api.UpdateStatus.ROLLBACK_STARTED and not is_job(service)):
         return meant
     ended = [task for task in tasks if task.desired_state < api.REMOVE]
     if not ended:
@@ -69,8 +83,13 @@ def occupants(tasks: list[api.Task], service: api.Service) -> list[api.Task]:
 
 
 def meant_to_run(tasks: Iterable[api.Task]) -> list[api.Task]:
-    """Return the tasks that nobody has told to stop."""
-    return [task for task in tasks if task.desired_state <= api.RUNNING]
+    """Return the tasks that nobody has told to stop. A job's are meant to complete, and stay so once they have."""
+    return [task for task in tasks if task.desired_state <= api.COMPLETE]
+
+
+def has_completed(task: api.Task) -> bool:
+    """Return whether a task of a job has done what it was for."""
+    return task.status.state == api.COMPLETE and task.HasField("job_iteration")
 
 
 def is_lost(node: api.Node | None) -> bool:
@@ -79,5 +98,7 @@ def is_lost(node: api.Node | None) -> bool:
 
 
 def needs_replacing(view: View, task: api.Task) -> bool:
-    """Return whether a task has ended, or must leave its node."""
+    """Return whether a task has ended too early, or must leave its node."""
+    if has_completed(task):
+        return False
     return is_dead(task) or bool(task.node_id and is_lost(view.nodes.get(task.node_id)))

@@ -10,7 +10,7 @@ from shoal.api import v1 as api
 from shoal.api.states import is_dead
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
-from shoal.manager.orchestrator.places import Place, place_of, tasks_in
+from shoal.manager.orchestrator.places import Place, occupants, of_this_run, place_of, tasks_in
 from shoal.manager.orchestrator.restart import reported_at
 from shoal.store.memory import Event, View
 
@@ -49,7 +49,7 @@ class Reaper:
         while self._places and not draft.is_full:
             (service_id, place), _ = self._places.popitem()
             service = view.services.get(service_id)
-            if service is not None and service.spec.WhichOneof("mode") in ("replicated", "global"):
+            if service is not None:
                 _trim(draft, service, place, limit)
         return Plan(draft.changes(), look_again_at=now if self._places or self._limit is None else None)
 
@@ -71,12 +71,12 @@ def _trim(draft: Draft, service: api.Service, place: Place, limit: int) -> None:
     excess = len(tasks) - limit
     if excess <= 0:
         return
-    ended = sorted((task for task in tasks if _never_runs_again(task)), key=reported_at)
+    # What fills the place is never history: what is to run, what a job has done, what failed and is not tried again.
+    filling = {task.id for task in occupants(of_this_run(service, tasks), service)}
+    ended = sorted((task for task in tasks if task.id not in filling and _has_ended(task)), key=reported_at)
     for task in ended[:excess]:
         draft.remove_task(task.id)
 
 
-def _never_runs_again(task: api.Task) -> bool:
-    if task.desired_state <= api.RUNNING:
-        return False  # Its restart has not been decided yet.
-    return is_dead(task) or task.status.state < api.ASSIGNED
+def _has_ended(task: api.Task) -> bool:
+    return is_dead(task) or (task.status.state < api.ASSIGNED and task.desired_state > api.COMPLETE)

@@ -35,7 +35,9 @@ def is_wanted(task: api.Task, place_tasks: list[api.Task]) -> bool:
     condition = policy.condition if task.spec.HasField("restart") else api.RestartPolicy.ANY
     if condition == api.RestartPolicy.NONE:
         return False
-    if condition == api.RestartPolicy.ON_FAILURE and task.status.state == api.COMPLETE:
+    # What a job has done is not done again: "any" means "on failure" there.
+    at_success = condition == api.RestartPolicy.ANY and not task.HasField("job_iteration")
+    if task.status.state == api.COMPLETE and not at_success:
         return False
     if policy.max_attempts == 0:
         return True
@@ -45,11 +47,12 @@ def is_wanted(task: api.Task, place_tasks: list[api.Task]) -> bool:
 def _attempts(task: api.Task, place_tasks: list[api.Task], window: float) -> int:
     """Return how many restarts of this spec version the place has seen, in the window before the task ended if any."""
     born = sorted(
-        _born_at(other)
+        (_born_at(other), not read(other).anew)
         for other in place_tasks
         if other.spec_version.index == task.spec_version.index and other.desired_state < api.REMOVE
     )
-    restarts = born[1:]
+    first = max((number for number, (_, is_restart) in enumerate(born) if not is_restart), default=0)
+    restarts = [at for at, _ in born[first + 1 :]]
     if not window:
         return len(restarts)
     ended_at = reported_at(task)

@@ -16,7 +16,16 @@ from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import MakeTask
-from shoal.manager.orchestrator.places import Place, is_lost, meant_to_run, needs_replacing, place_of, tasks_in
+from shoal.manager.orchestrator.places import (
+    Place,
+    has_completed,
+    is_lost,
+    meant_to_run,
+    needs_replacing,
+    of_this_run,
+    place_of,
+    tasks_in,
+)
 from shoal.manager.orchestrator.update import stop_outdated
 from shoal.store.memory import View
 
@@ -37,7 +46,7 @@ class Supervisor:
 
     def look(self, draft: Draft, service: api.Service, place: Place, make: MakeTask, *, updating: bool) -> float | None:
         """Replace what ended in a place, start what has waited long enough. Returns the time of the next look."""
-        tasks = tasks_in(draft.view, service, place)
+        tasks = of_this_run(service, tasks_in(draft.view, service, place))
         live = meant_to_run(tasks)
         if draft.is_full:
             return draft.now if any(needs_look(draft.view, task) for task in live) else None
@@ -48,6 +57,8 @@ class Supervisor:
         look_at: list[float] = []
         is_replaced = False
         for task in live:
+            if has_completed(task):
+                continue
             node = draft.view.nodes.get(task.node_id) if task.node_id else None
             if not is_dead(task) and not (task.node_id and is_lost(node)):
                 look_at += _start_if_due(draft, task)
@@ -89,7 +100,7 @@ def _start_if_due(draft: Draft, task: api.Task) -> list[float]:
     at = restart.start_time(task, marks, old, old_node, draft.now)
     if at > draft.now:
         return [at]
-    draft.set_desired(task, api.RUNNING)
+    draft.set_desired(task, api.COMPLETE if task.HasField("job_iteration") else api.RUNNING)
     return []
 
 

@@ -117,6 +117,18 @@ class Update:
             return False
         return not self._waiting and all(begun.up_at is not None for begun in self._begun.values())
 
+    def add(self, view: View, service: api.Service, place: Place) -> None:
+        """Take in a place that has come within reach, if it is not what the service asks for."""
+        tasks = meant_to_run(tasks_in(view, service, place))
+        if place not in self._begun and place not in self._waiting and _is_place_dirty(view, service, tasks):
+            self._waiting[place] = None
+            self._total += 1
+
+    def forget(self, place: Place) -> None:
+        """Leave a place alone: it is out of reach, and nobody waits for it."""
+        self._waiting.pop(place, None)
+        self._begun.pop(place, None)
+
     def keep_only(self, places: Collection[Place]) -> None:
         """Forget places that the service no longer has."""
         for place in [place for place in self._waiting if place not in places]:
@@ -224,7 +236,9 @@ def _is_task_dirty(view: View, service: api.Service, task: api.Task) -> bool:
     return is_dirty(service, task, view.nodes.get(task.node_id) if task.node_id else None)
 
 
-def _begin(draft: Draft, service: api.Service, place: Place, settings: Settings, make: MakeTask) -> bool:
+def _begin(
+    draft: Draft, service: api.Service, place: Place, settings: Settings, make: MakeTask, *, by_update: bool = True
+) -> bool:
     """Make a place's new task, or use one that is there. Returns whether a new one was made."""
     tasks = tasks_in(draft.view, service, place)
     live = meant_to_run(tasks)
@@ -237,15 +251,24 @@ def _begin(draft: Draft, service: api.Service, place: Place, settings: Settings,
         # One old task is kept until the new one runs: not an ended one, nor what an update cut short had begun.
         keep = max((task for task in live if not is_dead(task)), key=lambda task: task.status.state, default=None)
         _stop(draft, [task for task in live if task is not keep])
-        write(made, Marks(start_at=draft.now, by_update=True))
+        write(made, Marks(start_at=draft.now, by_update=by_update))
     else:
         waits_for = _stop(draft, live)
-        write(made, Marks(replaces=waits_for, start_at=draft.now, by_update=True))
+        write(made, Marks(replaces=waits_for, start_at=draft.now, by_update=by_update))
         if waits_for:
             # It prepares (pulls its image) while the old one stops.
             made.desired_state = api.READY
     draft.create(made)
     return True
+
+
+def renew(draft: Draft, service: api.Service, place: Place, make: MakeTask) -> None:
+    """Bring one place to the present spec outside of any update: its node was not there when that came."""
+    live = meant_to_run(tasks_in(draft.view, service, place))
+    outdated = [task for task in live if _is_task_dirty(draft.view, service, task)]
+    if not live or len(outdated) < len(live) or any(is_dead(task) or draft.touches(task.id) for task in live):
+        return  # What has ended is replaced by what is wanted now anyway.
+    _begin(draft, service, place, Settings.of(service), make, by_update=False)
 
 
 def _adopt(draft: Draft, live: list[api.Task], task: api.Task) -> None:

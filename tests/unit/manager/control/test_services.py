@@ -189,6 +189,29 @@ async def test_mode_change_is_refused(make: Make) -> None:
         await control.update_service(update(service, spec()))
 
 
+async def test_each_change_of_a_job_is_another_run_and_says_when(make: Make) -> None:
+    control, _ = make()
+    job = spec()
+    job.replicated_job.total_completions = job.replicated_job.max_concurrent = 2
+    job = api.ServiceSpec.FromString(job.SerializeToString())
+    service = (await control.create_service(create(job))).service
+    assert (service.job_status.job_iteration.index, service.job_status.last_execution.seconds) == (0, int(NOW))
+    service.job_status.last_execution.Clear()
+    service = (await control.update_service(update(service, job))).service
+    assert (service.job_status.job_iteration.index, service.job_status.last_execution.seconds) == (1, int(NOW))
+    service = (await control.update_service(update(service, job, rollback=PREVIOUS))).service
+    assert service.job_status.job_iteration.index == 2
+    assert service.update_status.message == "manually requested rollback"
+    assert not (await control.create_service(create(spec("other")))).service.HasField("job_status")
+
+
+async def test_more_at_a_time_than_in_all_is_taken_as_docker_takes_it(make: Make) -> None:
+    control, _ = make()
+    job = spec()
+    job.replicated_job.CopyFrom(api.ReplicatedJob(max_concurrent=9, total_completions=1))
+    assert (await control.create_service(create(job))).service.spec.replicated_job.max_concurrent == 9
+
+
 async def test_old_style_networks_alone_are_refused(make: Make) -> None:
     control, _ = make()
     first = (await control.create_service(create(spec()))).service

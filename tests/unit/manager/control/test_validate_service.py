@@ -225,9 +225,6 @@ def test_right_spec_passes(right: api.ServiceSpec) -> None:
 @pytest.mark.parametrize(
     ("later", "word"),
     [
-        (spec(**{"global": api.GlobalService()}), "global"),
-        (spec(replicated_job=api.ReplicatedJob(max_concurrent=1)), "jobs"),
-        (spec(global_job=api.GlobalJob()), "jobs"),
         (ports(api.PortConfig(target_port=80, published_port=80)), "published ports"),
         (container(secrets=[secret("a", file=FILE)]), "secrets"),
         (container(configs=[config("a", file=FILE)]), "configs"),

@@ -58,3 +58,8 @@ def test_paused_and_drained_nodes_are_left_to_others() -> None:
         changed = node("a")
         changed.spec.availability = availability
         assert told(decide(Enforcer(), [changed, service(change=constrained), task("web.1", node="a")])) == []
+
+
+def test_a_task_that_its_node_has_not_got_yet_is_the_schedulers() -> None:
+    waiting = task("web.0", api.PENDING, node="a")
+    assert told(decide(Enforcer(), [node("a"), service(change=constrained), waiting])) == []

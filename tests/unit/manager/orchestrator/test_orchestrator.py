@@ -40,11 +40,10 @@ def test_a_plan_that_was_not_committed_is_made_again() -> None:
     assert [type(change) for change in again.changes] == [type(change) for change in first.changes]
 
 
-def test_other_modes_are_left_to_others() -> None:
-    def make_global(made: api.Service) -> None:
-        getattr(made.spec, "global").SetInParent()
-
-    assert bench(service(change=make_global), task("web.0", api.FAILED)).step() == []
+def test_a_service_without_a_mode_is_left_alone() -> None:
+    web = service()
+    web.spec.ClearField("replicated")
+    assert bench(web, task("web.1", api.FAILED)).step() == []
 
 
 def test_one_report_costs_one_slot() -> None:
