@@ -1,7 +1,7 @@
 """A swarm under virtual time: real deciders on a real memory store, agents that behave, faults drawn from one seed.
 
 One heap of happenings ordered by (time, sequence). Everything random comes from the seed, so that a failure can be
-replayed. Invariants are checked after each commit.
+replayed. What `laws.py` says is checked after each commit.
 """
 
 import heapq
@@ -12,12 +12,14 @@ from itertools import count
 from typing import TypeVar
 
 from shoal.api import v1 as api
-from shoal.api.states import MOVES, NAMES, is_dead
+from shoal.api.states import NAMES, is_dead
 from shoal.api.times import duration, timestamp
 from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.cascade import Cascade
+from shoal.manager.orchestrator.places import is_job
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Memory, Transaction
+from tests.simulation.laws import amiss, broken
 
 CHAIN = (api.ASSIGNED, api.ACCEPTED, api.PREPARING, api.READY, api.STARTING, api.RUNNING)
 MAX_PASSES = 200
@@ -32,6 +34,7 @@ class World:
         self.counts: Counter[str] = Counter()  # what happened: faults must be shown to have happened
         self.dark: set[str] = set()  # nodes whose agent does nothing
         self.transcript: list[str] = []
+        self.watches: list[Callable[[], None]] = []  # further laws, for one story: called after each commit
         self._sequence = count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._stepping: set[str] = set()
@@ -79,10 +82,16 @@ class World:
     def commit(self, tx: Transaction) -> None:
         events = self.memory.commit(tx)
         for event in events:
-            self._check_event(event)
+            if isinstance(event.obj, api.Task):
+                self.transcript.append(f"{self.now:.3f} {event.action} {_task_line(event.obj)}")
+            elif isinstance(event.obj, api.Node):
+                self.transcript.append(f"{self.now:.3f} {event.action} {_node_line(event.obj)}")
             self._wake_agent(event)
         self.cascade.tell(events)
-        self._check_slots(events)
+        for problem in broken(self.memory, events):
+            raise AssertionError(self.explain(problem))
+        for watch in self.watches:
+            watch()
 
     def pump(self) -> None:
         for _ in range(MAX_PASSES):
@@ -108,12 +117,14 @@ class World:
 
     # -- what users and hosts do --------------------------------------------------------------------------------------
 
-    def add_node(self, node_id: str) -> None:
+    def add_node(self, node_id: str, change: Callable[[api.Node], None] | None = None) -> None:
         node = api.Node(id=node_id)
         node.description.hostname = node_id
         node.description.resources.nano_cpus = 10**12
         node.description.resources.memory_bytes = 10**12
         node.status.state = api.NodeStatus.READY
+        if change:
+            change(node)
         self.write(lambda tx: tx.create(node))
 
     def set_node(self, node_id: str, change: Callable[[api.Node], None]) -> None:
@@ -126,6 +137,22 @@ class World:
         self.dark.add(node_id)
         self.set_node(node_id, lambda node: _set_state(node, api.NodeStatus.DOWN))
 
+    def remove_node(self, node_id: str) -> None:
+        """What Control does: the node goes, and its tasks are given up."""
+
+        def remove(tx: Transaction) -> None:
+            for task in self.memory.tasks.find("node_id", node_id):
+                if task.status.state < api.COMPLETE:
+                    orphan = copy(task)
+                    orphan.status.state = api.ORPHANED
+                    orphan.status.timestamp.CopyFrom(timestamp(self.now))
+                    tx.update(orphan)
+            tx.remove(api.Node, node_id)
+
+        self.counts["node removed"] += 1
+        self.dark.discard(node_id)
+        self.write(remove)
+
     def node_up(self, node_id: str) -> None:
         self.dark.discard(node_id)
         self.set_node(node_id, lambda node: _set_state(node, api.NodeStatus.READY))
@@ -135,13 +162,15 @@ class World:
     def create_service(self, name: str, replicas: int, change: Callable[[api.ServiceSpec], None] | None = None) -> None:
         service = api.Service(id=name)
         service.spec.annotations.name = name
-        service.spec.replicated.replicas = replicas
+        service.spec.replicated.replicas = replicas  # another mode takes its place
         service.spec.task.container.image = "image:1"
         service.spec.task.restart.delay.CopyFrom(duration(0.0))
         service.spec.task.restart.condition = api.RestartPolicy.ANY
         if change:
             change(service.spec)
         service.spec_version.index = self.memory.revision + 1
+        if is_job(service):
+            service.job_status.SetInParent()
         self.write(lambda tx: tx.create(service))
 
     def update_service(self, name: str, change: Callable[[api.ServiceSpec], None]) -> None:
@@ -152,6 +181,26 @@ class World:
         change(service.spec)
         service.spec_version.index = self.memory.revision + 1
         service.ClearField("update_status")
+        if is_job(service):
+            service.job_status.job_iteration.index += 1
+        self.write(lambda tx: tx.update(service))
+
+    def roll_back(self, name: str) -> None:
+        """What Control does: the specs change places."""
+        current = self.service(name)
+        if not current.HasField("previous_spec"):
+            return
+        service = copy(current)
+        service.spec.CopyFrom(current.previous_spec)
+        service.spec_version.CopyFrom(current.previous_spec_version)
+        service.previous_spec.CopyFrom(current.spec)
+        service.previous_spec_version.CopyFrom(current.spec_version)
+        service.update_status.Clear()
+        service.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
+        service.update_status.started_at.CopyFrom(timestamp(self.now))
+        if is_job(service):
+            service.job_status.job_iteration.index += 1
+        self.counts["rolled back"] += 1
         self.write(lambda tx: tx.update(service))
 
     def remove_service(self, name: str) -> None:
@@ -174,25 +223,15 @@ class World:
         return [task for task in self.tasks(name, api.RUNNING) if task.desired_state == api.RUNNING]
 
     def is_converged(self, name: str) -> bool:
-        """Every slot runs what the service asks for, on a node that may run it, and nothing else is alive."""
-        service = self.service(name)
-        running = self.running(name)
-        paused = service.update_status.state in (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
-        going = service.update_status.state in (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
-        fits = paused or all(task.spec == service.spec.task for task in running)
-        nodes = [self.memory.nodes.get(task.node_id) for task in running]
-        on_good_nodes = all(
-            node is not None
-            and node.status.state == api.NodeStatus.READY
-            and node.spec.availability != api.NodeSpec.DRAIN
-            for node in nodes
-        )
-        return len(running) == service.spec.replicated.replicas and fits and on_good_nodes and not going
+        """Every place has what the service asks for, on a node that may have it, and nothing else is alive."""
+        return not any(amiss(self.memory, self.service(name)))
 
     def explain(self, problem: str) -> str:
         lines = [problem, *self.transcript[-60:]]
         for service in self.memory.services.all():
-            lines.append(f"{service.id} v{service.spec_version.index} {service.update_status}")
+            lines.append(f"{service.id} v{service.spec_version.index} {service.spec.WhichOneof('mode')}")
+            lines.append(f"  update: {service.update_status} placement: {service.spec.task.placement}")
+            lines += [f"  amiss: {problem}" for problem in amiss(self.memory, service)]
             lines += [_task_line(task) for task in self.tasks(service.id)]
         return "\n".join(lines)
 
@@ -205,7 +244,9 @@ class World:
     def _schedule_step(self, task_id: str) -> None:
         if task_id not in self._stepping:
             self._stepping.add(task_id)
-            self.at(self.rng.uniform(0.005, 0.05), lambda: self._step(task_id))
+            task = self.memory.tasks.get(task_id)
+            works = task is not None and (task.status.state, task.desired_state) == (api.RUNNING, api.COMPLETE)
+            self.at(self.rng.uniform(0.005, 2.0 if works else 0.05), lambda: self._step(task_id))
 
     def _step(self, task_id: str) -> None:
         self._stepping.discard(task_id)
@@ -213,8 +254,10 @@ class World:
         if task is None or task.node_id in self.dark or is_dead(task):
             return
         state = task.status.state
-        if task.desired_state > api.RUNNING:
+        if task.desired_state > api.COMPLETE:
             self._report(task_id, api.SHUTDOWN)
+        elif state == api.RUNNING and task.desired_state == api.COMPLETE:
+            self._report(task_id, api.COMPLETE)
         elif state < (api.READY if task.desired_state == api.READY else api.RUNNING):
             image = task.spec.container.image
             if state == api.PREPARING and image == "image:nowhere":
@@ -230,38 +273,6 @@ class World:
         task.status.timestamp.CopyFrom(timestamp(self.now))
         task.status.applied_at.CopyFrom(timestamp(self.now))
         self.write(lambda tx: tx.update(task))
-
-    # -- invariants ---------------------------------------------------------------------------------------------------
-
-    def _check_event(self, event: Event) -> None:
-        new, old = event.obj, event.old
-        if not isinstance(new, api.Task):
-            return
-        self.transcript.append(f"{self.now:.3f} {event.action} {_task_line(new)}")
-        if event.action == "remove":
-            alive = api.ASSIGNED <= new.status.state <= api.RUNNING
-            assert not alive, self.explain(f"a task was forgotten while it may run: {_task_line(new)}")
-        elif isinstance(old, api.Task):
-            before, after = old.status.state, new.status.state
-            assert before == after or (before, after) in MOVES, self.explain(
-                f"{new.id} moved from {NAMES[before]} to {NAMES[after]}"
-            )
-            assert old.desired_state <= new.desired_state, self.explain(f"{new.id}: desired state fell")
-            assert not old.node_id or old.node_id == new.node_id, self.explain(f"{new.id} changed its node")
-
-    def _check_slots(self, events: list[Event]) -> None:
-        for event in events:
-            task = event.obj
-            if not isinstance(task, api.Task) or self.memory.services.get(task.service_id) is None:
-                continue
-            service = self.service(task.service_id)
-            meant = [
-                one
-                for one in self.memory.tasks.find("slot", (task.service_id, task.slot))
-                if one.desired_state <= api.RUNNING and not is_dead(one)
-            ]
-            updating = service.HasField("update_status")
-            assert len(meant) <= (2 if updating else 1), self.explain(f"slot {task.slot} has {len(meant)} tasks")
 
 
 T = TypeVar("T")
@@ -288,3 +299,9 @@ def _task_line(task: api.Task) -> str:
         f"  {task.id} {task.service_id}.{task.slot} v{task.spec_version.index} {task.node_id or '-'} "
         f"{NAMES[task.status.state]} -> {NAMES[task.desired_state]} {task.status.err}"
     )
+
+
+def _node_line(node: api.Node) -> str:
+    state = api.NodeStatus.State.Name(node.status.state)
+    availability = api.NodeSpec.Availability.Name(node.spec.availability)
+    return f"  {node.id} {state} {availability} {dict(node.spec.annotations.labels)}"

@@ -29,7 +29,7 @@ from shoal.manager.orchestrator.places import (
     of_this_run,
     tasks_in,
 )
-from shoal.manager.scheduler import constraints
+from shoal.manager.scheduler import constraints, platforms
 from shoal.store.memory import Event
 
 
@@ -38,7 +38,7 @@ class Reach(Enum):
 
     GONE = auto()  # not in the swarm any more
     LOST = auto()  # down or drained: nothing may run there
-    UNFIT = auto()  # against the constraints
+    UNFIT = auto()  # against the constraints, or no platform of the image
     PAUSED = auto()  # keeps what runs, gets nothing new
     AWAITED = auto()  # not heard of at the moment: its tasks are left to it
     OPEN = auto()
@@ -48,7 +48,11 @@ _VISITS = {Reach.OPEN: Visit.TEND, Reach.AWAITED: Visit.TEND, Reach.PAUSED: Visi
 
 
 class Fit:
-    """Which nodes a service may have tasks on, as its constraints say."""
+    """Which nodes a service may have tasks on: as its constraints say, and its image's platforms.
+
+    What a node has left does not matter here: a task waits on it. SwarmKit goes by constraints alone, and has a task
+    wait for ever on each node that its image cannot run on.
+    """
 
     def __init__(self, service: api.Service) -> None:
         try:
@@ -56,6 +60,7 @@ class Fit:
         except ShoalError:
             # Control lets none through that cannot be parsed; the scheduler ignores such ones, and so does this.
             self._constraints = []
+        self._platforms = platforms.wanted(service.spec.task.placement.platforms)
 
     def reach(self, node: api.Node | None) -> Reach:
         """Return what a node is to the service now."""
@@ -64,6 +69,8 @@ class Fit:
         if is_lost(node):
             return Reach.LOST
         if not constraints.matches(self._constraints, node):
+            return Reach.UNFIT
+        if not platforms.matches(self._platforms, node):
             return Reach.UNFIT
         if node.spec.availability == api.NodeSpec.PAUSE:
             return Reach.PAUSED

@@ -1,17 +1,16 @@
 """The decider that evicts: tasks whose node no longer satisfies their service's constraints, or has shrunk.
 
-In: the view, the time, what changed. Out: tasks REJECTED; replacing them is the orchestrator's. Source: SwarmKit
-manager/orchestrator/constraintenforcer/constraint_enforcer.go.
+In: the view, the time, what changed. Out: tasks REJECTED; replacing them is the orchestrator's, and so are those that
+are moved start-first (`leaving.py`). Source: SwarmKit manager/orchestrator/constraintenforcer/constraint_enforcer.go.
 """
 
 from collections.abc import Sequence
 
 from shoal.api import v1 as api
 from shoal.api.times import timestamp
-from shoal.errors import ShoalError
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
-from shoal.manager.scheduler import constraints
+from shoal.manager.orchestrator.leaving import moves_start_first, satisfies
 from shoal.manager.scheduler.generic import Stock
 from shoal.store.changes import copy
 from shoal.store.memory import Event, View
@@ -74,7 +73,7 @@ def _check_node(draft: Draft, node: api.Node) -> None:
         placement = service.spec.task.placement if service is not None else task.spec.placement
         reserved = task.spec.resources.reservations
         fits = (
-            _satisfies(placement, node)
+            (_moves(service, task) or satisfies(placement, node))
             and reserved.memory_bytes <= left.memory_bytes
             and reserved.nano_cpus <= left.nano_cpus
         )
@@ -92,11 +91,7 @@ def _check_node(draft: Draft, node: api.Node) -> None:
             draft.update(changed)
 
 
-def _satisfies(placement: api.Placement, node: api.Node) -> bool:
-    if not placement.constraints:
-        return True
-    try:
-        return constraints.matches(constraints.parse(placement.constraints), node)
-    except ShoalError:
-        # Control lets none through that cannot be parsed; the scheduler ignores such ones, and so does this.
-        return True
+def _moves(service: api.Service | None, task: api.Task) -> bool:
+    """Return whether the orchestrator moves a task that its node is not fit for: it runs until its successor does."""
+    is_running = task.status.state == api.RUNNING and task.desired_state == api.RUNNING
+    return is_running and moves_start_first(service)

@@ -18,13 +18,14 @@ from shoal.manager.deciding.agenda import Agenda
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
 from shoal.manager.orchestrator.by_node import ByNode, may_matter
+from shoal.manager.orchestrator.leaving import moves_start_first
 from shoal.manager.orchestrator.modes import Mode, Visit
 from shoal.manager.orchestrator.new_task import MakeTask, new_task
-from shoal.manager.orchestrator.places import Place, Places, is_by_node, is_job, is_lost, place_of
+from shoal.manager.orchestrator.places import Place, Places, is_by_node, is_job, is_lost, occupants, place_of, tasks_in
 from shoal.manager.orchestrator.replicated import Replicated
 from shoal.manager.orchestrator.replicated_job import ReplicatedJobs
 from shoal.manager.orchestrator.supervisor import Supervisor, needs_look
-from shoal.manager.orchestrator.update import Update, renew
+from shoal.manager.orchestrator.update import Update, is_paused, renew
 from shoal.store.memory import Event, View
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Orchestrator:
         if update is not None:
             self._put((service_id, Part.UPDATE), update.look(draft, service, places, make))
         for place in sorted(places):
-            updating = service_id in self._updates
+            updating = update is not None and update.holds(place) and not is_paused(service)
             self._put((service_id, place), self._supervisor.look(draft, service, place, make, updating=updating))
 
     def _visit(self, draft: Draft, service: api.Service, mode: Mode, places: set[Place], make: MakeTask) -> set[Place]:
@@ -131,7 +132,7 @@ class Orchestrator:
             elif place.node_id and visit is Visit.TEND and not is_job(service):
                 # A node that is back within reach, and has what was wanted when it left.
                 if update is not None:
-                    update.add(draft.view, service, place)
+                    update.add(draft.view, service, place, occupants(tasks_in(draft.view, service, place), service))
                 else:
                     renew(draft, service, place, make)
         return tended
@@ -147,7 +148,11 @@ class Orchestrator:
     def _worth_a_look(self, view: View, service: api.Service, filled: Places) -> set[Place]:
         if service.id in self._updates:
             return set(filled)
-        return {place for place, tasks in filled.items() if any(needs_look(view, task) for task in tasks)}
+        return {
+            place
+            for place, tasks in filled.items()
+            if len(tasks) > 1 or any(needs_look(view, service, task) for task in tasks)
+        }
 
     def _follow_update(self, view: View, service: api.Service, filled: Places) -> None:
         if is_job(service):
@@ -155,6 +160,9 @@ class Orchestrator:
         update = self._updates.get(service.id)
         if update is not None and update.is_for(service):
             update.keep_only(filled)
+            if not update.is_over(service):
+                for place, tasks in filled.items():
+                    update.add(view, service, place, tasks)
             return
         fresh = Update(view, service, filled)
         if fresh.is_over(service):
@@ -193,24 +201,25 @@ def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
         if isinstance(obj, api.Service):
             keys[obj.id, Part.WHOLE] = None
         elif isinstance(obj, api.Task):
-            if obj.service_id:
-                _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.COMPLETE)
+            _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.COMPLETE)
         elif isinstance(obj, api.Node) and may_matter(event):
             nodes[obj.id] = None
     if nodes:
         by_node = [service.id for service in view.services.all() if is_by_node(service)]
         keys.update({(service_id, Place(node_id=node_id)): None for node_id in nodes for service_id in by_node})
     for node_id in nodes:
-        if is_lost(view.nodes.get(node_id)):
-            for task in view.tasks.find("node_id", node_id):
-                # One told to stop already may be what a replacement waits for.
-                if task.service_id and task.status.state <= api.RUNNING:
-                    _add_place(keys, view, task, lost=False)
+        lost = is_lost(view.nodes.get(node_id))
+        for task in view.tasks.find("node_id", node_id):
+            # One told to stop already may be what a replacement waits for; one on a node that stays, be on the move.
+            if task.status.state <= api.RUNNING and (lost or moves_start_first(view.services.get(task.service_id))):
+                _add_place(keys, view, task, lost=False)
     return keys
 
 
 def _add_place(keys: dict[Key, None], view: View, task: api.Task, *, lost: bool) -> None:
     """Add the place of a task; the whole service where the task is `lost`, or its service is."""
+    if not task.service_id:
+        return
     service = view.services.get(task.service_id)
     if service is not None:
         keys[task.service_id, Part.WHOLE if lost else place_of(service, task)] = None

@@ -30,6 +30,9 @@ class Replicated:
                 # What ended in it before stays to be seen until the service changes again, as with SwarmKit
                 # (orchestrator/replicated/services.go: only tasks that may be updated are told to go).
                 free[slot] = filled.pop(slot)
+                before = [task for task in groups[slot] if task not in free[slot]]
+                if occupants(before, service):
+                    free[slot] = groups[slot]  # Else the slot would be filled again, by a task that is dead.
         missing = wanted - len(filled)
         fresh = free_slots(filled, min(missing, draft.room))
         for slot in fresh:

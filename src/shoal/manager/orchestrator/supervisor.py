@@ -1,8 +1,8 @@
 """The supervisor of places: starts, restarts and replaces the task of a place, for services of every mode.
 
 In: a draft, a service, one of its places. Out: changes in the draft, and when to look at the place again. Whether a
-task is replaced, and how long that waits, says `restart.py`; how many places there are, the module of the mode.
-Source: SwarmKit manager/orchestrator/restart/restart.go.
+task is replaced, and how long that waits, says `restart.py`; which tasks leave only once another runs, `leaving.py`;
+how many places there are, the module of the mode. Source: SwarmKit manager/orchestrator/restart/restart.go.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from shoal.api.states import is_dead
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
+from shoal.manager.orchestrator.leaving import is_leaving, move, stop_twins
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import MakeTask
 from shoal.manager.orchestrator.places import (
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from random import Random
 
 
-def needs_look(view: View, task: api.Task) -> bool:
+def needs_look(view: View, service: api.Service, task: api.Task) -> bool:
     """Return whether there is something to do for a task that is meant to run."""
-    return task.desired_state < api.RUNNING or needs_replacing(view, task)
+    return task.desired_state < api.RUNNING or needs_replacing(view, task) or is_leaving(view, service, task)
 
 
 class Supervisor:
@@ -49,14 +50,16 @@ class Supervisor:
         tasks = of_this_run(service, tasks_in(draft.view, service, place))
         live = meant_to_run(tasks)
         if draft.is_full:
-            return draft.now if any(needs_look(draft.view, task) for task in live) else None
+            return draft.now if any(needs_look(draft.view, service, task) for task in live) else None
         if any(draft.touches(task.id) for task in live) or draft.fills(service.id, place):
             return None  # What was changed just now comes back as an event.
-        if not updating and stop_outdated(draft, service, live):
+        if not updating and (stop_outdated(draft, service, live) or stop_twins(draft, service, live)):
             return None  # The update that began this was over before what replaced its own task ran.
         look_at: list[float] = []
         is_replaced = False
-        for task in live:
+        leaving = [task for task in live if is_leaving(draft.view, service, task, updating=updating)]
+        others = [task for task in live if task not in leaving]
+        for task in others:
             if has_completed(task):
                 continue
             node = draft.view.nodes.get(task.node_id) if task.node_id else None
@@ -67,10 +70,12 @@ class Supervisor:
                 look_at.append(read(task).start_at)
             else:
                 draft.set_desired(task, api.SHUTDOWN)
-                filled = is_replaced or _is_filled_without(draft.view, service, task, live)
+                filled = is_replaced or _is_filled_without(draft.view, service, task, others)
                 if not filled and restart.is_wanted(task, tasks):
                     look_at += self._replace(draft, service, task, node, make)
                     is_replaced = True
+        for task in leaving:
+            look_at += move(draft, service, task, others=others, tasks=tasks, make=make)
         return min(look_at, default=None)
 
     def _replace(
@@ -104,13 +109,13 @@ def _start_if_due(draft: Draft, task: api.Task) -> list[float]:
     return []
 
 
-def _is_filled_without(view: View, service: api.Service, task: api.Task, live: list[api.Task]) -> bool:
-    """Return whether another live task of the place makes a replacement of `task` one too many."""
+def _is_filled_without(view: View, service: api.Service, task: api.Task, staying: list[api.Task]) -> bool:
+    """Return whether another task that stays in the place makes a replacement of `task` one too many."""
 
     def is_outdated(one: api.Task) -> bool:
         return is_dirty(service, one, view.nodes.get(one.node_id) if one.node_id else None)
 
-    others = [one for one in live if one is not task and not needs_replacing(view, one)]
+    others = [one for one in staying if one is not task and not needs_replacing(view, one)]
     if not others:
         return False
     # In a start-first update the old task runs on, yet its replacement must be tried again.

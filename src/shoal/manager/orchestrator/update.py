@@ -117,10 +117,13 @@ class Update:
             return False
         return not self._waiting and all(begun.up_at is not None for begun in self._begun.values())
 
-    def add(self, view: View, service: api.Service, place: Place) -> None:
-        """Take in a place that has come within reach, if it is not what the service asks for."""
-        tasks = meant_to_run(tasks_in(view, service, place))
-        if place not in self._begun and place not in self._waiting and _is_place_dirty(view, service, tasks):
+    def holds(self, place: Place) -> bool:
+        """Return whether a place is this update's to bring to its end."""
+        return place in self._waiting or place in self._begun
+
+    def add(self, view: View, service: api.Service, place: Place, tasks: list[api.Task]) -> None:
+        """Take in a place that has come within reach, if none of its tasks is what the service asks for."""
+        if not self.holds(place) and tasks and all(_is_task_dirty(view, service, task) for task in tasks):
             self._waiting[place] = None
             self._total += 1
 
@@ -140,7 +143,7 @@ class Update:
         """Take in what happened to the `touched` places and do what is next. Returns the time of the next look."""
         settings = Settings.of(service)
         failed: list[str] = []
-        for place in sorted(place for place in touched if place in self._waiting or place in self._begun):
+        for place in sorted(place for place in touched if self.holds(place)):
             failed += self._look_at_place(draft, service, place, settings)
         if is_paused(service):
             self._was_paused = True
@@ -229,7 +232,7 @@ class Update:
 
 
 def _is_place_dirty(view: View, service: api.Service, tasks: list[api.Task]) -> bool:
-    return len(tasks) > 1 or any(_is_task_dirty(view, service, task) for task in tasks)
+    return any(_is_task_dirty(view, service, task) for task in tasks)
 
 
 def _is_task_dirty(view: View, service: api.Service, task: api.Task) -> bool:
@@ -244,7 +247,7 @@ def _begin(
     live = meant_to_run(tasks)
     clean = [task for task in live if not _is_task_dirty(draft.view, service, task)]
     if clean:
-        _adopt(draft, live, max(clean, key=lambda task: task.desired_state))
+        _adopt(draft, live, max(clean, key=lambda task: task.desired_state), settings)
         return False
     made = make(service, place)
     if settings.order == api.UpdateConfig.START_FIRST:
@@ -271,9 +274,13 @@ def renew(draft: Draft, service: api.Service, place: Place, make: MakeTask) -> N
     _begin(draft, service, place, Settings.of(service), make, by_update=False)
 
 
-def _adopt(draft: Draft, live: list[api.Task], task: api.Task) -> None:
+def _adopt(draft: Draft, live: list[api.Task], task: api.Task, settings: Settings) -> None:
     """Keep a task that already is what the service asks for, and stop its place's others."""
-    waits_for = _stop(draft, [other for other in live if other is not task])
+    others = [other for other in live if other is not task]
+    if settings.order == api.UpdateConfig.START_FIRST and task.status.state < api.RUNNING:
+        # It came because the other one is about to leave its node. Once it runs, that one goes.
+        others = [other for other in others if other.status.state != api.RUNNING]
+    waits_for = _stop(draft, others)
     if task.desired_state < api.RUNNING:
         marks = read(task)
         waits_for = waits_for or marks.replaces

@@ -8,25 +8,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from shoal.api import v1 as api
+from shoal.manager.scheduler.platforms import Platform, wanted
 
 Port = tuple[int, int]  # protocol, published port
-Platform = tuple[str, str]  # architecture, operating system; empty: any
-
-# Other names of Go's architectures: what `uname -m` says, and what images were seen to say. SwarmKit knows the first
-# two (scheduler/filter.go), containerd the others (platforms/database.go).
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "x86-64": "amd64",
-    "i386": "386",
-    "i686": "386",
-    "armhf": "arm",
-    "armel": "arm",
-    "armv6l": "arm",
-    "armv7l": "arm",
-}
-# How BuildKit marks what is no program: attestations in an image's index.
-_UNKNOWN = "unknown"
 
 
 class Standing(NamedTuple):
@@ -63,11 +47,11 @@ def demand_of(task: api.Task) -> Demand:
         nano_cpus, memory_bytes = reserved.nano_cpus, reserved.memory_bytes
         generic = wanted_counts(reserved.generic)
     constraints: tuple[str, ...] = ()
-    platforms: tuple[Platform, ...] = ()
+    image_is_for: tuple[Platform, ...] = ()
     max_replicas = 0
     if spec.HasField("placement"):
         constraints = tuple(spec.placement.constraints)
-        platforms = tuple(platform(one) for one in spec.placement.platforms if not _is_unknown(one))
+        image_is_for = wanted(spec.placement.platforms)
         max_replicas = spec.placement.max_replicas
     mounts = spec.container.mounts if spec.HasField("container") else ()
     plugins = [
@@ -78,8 +62,8 @@ def demand_of(task: api.Task) -> Demand:
     plugins += [("Network", one.network.driver_state.name) for one in task.networks if one.network.driver_state.name]
     log_driver = spec.log_driver.name if spec.HasField("log_driver") else ""
     return Demand(
-        standing=Standing(constraints, frozenset(plugins), "" if log_driver == "none" else log_driver, platforms)
-        if constraints or plugins or log_driver or platforms
+        standing=Standing(constraints, frozenset(plugins), "" if log_driver == "none" else log_driver, image_is_for)
+        if constraints or plugins or log_driver or image_is_for
         else NOTHING,
         nano_cpus=nano_cpus,
         memory_bytes=memory_bytes,
@@ -109,12 +93,3 @@ def wanted_counts(wanted: Iterable[api.GenericResource]) -> tuple[tuple[str, int
         counted = resource.discrete_resource_spec
         counts[counted.kind] = counts.get(counted.kind, 0) + counted.value
     return tuple(counts.items())
-
-
-def platform(given: api.Platform) -> Platform:
-    """Return an image's or a node's platform with the architecture under Go's name."""
-    return _ARCHITECTURES.get(given.architecture, given.architecture), given.os
-
-
-def _is_unknown(given: api.Platform) -> bool:
-    return _UNKNOWN in (given.architecture, given.os)

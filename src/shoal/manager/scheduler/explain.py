@@ -13,11 +13,12 @@ from shoal.api.gen import placement_pb2 as pb
 from shoal.api.naming import enum_name
 from shoal.errors import ShoalError
 from shoal.manager.scheduler import constraints
-from shoal.manager.scheduler.demand import Demand, Platform, demand_of, platform
+from shoal.manager.scheduler.demand import Demand, demand_of
 from shoal.manager.scheduler.failures import MAX_FAILURES, Failures, Group
 from shoal.manager.scheduler.filters import Pipeline
 from shoal.manager.scheduler.nodeinfo import NodeInfo
 from shoal.manager.scheduler.nodeset import NodeSet
+from shoal.manager.scheduler.platforms import Platform, named
 from shoal.manager.scheduler.ranking import descriptors_of
 from shoal.manager.scheduler.shortlist import Path
 
@@ -152,7 +153,7 @@ def _reason(name: str, demand: Demand, info: NodeInfo, counts: Mapping[str, int]
         case "constraints":
             return f"scheduling constraints not satisfied: {'; '.join(_unsatisfied(demand, info.node))}"
         case "platform":
-            there = _platform_name(platform(info.node.description.platform))
+            there = _platform_name(named(info.node.description.platform))
             wanted = " or ".join(_platform_name(one) for one in demand.standing.platforms)
             return f"unsupported platform: {there}, the image is for {_cut(wanted)}"
         case "ports":

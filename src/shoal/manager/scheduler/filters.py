@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from shoal.errors import ShoalError
-from shoal.manager.scheduler import constraints
-from shoal.manager.scheduler.demand import Demand, Standing, platform
+from shoal.manager.scheduler import constraints, platforms
+from shoal.manager.scheduler.demand import Demand, Standing
 from shoal.manager.scheduler.nodeinfo import NodeInfo
 
 Check = Callable[[NodeInfo], bool]
@@ -154,11 +154,4 @@ def _plugins(standing: Standing) -> Check:
 
 
 def _platform(standing: Standing) -> Check:
-    def check(info: NodeInfo) -> bool:
-        description = info.node.description
-        if not description.HasField("platform"):
-            return False
-        there = platform(description.platform)
-        return any(arch in ("", there[0]) and system in ("", there[1]) for arch, system in standing.platforms)
-
-    return check
+    return lambda info: platforms.matches(standing.platforms, info.node)

@@ -161,7 +161,7 @@ def test_a_completion_costs_one_slot() -> None:
 
         def find(self, index: str, key: object) -> list[api.Task]:
             asked.append((index, key))
-            return find(index, key)  # type: ignore[arg-type]
+            return find(index, key)
 
     rig.memory.tasks = Counting()  # type: ignore[assignment]
     plan = rig.decider.decide(rig.memory, NOW, rig.events)

@@ -1,0 +1,164 @@
+"""What holds in every swarm at every moment, and what one that has come to rest must look like.
+
+In: a view of the store, what changed; out: what is wrong, in words, or None.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from shoal.api import v1 as api
+from shoal.api.states import MOVES, NAMES, is_dead
+from shoal.api.times import instant
+from shoal.manager.orchestrator.by_node import Fit, Reach
+from shoal.manager.orchestrator.dirty import is_dirty
+from shoal.manager.orchestrator.marks import read
+from shoal.manager.orchestrator.places import Place, is_by_node, is_job, is_lost, of_this_run, place_of, tasks_in
+from shoal.store.changes import Event
+from shoal.store.memory import View
+
+START_FIRST = api.UpdateConfig.START_FIRST
+UNDER_WAY = (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
+PAUSED = (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
+
+
+def broken(view: View, events: Iterable[Event]) -> Iterator[str]:
+    """What a commit has broken."""
+    places: dict[tuple[str, Place], None] = {}
+    nodes: dict[str, None] = {}
+    for event in events:
+        if isinstance(event.obj, api.Task):
+            yield from _wrong_move(view, event)
+            service = view.services.get(event.obj.service_id)
+            if service is not None:
+                places[service.id, place_of(service, event.obj)] = None
+            nodes[event.obj.node_id] = None
+    for service_id, place in places:
+        yield from _crowded_place(view, service_id, place)
+    for service_id in dict.fromkeys(service_id for service_id, _ in places):
+        yield from _too_much_in_motion(view, service_id)
+    for node_id in nodes:
+        yield from _overcommitted(view, node_id)
+
+
+def is_alive(task: api.Task) -> bool:
+    """Something of it may be on a node, or is about to be."""
+    return not is_dead(task)
+
+
+def is_on_a_node(task: api.Task) -> bool:
+    return api.ASSIGNED <= task.status.state <= api.RUNNING
+
+
+def _wrong_move(view: View, event: Event) -> Iterator[str]:
+    new, old = event.obj, event.old
+    assert isinstance(new, api.Task)
+    if event.action == "remove":
+        if is_on_a_node(new):
+            yield f"a task was forgotten while it may run: {new.id}"
+        return
+    if not isinstance(old, api.Task):
+        return
+    before, after = old.status.state, new.status.state
+    if before != after and (before, after) not in MOVES:
+        yield f"{new.id} moved from {NAMES[before]} to {NAMES[after]}"
+    if old.desired_state > new.desired_state:
+        yield f"{new.id}: desired state fell"
+    if old.node_id and old.node_id != new.node_id:
+        yield f"{new.id} changed its node"
+    if (before, after) == (api.PENDING, api.ASSIGNED):
+        yield from _placed_too_many(view, new)
+
+
+def _placed_too_many(view: View, task: api.Task) -> Iterator[str]:
+    limit = task.spec.placement.max_replicas
+    on_node = [
+        one
+        for one in view.tasks.find("node_id", task.node_id)
+        if one.service_id == task.service_id and is_on_a_node(one) and one.desired_state <= api.COMPLETE
+    ]
+    if limit and len(on_node) > limit:
+        yield f"{task.id} was placed on {task.node_id} as number {len(on_node)} of {limit}"
+
+
+def _crowded_place(view: View, service_id: str, place: Place) -> Iterator[str]:
+    service = view.services.get(service_id)
+    assert service is not None
+    meant = [
+        task
+        for task in of_this_run(service, tasks_in(view, service, place))
+        if task.desired_state <= api.COMPLETE and is_alive(task)
+    ]
+    start_first = START_FIRST in (service.spec.update.order, service.spec.rollback.order)
+    in_pairs = not is_job(service) and (start_first or service.HasField("update_status"))
+    if len(meant) > (2 if in_pairs else 1):
+        yield f"{service_id} has {len(meant)} tasks in {place}"
+
+
+def _too_much_in_motion(view: View, service_id: str) -> Iterator[str]:
+    service = view.services.get(service_id)
+    assert service is not None
+    if service.update_status.state not in UNDER_WAY:
+        return
+    is_rollback = service.update_status.state == api.UpdateStatus.ROLLBACK_STARTED
+    config = service.spec.rollback if is_rollback else service.spec.update
+    begun = {
+        place_of(service, task)
+        for task in view.tasks.find("service_id", service_id)
+        if task.spec_version == service.spec_version
+        and task.status.state < api.RUNNING
+        and task.desired_state <= api.RUNNING
+        and read(task).by_update
+        and read(task).start_at >= instant(service.update_status.started_at) - 1e-5
+    }
+    if config.parallelism and len(begun) > config.parallelism:
+        yield f"{len(begun)} places of {service_id} are in motion: {sorted(begun)}"
+
+
+def _overcommitted(view: View, node_id: str) -> Iterator[str]:
+    node = view.nodes.get(node_id)
+    if node is None:
+        return
+    reserved = [task.spec.resources.reservations for task in view.tasks.find("node_id", node_id) if is_on_a_node(task)]
+    if sum(one.nano_cpus for one in reserved) > node.description.resources.nano_cpus:
+        yield f"more CPU is reserved on {node_id} than it has"
+    if sum(one.memory_bytes for one in reserved) > node.description.resources.memory_bytes:
+        yield f"more memory is reserved on {node_id} than it has"
+
+
+# -- at rest ----------------------------------------------------------------------------------------------------------
+
+
+def amiss(view: View, service: api.Service) -> Iterator[str]:
+    """In what a service differs from one that has all it asks for, on nodes that may have it, and nothing else."""
+    if service.update_status.state in UNDER_WAY and not is_job(service):
+        yield "its update is not over"
+    tasks = of_this_run(service, view.tasks.find("service_id", service.id))
+    done = [task for task in tasks if task.status.state == api.COMPLETE and task.desired_state == api.COMPLETE]
+    running = [task for task in tasks if (task.status.state, task.desired_state) == (api.RUNNING, api.RUNNING)]
+    alive = [task for task in view.tasks.find("service_id", service.id) if is_alive(task)]
+    settled = done if is_job(service) else running
+    if len(alive) != (0 if is_job(service) else len(running)):
+        yield f"{len(alive)} tasks are alive, {len(running)} run"
+    places = sorted(place_of(service, task) for task in settled)
+    wanted = sorted(_wanted_places(view, service, places))
+    if places != wanted:
+        yield f"the places {places} are filled, and not {wanted}"
+    if is_job(service):
+        return
+    for task in running:
+        node = view.nodes.get(task.node_id)
+        if node is None or is_lost(node) or Fit(service).reach(node) not in (Reach.OPEN, Reach.PAUSED):
+            yield f"{task.id} is on {task.node_id}, where it may not be"
+        if service.update_status.state not in PAUSED and is_dirty(service, task, node):
+            yield f"{task.id} is of an older spec"
+
+
+def _wanted_places(view: View, service: api.Service, filled: list[Place]) -> list[Place]:
+    if is_by_node(service):
+        fit = Fit(service)
+        return [Place(node_id=node.id) for node in view.nodes.all() if fit.reach(node) == Reach.OPEN]
+    if is_job(service):
+        return [Place(slot) for slot in range(service.spec.replicated_job.total_completions)]
+    # Which slots they are is left open: scaling down keeps whichever run.
+    slots = sorted({*filled})[: service.spec.replicated.replicas]
+    missing = service.spec.replicated.replicas - len(slots)
+    return slots + [Place(-number) for number in range(1, missing + 1)]
