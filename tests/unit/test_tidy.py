@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "shoal"
-# Test modules that are about the repository as a whole.
-ABOUT_THE_REPOSITORY = {"test_tidy.py", "test_requirements.py", "test_commands.py"}
+# Test modules that are about the repository as a whole, or about the tests themselves.
+ABOUT_THE_REPOSITORY = {"test_tidy.py", "test_requirements.py", "test_commands.py", "test_sequences.py"}
 IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "aiohttp", "pyroute2", "uvloop", "ssl"}
 # Where deciding is what a package is for, a module does no I/O, nor does what it imports, but for these.
 DECIDING = {"manager", "agent", "network"}

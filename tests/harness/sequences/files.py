@@ -1,0 +1,117 @@
+"""A sequence as its data file tells it. `tests/interop/sequences/README.md` says what may stand in one."""
+
+import shlex
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[2] / "interop" / "sequences"
+
+# Every command of a sequence returns at once: what is waited for stands in the file. What is not found here in a
+# registry is not asked for. busybox's sleep, as process 1, ignores SIGTERM.
+ALWAYS = {
+    ("service", "create"): ("--detach", "--no-resolve-image", "--stop-signal=KILL"),
+    ("service", "update"): ("--detach", "--no-resolve-image"),
+    ("service", "scale"): ("--detach",),
+    ("service", "rollback"): ("--detach",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A docker command; its exit code and its words are compared."""
+
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What must hold of a service, and hold all at once, before the sequence goes on."""
+
+    service: str
+    running: int | None = None  # tasks that run and are meant to
+    states: dict[str, int] = field(default_factory=dict)  # tasks in a state, whatever they are meant to be
+    tasks: int | None = None  # all tasks, history and all
+    update: str | None = None  # the state of the update
+    message: str | None = None  # the message of the update begins so
+    error: str | None = None  # some task's error begins so
+    gone: bool = False  # neither the service nor a task of it is there
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The swarm, once it is at rest, is compared here as well as at the end."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the two are known to differ: a pattern of paths, and why that is as it should be."""
+
+    at: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One file. `name` is the file's."""
+
+    name: str
+    title: str
+    steps: tuple[Run | Wait | Look, ...]
+    differences: tuple[Difference, ...] = ()
+    nodes: int = 1
+    alone: bool = False  # it changes nodes or the swarm
+    any_place: bool = False  # which slot or node it hits is chance
+    lacking: str = ""  # what Shoal does not have yet: the test is expected to fail
+
+    def service(self, name: str) -> str:
+        """Return a service's name in the swarm: `@web` is this sequence's own."""
+        return name.replace("@", f"{self.name}--")
+
+
+def read(path: Path) -> Sequence:
+    """Return the sequence in a file; ValueError, TypeError or KeyError where it is none."""
+    told = tomllib.loads(path.read_text())
+    steps = tuple(_step(step) for step in told.pop("steps"))
+    differences = tuple(Difference(**difference) for difference in told.pop("differs", ()))
+    made = Sequence(name=path.stem, steps=steps, differences=differences, **told)
+    if made.nodes > 1 and not made.alone:
+        raise ValueError(f"{path.name}: on several nodes a sequence is alone")
+    return made
+
+
+def _step(told: dict[str, Any]) -> Run | Wait | Look:
+    kinds = [kind for kind in ("run", "wait", "look") if kind in told]
+    if len(kinds) != 1:
+        raise ValueError(f"a step is one of run, wait and look: {told}")
+    if kinds == ["wait"]:
+        return Wait(service=told.pop("wait"), **told)
+    (kind, value), *more = told.items()
+    if more:
+        raise ValueError(f"not known of a step: {more}")
+    return Look(value) if kind == "look" else Run(tuple(shlex.split(value)))
+
+
+def arguments(sequence: Sequence, command: Run, hostnames: dict[str, str]) -> list[str]:
+    """Return docker's arguments for a command: names made this sequence's own, nodes' by their hostnames."""
+    words = list(command.words)
+    flags = [flag for flag in ALWAYS.get((words[0], words[1]), ()) if flag.partition("=")[0] not in words]
+    words[2:2] = flags
+    made = []
+    for word in words:
+        word = sequence.service(word)
+        for told, name in hostnames.items():
+            word = word.replace(told, name)
+        made.append(word)
+    return made
+
+
+def every() -> list[Sequence]:
+    """Return all sequences, by name."""
+    return [read(path) for path in sorted(FOLDER.glob("*.toml"))]

@@ -1,0 +1,181 @@
+"""A plain picture of a swarm: what chance decides is taken out, so that two swarms in the same state give the same.
+
+Ids, times, addresses, process ids and container ids go; services and nodes have the names of the data file; a place's
+tasks stand from the oldest to the newest.
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.harness.sequences.files import Sequence
+
+JSON = dict[str, Any]
+
+# Words of the registry's client and of the container runtime: Docker ends the first with what the last registry said,
+# or not, and names its shim and the runtime (we run crun and say so).
+WORDS = (
+    (re.compile(r"(No such image: \S+) \(.*", re.DOTALL), r"\1"),
+    (re.compile(r"starting container failed: .*?(exec: )"), r"starting container failed: \1"),
+    (re.compile(r"\b[0-9a-z]{25}\b"), "<id>"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "<container>"),
+)
+OVER = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
+MOVING = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "starting")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a swarm's API showed, one answer after another. `names` has also the services that were there before."""
+
+    services: list[JSON]
+    tasks: list[JSON]
+    nodes: list[JSON]
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def seen(sequence: Sequence, snapshot: Snapshot) -> Snapshot:
+    """Return what of a snapshot is this sequence's: its services, their tasks, and the nodes if it has them alone."""
+    prefix = sequence.service("@")
+    return Snapshot(
+        services=[service for service in snapshot.services if service["Spec"]["Name"].startswith(prefix)],
+        tasks=[task for task in snapshot.tasks if _name(task, snapshot).startswith(prefix)],
+        nodes=snapshot.nodes,
+        names=snapshot.names,
+    )
+
+
+def _name(task: JSON, snapshot: Snapshot) -> str:
+    return snapshot.names.get(task.get("ServiceID", ""), "")
+
+
+def tasks_of(name: str, snapshot: Snapshot) -> list[JSON]:
+    """Return the tasks of a service by its name in the swarm, oldest first; also those that outlived it."""
+    return sorted((task for task in snapshot.tasks if _name(task, snapshot) == name), key=lambda t: moment(t))
+
+
+def service_of(name: str, snapshot: Snapshot) -> JSON | None:
+    return next((service for service in snapshot.services if service["Spec"]["Name"] == name), None)
+
+
+def moment(thing: JSON) -> str:
+    """Return when a thing was made, as a text that sorts: Go drops the zeros at a fraction's end."""
+    whole, _, fraction = thing["CreatedAt"].rstrip("Z").partition(".")
+    return f"{whole}.{fraction:<09}"
+
+
+def in_motion(snapshot: Snapshot) -> bool:
+    """Return whether some task is on its way: to run, or to its end. One that no node suits is at rest."""
+    return any(_moves(task) for task in snapshot.tasks)
+
+
+def _moves(task: JSON) -> bool:
+    state, desired = task["Status"]["State"], task["DesiredState"]
+    if state in OVER:
+        return bool(desired == "remove")
+    if desired in ("shutdown", "remove"):
+        return True
+    if state == "pending" and task["Status"].get("Err"):
+        return False
+    return state in MOVING or (desired == "complete" and state == "ready")
+
+
+def picture(sequence: Sequence, snapshot: Snapshot, hostnames: dict[str, str]) -> JSON:
+    """Return the picture of a sequence's part of a snapshot. `hostnames` has the file's names of the nodes."""
+    names = {node["ID"]: node["Description"]["Hostname"] for node in snapshot.nodes}
+    ours = {host: told for told, host in hostnames.items()}
+    nodes = {node_id: ours.get(name, name) for node_id, name in names.items()}
+    services = sorted(
+        {_name(task, snapshot) for task in snapshot.tasks} | {s["Spec"]["Name"] for s in snapshot.services}
+    )
+    made: JSON = {}
+    for name in services:
+        service = service_of(name, snapshot)
+        told = "@" + name.removeprefix(sequence.service("@"))
+        made[told] = {
+            **(_service(service) if service else {"gone": True}),
+            **_places(tasks_of(name, snapshot), service, nodes, any_place=sequence.any_place),
+        }
+    if sequence.alone:
+        made["nodes"] = {
+            nodes[node["ID"]]: {**node["Spec"], "state": node["Status"]["State"]} for node in snapshot.nodes
+        }
+    result = tidy(made, sequence, hostnames)
+    assert isinstance(result, dict)
+    return result
+
+
+def _service(service: JSON) -> JSON:
+    update = service.get("UpdateStatus") or {}
+    job = service.get("JobStatus") or {}
+    return {
+        "spec": service["Spec"],
+        "previous": service.get("PreviousSpec"),
+        "update": {
+            "state": update.get("State"),
+            "message": update.get("Message"),
+            "started": "StartedAt" in update,
+            "completed": "CompletedAt" in update,
+        },
+        "iteration": (job.get("JobIteration") or {}).get("Index", 0) and "counted",
+        "endpoint": service["Endpoint"].get("Spec"),
+    }
+
+
+def _places(tasks: list[JSON], service: JSON | None, nodes: dict[str, str], *, any_place: bool) -> JSON:
+    places: dict[str, list[JSON]] = defaultdict(list)
+    for task in tasks:
+        place = str(task["Slot"]) if "Slot" in task else nodes.get(task.get("NodeID", ""), "no node")
+        places[place].append(_task(task, service, nodes))
+    if not any_place:
+        return {"tasks": dict(places)}
+    return {
+        "places": sorted(places),
+        "tasks": {str(number): history for number, history in enumerate(sorted(places.values(), key=repr))},
+    }
+
+
+def _task(task: JSON, service: JSON | None, nodes: dict[str, str]) -> JSON:
+    status = task["Status"]
+    made = {
+        "desired": task["DesiredState"],
+        "state": status["State"],
+        "message": status.get("Message"),
+        "error": status.get("Err"),
+        "spec": _which_spec(task, service),
+    }
+    if task.get("NodeID"):
+        made["node"] = nodes.get(task["NodeID"], "gone")
+    if status["State"] in OVER:
+        made["exit"] = (status.get("ContainerStatus") or {}).get("ExitCode", 0)
+    return made
+
+
+def _which_spec(task: JSON, service: JSON | None) -> str:
+    """Return which of its service's specs a task has: the present, the previous one, or one from before."""
+    if service is None:
+        return "none"
+    spec = task["Spec"]
+    if spec == service["Spec"]["TaskTemplate"]:
+        return "present"
+    return "previous" if spec == (service.get("PreviousSpec") or {}).get("TaskTemplate") else "older"
+
+
+def tidy(value: Any, sequence: Sequence, hostnames: dict[str, str]) -> Any:
+    """Return a value with every text in it freed of what chance decides."""
+    if isinstance(value, dict):
+        return {tidy(key, sequence, hostnames): tidy(item, sequence, hostnames) for key, item in value.items()}
+    if isinstance(value, list):
+        return [tidy(item, sequence, hostnames) for item in value]
+    return text(value, sequence, hostnames) if isinstance(value, str) else value
+
+
+def text(words: str, sequence: Sequence, hostnames: dict[str, str]) -> str:
+    """Return a text with the file's names, and without ids."""
+    words = words.replace(sequence.service("@"), "@")
+    for told, host in hostnames.items():
+        words = words.replace(host, told)
+    for pattern, instead in WORDS:
+        words = pattern.sub(instead, words)
+    return words

@@ -1,0 +1,135 @@
+"""A swarm to play in: hosts of one kind, and a watcher that asks what is there again and again, for all who wait."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
+
+from tests.harness.api import ApiError, Client
+from tests.harness.docker_engine import DockerEngine
+from tests.harness.hosts import Host, docker_program, eventually, patient, run
+from tests.harness.network import Network
+from tests.harness.sequences.state import Snapshot
+from tests.interop.conftest import import_image
+
+IMAGES = ("bb:latest", "bb:2", "bb:3")
+# Asked in one version of the API, so that both show and take the same fields.
+VERSION = "1.41"
+EVERY = 0.1
+PATIENCE = 90.0
+
+
+class Watcher:
+    """What a manager shows, asked for every tenth of a second by one thread."""
+
+    def __init__(self, manager: Host | DockerEngine) -> None:
+        self._manager = manager
+        self._changed = threading.Condition()
+        self._latest = Snapshot([], [], [])
+        self._asked_at = 0.0
+        self._names: dict[str, str] = {}
+        self._over = False
+        self._thread = threading.Thread(target=self._watch, name=f"watch {manager.name}", daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over:
+            client = Client(self._manager.socket, f"v{VERSION}", timeout=20)
+            # A manager may well be too busy for a moment; who waits here sees nothing new until it answers again.
+            with contextlib.suppress(OSError, HTTPException, ApiError):
+                while not self._over:
+                    self._ask(client)
+                    time.sleep(EVERY)
+            client.close()
+            time.sleep(EVERY)
+
+    def _ask(self, client: Client) -> None:
+        asked_at = time.monotonic()
+        services = client.get("/services")
+        # Services first, and names are kept: a task that is seen has a service whose name is known.
+        self._names |= {service["ID"]: service["Spec"]["Name"] for service in services}
+        tasks = client.get("/tasks")
+        if unknown := {task["ServiceID"] for task in tasks} - self._names.keys():
+            services = client.get("/services")
+            self._names |= {service["ID"]: service["Spec"]["Name"] for service in services}
+            tasks = [task for task in tasks if task["ServiceID"] not in unknown - self._names.keys()]
+        nodes = client.get("/nodes")
+        with self._changed:
+            self._latest = Snapshot(services, tasks, nodes, dict(self._names))
+            self._asked_at = asked_at
+            self._changed.notify_all()
+
+    def wait(self, holds: Callable[[Snapshot], bool], seconds: float = PATIENCE) -> tuple[bool, Snapshot]:
+        """Return whether something held within a time, and what was seen last; only what was asked from now on."""
+        now = time.monotonic()
+        end = now + patient(seconds)
+        with self._changed:
+            while time.monotonic() < end:
+                if self._asked_at >= now and holds(self._latest):
+                    return True, self._latest
+                self._changed.wait(1)
+            return False, self._latest
+
+    def close(self) -> None:
+        self._over = True
+        self._thread.join(30)
+
+
+class Swarm:
+    """Hosts of one kind in a swarm, the first of them its manager."""
+
+    def __init__(self, kind: str, hosts: Sequence[Host | DockerEngine]) -> None:
+        self.kind = kind
+        self.hosts = hosts
+        self.manager = hosts[0]
+        self.hostnames = {f"node{number}": host.name for number, host in enumerate(hosts, 1)}
+        self._prepare()
+        self.watcher = Watcher(self.manager)
+
+    def _prepare(self) -> None:
+        self.manager.docker("swarm", "init", "--advertise-addr", self.manager.address)
+        token = self.manager.docker("swarm", "join-token", "-q", "worker").stdout.strip()
+        for host in self.hosts:
+            import_image(host, IMAGES[0])
+            for image in IMAGES[1:]:
+                host.docker("tag", IMAGES[0], image)
+            if host is not self.manager:
+                host.docker("swarm", "join", "--token", token, f"{self.manager.address}:2377")
+        everyone = set(self.hostnames.values())
+        eventually(
+            lambda: set(self.manager.docker("node", "ls", "--format", "{{.Hostname}}").stdout.split()) == everyone,
+            "all nodes are there",
+        )
+
+    def docker(self, *arguments: str) -> tuple[int, str, str]:
+        """Run Docker's command against the manager: its exit code and what it said."""
+        done = run(
+            docker_program(), "-H", f"unix://{self.manager.socket}", *arguments,
+            check=False, env={**os.environ, "DOCKER_API_VERSION": VERSION},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    def restore(self) -> None:
+        """Undo what sequences do to nodes and to the swarm."""
+        for node in self.watcher.wait(lambda _: True)[1].nodes:
+            removed = [word for label in node["Spec"].get("Labels") or {} for word in ("--label-rm", label)]
+            self.docker("node", "update", "--availability", "active", *removed, node["ID"])
+        self.docker("swarm", "update", "--task-history-limit", "5")
+
+    def close(self) -> None:
+        self.watcher.close()
+
+
+@contextlib.contextmanager
+def swarm(kind: str, nodes: int) -> Iterator[Swarm]:
+    """A swarm of "docker" or "shoal" on a network of its own, and nothing of it afterwards."""
+    with Network(f"{kind}{nodes}") as net:
+        names = [f"{kind}-of-{nodes}-{number}" for number in range(1, nodes + 1)]
+        add: Callable[[str], Host | DockerEngine] = net.add_docker if kind == "docker" else net.add
+        made = Swarm(kind, [add(name) for name in names])
+        try:
+            yield made
+        finally:
+            made.close()
