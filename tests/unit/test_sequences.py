@@ -16,7 +16,7 @@ SEQUENCE = Sequence(name="some", title="", steps=())
 
 
 def service(name: str, **more: Any) -> dict[str, Any]:
-    spec = {"Name": name, "TaskTemplate": {"ForceUpdate": 1}}
+    spec = {"Name": name, "TaskTemplate": {"ForceUpdate": 1, "Runtime": "container"}}
     return {"ID": f"id-{name}", "Spec": spec, "Endpoint": {}, "CreatedAt": "2026-01-01T00:00:00Z", **more}
 
 

@@ -156,10 +156,15 @@ def _which_spec(task: JSON, service: JSON | None) -> str:
     """Return which of its service's specs a task has: the present, the previous one, or one from before."""
     if service is None:
         return "none"
-    spec = task["Spec"]
-    if spec == service["Spec"]["TaskTemplate"]:
+    template, former = service["Spec"]["TaskTemplate"], (service.get("PreviousSpec") or {}).get("TaskTemplate", {})
+    if _same(task["Spec"], template):
         return "present"
-    return "previous" if spec == (service.get("PreviousSpec") or {}).get("TaskTemplate") else "older"
+    return "previous" if _same(task["Spec"], former) else "older"
+
+
+def _same(spec: JSON, template: JSON) -> bool:
+    # The runtime stands in a service alone.
+    return {**spec, "Runtime": ""} == {**template, "Runtime": ""}
 
 
 def tidy(value: Any, sequence: Sequence, hostnames: dict[str, str]) -> Any:
