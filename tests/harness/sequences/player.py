@@ -130,16 +130,24 @@ class Player:
             self._swarm.restore()
 
 
-def play(sequences: list[Sequence], swarms: list[Swarm]) -> dict[str, dict[str, Record]]:
-    """Play sequences to all swarms at once; what came of each, by its name and the swarm's kind."""
-    with ThreadPoolExecutor(TOGETHER * len(swarms)) as pool:
-        # One pool for each would be the same, but for a swarm that is done with its share first.
-        waiting = {
-            (sequence.name, swarm.kind): pool.submit(Player(sequence, swarm).play)
-            for sequence in sequences
+def play(sequences: list[Sequence], swarm: Swarm) -> dict[str, Record]:
+    """Play sequences to a swarm: those that may together, then the others one by one. What came of each, by name."""
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        together = [sequence for sequence in sequences if not sequence.alone]
+        played = pool.map(lambda sequence: Player(sequence, swarm).play(), together)
+        records = {sequence.name: record for sequence, record in zip(together, played, strict=True)}
+    return records | {sequence.name: Player(sequence, swarm).play() for sequence in sequences if sequence.alone}
+
+
+def play_to_all(sequences: list[Sequence], swarms: list[Swarm]) -> dict[str, dict[str, Record]]:
+    """Play to each swarm the sequences of its size, to all at once; what came of each, by its name and the kind."""
+    with ThreadPoolExecutor(len(swarms)) as pool:
+        waiting = [
+            (swarm, pool.submit(play, [one for one in sequences if one.nodes == len(swarm.hosts)], swarm))
             for swarm in swarms
-        }
+        ]
         played: dict[str, dict[str, Record]] = {sequence.name: {} for sequence in sequences}
-        for (name, kind), future in waiting.items():
-            played[name][kind] = future.result()
+        for swarm, future in waiting:
+            for name, record in future.result().items():
+                played[name][swarm.kind] = record
     return played
