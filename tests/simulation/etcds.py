@@ -36,6 +36,7 @@ class Etcds:
         self.log: list[tuple[int, list[pb.Event]]] = []
         self.doubt = 0.0  # how probably a write's caller is told that it failed
         self.doubts = DOUBTS
+        self.owed: list[str] = []  # doubts that the next writes meet, however late they come
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -188,12 +189,12 @@ class Member:
     async def _txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
         cluster = self._cluster
         await self._wait_majority()
-        if cluster.rng.random() >= cluster.doubt:
+        if not cluster.owed and cluster.rng.random() >= cluster.doubt:
             response = cluster.txn(request)
             await self._travel()
             await self._wait_majority()  # the answer has to come back, too
             return response
-        what = cluster.rng.choice(cluster.doubts)
+        what = cluster.owed.pop() if cluster.owed else cluster.rng.choice(cluster.doubts)
         cluster.counts[f"write in doubt: {what}"] += 1
         if what == "after":
             cluster.txn(request)
