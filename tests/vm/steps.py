@@ -17,11 +17,13 @@ find /sys/fs/cgroup -maxdepth 1 -type d | sort; ls -d /sys/fs/cgroup/system.slic
 echo "== network namespaces"; ls /run/netns 2>/dev/null; lsns -t net -o NS --noheadings
 echo "== tables"; nft list tables
 echo "== links"; ip -br link | awk '{print $1}'
-echo "== profiles"; grep -E 'shoal' /sys/kernel/security/apparmor/profiles
 echo "== processes"; ps -eo args | grep -E 'shoal|conmon|etcd|crun' | grep -v -E 'grep|bash -s'
 echo "== files"; ls -d /run/shoal* /var/lib/shoal* /opt/shoal* /etc/shoal* /usr/local/bin/* /etc/systemd/system/shoal* \
   /etc/systemd/system/*.wants/shoal* /tmp/shoal* 2>/dev/null
 true"""
+# Beside that what stays in the kernel after a daemon has ended, as dockerd's does: its containers may go on under it.
+APPARMOR = "/sys/kernel/security/apparmor"
+PROFILES = f"echo '== profiles'; grep -F shoal {APPARMOR}/profiles; true"
 
 # Each container's id and pid, of a service.
 PIDS = """for c in $(docker ps -q --no-trunc --filter label=com.docker.swarm.service.name={0} | sort); do
@@ -86,7 +88,11 @@ def plays_the_demo_of_many(vm: Machine) -> str:
 
 def installs(vm: Machine) -> str:
     """script/install ends when the API serves; README's first swarm."""
-    vm.run(f"cat > /root/snapshot <<'END'\n{SNAPSHOT}\nEND\nbash /root/snapshot > /root/before")
+    # Of a host that never had a shoald: the demos' profile goes first, so that its removal must take away its own.
+    vm.run(f"! grep -q '^shoal-default ' {APPARMOR}/profiles || printf shoal-default > {APPARMOR}/.remove")
+    vm.run(f"cat > /root/snapshot <<'END'\n{SNAPSHOT}\n{PROFILES}\nEND\nbash /root/snapshot > /root/before")
+    before = vm.ask("cat /root/before")
+    expect("shoal-default" not in before, "no profile of ours is loaded", before)
     began = time.monotonic()
     vm.run("cd /root/shoal && script/install", patience=3 * PATIENCE)
     took = time.monotonic() - began
