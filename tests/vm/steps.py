@@ -133,6 +133,15 @@ def confines(vm: Machine) -> str:
     for command in ALLOWED:
         done = vm.run(f"aa-exec -p shoal-default -- bash -c {shlex.quote(command)}", check=False)
         expect(done.code == 0, f"the profile allows: {command}", done)
+    # Somebody removes the profile: nothing starts without it.
+    vm.run(f"printf shoal-default > {APPARMOR}/.remove; ! grep -q '^shoal-default ' {APPARMOR}/profiles")
+    inside = vm.ask(f"docker exec {container} cat /proc/self/attr/current")
+    expect(inside == "shoal-default (enforce)", "a command in a container brings a lost profile back", inside)
+    vm.run(f"printf shoal-default > {APPARMOR}/.remove")
+    vm.run("docker service update --force --quiet --update-parallelism 10 web")
+    container = vm.ask("docker ps -q | head -1")
+    held = vm.ask(f"cat /proc/$(docker inspect -f '{{{{.State.Pid}}}}' {container})/attr/current")
+    expect(held == "shoal-default (enforce)", "so does a container that starts", held)
     vm.run("docker exec $(docker ps -q | head -1) sh -c 'sleep 100 & kill $!; ps >/dev/null; ping -c 1 127.0.0.1'")
     return f"{len(REFUSED)} things refused, {len(ALLOWED)} allowed"
 
@@ -250,6 +259,10 @@ def is_uninstalled(vm: Machine) -> str:
     )
     vm.run("docker swarm leave --force")
     eventually(lambda: not vm.ask("docker ps -aq"), "leaving removes every container")
+    other = vm.ask("aa-exec -p shoal-default -- sleep 1d >/dev/null 2>&1 & echo $!")  # as another shoald's container
+    left = vm.ask("cd /root/shoal && script/install --uninstall")
+    held = vm.ask(f"cat /proc/{other}/attr/current; kill {other}")
+    expect("it was left" in left and held == "shoal-default (enforce)", "who uses the profile keeps it", (left, held))
     vm.run("cd /root/shoal && script/install --uninstall")
     vm.run("rm -rf /var/lib/shoal /run/shoal")
     _compare(vm.ask("cat /root/before"), vm.ask("bash /root/snapshot"), "after its removal")

@@ -80,6 +80,20 @@ class Confinement:
         return self.profile
 
 
+def held(found: Confinement, wanted: str, profiles: Path = PROFILES) -> str:
+    """The profile of a process that starts now in a container that wants `default` or `disabled`, as `Confinement.of`.
+
+    `found` at the daemon's start. The kernel may have lost the profile since (no file names it, so that
+    `aa-remove-unknown`, or somebody else's removal, takes it away): then it is loaded again, as dockerd does.
+    """
+    if wanted == "disabled" or found == Confinement() or (found.profile and NAME in loaded(_listed(profiles))):
+        return found.of(wanted)
+    again = load(profiles)
+    if again == Confinement():
+        again = Confinement(failure=f"{_PARSER} is missing by now, or the kernel's list of profiles")
+    return again.of(wanted)
+
+
 def load(profiles: Path = PROFILES) -> Confinement:
     """Hand the kernel the profile, also where one of this name is there: it may be that of an older release."""
     try:
@@ -107,6 +121,13 @@ def load(profiles: Path = PROFILES) -> Confinement:
     if NAME not in loaded(profiles.read_text(errors="replace")):
         return Confinement(failure=f"{_PARSER} ended well, and the kernel does not have it")
     return Confinement(NAME)
+
+
+def _listed(profiles: Path) -> str:
+    try:
+        return profiles.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def loaded(text: str) -> set[str]:

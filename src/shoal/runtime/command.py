@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shoal.runtime import bundle, capabilities, conmon, failures, oci_spec, process, processes
+from shoal.runtime import apparmor, bundle, capabilities, conmon, failures, oci_spec, process, processes
 from shoal.runtime.bundle import Site
 from shoal.runtime.types import Container, ExecConfig
 from shoal.runtime.workers import Workers
@@ -94,6 +94,8 @@ def spec(site: Site, container: Container, config: ExecConfig) -> dict[str, Any]
 
 def start(site: Site, container: Container, config: ExecConfig, fds: dict[int, int]) -> Started:
     """Hand it to the runtime. In a worker thread; `fds` are its stdio."""
+    if container.apparmor_profile == apparmor.NAME:
+        apparmor.held(site.host.apparmor, "default")
     name = secrets.token_hex(6)
     there = site.bundle(container.id)
     spec_file, pid_file, log_file = (there / f"exec-{name}.{kind}" for kind in ("json", "pid", "log"))

@@ -40,6 +40,7 @@ def test_host_without_apparmor_confines_nothing_and_says_nothing(kernel: Path) -
     assert apparmor.load(kernel) == Confinement()  # no parser: as with Docker
     assert Confinement().of("default") == ""
     assert Confinement().of("disabled") == ""
+    assert apparmor.held(Confinement(), "default", kernel) == ""
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,32 @@ def test_profile_that_could_not_be_loaded_refuses_containers(kernel: Path, scrip
     with pytest.raises(ShoalError, match="AppArmor enabled on system but the shoal-default profile could not be"):
         found.of("default")
     assert found.of("disabled") == UNCONFINED
+
+
+def test_profile_that_the_kernel_lost_is_loaded_again(kernel: Path) -> None:
+    parser(kernel, f'/bin/cat >> "{kernel}.given"; echo "{NAME} (enforce)" >> "{kernel}"')
+    found = apparmor.load(kernel)
+    assert apparmor.held(found, "default", kernel) == NAME
+    assert Path(f"{kernel}.given").read_text() == PROFILE  # once: it was there
+    kernel.write_text("docker-default (enforce)\n")
+    assert apparmor.held(found, "disabled", kernel) == UNCONFINED
+    assert NAME not in kernel.read_text()
+    assert apparmor.held(found, "default", kernel) == NAME
+    assert NAME in kernel.read_text()
+
+
+def test_container_does_not_start_without_a_profile_that_was_lost(kernel: Path) -> None:
+    kernel.write_text("")
+    with pytest.raises(ShoalError, match="could not be loaded: apparmor_parser is missing by now"):
+        apparmor.held(Confinement(NAME), "default", kernel)
+    kernel.unlink()
+    with pytest.raises(ShoalError, match="or the kernel's list of profiles"):
+        apparmor.held(Confinement(NAME), "default", kernel)
+
+
+def test_profile_that_could_not_be_loaded_is_tried_again(kernel: Path) -> None:
+    parser(kernel, f'/bin/cat > /dev/null; echo "{NAME} (enforce)" >> "{kernel}"')
+    assert apparmor.held(Confinement(failure="killed"), "default", kernel) == NAME
 
 
 def test_only_enforced_profiles_hold() -> None:
