@@ -72,7 +72,7 @@ def boots(vm: Machine) -> str:
 def plays_the_demo(vm: Machine) -> str:
     """README's first command, and nothing left of it."""
     before = vm.ask(SNAPSHOT)
-    done = vm.run("cd /root/shoal && script/demo", patience=3 * PATIENCE)
+    done = vm.run(f"cd /root/shoal && SHOAL_PATIENCE={INSIDE} script/demo", patience=3 * PATIENCE)
     expect("hello from" in done.output, "the demo's service answers", done.output)
     _compare(before, vm.ask(SNAPSHOT), "after the demo")
     return ""
