@@ -14,6 +14,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/var/cache/shoal-vm"))
     parser.add_argument("--list", action="store_true", help="the steps' names")
     parser.add_argument("--keep", action="store_true", help="leave the machine on after a failure, until Enter")
+    parser.add_argument("--again", action="store_true", help="with the disk as the last run left it")
     parser.add_argument("steps", nargs="*", metavar="STEP", help="these alone")
     given = parser.parse_args()
     if unknown := set(given.steps) - {step.__name__ for step in STEPS}:
@@ -26,6 +27,8 @@ def main() -> int:
         began = time.monotonic()
         vm.boot()
         print(f"{'power-on to login':26} {time.monotonic() - began:6.1f} s", flush=True)
+        if given.again:
+            vm.renew()
         for step in STEPS:
             if given.steps and step.__name__ not in given.steps:
                 continue

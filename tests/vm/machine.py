@@ -89,15 +89,10 @@ class Machine:
 
     def run(self, script: str, *, check: bool = True, patience: float = PATIENCE) -> Done:
         """Run lines of bash inside, as root. Failed with what they said, when they end with another code than 0."""
-        command = [
-            "ssh", "-q", "-i", str(self._folder / "key"), "-p", str(self._port),
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
-            "-o", f"ConnectTimeout={min(patience, 120):.0f}", "-o", "ServerAliveInterval=30",
-            "root@127.0.0.1", "bash -s 2>&1",
-        ]  # fmt: skip
-        given = f"{OFFLINE}export DOCKER_HOST=unix://{SOCKET}\n{script}\n"
+        given = f"{OFFLINE}export DOCKER_HOST=unix://{SOCKET}\n{script}\n".encode()
+        command = self._ssh("bash -s 2>&1", patience)
         try:
-            done = subprocess.run(command, input=given.encode(), capture_output=True, timeout=patience, check=False)
+            done = subprocess.run(command, input=given, capture_output=True, timeout=patience, check=False)
         except subprocess.TimeoutExpired as error:
             said = (error.stdout or b"").decode(errors="replace")
             if check:
@@ -108,6 +103,14 @@ class Machine:
             raise Failed(f"ended with {done.returncode}: {script}\n{output[-6000:]}")
         return Done(done.returncode, output)
 
+    def _ssh(self, command: str, patience: float) -> list[str]:
+        return [
+            "ssh", "-q", "-i", str(self._folder / "key"), "-p", str(self._port),
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
+            "-o", f"ConnectTimeout={min(patience, 120):.0f}", "-o", "ServerAliveInterval=30",
+            "root@127.0.0.1", command,
+        ]  # fmt: skip
+
     def ask(self, script: str, *, patience: float = PATIENCE) -> str:
         """Return what lines of bash print, without the last newline."""
         return self.run(script, patience=patience).output.rstrip("\n")
@@ -116,9 +119,17 @@ class Machine:
         """Make a file inside."""
         self.run(f"printf %s {shlex.quote(text)} > {path}")
 
+    def renew(self) -> None:
+        """Bring its clone to what is committed here. What was installed from it stays what it was."""
+        bundle = subprocess.run(["git", "bundle", "create", "-q", "-", "HEAD"], capture_output=True, check=True).stdout
+        path = "/root/shoal.bundle"
+        subprocess.run(self._ssh(f"cat > {path}", PATIENCE), input=bundle, timeout=PATIENCE, check=True)
+        self.run(f"cd /root/shoal && git fetch -q {path} HEAD && git checkout -qf --detach FETCH_HEAD")
+
     def close(self) -> None:
-        """Switch it off at once; its disk is for one run."""
+        """Switch it off at once. What was written to its disk before is kept: `--again` goes on with it."""
         if self._process is not None and self._process.poll() is None:
+            self.run("sync", check=False, patience=120)
             self._process.kill()
             self._process.wait()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.vm.machine import PATIENCE, Failed, Machine, eventually
 
-INSIDE = 300  # SHOAL_PATIENCE of what waits inside: an emulated processor is some ten times slower
+INSIDE = PATIENCE / 2  # SHOAL_PATIENCE of what waits inside: an emulated processor is ten to a hundred times slower
 
 # What is on the host, to be the same before and after. Beside it what systemd makes and removes by itself.
 SNAPSHOT = r"""
