@@ -8,7 +8,7 @@ import dataclasses
 import time
 
 from shoal.errors import NotFound, ShoalError
-from shoal.runtime import bundle, conmon, records
+from shoal.runtime import apparmor, bundle, conmon, records
 from shoal.runtime.creation import Creation
 from shoal.runtime.failures import FAILED, StartFailed
 from shoal.runtime.interfaces import Images
@@ -52,7 +52,8 @@ class Starting:
     def _launch(self, container: Container, lower: list[str]) -> tuple[Container, records.Running]:
         """Start it, and put on disk how it is found again: a start that cannot be recorded is none."""
         site = self._tools.site
-        container = dataclasses.replace(container, apparmor_profile=site.host.apparmor.of(container.config.apparmor))
+        profile = apparmor.held(site.host.apparmor, container.config.apparmor)
+        container = dataclasses.replace(container, apparmor_profile=profile)
         self._cuts.begin(container)
         cgroups, written = site.cgroups, bundle.write(site, container, lower)
         launched = conmon.launch(site.conmon, site.runtime, written, cgroups.keep_apart)

@@ -42,6 +42,7 @@ async def test_a_token_leads_to_an_identity_on_disk(tmp_path: Path, role: int) -
         (node,) = made.nodes()
     assert (security.identity.node_id, security.identity.role) == (node.id, role)
     again = SecurityConfig.load(tmp_path / "node", now=time.time())
+    assert again is not None
     assert again.identity == security.identity
     assert NodeFiles(tmp_path / "node").root.read_bytes() == made.swarm.root.certs_pem
 
@@ -52,7 +53,9 @@ async def test_a_manager_of_a_locked_swarm_has_its_key_sealed_from_the_first(tmp
         await joined(tmp_path / "manager", made, made.token(api.MANAGER))
         await joined(tmp_path / "worker", made, made.token())
     assert b"ENCRYPTED" in NodeFiles(tmp_path / "manager").key.read_bytes()
-    assert SecurityConfig.load(tmp_path / "manager", now=time.time(), kek=kek).identity.role == api.MANAGER
+    locked = SecurityConfig.load(tmp_path / "manager", now=time.time(), kek=kek)
+    assert locked is not None
+    assert locked.identity.role == api.MANAGER
     assert b"ENCRYPTED" not in NodeFiles(tmp_path / "worker").key.read_bytes()
 
 
