@@ -14,7 +14,7 @@ from collections.abc import Callable
 from random import Random
 
 from shoal.api import v1 as api
-from shoal.daemon.daemon import GC_THRESHOLDS
+from shoal.daemon.serving import GC_THRESHOLDS
 from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.store.memory import Memory, Transaction

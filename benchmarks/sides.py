@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -23,6 +24,7 @@ from tests.harness.hosts import Host, eventually, run
 IMAGE = "bench:latest"
 TICKS = os.sysconf("SC_CLK_TCK")
 DOCKERD = "dockerd"
+PATIENCE = 60.0  # seconds, for a first answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Side(ABC):
 
     name: str
     client: Client
+    start_seconds: float
+    """From the start of the daemon's process to its first answer."""
 
     @abstractmethod
     def pids(self) -> list[int]:
@@ -89,7 +93,10 @@ class Shoal(Side):
             # Where the exec-root is by default: below /run, a tmpfs on most hosts.
             self.host.exec_root.mkdir()
             run("mount", "-t", "tmpfs", "tmpfs", str(self.host.exec_root))
-            self.host.start()
+            began = time.monotonic()
+            self.host.start(wait=False)
+            assert self.host.process is not None
+            self.start_seconds = _first_answer(self.host.socket, self.host.process, self.host.log_file) - began
         except BaseException:
             self.host.close()
             raise
@@ -162,6 +169,7 @@ class DockerSwarm(Side):
         socket = self.folder / "s"
         inner = [HERE, "sh"] if root is None else [IN_ROOT, "sh", str(root), str(self.folder)]
         self.log = self.folder / "log"
+        began = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -180,13 +188,8 @@ class DockerSwarm(Side):
                 env={**os.environ, "HOME": str(self.folder), "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1"},
             )
 
-        def answers() -> bool:
-            if self.process.poll() is not None:
-                raise SystemExit(f"dockerd ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}")
-            return run("curl", "-fsS", "--unix-socket", str(socket), "http://d/_ping", check=False).stdout == "OK"
-
         try:
-            eventually(answers, "dockerd answers", patience=60)
+            self.start_seconds = _first_answer(socket, self.process, self.log) - began
             self.client = Client(socket)
             self._pid_namespace = os.stat(f"/proc/{self._children(self.process.pid)[0]}/ns/pid").st_ino
         except BaseException:
@@ -237,6 +240,23 @@ class DockerSwarm(Side):
                     for folder, _, _ in os.walk(root, topdown=False):
                         eventually(functools.partial(_remove_cgroup, folder), f"{folder} is free")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _first_answer(socket: Path, process: subprocess.Popen[bytes], log: Path) -> float:
+    """Return when a daemon that was just started has answered, by the clock `time.monotonic`."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise SystemExit(f"the daemon ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+        client = Client(socket)
+        try:
+            client.call("GET", "/_ping")
+            return time.monotonic()
+        except (OSError, HTTPException):
+            time.sleep(0.001)  # it does not listen yet
+        finally:
+            client.close()
+    raise SystemExit(f"the daemon does not answer within {PATIENCE:.0f} s:\n{log.read_text()[-2000:]}")
 
 
 def _remove_cgroup(folder: str) -> bool:

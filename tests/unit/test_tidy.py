@@ -47,7 +47,7 @@ DEBTS = {
     "manager/peers": "outgoing process",
     "manager/port": "wire",
     "network": "bridge namespaces netlink plumbing",
-    "node": "certificates founding interfaces joining manager membership places restoring term types",
+    "node": "founding interfaces manager membership places restoring term types",
     "runtime": (
         "adoption archive attachment bundle command conmon containers creation interfaces oci_runtime "
         "processes rootfs starting survey types unpack_child workers"

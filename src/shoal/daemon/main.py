@@ -55,7 +55,6 @@ async def _run(config: DaemonConfig) -> None:
     # What a start makes stays, so that looking for garbage in it finds none; `daemon` begins with that when it serves.
     gc.disable()
     # Only where there is to be a daemon: to end containers, or to be told of a wrong flag, nobody waits for all of it.
-    from shoal.daemon import loading  # noqa: F401, I001 - before anything that imports aiohttp
     from shoal.daemon import daemon
 
     await daemon.run(config, stop, service.Notifier(os.environ))

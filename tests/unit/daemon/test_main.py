@@ -20,9 +20,13 @@ LATER = (
     "typer",
     "yaml",
 )
+# What the host's side of a start does without: a thread imports it meanwhile.
+BESIDE = ("shoal.agent", "shoal.api.v1", "shoal.engine", "shoal.node", "aiohttp", "google.protobuf")
 LOOK = """
 import sys
-from shoal.daemon import daemon, loading, main
+from shoal.daemon import daemon, main
+print(*sys.modules)
+daemon._import_serving()
 print(*sys.modules)
 from shoal.node import door
 door._node_class()
@@ -32,8 +36,10 @@ print(*sys.modules)
 
 def test_daemon_begins_without_what_only_a_swarm_needs() -> None:
     look = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
-    first, later = (set(line.split()) for line in look.stdout.splitlines())
-    assert {"shoal.daemon.daemon", "shoal.engine.app", "shoal.runtime.containers"} <= first
+    host, first, later = (set(line.split()) for line in look.stdout.splitlines())
+    assert {"shoal.network.bridge", "shoal.runtime.containers"} <= host
+    assert sorted(host.intersection(BESIDE)) == []
+    assert {"shoal.engine.app", *BESIDE} <= first
     assert sorted(first.intersection(LATER)) == []
     # A name that is no more would pass above.
     assert {name for name in LATER if name.startswith("shoal.")} <= later
