@@ -1,12 +1,12 @@
 """Mends asyncio.TaskGroup in Python 3.11 and 3.12, so that it behaves as Python 3.13's. Imported by `shoal` itself.
 
-A child that fails while its group waits for the rest is answered by cancelling the group's owner, and that is never
-taken back: `cancelling()` of the owner stays above 0. From then on it takes itself for cancelled, and its
-`asyncio.timeout` raises CancelledError in the place of TimeoutError. Python 3.13 takes it back. Here the group ends its
-other children itself, and leaves the owner, who waits for them anyway, alone.
+When a child fails while its group waits for the others, asyncio cancels the group's owner and never takes that back:
+`cancelling()` of the owner stays above 0. From then on the owner counts as cancelled, and its `asyncio.timeout` raises
+CancelledError instead of TimeoutError. Python 3.13 takes it back. Here the group cancels its other children itself and
+does not touch the owner, which waits for them anyway.
 
-An owner that somebody else cancels while a child of its fails hears of the failure alone: if it catches that, it goes
-on, and whoever cancelled it waits for ever. Python 3.13 cancels it again, where it waits next; so do we.
+When somebody else cancels the owner while a child fails, the owner gets the failure alone. If it catches that, it goes
+on, and whoever cancelled it waits for ever. Python 3.13 cancels the owner again at its next wait; so does this module.
 """
 
 import asyncio

@@ -1,2 +1,1 @@
-"""The `shoal` command: what Docker's command has no words for. Talks to `shoald` over its Engine API, and to nothing
-else."""
+"""The `shoal` command, for what Docker's command cannot do. It speaks to `shoald` alone, over the Engine API."""

@@ -1,4 +1,4 @@
-"""Connections that stop being HTTP: after the head of an answer, raw bytes both ways, as `exec` and `attach` need.
+"""Turns an HTTP connection into a raw one: after the head of the answer, bytes go both ways, for `exec` and `attach`.
 
 The transport is taken from aiohttp, because aiohttp closes a connection whose client has finished sending, and a client
 that has sent all its input (`echo x | docker exec -i ...`) still waits for output. A client must wait for the head

@@ -1,1 +1,1 @@
-"""What the network and the runtime both need of this host: system calls, its programs, its events. Knows neither."""
+"""What both `network` and `runtime` need of this host: system calls, programs, events. Imports neither of them."""

@@ -1,1 +1,1 @@
-"""Namespaces, bridges and packet rules of this host. Knows nothing of orchestration."""
+"""Network namespaces, bridges and packet rules of this host. Knows nothing of services and tasks."""

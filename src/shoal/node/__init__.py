@@ -1,2 +1,4 @@
-"""One node's life in a swarm: made by init, ended by leave; its certificates; starts and stops its manager and its
-agent, as SwarmKit's `node` package does."""
+"""This host as a node of a swarm, from `init` or `join` to `leave`.
+
+Owns the node's certificates, and starts and stops its manager and its agent, as SwarmKit's `node` package does.
+"""

@@ -1,9 +1,9 @@
-"""This host's part in a swarm, as the daemon and the API have it: none, or the node behind this door.
+"""What the daemon and the API call for everything about the swarm. Behind it is a `SwarmNode`, once one is needed.
 
-In: what `SwarmNode` is made of, and everything that is asked of it. Out: its answers. What a node of a swarm needs
-(manager, agent, certificates, gRPC) is half of all that a daemon imports, and a daemon in no swarm answers without it:
-it is imported when this host is in a swarm, when it is asked to make or join one, or, in a thread, once the API serves,
-so that a swarm that is made later need not wait for it.
+In: what a `SwarmNode` is made of, and the calls to it. Out: its answers, or the answers of a host in no swarm. The
+modules of a node (manager, agent, certificates, gRPC) are half of all that a daemon imports, and a host in no swarm can
+answer without them. They are imported when the host is in a swarm, or is asked to make or join one; else in a thread
+once the API serves, so that a swarm made later need not wait for them.
 """
 
 import asyncio

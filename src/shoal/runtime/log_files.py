@@ -5,8 +5,8 @@
     output.log.head   that other name: a hard link. Once it is not the same file any more, conmon has cut
     output.log.<n>    older ones, the higher the newer
 
-So the size is bounded whatever happens to us; what depends on us is how much older output is kept. A container that
-fills more than one file before we have seen the first cut loses whole files in between, never the newest.
+So the size is bounded whether or not the daemon runs. How much older output is kept depends on the daemon. A container
+that fills more than one file before we have seen the first cut loses whole files in between, never the newest.
 
 In: a path and limits. Out: the files in their order, their bytes one after the other.
 """

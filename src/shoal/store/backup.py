@@ -1,13 +1,14 @@
-"""A swarm's state in one file, taken while it runs, and an etcd made of such a file.
+"""Saves a running swarm's state to one file, and makes an etcd from such a file.
 
 In: a client of any manager's etcd, and small files that the caller wants beside it (keys, certificates). Out: a file,
 or a data folder for etcd. Objects stay sealed as they are in etcd: to read them, somebody needs the data key, which is
-in the file only if the caller puts it there. What a restored swarm does about managers that are no more is the
-caller's, and what the bytes of the file are is `backup_file`'s.
+in the file only if the caller puts it there. The caller removes the managers that are gone from a restored swarm.
+`backup_file` owns the format of the file.
 
-etcd counts revisions anew in a restored swarm. The versions that clients hold must not come true again for something
-else, so those of the restored swarm begin far above the last one of the backup (`BASE` in `follower`): every object has
-a new version, and whoever holds an old one is told "update out of sequence", as after any other change.
+In a restored swarm etcd counts revisions from the beginning. A version that a client still holds must never match a new
+object by chance. So versions of the restored swarm begin far above the last one of the backup (`BASE` in `follower`):
+every object has a new version, and a client with an old one is told "update out of sequence", as after any other
+change.
 
 Why not etcd's own snapshot: docs/decisions/0008-backup.md.
 """

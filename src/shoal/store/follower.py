@@ -1,11 +1,11 @@
 """The reading side of the store: a memory that is kept as etcd has it, whoever writes there.
 
-In: etcd's objects, once, then every revision by a watch. Out: the memory, and the events of each revision together.
-Where the watch broke off and etcd has forgotten what came since, everything is read again, and the events are what
-differs. What is kept where, and what writes, is `store`'s.
+In: etcd's objects, once, then every revision by a watch. Out: the memory, and the events of each revision together. If
+the watch breaks and etcd no longer has the revisions since then, everything is read again, and the differences are the
+events. `store` owns the memory and the writing.
 
-Versions that callers see are etcd's revisions plus a base, which is 0 but in a swarm that came from a backup: there
-etcd counts anew, and versions must not be given twice (`backup`).
+Versions that callers see are etcd's revisions plus a base. The base is 0, except in a swarm that was restored from a
+backup: there etcd counts from the beginning, and no version may be used twice (`backup`).
 """
 
 import asyncio

@@ -1,14 +1,14 @@
-"""The durable side of the store: writes to etcd that happen once or never, whatever dies in between.
+"""Writes to etcd. Each takes effect once or never, whichever process or connection fails meanwhile.
 
-In: etcd keys with plain values. Out: the revision that they got. Owns the keys `epoch` and `commit` and seals every
-other value. What the keys mean, and what is in memory, is `store`'s.
+In: etcd keys with plain values. Out: the revision that they got. Owns the keys `epoch` and `commit`, and seals every
+other value. `store` owns the meaning of the other keys, and the memory.
 
 `epoch` begins with the term of Raft in which its writer led. Each write is one etcd transaction under two conditions:
 `epoch` is still the revision that we wrote when we became leader, and `commit` is still the revision of our last write.
-It also writes a fresh random value to `commit`. So at most one of several equal requests takes effect, and a later one
-that fails says, by the value of `commit`, whether an earlier one did: after a lost connection the same request is
-simply sent again. Where that goes on for too long, the write is in doubt; `settle` then takes its place in the order of
-writes, so that it either has happened or never will.
+It also writes a fresh random value to `commit`. So at most one of several equal requests takes effect. After a lost
+connection the same request is sent again; if that fails, the value of `commit` tells whether an earlier one took
+effect. If nothing is known for too long, the write is in doubt. `settle` then writes in its place: after that, the
+write in doubt has either happened or can no longer happen.
 """
 
 import asyncio

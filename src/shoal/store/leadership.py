@@ -1,9 +1,9 @@
-"""Whether this manager's etcd leads Raft: asked whenever etcd's log speaks of a leader, and now and then in any case.
+"""Tells whether this manager's etcd leads Raft: asks at intervals, and whenever etcd's log mentions a leader.
 
-In: our etcd. Out: a `Leadership` whenever it changes. Etcd has no call that waits for this; its log does say when a
-member is elected, steps down or loses its leader, so that at rest one question a second is enough, and one in ten for a
-manager that is alone. What follows from leading, such as the store's epoch, is the manager's: a member that was paused
-takes itself for the leader until it wakes, which is why every write is bound to the epoch.
+In: our etcd. Out: a `Leadership` whenever it changes. Etcd has no call that waits for a change, but its log says when a
+member is elected, steps down or loses its leader. So at rest one question each second is enough, and one in ten seconds
+for the only manager. A member that was paused still believes that it leads when it wakes. Therefore every write is
+bound to the store's epoch, which is up to the manager.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Keeps etcd small, by bytes: history that nobody reads is dropped in time, and again when etcd refuses to grow.
+"""Keeps etcd's size in bytes small: drops old history in time, and again when etcd refuses to grow.
 
-In: how much was written. Out: whether room was made. etcd itself knows numbers alone: it compacts every five minutes,
-in which a busy leader can write more than the quota holds, and keeps so many entries of Raft's log in memory, and on
-disk, however large they are. So the large ones are followed by small ones, which push them out (`Turnover`).
+In: how much was written. Out: whether room was made. etcd itself does not count bytes. It compacts every five minutes,
+in which a busy leader can write more than the quota; and it keeps a fixed number of entries of Raft's log in memory and
+on disk, however large they are. So large entries are followed by small ones, which push them out (`Turnover`).
 """
 
 import asyncio

@@ -1,10 +1,11 @@
-"""The store: a memory of the swarm that follows etcd, and on the leader one writer that commits what callers stage.
+"""The store: the swarm's objects in memory. It follows etcd; on the leader it also writes to it.
 
-In: functions over a `Transaction`. Out: views, commits, events. Every manager follows: each revision of etcd's is shown
-in memory, and told to the watches, as one. The leader's store writes instead: while one etcd transaction is under way
-callers queue up, and the next one carries all their changes. Order of effects: durable, then in memory, then told to
-watches, then callers go on. A leader need not listen to etcd: under its epoch nobody else writes. When it is a leader
-no more, it follows from the last revision that it knows of, and so learns what became of a write cut short.
+In: functions over a `Transaction`. Out: views, commits, events. Every manager follows: it takes each revision of etcd
+into memory as a whole, and then tells the watches. The leader writes instead: while one etcd transaction is under way,
+callers queue up, and the next transaction carries all their changes. A change is first durable, then in memory, then
+told to watches; then its caller goes on. A leader need not listen to etcd, because nobody else can write under its
+epoch. When it no longer leads, it follows from the last revision it knows; so it learns whether an interrupted write
+took effect.
 
 Long-lived child, one at a time: the follower (`follower`; wakes on etcd's watch; writes memory), or the writer (wakes
 on `update`; reads memory; writes etcd, memory). When to lead, and when not to, is decided elsewhere (`leadership`).

@@ -1,4 +1,4 @@
-"""What a task needs from the swarm's own stock before it can have a node: addresses, ports. So far: nothing.
+"""What the swarm gives a task before a node is chosen, such as addresses and ports. So far there is nothing to give.
 
 `tasks.Allocator` is the decider. Knows nothing of nodes or drivers.
 """

@@ -1,1 +1,1 @@
-"""Who gets a certificate, who signs it, and what becomes of all of them when the root changes."""
+"""Which nodes get a certificate, who signs it, and how all certificates are replaced when the root CA changes."""

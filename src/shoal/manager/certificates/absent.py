@@ -1,9 +1,9 @@
-"""The decider that forgets nodes which were made for a join token and never came. Pure.
+"""The decider that removes nodes which were made for a join token and never registered. Pure.
 
-In: the view, the time, what changed. Out: removals. A joiner registers within seconds; one that has not after an hour
-was an attempt that its host gave up, or somebody with a leaked token. Such nodes are in the way: of joiners
-(`issuing.check_room`), and of a root's rotation, which waits for every node. Their certificates count no more then, as
-of every node that the store does not have. Ours: Swarm keeps them for ever.
+In: the view, the time, what changed. Out: removals. A joiner registers within seconds. One that has not done so after
+an hour gave up, or is somebody with a leaked token. Such nodes take room from joiners (`issuing.check_room`), and a
+rotation of the root waits for every node. Once a node is removed from the store, its certificate is no longer valid.
+Swarm keeps such nodes for ever.
 """
 
 from collections.abc import Sequence

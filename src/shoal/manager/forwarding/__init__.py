@@ -1,1 +1,1 @@
-"""What only the leader answers, offered by every manager: here while it leads, else by the leader."""
+"""Calls that only the leader can answer: every manager takes them, and sends them on unless it leads itself."""

@@ -1,1 +1,1 @@
-"""The log broker: who wants which logs, which nodes have them, and the way from the one to the other. Keeps no logs."""
+"""The log broker: passes the logs that a client asks for from the nodes that have them. Stores no logs."""

@@ -1,1 +1,1 @@
-"""Who is a manager, who of them is there, who may come and who may go."""
+"""Which nodes are managers, which of those are reachable, and when one may join or be removed."""

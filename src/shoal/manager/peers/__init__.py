@@ -1,1 +1,1 @@
-"""etcd's bytes between managers, in a process of its own, and what etcds may say to one another."""
+"""Carries the traffic between the managers' etcds, in a process of its own, and refuses what an etcd may not send."""

@@ -1,9 +1,9 @@
-"""The receiving end of the way between two managers' etcds: from port 2377 to the socket of our own etcd.
+"""Takes connections of other managers' etcds from port 2377 to the socket of our own etcd.
 
 etcd's peers speak over unix sockets alone; shoald carries their bytes over mutual TLS (docs/decisions). In: connections
 of port 2377 whose peer chose the protocol `shoal-raft`. Out: bytes to and from our etcd. Only a manager that is a
-member of etcd's cluster now is let in, and only with what is its own to say (`requests`). Bytes pass from protocol
-to protocol without a child or a queue; a side that does not read stops the other one. An end on one side ends the other
+member of etcd's cluster now is let in, and only with requests in its own name (`requests`). Bytes pass from protocol to
+protocol without a child or a queue; a side that does not read stops the other one. An end on one side ends the other
 once what was received has been passed on: TLS has no half-closed state in asyncio, and etcd's peers (HTTP) need none.
 """
 

@@ -1,11 +1,10 @@
-"""Raft's messages that another manager posts to our etcd: from itself, for ours, and of a term that can be? Pure.
+"""Checks each Raft message from another manager: its sender, its receiver, and that its term is possible. Pure.
 
-In: the bytes of one message, in pieces. Out: nothing, or PermissionDenied. etcd takes a message's sender from the
-message itself, and any term that is higher than its own for true: after one message with the highest that there is
-nobody could ever be elected again. Nor does it (3.4) look whom a message is for: one for the member that this manager
-was before it joined anew speaks of a log that the new one has not, and ends it. Of a message only the outermost fields
-are read: numbers; what has a length is stepped over. What cannot be checked is whether a member says what its own etcd
-would say: Raft believes its members.
+In: the bytes of one message, in pieces. Out: nothing, or PermissionDenied. etcd believes the sender that a message
+names, and any term above its own: after one message with the highest possible term, nobody could be elected again. And
+etcd 3.4 does not check for whom a message is. One for the member that this manager was before it joined again refers to
+a log that the new member does not have, and makes its etcd exit. Only the numbers among the outermost fields are read;
+the rest is skipped. Whether a member sends what its own etcd would send cannot be checked: Raft trusts its members.
 Source of the fields: etcd raft/raftpb/raft.proto (`Message`), etcdserver/api/rafthttp/snapshot_sender.go.
 """
 

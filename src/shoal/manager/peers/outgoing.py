@@ -1,4 +1,4 @@
-"""The sending end of the way between two managers' etcds: a socket for each other manager, and TLS to its port 2377.
+"""Connects our etcd to the other managers': a unix socket for each of them here, and TLS to its port 2377.
 
 In: connections of our own etcd to the socket `<node id>:1` in its working directory, which is what etcd takes for the
 address of that manager. Out: the same bytes at the other manager's etcd, whose shoald is `incoming`. Which manager

@@ -1,8 +1,8 @@
 """A program of its own: carries the bytes between this manager's etcd and the others'.
 
-A leader falls when etcd's heartbeats stay away for half a second, and shoald's loop can be away for a quarter of one:
-with a thousand agents, with clients that list everything, with Python's own garbage. Here nothing else is done, in an
-interpreter of its own. In: `Orders` on standard input, connections of port 2377 as descriptors on a socket. Out:
+A leader loses the lead when etcd's heartbeats do not arrive for half a second. shoald's loop can be busy for a quarter
+of a second: with a thousand agents, with clients that list everything, with Python's garbage collection. So this
+process does nothing else. In: `Orders` on standard input, connections of port 2377 as descriptors on a socket. Out:
 `Reply`s on standard output; bytes, by `incoming` and `outgoing`. Ends with its input, and so with shoald.
 Started by `keeper`, with the number of the socket as its first argument.
 """

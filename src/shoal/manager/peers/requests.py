@@ -1,9 +1,10 @@
-"""What another manager's etcd may ask of ours: every request of a connection, judged before a byte of it passes. Pure.
+"""Checks every request from another manager's etcd before a byte of it reaches ours. Pure.
 
 In: the bytes of one connection, and which member of etcd's cluster is at its other end. Out: the bytes that may pass,
 or PermissionDenied. etcd's peer port believes what a request says of its sender, and serves far more than Raft: the
-whole client API besides (gRPC), leases, hashes. Here a connection says what its own member has to say, and no more.
-Requests come one after the other on one connection (HTTP/1.1), so each head is read, and each body followed to its end.
+whole client API besides (gRPC), leases, hashes. Here only requests pass that the member at the other end has to make,
+in its own name. Requests follow each other on one connection (HTTP/1.1): each head is read, and each body is followed
+to its end.
 Source of paths and headers: etcd 3.4 and 3.5 etcdserver/api/rafthttp, etcdserver/api/etcdhttp/peer.go.
 """
 

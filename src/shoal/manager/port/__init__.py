@@ -1,1 +1,1 @@
-"""Port 2377: accepts, shakes hands, keeps to its limits, knows who calls and what they may. Answers nothing itself."""
+"""Port 2377: accepts connections, enforces limits, finds out who calls and what the caller may do. Services answer."""
