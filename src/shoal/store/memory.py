@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from shoal.api import times
 from shoal.api import v1 as api
-from shoal.errors import Conflict, NotFound, OutOfSequence
+from shoal.errors import Conflict, InvariantBroken, NotFound, OutOfSequence
 from shoal.store.changes import Change, Create, Event, Kind, Object, Remove, Update, copy
 from shoal.store.tables import KINDS, NAME, MemoryTable, StagedTable, Table
 
@@ -122,15 +122,19 @@ class Transaction(View):
         Raises NotFound, OutOfSequence where `meta.version.index` is not the present one (that of an object that this
         transaction, or one that will be committed together with it, has changed is a new one), or Conflict.
         """
-        old = self._staged[type(obj)].get(obj.id)
-        if old is None:
-            raise NotFound("object does not exist")
-        if obj.meta.version.index != old.meta.version.index:
-            raise OutOfSequence
-        self._check_name(obj)
+        old = self._replaced(obj)
         fresh = copy(obj)
         fresh.meta.created_at.CopyFrom(old.meta.created_at)
         return self._put(fresh)
+
+    def adopt(self, obj: Object) -> None:
+        """Stage a new value that the caller made from the present one and gives away: it is stored itself, not a copy.
+
+        Raises as `update`.
+        """
+        if self._replaced(obj) is obj:
+            raise InvariantBroken("what the store holds was given to it as a new value")
+        self._put(obj)
 
     def remove(self, kind: Kind, id: str) -> None:  # noqa: A002 - the word is Swarm's
         """Stage that an object goes. Raises NotFound."""
@@ -192,6 +196,16 @@ class Transaction(View):
             else:
                 self._staged[kind].put(obj)
             self._touched[kind, id] = None
+
+    def _replaced(self, obj: _T) -> _T:
+        """Return what a new value replaces, if it may."""
+        old: _T | None = self._staged[type(obj)].get(obj.id)
+        if old is None:
+            raise NotFound("object does not exist")
+        if obj.meta.version.index != old.meta.version.index:
+            raise OutOfSequence
+        self._check_name(obj)
+        return old
 
     def _put(self, fresh: _T) -> _T:
         fresh.meta.version.index = self.version

@@ -5,7 +5,7 @@ be put in, and when, is `memory`'s to say.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -31,7 +31,6 @@ INDEXES: dict[Kind, dict[str, KeyOf]] = {
         "service_id": lambda task: task.service_id,
         "node_id": lambda task: task.node_id,
         "slot": lambda task: (task.service_id, task.slot),
-        "desired_state": lambda task: task.desired_state,
     },
     api.Network: {NAME: lambda network: network.spec.annotations.name.lower()},
     api.Cluster: {NAME: lambda cluster: cluster.spec.annotations.name.lower()},
@@ -65,12 +64,14 @@ class Table(ABC, Generic[T]):
 class MemoryTable(Table[T]):
     """A table that holds its objects."""
 
-    __slots__ = ("_buckets", "_keys", "_objects")
+    __slots__ = ("_indexes", "_keys", "_objects")
 
     def __init__(self, kind: Kind) -> None:
-        self._keys: Mapping[str, KeyOf] = INDEXES[kind]
         self._objects: dict[str, T] = {}
-        self._buckets: dict[str, dict[Hashable, dict[str, T]]] = {index: {} for index in self._keys}
+        # By index: what it is found by, and the ids that have a key. Ids and not objects: most changes leave every key
+        # as it was, and then there is nothing to do here.
+        self._indexes: dict[str, dict[Hashable, dict[str, None]]] = {index: {} for index in INDEXES[kind]}
+        self._keys = [(key_of, self._indexes[index]) for index, key_of in INDEXES[kind].items()]
 
     def get(self, id: str) -> T | None:  # noqa: A002
         """Return the object with this id."""
@@ -82,8 +83,9 @@ class MemoryTable(Table[T]):
 
     def find(self, index: str, key: Hashable) -> list[T]:
         """Return the objects with this key."""
-        bucket = self._buckets[index].get(_folded(index, key))
-        return list(bucket.values()) if bucket else []
+        ids = self._indexes[index].get(_folded(index, key))
+        objects = self._objects
+        return [objects[id] for id in ids] if ids else []  # noqa: A001
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -93,32 +95,34 @@ class MemoryTable(Table[T]):
         id = obj.id  # noqa: A001 - read once: this is what every commit does for every object
         old = self._objects.get(id)
         self._objects[id] = obj
-        for index, key_of in self._keys.items():
+        for key_of, ids_of in self._keys:
             key = key_of(obj)
-            if old is not None and (old_key := key_of(old)) != key:
-                self._unlist(index, old_key, id)
-            buckets = self._buckets[index]
-            bucket = buckets.get(key)
-            if bucket is None:
-                buckets[key] = {id: obj}
+            if old is not None:
+                old_key = key_of(old)
+                if old_key == key:
+                    continue
+                _unlist(ids_of, old_key, id)
+            ids = ids_of.get(key)
+            if ids is None:
+                ids_of[key] = {id: None}
             else:
-                bucket[id] = obj
+                ids[id] = None
         return old
 
     def discard(self, id: str) -> T | None:  # noqa: A002
         """Hold the object with this id no more, and return it."""
         old = self._objects.pop(id, None)
         if old is not None:
-            for index, key_of in self._keys.items():
-                self._unlist(index, key_of(old), id)
+            for key_of, ids_of in self._keys:
+                _unlist(ids_of, key_of(old), id)
         return old
 
-    def _unlist(self, index: str, key: Hashable, id: str) -> None:  # noqa: A002
-        buckets = self._buckets[index]
-        bucket = buckets[key]
-        del bucket[id]
-        if not bucket:
-            del buckets[key]
+
+def _unlist(ids_of: dict[Hashable, dict[str, None]], key: Hashable, id: str) -> None:  # noqa: A002
+    ids = ids_of[key]
+    del ids[id]
+    if not ids:
+        del ids_of[key]
 
 
 class StagedTable(Table[T]):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.api import v1 as api
-from shoal.errors import Conflict, NotFound, OutOfSequence
+from shoal.errors import Conflict, InvariantBroken, NotFound, OutOfSequence
 from shoal.store.changes import Create, Event, Remove, Update, copy
 from shoal.store.memory import Memory, Transaction, View
 from tests.unit.store.objects import config, network, node, service, task
@@ -40,6 +40,26 @@ def test_update_keeps_the_time_of_creation() -> None:
     updated = later.update(changed)
     assert (updated.meta.created_at.seconds, updated.meta.updated_at.seconds) == (1, 2)
     assert updated.meta.version.index == 2
+
+
+def test_an_adopted_object_is_stored_itself() -> None:
+    memory = Memory.of([service("s", "web")], revision=4)
+    changed = copy(stored(memory)["s"])
+    changed.pending_delete = True
+    transaction = Transaction(memory, now_nanos=2_000_000_000)
+    old = stored(memory)["s"]
+    transaction.adopt(changed)
+    assert not old.pending_delete
+    assert transaction.services.get("s") is changed
+    assert (changed.meta.version.index, changed.meta.updated_at.seconds) == (5, 2)
+    (event,) = memory.commit(transaction)
+    assert (event.obj, event.old) == (changed, old)
+    with pytest.raises(OutOfSequence):
+        Transaction(memory).adopt(copy(old))
+    with pytest.raises(NotFound):
+        Transaction(memory).adopt(service("t", "gone"))
+    with pytest.raises(InvariantBroken):
+        Transaction(memory).adopt(changed)
 
 
 def test_nothing_is_visible_before_the_commit_and_all_after() -> None:

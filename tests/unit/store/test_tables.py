@@ -23,7 +23,6 @@ KEYS: dict[str, list[Hashable]] = {
     "service_id": ["", "s", "t", "nobody"],
     "node_id": ["", "m", "n"],
     "slot": [(service_id, slot) for service_id in ("", "s", "t") for slot in (0, 1, 2)],
-    "desired_state": [api.RUNNING, api.SHUTDOWN, api.REMOVE],
 }
 
 
@@ -88,9 +87,9 @@ def test_an_index_keeps_no_key_that_nothing_has() -> None:
     table: MemoryTable[api.Task] = MemoryTable(api.Task)
     for number in range(100):
         table.put(task("a", slot=number))
-    assert [len(bucket) for bucket in table._buckets.values()] == [1, 1, 1, 1]
+    assert [len(ids_of) for ids_of in table._indexes.values()] == [1, 1, 1]
     table.discard("a")
-    assert not any(table._buckets.values())
+    assert not any(table._indexes.values())
 
 
 def test_names_are_found_in_any_case() -> None:

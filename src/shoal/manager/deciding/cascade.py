@@ -178,7 +178,8 @@ def _stage(transaction: Transaction, change: Change, owner: str) -> Event:
             old: Object | None = transaction.table(type(obj)).get(obj.id)
             if isinstance(obj, api.Task) and isinstance(old, api.Task):
                 states.check_move(old.status.state, obj.status.state, owner)
-            return Event("update", transaction.update(obj), old)
+            transaction.adopt(obj)
+            return Event("update", obj, old)
         case Remove(kind, object_id):
             last: Object | None = transaction.table(kind).get(object_id)
             transaction.remove(kind, object_id)

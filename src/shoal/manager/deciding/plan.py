@@ -23,9 +23,9 @@ MAX_CHANGES = 500
 class Plan:
     """What a decider wants: changes that hold together or not at all, what to log, when to ask again.
 
-    `changes` are built from the objects of the view that was given (so `meta.version` is theirs). At most one change
-    an object. `look_again_at` is in seconds since 1970, replaces what the decider's earlier plans said, and None means
-    "only when something changes".
+    `changes` are made from copies of the objects of the view that was given (so `meta.version` is theirs), and given
+    away: the store keeps them. At most one change an object. `look_again_at` is in seconds since 1970, replaces what
+    the decider's earlier plans said, and None means "only when something changes".
     """
 
     changes: tuple[Change, ...] = ()

@@ -4,7 +4,7 @@ A demand has two halves. Its standing half can be answered by a node's own prope
 the nodes that satisfy it are kept (`shortlist`). The other half depends on what tasks of the node have taken.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from shoal.api import v1 as api
@@ -35,42 +35,45 @@ class Demand(NamedTuple):
 
 
 NOTHING = Standing()
+_ASKS_NOTHING = Demand(NOTHING)
 
 
 def demand_of(task: api.Task) -> Demand:
     """Return what a task asks for. A field that is absent is not read: most tasks ask for nothing."""
     spec = task.spec
-    nano_cpus = memory_bytes = 0
-    generic: tuple[tuple[str, int], ...] = ()
-    if spec.HasField("resources"):
-        reserved = spec.resources.reservations
-        nano_cpus, memory_bytes = reserved.nano_cpus, reserved.memory_bytes
-        generic = wanted_counts(reserved.generic)
-    constraints: tuple[str, ...] = ()
-    image_is_for: tuple[Platform, ...] = ()
-    max_replicas = 0
-    if spec.HasField("placement"):
-        constraints = tuple(spec.placement.constraints)
-        image_is_for = wanted(spec.placement.platforms)
-        max_replicas = spec.placement.max_replicas
+    placement = spec.placement if spec.HasField("placement") else None
+    reserved = spec.resources.reservations if spec.HasField("resources") else None
     mounts = spec.container.mounts if spec.HasField("container") else ()
+    ports = host_ports(task)
+    standing = _standing(task, placement, mounts)
+    if placement is None and reserved is None and not mounts and not ports and standing is NOTHING:
+        return _ASKS_NOTHING
+    return Demand(
+        standing=standing,
+        nano_cpus=reserved.nano_cpus if reserved is not None else 0,
+        memory_bytes=reserved.memory_bytes if reserved is not None else 0,
+        generic=wanted_counts(reserved.generic) if reserved is not None else (),
+        ports=ports,
+        max_replicas=placement.max_replicas if placement is not None else 0,
+        wants_cluster_volumes=any(mount.type == api.Mount.CLUSTER for mount in mounts),
+    )
+
+
+def _standing(task: api.Task, placement: api.Placement | None, mounts: Sequence[api.Mount]) -> Standing:
     plugins = [
         ("Volume", mount.volume_options.driver_config.name)
         for mount in mounts
         if mount.type == api.Mount.VOLUME and mount.volume_options.driver_config.name not in ("", "local")
     ]
     plugins += [("Network", one.network.driver_state.name) for one in task.networks if one.network.driver_state.name]
-    log_driver = spec.log_driver.name if spec.HasField("log_driver") else ""
-    return Demand(
-        standing=Standing(constraints, frozenset(plugins), "" if log_driver == "none" else log_driver, image_is_for)
-        if constraints or plugins or log_driver or image_is_for
-        else NOTHING,
-        nano_cpus=nano_cpus,
-        memory_bytes=memory_bytes,
-        generic=generic,
-        ports=host_ports(task),
-        max_replicas=max_replicas,
-        wants_cluster_volumes=any(mount.type == api.Mount.CLUSTER for mount in mounts),
+    log_driver = task.spec.log_driver.name if task.spec.HasField("log_driver") else ""
+    if placement is None and not plugins and not log_driver:
+        return NOTHING
+    return Standing(
+        constraints=tuple(placement.constraints) if placement is not None else (),
+        plugins=frozenset(plugins),
+        log_driver="" if log_driver == "none" else log_driver,
+        platforms=wanted(placement.platforms) if placement is not None else (),
     )
 
 

@@ -35,6 +35,8 @@ class Failures:
 
     def bad_nodes(self, group: Group, now: float) -> dict[str, int]:
         """Return the nodes that go last for a group, with how often it failed there lately."""
+        if group not in self._at:
+            return {}
         counts = {node_id: self.count(group, node_id, now) for node_id in self._at.get(group, ())}
         return {node_id: count for node_id, count in counts.items() if count >= MAX_FAILURES}
 

@@ -37,30 +37,30 @@ class Pipeline:
     def __init__(self, demand: Demand, counts: Mapping[str, int]) -> None:
         """`counts` are the active tasks of the task's service by node, as they are whenever a node is judged."""
         self._of_tasks = _of_tasks(demand, counts)
-        self._standing = standing_filters(demand.standing)
+        self._wants = demand.standing
 
     @property
-    def filters(self) -> list[Filter]:
-        """Return all filters in order."""
-        found = {**self._standing, **self._of_tasks}
-        return [found[name] for name in _ORDER if name in found]
+    def filters(self) -> dict[str, Filter]:
+        """Return all filters by name, in order."""
+        found = {**standing_filters(self._wants), **self._of_tasks}
+        return {name: found[name] for name in _ORDER if name in found}
 
     def has_room(self, info: NodeInfo) -> bool:
         """Return whether a node that satisfies the standing half can take the task now."""
-        return all(one.check(info) for one in self._of_tasks.values())
+        # Most tasks ask for nothing, and each node that is looked at comes by here.
+        return not self._of_tasks or all(one.check(info) for one in self._of_tasks.values())
 
     def passes(self, info: NodeInfo) -> bool:
         """Return whether a node can take the task now."""
-        return satisfies(self._standing, info) and self.has_room(info)
+        return satisfies(standing_filters(self._wants), info) and self.has_room(info)
 
     def failing(self, info: NodeInfo) -> list[str]:
         """Return the names of all filters that a node fails, in order; none: it can take the task now."""
-        found = {**self._standing, **self._of_tasks}
-        return [name for name in _ORDER if name in found and not found[name].check(info)]
+        return [name for name, one in self.filters.items() if not one.check(info)]
 
     def explain(self, infos: Iterable[NodeInfo]) -> str:
         """Return why nodes cannot take the task: the commonest reason first, "" if all can or there are none."""
-        filters = self.filters
+        filters = list(self.filters.values())
         turned_down: Counter[int] = Counter()
         for info in infos:
             for number, one in enumerate(filters):

@@ -196,9 +196,16 @@ class Scheduler:
         counts = self._nodes.counts(sample.service_id)
         pipeline = Pipeline(demand, counts)
         descriptors = descriptors_of(sample.spec.placement.preferences) if sample.spec.HasField("placement") else ()
-        look = Look(self._nodes.infos, self._failures.bad_nodes(group_of(sample), draft.now), counts, self._rng)
+        bad = self._failures.bad_nodes(group_of(sample), draft.now)
+        shortlist = self._nodes.shortlist(demand.standing, descriptors)
+        if len(task_ids) == 1 and not (counts or bad or descriptors):
+            # Nothing tells nodes apart but their load: no ranking is needed to find the first.
+            info = shortlist.first(pipeline.has_room)
+            if info is not None:
+                self._assign(draft, sample, info, demand, assigned)
+                return True
         task: api.Task | None = sample
-        with Ranking(self._nodes.shortlist(demand.standing, descriptors), look) as ranking:
+        with Ranking(shortlist, Look(self._nodes.infos, bad, counts, self._rng)) as ranking:
             while task is not None:
                 if draft.is_full:
                     return False

@@ -8,7 +8,7 @@ they change; out: the least loaded one, again and again.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, KeysView, Mapping
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from typing import TYPE_CHECKING
 
 from shoal.manager.scheduler import constraints
@@ -78,21 +78,45 @@ class Leaf:
         """Let a node go."""
         self._listed.pop(node_id, None)
 
+    def first(self, has_room: Callable[[NodeInfo], bool]) -> NodeInfo | None:
+        """Return the least loaded node that has room, and leave it where it is: its place is put right later."""
+        full: list[NodeInfo] = []
+        found = None
+        while found is None and (entry := self._top()) is not None:
+            info = self._infos[entry[2]]
+            if has_room(info):
+                found = info
+            else:
+                heapq.heappop(self._heap)
+                self._listed[info.id] = None
+                full.append(info)
+        for info in full:
+            self.put(info)
+        return found
+
     def take(self) -> NodeInfo | None:
         """Take out the least loaded node; it must be put back before anything else changes. None: all are out."""
+        entry = self._top()
+        if entry is None:
+            return None
+        heapq.heappop(self._heap)
+        self._listed[entry[2]] = None
+        return self._infos[entry[2]]
+
+    def _top(self) -> Entry | None:
+        """Return the first entry of the heap, after those before it that are out of date were put right."""
         heap, listed = self._heap, self._listed
         while heap:
-            entry = heapq.heappop(heap)
+            entry = heap[0]
             load, draw, node_id = entry
             if listed.get(node_id) is not entry:
-                continue  # Superseded, or gone.
-            info = self._infos[node_id]
-            if info.active > load:
-                later = listed[node_id] = (info.active, draw, node_id)
-                heapq.heappush(heap, later)
+                heapq.heappop(heap)  # superseded, or gone
                 continue
-            listed[node_id] = None
-            return info
+            active = self._infos[node_id].active
+            if active <= load:
+                return entry
+            later = listed[node_id] = (active, draw, node_id)
+            heapq.heapreplace(heap, later)
         return None
 
 
@@ -122,6 +146,11 @@ class Shortlist:
     def leaf_of(self, node_id: str) -> Leaf | None:
         """Return the leaf that a node is in; None: it is not in the list."""
         return self._leaf_of.get(node_id)
+
+    def first(self, has_room: Callable[[NodeInfo], bool]) -> NodeInfo | None:
+        """Return the least loaded node that has room, where nodes are not parted by descriptors."""
+        leaf = self.leaves.get(())
+        return None if leaf is None else leaf.first(has_room)
 
     def judge(self, info: NodeInfo) -> None:
         """Take in a new or changed node."""

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.api import v1 as api
@@ -55,6 +55,7 @@ moves = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(moves)
 def test_changes_lead_where_a_fresh_start_would(steps: list[tuple[str, str, api.TaskState | None]]) -> None:
     nodes = NodeSet(Random(1))

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.api import v1 as api
@@ -138,6 +138,7 @@ def test_tasks_on_nodes_without_room_count_for_their_branch() -> None:
 labels = st.fixed_dictionaries({"zone": st.sampled_from("ab"), "rack": st.sampled_from("12")})
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(labels, st.integers(0, 4), st.booleans()), min_size=1, max_size=8),
     st.sampled_from([(), ("node.labels.zone",), ("node.labels.zone", "node.labels.rack")]),

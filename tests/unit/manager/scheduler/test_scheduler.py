@@ -352,3 +352,19 @@ def test_the_fifth_failure_is_told_once() -> None:
         bench.events = []
         notes += plan.notes
     assert notes == ["node a goes last for service web: 5 of its tasks failed there within 5 minutes"]
+
+
+def test_a_lone_task_goes_to_the_least_loaded_node_with_room() -> None:
+    small = node("small")
+    large = node("large")
+    large.description.resources.memory_bytes = 100
+    busy = [task(f"db.{number}", node="large") for number in range(3)]
+    waiting = [task(f"web{number}.1", api.PENDING) for number in range(3)]
+    for one in waiting:
+        one.spec.resources.reservations.memory_bytes = 50
+    bench = Bench(Scheduler(Random(1)), [small, large, *busy, *waiting])
+    bench.step()
+    placed = [one for one in bench.memory.tasks.all() if one.service_id.startswith("web")]
+    assert sorted(one.node_id for one in placed) == ["", "large", "large"]
+    (left,) = [one for one in placed if not one.node_id]
+    assert left.status.err == "no suitable node (insufficient resources on 2 nodes)"

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.api import v1 as api
@@ -43,6 +43,19 @@ def test_the_least_loaded_comes_first_also_after_it_gained_or_lost_tasks() -> No
     assert taken(leaf) == ["c", "a"]
 
 
+def test_the_first_with_room_stays_where_it_is() -> None:
+    infos = {one.id: one for one in (info("a", 1), info("b", 2), info("c", 3))}
+    leaf = Leaf(infos, Random(1))
+    leaf.fill(infos.values())
+    found = leaf.first(lambda one: one.id != "a")
+    assert found is infos["b"]
+    found.active = 7
+    assert taken(leaf) == ["a", "c", "b"]
+    assert leaf.first(lambda one: False) is None
+    assert taken(leaf) == ["a", "c", "b"]
+    assert Leaf({}, Random(1)).first(lambda one: True) is None
+
+
 def test_equals_come_in_random_order() -> None:
     infos = {name: info(name) for name in "abcdef"}
     leaf = Leaf(infos, Random(1))
@@ -50,6 +63,7 @@ def test_equals_come_in_random_order() -> None:
     assert len({tuple(taken(leaf)) for _ in range(10)}) > 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-3, 3)), max_size=300))
 def test_no_node_is_lost_or_offered_twice(steps: list[tuple[str, int]]) -> None:
     infos = {name: info(name) for name in "abc"}
