@@ -11,6 +11,10 @@ from shoal.manager.scheduler.demand import Demand, Port, host_ports
 from shoal.manager.scheduler.generic import Stock
 
 
+# Read once: a look into protobuf's enums costs as much as a field.
+_READY, _ACTIVE = api.NodeStatus.READY, api.NodeSpec.ACTIVE
+
+
 class Held(NamedTuple):
     """What a task takes of its node."""
 
@@ -63,10 +67,14 @@ class NodeInfo:
         """`tasks` are what is on it, by the task's id; `take` and `give_back` are told of changes, and keep it."""
         self.node = node
         self.id: str = node.id
-        self.is_ready = node.status.state == api.NodeStatus.READY and node.spec.availability == api.NodeSpec.ACTIVE
-        resources = node.description.resources
-        self.nano_cpus: int = resources.nano_cpus
-        self.memory_bytes: int = resources.memory_bytes
+        # Absent messages are not read: protobuf makes one of each that is.
+        is_active = not node.HasField("spec") or node.spec.availability == _ACTIVE
+        self.is_ready = is_active and node.status.state == _READY
+        self.nano_cpus = self.memory_bytes = 0
+        description = node.description
+        if description.HasField("resources"):
+            resources = description.resources
+            self.nano_cpus, self.memory_bytes = resources.nano_cpus, resources.memory_bytes
         self.active = 0
         self.ports: dict[Port, int] = {}  # taken by so many tasks: more than one where an agent knew better than we
         self.tasks = tasks

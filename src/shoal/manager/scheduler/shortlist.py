@@ -55,7 +55,7 @@ class Leaf:
     def fill(self, infos: Iterable[NodeInfo]) -> None:
         """Put many in at once."""
         draw = self._rng.random
-        self._listed = {info.id: (info.active, draw(), info.id) for info in infos}
+        self._listed = {(name := info.id): (info.active, draw(), name) for info in infos}
         self._heap = list(self._listed.values())  # type: ignore[arg-type] # none is taken out
         heapq.heapify(self._heap)
 
@@ -131,9 +131,15 @@ class Shortlist:
         self._leaf_of: dict[str, Leaf] = {}
         self.leaves: dict[Path, Leaf] = {}
         parted: dict[Path, list[NodeInfo]] = {}
-        for info in infos.values():
-            if satisfies(self._filters, info):
+        # A list is made of all nodes of a swarm: they are gone through once a filter, with little done for each.
+        fitting: Iterable[NodeInfo] = infos.values()
+        for one in self._filters.values():
+            fitting = filter(one.check, fitting)
+        if descriptors:
+            for info in fitting:
                 parted.setdefault(self.path_of(info), []).append(info)
+        else:
+            parted[()] = list(fitting)
         for path, members in parted.items():
             leaf = self._leaf_at(path)
             leaf.fill(members)
