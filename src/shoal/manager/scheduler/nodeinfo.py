@@ -10,7 +10,6 @@ from shoal.api import v1 as api
 from shoal.manager.scheduler.demand import Demand, Port, host_ports
 from shoal.manager.scheduler.generic import Stock
 
-
 # Read once: a look into protobuf's enums costs as much as a field.
 _READY, _ACTIVE = api.NodeStatus.READY, api.NodeSpec.ACTIVE
 

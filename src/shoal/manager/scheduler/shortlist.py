@@ -138,8 +138,8 @@ class Shortlist:
         if descriptors:
             for info in fitting:
                 parted.setdefault(self.path_of(info), []).append(info)
-        else:
-            parted[()] = list(fitting)
+        elif members := list(fitting):
+            parted[()] = members
         for path, members in parted.items():
             leaf = self._leaf_at(path)
             leaf.fill(members)
