@@ -177,6 +177,12 @@ def test_paused_worker_is_replaced_and_gives_way(swarm: Swarm) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_restarted_worker_keeps_its_containers(swarm: Swarm, how: signal.Signals) -> None:
+    # By the default of 5 s a worker has 10 s from its stop to its next registration, or its tasks are replaced, as is
+    # right; a daemon on a busy machine takes longer to start. A worker hears of another period when it registers.
+    swarm.manager.docker("swarm", "update", "--dispatcher-heartbeat", "60s")
+    swarm.one.stop()
+    swarm.one.start()
+    eventually(lambda: nodes(swarm.manager)["one"] == "Ready", "the node is back", show=swarm.one.log)
     create(swarm.manager, "lasting", 3)
     wait_running(swarm.manager, "lasting", {"m": 1, "one": 1, "two": 1})
     before = swarm.one.docker("ps", "-q", "--no-trunc").stdout
