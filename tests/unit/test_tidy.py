@@ -73,7 +73,7 @@ MAX_LINES = 500
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in SOURCES.rglob("*.py") if "gen" not in path.parts)
+    return sorted(path for path in SOURCES.rglob("*.py") if "gen" not in path.relative_to(SOURCES).parts)
 
 
 def imports(path: Path) -> set[str]:
