@@ -102,6 +102,10 @@ class ByNode:
                     filled[place] = filling
         return filled
 
+    def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
+        """Leave it to `reconcile`."""
+        return False
+
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
         """Do what follows from a change of one node, or of a task on it."""
         if draft.is_full:

@@ -31,6 +31,12 @@ class Mode(Protocol):
         None: the draft has no room for all of it, and this is to be called again for the next one.
         """
 
+    def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
+        """Make what is missing where more is asked for than before, and nothing else has changed.
+
+        False: that is not known without a look at all places, which `reconcile` takes.
+        """
+
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
         """Do what follows from a change in one place, or of the node that is the place."""
 

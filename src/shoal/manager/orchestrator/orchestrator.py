@@ -22,7 +22,7 @@ from shoal.manager.orchestrator.leaving import moves_start_first
 from shoal.manager.orchestrator.modes import Mode, Visit
 from shoal.manager.orchestrator.new_task import MakeTask, new_task
 from shoal.manager.orchestrator.places import Place, Places, is_by_node, is_job, is_lost, occupants, place_of, tasks_in
-from shoal.manager.orchestrator.replicated import Replicated
+from shoal.manager.orchestrator.replicated import Replicated, asks_for_more_alone
 from shoal.manager.orchestrator.replicated_job import ReplicatedJobs
 from shoal.manager.orchestrator.supervisor import Supervisor, needs_look
 from shoal.manager.orchestrator.update import Update, is_paused, renew
@@ -37,6 +37,7 @@ class Part(Enum):
 
     WHOLE = "the service with all its places"
     UPDATE = "only its update"
+    GROWTH = "only what is missing: it asks for more than before"
 
 
 Key = tuple[str, Place | Part]
@@ -95,7 +96,7 @@ class Orchestrator:
             return
         make = self._maker(draft)
         places = {what for what in parts if isinstance(what, Place)}
-        if Part.WHOLE in parts:
+        if Part.WHOLE in parts or (Part.GROWTH in parts and service_id in self._updates):
             filled = mode.reconcile(draft, service, make)
             if filled is None:
                 # The next plan goes on here; the rest is looked at by the one that has room for all of it.
@@ -107,6 +108,8 @@ class Orchestrator:
         if update is not None and update.is_over(service):
             del self._updates[service_id]
         places = self._visit(draft, service, mode, places, make)
+        if Part.GROWTH in parts and Part.WHOLE not in parts and not mode.grow(draft, service, make):
+            self._put_off(service_id, {Part.WHOLE}, draft.now)
         update = self._updates.get(service_id)
         if update is not None:
             self._put((service_id, Part.UPDATE), update.look(draft, service, places, make))
@@ -199,7 +202,7 @@ def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
     for event in events:
         obj = event.obj
         if isinstance(obj, api.Service):
-            keys[obj.id, Part.WHOLE] = None
+            keys[obj.id, Part.GROWTH if asks_for_more_alone(event) else Part.WHOLE] = None
         elif isinstance(obj, api.Task):
             _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.COMPLETE)
         elif isinstance(obj, api.Node) and may_matter(event):

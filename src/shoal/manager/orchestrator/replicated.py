@@ -8,12 +8,33 @@ from shoal.api import v1 as api
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.orchestrator.modes import Visit
 from shoal.manager.orchestrator.new_task import MakeTask
-from shoal.manager.orchestrator.places import Place, Places, by_place, occupants
-from shoal.manager.orchestrator.slots import free_slots, keep_order
+from shoal.manager.orchestrator.places import Place, Places, by_place, occupants, tasks_in
+from shoal.manager.orchestrator.slots import Taken, keep_order
+from shoal.manager.orchestrator.update import is_under_way
+from shoal.store.memory import Event
+
+
+def asks_for_more_alone(event: Event) -> bool:
+    """Return whether more replicas of the same spec are all that a change of a service asks for."""
+    new, old = event.obj, event.old
+    if not isinstance(new, api.Service) or not isinstance(old, api.Service) or event.action != "update":
+        return False
+    if is_under_way(new) or is_under_way(old) or new.spec.replicated.replicas <= old.spec.replicated.replicas:
+        return False
+    grown = api.ServiceSpec()
+    grown.CopyFrom(old.spec)
+    grown.replicated.replicas = new.spec.replicated.replicas
+    return grown == new.spec
 
 
 class Replicated:
-    """The mode whose places are as many slots as there are replicas."""
+    """The mode whose places are as many slots as there are replicas.
+
+    Which slots are filled is remembered, so that a further replica costs the same among ten and among ten thousand.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, Taken] = {}
 
     def reconcile(self, draft: Draft, service: api.Service, make: MakeTask) -> Places | None:
         """Bring the number of slots to what is asked for."""
@@ -33,8 +54,9 @@ class Replicated:
                 before = [task for task in groups[slot] if task not in free[slot]]
                 if occupants(before, service):
                     free[slot] = groups[slot]  # Else the slot would be filled again, by a task that is dead.
+        taken = self._taken[service.id] = Taken(filled)
         missing = wanted - len(filled)
-        fresh = free_slots(filled, min(missing, draft.room))
+        fresh = taken.free(min(missing, draft.room))
         for slot in fresh:
             free.pop(slot, None)
             draft.create(make(service, slot))
@@ -42,9 +64,31 @@ class Replicated:
             return None
         return filled
 
+    def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
+        """Fill the lowest slots that are free. What is made here is counted once the view shows it."""
+        taken = self._taken.get(service.id)
+        if taken is None:
+            return False
+        for place in taken.doubtful:
+            taken.note(place, is_filled=bool(occupants(tasks_in(draft.view, service, place), service)))
+        taken.doubtful.clear()
+        missing = service.spec.replicated.replicas - len(taken)
+        if not 0 <= missing <= draft.room:
+            return False
+        for slot in taken.free(missing):
+            draft.create(make(service, slot))
+        return True
+
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
         """Say that the supervisor and an update look after a slot, whatever happens in it."""
+        taken = self._taken.get(service.id)
+        if taken is not None:
+            taken.doubtful.add(place)
         return Visit.TEND
 
     def forget(self, service_id: str | None = None) -> None:
-        """Do nothing: nothing is remembered."""
+        """Forget which slots of a service are filled; of all without an id."""
+        if service_id is None:
+            self._taken.clear()
+        else:
+            self._taken.pop(service_id, None)

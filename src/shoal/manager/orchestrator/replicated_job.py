@@ -82,6 +82,10 @@ class ReplicatedJobs:
         filled = {place: occupants(in_slot, service) for place, in_slot in places.items()}
         return {place: filling for place, filling in filled.items() if filling}
 
+    def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
+        """Leave it to `reconcile`."""
+        return False
+
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
         """Count one slot anew, and begin what may begin."""
         tally = self._tallies.setdefault(service.id, Tally())

@@ -4,6 +4,7 @@ In: places that are slots; out: numbers, and an order. Source: SwarmKit manager/
 services.go.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 
@@ -11,16 +12,31 @@ from shoal.api import v1 as api
 from shoal.manager.orchestrator.places import Place, Places
 
 
-def free_slots(taken: Iterable[Place], count: int) -> list[Place]:
-    """Return the `count` lowest slots from 1 that are not taken."""
-    used = set(taken)
-    free: list[Place] = []
-    number = 0
-    while len(free) < count:
-        number += 1
-        if (slot := Place(number)) not in used:
-            free.append(slot)
-    return free
+class Taken:
+    """Which slots are filled, from 1 on. Those in `doubtful` have changed since: `note` takes in what they are now."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self._slots = {place.slot for place in places}
+        self._lowest_free = 1
+        self.doubtful: set[Place] = set()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def note(self, place: Place, *, is_filled: bool) -> None:
+        """Take in whether a slot is filled."""
+        if is_filled:
+            self._slots.add(place.slot)
+        elif place.slot in self._slots:
+            self._slots.remove(place.slot)
+            self._lowest_free = min(self._lowest_free, place.slot)
+
+    def free(self, count: int) -> list[Place]:
+        """Return the `count` lowest slots that are not filled."""
+        while self._lowest_free in self._slots:
+            self._lowest_free += 1
+        numbers = (number for number in itertools.count(self._lowest_free) if number not in self._slots)
+        return [Place(number) for number in itertools.islice(numbers, max(0, count))]
 
 
 def keep_order(slots: Places) -> list[Place]:

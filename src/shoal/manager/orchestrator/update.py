@@ -79,6 +79,11 @@ def is_paused(service: api.Service) -> bool:
     return service.update_status.state in _PAUSED
 
 
+def is_under_way(service: api.Service) -> bool:
+    """Return whether an update or rollback of the service goes on, or was stopped by a failure."""
+    return service.update_status.state in (*_STARTED, *_PAUSED)
+
+
 # Instants on their way through protobuf are rounded to nanoseconds, and a float has fewer digits than that.
 _CLOCK_GRAIN = 1e-5
 

@@ -8,7 +8,7 @@ from shoal.api.times import duration
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.orchestrator import Orchestrator
 from shoal.store.changes import Object, copy
-from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task
+from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task, told
 
 NODES = [node("a"), node("b")]
 
@@ -39,6 +39,66 @@ def test_a_new_service_gets_its_tasks_and_no_update() -> None:
 def test_scaling_up_fills_the_lowest_free_slots() -> None:
     rig = bench(service(replicas=4), task("web.2", node="a"), task("web.3", node="a"))
     assert rig.step() == ["create web.1 new -> running", "create web.4 new -> running"]
+
+
+def test_more_replicas_cost_a_look_at_what_is_new_alone() -> None:
+    web = service(replicas=200, change=at_once)
+    rig = bench(web, *(task(f"web.{slot}", node="a", of=web) for slot in range(1, 201)))
+    rig.step()
+    asked: list[object] = []
+    find = rig.memory.tasks.find
+
+    class Counting:
+        """The table, keeping account of what is asked of it."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(table, name)
+
+        def find(self, index: str, key: object) -> list[api.Task]:
+            asked.append(key)
+            return find(index, key)
+
+    table = rig.memory.tasks
+    grown = changed(web, lambda made: setattr(made.spec.replicated, "replicas", 202))
+    rig.apply(lambda tx: tx.update(grown))
+    rig.memory.tasks = Counting()  # type: ignore[assignment]
+    plan = rig.decider.decide(rig.memory, NOW, rig.events)
+    assert told(plan) == ["create web.201 new -> running", "create web.202 new -> running"]
+    assert asked == []
+
+
+def test_more_replicas_fill_what_has_become_free_since() -> None:
+    """Counted again are the slots that changed: of those made before none is made twice."""
+    web = service(replicas=2)
+    rig = bench(web, task("web.1", node="a", of=web), task("web.2", node="a", of=web))
+    rig.step()
+
+    def grow(replicas: int, *others: api.Task) -> list[str]:
+        present = rig.memory.services.get("web")
+        assert present is not None
+        grown = changed(present, lambda made: setattr(made.spec.replicated, "replicas", replicas))
+        rig.apply(lambda tx: (tx.update(grown), *map(tx.update, others)))
+        return rig.step()
+
+    assert grow(3) == ["create web.3 new -> running"]
+    assert grow(4) == ["create web.4 new -> running"]
+    gone = copy(rig.memory.tasks.find("slot", ("web", 2))[0])
+    gone.desired_state = api.REMOVE
+    assert grow(5, gone) == ["create web.2 new -> running", "create web.5 new -> running"]
+
+
+def test_another_spec_with_more_replicas_is_an_update() -> None:
+    web = service(replicas=1)
+    rig = bench(web, task("web.1", node="a", of=web))
+    rig.step()
+
+    def change(made: api.Service) -> None:
+        made.spec.replicated.replicas = 2
+        made.spec.task.container.env.append("NEW=1")
+
+    rig.apply(lambda tx: tx.update(changed(web, change)))
+    lines = rig.step() + rig.step()
+    assert "update web.1 on a running -> shutdown" in lines
 
 
 def test_scaling_down_keeps_what_ended_in_a_slot_until_the_service_changes_again() -> None:

@@ -2,7 +2,7 @@
 
 from shoal.api import v1 as api
 from shoal.manager.orchestrator.places import Place, by_place
-from shoal.manager.orchestrator.slots import free_slots, keep_order
+from shoal.manager.orchestrator.slots import Taken, keep_order
 from tests.unit.manager.builders import service, task
 
 
@@ -11,10 +11,21 @@ def slots(*numbers: int) -> list[Place]:
 
 
 def test_free_slots_are_the_lowest_from_one() -> None:
-    assert free_slots([], 2) == slots(1, 2)
-    assert free_slots(slots(1, 3, 4), 3) == slots(2, 5, 6)
-    assert free_slots(slots(1), 0) == []
-    assert free_slots(slots(1), -2) == []
+    assert Taken([]).free(2) == slots(1, 2)
+    assert Taken(slots(1, 3, 4)).free(3) == slots(2, 5, 6)
+    assert Taken(slots(1)).free(0) == []
+    assert Taken(slots(1)).free(-2) == []
+
+
+def test_slots_that_are_filled_and_freed_are_counted() -> None:
+    taken = Taken(slots(1, 2, 3))
+    assert taken.free(1) == slots(4)
+    taken.note(Place(2), is_filled=False)
+    taken.note(Place(2), is_filled=False)
+    assert (len(taken), taken.free(2)) == (2, slots(2, 4))
+    taken.note(Place(2), is_filled=True)
+    taken.note(Place(4), is_filled=True)
+    assert (len(taken), taken.free(1)) == (4, slots(5))
 
 
 def test_running_tasks_then_balance_then_low_slots_decide_who_stays() -> None:
