@@ -73,7 +73,11 @@ def _placed_too_many(view: View, task: api.Task) -> Iterator[str]:
     on_node = [
         one
         for one in view.tasks.find("node_id", task.node_id)
-        if one.service_id == task.service_id and is_on_a_node(one) and one.desired_state <= api.COMPLETE
+        if one.service_id == task.service_id
+        and is_on_a_node(one)
+        and one.desired_state <= api.COMPLETE
+        # One of another spec may have come in the same plan, after this one, with no limit of its own.
+        and one.spec_version.index == task.spec_version.index
     ]
     if limit and len(on_node) > limit:
         yield f"{task.id} was placed on {task.node_id} as number {len(on_node)} of {limit}"
