@@ -98,6 +98,39 @@ def test_a_swarm_without_nodes_rests_and_starts_when_one_comes() -> None:
     world.run_until(lambda: ready(world, 3), 1.0)
 
 
+def test_a_global_task_waits_on_its_node_for_room() -> None:
+    """What a node has left does not decide where a global service is: its task is there, and says what it waits for."""
+
+    def each(spec: api.ServiceSpec) -> None:
+        getattr(spec, "global").SetInParent()
+        spec.task.resources.reservations.nano_cpus = 2 * 10**9
+
+    world = World(8, nodes=0)
+    world.add_node("large")
+    world.add_node("small", lambda node: setattr(node.description.resources, "nano_cpus", 10**9))
+    world.create_service("web", 0, each)
+    world.run(5.0)
+    assert {task.node_id: task.status.err for task in world.tasks("web")} == {
+        "large": "",
+        "small": "insufficient resources on 1 node",
+    }
+    world.set_node("small", lambda node: setattr(node.description.resources, "nano_cpus", 4 * 10**9))
+    world.run_until(lambda: ready(world, 2), 1.0)
+
+
+def test_a_job_that_is_removed_while_it_runs_leaves_nothing() -> None:
+    """moby/swarmkit#3112."""
+
+    def long(spec: api.ServiceSpec) -> None:
+        spec.replicated_job.total_completions, spec.replicated_job.max_concurrent = 20, 3
+
+    world = World(9)
+    world.create_service("web", 0, long)
+    world.run_until(lambda: len(world.tasks("web", api.COMPLETE)) > 3, 30.0)
+    world.remove_service("web")
+    world.run_until(lambda: not world.memory.tasks.all(), 5.0)
+
+
 def test_an_old_task_ends_though_the_one_that_replaces_it_comes_up_after_the_update() -> None:
     """Its first replacement fails before anybody has seen it run; the second is up when the update is over."""
 

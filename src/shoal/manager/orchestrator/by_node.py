@@ -96,7 +96,7 @@ class ByNode:
             if reach == Reach.UNFIT:
                 # The service may have changed: unlike a change of the node, this is not for the enforcer.
                 _shut_down(draft, meant_to_run(of_this_run(service, tasks)))
-            elif _settle(draft, service, place, tasks, reach, make) == Visit.TEND:
+            elif _settle(draft, service, place, tasks, reach, make) != Visit.LEAVE:
                 filling = occupants(of_this_run(service, tasks), service)
                 if filling:
                     filled[place] = filling

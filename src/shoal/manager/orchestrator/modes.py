@@ -17,7 +17,7 @@ class Visit(Enum):
     """What is to happen to a place after its mode has looked at it."""
 
     TEND = "the supervisor starts and restarts its task, and an update waits for it"
-    KEEP = "the supervisor starts what waits to start, and no update waits for it"
+    KEEP = "the supervisor starts what waits to start, and no update begins there"
     LEAVE = "it is left as it is, and no update waits for it"
     AGAIN = "the draft is full: it is visited again for the next one"
 
@@ -26,7 +26,7 @@ class Mode(Protocol):
     """One of the modes of services. What it remembers it can read from the view again."""
 
     def reconcile(self, draft: Draft, service: api.Service, make: MakeTask) -> Places | None:
-        """Bring a service's places to what is asked for; return the filled ones that are to be looked after.
+        """Bring a service's places to what is asked for; return the filled ones but for those that are to be left.
 
         None: the draft has no room for all of it, and this is to be called again for the next one.
         """

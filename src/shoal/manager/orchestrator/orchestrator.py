@@ -130,8 +130,10 @@ class Orchestrator:
             else:
                 tended.add(place)
             update = self._updates.get(service.id)
-            if update is not None and visit is not Visit.TEND:
+            if update is not None and visit is Visit.LEAVE:
                 update.forget(place)
+            elif update is not None and visit is Visit.KEEP:
+                update.begin_nothing(draft.view, service, place)
             elif place.node_id and visit is Visit.TEND and not is_job(service):
                 # A node that is back within reach, and has what was wanted when it left.
                 if update is not None:

@@ -137,6 +137,17 @@ class Update:
         self._waiting.pop(place, None)
         self._begun.pop(place, None)
 
+    def begin_nothing(self, view: View, service: api.Service, place: Place) -> None:
+        """Leave a place as it is, whose node is paused. It is waited for where the new task is on that node already."""
+        self._note_begun(view, service, place, tasks_in(view, service, place))
+        if place in self._waiting:
+            del self._waiting[place]
+            self._total -= 1
+        begun = self._begun.get(place)
+        task = view.tasks.get(begun.task_id) if begun is not None else None
+        if task is not None and task.status.state < api.ASSIGNED:
+            del self._begun[place]
+
     def keep_only(self, places: Collection[Place]) -> None:
         """Forget places that the service no longer has."""
         for place in [place for place in self._waiting if place not in places]:
@@ -180,16 +191,19 @@ class Update:
                 return task
         return None
 
+    def _note_begun(self, view: View, service: api.Service, place: Place, tasks: list[api.Task]) -> None:
+        mine = self._made_by_this(view, service, tasks) if place in self._waiting else None
+        if mine is not None:
+            del self._waiting[place]
+            self._begun[place] = _Begun(mine.id)
+
     def _look_at_place(self, draft: Draft, service: api.Service, place: Place, settings: Settings) -> list[str]:
         """Note how far a place has come; return the id of its task if that failed just now."""
         tasks = tasks_in(draft.view, service, place)
-        if place in self._waiting:
-            mine = self._made_by_this(draft.view, service, tasks)
-            if mine is None:
-                return []
-            del self._waiting[place]
-            self._begun[place] = _Begun(mine.id)
-        begun = self._begun[place]
+        self._note_begun(draft.view, service, place, tasks)
+        begun = self._begun.get(place)
+        if begun is None:
+            return []
         task = draft.view.tasks.get(begun.task_id)
         is_new = begun.up_at is None
         if is_new and (task is None or task.status.state >= api.RUNNING):

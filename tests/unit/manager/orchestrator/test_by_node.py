@@ -216,6 +216,18 @@ def test_an_update_goes_from_node_to_node_and_leaves_out_those_out_of_reach() ->
     assert read(rig.memory.tasks.get("new3") or api.Task()).by_update is False
 
 
+def test_an_update_waits_for_what_it_has_begun_on_a_node_that_is_paused_and_for_nothing_else() -> None:
+    for state, goes_on in ((api.PENDING, True), (api.PREPARING, False)):
+        rig = on_nodes("ab")
+        rig.step()
+        rig.report("new1", state)
+        rig.change(available("a", PAUSE))
+        assert any("each.0.b" in line for line in rig.step()) is goes_on
+        rig.report("each.0.a", api.SHUTDOWN)
+        rig.report("new1", api.RUNNING)
+        assert any("each.0.b" in line for line in rig.step()) is not goes_on
+
+
 def test_a_node_that_is_back_amid_an_update_takes_its_turn() -> None:
     tasks = [task(f"each.0.{name}", node=name, of=each()) for name in "ab"]
     rig = bench(each(), node("a"), available("b", PAUSE), *tasks)
@@ -240,6 +252,143 @@ def test_an_update_reaches_a_node_whose_task_may_not_be_restarted() -> None:
     assert rig.step() == []
     other_image(rig)
     assert rig.step() == ["create each.0 on a new -> running", "update each update in progress"]
+
+
+def on_nodes(names: str, change: Callable[[api.Service], None] | None = None) -> Bench:
+    """A global service that runs on nodes, and has just been given another image."""
+
+    def watched(made: api.Service) -> None:
+        made.spec.update.parallelism = 1
+        made.spec.update.monitor.CopyFrom(duration(5))
+        if change:
+            change(made)
+
+    made = each(watched)
+    tasks = [task(f"each.0.{name}", node=name, of=made) for name in names]
+    rig = bench(made, *(node(name) for name in names), *tasks)
+    assert rig.step() == []
+    update_spec(rig, "other")
+    return rig
+
+
+def update_spec(rig: Bench, image: str) -> None:
+    """What Control does with a new spec."""
+    made = copy(status_of(rig))
+    made.previous_spec.CopyFrom(made.spec)
+    made.previous_spec_version.CopyFrom(made.spec_version)
+    made.spec.task.container.image = image
+    made.spec_version.index += 10
+    made.ClearField("update_status")
+    rig.change(made)
+
+
+def status_of(rig: Bench) -> api.Service:
+    found = rig.memory.services.get("each")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("parallelism", "begun"), [(1, 1), (2, 2), (0, 3)])
+def test_parallelism_counts_nodes(parallelism: int, begun: int) -> None:
+    rig = on_nodes("abc", lambda made: setattr(made.spec.update, "parallelism", parallelism))
+    assert sum(line.startswith("create") for line in rig.step()) == begun
+
+
+def test_start_first_has_two_tasks_on_a_node_until_the_new_one_is_healthy() -> None:
+    """A task with a health check is STARTING until that is content, and RUNNING only then."""
+    rig = on_nodes("ab", lambda made: setattr(made.spec.update, "order", api.UpdateConfig.START_FIRST))
+    assert rig.step() == ["create each.0 on a new -> running", "update each update in progress"]
+    rig.report("new1", api.STARTING)
+    assert rig.step() == []
+    rig.report("new1", api.RUNNING)
+    assert rig.step() == ["update each.0.a on a running -> shutdown", "create each.0 on b new -> running"]
+
+
+def test_a_failure_on_a_node_pauses_the_update_and_the_next_change_resumes_it() -> None:
+    rig = on_nodes("ab")
+    rig.step()
+    rig.report("new1", api.REJECTED)
+    rig.step()
+    assert status_of(rig).update_status.state == api.UpdateStatus.PAUSED
+    assert not any("each.0.b" in line for line in rig.step(NOW + 100))
+    update_spec(rig, "third")
+    rig.step()
+    assert status_of(rig).update_status.message == "update in progress"
+
+
+def test_a_failure_on_a_node_rolls_the_update_back() -> None:
+    rig = on_nodes("ab", lambda made: setattr(made.spec.update, "failure_action", api.UpdateConfig.ROLLBACK))
+    rig.step()
+    rig.report("each.0.a", api.SHUTDOWN)
+    rig.step()
+    rig.report("new1", api.FAILED)
+    rig.step()
+    update = status_of(rig).update_status
+    assert update.message == "update rolled back due to failure or early termination of task new1"
+    rig.step()
+    (live,) = [one for one in rig.memory.tasks.find("node_id", "a") if one.desired_state <= api.RUNNING]
+    assert live.spec.container.image == "image"
+    rig.report(live.id, api.RUNNING)
+    rig.step()
+    rig.step(NOW + 10)
+    assert status_of(rig).update_status.message == "rollback completed"
+    assert rig.memory.tasks.get("each.0.b") is not None
+
+
+def test_a_rollback_by_hand_goes_from_node_to_node() -> None:
+    rig = on_nodes("ab", lambda made: setattr(made.spec.update, "parallelism", 0))
+    rig.step()
+    for name, number in (("a", 1), ("b", 2)):
+        rig.report(f"each.0.{name}", api.SHUTDOWN)
+        rig.step()
+        rig.report(f"new{number}", api.RUNNING)
+    rig.step()
+    rig.step(NOW + 5)
+    made = copy(status_of(rig))
+    made.spec.CopyFrom(status_of(rig).previous_spec)
+    made.spec_version.CopyFrom(status_of(rig).previous_spec_version)
+    made.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
+    made.update_status.message = "manually requested rollback"
+    rig.change(made)
+    # Without a rollback config it is one at a time.
+    assert rig.step() == ["update new1 on a running -> shutdown", "create each.0 on a new -> ready"]
+
+
+def test_a_change_amid_an_update_starts_over_on_every_node() -> None:
+    rig = on_nodes("ab")
+    rig.step()
+    update_spec(rig, "third")
+    assert rig.step() == [
+        "update new1 on a new -> shutdown",
+        "create each.0 on a new -> running",
+        "update each update in progress",
+    ]
+
+
+def test_a_forced_update_replaces_tasks_although_nothing_else_changed() -> None:
+    rig = on_nodes("a")
+    update_spec(rig, "image")
+    made = copy(status_of(rig))
+    made.spec.task.force_update += 1
+    rig.change(made)
+    assert "create each.0 on a new -> ready" in rig.step()
+
+
+def test_the_platforms_of_the_image_decide_as_well() -> None:
+    """SwarmKit makes a task for each node that its image cannot run on, and there it waits for ever."""
+
+    def for_arm(made: api.Service) -> None:
+        made.spec.task.placement.platforms.add(os="linux", architecture="arm64")
+
+    def has(name: str, architecture: str) -> api.Node:
+        made = node(name)
+        made.description.platform.CopyFrom(api.Platform(os="linux", architecture=architecture))
+        return made
+
+    rig = bench(each(for_arm), has("a", "aarch64"), has("b", "x86_64"))
+    assert rig.step() == ["create each.0 on a new -> running"]
+    rig.change(has("b", "arm64"))
+    assert rig.step() == ["create each.0 on b new -> running"]
 
 
 def test_drains_do_not_use_up_the_attempts_of_a_service() -> None:

@@ -137,3 +137,20 @@ def test_what_is_too_much_for_a_plan_goes_into_the_next() -> None:
     while lines := rig.step():
         removed += len(lines)
     assert removed == MAX_CHANGES + 1
+
+
+def test_a_slot_that_is_scaled_away_is_not_filled_again_by_what_failed_there_before() -> None:
+    """Else the next look finds more slots filled than are wanted, and may end a task that runs instead."""
+
+    def twice(made: api.Service) -> None:
+        at_once(made)
+        made.spec.task.restart.max_attempts = 1
+
+    web = service(replicas=1, change=twice)
+    failed = [
+        task(f"web.1.{age}", api.FAILED, api.SHUTDOWN, of=web, created_at=NOW - age, reported_at=NOW - age)
+        for age in (3, 2, 1)
+    ]
+    rig = bench(web, *failed, task("web.2", node="a", of=web))
+    assert rig.step() == [f"update web.1.{age} failed -> remove" for age in (3, 2, 1)]
+    assert rig.step() == []

@@ -8,7 +8,10 @@ import pytest
 from shoal.api import v1 as api
 from shoal.api.times import duration
 from shoal.manager.orchestrator import Orchestrator
+from shoal.manager.orchestrator.places import Place
+from shoal.manager.orchestrator.update import Update
 from shoal.store.changes import copy
+from shoal.store.memory import Memory
 from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task
 
 Change = Callable[[api.ServiceSpec], None]
@@ -317,6 +320,22 @@ def test_scaling_during_an_update_goes_on_with_it() -> None:
     assert not any("web.2" in line for line in lines)
     roll(rig, "new1", "web.1")
     assert "update web.2 on a running -> shutdown" in rig.step()
+
+
+def test_a_place_that_comes_within_reach_is_taken_in_unless_it_has_what_is_wanted() -> None:
+    """As a slot that was one too many when the update began: its task ended, and is not restarted by its own policy."""
+    made = web(3)
+    made.spec_version.index = 9
+    made.spec.task.container.image = "other"
+    view = Memory.of([made, node("a")])
+    old, new = task("web.1", node="a", of=web(3)), task("web.2", node="a", of=made)
+    dead = task("web.3", api.FAILED, api.SHUTDOWN, node="a", of=web(3))
+    update = Update(view, made, {Place(1): [old]})
+    assert update.holds(Place(1))
+    update.add(view, made, Place(2), [new])
+    update.add(view, made, Place(3), [dead])
+    assert not update.holds(Place(2))
+    assert update.holds(Place(3))
 
 
 def test_a_new_leader_goes_on_and_counts_what_is_in_flight() -> None:
