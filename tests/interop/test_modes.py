@@ -130,6 +130,45 @@ def test_replicated_job_runs_to_its_end_and_again(swarm: Host) -> None:
     assert sorted(runs) == [0, 0, 0, 1, 1, 1]
 
 
+def test_update_of_a_job_shows_its_progress_to_the_end_and_its_logs_are_of_every_run(swarm: Host) -> None:
+    flags = ("--mode", "replicated-job", "--replicas", "2", "--env", "RUN=one")
+    said = ("sh", "-c", "echo this is run $RUN")
+    swarm.docker("service", "create", "--quiet", "--name", "batch", *flags, IMAGE, *said)
+    out = swarm.docker("service", "update", "--env-add", "RUN=two", "batch").stdout
+    assert "2 out of 2 complete" in out
+    assert "job complete" in out
+    out = swarm.docker("service", "rollback", "batch").stdout
+    assert "job complete" in out
+    shown = inspect(swarm, "batch")
+    assert shown["JobStatus"]["JobIteration"]["Index"] == 2
+    assert shown["UpdateStatus"]["Message"] == "manually requested rollback"
+    lines = swarm.docker("service", "logs", "--raw", "batch").stdout.splitlines()
+    assert sorted(lines) == ["this is run one"] * 4 + ["this is run two"] * 2
+
+
+def test_update_config_of_a_job_is_refused(swarm: Host) -> None:
+    for mode in ("replicated-job", "global-job"):
+        done = swarm.docker(
+            "service", "create", "--mode", mode, "--update-parallelism", "2", IMAGE, "true", check=False
+        )
+        assert done.returncode == 1
+        assert "update and rollback configuration is not supported for jobs" in done.stderr
+
+
+def test_start_first_update_of_a_global_service_waits_for_health(swarm: Host) -> None:
+    """moby/swarmkit#2308: the old task was ended although the new one never became healthy."""
+    healthy = ("--health-cmd", "test -e /tmp/well", "--health-interval", "200ms", "--health-retries", "50")
+    well = ("sh", "-c", "touch /tmp/well; sleep 1000000")
+    create(swarm, "each", "--mode", "global", "--update-order", "start-first", *healthy, command=well)
+    (before,) = running(swarm, "each")
+    swarm.docker("service", "update", "--detach", "--args", "sleep 1000000", "each")
+    eventually(lambda: "starting" in states(swarm, "each"), "the new task waits for its health", show=swarm.log)
+    assert before in running(swarm, "each")
+    (new,) = [container for container in running(swarm, "each") if container != before]
+    swarm.docker("exec", new, "touch", "/tmp/well")
+    eventually(lambda: running(swarm, "each") == [new], "the old task is gone", show=swarm.log)
+
+
 def test_replicated_job_is_scaled_by_its_completions(swarm: Host) -> None:
     create_detached(swarm, "batch", "--mode", "replicated-job", "--replicas", "1", command=("true",))
     eventually(lambda: states(swarm, "batch") == ["complete"], "it is done", show=swarm.log)
