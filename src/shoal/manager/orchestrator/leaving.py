@@ -17,9 +17,9 @@ from shoal.manager.orchestrator.places import needs_replacing, place_of
 from shoal.manager.scheduler import constraints
 from shoal.store.memory import View
 
-# An old task is kept this long for a successor that has no node: whoever drains a node wants it to be empty in the end.
-# As long as a replacement waits for an old task that does not stop.
-PATIENCE = 60.0
+# An old task is kept this long for a successor that has no node: whoever drains a node wants it to be empty soon, and a
+# node that has room is found at once. Long enough for one that is about to come, or for a place about to be free.
+PATIENCE = 10.0
 
 _UNDER_WAY = (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
 

@@ -90,7 +90,7 @@ def test_a_node_that_is_down_is_waited_for_by_nobody() -> None:
     assert rig.step() == ["update web.1 on a running -> shutdown", "create web.1 new -> running"]
 
 
-def test_where_no_node_takes_the_successor_the_old_task_goes_after_a_minute() -> None:
+def test_where_no_node_takes_the_successor_the_old_task_goes_all_the_same() -> None:
     """Whoever drains a node wants it to be empty: no silent wait for ever."""
     rig = running()
     rig.change(drained("a"))
