@@ -21,6 +21,7 @@ WORDS = (
     (re.compile(r"\b[0-9a-z]{25}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<container>"),
 )
+NOWHERE = ("new", "allocated", "pending")
 OVER = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 MOVING = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "starting")
 
@@ -75,7 +76,8 @@ def _moves(task: JSON) -> bool:
     if state in OVER:
         return bool(desired == "remove")
     if desired in ("shutdown", "remove"):
-        return True
+        # What was told to end before it had a node stays as it is; what is to be removed goes.
+        return desired == "remove" or state not in NOWHERE
     if state == "pending" and task["Status"].get("Err"):
         return False
     return state in MOVING or (desired == "complete" and state == "ready")
