@@ -38,6 +38,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
+    """A container whose end is waited for."""
+
     container: Container
     fd: int  # pidfd of its conmon, which ends after it; of its first process, where conmon is gone
     deadline: float

@@ -31,6 +31,8 @@ _TERMINALS = range(136, 144)
 
 @dataclass
 class _Running:
+    """A command that was started."""
+
     started: command.Started
     terminal: int | None  # our end, for resizing
 

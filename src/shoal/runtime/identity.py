@@ -22,6 +22,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class _User:
+    """A line of a passwd file."""
+
     name: str
     uid: int
     gid: int
@@ -30,6 +32,8 @@ class _User:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
+    """A line of a group file."""
+
     name: str
     gid: int
     members: tuple[str, ...]

@@ -43,3 +43,20 @@ def test_daemon_begins_without_what_only_a_swarm_needs() -> None:
     assert sorted(first.intersection(LATER)) == []
     # A name that is no more would pass above.
     assert {name for name in LATER if name.startswith("shoal.")} <= later
+
+
+def test_no_dataclass_that_a_daemon_imports_lacks_a_docstring() -> None:
+    """Python makes one from the signature, which takes as long as all else about the class."""
+    look = """
+import dataclasses
+made = []
+make = dataclasses._process_class
+dataclasses._process_class = lambda cls, *given: made.append((bool(cls.__doc__), cls)) or make(cls, *given)
+from shoal.daemon import daemon, main
+daemon._import_serving()
+print(len(made), [cls.__qualname__ for documented, cls in made if not documented and "shoal" in cls.__module__])
+"""
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    count, _, bare = done.stdout.partition(" ")
+    assert int(count) > 50
+    assert bare == "[]\n"
