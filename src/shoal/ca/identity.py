@@ -1,4 +1,4 @@
-"""What a certificate says of a node, and whether to believe it.
+"""What a certificate says about a node, and whether it is valid here.
 
 In: PEM bytes, the time. Out: an `Identity`, or `InvalidCertificate` with the reason. Source: SwarmKit
 ca/certificates.go (`ValidateCertChain`), ca/transport.go.

@@ -1,4 +1,4 @@
-"""A node's identity in use: TLS contexts, what the node says of itself, renewal in place.
+"""A node's identity in use: TLS contexts, the node's own id and role, and renewal without a restart.
 
 In: the files of `NodeFiles`, or a certificate just issued. Out: `ssl.SSLContext`s that follow each renewal, the
 identity, the data key. Files are written in threads, and what they hold is used on the event loop's. The TLS profile is

@@ -1,4 +1,4 @@
-"""What a person is told when a command fails: one line, on standard error, and exit code 1."""
+"""What the user reads when a command fails: one line on standard error; the exit code is 1."""
 
 
 class CommandError(Exception):

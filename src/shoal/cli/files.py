@@ -1,4 +1,4 @@
-"""The file that a command writes or reads, `-` for the standard ones. What is written is there whole, or not at all."""
+"""The file that a command reads or writes; `-` is standard input or output. A file is written whole or not at all."""
 
 import contextlib
 import os

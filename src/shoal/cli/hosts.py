@@ -1,4 +1,4 @@
-"""Which daemon is meant: the flags and variables that Docker's command has, and what they come to.
+"""Finds the daemon to ask, from the same flags and variables that Docker's command has.
 
 In: what was given, the environment. Out: a `Target`. Nothing is opened but the TLS files that are named.
 """

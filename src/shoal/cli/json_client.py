@@ -1,4 +1,4 @@
-"""Calls of `shoald`'s Engine API that are answered in JSON. What the answer must be is said by who asks.
+"""Calls of `shoald`'s Engine API that are answered in JSON. The caller says whether it expects an object or a list.
 
 In: a `Target`, a path, a query. Out: an object, a list of objects, or a CommandError. Streams are in `client`.
 """

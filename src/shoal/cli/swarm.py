@@ -1,4 +1,4 @@
-"""`shoal swarm`: the swarm as a whole, saved to a file and made again of one."""
+"""`shoal swarm`: saves the swarm to a file, and restores it from one."""
 
 import shlex
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Bridges that daemons left on this host whose data root is gone: nobody comes back for them, and each has a subnet.
+"""Finds bridges on this host whose daemon's data root is gone. Nobody uses them, and each takes a subnet.
 
 In: the bridges of other daemons, as the kernel has them. Out: those that nobody owns, and how they are removed.
 Nothing is removed here: whoever deleted the data root is asked. A daemon that lives keeps its bridge, and so does one

@@ -1,4 +1,4 @@
-"""What a service manager that started this daemon is told: systemd's notify protocol, and lines for its journal.
+"""Tells the service manager how the daemon stands: systemd's notify protocol, and log lines for its journal.
 
 In: the environment and standard error that it gave. Out: datagrams, and a format of lines. Where nobody asked for it
 nothing happens. Protocol: sd_notify(3); prefixes of lines: sd-daemon(3).

@@ -1,4 +1,4 @@
-"""The swarm as a file, out and in: paths of our own, which Docker does not have.
+"""Saves and restores the swarm over HTTP, on paths of our own, which Docker does not have.
 
     GET  /shoal/v1/swarm/backup     the file, with its length; 503 as Docker's calls where no manager runs
     POST /shoal/v1/swarm/restore    the file as the body; `listenAddr`, `advertiseAddr`, `dataPathAddr` in the query

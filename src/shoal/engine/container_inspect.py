@@ -1,4 +1,4 @@
-"""How a container reads in `GET /containers/{id}/json`. Pure.
+"""A container in the JSON of `GET /containers/{id}/json`. Pure.
 
 Source of the shapes: moby api/types/container/{config,hostconfig,state,network_settings}.go. What a container of
 Shoal's cannot have (links, devices) has Docker's empty value.

@@ -1,4 +1,4 @@
-"""How a container reads in Docker's JSON: the row of a list, and what the row shares with `inspect`. Pure.
+"""A container in Docker's JSON: the row of a list, and what `inspect` has in common with it. Pure.
 
 Source of the shapes: moby api/types/container/container.go, api/types/network/endpoint.go.
 """

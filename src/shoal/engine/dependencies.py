@@ -1,4 +1,4 @@
-"""What secrets and configs have in common, which SwarmKit calls dependencies: the five calls that the API has for each.
+"""The five API calls that secrets and configs have in common. SwarmKit calls both dependencies.
 
 In: a `Kind`, which says what differs (`secrets`, `configs`). Out: its routes.
 Source: moby daemon/server/router/swarm/cluster_routes.go.

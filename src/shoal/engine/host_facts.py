@@ -1,4 +1,4 @@
-"""What `/info` and `/version` tell of the host: kernel, distribution, processors, memory, cgroups. Read once."""
+"""What `/info` and `/version` say about the host: kernel, distribution, processors, memory, cgroups. Read once."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""How an image reads in Docker's JSON. Pure.
+"""An image in Docker's JSON. Pure.
 
 Source of the shapes: moby api/types/image/{summary,image_inspect,history}.go, api/types/jsonstream, and what older API
 versions had besides: daemon/server/router/image/{image_routes,inspect_response}.go.

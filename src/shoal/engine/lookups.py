@@ -1,4 +1,4 @@
-"""From what stands in a path to an object of the swarm: its id, then its exact name, then a unique beginning of its id.
+"""Finds an object of the swarm by the text in a path: its id, else its exact name, else a unique prefix of its id.
 
 Source: moby daemon/cluster/helpers.go.
 """

@@ -1,4 +1,4 @@
-"""Answers that go on: frames of a container's output, and JSON values one after another.
+"""Answers of no fixed length: frames of a container's output, and JSON values one after another.
 
 The frame is Docker's: 8 bytes of header (stream, three zero bytes, length big-endian), then the data. Source: moby
 pkg/stdcopy.

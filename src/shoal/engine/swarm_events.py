@@ -1,4 +1,4 @@
-"""Events of the swarm: changes in its store, told as Docker tells them, and of tasks too, which Docker does not tell.
+"""Events of the swarm: changes in its store, as Docker reports them, and those of tasks, which Docker does not report.
 
 In: a manager's watch. Out: two event buses, one for nodes, services, networks, secrets and configs, one for tasks
 (there are many more of those, and they must not push the others out of what is kept for `since`).

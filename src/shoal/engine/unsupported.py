@@ -1,4 +1,4 @@
-"""What Docker has and Shoal has not: answered in JSON, with the reason, where a client asks for it.
+"""Answers for what Docker has and Shoal does not: JSON with the reason.
 
 Lists of what cannot be there are empty, so that clients that ask for everything go on.
 """

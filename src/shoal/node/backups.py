@@ -1,4 +1,4 @@
-"""A manager in a file: what a backup must hold beside the swarm's objects, and how a host becomes that manager again.
+"""Saves a manager to a file, and makes a host that manager again: what a backup has beside the swarm's objects.
 
 In: a manager's store and identity, or a backup that was found to be whole. Out: a file, or the swarm's folder, in which
 `docker-state.json` comes last: until it is there, there is nothing, and the next start removes the rest. Addresses are

@@ -1,4 +1,4 @@
-"""Joining a swarm that exists: from a token to a certificate, and, for a manager, on to a part in etcd's cluster.
+"""Joins a swarm: exchanges a token for a certificate and, as a manager, enters etcd's cluster.
 
 In: the address of a manager, a token; later, where this manager is. Out: the node's identity, written; the members of
 etcd's cluster and the key of the store's data. Order of the steps: SwarmKit node/node.go (`loadSecurityConfig`),

@@ -1,4 +1,4 @@
-"""A manager on this host: the server on port 2377, etcd and the ways to its peers, the store; the lead while it has it.
+"""A manager on this host: the server on port 2377, etcd and its connections, the store, and a term while it leads.
 
 In: this node's identity and addresses, the managers that it knows of. Out: Control and the log broker for the Engine
 API, whoever leads. A manager leads while its own etcd member leads Raft: a `Term` is begun then, and ended as soon as

@@ -1,4 +1,4 @@
-"""This host's part in a swarm: none, or one stay after another. Answers what the Engine API asks about `/swarm`.
+"""This host's part in a swarm: it is in none, or has one stay after another. Answers the Engine API's `/swarm` calls.
 
 States as Docker's (`LocalState`): inactive, pending while starting, active, error when the last start failed.
 """

@@ -1,4 +1,4 @@
-"""Where a node is: what it is to remember of its addresses, from what it was asked for and what the host has now.
+"""Chooses the addresses that a node remembers as its own, from what the user asked for and what the host has now.
 
 In: requests as people make them, a state saved before. Out: a `NodeState`. What is chosen is decided in `addresses`.
 """

@@ -1,4 +1,4 @@
-"""What this host was when its daemon last ended: read from its swarm's folder. Blocks; nothing is changed.
+"""Reads from the swarm's folder what this host was when its daemon last ended. Blocks; changes nothing.
 
 In: the folder, the key that unlocks it where one was given. Out: a node that can take up its place, or why not.
 """

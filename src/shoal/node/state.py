@@ -1,4 +1,4 @@
-"""What a node must remember of how it became one: the file `docker-state.json` in its swarm's folder.
+"""The file `docker-state.json` in the swarm's folder: what a node must remember about how it joined.
 
 Written last when a swarm is made: without it there was no swarm, and what else is in the folder is of an attempt that
 nobody was told had worked. Names in the file are Docker's (moby daemon/cluster/noderunner.go).

@@ -1,4 +1,4 @@
-"""A stay in a swarm from its first attempt to its end, begun again whenever it fails.
+"""One stay in a swarm, from the first attempt to the end; it is started again whenever it fails.
 
 In: how to become a node (founding, joining, or reading the files). Out: a membership that runs, or why it does not. The
 wait between attempts grows; files that are damaged and managers that refuse end it until a person acts.

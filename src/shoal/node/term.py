@@ -1,4 +1,4 @@
-"""One term of a manager that leads: the parts that only the leader has, made over the store and thrown away after.
+"""One term of a leader: the parts that only a leader has, made for the term and discarded after it.
 
 In: the store, which leads by now, and who this manager is. Out: what answers calls (`TermService`), and a child that
 runs everything until the lead is lost. What each part does is its own module's.

@@ -1,4 +1,4 @@
-"""What is on disk and what runs, compared: blocking, once at start, in a worker thread.
+"""Compares what is on disk with what runs. Blocking; once at start, in a worker thread.
 
 In: the folders of containers and bundles. Out: a `Found` for each container; leftovers of no container are removed.
 Nothing that runs and has a record is touched.

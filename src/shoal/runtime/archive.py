@@ -1,4 +1,4 @@
-"""Image archives, unpacked into a folder: what images are in one, and where their layers lie.
+"""Unpacks image archives into a folder, and finds the images and their layers there.
 
 Reads both what `docker save` writes (manifest.json, in all its ages) and OCI layouts (index.json). Nothing in the
 folder is trusted: names lead to plain files inside it or are refused.

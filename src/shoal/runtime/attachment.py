@@ -1,4 +1,4 @@
-"""Both ways of a container's or an exec's stdio: raw bytes out by stream, bytes in.
+"""The stdio of a container or an exec, both ways: raw output by stream, and input.
 
 A container's goes through its conmon's socket (packets whose first byte names the stream); an exec's is pipes or a
 terminal of ours. Nothing is buffered here: what is not read waits at the sender.

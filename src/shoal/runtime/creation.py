@@ -1,4 +1,4 @@
-"""From a ContainerConfig to a container on disk, and back to nothing.
+"""Makes a container on disk from a ContainerConfig, and removes it.
 
 `Creation` is one attempt: image held, volumes made and held, network connected, root mounted, record written. What was
 done is undone when a later step fails.

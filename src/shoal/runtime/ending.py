@@ -1,4 +1,4 @@
-"""Ends every container of this host, each in its own way, for a host that goes down: `shoald --end-containers`.
+"""Ends every container of a host that goes down, with its own signal and grace: `shoald --end-containers`.
 
 In: what is on disk of running containers. Out: their stop signals, SIGKILL after their grace, and no mount of theirs
 left. Blocking, and without the daemon, which has ended before. Nothing is recorded: at the daemon's next start they

@@ -1,4 +1,4 @@
-"""Health probes: how a container is, asked again and again.
+"""Health probes: runs a container's check at intervals and keeps the result.
 
 `judge` decides, `watch` is the loop of one container: it sleeps, runs the probe inside, and changes the container's
 value. Defaults and rules are those of moby daemon/health.go.

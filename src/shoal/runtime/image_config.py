@@ -1,4 +1,4 @@
-"""What an image's config and an archive's list say, each field with its type or not at all. Pure.
+"""Reads an image's config and an archive's list: each field has its type or is refused. Pure.
 
 In: JSON that an image brought. Out: the fields that Docker knows, under Docker's names, or WrongType in the words of
 Go's JSON: Docker refuses such an image when it is loaded or pulled. `lenient` leaves out what is wrong instead: for

@@ -1,4 +1,4 @@
-"""What is known of the images that are here: one record file an image, and the names that lead to them.
+"""The records of the images on this host, one file each, and the names that lead to them.
 
     records/<hex of image id>.json
 

@@ -1,4 +1,4 @@
-"""Who is there when conmon cuts a log: one thread, woken by inotify, that gives what was cut off a name.
+"""Notices when conmon cuts a log: one thread, woken by inotify, gives the part that was cut off a name.
 
 A thread of its own, as the next cut may follow within milliseconds and the loop may be busy for longer.
 """

@@ -1,4 +1,4 @@
-"""How much of a container's output is kept: Docker's options of json-file, checked and read. Pure.
+"""How much of a container's log is kept: Docker's options of json-file, read and checked. Pure.
 
 In: the driver and options that were asked for, and the daemon's own. Out: those that hold, as `docker inspect` shows
 them, and limits. Source of names and texts: moby daemon/logger/jsonfilelog, daemon/logs.go, go-units.

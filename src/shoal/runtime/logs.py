@@ -1,4 +1,4 @@
-"""What containers said, as conmon wrote it: lines of `<time> <stream> <F|P> <text>` (P: goes on in the next line).
+"""Containers' output as conmon wrote it: lines of `<time> <stream> <F|P> <text>` (P: the next line continues it).
 
 In: a file's path and LogOptions. Out: LogLines, parts put together, across the cuts of a log with a limit. Followers
 share one inotify instance; none has a thread. Reading blocks for a page cache's time and goes through threads of

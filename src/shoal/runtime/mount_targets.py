@@ -1,4 +1,4 @@
-"""Where a mount would really be in a container, through the links that its image set up, and where none may be.
+"""Finds where a mount lands in a container, after the image's links, and refuses places where none may be.
 
 A mount at or below /proc could hide what the kernel says there, or what the runtime writes there to lock the container
 in. runc refuses those (libcontainer/rootfs_linux.go, checkProcMount), crun does not: here they are refused for both.

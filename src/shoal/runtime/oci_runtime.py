@@ -1,4 +1,4 @@
-"""Which OCI runtime this host lets us use, and how it is called.
+"""Finds the OCI runtime that works on this host, and calls it.
 
 `probe` tries crun, then crun where the v2 half of a hybrid cgroup tree is hidden (crun refuses such hosts as they are),
 then runc. crun runs in a mount namespace that protects its program. Blocking, in worker threads. In: bundles and

@@ -1,4 +1,4 @@
-"""Whether a download goes on, and who may download now. Pure but for asyncio's semaphores.
+"""Decides whether a download may continue, and which may start now. Pure but for asyncio's semaphores.
 
 In: bytes that are here, and the time; the domain of a registry. Out: why a download is given up; a place to work in.
 """

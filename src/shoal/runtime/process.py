@@ -1,4 +1,4 @@
-"""What a container runs: the image's defaults and the maker's wishes, merged. Pure.
+"""What a container runs: the image's defaults merged with what its creator asked for. Pure.
 
 In: the image's `config` (JSON of the OCI image config) and a ContainerConfig. Out: argv, environment, working folder,
 user, stop signal, health probe, the targets of anonymous volumes.

@@ -1,4 +1,4 @@
-"""Processes by their descriptors: to be told of an end at once, and never to signal a stranger with a reused number.
+"""Processes by pidfd: an end is noticed at once, and a signal never reaches another process with a reused number.
 
 In: pids. Out: pidfds that the loop watches. No threads, no SIGCHLD: asyncio's own children are left alone.
 """

@@ -1,4 +1,4 @@
-"""Bringing an image from a registry to this host: manifest, config, the layers that are not here, the record.
+"""Pulls an image from a registry: manifest, config, missing layers, then the record.
 
 In: a reference, credentials. Out: the record, and progress in Docker's words. Pulls of the same thing share one
 download; a few run at once (`pace.py`). A pull that fails leaves what was here as it was; layers that it completed stay

@@ -1,4 +1,4 @@
-"""Which containers there are, and how one is found: by its id, its name, or a unique prefix of its id.
+"""All containers of this host, and how to find one: by its id, its name, or a unique prefix of its id.
 
 A name is taken before the container is made, so that no second one is made of it meanwhile. No I/O.
 """

@@ -1,4 +1,4 @@
-"""From a container on disk to one that runs.
+"""Starts a container that is on disk.
 
 In: a Life. Out: the same, running and followed, or the error that says why not, kept in its value. Everything needed to
 find it again is on disk before `start` returns.

@@ -1,4 +1,4 @@
-"""What this host is to containers, looked up once at start: `Site`. Blocking; in a worker thread.
+"""Looks up, once at start, what this host offers containers: `Site`. Blocking; in a worker thread.
 
 In: the daemon's paths and tag. Out: the folders that containers need, made, and the OCI runtime that works here.
 """

@@ -1,4 +1,4 @@
-"""What each part uses that works on containers: where they are made, threads, children, and the bus for events."""
+"""What all parts that work on containers share: folders and runtime, threads, children, the bus for events."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A program of its own: unpacks one tar from its standard input into one folder, locked into that folder.
+"""A separate program: unpacks one tar from its standard input into one folder, and cannot write outside of it.
 
 The tar is a stranger's: names with `..`, symbolic links out of the folder, hard links to the host's files. Before it
 reads the first entry this process makes the folder its root (chroot), so that every path that it can name is inside.

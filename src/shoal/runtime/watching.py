@@ -1,4 +1,4 @@
-"""Running containers, followed: how each is, that it ended, and what is given back then.
+"""Follows running containers: their health, their end, and what is released after it.
 
 An end is noticed through a pidfd of the container's conmon, which exits after it has written the exit code. It is put
 on disk and told at once; the clean-up after it is a child of its own, which runs to its end.

@@ -1,4 +1,4 @@
-"""What one etcd transaction will carry: the changes of every caller that waited, staged one over the other.
+"""One etcd transaction with the changes of every caller that waited, each staged on top of those before.
 
 Pure. In: functions that stage changes, one at a time. Out: etcd keys with plain values (None: delete), and the staged
 transaction to take into memory once they are durable. Also the names that objects have in etcd.

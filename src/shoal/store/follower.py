@@ -1,4 +1,4 @@
-"""The reading side of the store: a memory that is kept as etcd has it, whoever writes there.
+"""The reading side of the store: a memory that always equals what etcd has, whoever writes there.
 
 In: etcd's objects, once, then every revision by a watch. Out: the memory, and the events of each revision together. If
 the watch breaks and etcd no longer has the revisions since then, everything is read again, and the differences are the

@@ -1,4 +1,4 @@
-"""One etcd a data folder: a lock that the daemon holds while it lives, and an end for an etcd that outlived its daemon.
+"""Only one etcd for a data folder: the daemon holds a lock on it, and ends an etcd that outlived its daemon.
 
 Blocking, Linux only. The lock comes first: whoever holds it knows that any etcd on the folder has lost its daemon.
 """

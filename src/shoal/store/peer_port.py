@@ -1,4 +1,4 @@
-"""Whom our own etcd takes for members of its cluster, asked where its peers ask it: also without a quorum.
+"""Which members our own etcd has in its cluster. Its peer port tells that also without a quorum.
 
 In: the socket where it listens for peers. Out: members by node id. etcd answers from what it has applied itself; its
 client's port serves only once most members are there, which may need to be let in first.

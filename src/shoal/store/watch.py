@@ -1,4 +1,4 @@
-"""Who is told of commits: a `Watch` is a bounded queue of events for one reader, `Watches` are all of a store's.
+"""Tells readers of commits: a `Watch` is one reader's bounded queue of events, `Watches` are all of a store.
 
 In: the events of a commit, published without waiting. Out: lists of events. A reader that is too slow loses them all
 at once and is told so; it reads the view again. asyncio, one loop.
