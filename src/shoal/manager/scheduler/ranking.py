@@ -50,7 +50,12 @@ class Pool:
         if not self._draws:
             # Few are without a task of the service: finding them among the others costs more than sorting all.
             self._own |= leaf.ids()
-        self._heap: list[Rank] = [self._rank(self._infos[node_id]) for node_id in self._own]
+        # As `_rank`, written out: of a service that is everywhere each group comes by here with all nodes.
+        infos, bad, count, draw = look.infos, look.bad, look.counts.get, look.rng.random
+        self._heap: list[Rank] = [
+            (bad.get(node_id, 0) if bad else 0, count(node_id, 0), infos[node_id].active, draw(), node_id)
+            for node_id in self._own
+        ]
         heapq.heapify(self._heap)
         self._drawn: list[NodeInfo] = []
         self._next: NodeInfo | None = None  # drawn, and not taken yet
@@ -190,6 +195,9 @@ def _tree(shortlist: Shortlist, look: Look) -> Branch:
                 branch = branch.branches.setdefault(value, Branch())
             branch.leaf = leaf
     if not look.counts and not look.bad:
+        return root
+    if root.leaf is not None:
+        root.marked = list((look.counts.keys() | look.bad.keys()) & root.leaf.ids())
         return root
     for node_id in look.counts.keys() | look.bad.keys():
         info = look.infos.get(node_id)
