@@ -34,9 +34,10 @@ class Leaf:
     superseded by `lower`. So a node that gains tasks costs nothing here, in however many leaves it is.
     """
 
-    __slots__ = ("_heap", "_infos", "_listed", "_rng")
+    __slots__ = ("_heap", "_infos", "_listed", "_rng", "path")
 
-    def __init__(self, infos: Infos, rng: Random) -> None:
+    def __init__(self, infos: Infos, rng: Random, path: Path = ()) -> None:
+        self.path = path
         self._infos = infos
         self._rng = rng
         self._heap: list[Entry] = []
@@ -171,6 +172,9 @@ class Shortlist:
         leaf = self._leaf_of.pop(node_id, None)
         if leaf is not None:
             leaf.discard(node_id)
+            if not leaf:
+                # Values of labels come and go, and each had a leaf of its own.
+                del self.leaves[leaf.path]
 
     def lower(self, info: NodeInfo) -> None:
         """Take in that a node has fewer tasks."""
@@ -181,7 +185,7 @@ class Shortlist:
     def _leaf_at(self, path: Path) -> Leaf:
         leaf = self.leaves.get(path)
         if leaf is None:
-            leaf = self.leaves[path] = Leaf(self._infos, self._rng)
+            leaf = self.leaves[path] = Leaf(self._infos, self._rng, path)
         return leaf
 
 

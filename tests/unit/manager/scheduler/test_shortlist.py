@@ -109,3 +109,14 @@ def test_the_list_that_was_not_asked_for_longest_goes_when_there_are_too_many() 
         lists.get(NOTHING, (f"z{number}",))
         assert lists.get(NOTHING, ("x",)) is first
     assert lists.get(NOTHING, ("y",)) is not second
+
+
+def test_a_value_that_no_node_has_any_more_has_no_leaf() -> None:
+    infos = {"a": info("a", zone="x"), "b": info("b", zone="x")}
+    shortlist = Shortlist(NOTHING, ("node.labels.zone",), infos, Random(1))
+    for number in range(10):
+        infos["a"] = info("a", zone=str(number))
+        shortlist.judge(infos["a"])
+    assert set(shortlist.leaves) == {("x",), ("9",)}
+    shortlist.drop("b")
+    assert set(shortlist.leaves) == {("9",)}
