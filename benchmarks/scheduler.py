@@ -3,7 +3,7 @@
 Run `script/bench scheduler [--all]`. SwarmKit's figures are those of its `BenchmarkScheduler*` on a quiet machine
 with two cores; there each task is a group of its own. Here that is measured, then with each task in a service of its
 own, and with all tasks in one service. Both sides include the transaction in memory, and neither a disk. Time is wall
-time; the CPU time beside it tells how much of that other programs had.
+time; the CPU time beside it tells how much of that other programs had. The ratio is that of CPU time.
 """
 
 import gc
@@ -97,7 +97,7 @@ def main() -> None:
             wall, cpu = measure(nodes, tasks, constrained, kind)
             print(
                 f"{nodes:7} {tasks:8}  {which:7}  {kind:14}  {theirs:7.2f} s {wall:7.2f} s {cpu:7.2f} s"
-                f" {theirs / wall:5.1f}x",
+                f" {theirs / cpu:5.1f}x",
                 flush=True,
             )
     print(f"load at the end {os.getloadavg()[0]:.1f}")
