@@ -70,8 +70,8 @@ def test_bad_input_is_refused_as_docker_refuses_it(swarm: Host, docker: DockerEn
     before = ours.kept(), theirs.kept()
     wrong: list[str] = []
     for row in ROWS:
-        for who, asked, expected in (("shoal", ours, row.ours), ("dockerd", theirs, row.older)):
-            got, wanted = asked.answer(row), expected or row.answer
+        for who, asked, wanted in (("shoal", ours, row.ours or row.answer), ("dockerd", theirs, row.by_dockerd())):
+            got = asked.answer(row)
             if not fits(got, wanted):
                 wrong.append(f"{row.name}, {who}: {got[0]} {got[1][:300]!r}, not {wanted[0]} {wanted[1][:300]!r}")
     assert not wrong, "\n".join(wrong)
