@@ -27,7 +27,7 @@ def test_a_waiting_task_says_what_it_lacks_and_a_placed_one_why_it_is_there(swar
     (node,) = found["Nodes"]
     assert node["Reasons"] == ['scheduling constraints not satisfied: node.labels.disk==ssd, but it is ""']
 
-    swarm.docker("node", "update", "--label-add", "disk=ssd", "self")
+    swarm.docker("node", "update", "--label-add", "disk=ssd", node["NodeID"])
     eventually(lambda: running(swarm, "web"), "it runs")
     found = explained(swarm, task_id)
     assert (found["State"], found["Considered"], found["Suitable"]) == ("running", 1, 1)
