@@ -68,8 +68,11 @@ def test_global_service_is_updated_and_rolled_back(swarm: Host) -> None:
     (after,) = running(swarm, "each")
     assert after != before
     swarm.docker("service", "rollback", "each")
-    status = inspect(swarm, "each")["UpdateStatus"]
-    assert (status["State"], status["Message"]) == ("rollback_completed", "rollback completed")
+    # The command watches for as long as an update is watched, not a rollback.
+    eventually(
+        lambda: inspect(swarm, "each")["UpdateStatus"]["State"] == "rollback_completed", "it is over", show=swarm.log
+    )
+    assert inspect(swarm, "each")["UpdateStatus"]["Message"] == "rollback completed"
     assert "Env" not in inspect(swarm, "each")["Spec"]["TaskTemplate"]["ContainerSpec"]
     assert len(running(swarm, "each")) == 1
 
@@ -135,7 +138,7 @@ def test_update_of_a_job_shows_its_progress_to_the_end_and_its_logs_are_of_every
     said = ("sh", "-c", "echo this is run $RUN")
     swarm.docker("service", "create", "--quiet", "--name", "batch", *flags, IMAGE, *said)
     out = swarm.docker("service", "update", "--env-add", "RUN=two", "batch").stdout
-    assert "2 out of 2 complete" in out
+    assert "active tasks: 2 out of 2 tasks" in out
     assert "job complete" in out
     out = swarm.docker("service", "rollback", "batch").stdout
     assert "job complete" in out
@@ -197,7 +200,7 @@ def test_global_job_runs_once_on_the_node_and_again_when_told_to(swarm: Host, no
     out = swarm.docker("service", "create", "--name", "once", "--mode", "global-job", IMAGE, "true").stdout
     assert "job complete" in out
     _, row = rows(swarm.docker("service", "ls").stdout)
-    assert row[1:4] == ["once", "global job", "0/0 (1/1 completed)"]
+    assert row[1:4] == ["once", "global job", "0/0 (1/1 completed)"], tasks(swarm, "once")
     (task,) = tasks(swarm, "once")
     for availability in ("drain", "active"):
         swarm.docker("node", "update", "--availability", availability, node)
