@@ -43,7 +43,7 @@ FOR_MANAGERS = [path for path in FOR_NODES if "swarm-worker" not in AUTHORIZATIO
 # How grpclib's client takes its server's answer about a method that is not there.
 NOT_SERVED = (Status.UNKNOWN, "Missing content-type header")
 # What this release serves beside what workers may call: the rest of the table is of no service that is there.
-SERVED = ("Control", "Managers", "Health", "Logs", "RaftMembership", "CA")
+SERVED = ("Control", "Managers", "Health", "Logs", "Placement", "RaftMembership", "CA")
 
 
 @dataclass

@@ -109,7 +109,8 @@ def test_labels_of_ours_are_refused_by_name_or_mean_something(swarm: Host) -> No
         assert done.returncode == 1
         assert f"label {label.partition('=')[0]}: " in done.stderr
         assert words in done.stderr
-    done = swarm.docker("node", "update", "--label-add", "shoal.pull=never", "self", check=False)
+    (node,) = swarm.docker("node", "ls", "-q").stdout.split()
+    done = swarm.docker("node", "update", "--label-add", "shoal.pull=never", node, check=False)
     assert "label shoal.pull: a node has no such option" in done.stderr
     create_detached(swarm, "ghost", "--label", "shoal.pull=never", image="nosuch-image:1")
     found = eventually(lambda: [task for task in tasks(swarm, "ghost") if task["Status"].get("Err")], "it fails")

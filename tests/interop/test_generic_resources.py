@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.harness.api import Client
 from tests.harness.hosts import Host, eventually, host
 from tests.interop.conftest import IMAGE, import_image
 from tests.interop.services import create, create_detached, only, running, tasks
@@ -118,9 +119,10 @@ def test_a_container_is_given_the_device_that_its_task_has_claimed() -> None:
         files = cdi_files(cdi.folder)
         cdi.start(f"--cdi-spec-dir={files}")
         assert f"{files}/broken.json is not taken: it is no JSON" in cdi.log()
-        info = cdi.docker("info").stdout
-        assert str(files) in info
-        assert "vendor.example/gpu=all" in info
+        # Docker's command shows these from 28 on.
+        info = Client(cdi.socket).get("/info")
+        assert info["CDISpecDirs"] == [str(files)]
+        assert "vendor.example/gpu=all" in [device["ID"] for device in info["DiscoveredDevices"]]
         cdi.docker("swarm", "init")
         import_image(cdi)
         create(cdi, "one", "--generic-resource", "gpu=1", "--user", "1000")

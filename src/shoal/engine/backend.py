@@ -135,6 +135,9 @@ class SwarmNode(Protocol):
 
     def watch(self, *kinds: type) -> Watch: ...
     def view(self) -> Any: ...
+    async def prepare(self) -> None:
+        """Import what a node of a swarm needs."""
+
     async def init(self, request: InitRequest) -> str:
         """Make a swarm; returns the node's id once its manager answers."""
         ...

@@ -39,9 +39,12 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     spec.annotations.name = "default"
     spec.encryption_config.auto_lock_managers |= _value(body, "AutoLockManagers", FLAG, False)
     request = _init_request(call, body, spec)
+    node = call.backend.node
+    # The manager's modules import each other: they come by one way alone, for another thread that begins elsewhere
+    # among them would find one half made.
+    await node.prepare()
     # Before anything is made: a spec that is refused must not leave a swarm behind.
     _check(spec)
-    node = call.backend.node
     node_id = await node.init(request)
     try:
         await _apply_spec(node.control(), spec, member(body, "Spec"))

@@ -74,10 +74,14 @@ class FakeNode:
     store_view: Any = None
     asked: list[Any] = field(default_factory=list)
     saved: bytes = b"x" * 1000  # what a backup holds
+    is_prepared: bool = False  # `prepare` was called
     explained: Any = None  # from a task's id to why it is where it is
 
     def info(self) -> SwarmInfo:
         return self.swarm
+
+    async def prepare(self) -> None:
+        self.is_prepared = True
 
     async def wait_manager(self) -> None:
         while self.store_watch is None:  # noqa: ASYNC110 - tests set it

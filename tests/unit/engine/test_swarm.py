@@ -136,6 +136,8 @@ async def test_a_refused_spec_leaves_no_swarm_behind(spec: dict[str, Any], statu
         answer = await http.post("/swarm/init", json={"ListenAddr": "a", "Spec": spec})
         assert answer.status == status
         assert node.asked == []
+        # The modules that judge the spec are imported by the node's own way, not beside it in another thread.
+        assert node.is_prepared
 
 
 @pytest.mark.parametrize("alone", [False, True])
