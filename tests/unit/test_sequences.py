@@ -16,7 +16,8 @@ SEQUENCE = Sequence(name="some", title="", steps=())
 
 
 def service(name: str, **more: Any) -> dict[str, Any]:
-    spec = {"Name": name, "TaskTemplate": {"ForceUpdate": 1, "Runtime": "container"}}
+    mode = {more.pop("mode", "Replicated"): {}}
+    spec = {"Name": name, "TaskTemplate": {"ForceUpdate": 1, "Runtime": "container"}, "Mode": mode}
     return {"ID": f"id-{name}", "Spec": spec, "Endpoint": {}, "CreatedAt": "2026-01-01T00:00:00Z", **more}
 
 
@@ -136,6 +137,14 @@ def test_tasks_outlive_their_service_in_the_picture() -> None:
     shown = picture(SEQUENCE, snapshot(task("some--web", "running", "remove")), HOSTS)
     assert shown["@web"]["gone"] is True
     assert len(shown["@web"]["tasks"]["1"]) == 1
+
+
+@pytest.mark.parametrize(("mode", "place"), [("ReplicatedJob", "0"), ("GlobalJob", "node1"), ("Global", "node1")])
+def test_a_task_without_a_slot_is_a_nodes_or_a_jobs_first(mode: str, place: str) -> None:
+    first = task("some--web", "complete", "complete")
+    del first["Slot"]
+    shown = picture(SEQUENCE, snapshot(service("some--web", mode=mode), first), HOSTS)
+    assert list(shown["@web"]["tasks"]) == [place]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def _service(service: JSON) -> JSON:
 def _places(tasks: list[JSON], service: JSON | None, nodes: dict[str, str], *, any_place: bool) -> JSON:
     places: dict[str, list[JSON]] = defaultdict(list)
     for task in tasks:
-        place = str(task["Slot"]) if "Slot" in task else nodes.get(task.get("NodeID", ""), "no node")
+        # The API leaves out a slot 0, which a replicated job has.
+        by_slot = "Slot" in task or (service is not None and "ReplicatedJob" in service["Spec"]["Mode"])
+        place = str(task.get("Slot", 0)) if by_slot else nodes.get(task.get("NodeID", ""), "no node")
         places[place].append(_task(task, service, nodes))
     if not any_place:
         return {"tasks": dict(places)}
