@@ -16,7 +16,7 @@ SEQUENCE = Sequence(name="some", title="", steps=())
 
 
 def service(name: str, **more: Any) -> dict[str, Any]:
-    mode = {more.pop("mode", "Replicated"): {}}
+    mode: dict[str, dict[str, int]] = {more.pop("mode", "Replicated"): {}}
     spec = {"Name": name, "TaskTemplate": {"ForceUpdate": 1, "Runtime": "container"}, "Mode": mode}
     return {"ID": f"id-{name}", "Spec": spec, "Endpoint": {}, "CreatedAt": "2026-01-01T00:00:00Z", **more}
 
