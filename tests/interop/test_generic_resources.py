@@ -1,6 +1,7 @@
 """Generic resources: named and counted, reserved by services, and devices of CDI files that containers are given."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,8 @@ def test_a_container_is_given_the_device_that_its_task_has_claimed() -> None:
         cdi.start(f"--cdi-spec-dir={files}")
         assert f"{files}/broken.json is not taken: it is no JSON" in cdi.log()
         # Docker's command shows these from 28 on.
-        info = Client(cdi.socket).get("/info")
+        with closing(Client(cdi.socket)) as client:
+            info = client.get("/info")
         assert info["CDISpecDirs"] == [str(files)]
         assert "vendor.example/gpu=all" in [device["ID"] for device in info["DiscoveredDevices"]]
         cdi.docker("swarm", "init")
