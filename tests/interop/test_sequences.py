@@ -48,5 +48,5 @@ def test_same_end(sequence: Sequence, records: dict[str, dict[str, Record]], req
         shown = f"{record.took:.1f} s\n{json.dumps(record.told, indent=1)}"
         request.node.add_report_section("call", kind, shown)
     wrong = [f"{kind}: {record.fault}" for kind, record in came.items() if record.fault]
-    wrong += problems(came["docker"].told, came["shoal"].told, sequence.differences)
+    wrong += problems(came["docker"].told, came["shoal"].told, sequence.differences_to(came["docker"].engine))
     assert not wrong, f"{sequence.title}\n" + "\n".join(wrong)

@@ -99,6 +99,8 @@ def test_commands_get_names_and_flags() -> None:
         *("--name", "some--web", "--stop-signal", "TERM", "bb", "echo", "docker-of-1"),
     ]
     assert arguments(SEQUENCE, Run(("node", "ls")), HOSTS) == ["node", "ls"]
+    back = arguments(SEQUENCE, Run(("service", "update", "--rollback", "@web")), HOSTS)
+    assert back == ["service", "update", "--detach", "--rollback", "some--web"], "docker takes no other flag with it"
 
 
 def test_what_chance_decides_is_taken_out_of_texts() -> None:
@@ -205,6 +207,13 @@ def test_differences_are_told_by_their_paths() -> None:
         "end/@web/tasks/1/0/exit": ("(nothing)", 0),
         "end/@web/tasks/1/0/state": ("failed", "running"),
     }
+
+
+def test_a_difference_may_be_one_of_older_engines_alone() -> None:
+    always, once = Difference("a", "so"), Difference("b", "mended since", before=24)
+    sequence = Sequence("some", "Some", (), differences=(always, once))
+    assert sequence.differences_to("20.10.24+dfsg1") == (always, once)
+    assert sequence.differences_to("24.0.0") == (always,)
 
 
 def test_known_differences_are_forgiven_while_they_are_there() -> None:

@@ -153,8 +153,9 @@ def generic_env(resources: Sequence[api.GenericResource]) -> list[str]:
 
 def template_values(task: api.Task, node: api.NodeDescription) -> Struct:
     """Return what placeholders may name."""
-    platform = Struct(Architecture=node.platform.architecture, OS=node.platform.os)
+    platform = Struct("template.Platform", Architecture=node.platform.architecture, OS=node.platform.os)
     return Struct(
+        "*template.Context",
         Service=Struct(
             ID=task.service_id, Name=task.service_annotations.name, Labels=dict(task.service_annotations.labels)
         ),

@@ -55,6 +55,7 @@ class Difference:
 
     at: str
     reason: str
+    before: int = 0  # only with Docker Engines before this major version; 0 is with every one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class Sequence:
     alone: bool = False  # it changes nodes or the swarm
     any_place: bool = False  # which slot or node it hits is chance
     lacking: str = ""  # what Shoal does not have yet: the test is expected to fail
+
+    def differences_to(self, engine: str) -> tuple[Difference, ...]:
+        """Return what is known to differ from Docker Engines of a version."""
+        major = int(engine.partition(".")[0])
+        return tuple(one for one in self.differences if not one.before or major < one.before)
 
     def service(self, name: str) -> str:
         """Return a service's name in the swarm: `@web` is this sequence's own."""
@@ -101,7 +107,10 @@ def _step(told: dict[str, Any]) -> Run | Wait | Look:
 def arguments(sequence: Sequence, command: Run, hostnames: dict[str, str]) -> list[str]:
     """Return docker's arguments for a command: names made this sequence's own, nodes' by their hostnames."""
     words = list(command.words)
-    flags = [flag for flag in ALWAYS.get((words[0], words[1]), ()) if flag.partition("=")[0] not in words]
+    always = ALWAYS.get((words[0], words[1]), ())
+    if "--rollback" in words:
+        always = ("--detach",)  # docker takes no flag of an update with it
+    flags = [flag for flag in always if flag.partition("=")[0] not in words]
     words[2:2] = flags
     made = []
     for word in words:

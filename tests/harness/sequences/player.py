@@ -27,11 +27,15 @@ FAULT = "fault"
 
 @dataclass(slots=True)
 class Record:
-    """What came of a sequence: each command's answer, and a picture for each look; `fault` if it got stuck."""
+    """What came of a sequence: each command's answer, and a picture for each look; `fault` if it got stuck.
+
+    `engine` is the version that the manager says it has.
+    """
 
     told: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
     took: float = 0.0
+    engine: str = ""
 
 
 def holds(wait: Wait, sequence: Sequence, snapshot: Snapshot) -> bool:
@@ -68,7 +72,7 @@ class Player:
 
     def play(self) -> Record:
         """Run the steps, look at the end, remove the services."""
-        record = Record()
+        record = Record(engine=self._swarm.engine)
         began = time.monotonic()
         try:
             for number, step in enumerate((*self._sequence.steps, Look("end")), 1):

@@ -85,6 +85,7 @@ class Swarm:
         self.hosts = hosts
         self.manager = hosts[0]
         self.hostnames = {f"node{number}": host.name for number, host in enumerate(hosts, 1)}
+        self.engine = self.manager.docker("version", "--format", "{{.Server.Version}}").stdout.strip()
         self._prepare()
         self.watcher = Watcher(self.manager)
 

@@ -207,14 +207,11 @@ class Execution:
         return value
 
     def _field(self, operand: Fields, value: object, name: str) -> object:
-        if not isinstance(value, Mapping):
-            raise self._error(operand, f"can't evaluate field {name} in type {type_name(value)}")
-        if name not in value:
-            known = isinstance(value, Struct)
-            raise self._error(
-                operand, f"can't evaluate field {name}" if known else f'map has no entry for key "{name}"'
-            )
-        return value[name]
+        if isinstance(value, Mapping) and name in value:
+            return value[name]
+        if isinstance(value, Mapping) and not isinstance(value, Struct):
+            raise self._error(operand, f'map has no entry for key "{name}"')
+        raise self._error(operand, f"can't evaluate field {name} in type {type_name(value)}")
 
 
 @dataclass(frozen=True, slots=True)

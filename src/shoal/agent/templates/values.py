@@ -10,7 +10,14 @@ from shoal.errors import InvalidArgument
 
 
 class Struct(dict[str, object]):
-    """Values with fixed names: one that is missing is a mistake in the template, as is a missing key of a map."""
+    """Values with fixed names: one that is missing is a mistake in the template, as is a missing key of a map.
+
+    `type_name` is Go's name of its type, for the messages; a type without a name is told by its fields.
+    """
+
+    def __init__(self, type_name: str = "", /, **fields: object) -> None:
+        super().__init__(fields)
+        self.type_name = type_name
 
 
 def type_name(value: object) -> str:
@@ -18,7 +25,8 @@ def type_name(value: object) -> str:
     if value is None:
         return "<nil>"
     if isinstance(value, Struct):
-        return "struct"
+        fields = "; ".join(f"{name} {type_name(inner)}" for name, inner in value.items())
+        return value.type_name or f"struct {{ {fields} }}"
     if isinstance(value, Mapping):
         return "map[string]string"
     names = {bool: "bool", int: "int", float: "float64", str: "string", list: "[]string"}

@@ -8,8 +8,9 @@ from shoal.agent.templates import Struct, expand
 from shoal.errors import InvalidArgument
 
 VALUES = Struct(
+    "*template.Context",
     Service=Struct(ID="s1", Name="web", Labels={"com.example.tier": "front", "x": "2"}),
-    Node=Struct(ID="n1", Hostname="host-1", Platform=Struct(Architecture="x86_64", OS="linux")),
+    Node=Struct(ID="n1", Hostname="host-1", Platform=Struct("template.Platform", Architecture="x86_64", OS="linux")),
     Task=Struct(ID="t1", Name="web.1.t1", Slot="1"),
 )
 
@@ -58,7 +59,14 @@ def test_placeholders_are_filled_in(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{{.Foo}}", 'template: expansion:1:2: executing "expansion" at <.Foo>: can\'t evaluate field Foo'),
+        (
+            "{{.Foo}}",
+            'template: expansion:1:2: executing "expansion" at <.Foo>: '
+            "can't evaluate field Foo in type *template.Context",
+        ),
+        ("{{.Node.X}}", "field X in type struct { ID string; Hostname string; Platform template.Platform }"),
+        ("{{.Service.X}}", "field X in type struct { ID string; Name string; Labels map[string]string }"),
+        ("{{.Node.Platform.X}}", "can't evaluate field X in type template.Platform"),
         ("{{.Service.Labels.nope}}", 'map has no entry for key "nope"'),
         ("{{foo}}", 'template: expansion:1: function "foo" not defined'),
         ("a\n{{", "template: expansion:2: unclosed action"),
