@@ -46,6 +46,7 @@ class Replicated:
                 filled[slot] = filling
         free = {slot: tasks for slot, tasks in groups.items() if slot not in filled}
         wanted = service.spec.replicated.replicas
+        keeps_ended = False
         if len(filled) > wanted:
             for slot in keep_order(filled)[wanted:]:
                 # What ended in it before stays to be seen until the service changes again, as with SwarmKit
@@ -54,7 +55,8 @@ class Replicated:
                 before = [task for task in groups[slot] if task not in free[slot]]
                 if occupants(before, service):
                     free[slot] = groups[slot]  # Else the slot would be filled again, by a task that is dead.
-        taken = self._taken[service.id] = Taken(filled)
+                keeps_ended = keeps_ended or len(free[slot]) < len(groups[slot])
+        taken = self._taken[service.id] = Taken(filled, keeps_ended=keeps_ended)
         missing = wanted - len(filled)
         fresh = taken.free(min(missing, draft.room))
         for slot in fresh:
@@ -67,7 +69,7 @@ class Replicated:
     def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
         """Fill the lowest slots that are free. What is made here is counted once the view shows it."""
         taken = self._taken.get(service.id)
-        if taken is None:
+        if taken is None or taken.keeps_ended:
             return False
         for place in taken.doubtful:
             taken.note(place, is_filled=bool(occupants(tasks_in(draft.view, service, place), service)))

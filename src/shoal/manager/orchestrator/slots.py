@@ -13,11 +13,15 @@ from shoal.manager.orchestrator.places import Place, Places
 
 
 class Taken:
-    """Which slots are filled, from 1 on. Those in `doubtful` have changed since: `note` takes in what they are now."""
+    """Which slots are filled, from 1 on. Those in `doubtful` have changed since: `note` takes in what they are now.
 
-    def __init__(self, places: Iterable[Place]) -> None:
+    `keeps_ended`: slots that were given up still show what ended in them, until the service is looked at as a whole.
+    """
+
+    def __init__(self, places: Iterable[Place], *, keeps_ended: bool = False) -> None:
         self._slots = {place.slot for place in places}
         self._lowest_free = 1
+        self.keeps_ended = keeps_ended
         self.doubtful: set[Place] = set()
 
     def __len__(self) -> int:

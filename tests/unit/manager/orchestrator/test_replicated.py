@@ -116,6 +116,20 @@ def test_scaling_down_keeps_what_ended_in_a_slot_until_the_service_changes_again
     assert "update web.2.old on b failed -> remove" in rig.step()
 
 
+def test_what_scaling_down_kept_goes_when_more_replicas_fill_other_slots() -> None:
+    web = service(replicas=1)
+    ended = [task(f"web.{slot}.old", api.FAILED, api.SHUTDOWN, node="b") for slot in (2, 3)]
+    rig = bench(web, task("web.1", node="a"), task("web.2", node="b"), task("web.3", node="b"), *ended)
+    assert rig.step() == ["update web.2 on b running -> remove", "update web.3 on b running -> remove"]
+    rig.apply(lambda tx: (tx.remove(api.Task, "web.2"), tx.remove(api.Task, "web.3")))
+    assert rig.step() == []
+    rig.apply(lambda tx: tx.update(changed(web, lambda made: setattr(made.spec.replicated, "replicas", 2))))
+    assert sorted(rig.step() + rig.step()) == [
+        "create web.2 new -> running",
+        "update web.3.old on b failed -> remove",
+    ]
+
+
 def test_a_task_somebody_deleted_is_made_again() -> None:
     rig = bench(service(replicas=1), task("web.1", node="a"))
     rig.step()
