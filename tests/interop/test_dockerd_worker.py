@@ -189,10 +189,14 @@ def test_root_rotation_reaches_the_engine(mixed: Mixed) -> None:
     wait_running(mixed.manager, "through", {"shoal": 1, "docker": 1})
     before = mixed.engine.docker("ps", "-q").stdout
     old = mixed.manager.docker("swarm", "ca").stdout
-    for line in mixed.manager.docker("node", "ls", "--format", "{{.ID}} {{.Status}}").stdout.splitlines():
-        gone, status = line.split()
-        if status == "Down":  # a rotation waits for every node, also for those that will not come back
-            mixed.manager.docker("node", "rm", gone)
+    # A rotation waits for every node, also for those that left and may not be seen to be down yet.
+    there = [
+        host.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
+        for host in (mixed.manager, mixed.worker, mixed.engine)
+    ]
+    for node in mixed.manager.docker("node", "ls", "-q").stdout.split():
+        if node not in there:
+            mixed.manager.docker("node", "rm", "--force", node)
     mixed.manager.docker("swarm", "ca", "--rotate", "--quiet")
     new = mixed.manager.docker("swarm", "ca").stdout
     assert new != old

@@ -14,12 +14,10 @@ from pathlib import Path
 from shoal.errors import DamagedState
 from shoal.network.types import Sandbox
 from shoal.runtime import bundle, confined, conmon, processes, records
+from shoal.runtime.discards import REMOVING
 from shoal.runtime.types import Container, Health, Phase
 
 log = logging.getLogger(__name__)
-
-# A folder of this name is half removed: removal goes on at the next start.
-REMOVING = ".removing"
 
 # How a container ended that nobody saw end: the host went down, or its files are gone (moby gives the same).
 UNSEEN_EXIT = 255

@@ -14,6 +14,7 @@ from pathlib import Path
 from shoal.errors import DamagedState, NotFound
 from shoal.network.types import Sandbox
 from shoal.runtime import bundle, capabilities, confined, filling, log_options, oci_spec, process, records
+from shoal.runtime.discards import Discards
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.types import Container, ContainerConfig, Mount, Phase, Volume
 from shoal.runtime.workers import Workers
@@ -32,6 +33,7 @@ class Creation:
         self._images = images
         self._volumes = volumes
         self._network = network
+        self._discards = Discards(site)
 
     async def make(self, id: str, config: ContainerConfig) -> Container:  # noqa: A002 - a container's id
         """The container, CREATED and recorded. InvalidArgument and NotFound with Docker's words."""
@@ -43,7 +45,7 @@ class Creation:
         capabilities.effective(config.cap_add, config.cap_drop, self._site.host.available)
         async with AsyncExitStack() as undo:
             folder = await self._workers.run(self._make_folder, id, config.mounts)
-            undo.push_async_callback(self._workers.run, self._remove_folder, id, folder)
+            undo.push_async_callback(self._workers.run, self._discards.discard, id, folder)
             self._images.hold(image.id, id)
             undo.callback(self._images.release, image.id, id)
             mounts, sources, fresh = await self._volumes_of(id, config, wanted.volumes, undo)
@@ -91,7 +93,7 @@ class Creation:
     async def remove(self, container: Container, *, volumes: bool) -> None:
         """Undo everything. May be repeated, and goes on where an earlier one stopped."""
         await self._network.disconnect(container.id)
-        await self._workers.run(self._remove_folder, container.id, self._site.folder(container.id))
+        await self._workers.run(self._discards.discard, container.id, self._site.folder(container.id))
         self._images.release(container.image_id, container.id)
         for mount in container.mounts:
             if mount.type == "volume":
@@ -174,14 +176,3 @@ class Creation:
         for target, volume in fresh:
             filling.fill(root, target, volume)
         records.write_config(folder, container)
-
-    def _remove_folder(self, id: str, folder: Path) -> None:  # noqa: A002
-        # Renamed first: a folder of this name is removed at the next start, should this be the last that we do.
-        going = folder.with_name(folder.name + ".removing")
-        try:
-            folder.rename(going)
-        except FileNotFoundError:
-            pass
-        bundle.remove(self._site, id)
-        if going.exists():
-            confined.remove_tree(going)

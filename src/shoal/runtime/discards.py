@@ -1,0 +1,51 @@
+"""Removes what a container leaves on disk: its bundle and its folder.
+
+In: a container's id and folder. What cannot be removed now (no descriptor is free, something is still mounted) is tried
+again with the next one, not only at the daemon's next start.
+"""
+
+import logging
+from pathlib import Path
+
+from shoal.errors import ShoalError
+from shoal.runtime import bundle, confined
+
+log = logging.getLogger(__name__)
+
+REMOVING = ".removing"
+"""At the end of a folder's name: it is removed at the next start, should the daemon end before."""
+
+
+class Discards:
+    """What is to be removed. Its methods block, and several threads may be in them."""
+
+    def __init__(self, site: bundle.Site) -> None:
+        self._site = site
+        self._left: dict[str, Path] = {}
+
+    def discard(self, id: str, folder: Path) -> None:  # noqa: A002 - a container's id
+        """Remove all there is of a container, and of those before it. OSError, ShoalError: it stays for the next."""
+        going = folder.with_name(folder.name + REMOVING)
+        try:
+            folder.rename(going)
+        except FileNotFoundError:
+            pass
+        self._left[id] = going
+        self._remove(id)
+        for other in tuple(self._left):
+            try:
+                self._remove(other)
+            except (OSError, ShoalError) as error:
+                log.warning("what is left of container %s cannot be removed yet: %s", other[:12], error)
+
+    def _remove(self, id: str) -> None:  # noqa: A002
+        going = self._left.pop(id, None)
+        if going is None:
+            return  # Another thread is at it.
+        try:
+            bundle.remove(self._site, id)
+            if going.exists():
+                confined.remove_tree(going)
+        except (OSError, ShoalError):
+            self._left[id] = going
+            raise
