@@ -110,7 +110,10 @@ TEXTS = [Writer(SEED + case).template() for case in range(CASES)]
 def test_what_go_makes_of_a_template_ours_makes() -> None:
     differ = []
     compared = 0
+    knows_else_with = of_go('{{with ""}}{{else with "b"}}{{.}}{{end}}') == "b"  # Go 1.23 and later
     for text in TEXTS:
+        if "{{else with" in text and not knows_else_with:
+            continue
         try:
             ours: str | None = expand(text, VALUES)
         except InvalidArgument as refusal:
