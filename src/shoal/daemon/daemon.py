@@ -4,7 +4,7 @@ Order of the start: lock on the data root, the host's network, images and volume
 run), the node with its manager and agent, last the API's sockets. Containers go on when all of this ends.
 
 What is made here is the host's side. The node and the API are made in `serving`, which is half of all that a daemon
-imports: a thread imports it while the host's side waits for programs and the kernel.
+imports: it is imported once the host's side is there, so that a start that fails there fails soon.
 """
 
 import asyncio
@@ -62,7 +62,6 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
         programs.find(name)
     with _locked(paths), _pidfile(config.pidfile), _identified(paths) as (engine_id, tag):
         async with asyncio.TaskGroup() as group:
-            importing = group.create_task(asyncio.to_thread(_import_serving), name="import the API")
             conmon = group.create_task(_version("conmon"), name="conmon's version")
             events = EventBus()
             volumes = Volumes(paths, events)
@@ -80,7 +79,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                     )
                     images.running = lambda holder: _runs(containers, holder)
                     await images.sweep()
-                    serve = await importing
+                    serve = await asyncio.to_thread(_import_serving)
                     parts = Parts(
                         engine_id=engine_id,
                         events=events,

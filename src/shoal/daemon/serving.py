@@ -1,7 +1,7 @@
 """What a daemon serves: its node, with manager and agent, and the API, until it is told to stop.
 
-In: the host's parts. Out: nothing; a node that fails for good takes the daemon down. This module is imported by a
-thread of `daemon`, and with it aiohttp and all of `engine`.
+In: the host's parts. Out: nothing; a node that fails for good takes the daemon down. `daemon` imports this module, and
+with it aiohttp and all of `engine`, once the host's side is there.
 """
 
 from __future__ import annotations

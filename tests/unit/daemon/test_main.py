@@ -20,7 +20,7 @@ LATER = (
     "typer",
     "yaml",
 )
-# What the host's side of a start does without: a thread imports it meanwhile.
+# What the host's side of a start does without: it is imported once that is there.
 BESIDE = ("shoal.agent", "shoal.api.v1", "shoal.engine", "shoal.node", "aiohttp", "google.protobuf")
 LOOK = """
 import sys
