@@ -85,8 +85,9 @@ def failed(on: Host, name: str) -> bool:
 
 
 def test_a_frozen_container_is_killed(swarm: Host) -> None:
-    create(swarm, "frozen", IMAGE, "while :; do sleep 1; done")
-    eventually(lambda: live_cgroups(swarm), "it runs", show=swarm.log)
+    create(swarm, "frozen", IMAGE, "echo here; while :; do sleep 1; done")
+    # Before it has spoken, the process in its cgroups may be the runtime's own, on its way to start it.
+    eventually(lambda: "here" in said(swarm, "frozen"), "it runs", show=swarm.log)
     (container,) = live_cgroups(swarm)
     files = list(CGROUPS.glob(f"*/shoal-{swarm.tag()}/{container}/freezer.state"))
     files += list(CGROUPS.glob(f"shoal-{swarm.tag()}/{container}/cgroup.freeze"))

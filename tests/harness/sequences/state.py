@@ -174,7 +174,11 @@ def _same(spec: JSON, template: JSON) -> bool:
 def tidy(value: Any, sequence: Sequence, hostnames: dict[str, str]) -> Any:
     """Return a value with every text in it freed of what chance decides."""
     if isinstance(value, dict):
-        return {tidy(key, sequence, hostnames): tidy(item, sequence, hostnames) for key, item in value.items()}
+        made = {tidy(key, sequence, hostnames): tidy(item, sequence, hostnames) for key, item in value.items()}
+        if isinstance(made.get("Env"), list):
+            # `docker service update` sends an environment in whatever order a Go map gives.
+            made["Env"] = sorted(made["Env"])
+        return made
     if isinstance(value, list):
         return [tidy(item, sequence, hostnames) for item in value]
     return text(value, sequence, hostnames) if isinstance(value, str) else value
