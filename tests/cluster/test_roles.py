@@ -48,6 +48,17 @@ def wait_worker(host: Host) -> None:
     eventually(is_worker, f"{host.name} is a worker", patience=60, every=0.1, show=host.log)
 
 
+def give_role(on: Host, verb: str, name: str) -> None:
+    """Promote or demote a node that may be written by its managers at the same moment, as its user would."""
+
+    def done() -> bool:
+        tried = on.docker("node", verb, name, check=False)
+        assert not tried.returncode or "update out of sequence" in tried.stderr, tried.stderr
+        return not tried.returncode
+
+    eventually(done, f"{verb} {name}", show=on.log)
+
+
 def info(host: Host) -> dict[str, object]:
     found: dict[str, object] = json.loads(host.curl("/info"))["Swarm"]
     return found
@@ -89,7 +100,7 @@ def test_leader_is_demoted_and_promoted_again(swarm: Swarm) -> None:
 
     eventually(led_elsewhere, "another leads", patience=60, show=swarm.first.log)
     wait_worker(swarm.first)
-    swarm.second.docker("node", "promote", "first")
+    give_role(swarm.second, "promote", "first")
     eventually(
         lambda: statuses(swarm.first).get("first") == "Reachable", "it manages again", patience=60, show=swarm.first.log
     )

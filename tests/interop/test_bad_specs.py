@@ -54,6 +54,11 @@ def fits(got: Answer, wanted: Answer) -> bool:
     return got[0] == wanted[0] and (begins or got[1] == wanted[1])
 
 
+def in_the_words_of_20_10(message: str) -> str:
+    """Return a refusal of a newer dockerd as that version puts it."""
+    return message.removeprefix("invalid JSON: ").replace("ServiceSpec.Annotations.", "ServiceSpec.")
+
+
 @pytest.fixture
 def docker() -> Iterator[DockerEngine]:
     made = DockerEngine("docker")
@@ -72,6 +77,8 @@ def test_bad_input_is_refused_as_docker_refuses_it(swarm: Host, docker: DockerEn
     for row in ROWS:
         for who, asked, wanted in (("shoal", ours, row.ours or row.answer), ("dockerd", theirs, row.by_dockerd())):
             got = asked.answer(row)
+            if who == "dockerd":
+                got = (got[0], in_the_words_of_20_10(got[1]))
             if not fits(got, wanted):
                 wrong.append(f"{row.name}, {who}: {got[0]} {got[1][:300]!r}, not {wanted[0]} {wanted[1][:300]!r}")
     assert not wrong, "\n".join(wrong)

@@ -138,7 +138,8 @@ def test_update_of_a_job_shows_its_progress_to_the_end_and_its_logs_are_of_every
     said = ("sh", "-c", "echo this is run $RUN")
     swarm.docker("service", "create", "--quiet", "--name", "batch", *flags, IMAGE, *said)
     out = swarm.docker("service", "update", "--env-add", "RUN=two", "batch").stdout
-    assert "active tasks: 2 out of 2 tasks" in out
+    # How many it catches as they run depends on the moments at which it looks.
+    assert "out of 2 tasks" in out
     assert "job complete" in out
     out = swarm.docker("service", "rollback", "batch").stdout
     assert "job complete" in out
