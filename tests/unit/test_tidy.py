@@ -44,7 +44,7 @@ DEBTS = {
     "manager/dispatcher": "hosts",
     "manager/forwarding": "leader_link services",
     "manager/membership": "probe",
-    "manager/peers": "outgoing process",
+    "manager/peers": "process",
     "manager/port": "wire",
     "network": "bridge namespaces netlink plumbing",
     "node": "founding interfaces manager membership places restoring term types",

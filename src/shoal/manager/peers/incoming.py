@@ -204,9 +204,11 @@ class PeerGate:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await self._follow_members()
+                try:
+                    await self._follow_members()
+                finally:
+                    self._group = None  # who comes while its children end is sent away
         finally:
-            self._group = None
             for end in list(self._ends):
                 end.abort()
 

@@ -71,9 +71,11 @@ class PeerTunnels:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await asyncio.get_running_loop().create_future()
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._group = None  # who comes while its children end is sent away
         finally:
-            self._group = None
             for node_id in list(self._servers):
                 self._forget(node_id)
 
