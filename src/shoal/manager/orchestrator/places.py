@@ -69,10 +69,14 @@ def of_this_run(service: api.Service, tasks: Iterable[api.Task]) -> list[api.Tas
 def occupants(tasks: list[api.Task], service: api.Service) -> list[api.Task]:
     """Return the tasks that fill their place: those meant to run, else the last one if it may not be restarted.
 
-    In a rollback the latter does not count: what the old spec had running comes back. (A job's rollback is a run of
-    its own, and its status never ends.) Empty: the place is free.
+    A task of a job that has completed fills it as well, although it was told to stop: its node was down for a moment,
+    say, and it had done its work before it heard. In a rollback the last one does not count: what the old spec had
+    running comes back. (A job's rollback is a run of its own, and its status never ends.) Empty: the place is free.
     """
     meant = meant_to_run(tasks)
+    done = [task for task in tasks if has_completed(task) and api.COMPLETE < task.desired_state < api.REMOVE]
+    if done:
+        return meant + done
     if meant or (service.update_status.state == api.UpdateStatus.ROLLBACK_STARTED and not is_job(service)):
         return meant
     ended = [task for task in tasks if task.desired_state < api.REMOVE]

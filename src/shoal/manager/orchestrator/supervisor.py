@@ -59,8 +59,13 @@ class Supervisor:
         is_replaced = False
         leaving = [task for task in live if is_leaving(draft.view, service, task, updating=updating)]
         others = [task for task in live if task not in leaving]
+        is_done = any(has_completed(task) for task in tasks)
         for task in others:
             if has_completed(task):
+                continue
+            if is_done:
+                # Made for a task that was given up too early, as its node was down for a moment.
+                draft.set_desired(task, api.SHUTDOWN)
                 continue
             node = draft.view.nodes.get(task.node_id) if task.node_id else None
             if not is_dead(task) and not (task.node_id and is_lost(node)):

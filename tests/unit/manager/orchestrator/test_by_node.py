@@ -479,3 +479,32 @@ def test_only_what_a_node_is_matters_not_when_it_was_heard_of() -> None:
     assert may_matter(Event("create", old, None))
     assert may_matter(Event("remove", old, old))
     assert not may_matter(Event("create", service(), None))
+
+
+def test_a_job_that_completed_although_its_node_was_taken_for_down_is_not_done_again() -> None:
+    rig = bench(each_job(), node("a"))
+    rig.step()
+    rig.report("new1", api.RUNNING)
+    rig.change(node("a", api.NodeStatus.DOWN))
+    assert rig.step() == ["update new1 on a running -> shutdown"]
+    rig.change(node("a"))
+    assert rig.step() == ["create nightly.0 on a new -> ready"]
+    rig.report("new1", api.COMPLETE)
+    assert rig.step() == ["update new2 on a new -> shutdown"]
+    rig.report("new2", api.SHUTDOWN)
+    assert rig.step() == []
+    rig.change(node("a", labels={"any": "change"}))
+    assert rig.step() == []
+    rig.decider, rig.events = Orchestrator(random.Random(1), Ids()), None
+    assert rig.step() == []
+
+
+def test_a_job_that_completed_while_its_node_was_taken_for_down_is_not_done_again() -> None:
+    rig = bench(each_job(), node("a"))
+    rig.step()
+    rig.report("new1", api.RUNNING)
+    rig.change(node("a", api.NodeStatus.DOWN))
+    rig.step()
+    rig.report("new1", api.COMPLETE)
+    rig.change(node("a"))
+    assert rig.step() == []

@@ -98,6 +98,20 @@ def test_a_task_on_a_lost_node_is_begun_elsewhere_and_one_that_was_done_is_not()
     assert rig.step() == ["update batch.1 on b running -> shutdown", "create batch.1 new -> complete"]
 
 
+def test_a_task_that_completed_on_a_node_taken_for_down_has_done_its_slot() -> None:
+    spec = batch(2, 1)
+    rig = bench(spec, node("b"), task("batch.0", desired=api.COMPLETE, node="b", of=spec))
+    assert rig.step() == []
+    rig.change(node("b", api.NodeStatus.DOWN))
+    assert rig.step() == ["update batch.0 on b running -> shutdown", "create batch.0 new -> complete"]
+    rig.report("batch.0", api.COMPLETE)
+    assert rig.step() == ["create batch.1 new -> complete", "update new1 new -> shutdown"]
+    rig.report("new2", api.COMPLETE)
+    assert rig.step() == []
+    rig.decider, rig.events = Orchestrator(random.Random(1), Ids()), None
+    assert rig.step() == []
+
+
 def test_with_a_delay_the_next_try_gets_ready_and_then_is_to_complete() -> None:
     rig = bench(batch(1, 1, change=lambda spec: spec.task.restart.delay.CopyFrom(duration(3))))
     rig.step()
