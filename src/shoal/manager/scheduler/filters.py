@@ -54,6 +54,10 @@ class Pipeline:
         """Return whether a node can take the task now."""
         return satisfies(standing_filters(self._wants), info) and self.has_room(info)
 
+    def first_failing(self, info: NodeInfo) -> str:
+        """Return the name of the filter under which a node is counted, "" if it can take the task now."""
+        return next((name for name, one in self.filters.items() if not one.check(info)), "")
+
     def failing(self, info: NodeInfo) -> list[str]:
         """Return the names of all filters that a node fails, in order; none: it can take the task now."""
         return [name for name, one in self.filters.items() if not one.check(info)]

@@ -47,15 +47,18 @@ class NodeSet:
             if not self._on_node[node_id]:
                 del self._on_node[node_id]
 
-    def hold(self, task: api.Task) -> bool:
-        """Take in a task that has a node. Returns whether that makes room: it was meant to run and no longer is."""
+    def hold(self, task: api.Task) -> None:
+        """Take in a task that has a node."""
         before = self._held.get(task.id)
         if before is not None:
             if before.is_active == is_active(task) and before.node_id == task.node_id:
-                return False
+                return
             self.release(task.id)
         self.take(task.id, held_by(task))
-        return before is not None and before.is_active and not is_active(task)
+
+    def held(self, task_id: str) -> Held | None:
+        """Return what a task takes of its node; None: nothing."""
+        return self._held.get(task_id)
 
     def take(self, task_id: str, held: Held) -> None:
         """Take in what a task that is not held takes."""

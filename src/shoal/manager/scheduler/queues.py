@@ -1,26 +1,26 @@
 """Who waits for a node, and who of them is to be tried now.
 
 In: tasks that wait, nodes that changed; out: groups, and tasks that came with their node. What was tried is not tried
-again before a node changes that may take it.
+again before a node changes in a way that matters to it (`waiting`).
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from shoal.api import v1 as api
+from shoal.manager.scheduler.demand import Demand
+from shoal.manager.scheduler.nodeinfo import Held, NodeInfo
+from shoal.manager.scheduler.waiting import Judge, Key, Waiting
 
-
-class Key(NamedTuple):
-    """A group of tasks that ask for the same: those of one spec of a service; any other task is alone."""
-
-    service_id: str
-    spec_version: int
-    task_id: str  # where there is no spec version
+# Groups are handed out so many at a time, as those that are tried leave the list: a plan is full before all are.
+_AT_A_TIME = 500
 
 
 class Queues:
     """Tasks that are PENDING."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge) -> None:
+        self._waiting = Waiting(judge)
         self._groups: dict[Key, dict[str, None]] = {}
         self._key_of: dict[str, Key] = {}
         self._to_try: dict[Key, None] = {}
@@ -32,7 +32,7 @@ class Queues:
     @property
     def have_work(self) -> bool:
         """Return whether something was not looked at yet."""
-        return bool(self._to_try or self._preassigned_to_try or self._unwanted)
+        return bool(self._to_try or self._preassigned_to_try or self._unwanted or self._waiting.changed())
 
     def put(self, task: api.Task) -> None:
         """Take in a task that is PENDING. One that waits already is not tried for it."""
@@ -62,6 +62,7 @@ class Queues:
             if not group:
                 del self._groups[key]
                 self._to_try.pop(key, None)
+                self._waiting.drop(key)
             return
         node_id = self._node_of.pop(task_id, None)
         if node_id is not None:
@@ -71,22 +72,41 @@ class Queues:
             if not tasks:
                 del self._preassigned[node_id]
 
-    def node_changed(self, node_id: str) -> None:
-        """A node came, went, differs or has more left: whoever waits may have a place now, or another reason."""
-        self._to_try.update(dict.fromkeys(self._groups))
+    def node_changed(self, node_id: str, before: NodeInfo | None) -> None:
+        """A node came, went or differs, which was `before`: who waits may have a place now, or another reason."""
+        self._waiting.node_changed(node_id, before)
         self._preassigned_to_try.update(self._preassigned.get(node_id, {}))
 
-    def groups_to_try(self) -> list[Key]:
-        """Return the groups that may have a place."""
-        return list(self._to_try)
+    def gives_back(self, held: Held, before: NodeInfo | None) -> None:
+        """A task is about to give back what it had of a node, which is `before` as yet."""
+        self._waiting.gives_back(held, before)
+        self._preassigned_to_try.update(self._preassigned.get(held.node_id, {}))
+
+    def groups_to_try(self, infos: Mapping[str, NodeInfo]) -> Iterator[Key]:
+        """Return the groups that may have a place on the nodes as they are when each is asked for.
+
+        What is returned must be `tried` before the next, or `put_off` and no next be asked for.
+        """
+        while groups := list(islice(self._to_try, _AT_A_TIME)):
+            yield from groups
+        for key in self._waiting.changed():
+            if self._waiting.is_worth_a_look(key, infos):
+                yield key
 
     def tasks_of(self, key: Key) -> list[str]:
         """Return the tasks of a group that still wait."""
         return list(self._groups.get(key, ()))
 
-    def tried(self, key: Key) -> None:
+    def tried(self, key: Key, demand: Demand) -> None:
         """Whoever is left of a group has no place for now."""
         self._to_try.pop(key, None)
+        if key in self._groups:
+            self._waiting.put(key, demand)
+
+    def put_off(self, key: Key) -> None:
+        """The rest of a group is to be tried another time, come what may."""
+        if key in self._groups:
+            self._to_try[key] = None
 
     def preassigned_to_try(self) -> list[str]:
         """Return the tasks that came with their node and may have a place there."""

@@ -20,10 +20,11 @@ from shoal.manager.scheduler.demand import Demand, demand_of
 from shoal.manager.scheduler.explain import explain
 from shoal.manager.scheduler.failures import FAILURE_WINDOW, MAX_FAILURES, Failures, Group
 from shoal.manager.scheduler.filters import Pipeline
-from shoal.manager.scheduler.nodeinfo import NodeInfo, held_for
+from shoal.manager.scheduler.nodeinfo import NodeInfo, held_for, is_active
 from shoal.manager.scheduler.nodeset import NodeSet
 from shoal.manager.scheduler.queues import Queues
 from shoal.manager.scheduler.ranking import Look, Ranking, descriptors_of
+from shoal.manager.scheduler.waiting import Key
 from shoal.store.changes import copy
 from shoal.store.memory import Event, View
 
@@ -44,7 +45,7 @@ class Scheduler:
         """`rng` breaks ties between nodes."""
         self._rng = rng
         self._nodes = NodeSet(rng)
-        self._queues = Queues()
+        self._queues = Queues(self._judge)
         self._failures = Failures()
         self._notes: list[str] = []
         self._cleaned_at = 0.0
@@ -66,11 +67,10 @@ class Scheduler:
         # As with SwarmKit, those that have no choice go first.
         self._confirm_preassigned(draft)
         assigned = _status(ASSIGNED, now)
-        for key in self._queues.groups_to_try():
-            if draft.is_full:
+        for key in self._queues.groups_to_try(self._nodes.infos):
+            if draft.is_full or not self._place_group(draft, key, assigned):
+                self._queues.put_off(key)
                 break
-            if self._place_group(draft, self._queues.tasks_of(key), assigned):
-                self._queues.tried(key)
         return Plan(draft.changes(), tuple(self._notes), look_again_at=now if self._queues.have_work else None)
 
     def explain(self, view: View, task_id: str, now: float) -> pb.Explanation:
@@ -88,7 +88,7 @@ class Scheduler:
     def _read_everything(self, view: View, now: float) -> None:
         self._has_read = True
         self._nodes = NodeSet(self._rng)
-        self._queues = Queues()
+        self._queues = Queues(self._judge)
         self._failures = Failures()
         for node in view.nodes.all():
             self._nodes.put_node(node)
@@ -108,31 +108,34 @@ class Scheduler:
             if isinstance(obj, api.Task):
                 tasks[obj.id] = None
             elif isinstance(obj, api.Node):
-                node = view.nodes.get(obj.id)
+                before, node = self._nodes.infos.get(obj.id), view.nodes.get(obj.id)
                 if node is None:
                     self._nodes.drop_node(obj.id)
-                    self._queues.node_changed(obj.id)
+                    self._queues.node_changed(obj.id, before)
                 elif self._nodes.put_node(node):
-                    self._queues.node_changed(obj.id)
+                    self._queues.node_changed(obj.id, before)
         for task_id in tasks:
             task = view.tasks.get(task_id)
             if task is not None and api.PENDING <= task.status.state <= api.RUNNING:
                 self._take_in(task)
                 continue
             self._queues.forget(task_id)
-            node_id = self._nodes.release(task_id)
-            if node_id:
-                self._queues.node_changed(node_id)
+            held = self._nodes.held(task_id)
+            if held is not None:
+                self._queues.gives_back(held, self._nodes.infos.get(held.node_id))
+                self._nodes.release(task_id)
                 if task is not None and task.status.state in (api.FAILED, api.REJECTED) and not _is_bound(view, task):
-                    self._note_failure(group_of(task), node_id, task_id, now)
+                    self._note_failure(group_of(task), held.node_id, task_id, now)
 
     def _take_in(self, task: api.Task) -> None:
         """Take in a task that waits for its node, or has one and has not ended there."""
         if task.status.state > api.PENDING:
             self._queues.forget(task.id)
-            if self._nodes.hold(task):
+            held = self._nodes.held(task.id)
+            if held is not None and held.is_active and not is_active(task):
                 # A limit of replicas per node counts those meant to run.
-                self._queues.node_changed(task.node_id)
+                self._queues.gives_back(held, self._nodes.infos.get(held.node_id))
+            self._nodes.hold(task)
         else:
             self._queues.put(task)
 
@@ -185,12 +188,18 @@ class Scheduler:
             else:
                 _explain(draft, task, pipeline.explain((info,)))
 
-    def _place_group(self, draft: Draft, task_ids: Sequence[str], assigned: api.TaskStatus) -> bool:
+    def _judge(self, service_id: str, demand: Demand, info: NodeInfo) -> str:
+        return Pipeline(demand, self._nodes.counts(service_id)).first_failing(info)
+
+    def _place_group(self, draft: Draft, key: Key, assigned: api.TaskStatus) -> bool:
         """Place as many tasks of a group as there is room for. Returns whether none is left to be looked at."""
+        task_ids = self._queues.tasks_of(key)
         found = map(draft.view.tasks.get, task_ids)
         tasks = (one for one in found if one is not None)
         sample = next(tasks, None)
         if sample is None:
+            for task_id in task_ids:
+                self._queues.forget(task_id)
             return True
         demand = demand_of(sample)
         counts = self._nodes.counts(sample.service_id)
@@ -215,6 +224,7 @@ class Scheduler:
                 self._assign(draft, task, info, demand, assigned)
                 ranking.put_back(info)
                 task = next(tasks, None)
+        self._queues.tried(key, demand)
         if task is None:
             return True
         details = pipeline.explain(self._nodes.infos.values())

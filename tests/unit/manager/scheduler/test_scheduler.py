@@ -3,8 +3,10 @@
 from random import Random
 
 from shoal.api import v1 as api
+from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.scheduler.scheduler import Scheduler
+from shoal.manager.scheduler.waiting import Key
 from shoal.store.changes import Object, Update, copy
 from tests.unit.manager.builders import NOW, Bench, decide, node, service, task, told
 
@@ -368,3 +370,87 @@ def test_a_lone_task_goes_to_the_least_loaded_node_with_room() -> None:
     assert sorted(one.node_id for one in placed) == ["", "large", "large"]
     (left,) = [one for one in placed if not one.node_id]
     assert left.status.err == "no suitable node (insufficient resources on 2 nodes)"
+
+
+class Watched(Scheduler):
+    """A scheduler that keeps account of the groups that it looks at among all nodes."""
+
+    def __init__(self) -> None:
+        super().__init__(Random(1))
+        self.looks: list[str] = []
+
+    def _place_group(self, draft: Draft, key: Key, assigned: api.TaskStatus) -> bool:
+        self.looks.append(key.service_id)
+        return super()._place_group(draft, key, assigned)
+
+    def since(self) -> list[str]:
+        found, self.looks = self.looks, []
+        return found
+
+
+def asking_for_cpus(name: str, count: int, state: api.TaskState = api.PENDING, on: str = "") -> api.Task:
+    made = task(name, state, node=on)
+    made.spec.resources.reservations.nano_cpus = count * 10**9
+    return made
+
+
+def with_cpus(name: str, count: int = 4) -> api.Node:
+    made = node(name)
+    made.description.resources.nano_cpus = count * 10**9
+    return made
+
+
+def test_only_groups_that_a_change_may_help_are_looked_at_again() -> None:
+    held_by_label = [task(f"ssd{number}.1", api.PENDING) for number in range(20)]
+    for one in held_by_label:
+        one.spec.placement.constraints.append("node.labels.disk==ssd")
+    scheduler = Watched()
+    bench = Bench(
+        scheduler,
+        [
+            with_cpus("a"),
+            with_cpus("b"),
+            asking_for_cpus("old.1", 1, api.RUNNING, "a"),
+            asking_for_cpus("old.2", 4, api.RUNNING, "b"),
+            task("plain.1", node="a"),
+            asking_for_cpus("four.1", 4),
+            asking_for_cpus("also.1", 4),
+            asking_for_cpus("five.1", 5),
+            *held_by_label,
+        ],
+    )
+    bench.step()
+    assert len(scheduler.since()) == 23
+    bench.step()
+    for state in (api.COMPLETE, api.FAILED):  # of a task that had reserved nothing; and of one without a node
+        bench.report("plain.1", state)
+        bench.step()
+    heard = copy(bench.memory.nodes.get("a") or api.Node())
+    heard.status.message = "alive"
+    bench.change(heard)
+    bench.step()
+    other_label = copy(heard)
+    other_label.spec.annotations.labels["rack"] = "1"
+    bench.change(other_label)
+    bench.step()
+    assert scheduler.since() == []
+    bench.report("old.1", api.FAILED)
+    # There is room for one of those who ask for four, and then none for the other.
+    assert bench.step() == ["update four.1 on a assigned -> running"]
+    assert scheduler.since() == ["four"]
+    bench.step()
+    ssd = copy(bench.memory.nodes.get("b") or api.Node())
+    ssd.spec.annotations.labels["disk"] = "ssd"
+    bench.change(ssd)
+    assert len(bench.step()) == 20
+    assert scheduler.since() == [f"ssd{number}" for number in range(20)]
+    assert bench.step() == []
+
+
+def test_a_group_of_a_spec_that_is_nowhere_any_more_is_forgotten() -> None:
+    bench = Bench(Scheduler(Random(1)), [node("a", api.NodeStatus.DOWN), task("web.1", api.PENDING)])
+    bench.step()
+    bench.apply(lambda transaction: transaction.remove(api.Task, "web.1"))
+    bench.change(node("a"))
+    assert bench.step() == []
+    assert bench.look_again_at is None
