@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -41,8 +41,7 @@ Change = Create | Update | Remove
 Changes = Iterable[Change]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One object differs after a commit. `old` is None for a create; `obj` is the last value for a remove."""
 
     action: Action

@@ -16,6 +16,7 @@ from shoal.store.tables import KINDS, NAME, MemoryTable, StagedTable, Table
 __all__ = ["Event", "Memory", "Table", "Transaction", "View"]
 
 _T = TypeVar("_T", bound=Object)
+_MAY_SHARE_NAMES = (api.Node, api.Task)
 
 
 class View:
@@ -208,14 +209,15 @@ class Transaction(View):
         return old
 
     def _put(self, fresh: _T) -> _T:
-        fresh.meta.version.index = self.version
-        fresh.meta.updated_at.CopyFrom(self._now)
-        self._staged[type(fresh)].put(fresh)
-        self._touched[type(fresh), fresh.id] = None
+        kind, meta = type(fresh), fresh.meta
+        meta.version.index = self.version
+        meta.updated_at.CopyFrom(self._now)
+        self._staged[kind].put(fresh)
+        self._touched[kind, fresh.id] = None
         return fresh
 
     def _check_name(self, obj: Object) -> None:
-        if isinstance(obj, api.Node | api.Task):
+        if isinstance(obj, _MAY_SHARE_NAMES):
             return
         name = obj.spec.annotations.name
         if any(other.id != obj.id for other in self._staged[type(obj)].find(NAME, name)):

@@ -40,6 +40,19 @@ INDEXES: dict[Kind, dict[str, KeyOf]] = {
 KINDS: tuple[Kind, ...] = tuple(INDEXES)
 
 
+def _keys_of_task(task: api.Task) -> tuple[Hashable, ...]:
+    service_id = task.service_id
+    return service_id, task.node_id, (service_id, task.slot)
+
+
+def _all_keys(kind: Kind) -> Callable[[Any], tuple[Hashable, ...]]:
+    """Return what reads all keys of an object, in the order of `INDEXES`. Tasks are many: theirs is written out."""
+    if kind is api.Task:
+        return _keys_of_task
+    keys = tuple(INDEXES[kind].values())
+    return lambda obj: tuple([key_of(obj) for key_of in keys])
+
+
 class Table(ABC, Generic[T]):
     """Objects of one kind, to read. What it returns is shared: copy before changing."""
 
@@ -64,14 +77,15 @@ class Table(ABC, Generic[T]):
 class MemoryTable(Table[T]):
     """A table that holds its objects."""
 
-    __slots__ = ("_indexes", "_keys", "_objects")
+    __slots__ = ("_indexes", "_keys_of", "_objects", "_parts")
 
     def __init__(self, kind: Kind) -> None:
         self._objects: dict[str, T] = {}
         # By index: what it is found by, and the ids that have a key. Ids and not objects: most changes leave every key
         # as it was, and then there is nothing to do here.
         self._indexes: dict[str, dict[Hashable, dict[str, None]]] = {index: {} for index in INDEXES[kind]}
-        self._keys = [(key_of, self._indexes[index]) for index, key_of in INDEXES[kind].items()]
+        self._parts = list(self._indexes.values())
+        self._keys_of = _all_keys(kind)
 
     def get(self, id: str) -> T | None:  # noqa: A002
         """Return the object with this id."""
@@ -95,27 +109,34 @@ class MemoryTable(Table[T]):
         id = obj.id  # noqa: A001 - read once: this is what every commit does for every object
         old = self._objects.get(id)
         self._objects[id] = obj
-        for key_of, ids_of in self._keys:
-            key = key_of(obj)
-            if old is not None:
-                old_key = key_of(old)
-                if old_key == key:
-                    continue
-                _unlist(ids_of, old_key, id)
-            ids = ids_of.get(key)
-            if ids is None:
-                ids_of[key] = {id: None}
-            else:
-                ids[id] = None
+        keys = self._keys_of(obj)
+        if old is None:
+            for ids_of, key in zip(self._parts, keys, strict=True):
+                _list(ids_of, key, id)
+            return None
+        old_keys = self._keys_of(old)
+        if old_keys != keys:
+            for ids_of, key, old_key in zip(self._parts, keys, old_keys, strict=True):
+                if old_key != key:
+                    _unlist(ids_of, old_key, id)
+                    _list(ids_of, key, id)
         return old
 
     def discard(self, id: str) -> T | None:  # noqa: A002
         """Hold the object with this id no more, and return it."""
         old = self._objects.pop(id, None)
         if old is not None:
-            for key_of, ids_of in self._keys:
-                _unlist(ids_of, key_of(old), id)
+            for ids_of, key in zip(self._parts, self._keys_of(old), strict=True):
+                _unlist(ids_of, key, id)
         return old
+
+
+def _list(ids_of: dict[Hashable, dict[str, None]], key: Hashable, id: str) -> None:  # noqa: A002
+    ids = ids_of.get(key)
+    if ids is None:
+        ids_of[key] = {id: None}
+    else:
+        ids[id] = None
 
 
 def _unlist(ids_of: dict[Hashable, dict[str, None]], key: Hashable, id: str) -> None:  # noqa: A002
@@ -169,8 +190,9 @@ class StagedTable(Table[T]):
         """Show an object from now on."""
         if self._staged is None:
             self._staged = MemoryTable(self._kind)
-        if self._base.get(obj.id) is not None:
-            self._hidden.add(obj.id)
+        id = obj.id  # noqa: A001
+        if self._base.get(id) is not None:
+            self._hidden.add(id)
         self._staged.put(obj)
 
     def discard(self, id: str) -> None:  # noqa: A002

@@ -109,3 +109,15 @@ def test_an_index_that_is_not_there_is_an_error() -> None:
         MemoryTable(api.Task).find("colour", "red")
     with pytest.raises(KeyError):
         StagedTable(api.Task, MemoryTable(api.Task)).find("colour", "red")
+
+
+def test_the_keys_of_a_task_are_those_of_its_indexes() -> None:
+    task = api.Task(id="t", service_id="s", node_id="n", slot=3)
+    table: MemoryTable[api.Task] = MemoryTable(api.Task)
+    table.put(task)
+    for index, key_of in INDEXES[api.Task].items():
+        assert table.find(index, key_of(task)) == [task]
+    moved = api.Task(id="t", service_id="s", node_id="n", slot=4)
+    table.put(moved)
+    assert table.find("slot", ("s", 3)) == []
+    assert table.find("slot", ("s", 4)) == table.find("node_id", "n") == table.find("service_id", "s") == [moved]

@@ -60,12 +60,10 @@ def demand_of(task: api.Task) -> Demand:
 
 
 def _standing(task: api.Task, placement: api.Placement | None, mounts: Sequence[api.Mount]) -> Standing:
-    plugins = [
-        ("Volume", mount.volume_options.driver_config.name)
-        for mount in mounts
-        if mount.type == api.Mount.VOLUME and mount.volume_options.driver_config.name not in ("", "local")
-    ]
-    plugins += [("Network", one.network.driver_state.name) for one in task.networks if one.network.driver_state.name]
+    plugins = [("Network", name) for one in task.networks if (name := one.network.driver_state.name)]
+    if mounts:
+        drivers = [mount.volume_options.driver_config.name for mount in mounts if mount.type == api.Mount.VOLUME]
+        plugins += [("Volume", name) for name in drivers if name not in ("", "local")]
     log_driver = task.spec.log_driver.name if task.spec.HasField("log_driver") else ""
     if placement is None and not plugins and not log_driver:
         return NOTHING

@@ -49,18 +49,7 @@ def is_active(task: api.Task) -> bool:
 class NodeInfo:
     """A node with what is left of it. There may be hundred thousand: what few tasks ask for is made when it is."""
 
-    __slots__ = (
-        "_generic",
-        "_plugins",
-        "active",
-        "id",
-        "is_ready",
-        "memory_bytes",
-        "nano_cpus",
-        "node",
-        "ports",
-        "tasks",
-    )
+    __slots__ = ("_generic", "_left", "_plugins", "active", "id", "is_ready", "node", "ports", "tasks")
 
     def __init__(self, node: api.Node, tasks: dict[str, Held]) -> None:
         """`tasks` are what is on it, by the task's id; `take` and `give_back` are told of changes, and keep it."""
@@ -69,18 +58,24 @@ class NodeInfo:
         # Absent messages are not read: protobuf makes one of each that is.
         is_active = not node.HasField("spec") or node.spec.availability == _ACTIVE
         self.is_ready = is_active and node.status.state == _READY
-        self.nano_cpus = self.memory_bytes = 0
-        description = node.description
-        if description.HasField("resources"):
-            resources = description.resources
-            self.nano_cpus, self.memory_bytes = resources.nano_cpus, resources.memory_bytes
         self.active = 0
         self.ports: dict[Port, int] = {}  # taken by so many tasks: more than one where an agent knew better than we
         self.tasks = tasks
+        self._left: list[int] | None = None  # CPUs and memory
         self._generic: Stock | None = None
         self._plugins: frozenset[tuple[str, str]] | None = None
         for held in tasks.values():
             self._count(held)
+
+    @property
+    def nano_cpus(self) -> int:
+        """Return the CPUs that are left; less than none where the node offers less than before."""
+        return self._resources()[0]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the memory that is left, as `nano_cpus`."""
+        return self._resources()[1]
 
     @property
     def generic(self) -> Stock:
@@ -111,8 +106,9 @@ class NodeInfo:
         """A task is here no more."""
         held = self.tasks.pop(task_id)
         self.active -= held.is_active
-        self.nano_cpus += held.nano_cpus
-        self.memory_bytes += held.memory_bytes
+        if self._left is not None:
+            self._left[0] += held.nano_cpus
+            self._left[1] += held.memory_bytes
         if held.generic:
             # Counted anew when asked for, as the node may have changed what it offers since the task took it.
             self._generic = None
@@ -123,7 +119,18 @@ class NodeInfo:
 
     def _count(self, held: Held) -> None:
         self.active += held.is_active
-        self.nano_cpus -= held.nano_cpus
-        self.memory_bytes -= held.memory_bytes
+        if self._left is not None:
+            self._left[0] -= held.nano_cpus
+            self._left[1] -= held.memory_bytes
         for port in held.ports:
             self.ports[port] = self.ports.get(port, 0) + 1
+
+    def _resources(self) -> list[int]:
+        if self._left is None:
+            offered = self.node.description.resources
+            tasks = self.tasks.values()
+            self._left = [
+                offered.nano_cpus - sum(held.nano_cpus for held in tasks),
+                offered.memory_bytes - sum(held.memory_bytes for held in tasks),
+            ]
+        return self._left

@@ -24,28 +24,32 @@ class NodeSet:
         """`rng` breaks ties between nodes."""
         self.infos: dict[str, NodeInfo] = {}
         self._held: dict[str, Held] = {}
-        # Also for nodes that are not known, should they come back.
-        self._on_node: dict[str, dict[str, Held]] = {}
+        self._strays: dict[str, dict[str, Held]] = {}  # on nodes that are not known, should they come back
         self._by_service: dict[str, dict[str, int]] = {}  # active tasks by node
         self._shortlists = Shortlists(self.infos, rng)
 
     def put_node(self, node: api.Node) -> bool:
         """Take in a node. Returns whether it is new, or differs in what tasks ask for."""
-        before = self.infos.get(node.id)
-        if before is not None and not _differs(node, before.node):
+        node_id = node.id
+        before = self.infos.get(node_id)
+        if before is None:
+            tasks = self._strays.pop(node_id, None) or {}
+        elif _differs(node, before.node):
+            tasks = before.tasks
+        else:
             before.node = node
             return False
-        info = NodeInfo(node, self._on_node.setdefault(node.id, {}))
-        self.infos[info.id] = info
+        info = self.infos[node_id] = NodeInfo(node, tasks)
         self._shortlists.judge(info)
         return True
 
     def drop_node(self, node_id: str) -> None:
         """Forget a node; what is known of its tasks stays, should it come back."""
-        if self.infos.pop(node_id, None) is not None:
+        info = self.infos.pop(node_id, None)
+        if info is not None:
             self._shortlists.drop(node_id)
-            if not self._on_node[node_id]:
-                del self._on_node[node_id]
+            if info.tasks:
+                self._strays[node_id] = info.tasks
 
     def hold(self, task: api.Task) -> None:
         """Take in a task that has a node."""
@@ -70,7 +74,7 @@ class NodeSet:
         if info is not None:
             info.take(task_id, held)
         else:
-            self._on_node.setdefault(held.node_id, {})[task_id] = held
+            self._strays.setdefault(held.node_id, {})[task_id] = held
 
     def release(self, task_id: str) -> str:
         """Give back what a task took. Returns the node it was on, "" if it took nothing."""
@@ -89,10 +93,10 @@ class NodeSet:
             if held.is_active:
                 self._shortlists.lower(info)
         else:
-            tasks = self._on_node[held.node_id]
+            tasks = self._strays[held.node_id]
             del tasks[task_id]
             if not tasks:
-                del self._on_node[held.node_id]
+                del self._strays[held.node_id]
         return held.node_id
 
     def counts(self, service_id: str) -> dict[str, int]:

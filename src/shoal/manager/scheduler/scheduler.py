@@ -202,10 +202,10 @@ class Scheduler:
                 self._queues.forget(task_id)
             return True
         demand = demand_of(sample)
-        counts = self._nodes.counts(sample.service_id)
+        counts = self._nodes.counts(key.service_id)
         pipeline = Pipeline(demand, counts)
         descriptors = descriptors_of(sample.spec.placement.preferences) if sample.spec.HasField("placement") else ()
-        bad = self._failures.bad_nodes(group_of(sample), draft.now)
+        bad = self._failures.bad_nodes(Group(key.service_id, key.spec_version), draft.now)
         shortlist = self._nodes.shortlist(demand.standing, descriptors)
         if len(task_ids) == 1 and not (counts or bad or descriptors):
             # Nothing tells nodes apart but their load: no ranking is needed to find the first.
