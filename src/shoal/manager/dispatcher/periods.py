@@ -10,6 +10,10 @@ HEARTBEAT_PERIOD = 5.0
 """Swarm's (SwarmKit manager/dispatcher, DefaultHeartBeatPeriod)."""
 UNSTRETCHED_NODES = 50
 """Up to so many nodes have Swarm's period: ten heartbeats a second."""
+STEADY_NODES = 110
+"""So many nodes at Swarm's period are 22 heartbeats a second: more nodes make no more, as long as the period lasts."""
+STEADY_STRETCH = 9.0
+"""Swarm's period is stretched so much at most for that: 45 s, and a lost daemon is found after 135 s."""
 HEARTBEAT_EPSILON = 0.5  # periods are spread, so that a thousand nodes do not beat as one (SwarmKit, period.go)
 SPREAD = HEARTBEAT_EPSILON / HEARTBEAT_PERIOD
 
@@ -17,12 +21,15 @@ SPREAD = HEARTBEAT_EPSILON / HEARTBEAT_PERIOD
 def stretched(spec_period: float, nodes: int) -> float:
     """Return the mean period for so many nodes, in seconds: the spec's, and more in a large swarm.
 
-    It grows with the root of their number, and so do the heartbeats a second and the wait for a lost daemon: ten times
-    the nodes cost the leader three times the work. 1,000 nodes: 22 s; 5,000: 50 s. A spec that asks for more than that
-    gets it, one that asks for less than Swarm's has its own stretched likewise. `spec_period` 0 means Swarm's.
+    It grows with the root of their number, and so do the heartbeats a second and the wait for a lost daemon: 200 nodes
+    have 10 s, 5,000 have 50 s. From 242 nodes on that would be more than 22 heartbeats a second; they stay as many up
+    to 990 nodes, which have 45 s: a thousand nodes are to cost the leader a twentieth of a core. A spec that asks for
+    more than that gets it, one that asks for less than Swarm's has its own stretched likewise. `spec_period` 0 means
+    Swarm's.
     """
     spec = spec_period or HEARTBEAT_PERIOD
-    return max(spec, min(spec, HEARTBEAT_PERIOD) * math.sqrt(nodes / UNSTRETCHED_NODES))
+    stretch = max(math.sqrt(nodes / UNSTRETCHED_NODES), min(nodes / STEADY_NODES, STEADY_STRETCH))
+    return max(spec, min(spec, HEARTBEAT_PERIOD) * stretch)
 
 
 def epsilon(period: float) -> float:
