@@ -1,4 +1,4 @@
-"""etcd's v3 API as the store needs it: over grpclib, on the unix socket of our own etcd.
+"""etcd's v3 API as the store needs it: over grpclib, and for what is short over `unary`, on our own etcd's unix socket.
 
 In: messages of `etcd_pb2`. Out: messages, or the errors below. Reconnects by itself with the next call; whether a call
 that failed was carried out is not known here. What is reached is this host's member: what it forwards to the one that
@@ -6,11 +6,14 @@ leads, and what it answers itself, is etcd's part. Why not aetcd: docs/decisions
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
+from google.protobuf.message import DecodeError, Message
 from grpclib.client import Channel
 from grpclib.config import Configuration
 from grpclib.const import Status
@@ -20,9 +23,12 @@ from h2.exceptions import H2Error
 from shoal.api.gen import etcd_grpc
 from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import InvalidArgument, NoLeader, ShoalError, Unavailable
+from shoal.store.unary import MAX_REQUEST_BYTES, UnaryChannel, Unexpected, request_headers
 
-_Q = TypeVar("_Q")
-_R = TypeVar("_R")
+_Q = TypeVar("_Q", bound=Message)
+_R = TypeVar("_R", bound=Message)
+
+log = logging.getLogger(__name__)
 
 # Longer than etcd's own limit for a write without quorum (5 s and two elections), so that its words are what we hear.
 CALL_TIMEOUT = 7.0
@@ -30,6 +36,9 @@ CALL_TIMEOUT = 7.0
 MAX_SOCKET_PATH_BYTES = 107
 # Pages of a load are a few MB; with HTTP/2's default of 64 KiB each would take hundreds of round trips.
 _WINDOW_BYTES = 4 * 1024 * 1024
+
+_TXN = request_headers("/etcdserverpb.KV/Txn")
+_STATUS = request_headers("/etcdserverpb.Maintenance/Status")
 
 # What etcd says when there is no quorum, or was none a moment ago: etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go.
 _WITHOUT_LEADER = ("etcdserver: no leader", "etcdserver: request timed out", "etcdserver: leader changed")
@@ -58,7 +67,7 @@ class Compacted(ShoalError):
 
 
 class EtcdClient:
-    """One connection to an etcd on this host. `close()` ends it; a failed call opens it anew the next time."""
+    """The connections to an etcd on this host. `close()` ends them; a failed call opens one anew the next time."""
 
     def __init__(self, socket: Path) -> None:
         """Take the path of etcd's client socket. Raises InvalidArgument where the path is too long for one."""
@@ -72,10 +81,13 @@ class EtcdClient:
         self._maintenance = etcd_grpc.MaintenanceStub(self._channel)
         self._cluster = etcd_grpc.ClusterStub(self._channel)
         self._watch = etcd_grpc.WatchStub(self._channel)
+        self._short: UnaryChannel | None = UnaryChannel(socket)
 
     def close(self) -> None:
-        """Close the connection. Calls that wait raise Unavailable."""
+        """Close the connections. Calls that wait raise Unavailable."""
         self._channel.close()
+        if self._short is not None:
+            self._short.close()
 
     async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
         """Read keys; linearizable unless the request says otherwise."""
@@ -83,7 +95,7 @@ class EtcdClient:
 
     async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
         """Compare and write in one step. After Unavailable, but not NoSpace, it may have been done, or may yet be."""
-        return await self._call(self._kv.Txn, request)
+        return await self._call(partial(self._shortly, _TXN, pb.TxnResponse, self._kv.Txn), request)
 
     async def watch(self, begin: int) -> AsyncGenerator[tuple[int, list[pb.Event]], None]:
         """Yield every revision from `begin` on, in order, with all that changed in it, as this member hears of them.
@@ -122,7 +134,8 @@ class EtcdClient:
 
     async def status(self, patience: float = CALL_TIMEOUT) -> pb.StatusResponse:
         """Return what this member says of itself: leader, term, size of its database. It may be out of date."""
-        return await self._call(self._maintenance.Status, pb.StatusRequest(), patience)
+        status = partial(self._shortly, _STATUS, pb.StatusResponse, self._maintenance.Status)
+        return await self._call(status, pb.StatusRequest(), patience)
 
     async def move_leader(self, member: int) -> pb.MoveLeaderResponse:
         """Hand the lead of Raft to another member."""
@@ -150,6 +163,20 @@ class EtcdClient:
         """Shut a member out."""
         return await self._call(self._cluster.MemberRemove, pb.MemberRemoveRequest(ID=member))
 
+    async def _shortly(self, headers: bytes, kind: type[_R], method: Callable[[_Q], Awaitable[_R]], request: _Q) -> _R:
+        """Make a call whose reply is short: by `unary` where the request is short, too, otherwise by grpclib."""
+        if self._short is not None and request.ByteSize() <= MAX_REQUEST_BYTES:
+            try:
+                reply = await self._short.call(headers, request.SerializeToString())
+                if reply is not None:
+                    return _parsed(kind, reply)
+            except Unexpected as error:
+                log.warning("short calls go the long way from now on: %s", error)
+                self._short.close()
+                self._short = None
+                raise
+        return await method(request)
+
     async def _call(self, method: Callable[[_Q], Awaitable[_R]], request: _Q, patience: float = CALL_TIMEOUT) -> _R:
         try:
             async with asyncio.timeout(patience):
@@ -158,7 +185,7 @@ class EtcdClient:
             raise _translated(error) from error
         except TimeoutError as error:
             # The connection may be what hangs, so the next call gets another.
-            self._channel.close()
+            self.close()
             raise Unavailable(f"etcd did not answer within {patience:g} s") from error
         except (OSError, StreamTerminatedError, ProtocolError, H2Error) as error:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
@@ -168,6 +195,15 @@ class EtcdClient:
             if error.name != "_transport":
                 raise
             raise Unavailable("etcd cannot be reached: the connection was lost") from error
+
+
+def _parsed(kind: type[_R], reply: bytes) -> _R:
+    message = kind()
+    try:
+        message.ParseFromString(reply)
+    except DecodeError as error:
+        raise Unexpected(f"etcd answers in an unexpected way: {error}") from error
+    return message
 
 
 def _translated(error: GRPCError) -> ShoalError:

@@ -61,3 +61,44 @@ async def test_a_connection_lost_as_soon_as_it_is_made_is_unavailable(tmp_path: 
     client.close()
     server.close()
     await server.wait_closed()
+
+
+async def test_what_the_short_way_does_not_understand_goes_the_long_way(
+    etcd: EtcdProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not first:
+            first.append(writer)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+        else:
+            far_reader, far_writer = await asyncio.open_unix_connection(str(etcd.socket))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pump(reader, far_writer))
+                group.create_task(pump(far_reader, writer))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65536):
+            writer.write(part)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    client = EtcdClient(tmp_path / "s")
+    put = pb.TxnRequest(success=[pb.RequestOp(request_put=pb.PutRequest(key=b"a", value=b"b"))])
+    with pytest.raises(Unavailable, match="in an unexpected way"):
+        await client.txn(put)
+    assert "short calls go the long way" in caplog.text
+    assert (await client.txn(put)).succeeded
+    assert (await client.status()).version.startswith("3.")
+    client.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_transaction_of_megabytes_goes_the_long_way(etcd: EtcdProcess) -> None:
+    puts = [pb.RequestOp(request_put=pb.PutRequest(key=b"%d" % n, value=bytes(1_000_000))) for n in range(5)]
+    assert (await etcd.client.txn(pb.TxnRequest(success=puts))).succeeded
+    assert (await etcd.client.range(pb.RangeRequest(key=b"4"))).count == 1
