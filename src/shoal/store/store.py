@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -292,8 +292,7 @@ class Store:
             _finish(staged, error if isinstance(error, Unavailable) else self._refusal())
             raise
         else:
-            self._hold(batch, revision)
-            _finish(staged, None)
+            self._hold(batch, revision, staged)
 
     def _stage(self, batch: Batch) -> list[tuple[_Waiting, Any]]:
         staged: list[tuple[_Waiting, Any]] = []
@@ -322,9 +321,12 @@ class Store:
             self._hold(batch, revision)
         self._refusing = None
 
-    def _hold(self, batch: Batch, revision: int) -> None:
+    def _hold(self, batch: Batch, revision: int, staged: Sequence[tuple[_Waiting, Any]] = ()) -> None:
         batch.transaction.settle(revision + self._follower.base)
         events = self._memory.commit(batch.transaction)
+        # Callers go on when this returns, and in this order before those who watch: a client's answer need not wait for
+        # what follows from its change.
+        _finish(staged, None)
         if events:
             self._watches.publish(events)
         self._follower.moved()
@@ -359,7 +361,7 @@ async def _end(child: asyncio.Task[None] | None) -> None:
         await asyncio.wait([child])
 
 
-def _finish(staged: list[tuple[_Waiting, Any]], error: BaseException | None) -> None:
+def _finish(staged: Sequence[tuple[_Waiting, Any]], error: BaseException | None) -> None:
     for waiting, result in staged:
         if not waiting.done.done():
             waiting.done.set_result((error, result))
