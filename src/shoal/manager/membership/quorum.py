@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shoal.api import v1 as api
 from shoal.store.memory import View
 
-# A manager that is there says something every 50 ms: etcd's heartbeats.
+# A manager that is there says something every 100 ms: etcd's heartbeats.
 HEARD_WITHIN = 1.0
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 BUFFER_BYTES = 256 * 1024
 # etcd holds two streams, and opens up to four connections at once for messages beside them; some more while it retries.
 CONNECTIONS_PER_PEER = 64
-# A manager that says nothing for so long is taken for dead: etcd's followers and leader talk every 50 ms.
+# A manager that says nothing for so long is taken for dead: etcd's followers and leader talk every 100 ms.
 SILENCE = 1.0
 SOCKET_TIMEOUT = 1.0  # our own etcd accepts at once, or it does not run
 # Between two questions to our etcd: a manager that was removed and knocks all the time costs no more than these.
