@@ -241,12 +241,18 @@ def _finish(call: _Call) -> None:
     if headers.get(":status") != "200" or not status.isdecimal():
         raise Unexpected(f"status {headers.get(':status')!r}, grpc-status {status!r}")
     if status != "0":
-        known = Status(int(status)) if int(status) in Status._value2member_map_ else Status.UNKNOWN
-        call.done.set_exception(GRPCError(known, unquote(headers.get("grpc-message", ""))))
+        call.done.set_exception(GRPCError(_status(status), unquote(headers.get("grpc-message", ""))))
         return
     if len(answer) < _PREFIX_BYTES or _PREFIX.unpack_from(answer) != (0, len(answer) - _PREFIX_BYTES):
         raise Unexpected("a reply that is not one message")
     call.done.set_result(answer[_PREFIX_BYTES:])
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(int(text))
+    except ValueError:
+        return Status.UNKNOWN
 
 
 class UnaryChannel:

@@ -156,6 +156,13 @@ async def test_replies_in_pieces_and_out_of_order(tmp_path: Path) -> None:
         assert (one.result(), two.result()) == (b"first", b"second")
 
 
+async def test_a_status_that_nobody_knows(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s", answering(first(), last("99", grpc_message="what"))) as channel:
+        with pytest.raises(GRPCError, match="what") as caught:
+            await channel.call(TXN, b"")
+        assert caught.value.status is Status.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
