@@ -1,8 +1,8 @@
-"""The agent: everything a node does as a worker, as long as it belongs to a swarm.
+"""The agent: everything a node does as a worker while it belongs to a swarm.
 
-Composes the tasks of this node (`tasks`), what is remembered of them (`storage`) and the sessions with managers
-(`sessions`). In: a `Runtime`, this node's identity, managers to ask; out: containers that run as assigned.
-Containers outlive all of this: stopping the agent stops none of them.
+The agent joins three parts: the tasks of this node (`tasks`), their record on disk (`storage`) and the sessions with
+managers (`sessions`). In: a `Runtime`, this node's identity, the managers to ask; out: containers that run as
+assigned. Containers outlive the agent: stopping it stops no container.
 """
 
 import asyncio
@@ -54,29 +54,29 @@ class Agent:
 
     @property
     def node(self) -> api.Node | None:
-        """This node as its manager last told it; None before the first session."""
+        """This node's object as its manager last sent it; None before the first session."""
         return self._sessions.node if self._sessions is not None else None
 
     @property
     def manager(self) -> str:
-        """The address of the manager that this node holds a session with, or seeks one; empty between sessions."""
+        """The address (`host:port`) of the manager that this node has, or opens, a session with; else empty."""
         return self._sessions.manager if self._sessions is not None else ""
 
     async def run(self) -> None:
         """Run the node's tasks and hold a session until cancelled.
 
-        Raises DamagedState for a damaged file of tasks, OSError where it cannot be opened, and an ExceptionGroup of
-        SessionEnded where the first session would be with a manager that cannot be trusted.
+        Raises DamagedState when the file of tasks is damaged and OSError when it cannot be opened. While the node
+        joins, raises an ExceptionGroup with SessionEnded when the certificate of the first manager cannot be verified.
         """
-        # SQLite blocks, and wants one thread at a time: this one has it for itself.
+        # SQLite blocks, and allows one thread at a time: this thread does nothing else.
         with ThreadPoolExecutor(1, thread_name_prefix="agent-storage") as executor:
             loop = asyncio.get_running_loop()
             storage: Storage = await loop.run_in_executor(executor, Storage, self._path)
             try:
                 await self._run(executor, storage)
             finally:
-                # Behind a write that is under way, whose caller may have been cancelled: SQLite does not survive
-                # a connection that is closed under it.
+                # The executor closes after a write that still runs, even when the writer's caller was cancelled:
+                # SQLite does not survive a close during a write.
                 executor.submit(storage.close)
 
     async def _run(self, executor: ThreadPoolExecutor, storage: Storage) -> None:
@@ -98,19 +98,19 @@ class Agent:
                 await self._flush(executor, storage, self._tasks)
 
     async def leave(self) -> None:
-        """End the session and remove every task with its container. `run` goes on, idle, until it is cancelled."""
+        """End the session and remove every task with its container. `run` stays, idle, until it is cancelled."""
         if self._session_child is not None:
             self._session_child.cancel()
         if self._tasks is not None:
             await self._tasks.remove_all()
 
     def describe_changed(self) -> None:
-        """Look at once whether the description has changed, and register anew if so."""
+        """Compare the description now, and register again if it has changed."""
         if self._sessions is not None:
             self._sessions.describe_changed()
 
     def identity_changed(self) -> None:
-        """Register anew, because the certificate has changed. A changed description is noticed by itself."""
+        """Register again, because the certificate has changed. The agent notices a new description by itself."""
         if self._sessions is not None:
             self._sessions.identity_changed()
 

@@ -1,6 +1,7 @@
-"""A connection to a manager that ends soon after the manager's host is gone.
+"""A connection to a manager that ends within seconds when the manager's host is lost.
 
-Without it an agent learns of that from its next heartbeat, up to ten seconds later, and gets no assignment until then.
+On a plain connection the agent would learn of the loss only from its next heartbeat, many seconds later, and would
+get no assignments until then.
 """
 
 import socket
@@ -9,17 +10,17 @@ from contextlib import suppress
 from grpclib.client import Channel
 from grpclib.protocol import H2Protocol
 
-IDLE, INTERVAL, PROBES = 2, 1, 2  # seconds at rest until the kernel asks, and asks again; how often
-SILENCE_MILLISECONDS = 3_000  # without a word from the other kernel. As managers have it for their nodes
+IDLE, INTERVAL, PROBES = 2, 1, 2  # seconds of rest before the first probe, seconds between probes, probes
+SILENCE_MILLISECONDS = 3_000  # the connection ends after this silence; managers use the same limit for their nodes
 
 
 class WatchedChannel(Channel):
-    """A channel whose connection the kernel watches. A manager that is only slow keeps it: its kernel answers."""
+    """A channel whose connection the kernel probes. A slow manager keeps its connection: its kernel answers."""
 
     async def _create_connection(self) -> H2Protocol:
         protocol = await super()._create_connection()
         sock = protocol.connection._transport.get_extra_info("socket")
-        with suppress(AttributeError):  # not every kernel that Python runs on has them all
+        with suppress(AttributeError):  # some of these constants exist only on Linux
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL)

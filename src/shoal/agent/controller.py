@@ -1,7 +1,7 @@
-"""One task's container: each operation of the state machine, asked of the runtime. Every operation may be repeated.
+"""The operations of the state machine on one task's container, carried out by the runtime. Each may be repeated.
 
-In: the task's container as configured; out: nothing, or an error whose text becomes the task's. Source of the rules and
-texts: moby daemon/cluster/executor/container/controller.go.
+In: the configuration of the container; out: nothing, or an error whose text becomes the task's error. Source of the
+rules and texts: moby daemon/cluster/executor/container/controller.go.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from shoal.runtime.types import Container, ContainerConfig, Health, Phase
 
 UNHEALTHY = "dockerexec: unhealthy container"
 DESTROYED = "dockerexec: container destroyed"
-LOST, LOST_EXIT = "the container ended with its host", 255  # the code is Docker's for an end that nobody saw
+LOST, LOST_EXIT = "the container ended with its host", 255  # Docker's exit code for an end that nobody saw
 
 
 class NonZeroExit(ShoalError):
-    """The task's process ended by itself with another code than 0, or its health check ended it."""
+    """The task's process ended with an exit code other than 0, by itself or because it was unhealthy."""
 
     def __init__(self, exit_code: int, cause: str = "") -> None:
         self.exit_code = exit_code
@@ -30,10 +30,10 @@ class NonZeroExit(ShoalError):
 
 
 class Limits:
-    """How many containers are made, and how many started, at once: whoever comes beyond that waits.
+    """How many containers this node creates at once, and how many it starts at once. Further ones wait.
 
-    Two limits, so that those that are made already start while others are still being made: making waits for disk and
-    netlink, starting for the runtime's processes. Half of the time of each is spent waiting.
+    The limits are separate so that some containers start while others are still being created: creating waits for the
+    disk and netlink, starting waits for the runtime's processes. Each spends half of its time waiting, hence two a CPU.
     """
 
     PER_CPU = 2
@@ -44,7 +44,7 @@ class Limits:
 
 
 class Controller:
-    """The operations on one task's container. `limits` bounds how many are made, and started, at once on this node."""
+    """The operations on one task's container. `limits` is shared by all controllers of this node."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Controller:
                 return
 
     async def prepare(self) -> None:
-        """Have the image and the container. One that is there already counts as prepared."""
+        """Pull the image and create the container. Does nothing when the container exists."""
         if self._get() is not None:
             return
         await self._pulls.ensure(self.config.image, self._encoded_auth, self._pull_policy)
@@ -89,7 +89,7 @@ class Controller:
             await self._whole(lambda: self._containers.create(self.config, id=self.id))
 
     async def start(self) -> None:
-        """Start the container unless that has been done, and wait for its health check to say that it is well."""
+        """Start the container unless it was started; with a health check, wait until it is healthy."""
         container = self._containers.get(self.id)
         if container.phase is Phase.CREATED:
             await self._check_bind_sources()
@@ -102,21 +102,22 @@ class Controller:
             await self._watch(until_healthy=True)
 
     async def wait(self) -> None:
-        """Return when the process has ended with 0; raise NonZeroExit for others. An unhealthy one is stopped."""
+        """Return when the process has ended with 0; raise NonZeroExit for other codes. Stops an unhealthy container."""
         if self._containers.get(self.id).phase is Phase.CREATED:
-            # It was started, or the task would not run: the host went down since, and what it knew of it is gone.
+            # The task is RUNNING, so the container was started. Its record says CREATED again because the host went
+            # down since then.
             raise NonZeroExit(LOST_EXIT, LOST)
         await self._watch(until_healthy=False)
 
     async def stop(self) -> None:
-        """End the container, by its stop signal if it listens."""
+        """Send the container its stop signal, and kill it after its stop timeout."""
         try:
             await self._containers.stop(self.id, self.config.stop_timeout)
         except NotFound:
             return
 
     def facts(self) -> Facts | None:
-        """Return what a status tells of the container, or None when there is none."""
+        """Return what a task's status says about the container, or None when there is no container."""
         container = self._get()
         if container is None:
             return None
@@ -129,14 +130,14 @@ class Controller:
             return None
 
     async def _whole(self, work: Callable[[], Coroutine[Any, Any, Container]]) -> Container:
-        # A cancelled operation leaves no half of this behind: whoever cancelled it waits until it is done, and then
-        # finds a container to stop or to remove.
+        # A cancelled operation must not leave a half-made container. So a cancelled caller waits here until the work
+        # is done, and the container can then be stopped or removed.
         outcome: list[Container | Exception] = []
 
         async def run() -> None:
             try:
                 outcome.append(await work())
-            except Exception as error:  # noqa: BLE001 - is raised below, where the operation fails of it
+            except Exception as error:  # noqa: BLE001 - raised again below, in the caller
                 outcome.append(error)
 
         child = self._group.create_task(run(), name=f"runtime {self.id[:12]}")
@@ -144,7 +145,7 @@ class Controller:
         while not child.done():
             try:
                 await asyncio.wait({child})
-            except asyncio.CancelledError:  # perhaps not the last: a task may be ended first, and then removed
+            except asyncio.CancelledError:  # may come twice: when the task is shut down, and when it is removed
                 cancelled = True
         if cancelled or not outcome:
             raise asyncio.CancelledError
@@ -169,14 +170,14 @@ class Controller:
 
     async def _check_bind_sources(self) -> None:
         sources = [m.source for m in self.config.mounts if m.type == "bind" and not m.create_mountpoint]
-        # A source may lie on a network file system that does not answer: not on the loop's thread.
+        # In a thread, because a source may lie on a network file system that does not answer.
         missing = await asyncio.to_thread(_first_missing, sources) if sources else None
         if missing is not None:
             raise InvalidArgument(f"invalid bind mount source, source path not found: {missing}")
 
 
 async def remove(containers: Containers, task_id: str, stop_timeout: float) -> None:
-    """Remove a task's container with its anonymous volumes, stopping it first. May be repeated."""
+    """Stop and remove a task's container with its anonymous volumes. `stop_timeout` is seconds. May be repeated."""
     ref = container_id(task_id)
     try:
         await containers.stop(ref, stop_timeout)

@@ -1,8 +1,8 @@
-"""From a task to the container that runs it. Pure.
+"""Makes the configuration of a container from a task. Pure.
 
-In: a task as assigned, and this node's description; out: a `ContainerConfig`, or InvalidArgument with the text that the
-task's status will carry. Source of the rules: moby daemon/cluster/executor/container/container.go and validate.go,
-SwarmKit template/expand.go.
+In: a task as assigned, and this node's description; out: a `ContainerConfig`, or a ShoalError whose text becomes the
+task's error. Source of the rules: moby daemon/cluster/executor/container/container.go and validate.go, SwarmKit
+template/expand.go.
 """
 
 import json
@@ -34,12 +34,16 @@ _SECCOMP = {
 
 
 def container_id(task_id: str) -> str:
-    """Return the id of a task's container. It follows from the task's, so that a restarted agent finds it again."""
+    """Return the id of a task's container. It is a hash of the task's id, so a restarted agent finds the container."""
     return sha256(task_id.encode()).hexdigest()
 
 
 def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConfig:
-    """Return the container that a task asks for, with its placeholders filled in."""
+    """Return the container that a task asks for, with its placeholders filled in.
+
+    Raises InvalidArgument for a wrong spec, Unimplemented for what Shoal cannot run yet, ShoalError for a network that
+    does not exist.
+    """
     if task.spec.WhichOneof("runtime") != "container":
         raise Unimplemented("unsupported runtime")
     if not task.spec.container.image:
@@ -95,13 +99,12 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
 
 
 def must_pull(reference: str, present: Image | None, policy: str = "") -> bool:
-    """Return whether a task's image has to be asked for at its registry, being here or not.
+    """Return whether to ask the registry for a task's image. `present` is the image of that name on this node.
 
-    `policy` is what the service's label `shoal.pull` says. Without one:
-
-    A digest or an id that is here is never pulled. A tag is, as in Docker, so that it is what the registry says now;
-    but not one whose image was loaded or built here and never came from a registry: every start would wait for a
-    registry that most likely does not know it.
+    `policy` is the value of the service's label `shoal.pull`. With no policy an image that is missing is pulled, and
+    an image named by digest or id is not pulled again. A tag is pulled again, as in Docker, because the registry may
+    have a newer image for it. The exception is an image that was loaded or built on this node: every start would wait
+    for a registry that probably does not have it.
     """
     if reference.startswith("sha256:") or policy == PULL_NEVER:
         return False
@@ -119,7 +122,7 @@ def stop_grace_period(task: api.Task) -> float:
 
 
 def labels(task: api.Task) -> dict[str, str]:
-    """Return the labels of a task's container: the spec's, then the task's, then those that tell what it belongs to."""
+    """Return the labels of a task's container: the spec's, the task's, and Swarm's own, which name task and service."""
     return {
         **task.spec.container.labels,
         **task.annotations.labels,
@@ -133,13 +136,13 @@ def labels(task: api.Task) -> dict[str, str]:
 
 
 def named_resources(resources: Sequence[api.GenericResource]) -> tuple[tuple[str, str], ...]:
-    """Return kind and value of each named resource, of which some stand for a device."""
+    """Return kind and value of each named resource. Some of them stand for a device."""
     named = (each.named_resource_spec for each in resources if each.HasField("named_resource_spec"))
     return tuple((each.kind, each.value) for each in named)
 
 
 def generic_env(resources: Sequence[api.GenericResource]) -> list[str]:
-    """Return the variables that tell a container which generic resources it was given: one a kind."""
+    """Return one environment variable for each kind of generic resource that the container was given."""
     given: dict[str, list[str]] = {}
     for resource in resources:
         if resource.HasField("named_resource_spec"):
@@ -243,7 +246,7 @@ def _mount(mount: api.Mount) -> Mount:
 
 
 def _tmpfs_options(text: str) -> tuple[str, ...]:
-    # A JSON list of lists: [["noexec"], ["uid", "1000"]]. As in Docker, what is not that is not taken.
+    # The options are a JSON list of lists: [["noexec"], ["uid", "1000"]]. Docker too ignores anything else.
     try:
         options = json.loads(text or "[]")
     except ValueError:
@@ -268,13 +271,13 @@ def _health(spec: api.ContainerSpec) -> HealthConfig | None:
 
 
 def _hosts(entries: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    # An entry is "address name alias...", and Docker takes the first name alone.
+    # An entry is "address name alias...". Docker takes only the first name.
     split = (entry.split() for entry in entries)
     return tuple((parts[0], (parts[1],)) for parts in split if len(parts) > 1)
 
 
 def _swap(resources: api.ResourceRequirements) -> int | None:
-    # Without a limit of memory Docker gives no limit of swap either.
+    # Docker sets no swap limit without a memory limit.
     if not resources.HasField("swap_bytes") or resources.limits.memory_bytes <= 0 or resources.swap_bytes.value < -1:
         return None
     return resources.swap_bytes.value

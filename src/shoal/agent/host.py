@@ -1,4 +1,4 @@
-"""What this host is: the part of a node's description that the host itself knows."""
+"""The description of this node: hostname, platform, resources, engine and its plugins."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 from shoal.api import v1 as api
 from shoal.api.engines import MANAGER_PLUGIN
 
-# What is built in. `overlay` is always there: a manager looks for it before it places a task on such a network.
+# The built-in plugins. `overlay` must be listed: a manager looks for it before it places a task on such a network.
 PLUGINS = (
     ("Log", "json-file"),
     MANAGER_PLUGIN,
@@ -28,7 +28,7 @@ def describe(
     generic: Iterable[api.GenericResource] = (),
     tls_info: api.NodeTLSInfo | None = None,
 ) -> api.NodeDescription:
-    """Return the description of this node. Cheap enough to be asked for every few seconds."""
+    """Return the description of this node. A call is cheap enough for every few seconds."""
     uname = os.uname()
     return api.NodeDescription(
         hostname=hostname or socket.gethostname(),
@@ -46,7 +46,7 @@ def describe(
 
 
 def memory_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Return how much memory the host has."""
+    """Return the host's memory in bytes; 0 when `meminfo` does not tell it."""
     for line in meminfo.read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "MemTotal":

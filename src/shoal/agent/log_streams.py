@@ -1,7 +1,7 @@
-"""Logs of this node's tasks for those who subscribed: one stream to the manager for each subscription.
+"""Sends the logs of this node's tasks to a manager, on one stream for each subscription.
 
-In: subscriptions from the log broker; out: messages of lines. A subscription that fails concerns nobody else. Which
-tasks and lines are meant is in `logs`.
+In: subscriptions from the log broker; out: messages of lines. A subscription that fails does not disturb the others.
+`logs` decides which tasks and lines a subscription asks for.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUBSCRIPTIONS = 256  # at once; one more is answered with an end at once
-QUEUED_LINES = 1000  # read ahead of the manager; then the readers wait
+SUBSCRIPTIONS = 256  # at once; a further one gets an empty stream that is closed at once
+QUEUED_LINES = 1000  # lines read but not yet sent; when there are more, the readers wait
 STOP_TIMEOUT = 1.0
 
 
@@ -37,20 +37,20 @@ class LoggedTask(Protocol):
 
     @property
     def config(self) -> ContainerConfig | None:
-        """The container, or None for a task that cannot be run here."""
+        """The configuration of the container, or None for a task that cannot run here."""
 
     async def wait_container(self) -> None:
-        """Return once there is a container that runs or has run; for ever if there will not be one."""
+        """Return once the container runs or has run. Waits for ever if there never is one."""
 
 
 class LogSource(Protocol):
-    """Where the logs are."""
+    """The tasks and their logs."""
 
     def logged_tasks(self) -> Iterable[LoggedTask]:
         """Return the tasks that are here now."""
 
     def hear_new_tasks(self, hear: Callable[[LoggedTask], None]) -> AbstractContextManager[None]:
-        """Tell of each task that comes while the context lasts."""
+        """Call `hear` with each task that is assigned here while the context is open."""
 
     def read_logs(self, task: api.Task, options: LogOptions) -> AsyncIterator[LogLine]:
         """Yield lines of a task's container. Raises NotFound when there is none."""
@@ -65,7 +65,7 @@ class LogPublisher:
         self._serving: dict[str, asyncio.Task[None]] = {}
 
     async def serve(self) -> None:
-        """Serve until the session breaks; raises what broke it."""
+        """Serve until the session breaks. Raises the error that broke it, in an ExceptionGroup."""
         async with self._broker.ListenSubscriptions.open() as stream:
             await stream.send_message(api.ListenSubscriptionsRequest(), end=True)
             async with asyncio.TaskGroup() as group:
@@ -95,7 +95,7 @@ class LogPublisher:
                 await stream.send_message(done, end=True)
                 await stream.recv_message()
         except* (GRPCError, StreamTerminatedError, ProtocolError, H2Error, OSError) as group:
-            # The subscriber went away, or the session did: then another flow of it says so.
+            # The subscriber is gone, or the session broke. Other parts of the session report a broken one.
             log.debug("logs for subscription %s ended: %s", subscription.id, group.exceptions)
         finally:
             del self._serving[subscription.id]
@@ -155,7 +155,7 @@ class LogPublisher:
             return  # without a container there are no lines
         except (ShoalError, OSError) as error:
             log.warning("logs of task %s cannot be read: %s", logged.task.id, error)
-        except Exception:  # one task's logs concern no other's
+        except Exception:  # the logs of other tasks go on
             log.exception("logs of task %s cannot be read", logged.task.id)
 
 

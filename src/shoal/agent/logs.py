@@ -1,7 +1,7 @@
 """Which logs a subscription asks for, and how a line of a container becomes a message. Pure.
 
-In: subscriptions, tasks, lines and the time; out: selections, options for the runtime, messages, and how long to wait
-so that a node's logs do not choke its manager. Source of the rules: SwarmKit agent/worker.go, moby
+In: subscriptions, tasks, lines and the time; out: selections, options for the runtime, messages, and the pauses that
+keep a node's logs from flooding its manager. Source of the rules: SwarmKit agent/worker.go, moby
 daemon/cluster/executor/container/{adapter,controller}.go, daemon/logger/loginfo.go.
 """
 
@@ -21,12 +21,15 @@ _STREAMS = {"stdout": api.LOG_STREAM_STDOUT, "stderr": api.LOG_STREAM_STDERR}
 
 
 def selects(selector: api.LogSelector, task: api.Task) -> bool:
-    """Return whether a subscription is about a task: by its service, its node or itself."""
+    """Return whether a subscription names a task, its service or its node."""
     return task.id in selector.task_ids or task.service_id in selector.service_ids or task.node_id in selector.node_ids
 
 
 def log_options(options: api.LogSubscriptionOptions) -> LogOptions:
-    """Return what to ask of the runtime. A tail of 0 is everything, -(n+1) the last n lines; others are refused."""
+    """Return the options for the runtime. A tail of 0 means all lines, -(n+1) the last n lines.
+
+    Raises InvalidArgument for a positive tail.
+    """
     if options.tail > 0:
         raise InvalidArgument("tail relative to start of logs not supported via docker API")
     streams = set(options.streams)
@@ -40,7 +43,7 @@ def log_options(options: api.LogSubscriptionOptions) -> LogOptions:
 
 
 def message(line: LogLine, context: api.LogContext, attrs: Iterable[api.LogAttr]) -> api.LogMessage:
-    """Return a line as it is published."""
+    """Return the message that publishes a line."""
     return api.LogMessage(
         context=context,
         timestamp=timestamp_from_nanos(line.at_nanos),
@@ -51,12 +54,16 @@ def message(line: LogLine, context: api.LogContext, attrs: Iterable[api.LogAttr]
 
 
 def context(task: api.Task) -> api.LogContext:
-    """Return whose line it is."""
+    """Return the ids of the service, node and task that a line belongs to."""
     return api.LogContext(service_id=task.service_id, node_id=task.node_id, task_id=task.id)
 
 
 def attributes(task: api.Task, config: ContainerConfig) -> list[api.LogAttr]:
-    """Return the details that the options of a task's log driver ask for: labels and variables by name or pattern."""
+    """Return the labels and environment variables that the options of a task's log driver select.
+
+    The options `labels` and `env` hold names, `labels-regex` and `env-regex` patterns. Raises InvalidArgument for a
+    pattern that cannot be read.
+    """
     driver = task.log_driver if task.HasField("log_driver") else task.spec.log_driver
     options = driver.options
     env = dict(entry.partition("=")[::2] for entry in config.env)
@@ -76,7 +83,7 @@ def attributes(task: api.Task, config: ContainerConfig) -> list[api.LogAttr]:
 
 
 class Throttle:
-    """A bucket of bytes, full at first: what has been taken too much must be waited for."""
+    """Limits bytes a second. A burst of one second's bytes passes at once."""
 
     def __init__(self, now: float, rate: float = BYTES_PER_SECOND) -> None:
         self._rate = rate
@@ -84,7 +91,7 @@ class Throttle:
         self._at = now
 
     def delay(self, size_bytes: int, now: float) -> float:
-        """Take so many bytes and return how long to wait before they are sent, in seconds."""
+        """Count `size_bytes` and return how many seconds to wait before sending them."""
         self._left = min(self._rate, self._left + (now - self._at) * self._rate) - size_bytes
         self._at = now
         return max(0.0, -self._left / self._rate)

@@ -1,7 +1,7 @@
-"""The life of one task on its node: what to do next, and what status follows. Pure.
+"""The state machine of one task on its node: the next step, and the status after it. Pure.
 
-In: the state a task is in, the state it is meant to reach, and how the last operation ended; out: the next step and the
-new status. States only grow. The table is SwarmKit's (agent/exec/controller.go, `Do`).
+In: the task's state, its desired state, and how the last operation ended; out: the next step and the new status.
+States only grow. The table is SwarmKit's (agent/exec/controller.go, `Do`).
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from shoal.api import v1 as api
 from shoal.api.times import timestamp
 from shoal.errors import InvariantBroken
 
-RETRY_AFTER = 1.0  # a step that failed for now, or was cancelled by nobody's wish, is tried again
+RETRY_AFTER = 1.0  # seconds before a step that failed for a time is tried again
 
 
 class Operation(Enum):
-    """What a step asks of the container. NOTHING moves on by itself."""
+    """What a step does with the container. NOTHING only changes the state."""
 
     NOTHING = auto()
     PREPARE = auto()
@@ -33,13 +33,13 @@ class Step:
     message: str
 
 
-# These go on even past the desired state, once begun.
+# A task in one of these states takes the step whenever its desired state is not lower.
 OPERATIONS = {
     api.PREPARING: Step(Operation.PREPARE, api.READY, "prepared"),
     api.STARTING: Step(Operation.START, api.RUNNING, "started"),
     api.RUNNING: Step(Operation.WAIT, api.COMPLETE, "finished"),
 }
-# These are taken only when more is desired; desired READY parks a task here.
+# These steps are taken only while the desired state is higher. A desired READY keeps a task in READY.
 MOVES = {
     api.NEW: Step(Operation.NOTHING, api.ACCEPTED, "accepted"),
     api.PENDING: Step(Operation.NOTHING, api.ACCEPTED, "accepted"),
@@ -51,7 +51,7 @@ STOP = Step(Operation.STOP, api.SHUTDOWN, "shutdown")
 
 
 def next_step(state: api.TaskState, desired: api.TaskState) -> Step | None:
-    """Return what to do with a task, or None when there is nothing until it is desired otherwise."""
+    """Return the next step of a task, or None when nothing is to do until its desired state changes."""
     if desired >= api.SHUTDOWN:
         return None if state >= api.COMPLETE else STOP
     if state > desired:
@@ -65,7 +65,7 @@ def next_step(state: api.TaskState, desired: api.TaskState) -> Step | None:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a task's container when a step ends."""
+    """What is known about a task's container when a step ends."""
 
     container_id: str = ""
     pid: int = 0
@@ -75,7 +75,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an operation ended that did not succeed. A temporary one keeps the state and is tried again."""
+    """Why an operation failed. After a `temporary` failure the task keeps its state and the step is tried again."""
 
     message: str
     exit_code: int = 0
@@ -83,7 +83,7 @@ class Failure:
 
 
 def accepted(status: api.TaskStatus, error: str, now: float) -> api.TaskStatus:
-    """Return the status of a task that has just come to this node. `error` says why it cannot be run, or is empty."""
+    """Return the status of a task that was just assigned here. `error` says why it cannot run here, or is empty."""
     changed = _copy(status)
     if error:
         changed.message, changed.err = "resolving controller failed", error
@@ -97,7 +97,7 @@ def accepted(status: api.TaskStatus, error: str, now: float) -> api.TaskStatus:
 
 
 def succeeded(status: api.TaskStatus, step: Step, facts: Facts | None, now: float) -> api.TaskStatus:
-    """Return the status after a step; raise InvariantBroken where the step would lead backwards."""
+    """Return the status after a step. Raises InvariantBroken when the step's state is lower than the present one."""
     if step.state < status.state:
         raise InvariantBroken(f"a task cannot go from {status.state} back to {step.state}")
     changed = _copy(status)
@@ -106,7 +106,7 @@ def succeeded(status: api.TaskStatus, step: Step, facts: Facts | None, now: floa
 
 
 def failed(status: api.TaskStatus, failure: Failure, facts: Facts | None, now: float) -> api.TaskStatus:
-    """Return the status after a failure: REJECTED before STARTING, else FAILED. The message stays the last step's."""
+    """Return the status after a failure: REJECTED before STARTING, else FAILED. The message stays as it was."""
     changed = _copy(status)
     changed.err = failure.message
     if not failure.temporary:
@@ -115,9 +115,9 @@ def failed(status: api.TaskStatus, failure: Failure, facts: Facts | None, now: f
 
 
 def merged(known: api.Task, assigned: api.Task) -> api.Task | None:
-    """Return a known task as it is newly assigned, with its own status, or None when that changes nothing for it.
+    """Return the task as now assigned, with the status that this node knows, or None when nothing changed.
 
-    A desired state that goes back is not taken: the manager that sent it was behind.
+    An assignment with a lower desired state is ignored: it comes from a manager that is behind.
     """
     if assigned.desired_state < known.desired_state:
         return None
@@ -135,7 +135,7 @@ def merged(known: api.Task, assigned: api.Task) -> api.Task | None:
 
 
 def _with_facts(status: api.TaskStatus, facts: Facts | None, exit_code: int) -> api.TaskStatus:
-    # From STARTING on each status tells of the container; where it can no longer be asked, what was known last stays.
+    # From STARTING on, each status describes the container. When the container is gone, the last facts stay.
     if status.state < api.STARTING:
         return status
     status.container.SetInParent()
@@ -152,7 +152,7 @@ def _with_facts(status: api.TaskStatus, facts: Facts | None, exit_code: int) -> 
 
 
 def _stamped(before: api.TaskStatus, after: api.TaskStatus, now: float) -> api.TaskStatus:
-    # The instant moves only with something else, so that reporting again does not look like news.
+    # The timestamp changes only when something else does, so that a repeated report is the same.
     if after != _copy(before) or not before.HasField("timestamp"):
         after.timestamp.CopyFrom(timestamp(now))
     return after
@@ -161,7 +161,7 @@ def _stamped(before: api.TaskStatus, after: api.TaskStatus, now: float) -> api.T
 def _copy(status: api.TaskStatus) -> api.TaskStatus:
     changed = api.TaskStatus()
     changed.CopyFrom(status)
-    # These are the manager's, and mean nothing in a report.
+    # The manager fills these fields in; a report does not carry them.
     changed.ClearField("applied_by")
     changed.ClearField("applied_at")
     return changed

@@ -1,6 +1,6 @@
-"""Images for tasks: which are fetched now, and each only once however many tasks wait for it.
+"""Pulls images for tasks. Tasks that need the same image with the same credentials share one pull.
 
-How many at a time is the runtime's to say. A pull that no task waits for any more is cancelled.
+The runtime limits how many pulls run at once. A pull is cancelled when no task waits for it any more.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class _Pull:
 
 
 class Pulls:
-    """The pulls of an agent. They run in the group given, so that a task that stops waiting stops no other's pull."""
+    """The pulls of an agent. They run in `group`, so a task that stops waiting does not end a pull of other tasks."""
 
     def __init__(self, images: Images, group: asyncio.TaskGroup) -> None:
         self._images = images
@@ -33,9 +33,9 @@ class Pulls:
         self._running: dict[tuple[str, str], _Pull] = {}
 
     async def ensure(self, reference: str, encoded_auth: str, policy: str = "") -> None:
-        """Return when the image is here; raise with the registry's words when it cannot be had.
+        """Return when the image is on this node. Raises ShoalError with the registry's words when it cannot be pulled.
 
-        A pull that fails does not matter as long as some image of that name is here (moby's controller, `Prepare`).
+        A failed pull is no error while an image of that name is on this node (moby's controller, `Prepare`).
         """
         if not must_pull(reference, self._present(reference), policy):
             if policy == PULL_NEVER and self._present(reference) is None:
@@ -54,7 +54,7 @@ class Pulls:
             if not pull.waiting:
                 self._abandon(key, pull)
         if pull.error and self._present(reference) is None:
-            # Docker names the image alone, and only its daemon's log says why it could not be had.
+            # Docker's text ends after the image's name; only its daemon's log has the reason.
             raise ShoalError(f"No such image: {reference} ({pull.error})")
 
     async def _pull(self, key: tuple[str, str], pull: _Pull) -> None:
@@ -64,7 +64,7 @@ class Pulls:
         except (ShoalError, OSError) as error:
             log.warning("pulling image %s failed: %s", reference, error)
             pull.error = str(error)
-        except Exception as error:  # what an image says must not end the agent, and with it all tasks
+        except Exception as error:  # a hostile image must not end the agent
             log.exception("pulling image %s failed", reference)
             pull.error = f"{type(error).__name__}: {error}"
         finally:
@@ -72,7 +72,7 @@ class Pulls:
             pull.done.set()
 
     def _abandon(self, key: tuple[str, str], pull: _Pull) -> None:
-        """Nobody waits for it. Who wants the image from now on begins anew, also while this one still ends."""
+        """Cancel a pull that nobody waits for. The next `ensure` starts a new one, even while this one still ends."""
         self._forget(key, pull)
         if pull.child is not None and not pull.done.is_set():
             pull.child.cancel()
@@ -85,7 +85,7 @@ class Pulls:
         try:
             return parse_registry_auth(encoded)
         except ShoalError as error:
-            # As in Docker: without credentials the registry itself says what it lacks.
+            # Docker too goes on without credentials, and the registry then says that they are missing.
             log.warning("credentials of a task are not readable: %s", error)
             return None
 

@@ -1,17 +1,17 @@
-"""Which manager to ask next, and how long to wait before. Pure.
+"""Which manager to ask next, and how long to wait before that. Pure.
 
-In: the managers that the last session named, how calls to them went, and random numbers; out: an address. Source of the
-numbers: SwarmKit remotes/remotes.go, agent/agent.go.
+In: the managers that the last session named, how calls to them ended, and random numbers; out: an address. Source of
+the numbers: SwarmKit remotes/remotes.go, agent/agent.go.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
 WEIGHT_MAX = 256
-OBSERVED = 10  # what one good or bad call weighs
+OBSERVED = 10  # the weight that one good call aims at; a bad one aims at -10
 SMOOTHING = 0.5
-BIAS = 1.0  # so that a manager whose every call failed is still tried now and then
-BACKOFF_FLOOR = 0.1
-BACKOFF_CEILING = 8.0
+BIAS = 1.0  # added to each weight, so that a manager whose calls all failed is still tried now and then
+BACKOFF_FLOOR = 0.1  # seconds
+BACKOFF_CEILING = 8.0  # seconds
 
 
 class Remotes:
@@ -21,11 +21,14 @@ class Remotes:
         self._weights = {address: _clip(weight) for address, weight in weights.items()}
 
     def weights(self) -> dict[str, int]:
-        """Return every known manager and its weight: what is kept for the next start."""
+        """Return every known manager and its weight, to be kept for the next start."""
         return dict(self._weights)
 
     def update(self, managers: Iterable[tuple[str, int]]) -> bool:
-        """Take the managers that a session named: new ones are added, others dropped. Return whether any changed."""
+        """Add managers that a session newly names, drop those that it no longer names. Return whether any changed.
+
+        An empty list changes nothing.
+        """
         named = dict(managers)
         if not named or named.keys() == self._weights.keys():
             return False
@@ -33,15 +36,15 @@ class Remotes:
         return True
 
     def observe(self, address: str, *, good: bool) -> None:
-        """Move a manager's weight half-way to what this call says of it."""
+        """Move a manager's weight half-way to 10 after a good call, half-way to -10 after a bad one."""
         if address in self._weights:
             moved = SMOOTHING * (OBSERVED if good else -OBSERVED) + (1 - SMOOTHING) * self._weights[address]
             self._weights[address] = _clip(-int(-moved // 1))
 
     def select(self, random: Callable[[], float], *, but: str = "") -> str | None:
-        """Return a manager at random by weight, another than `but` where there is one; None when none is known.
+        """Return a random manager, the heavier the likelier; None when no manager is known.
 
-        `random` draws from [0, 1).
+        `but` is returned only when no other manager is known. `random` draws from [0, 1).
         """
         known = {address: weight for address, weight in self._weights.items() if address != but} or self._weights
         if not known:
@@ -57,7 +60,7 @@ class Remotes:
 
 
 def next_backoff(previous: float) -> float:
-    """Return the longest wait before the next registration; the wait itself is drawn from [0, this)."""
+    """Return the longest wait before the next registration, in seconds. The caller draws the wait from [0, this)."""
     return min(BACKOFF_FLOOR + 2 * previous, BACKOFF_CEILING)
 
 

@@ -1,11 +1,11 @@
-"""Which statuses the manager has yet to hear of, and by when. Pure.
+"""Which statuses are still to be reported to the manager, and when. Pure.
 
-In: statuses as tasks change; out: batches to report. One status a task is kept, the newest; a lower state never
+In: statuses as tasks change; out: batches to report. Only the newest status of each task is kept; a lower state never
 replaces a higher one (SwarmKit agent/reporter.go).
 
 Each report costs the manager a transaction. Most tasks go from ACCEPTED to RUNNING in a few hundredths of a second, and
-nobody acts on what lies between: such a status may wait a little for the next one of its task. Reports follow each
-other with a pause, so that many tasks at once share them.
+nobody acts on the states between. So a passing status may wait a little for the next status of its task, and reports
+are some time apart, so that many tasks share one.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from math import inf
 from shoal.api import v1 as api
 
 BATCH_LIMIT = 1000  # statuses in one call: some 300 kB, far below the 4 MiB that a manager takes
-PASSING = 0.1  # seconds that a status waits which is not where its task comes to rest
-# Seconds between reports for each task on its way, and at most: the last of a hundred tasks is told of as soon as one
-# alone, while those before it share reports. SwarmKit's manager always waits 0.1 s before it writes.
+PASSING = 0.1  # seconds that a passing status waits for the next one of its task
+# The pause after a report, in seconds: so much for each task that is on its way, and so much at most. With few tasks on
+# their way a report is sent almost at once; many tasks share reports. SwarmKit's manager always waits 0.1 s.
 PAUSE_EACH, PAUSE_MOST = 0.005, 0.1
 
 Report = tuple[str, api.TaskStatus]
@@ -37,11 +37,11 @@ class Reporter:
 
     @property
     def due_at(self) -> float | None:
-        """When to report next, on the clock of `put` and `take`; None while there is nothing to report."""
+        """When to report next, on the clock of `put` and `take`; None while nothing is to be reported."""
         return max(self._wanted_at, self._not_before) if self._pending else None
 
     def put(self, task_id: str, status: api.TaskStatus, now: float, *, passing: bool = False) -> None:
-        """Take a status to report; `passing`: it may wait for the next one of its task."""
+        """Take a status to report. A `passing` one may wait for the next status of its task."""
         known = self._pending.get(task_id)
         if known is None or known.state <= status.state:
             self._pending[task_id] = status
@@ -49,12 +49,12 @@ class Reporter:
         (self._moving.add if passing else self._moving.discard)(task_id)
 
     def drop(self, task_id: str) -> None:
-        """Forget a task: nothing more is said of one that was removed."""
+        """Forget a task that was removed, and its status."""
         self._pending.pop(task_id, None)
         self._moving.discard(task_id)
 
     def take(self, now: float) -> list[Report]:
-        """Return what to report now, due or not, and count it as reported."""
+        """Return the statuses to report now, due or not, and count them as reported."""
         batch = [(task_id, self._pending[task_id]) for task_id in list(self._pending)[:BATCH_LIMIT]]
         for task_id, _ in batch:
             del self._pending[task_id]
@@ -63,7 +63,7 @@ class Reporter:
         return batch
 
     def give_back(self, batch: Iterable[Report]) -> None:
-        """Take back what could not be reported. What has been put meanwhile is newer and stays."""
+        """Take back statuses that could not be reported. A status that was put meanwhile is newer and stays."""
         older = {task_id: status for task_id, status in batch if task_id not in self._pending}
         self._pending = {**older, **self._pending}
         self._wanted_at = -inf

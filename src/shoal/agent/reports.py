@@ -1,4 +1,4 @@
-"""The statuses to report, for whoever waits until they are due. `reporter` says when that is."""
+"""Waits until statuses are due to be reported. `reporter` decides when that is."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,14 +8,14 @@ from shoal.api import v1 as api
 
 
 class Reports:
-    """A `Reporter` on the event loop's clock. One at a time may wait."""
+    """A `Reporter` on the event loop's clock. Only one caller at a time may `wait`."""
 
     def __init__(self) -> None:
         self._reporter = Reporter()
         self._sooner = asyncio.Event()
 
     def put(self, task_id: str, status: api.TaskStatus, *, passing: bool) -> None:
-        """Take a status to report; `passing`: it may wait for the next one of its task."""
+        """Take a status to report. A `passing` one may wait for the next status of its task."""
         due_at = self._reporter.due_at
         self._reporter.put(task_id, status, asyncio.get_running_loop().time(), passing=passing)
         if due_at != self._reporter.due_at:
@@ -26,7 +26,7 @@ class Reports:
         self._reporter.drop(task_id)
 
     def give_back(self, reports: Iterable[Report]) -> None:
-        """Take back statuses that were not received."""
+        """Take back statuses that the manager did not receive."""
         self._reporter.give_back(reports)
 
     async def wait(self) -> list[Report]:

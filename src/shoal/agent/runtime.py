@@ -1,6 +1,6 @@
-"""What the agent needs of the node's container runtime, and no more. `shoal.runtime` has it.
+"""The part of the node's container runtime that the agent uses. `shoal.runtime` implements it.
 
-All names and ids may be an id, a name, or a unique prefix of an id. Errors are `shoal.errors`, with Docker's words.
+A `ref` is an id, a name, or a unique prefix of an id. Errors are those of `shoal.errors`, with Docker's words.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def closing(iterator: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Close a generator as soon as its reader has had enough, and not when it is collected."""
+    """Close a generator when its reader leaves the context, not when it is garbage-collected."""
     try:
         yield iterator
     finally:
@@ -25,28 +25,28 @@ async def closing(iterator: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]
 
 
 class Containers(Protocol):
-    """Containers of this node. All but `list` and `get` wait for the host."""
+    """Containers of this node. `list` and `get` answer from memory; the others wait for the host."""
 
     def list(self) -> list[Container]:
-        """Return every container there is."""
+        """Return every container."""
 
     def get(self, ref: str) -> Container:
         """Return one container, or raise NotFound."""
 
     async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
-        """Make a container; one that has this id already is returned as it is. Conflict when the name is taken."""
+        """Create a container, or return the one that has this id. Raises Conflict when the name is taken."""
 
     async def start(self, ref: str) -> Container:
-        """Return when the process runs. What cannot be run is an error with Docker's words."""
+        """Return when the process runs. Raises ShoalError when it cannot be started."""
 
     async def stop(self, ref: str, timeout: float | None = None) -> None:
-        """Send the stop signal, then kill; return when the container has ended."""
+        """Send the stop signal, kill after `timeout` seconds, and return when the container has ended."""
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
-        """Remove a container; `volumes` removes its anonymous ones with it."""
+        """Remove a container; with `volumes` also its anonymous volumes."""
 
     def changes(self, ref: str) -> AsyncIterator[Container]:
-        """Yield the present value, then each new one, until the container is removed."""
+        """Yield the container as it is now, then after each change, until it is removed."""
 
     def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
         """Yield lines of the container's output."""
@@ -63,7 +63,7 @@ class Images(Protocol):
 
 
 class Runtime(Protocol):
-    """Both of them."""
+    """The runtime of this node."""
 
     @property
     def containers(self) -> Containers:

@@ -1,7 +1,7 @@
 """One session of this node with one manager: registration, heartbeats, assignments in, statuses and logs out.
 
-In: a channel to a manager and the node's description; out: messages handed to the `SessionOwner`. Ends by raising
-SessionEnded, whatever the reason was; the owner then registers anew. Source of the flows: SwarmKit agent/session.go.
+In: a channel to a manager and the node's description; out: messages handed to the `SessionOwner`. Every session ends
+with SessionEnded; the owner then registers again. Source of the flows: SwarmKit agent/session.go.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from shoal.errors import ShoalError
 log = logging.getLogger(__name__)
 
 RPC_TIMEOUT = 5.0
-SHORTEST_PERIOD = 0.05  # a manager that asks for more heartbeats than this is mistaken
+SHORTEST_PERIOD = 0.05  # seconds between heartbeats, if a manager asks for a shorter period
 
 Broken = (GRPCError, StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
 
@@ -34,7 +34,8 @@ Broken = (GRPCError, StreamTerminatedError, ProtocolError, H2Error, OSError, Tim
 class SessionEnded(ShoalError):
     """The session is over and the node has to register again.
 
-    `distrusted`: the manager's certificate was refused. `is_refused`: the manager refuses this node's, and says why.
+    `distrusted`: this node could not verify the manager's certificate. `is_refused`: the manager does not admit this
+    node (PERMISSION_DENIED); the message is its reason.
     """
 
     def __init__(self, message: str, *, distrusted: bool = False, is_refused: bool = False) -> None:
@@ -44,25 +45,25 @@ class SessionEnded(ShoalError):
 
 
 class SessionOwner(LogSource, Protocol):
-    """What a session belongs to: the agent."""
+    """The part of the agent that a session works for."""
 
     def handle_session_message(self, message: api.SessionMessage) -> None:
-        """Take in what the manager tells of node, managers and keys."""
+        """Take in what the manager says about this node, the managers and the keys."""
 
     def handle_registered(self) -> None:
-        """Take in that the session has begun; called after its first message."""
+        """Note that the session has begun. Called after its first message."""
 
     def handle_assignments(self, message: api.AssignmentsMessage) -> None:
         """Take in assignments."""
 
     async def wait_reports(self) -> list[Report]:
-        """Return the next statuses to report, as soon as there are any."""
+        """Return the next statuses to report, once they are due."""
 
     def give_back_reports(self, reports: list[Report]) -> None:
-        """Take back statuses that were not received."""
+        """Take back statuses that the manager did not receive."""
 
     async def wait_identity_change(self) -> None:
-        """Return when the node has to register anew, because it has changed."""
+        """Return when the node has changed and must register again."""
 
 
 class ClientSession:
@@ -75,10 +76,10 @@ class ClientSession:
         self._description = description
         self._old_id = old_id
         self.id = ""
-        """Set once the node is registered."""
+        """The session's id; empty until the node is registered."""
 
     async def run(self) -> None:
-        """Register and serve until something breaks; raises SessionEnded."""
+        """Register and serve until the session breaks. Always raises: SessionEnded, or CancelledError."""
         ended = SessionEnded("the session was closed")
         try:
             await self._serve()
@@ -88,7 +89,7 @@ class ClientSession:
             ended = _explain(group)
         current = asyncio.current_task()
         if current is not None and current.cancelling():
-            # A group whose children fail while it is being cancelled tells only of the failures.
+            # A TaskGroup whose children fail while it is cancelled raises only their failures.
             raise asyncio.CancelledError
         raise ended
 
@@ -99,7 +100,7 @@ class ClientSession:
                 await stream.send_message(request, end=True)
                 message = await stream.recv_message()
             if message is None:
-                await stream.recv_trailing_metadata()  # raises what the manager has to say
+                await stream.recv_trailing_metadata()  # raises the manager's error, if it sent one
                 raise SessionEnded("the manager closed the session at once")
             self.id = message.session_id
             self._owner.handle_session_message(message)
@@ -127,7 +128,7 @@ class ClientSession:
                 async for message in stream:
                     self._owner.handle_assignments(message)
                     if not follows(message, applied):
-                        # Something was lost. The message counts all the same; a new stream begins with everything.
+                        # A message was lost. This one is applied all the same; a new stream begins with all of them.
                         log.warning("an increment of assignments was missed: reading all of them again")
                         await stream.cancel()
                         break

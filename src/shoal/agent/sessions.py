@@ -1,7 +1,7 @@
-"""Sessions of this node with its managers, one after the other.
+"""The sessions of this node with its managers, one after the other.
 
-In: managers to ask, the node's description; out: a session that is begun anew whenever it ends, with a growing wait
-where managers do not answer. Wakes on the end of a session and on changes of the node.
+In: the managers to ask, and the node's description; out: a session, and after its end the next one. The waits between
+sessions grow while managers do not answer.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from shoal.runtime.types import LogLine, LogOptions
 
 log = logging.getLogger(__name__)
 
-DESCRIBE_EVERY = 20.0
+DESCRIBE_EVERY = 20.0  # seconds between two looks at the node's description
 
 
 class Security(Protocol):
@@ -39,11 +39,13 @@ class Security(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What an agent is told once.
+    """The settings of an agent.
 
-    `describe` returns the node's description and is asked every 20 s. `local_manager` is the address of this host's own
-    manager when there is one: it is preferred. `joining`: a manager whose certificate cannot be verified ends the
-    agent, as long as there has been no session yet. `on_refused` is told why a manager refuses this node's certificate.
+    `describe` returns the node's description; the agent asks for it at least every 20 s. `local_manager` returns the
+    address of this host's own manager, which is preferred, or None. With `joining` the agent ends when it cannot verify
+    a manager's certificate and has had no session yet. The agent calls `on_session` with each session message,
+    `on_refused` with the reason when a manager does not admit this node, and `on_managers` with all managers and their
+    weights when the set of managers has changed.
     """
 
     describe: Callable[[], api.NodeDescription]
@@ -55,7 +57,7 @@ class AgentConfig:
 
 
 class Sessions:
-    """Holds a session as long as `run` runs. What a session asks for is handed on to the tasks."""
+    """Holds a session while `run` runs, and hands its assignments to the tasks."""
 
     def __init__(self, tasks: TaskSet, security: Security, remotes: Remotes, config: AgentConfig, rng: Random) -> None:
         self.node: api.Node | None = None
@@ -73,7 +75,7 @@ class Sessions:
         self._identity = asyncio.Event()
 
     async def run(self) -> None:
-        """Hold one session after the other until cancelled; raises SessionEnded only for a join that cannot succeed."""
+        """Hold one session after the other until cancelled. Raises SessionEnded only for a join that cannot succeed."""
         backoff = 0.0
         try:
             while True:
@@ -84,11 +86,11 @@ class Sessions:
             raise
 
     def identity_changed(self) -> None:
-        """Register anew, because the certificate has changed."""
+        """Register again, because the certificate has changed."""
         self._identity.set()
 
     def describe_changed(self) -> None:
-        """Register anew if the description is another one now."""
+        """Register again if the description has changed."""
         if self._config.describe() != self._description:
             self._identity.set()
 
@@ -105,7 +107,7 @@ class Sessions:
             host,
             port,
             ssl=self._security.client_context(),
-            # Managers are known by their role and not by their address: that is the name in their certificates.
+            # A manager's certificate names its role and not its address.
             config=Configuration(ssl_target_name_override=MANAGER_SERVER_NAME),
         )
         session = ClientSession(channel, self, self._description, self._id)
@@ -118,7 +120,7 @@ class Sessions:
                 self._config.on_refused(str(ended))
             if ended.distrusted and self._config.joining and not self._had_session:
                 raise
-        except Exception:  # a session is isolated: its defects end it, and another one begins
+        except Exception:  # a defect ends only this session; another one begins
             log.exception("session with %s failed", address)
         finally:
             self.manager = ""
@@ -142,10 +144,10 @@ class Sessions:
         if str(self._failures).strip("0") == "1":  # at 1, 10, 100, ...
             log.warning("no session with %s (%s failures in a row): %s", address, self._failures, ended)
 
-    # As the owner of a session.
+    # The methods of SessionOwner.
 
     def handle_session_message(self, message: api.SessionMessage) -> None:
-        """Take in what the manager tells of node, managers and keys; the first one of a session registers."""
+        """Take in what the manager says about this node, the managers and the keys."""
         self._id = message.session_id
         self._had_session = True
         if message.HasField("node"):
@@ -155,7 +157,7 @@ class Sessions:
         self._config.on_session(message)
 
     def handle_registered(self) -> None:
-        """Report every task anew: the manager may have missed the last reports of the session before."""
+        """Report every task again: the manager may have missed the last reports of the previous session."""
         self._tasks.report_all()
 
     def handle_assignments(self, message: api.AssignmentsMessage) -> None:
@@ -163,15 +165,15 @@ class Sessions:
         self._tasks.apply(message)
 
     async def wait_reports(self) -> list[Report]:
-        """Return the next statuses to report."""
+        """Return the next statuses to report, once they are due."""
         return await self._tasks.wait_reports()
 
     def give_back_reports(self, reports: list[Report]) -> None:
-        """Take back statuses that were not received."""
+        """Take back statuses that the manager did not receive."""
         self._tasks.give_back_reports(reports)
 
     async def wait_identity_change(self) -> None:
-        """Return when the node has to register anew: its certificate or its description has changed."""
+        """Return when the node's certificate or description has changed."""
         while not self._identity.is_set() and self._config.describe() == self._description:
             try:
                 async with asyncio.timeout(DESCRIBE_EVERY):
@@ -184,7 +186,7 @@ class Sessions:
         return self._tasks.logged_tasks()
 
     def hear_new_tasks(self, hear: Callable[[LoggedTask], None]) -> AbstractContextManager[None]:
-        """Tell of each task that comes while the context lasts."""
+        """Call `hear` with each task that is assigned here while the context is open."""
         return self._tasks.hear_new_tasks(hear)
 
     def read_logs(self, task: api.Task, options: LogOptions) -> AsyncIterator[LogLine]:

@@ -1,7 +1,7 @@
-"""What the agent remembers of its tasks over a restart: a table in a SQLite file. Blocks; called from one thread.
+"""The agent's record of its tasks, kept over a restart: a table in a SQLite file. Blocks; called from one thread.
 
-In: tasks as assigned and statuses as they change, in batches, each one transaction; out: all of it at the start. A
-file that does not say what it must is DamagedState, and is never written over.
+In: tasks as assigned and statuses as they change, in batches, each in one transaction; out: all tasks at the start.
+A file with wrong contents raises DamagedState and is never overwritten.
 """
 
 import sqlite3
@@ -26,14 +26,14 @@ create table if not exists tasks (
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Remember a task as it was assigned; its status is remembered apart, and only if none is yet."""
+    """Record a task as it was assigned. Its status is recorded only if the file has no status of the task yet."""
 
     task: api.Task
 
 
 @dataclass(frozen=True, slots=True)
 class PutStatus:
-    """Remember what has become of a task."""
+    """Record the new status of a task."""
 
     task_id: str
     status: api.TaskStatus
@@ -41,14 +41,14 @@ class PutStatus:
 
 @dataclass(frozen=True, slots=True)
 class Unassign:
-    """Note that a task is to be removed; its container may still be there."""
+    """Record that a task is being removed; its container may still exist."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Remember a task no more."""
+    """Delete a task from the file."""
 
     task_id: str
 
@@ -58,7 +58,7 @@ Entry = Put | PutStatus | Unassign | Forget
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A task with its own status. `assigned` is false where a removal was cut short."""
+    """A task with its last status. `assigned` is false when its removal had begun and not ended."""
 
     task: api.Task
     assigned: bool
@@ -68,11 +68,11 @@ class Storage:
     """The open file."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises DamagedState, or OSError where the folder cannot be made."""
+        """Open the file, or create it. Raises DamagedState, or OSError when file or folder cannot be opened or made."""
         self._path = path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            # The one thread that uses it need not be the one that opened it.
+            # Another thread than the one that opened the file may use it, though never two at once.
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
                 self._open()
@@ -91,7 +91,8 @@ class Storage:
         verdict = self._connection.execute("pragma quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise DamagedState(str(self._path), str(verdict))
-        # A power cut may lose the last statuses, never the file: the manager has them, or the container tells again.
+        # A power cut may lose the last statuses, but not damage the file. The manager has the lost ones, or the
+        # container tells them again.
         self._connection.execute("pragma journal_mode=wal")
         self._connection.execute("pragma synchronous=normal")
         self._connection.execute("pragma secure_delete=on")
@@ -100,7 +101,7 @@ class Storage:
         self._path.chmod(0o600)
 
     def load(self) -> list[Remembered]:
-        """Return every task that is remembered, with its own status. Raises DamagedState."""
+        """Return every recorded task with its last status. Raises DamagedState."""
         try:
             rows = self._connection.execute("select id, data, status, assigned from tasks order by id").fetchall()
             return [self._read(*row) for row in rows if row[1] is not None]
@@ -116,7 +117,7 @@ class Storage:
         return Remembered(task, bool(assigned))
 
     def write(self, entries: Iterable[Entry]) -> None:
-        """Write a batch: all of it or, with OSError, nothing."""
+        """Write a batch in one transaction. Raises OSError when nothing was written."""
         try:
             self._connection.execute("begin immediate")
             try:

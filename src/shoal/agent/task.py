@@ -1,7 +1,7 @@
-"""One task on this node, from its assignment to its end: the machine's steps, done one after the other.
+"""One task on this node, from its assignment to its end: carries out the steps of `machine` one after the other.
 
-In: assignments of the task; out: statuses, told to `report` as they come. A new assignment that asks for something else
-cancels the operation in flight. Decides nothing itself: `machine` does.
+In: assignments of the task; out: statuses, handed to `report`. A new assignment that needs a different operation
+cancels the running one. All decisions are made in `machine`.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Report = Callable[[str, api.TaskStatus], None]
 
 
 class TaskLoop:
-    """A task and its status. `task.status` is not kept current; `status` is."""
+    """A task and its status. Read `status`: `task.status` is not kept current."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class TaskLoop:
         self.task = task
         self.status = task.status
         self.controller: Controller | None = None
-        self.starting = asyncio.Event()  # set once there is a container that runs, or is about to, or has ended
+        self.starting = asyncio.Event()  # set once the task's state is STARTING or higher
         if task.status.state >= api.STARTING:
-            self.starting.set()  # it was started before this daemon was, and no transition will tell
+            self.starting.set()  # an earlier run of the daemon started it, so no transition will set this
         self._make_controller = make_controller
         self._report = report
         self._group = group
@@ -58,23 +58,23 @@ class TaskLoop:
         self._run: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the group given."""
+        """Begin, in the TaskGroup of the constructor."""
         self._run = self._group.create_task(self.run(), name=f"task {self.task.id}")
 
     def update(self, task: api.Task) -> None:
-        """Take the task as it is assigned anew."""
+        """Take a new assignment of the task."""
         changed = merged(self.task, task)
         if changed is None:
             return
         self.task = changed
         self._changed.set()
-        # What is being done goes on where the new assignment would only have it begun again.
+        # The running operation goes on when the new assignment would only start the same one again.
         step = next_step(self.status.state, changed.desired_state)
         if self._operation is not None and (step is None or step.operation is not self._doing):
             self._operation.cancel()
 
     async def close(self) -> None:
-        """Stop caring for the task, and return when nothing is being done with its container any more."""
+        """End this loop, and return when no operation on the container runs any more."""
         running = self._run
         if running is not None:
             running.cancel()
@@ -84,7 +84,7 @@ class TaskLoop:
             await asyncio.wait({self._operation})
 
     async def run(self) -> None:
-        """Take the task step by step as far as it is desired, for ever. A defect ends this loop and nothing else."""
+        """Take the task step by step to its desired state, until cancelled. A defect ends only this loop."""
         try:
             await self._steps()
         except Exception:
@@ -106,9 +106,10 @@ class TaskLoop:
                 await self._operate(step, self.controller)
 
     async def _end_leftover(self, controller: Controller) -> None:
-        """End the container of a task that had ended when this daemon began.
+        """Stop a container that still runs although its task has ended.
 
-        It was out of reach then, with a damaged record for instance, and nobody would look at it again.
+        This happens when the container could not be stopped before, for instance because its record was damaged.
+        Nobody else would look at it again.
         """
         facts = controller.facts()
         if facts is not None and facts.pid:
@@ -154,7 +155,7 @@ class TaskLoop:
             return Failure(str(error), temporary=True)
         except (ShoalError, OSError) as error:
             return Failure(str(error))
-        except Exception as error:  # one task's defect must not end the agent, and with it all others
+        except Exception as error:  # a defect in one task must not end the agent
             log.exception("task %s: %s failed", self.task.id, step.operation.name)
             return Failure(f"{type(error).__name__}: {error}")
         return None

@@ -1,7 +1,7 @@
-"""The tasks of this node: taken in, run, reported, remembered and removed.
+"""The tasks of this node: takes assignments, runs the tasks, reports, records and removes them.
 
-In: messages of assignments; out: containers, statuses to report, entries in the storage. Nothing here knows of
-sessions: tasks go on without a manager. Loops: `record` (wakes on changes; writes the storage), one a task.
+In: messages of assignments; out: containers, statuses to report, entries in the storage. This module does not know
+sessions: tasks go on without a manager. Loops: `record` (wakes on changes; writes the storage), and one for each task.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase
 
 log = logging.getLogger(__name__)
 
-RECORD_PAUSE = 0.05  # between two writes to the storage: what changes meanwhile shares the next one
-DESCRIPTION_TTL = 1.0  # seconds: a hundred tasks that come at once need not look at the host a hundred times
-WRITE_RETRY = 1.0
-REMOVE_RETRIES = (1.0, 5.0, 30.0)  # then it is left for the next start of the agent
+RECORD_PAUSE = 0.05  # seconds between two writes to the storage; changes in between share the next write
+DESCRIPTION_TTL = 1.0  # seconds; a hundred tasks assigned at once share one description of the host
+WRITE_RETRY = 1.0  # seconds
+REMOVE_RETRIES = (1.0, 5.0, 30.0)  # seconds; after the last one the next start of the agent tries again
 
 
 class TaskSet:
-    """All tasks of the node. To be used inside the group given, whose end ends the loops, not the containers."""
+    """All tasks of the node. Their loops run in `group`; its end ends the loops and no container."""
 
     def __init__(
         self,
@@ -56,7 +56,8 @@ class TaskSet:
         self._pulls = Pulls(runtime.images, group)
         self._limits = Limits(len(os.sched_getaffinity(0)))
         self._tasks: dict[str, TaskLoop] = {}
-        self._removing: dict[str, api.Task | None] = {}  # a task that is assigned again while it is being removed
+        # By id, the tasks that are being removed; the value is the task if it was assigned again meanwhile.
+        self._removing: dict[str, api.Task | None] = {}
         self._reports = Reports()
         self._entries: dict[tuple[type, str], Entry] = {}
         self._to_record = asyncio.Event()
@@ -66,11 +67,11 @@ class TaskSet:
         self._closed = False
 
     def close(self) -> None:
-        """Begin nothing more. To be called before the group ends: what joins it later is not cancelled with it."""
+        """Start nothing more. Call this before the TaskGroup ends: it does not cancel children that are added later."""
         self._closed = True
 
     def resume(self, remembered: Iterable[Remembered]) -> None:
-        """Go on with the tasks of an earlier run, and finish the removals that were cut short."""
+        """Go on with the tasks of an earlier run, and finish the removals that it did not finish."""
         for each in remembered:
             if each.assigned:
                 self._start(each.task)
@@ -92,7 +93,7 @@ class TaskSet:
             self._group.create_task(self._sweep(), name="sweep-containers")
 
     def report_all(self) -> None:
-        """Report every task anew: the manager of a new session may have missed the last reports."""
+        """Report every task again: the manager of a new session may have missed the last reports."""
         for task_id, loop in self._tasks.items():
             self._report(task_id, loop.status)
 
@@ -101,11 +102,11 @@ class TaskSet:
         return await self._reports.wait()
 
     def give_back_reports(self, reports: list[Report]) -> None:
-        """Take back statuses that were not received."""
+        """Take back statuses that the manager did not receive."""
         self._reports.give_back(report for report in reports if report[0] in self._tasks)
 
     async def remove_all(self) -> None:
-        """Remove every task with its container, and return when that is done: the node leaves the swarm."""
+        """Remove every task with its container, because the node leaves the swarm. Return when that is done."""
         for loop in list(self._tasks.values()):
             self._remove(loop.task)
         while self._removing:
@@ -113,7 +114,7 @@ class TaskSet:
             await self._all_removed.wait()
 
     async def record(self, executor: ThreadPoolExecutor) -> None:
-        """Write to the storage what changes, a batch a turn, until cancelled. A full disk is waited out."""
+        """Write changes to the storage in batches, until cancelled. When the disk is full, wait and try again."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
@@ -138,7 +139,7 @@ class TaskSet:
         """Return what `record` has not written yet."""
         return list(self._entries.values())
 
-    # As a source of logs.
+    # The methods of LogSource.
 
     def logged_tasks(self) -> "list[LoggedTask]":
         """Return the tasks that are here now."""
@@ -146,7 +147,7 @@ class TaskSet:
 
     @contextmanager
     def hear_new_tasks(self, hear: Callable[[LoggedTask], None]) -> Iterator[None]:
-        """Tell of each task that comes while the context lasts."""
+        """Call `hear` with each task that is assigned here while the context is open."""
         self._listeners.add(hear)
         try:
             yield
@@ -207,8 +208,8 @@ class TaskSet:
         return False
 
     async def _sweep(self) -> None:
-        # Containers of tasks that nobody knows any more: the record of them was lost, or the manager deleted them
-        # while this node was away. Only once the manager has said what is assigned here.
+        # Remove the containers of unknown tasks: the record of such a task was lost, or the manager deleted the task
+        # while this node was away. This waits for the manager's first complete list of assignments.
         for container in self._runtime.containers.list():
             task_id = container.config.labels.get(TASK_ID_LABEL)
             if task_id is None or container.id != container_id(task_id):
@@ -244,13 +245,13 @@ class TaskSet:
         if isinstance(entry, Forget):
             for kind in (Put, PutStatus, Unassign):
                 self._entries.pop((kind, task_id), None)
-        self._entries.pop((type(entry), task_id), None)  # the newest one goes to the end
+        self._entries.pop((type(entry), task_id), None)  # so that the new entry goes to the end
         self._entries[type(entry), task_id] = entry
         self._to_record.set()
 
 
 class _Logged:
-    """A task as the publisher of logs sees it."""
+    """A task for the publisher of logs."""
 
     def __init__(self, loop: TaskLoop, runtime: Runtime) -> None:
         self.task = loop.task

@@ -1,7 +1,7 @@
-"""What a message of assignments means for this node. Pure.
+"""Reads messages of assignments. Pure.
 
-In: the tasks that are here and a message; out: which tasks to start, update and remove. Owns the secrets and configs
-that the tasks here may use. Source of the rules: SwarmKit agent/worker.go.
+In: a message and the ids of the tasks on this node; out: which tasks to start, update and remove. Owns the secrets and
+configs that these tasks may use. Source of the rules: SwarmKit agent/worker.go.
 """
 
 from collections.abc import Collection
@@ -13,21 +13,21 @@ from shoal.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a message asks for: tasks to take in or update, and ids of tasks to remove with all that they left."""
+    """The tasks that a message starts or updates, and the ids of the tasks that it removes."""
 
     put: tuple[api.Task, ...] = ()
     remove: tuple[str, ...] = ()
 
 
 class Dependencies:
-    """The secrets and configs assigned to this node. Only in memory."""
+    """The secrets and configs assigned to this node. They are kept only in memory."""
 
     def __init__(self) -> None:
         self._secrets: dict[str, api.Secret] = {}
         self._configs: dict[str, api.Config] = {}
 
     def apply(self, message: api.AssignmentsMessage) -> None:
-        """Take in a message: a complete one replaces everything, an increment changes what it names."""
+        """Take in a message. A complete one replaces everything; an increment changes only what it names."""
         if message.type == api.AssignmentsMessage.COMPLETE:
             self._secrets.clear()
             self._configs.clear()
@@ -48,7 +48,10 @@ class Dependencies:
                     self._configs[config.id] = config
 
     def secret(self, task: api.Task, secret_id: str) -> api.Secret:
-        """Return a secret for a task, its own copy first; raise NotFound for one that its spec does not name."""
+        """Return a secret for a task; a copy made for this task alone goes before the shared one.
+
+        Raises NotFound for a secret that the task's spec does not name, or that was not assigned.
+        """
         if all(reference.secret_id != secret_id for reference in task.spec.container.secrets):
             raise NotFound(f"task not authorized to access secret {secret_id}")
         found = self._secrets.get(f"{secret_id}.{task.id}") or self._secrets.get(secret_id)
@@ -57,7 +60,7 @@ class Dependencies:
         return found
 
     def config(self, task: api.Task, config_id: str) -> api.Config:
-        """Return a config for a task; raise NotFound for one that its spec does not name."""
+        """Return a config for a task. Raises NotFound for one that its spec does not name, or that was not assigned."""
         if all(reference.config_id != config_id for reference in task.spec.container.configs):
             raise NotFound(f"task not authorized to access config {config_id}")
         found = self._configs.get(config_id)
@@ -67,7 +70,10 @@ class Dependencies:
 
 
 def changes(message: api.AssignmentsMessage, present: Collection[str]) -> Changes:
-    """Return what a message asks of a node that has these tasks; a complete one removes what it does not name."""
+    """Return what a message changes on a node that has the tasks `present`.
+
+    A complete message removes every task that it does not name.
+    """
     put: dict[str, api.Task] = {}
     removed: dict[str, None] = {}
     for change in message.changes:
@@ -80,7 +86,7 @@ def changes(message: api.AssignmentsMessage, present: Collection[str]) -> Change
             put[task.id] = task
     if message.type == api.AssignmentsMessage.COMPLETE:
         removed = dict.fromkeys(task_id for task_id in present if task_id not in put)
-    # The order inside a message means nothing; a task that is both updated and removed is gone.
+    # The order inside a message has no meaning: a task that is both updated and removed is removed.
     return Changes(
         tuple(task for task_id, task in put.items() if task_id not in removed),
         tuple(task_id for task_id in removed if task_id in present),
@@ -88,5 +94,5 @@ def changes(message: api.AssignmentsMessage, present: Collection[str]) -> Change
 
 
 def follows(message: api.AssignmentsMessage, applied: str) -> bool:
-    """Return whether a message builds on the last one that was applied. One that does not is applied all the same."""
+    """Return whether a message follows the last applied one (`applied`, its `results_in`) with none lost between."""
     return message.type == api.AssignmentsMessage.COMPLETE or message.applies_to == applied

@@ -1,12 +1,12 @@
-"""Go's text/template, as placeholders in a service's spec use it. Pure.
+"""Go's text/template, for the placeholders in a service's spec. Pure.
 
-In: a text and the values it may name; out: the text with them filled in, or InvalidArgument with Go's own words. Owns
-the language: `lexer` its words, `parser` and `tree` its grammar, `execution` what a tree says, `functions` and `printf`
-what it calls, `values` how Go compares values. Not there: named templates (`define`, `template`, `block`), complex
-numbers, and verbs of `printf` that show Go's insides (`%p`, `%b` and `%x` of a fraction, `%#v` of more than a string or
-number). They are refused, never passed through.
+In: a text and the values it may name; out: the expanded text, or InvalidArgument with Go's own words. `lexer` splits
+the text, `parser` makes a `tree` of it, `execution` carries the tree out, `functions` and `printf` are what a template
+may call, and `values` compares values as Go does. Not supported, and refused: named templates (`define`, `template`,
+`block`), complex numbers, and the verbs of `printf` that show Go's internals (`%p`; `%b`, `%x` and every `#` form of a
+fraction; `%#v` of a list, map or struct).
 
-As SwarmKit asks of Go (template/template.go: `missingkey=error`, `join`), a key that a map does not have is an error.
+A key that a map does not have is an error, as SwarmKit sets it (template/template.go: `missingkey=error`).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ __all__ = ["Function", "Struct", "expand"]
 
 
 def expand(text: str, values: Struct, functions: Mapping[str, Function] | None = None) -> str:
-    """Return the text with its placeholders filled in. `functions` are known beside Go's."""
+    """Return the text with its placeholders filled in. `functions` are added to Go's own. Raises InvalidArgument."""
     if "{{" not in text:
         return text
     known = {**FUNCTIONS, **(functions or {})}

@@ -1,4 +1,4 @@
-"""Carries a template's tree out: values in, text out. Source: Go's text/template, its documentation."""
+"""Carries out the tree of a template: values in, text out. Source: the documentation of Go's text/template."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ from shoal.agent.templates.tree import (
 from shoal.agent.templates.values import Struct, encoded, is_true, type_name
 from shoal.errors import InvalidArgument
 
-# A template is a user's text that runs on every node of its service. Both limits are far above what a spec can hold.
+# A template is a user's text that runs on every node of its service. Both limits are far above any honest need.
 STEPS_LIMIT = 100_000
 OUTPUT_LIMIT_CHARACTERS = 4 * 1024 * 1024
 
@@ -43,13 +43,13 @@ class Execution:
         self._size = 0
 
     def run(self, nodes: Iterable[Node]) -> str:
-        """Return the text. Raises InvalidArgument, with line and column, for what cannot be carried out."""
+        """Return the text. Raises InvalidArgument, with line and column, for a tree that cannot be carried out."""
         pieces: list[str] = []
         self._walk(nodes, self._values, pieces)
         return "".join(pieces)
 
     def _walk(self, nodes: Iterable[Node], dot: object, pieces: list[str]) -> str:
-        """Append what nodes print. Returns the jump that ended them: `break`, `continue` or nothing."""
+        """Append what the nodes print. Return the jump that ended them: `break`, `continue` or an empty text."""
         for node in nodes:
             if isinstance(node, Text):
                 self._print(node.text, pieces)
@@ -216,7 +216,10 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class _Signature:
-    """What a function takes: which of its parameters are strings, and whether those of the rest are, if it has one."""
+    """The parameters of a function: for each named one whether it must be a string, and the same for `*rest`.
+
+    `rest` is None when the function has no `*rest`.
+    """
 
     strings: tuple[bool, ...]
     rest: bool | None

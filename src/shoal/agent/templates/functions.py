@@ -1,7 +1,7 @@
 """The functions that templates may call: Go's own, and SwarmKit's `join`.
 
-A function takes the values of its arguments, and raises InvalidArgument for those that Go refuses. How many it takes,
-and which must be strings, is read off its signature (`execution`).
+A function takes the values of its arguments, and raises InvalidArgument for those that Go refuses. `execution` reads
+from its signature how many arguments it takes and which must be strings.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +21,15 @@ _JS = str.maketrans(
 
 
 def join(between: str, *parts: str) -> str:
-    """Return strings with `between` each two of them (SwarmKit, template/template.go)."""
+    """Return the parts joined by `between` (SwarmKit, template/template.go)."""
     return between.join(parts)
 
 
 def index(value: object, *keys: object) -> object:
-    """Return what a map or a list has at a key; of a map without it, Go's zero value."""
+    """Return the entry of a map, list or string at a key, and so on for each further key.
+
+    A key that a map does not have gives Go's zero value, the empty string.
+    """
     if value is None:
         raise InvalidArgument("index of untyped nil")
     for key in keys:
@@ -44,7 +47,7 @@ def index(value: object, *keys: object) -> object:
 
 
 def cut(value: object, *bounds: object) -> object:
-    """Return a part of a string or list: `slice`."""
+    """Return a part of a string or list. Templates call it `slice`."""
     if value is None:
         raise InvalidArgument("slice of untyped nil")
     if not isinstance(value, str | list):
@@ -85,12 +88,12 @@ def _text(values: Sequence[object]) -> str:
 
 
 def html(*values: object) -> str:
-    """Return what may stand in HTML."""
+    """Return the values as text that is escaped for HTML."""
     return _text(values).translate(_HTML)
 
 
 def js(*values: object) -> str:
-    """Return what may stand in a string of JavaScript's."""
+    """Return the values as text that is escaped for a string in JavaScript."""
     text = _text(values).translate(_JS)
     return "".join(_js_letter(letter) for letter in text)
 
@@ -103,24 +106,24 @@ def _js_letter(letter: str) -> str:
 
 
 def urlquery(*values: object) -> str:
-    """Return what may stand in the query of a URL."""
+    """Return the values as text that is escaped for the query of a URL."""
     return quote_plus(encoded(_text(values))).replace("~", "%7E")
 
 
 def call(function: object, *_arguments: object) -> object:
-    """Refuse: no value here is a function."""
+    """Raise InvalidArgument: no value of a template is a function."""
     if function is None:
         raise InvalidArgument("call of nil")
     raise InvalidArgument(f"non-function {printf.shown(function)} of type {type_name(function)}")
 
 
 def formatted(form: str, *values: object) -> str:
-    """Return values in a form: `printf`."""
+    """Return the values formatted by `form`. Templates call it `printf`."""
     return printf.sprintf(form, values)
 
 
 FUNCTIONS: Mapping[str, Function] = {
-    "and": lambda value, *others: value,  # known by name; `execution` evaluates them
+    "and": lambda value, *others: value,  # only the signatures of these two count; `execution` evaluates them
     "or": lambda value, *others: value,
     "not": lambda value: not is_true(value),
     "join": join,

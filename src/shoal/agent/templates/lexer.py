@@ -1,4 +1,4 @@
-"""A template's words: its text, and what stands between `{{` and `}}`. Source: the documentation of text/template."""
+"""Splits a template into text and the words between `{{` and `}}`. Source: the documentation of text/template."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from shoal.agent.templates.mistakes import parse_error
 SPACES = " \t\r\n"
 KEYWORDS = frozenset({"if", "else", "end", "range", "with", "break", "continue", "define", "template", "block", "nil"})
 
-# In this order. A number is whatever begins like one: `parser` says whether it is.
+# The order matters. A number is whatever begins like one: `parser` decides whether it is valid.
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)|(?P<string>"(?:\\.|[^"\\\n])*")|(?P<raw>`[^`]*`)|(?P<char>'(?:\\.|[^'\\\n])*')"""
     r"""|(?P<number>[+-]?(?=\.?[0-9])(?:0[xX][0-9a-fA-F_]*|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]+)?)\w*)|(?P<field>\.[^\W\d]\w*)|(?P<dot>\.)"""
@@ -20,13 +20,13 @@ _UNTERMINATED = {
     "`": "unterminated raw quoted string",
     "'": "unterminated character constant",
 }
-# What may follow a field, a variable or a word without a space between.
+# The characters that may follow a field, a variable or a word directly.
 _ENDS = frozenset(SPACES + ".,|:()=")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word of a template. `at` is where it begins in the text, in characters."""
+    """A word of a template. `at` is its position in the text, in characters."""
 
     kind: str  # text, left, right, eof, or the name of a group above; a keyword's kind is its own name
     text: str
@@ -34,7 +34,7 @@ class Token:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Split a template. Raises InvalidArgument where no word can be made out."""
+    """Split a template. Raises InvalidArgument at a place where no word can be read."""
     at = 0
     trim = False
     while True:

@@ -1,4 +1,4 @@
-"""Numbers, strings and characters as they stand in a template. Source: the Go specification, *Lexical elements*."""
+"""Reads the numbers, strings and characters of a template. Source: the Go specification, *Lexical elements*."""
 
 import re
 
@@ -14,7 +14,7 @@ _FRACTION = re.compile(r"[+-]?(?:\d(?:_?\d)*(?:\.(?:\d(?:_?\d)*)?)?|\.\d(?:_?\d)
 
 
 def number(text: str) -> int | float | None:
-    """Return the number that a word is; None if it is none. A whole one may be too large for Go."""
+    """Return the value of a number; None if the word is no number. A whole number may be too large for Go."""
     if _INTEGER.fullmatch(text):
         digits = text.lstrip("+-").replace("_", "").lower()
         if len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567":
@@ -28,9 +28,9 @@ def number(text: str) -> int | float | None:
 
 
 def string(quoted: str) -> str | None:
-    """Return what stands between the quotes of a string; None if an escape in it is none.
+    """Return the value of a quoted string; None if it has an invalid escape.
 
-    Bytes that are no UTF-8 are kept as Python keeps those of a path (surrogateescape).
+    Bytes that are not UTF-8 are kept with surrogateescape, as Python does in paths.
     """
     if quoted[0] == "`":
         return quoted[1:-1].replace("\r", "")
@@ -38,7 +38,7 @@ def string(quoted: str) -> str | None:
 
 
 def character(quoted: str) -> int | None:
-    """Return the number of a character constant; None if it holds another number of characters than one."""
+    """Return the code point of a character constant; None unless it holds exactly one character."""
     inner = quoted[1:-1]
     match = _ESCAPE.fullmatch(inner)
     if match is not None and (match["byte"] or match["octal"]):

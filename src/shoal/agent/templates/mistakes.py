@@ -1,4 +1,4 @@
-"""The words in which a template's mistakes are told: Go's."""
+"""The errors of templates, in Go's words."""
 
 from shoal.errors import InvalidArgument
 
@@ -6,13 +6,13 @@ NAME = "expansion"  # what SwarmKit calls every template; it is in the texts of 
 
 
 def parse_error(text: str, at: int, reason: str) -> InvalidArgument:
-    """Return the error of a template that cannot be read at this place."""
+    """Return the error for a template that cannot be read at the character `at`."""
     line = text.count("\n", 0, at) + 1
     return InvalidArgument(f"template: {NAME}:{line}: {reason}")
 
 
 def exec_error(text: str, at: int, shown: str, reason: str) -> InvalidArgument:
-    """Return the error of a piece that cannot be carried out. Its column counts bytes, from 0."""
+    """Return the error for a piece that cannot be carried out. `at` counts characters; the column told counts bytes."""
     line = text.count("\n", 0, at) + 1
     column = len(text[text.rfind("\n", 0, at) + 1 : at].encode())
     return InvalidArgument(f'template: {NAME}:{line}:{column}: executing "{NAME}" at <{shown}>: {reason}')

@@ -1,4 +1,4 @@
-"""From a template's words to its tree. Source: the documentation of text/template, and how Go's parser answers."""
+"""Makes the tree of a template from its words. Source: the documentation of text/template and Go's own errors."""
 
 from collections.abc import Collection
 
@@ -22,14 +22,14 @@ from shoal.agent.templates.tree import (
 )
 from shoal.errors import InvalidArgument
 
-NESTING_LIMIT = 32  # deeper ones are refused: they can only be mistakes or attacks
+NESTING_LIMIT = 32  # deeper nesting is refused: it can only be a mistake or an attack
 _BEGINS_COMMAND = frozenset(
     {"string", "raw", "char", "number", "field", "dot", "variable", "word", "nil"}
 )  # and an opening parenthesis
 
 
 def parse(text: str, functions: Collection[str]) -> tuple[Node, ...]:
-    """Return the tree. Raises InvalidArgument, with the line, for what is no template."""
+    """Return the tree. Raises InvalidArgument, with the line, for a text that is no valid template."""
     return _Parser(text, functions).template()
 
 
@@ -72,7 +72,7 @@ class _Parser:
         return self._error(f"unexpected {shown} in {context}", token)
 
     def _shown(self, at: int) -> str:
-        """Return what was read since, as errors name it."""
+        """Return the text from `at` to the next word, as errors show it."""
         end = self._tokens[self._next].at
         return self._text[at:end].strip(SPACES)
 
@@ -84,7 +84,7 @@ class _Parser:
     # -- blocks
 
     def _nodes(self) -> tuple[tuple[Node, ...], Token]:
-        """Read to an `end`, an `else` or the end of the text, which is returned. An `end` is closed by then."""
+        """Read up to an `end`, an `else` or the end of the text, and return that too. The `}}` of an `end` is read."""
         nodes: list[Node] = []
         while True:
             token = self._take()
@@ -140,7 +140,7 @@ class _Parser:
         return Block(keyword.kind, pipe, body, otherwise)
 
     def _else(self, keyword: Token) -> tuple[tuple[Node, ...], Token]:
-        """Read what follows an `else`. The block of an `else if` or `else with` ends where its own does."""
+        """Read what follows an `else`. One `end` closes both the block and its `else if` or `else with`."""
         following = self._skip_space()
         if following.kind == keyword.kind and keyword.kind in {"if", "with"}:
             self._next += 1
@@ -151,7 +151,7 @@ class _Parser:
     # -- expressions
 
     def _pipe(self, context: str, closing: str) -> Pipe:
-        """Read a pipeline up to its `closing`, a right delimiter or a parenthesis, and behind it."""
+        """Read a pipeline and its `closing`, which is a right delimiter or a parenthesis."""
         first = self._skip_space()
         self._deeper(first)
         variables, declares = self._assigned(context)
@@ -176,7 +176,7 @@ class _Parser:
         return pipe
 
     def _assigned(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Read `$x :=`, `$x =` or, for a range, `$x, $y :=`, if a pipeline begins so."""
+        """Read `$x :=`, `$x =` or, for a range, `$x, $y :=`, if a pipeline begins with one of these."""
         begin = self._next
         names: list[str] = []
         while self._skip_space().kind == "variable":

@@ -1,4 +1,4 @@
-"""What Go's fmt prints: `print`, `println`, `printf`, and a value that stands alone. Source: fmt's documentation."""
+"""Formats values as Go's fmt does: `print`, `println`, `printf`, and a value alone. Source: fmt's documentation."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import NoReturn
 from shoal.agent.templates.values import Struct, encoded, type_name
 from shoal.errors import InvalidArgument
 
-WIDTH_LIMIT = 1_000_000  # fmt's own, of a width and of a precision
-EXPONENT_FROM = 6  # powers of ten, from which `%v` and `%g` write a number with an exponent (strconv)
+WIDTH_LIMIT = 1_000_000  # fmt's own limit of a width and of a precision
+EXPONENT_FROM = 6  # from this power of ten on, a fraction alone is shown with an exponent
 _PIECE = re.compile(
     r"%(?P<flags>[-+# 0]*)(?P<index>\[[^\]]*\])?(?P<width>\*|\d*)"
     r"(?P<point>\.(?P<at>\[[^\]]*\])?(?P<precision>\*|\d*))?(?P<last>\[[^\]]*\])?(?P<verb>.?)",
@@ -21,7 +21,7 @@ _PREFIXES = {"b": "0b", "o": "0", "O": "0o", "x": "0x", "X": "0X"}
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """One verb with its flags. `width` and `precision` are None where they are not given."""
+    """One verb with its flags. `width` and `precision` are None when they are not given."""
 
     verb: str
     flags: str = ""
@@ -46,17 +46,17 @@ class _Form:
 
 
 def show(value: object) -> str:
-    """Return a value as it is printed where it stands alone."""
+    """Return a value as a template prints it when it stands alone."""
     return "<no value>" if value is None else shown(value)
 
 
 def shown(value: object) -> str:
-    """Return what `%v` gives."""
+    """Return a value as `%v` prints it."""
     return _format(value, _Form("v"))
 
 
 def sprint(values: Sequence[object]) -> str:
-    """Return values one after the other, with a space between two of which neither is a string."""
+    """Return the values joined, with a space between two values when neither is a string."""
     text = ""
     for place, value in enumerate(values):
         apart = place > 0 and not isinstance(value, str) and not isinstance(values[place - 1], str)
@@ -65,14 +65,14 @@ def sprint(values: Sequence[object]) -> str:
 
 
 def sprintf(form: str, values: Sequence[object]) -> str:
-    """Return values in a form. Mistakes in it show in the text, as Go's do."""
+    """Return the values formatted by `form`. A mistake in the form shows in the text, as in Go."""
     arguments = _Arguments(values)
     text = _PIECE.sub(lambda match: _one(match, arguments), form)
     return text + arguments.extra()
 
 
 class _Arguments:
-    """What `printf` has still to print."""
+    """The arguments that `printf` still has to print."""
 
     def __init__(self, values: Sequence[object]) -> None:
         self._values = values
@@ -81,7 +81,7 @@ class _Arguments:
         self.bad_index = False
 
     def seek(self, index: str | None) -> None:
-        """Go to an argument that the form names by its number."""
+        """Go to the argument with the number `[n]`, if the form gives one."""
         if index is None:
             return
         self._reordered = True
@@ -92,7 +92,7 @@ class _Arguments:
             self.bad_index = True
 
     def number(self, text: str | None) -> tuple[int | None, str]:
-        """Return a width or precision, and whether it is a wrong argument."""
+        """Return a width or precision, and Go's word for a mistake in it: `BAD`, `NOVERB` or an empty text."""
         if text is None:
             return None, ""
         if text != "*":
@@ -108,14 +108,14 @@ class _Arguments:
         return value, ""
 
     def take(self) -> tuple[bool, object]:
-        """Return whether there is another argument, and it."""
+        """Return whether there is another argument, and the argument."""
         if self._next >= len(self._values):
             return False, None
         self._next += 1
         return True, self._values[self._next - 1]
 
     def extra(self) -> str:
-        """Return what Go appends about arguments that no verb took."""
+        """Return what Go appends for arguments that no verb used."""
         if self._reordered or self._next >= len(self._values):
             return ""
         rest = self._values[self._next :]
@@ -214,7 +214,7 @@ def _integer(value: int, form: _Form) -> str:
     if form.precision is not None:
         digits = "" if form.precision == 0 and value == 0 else digits.rjust(form.precision, "0")
     elif "0" in form.flags and "-" not in form.flags and form.width is not None:
-        # Go fills with zeros first, so that a prefix comes on top of the width.
+        # Go pads with zeros first, so a prefix makes the text longer than the width.
         room = form.width - (1 if value < 0 or form.sign else 0)
         digits = digits.rjust(room, "0")
     if form.verb == "O" or ("#" in form.flags and form.verb in "boxX"):
@@ -257,7 +257,7 @@ def _fraction(value: float, form: _Form) -> str:
 
 
 def _shortest(size: float) -> str:
-    """Return the fewest digits that give this number back; with an exponent below 1e-04 and from 1e+06 on."""
+    """Return the shortest text that reads back as this number; with an exponent below 1e-04 and from 1e+06 on."""
     digits, _, exponent = format(size, ".17e").partition("e")
     for precision in range(17):
         digits, _, exponent = format(size, f".{precision}e").partition("e")
@@ -270,7 +270,7 @@ def _shortest(size: float) -> str:
 
 
 def quoted(text: str, *, mark: str = '"', ascii_only: bool = False) -> str:
-    """Return a string or a character as Go's source would have it."""
+    """Return a string or a character quoted as in Go source."""
     named = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", "\\": "\\", mark: mark}
     pieces = []
     for letter in text:

@@ -1,18 +1,18 @@
-"""A template as a tree. `at` is where a piece begins in the text, in characters; `shown` is how errors name it."""
+"""The tree of a template. `at` is the position of a piece in the text, in characters; `shown` is its text in errors."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is passed through as it is."""
+    """Text that is printed unchanged."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value that stands in the template: a string, a number, a truth, or nil."""
+    """A value written in the template: a string, a number, a boolean, or nil."""
 
     value: str | int | float | bool | None
     shown: str
@@ -21,7 +21,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names looked up one after the other, from the dot, a variable, or what parentheses give."""
+    """Names looked up one after the other, starting at the dot, a variable or a pipeline in parentheses."""
 
     base: "Dot | Variable | Pipe"
     names: tuple[str, ...]
@@ -31,7 +31,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """The value that a template or a block is about."""
+    """The dot: the current value of a template or block."""
 
     shown: str
     at: int
@@ -48,7 +48,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The name of a function. As an operand among others it is called without arguments."""
+    """The name of a function. When it is an argument of a command, it is called without arguments."""
 
     name: str
     shown: str
@@ -68,7 +68,7 @@ class Command:
 class Pipe:
     """Commands, each of which gets the value of the one before as its last argument.
 
-    `variables` take the last value; they are new ones if `declares`.
+    `variables` get the last value. With `declares` they are new variables.
     """
 
     commands: tuple[Command, ...]

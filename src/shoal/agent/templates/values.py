@@ -1,7 +1,7 @@
-"""Values of a template, as Go shows and compares them.
+"""The values of a template, compared as Go compares them.
 
-A string, whole number, fraction, truth, map and list are Python's own; nil is None. What no template can name (other
-types of Go's) does not occur.
+Go's string, int, float64, bool, map and list are Python's str, int, float, bool, dict and list; nil is None. No
+template can name a value of another type.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from shoal.errors import InvalidArgument
 
 
 class Struct(dict[str, object]):
-    """Values with fixed names: one that is missing is a mistake in the template, as is a missing key of a map.
+    """Values with fixed names. A template that names another field is in error.
 
-    `type_name` is Go's name of its type, for the messages; a type without a name is told by its fields.
+    `type_name` is the name of the Go type in error messages. Without one, the messages list the fields.
     """
 
     def __init__(self, type_name: str = "", /, **fields: object) -> None:
@@ -34,12 +34,15 @@ def type_name(value: object) -> str:
 
 
 def is_true(value: object) -> bool:
-    """Return whether Go's templates take a value for true: what is not empty, and every struct."""
+    """Return whether Go's templates take a value for true: a struct always, other values when not empty or zero."""
     return isinstance(value, Struct) or bool(value)
 
 
 def length(value: object) -> int:
-    """Return what `len` does: of a string its bytes. Raises InvalidArgument for what has none."""
+    """Return the length of a list or map, or the number of bytes of a string.
+
+    Raises InvalidArgument for other values.
+    """
     if isinstance(value, str):
         return len(encoded(value))
     if isinstance(value, Mapping | list) and not isinstance(value, Struct):
@@ -48,17 +51,17 @@ def length(value: object) -> int:
 
 
 def encoded(text: str) -> bytes:
-    """Return a string's bytes."""
+    """Return the bytes of a string that `decoded` made."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def decoded(data: bytes) -> str:
-    """Return the string of these bytes."""
+    """Return the string for these bytes; they need not be UTF-8."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def equal(one: object, other: object) -> bool:
-    """Return whether two values are equal. Raises InvalidArgument where Go compares no such two."""
+    """Return whether two values are equal. Raises InvalidArgument for values that Go cannot compare."""
     for value in (one, other):
         if isinstance(value, Mapping | list) and not isinstance(value, Struct):
             raise InvalidArgument(f"non-comparable type: {type_name(value)}")
@@ -70,7 +73,7 @@ def equal(one: object, other: object) -> bool:
 
 
 def less(one: object, other: object) -> bool:
-    """Return whether a value comes before another. Raises InvalidArgument where Go orders no such two."""
+    """Return whether `one` is less than `other`. Raises InvalidArgument for values that Go cannot order."""
     for value in (one, other):
         if not isinstance(value, int | float | str) or isinstance(value, bool):
             raise InvalidArgument("invalid type for comparison")
