@@ -1,7 +1,8 @@
 """What tasks a service needs: scaling, restarts, rolling updates and rollbacks.
 
-`Orchestrator` is the decider; the other modules are the plain functions and the one state machine it is made of. Picks
-no nodes and removes no tasks from the store: the scheduler and the reaper do.
+`Orchestrator` is the decider; most other modules are its plain functions and state machines. `Reaper` and `Enforcer`
+are deciders of their own. The orchestrator picks no nodes (the scheduler does) and removes no tasks from the store (the
+reaper does).
 """
 
 from shoal.manager.orchestrator.orchestrator import Orchestrator

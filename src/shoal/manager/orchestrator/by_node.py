@@ -1,9 +1,9 @@
 """Global services and global jobs: one task on each node that may have one. The places are nodes.
 
-In: a draft, a service, maybe one node. Out: changes in the draft, and whether the place is to be looked after. A node
-that is lost has its tasks shut down, one that is paused gets nothing new and no update, one that has left the swarm
-loses its tasks. A task whose node no longer satisfies the constraints is the enforcer's while the service stays the
-same. Source: SwarmKit manager/orchestrator/global/global.go, jobs/global/reconciler.go.
+In: a draft, a service, maybe one node. Out: changes in the draft, and who looks after the place next. Tasks on a lost
+node are shut down. A paused node gets no new task and no update. Tasks on a node that has left the swarm are removed.
+When a change of the node breaks a constraint, the enforcer evicts the task; when a change of the service does, this
+module does. Source: SwarmKit manager/orchestrator/global/global.go, jobs/global/reconciler.go.
 """
 
 from collections.abc import Iterable
@@ -34,13 +34,13 @@ from shoal.store.memory import Event
 
 
 class Reach(Enum):
-    """What a node is to a service."""
+    """Whether a service may have tasks on a node now."""
 
-    GONE = auto()  # not in the swarm any more
-    LOST = auto()  # down or drained: nothing may run there
-    UNFIT = auto()  # against the constraints, or no platform of the image
-    PAUSED = auto()  # keeps what runs, gets nothing new
-    AWAITED = auto()  # not heard of at the moment: its tasks are left to it
+    GONE = auto()  # the node is not in the swarm any more
+    LOST = auto()  # the node is down or drained: nothing may run there
+    UNFIT = auto()  # the constraints or the platforms of the image exclude the node
+    PAUSED = auto()  # the node keeps what runs and gets nothing new
+    AWAITED = auto()  # the node is not READY at the moment: it keeps its tasks and gets no new ones
     OPEN = auto()
 
 
@@ -48,22 +48,22 @@ _VISITS = {Reach.OPEN: Visit.TEND, Reach.AWAITED: Visit.TEND, Reach.PAUSED: Visi
 
 
 class Fit:
-    """Which nodes a service may have tasks on: as its constraints say, and its image's platforms.
+    """Decides by the constraints of a service and the platforms of its image on which nodes it may have tasks.
 
-    What a node has left does not matter here: a task waits on it. SwarmKit goes by constraints alone, and has a task
-    wait for ever on each node that its image cannot run on.
+    Free resources do not count here: a task waits on its node until they are free. SwarmKit checks only constraints, so
+    there a task waits for ever on each node that cannot run the image.
     """
 
     def __init__(self, service: api.Service) -> None:
         try:
             self._constraints = constraints.parse(service.spec.task.placement.constraints)
         except ShoalError:
-            # Control lets none through that cannot be parsed; the scheduler ignores such ones, and so does this.
+            # Control refuses constraints that cannot be parsed. The scheduler ignores such constraints; so does this.
             self._constraints = []
         self._platforms = platforms.wanted(service.spec.task.placement.platforms)
 
     def reach(self, node: api.Node | None) -> Reach:
-        """Return what a node is to the service now."""
+        """Return whether the service may have tasks on a node now. None: the node has left the swarm."""
         if node is None:
             return Reach.GONE
         if is_lost(node):
@@ -81,7 +81,7 @@ class ByNode:
     """The mode of global services and of global jobs."""
 
     def reconcile(self, draft: Draft, service: api.Service, make: MakeTask) -> Places | None:
-        """Go through all nodes, and through the tasks on nodes that are no more."""
+        """Look at every node, and at every task whose node has left the swarm."""
         fit = Fit(service)
         groups = by_place(service, draft.view.tasks.find("service_id", service.id))
         for node in sorted(draft.view.nodes.all(), key=lambda node: node.id):
@@ -94,7 +94,7 @@ class ByNode:
             if not _end_former_runs(draft, service, tasks):
                 return None
             if reach == Reach.UNFIT:
-                # The service may have changed: unlike a change of the node, this is not for the enforcer.
+                # The service may have changed. The enforcer only looks at nodes that change.
                 _shut_down(draft, meant_to_run(of_this_run(service, tasks)))
             elif _settle(draft, service, place, tasks, reach, make) != Visit.LEAVE:
                 filling = occupants(of_this_run(service, tasks), service)
@@ -103,22 +103,22 @@ class ByNode:
         return filled
 
     def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
-        """Leave it to `reconcile`."""
+        """Return False: only `reconcile` can tell what is missing."""
         return False
 
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
-        """Do what follows from a change of one node, or of a task on it."""
+        """Handle a change of one node, or of a task on it."""
         if draft.is_full:
             return Visit.AGAIN
         reach = Fit(service).reach(draft.view.nodes.get(place.node_id))
         return _settle(draft, service, place, tasks_in(draft.view, service, place), reach, make)
 
     def forget(self, service_id: str | None = None) -> None:
-        """Do nothing: nothing is remembered."""
+        """Do nothing: this mode remembers nothing."""
 
 
 def may_matter(event: Event) -> bool:
-    """Return whether a change of a node can change what runs there."""
+    """Return whether a change of a node can change what runs on it."""
     node, old = event.obj, event.old
     if not isinstance(node, api.Node) or not isinstance(old, api.Node) or event.action == "remove":
         return isinstance(node, api.Node)
@@ -134,17 +134,17 @@ def may_matter(event: Event) -> bool:
 def _settle(
     draft: Draft, service: api.Service, place: Place, tasks: list[api.Task], reach: Reach, make: MakeTask
 ) -> Visit:
-    """Bring one node to what it may have."""
+    """Create, shut down or remove tasks on one node, as `reach` says."""
     counting = of_this_run(service, tasks)
     live = meant_to_run(counting)
     if reach == Reach.GONE:
-        # What a job has done stays to be counted.
+        # The ended tasks of a job stay, because they are counted.
         draft.set_all_desired([task for task in tasks if not (is_job(service) and is_dead(task))], api.REMOVE)
         _shut_down(draft, [task for task in live if is_dead(task) and not draft.touches(task.id)])
     elif reach == Reach.LOST:
         _shut_down(draft, live)
     elif reach == Reach.UNFIT:
-        # What never got there is not the enforcer's to reject.
+        # The enforcer rejects only tasks that were assigned; these never were.
         _shut_down(draft, [task for task in live if is_dead(task) or task.status.state < api.ASSIGNED])
     elif reach == Reach.PAUSED:
         _shut_down(draft, [task for task in live if is_dead(task)])
@@ -160,7 +160,7 @@ def _shut_down(draft: Draft, tasks: Iterable[api.Task]) -> None:
 
 
 def _fill(draft: Draft, service: api.Service, place: Place, tasks: list[api.Task], make: MakeTask) -> None:
-    """Make the task of a node. It waits for what was shut down there before and has not stopped yet."""
+    """Create the task of a node. It waits for an earlier task there that has not stopped yet."""
     made = make(service, place)
     node = draft.view.nodes.get(place.node_id)
     stopping = next((task.id for task in tasks if not restart.has_stopped(task, node)), "")
@@ -172,7 +172,7 @@ def _fill(draft: Draft, service: api.Service, place: Place, tasks: list[api.Task
 
 
 def _end_former_runs(draft: Draft, service: api.Service, tasks: list[api.Task]) -> bool:
-    """Have everything removed that a job did before. Returns whether there was room for it."""
+    """Have the tasks of a job's earlier iterations removed. Return whether the draft had room for all of them."""
     if not is_job(service):
         return True
     counting = {task.id for task in of_this_run(service, tasks)}

@@ -1,4 +1,4 @@
-"""Whether a task still is what its service asks for. In: service, task and node; out: a bool.
+"""Whether a task still matches its service. In: service, task and node; out: a bool.
 
 Source: SwarmKit manager/orchestrator/task.go (`IsTaskDirty`).
 """
@@ -11,8 +11,8 @@ from shoal.manager.scheduler import constraints
 def is_dirty(service: api.Service, task: api.Task, node: api.Node | None) -> bool:
     """Return whether a rolling update would replace the task.
 
-    A change of placement alone does not dirty a task whose node satisfies it; one of the registry's credentials does
-    not dirty a task that has its image already.
+    A task stays clean when only the placement changed and its node satisfies the new constraints. It also stays clean
+    when only the registry's credentials changed and it has its image already.
     """
     if task.spec_version.index == service.spec_version.index:
         return False
@@ -47,7 +47,7 @@ def _fits(service: api.Service, node: api.Node | None) -> bool:
     try:
         parsed = constraints.parse(service.spec.task.placement.constraints)
     except ShoalError:
-        # Control refuses what cannot be parsed; should it be there all the same, no node is held to satisfy it.
+        # Control refuses constraints that cannot be parsed. If one is stored all the same, no node satisfies it.
         return False
     return constraints.matches(parsed, node)
 
@@ -57,7 +57,7 @@ def _has_its_image(task: api.Task) -> bool:
 
 
 def _take(wanted: api.TaskSpec, present: api.TaskSpec) -> None:
-    """Make the credentials of `wanted` those of `present`."""
+    """Set the credentials of `wanted` to those of `present`."""
     if wanted.HasField("container") and present.HasField("container"):
         wanted.container.ClearField("pull_options")
         if present.container.HasField("pull_options"):

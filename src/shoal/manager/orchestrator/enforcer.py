@@ -1,7 +1,7 @@
-"""The decider that evicts: tasks whose node no longer satisfies their service's constraints, or has shrunk.
+"""The decider that evicts tasks whose node no longer satisfies the service's constraints or the task's reservations.
 
-In: the view, the time, what changed. Out: tasks REJECTED; replacing them is the orchestrator's, and so are those that
-are moved start-first (`leaving.py`). Source: SwarmKit manager/orchestrator/constraintenforcer/constraint_enforcer.go.
+In: the view, the time, what changed. Out: tasks REJECTED. The orchestrator replaces them. It also moves the tasks that
+leave start-first (`leaving.py`). Source: SwarmKit manager/orchestrator/constraintenforcer/constraint_enforcer.go.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Enforcer:
         self._left_over: list[str] = []
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return the rejection of every task that may not stay where it is."""
+        """Return the rejections of all tasks that may not stay on their nodes."""
         if events is None:
             ids = [node.id for node in view.nodes.all()]
         else:
@@ -41,7 +41,7 @@ class Enforcer:
             if draft.is_full:
                 self._left_over.append(node_id)
             elif node is not None and node.spec.availability == api.NodeSpec.ACTIVE:
-                # Draining is the orchestrator's; a paused node keeps what it has.
+                # The orchestrator empties drained nodes; a paused node keeps its tasks.
                 _check_node(draft, node)
         return Plan(draft.changes(), look_again_at=now if self._left_over else None)
 
@@ -67,8 +67,8 @@ def _check_node(draft: Draft, node: api.Node) -> None:
         if not api.ASSIGNED <= task.desired_state <= api.COMPLETE or task.status.state >= api.COMPLETE:
             continue
         if task.status.state < api.ASSIGNED:
-            continue  # Bound to the node, as a global service's are, but not there yet: the scheduler says why.
-        # The service's placement and not the task's: a change of placement alone leaves tasks as they were.
+            continue  # A task of a global service that the scheduler has not confirmed: the scheduler says why.
+        # The placement of the service counts: a change of placement alone does not replace tasks.
         service = view.services.get(task.service_id)
         placement = service.spec.task.placement if service is not None else task.spec.placement
         reserved = task.spec.resources.reservations
@@ -92,6 +92,6 @@ def _check_node(draft: Draft, node: api.Node) -> None:
 
 
 def _moves(service: api.Service | None, task: api.Task) -> bool:
-    """Return whether the orchestrator moves a task that its node is not fit for: it runs until its successor does."""
+    """Return whether the orchestrator moves the task start-first, so that it must not be rejected here."""
     is_running = task.status.state == api.RUNNING and task.desired_state == api.RUNNING
     return is_running and moves_start_first(service)

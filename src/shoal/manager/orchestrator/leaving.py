@@ -1,9 +1,9 @@
-"""Tasks that are to leave a node which still runs them: it was drained, or no longer satisfies the constraints.
+"""Moves running tasks start-first from nodes that were drained or no longer satisfy the constraints.
 
-In: a draft, a service, its tasks; out: which of them leave like this, the changes that let them go, and when to look
-again. A service that updates start-first is moved start-first as well: the successor runs before the old task is
-stopped. With Swarm, whose sources have nothing like it, there is a gap; services that update stop-first are moved as
-there, by the supervisor at once and by the enforcer.
+In: a draft, a service, its tasks; out: which of them leave start-first, the changes for that, and when to look again.
+When a service updates start-first, its tasks also move start-first: the successor runs before the old task is stopped.
+SwarmKit has nothing like this and leaves a gap. Services that update stop-first are moved as in SwarmKit, by the
+supervisor and the enforcer.
 """
 
 from shoal.api import v1 as api
@@ -17,15 +17,15 @@ from shoal.manager.orchestrator.places import needs_replacing, place_of
 from shoal.manager.scheduler import constraints
 from shoal.store.memory import View
 
-# An old task is kept this long for a successor that has no node: whoever drains a node wants it to be empty soon, and a
-# node that has room is found at once. Long enough for one that is about to come, or for a place about to be free.
+# Seconds that an old task is kept while its successor has no node. A node with room is found at once, so a longer wait
+# would only keep a drained node from becoming empty. The wait gives a joining node or freed resources a chance.
 PATIENCE = 10.0
 
 _UNDER_WAY = (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
 
 
 def moves_start_first(service: api.Service | None) -> bool:
-    """Return whether the successors of a service's tasks run before those leave. Tasks of jobs and nodes never do."""
+    """Return whether a service's tasks move start-first. Only replicated services do, not jobs or global services."""
     return (
         service is not None
         and service.spec.WhichOneof("mode") == "replicated"
@@ -34,10 +34,10 @@ def moves_start_first(service: api.Service | None) -> bool:
 
 
 def is_leaving(view: View, service: api.Service, task: api.Task, *, updating: bool = False) -> bool:
-    """Return whether a task runs on, and only until its successor does.
+    """Return whether a task must leave its node and runs until its successor does.
 
-    One that an update under way replaces anyway waits for its turn there, unless its node was drained. `updating`: the
-    update is about to begin, and the service does not show it yet.
+    When an update replaces the task anyway, the task waits for its turn in that update, unless its node was drained.
+    `updating`: an update begins now, though the service's status does not show it yet.
     """
     if not moves_start_first(service) or (task.status.state, task.desired_state) != (api.RUNNING, api.RUNNING):
         return False
@@ -61,11 +61,11 @@ def move(
     tasks: list[api.Task],
     make: MakeTask,
 ) -> list[float]:
-    """Make the successor of a task that is leaving, or stop the task once that runs; return when to look again.
+    """Create the successor of a leaving task, or stop the task once its successor runs. Return when to look again.
 
-    `others` are those meant to run in the place that do not leave like this, `tasks` all there are. The others have
-    been looked at by then: a successor that failed is tried again as its policy says, and if that lets nothing follow,
-    the old one goes without.
+    `others` are the place's tasks that are meant to run and do not leave; `tasks` are all tasks of the place. The
+    supervisor has already looked at `others`: it retries a failed successor as the restart policy says. If the policy
+    allows no further try, the old task is stopped without a successor.
     """
     if draft.fills(service.id, place_of(service, task)):
         return []
@@ -78,9 +78,9 @@ def move(
                 return [] if ends_at is None else [ends_at]
             draft.notes.append(f"task {task.id} leaves its node: its successor has found none for {PATIENCE:.0f} s")
         elif any(one.desired_state < api.RUNNING and read(one).start_at > draft.now for one in others):
-            return []  # The next one is made when the delay of this one is over.
+            return []  # The supervisor creates the next successor when this one's delay is over.
         elif restart.is_wanted(task, tasks) and not any(draft.touches(one.id) for one in others):
-            for one in staying:  # on their way, and outdated before they got there
+            for one in staying:  # successors that an update made outdated before they ran
                 draft.set_desired(one, api.SHUTDOWN)
             made = make(service, place_of(service, task))
             write(made, Marks(start_at=draft.now))
@@ -91,7 +91,10 @@ def move(
 
 
 def stop_twins(draft: Draft, service: api.Service, live: list[api.Task]) -> bool:
-    """Leave one of several tasks that do equally well: a node was drained, and is active again before it was empty."""
+    """Keep only one of several tasks in a place that all match the spec. Return whether there were several.
+
+    This happens when a drained node becomes active again before it is empty.
+    """
     if len(live) < 2:
         return False
     view = draft.view
@@ -107,7 +110,7 @@ def _is_wanted(view: View, service: api.Service, task: api.Task) -> bool:
 
 
 def _patience_ends_at(successors: list[api.Task]) -> float | None:
-    """Return until when an old task is kept for successors of which none has a node; None: one has."""
+    """Return until when an old task is kept while no successor has a node; None when a successor has one."""
     if any(task.status.state >= api.ASSIGNED for task in successors):
         return None
     return max(read(task).start_at for task in successors) + PATIENCE
@@ -120,5 +123,5 @@ def satisfies(placement: api.Placement, node: api.Node) -> bool:
     try:
         return constraints.matches(constraints.parse(placement.constraints), node)
     except ShoalError:
-        # Control lets none through that cannot be parsed; the scheduler ignores such ones, and so does this.
+        # Control refuses constraints that cannot be parsed. The scheduler ignores such constraints; so does this.
         return True

@@ -1,7 +1,7 @@
-"""What a replacement must know of its origin, kept on the task itself so that a new leader can go on with it.
+"""Notes about a task's origin, stored on the task itself so that a new leader knows them.
 
-Swarm's leader keeps a replacement's delay and the task it waits for in memory and loses both with the leadership. Ours
-writes them into `task.annotations.indices`, a field that no agent and no API client of Docker reads.
+SwarmKit's leader keeps the delay of a replacement, and the task that it waits for, in memory; a new leader does not
+know them. Shoal writes them into `task.annotations.indices`, a field that no agent and no API client of Docker reads.
 """
 
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ _FAILURES = "shoal.failures"
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Where a task came from."""
+    """Why a task was created, and what it waits for."""
 
-    replaces: str = ""  # the task that must have ended before this one starts
-    start_at: float = 0.0  # not before this instant
-    by_update: bool = False  # made by a rolling update, so that its failure counts against the update
-    anew: bool = False  # made in a place that had been left: restarts are counted from here
-    failures: int = 0  # how many tasks of the place before it, without a break, failed as soon as they started
+    replaces: str = ""  # the id of the task that must end before this one starts
+    start_at: float = 0.0  # the task does not start before this instant (seconds since 1970)
+    by_update: bool = False  # a rolling update created the task, so its failure counts against the update
+    anew: bool = False  # the task was created in a place that had been left: restarts are counted from here
+    failures: int = 0  # how many tasks of the place directly before this one failed as soon as they started
 
 
 def read(task: api.Task) -> Marks:
-    """Return the marks of a task; one without any gets the defaults."""
+    """Return the marks of a task; the defaults for a task without marks."""
     if not task.annotations.indices:
         return Marks()
     found = {entry.key: entry.val for entry in task.annotations.indices}
@@ -42,7 +42,7 @@ def read(task: api.Task) -> Marks:
 
 
 def write(task: api.Task, marks: Marks) -> None:
-    """Set the marks of a task that is not shared yet, in place of those it has."""
+    """Replace the marks of a task. The task must be a copy that nobody else holds yet."""
     entries = {
         _REPLACES: marks.replaces,
         _START_AT: str(round(marks.start_at * NANOS)) if marks.start_at else "",
@@ -52,7 +52,7 @@ def write(task: api.Task, marks: Marks) -> None:
     }
     kept = [entry for entry in task.annotations.indices if entry.key not in entries]
     added = [api.IndexEntry(key=key, val=val) for key, val in entries.items() if val]
-    # Assembled first: deleting from a repeated field leaves its former elements without an owner.
+    # Copied before the deletion, which frees the elements of a repeated field.
     fresh = [api.IndexEntry(key=entry.key, val=entry.val) for entry in kept] + added
     del task.annotations.indices[:]
     task.annotations.indices.extend(fresh)

@@ -1,7 +1,7 @@
-"""What a mode decides for a service: which places there are, and who looks after one.
+"""The interface of a mode. A mode decides which places a service has, and who looks after each of them.
 
-In: a draft, a service. Out: changes in the draft, and a word for the orchestrator. The modes are `replicated`,
-`by_node` (global services and jobs) and `replicated_job`.
+In: a draft, a service. Out: changes in the draft, and a `Visit` for the orchestrator. The modes are `replicated`,
+`by_node` (global services and global jobs) and `replicated_job`.
 """
 
 from enum import Enum
@@ -14,7 +14,7 @@ from shoal.manager.orchestrator.places import Place, Places
 
 
 class Visit(Enum):
-    """What is to happen to a place after its mode has looked at it."""
+    """What happens to a place after its mode has looked at it."""
 
     TEND = "the supervisor starts and restarts its task, and an update waits for it"
     KEEP = "the supervisor starts what waits to start, and no update begins there"
@@ -23,22 +23,23 @@ class Visit(Enum):
 
 
 class Mode(Protocol):
-    """One of the modes of services. What it remembers it can read from the view again."""
+    """A mode of services. Whatever a mode remembers can be read from the view again."""
 
     def reconcile(self, draft: Draft, service: api.Service, make: MakeTask) -> Places | None:
-        """Bring a service's places to what is asked for; return the filled ones but for those that are to be left.
+        """Fill and empty the places of a service as its spec asks. Return the filled places and their tasks.
 
-        None: the draft has no room for all of it, and this is to be called again for the next one.
+        Places that are to be left as they are (`Visit.LEAVE`) are not returned. None: the draft has no room for all
+        changes; call this again with the next draft.
         """
 
     def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
-        """Make what is missing where more is asked for than before, and nothing else has changed.
+        """Create the missing tasks after the service asked for more of them and changed in nothing else.
 
-        False: that is not known without a look at all places, which `reconcile` takes.
+        False: the mode does not know what is missing; call `reconcile` instead.
         """
 
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
-        """Do what follows from a change in one place, or of the node that is the place."""
+        """Handle a change in one place, or of the node that is the place."""
 
     def forget(self, service_id: str | None = None) -> None:
-        """Forget what is remembered of a service; of all without an id."""
+        """Forget everything about a service; without an id, about all services."""

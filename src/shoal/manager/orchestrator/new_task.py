@@ -1,4 +1,4 @@
-"""How a task of a service looks when it is new. In: the service, its cluster, a place; out: the task.
+"""Makes the new task of a service. In: the service, the cluster, a place; out: the task.
 
 Source: SwarmKit manager/orchestrator/task.go (`NewTask`).
 """
@@ -13,10 +13,10 @@ MakeTask = Callable[[api.Service, Place], api.Task]
 
 
 def new_task(task_id: str, service: api.Service, place: Place, now: float, cluster: api.Cluster | None) -> api.Task:
-    """Return a task in state NEW that is meant to run; one of a job, to complete.
+    """Return a task in state NEW. Its desired state is RUNNING, or COMPLETE for a job.
 
-    The task's own annotations stay without a name, as in Swarm: clients compute it. The log driver is that of the task
-    spec, else the cluster's default.
+    The task's annotations have no name, as in SwarmKit: clients compute it. The log driver is that of the task spec,
+    else the cluster's default.
     """
     task = api.Task(id=task_id, service_id=service.id, slot=place.slot, node_id=place.node_id)
     task.desired_state = api.RUNNING

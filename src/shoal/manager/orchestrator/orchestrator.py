@@ -1,9 +1,9 @@
-"""The decider for services of every mode: how many tasks, which of them end, which are replaced.
+"""The decider for services of every mode: how many tasks they have, and which of these end or are replaced.
 
-In: the view, the time, what changed. Out: a plan. Looks at a service as a whole when the service changes, and at one
-place when only a task or a node of it does, so that a restart costs the same among ten tasks and among ten thousand.
-How many places a service has is the matter of its mode (`modes.py`), what happens in one that of the supervisor and
-of the update.
+In: the view, the time, what changed. Out: a plan. The orchestrator looks at all places of a service when the service
+changes, and at one place when only a task or a node changes. So a restart costs the same among ten tasks and among ten
+thousand. The mode (`modes.py`) decides which places a service has; the supervisor and the update decide what happens
+in each place.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Part(Enum):
-    """What of a service is looked at, but for single places."""
+    """A part of a service that the orchestrator looks at, when it is not a single place."""
 
     WHOLE = "the service with all its places"
     UPDATE = "only its update"
@@ -46,7 +46,8 @@ Key = tuple[str, Place | Part]
 class Orchestrator:
     """Keeps every place of every service filled with a task of the present spec.
 
-    Remembers only when to look again and what it saw of updates that are under way; all else is read from the view.
+    Remembers only when to look again, the updates under way and what its modes have counted. All of it can be read from
+    the view again.
     """
 
     name = "orchestrator"
@@ -66,7 +67,7 @@ class Orchestrator:
         }
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return what must change for the services that `events` touch, and for those whose time has come."""
+        """Return the changes for the services that `events` touch, and for those that are due to be looked at."""
         if events is None:
             self._agenda.clear()
             self._updates.clear()
@@ -99,7 +100,7 @@ class Orchestrator:
         if Part.WHOLE in parts or (Part.GROWTH in parts and service_id in self._updates):
             filled = mode.reconcile(draft, service, make)
             if filled is None:
-                # The next plan goes on here; the rest is looked at by the one that has room for all of it.
+                # The draft is full: the next plan goes on here, and looks at the places once it has room.
                 self._put_off(service_id, parts, draft.now)
                 return
             self._follow_update(draft.view, service, filled)
@@ -118,7 +119,7 @@ class Orchestrator:
             self._put((service_id, place), self._supervisor.look(draft, service, place, make, updating=updating))
 
     def _visit(self, draft: Draft, service: api.Service, mode: Mode, places: set[Place], make: MakeTask) -> set[Place]:
-        """Let the mode look at places; return those that are the supervisor's."""
+        """Let the mode look at places. Return the places that the supervisor looks at next."""
         tended: set[Place] = set()
         for place in sorted(places):
             visit = mode.visit(draft, service, place, make)
@@ -135,7 +136,7 @@ class Orchestrator:
             elif update is not None and visit is Visit.KEEP:
                 update.begin_nothing(draft.view, service, place)
             elif place.node_id and visit is Visit.TEND and not is_job(service):
-                # A node that is back within reach, and has what was wanted when it left.
+                # The node may have been out of reach while the spec changed, and still run the old one.
                 if update is not None:
                     update.add(draft.view, service, place, occupants(tasks_in(draft.view, service, place), service))
                 else:
@@ -143,7 +144,7 @@ class Orchestrator:
         return tended
 
     def _abandon(self, draft: Draft, service_id: str) -> None:
-        """The service is gone: so are its tasks."""
+        """Have the tasks of a removed service removed."""
         self._updates.pop(service_id, None)
         for mode in self._modes.values():
             mode.forget(service_id)
@@ -161,7 +162,7 @@ class Orchestrator:
 
     def _follow_update(self, view: View, service: api.Service, filled: Places) -> None:
         if is_job(service):
-            return  # It begins anew instead.
+            return  # A job has no rolling update: an update runs it again.
         update = self._updates.get(service.id)
         if update is not None and update.is_for(service):
             update.keep_only(filled)
@@ -215,14 +216,14 @@ def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
     for node_id in nodes:
         lost = is_lost(view.nodes.get(node_id))
         for task in view.tasks.find("node_id", node_id):
-            # One told to stop already may be what a replacement waits for; one on a node that stays, be on the move.
+            # On a lost node, a replacement may wait for the task. On another node, the task may be moving start-first.
             if task.status.state <= api.RUNNING and (lost or moves_start_first(view.services.get(task.service_id))):
                 _add_place(keys, view, task, lost=False)
     return keys
 
 
 def _add_place(keys: dict[Key, None], view: View, task: api.Task, *, lost: bool) -> None:
-    """Add the place of a task; the whole service where the task is `lost`, or its service is."""
+    """Add the place of a task; the whole service if the task is `lost` or its service was removed."""
     if not task.service_id:
         return
     service = view.services.get(task.service_id)

@@ -1,7 +1,7 @@
-"""Places: where a service has one task at a time, a slot of its own numbering or a node of the swarm.
+"""Places. A place holds one task of a service at a time; it is a numbered slot of the service, or a node of the swarm.
 
-In: a view, a service, its tasks; out: places, and what fills them. All that restarts, updates or forgets a task goes by
-its place, whatever the mode of its service. Source: SwarmKit manager/orchestrator/slot.go (`SlotTuple`),
+In: a view, a service, its tasks; out: places, and the tasks that fill them. Restarts, updates and the reaper work on
+places, whatever the mode of the service. Source: SwarmKit manager/orchestrator/slot.go (`SlotTuple`),
 restart/restart.go (`UpdatableTasksInSlot`).
 """
 
@@ -15,10 +15,10 @@ from shoal.store.memory import View
 
 
 class Place(NamedTuple):
-    """One of a service's places. Places of one service sort: slots by number, nodes by id."""
+    """A place of a service. The places of one service can be sorted: slots by number, nodes by id."""
 
     slot: int = 0
-    node_id: str = ""  # empty: the place is a slot, and its task may be on any node
+    node_id: str = ""  # empty when the place is a slot; its task may then be on any node
 
 
 Places = dict[Place, list[api.Task]]
@@ -33,7 +33,7 @@ def is_by_node(service: api.Service) -> bool:
 
 
 def is_job(service: api.Service) -> bool:
-    """Return whether the tasks of a service are to end by themselves."""
+    """Return whether a service is a job: its tasks are meant to end."""
     return service.spec.WhichOneof("mode") in _JOBS
 
 
@@ -43,14 +43,14 @@ def place_of(service: api.Service, task: api.Task) -> Place:
 
 
 def tasks_in(view: View, service: api.Service, place: Place) -> list[api.Task]:
-    """Return every task of a place: one that is meant to run, and what was there before."""
+    """Return every task of a place: the one that is meant to run, and its history."""
     if place.node_id:
         return [task for task in view.tasks.find("node_id", place.node_id) if task.service_id == service.id]
     return view.tasks.find("slot", (service.id, place.slot))
 
 
 def by_place(service: api.Service, tasks: Iterable[api.Task]) -> Places:
-    """Return the tasks of a service by place, places in rising order."""
+    """Return the tasks of a service by place, with the places sorted."""
     by_node = is_by_node(service)
     places: Places = {}
     for task in tasks:
@@ -60,14 +60,14 @@ def by_place(service: api.Service, tasks: Iterable[api.Task]) -> Places:
 
 
 def of_this_run(service: api.Service, tasks: Iterable[api.Task]) -> list[api.Task]:
-    """Return the tasks that count: of a job those of its present iteration, of another service all."""
+    """Return a job's tasks of its present iteration; all tasks of another service."""
     if not is_job(service):
         return list(tasks)
     return [task for task in tasks if task.job_iteration.index == service.job_status.job_iteration.index]
 
 
 def occupants(tasks: list[api.Task], service: api.Service) -> list[api.Task]:
-    """Return the tasks that fill their place: those meant to run, else the last one if it may not be restarted.
+    """Return the tasks that fill their place, empty when the place is free.
 
     A task of a job that has completed fills it as well, although it was told to stop: its node was down for a moment,
     say, and it had done its work before it heard. In a rollback the last one does not count: what the old spec had
@@ -87,12 +87,12 @@ def occupants(tasks: list[api.Task], service: api.Service) -> list[api.Task]:
 
 
 def meant_to_run(tasks: Iterable[api.Task]) -> list[api.Task]:
-    """Return the tasks that nobody has told to stop. A job's are meant to complete, and stay so once they have."""
+    """Return the tasks that were not told to stop. A job's task stays among them after it has completed."""
     return [task for task in tasks if task.desired_state <= api.COMPLETE]
 
 
 def has_completed(task: api.Task) -> bool:
-    """Return whether a task of a job has done what it was for."""
+    """Return whether the task belongs to a job and has completed."""
     return task.status.state == api.COMPLETE and task.HasField("job_iteration")
 
 
@@ -102,7 +102,7 @@ def is_lost(node: api.Node | None) -> bool:
 
 
 def needs_replacing(view: View, task: api.Task) -> bool:
-    """Return whether a task has ended too early, or must leave its node."""
+    """Return whether a task has ended or must leave its node; a completed task of a job needs no replacing."""
     if has_completed(task):
         return False
     return is_dead(task) or bool(task.node_id and is_lost(view.nodes.get(task.node_id)))

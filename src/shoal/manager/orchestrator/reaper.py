@@ -1,7 +1,7 @@
-"""The decider that forgets tasks: history beyond what the swarm keeps, and what was told to go and has ended.
+"""The decider that removes tasks from the store: old history, and ended tasks that were marked for removal.
 
-In: the view, the time, what changed. Out: removals. Looks at the places that changed, at all of them only
-when the limit does. Source: SwarmKit manager/orchestrator/taskreaper/task_reaper.go.
+In: the view, the time, what changed. Out: removals. The reaper looks at the places that changed, and at all places only
+when the history limit changes. Source: SwarmKit manager/orchestrator/taskreaper/task_reaper.go.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ DEFAULT_LIMIT = 5
 
 
 class Reaper:
-    """Keeps the history of each place within its limit."""
+    """Keeps the history of each place within the limit of the cluster."""
 
     name = "reaper"
     kinds: tuple[type, ...] = (api.Task, api.Cluster)
@@ -28,7 +28,7 @@ class Reaper:
         self._places: dict[tuple[str, Place], None] = {}
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return the removal of every task that is not kept."""
+        """Return the removals of all tasks that are not kept."""
         cluster = next(iter(view.clusters.all()), None)
         limit = cluster.spec.orchestration.task_history_retention_limit if cluster is not None else DEFAULT_LIMIT
         if events is None or limit != self._limit:
@@ -40,7 +40,7 @@ class Reaper:
         draft = Draft(view, now)
         for task in tasks:
             if draft.is_full:
-                self._limit = None  # read everything at the next call: rare, and nothing is missed
+                self._limit = None  # the next call reads all tasks, so that none is missed; this is rare
                 break
             if _is_to_go(task):
                 draft.remove_task(task.id)
@@ -64,14 +64,14 @@ def _trim(draft: Draft, service: api.Service, place: Place, limit: int) -> None:
     """Remove the oldest ended tasks of a place beyond its limit."""
     attempts = service.spec.task.restart.max_attempts
     if attempts > 0:
-        limit = attempts + 1  # The restart supervisor counts attempts in the history.
+        limit = attempts + 1  # `restart` counts attempts in the history.
     if limit < 0:
         return
     tasks = tasks_in(draft.view, service, place)
     excess = len(tasks) - limit
     if excess <= 0:
         return
-    # What fills the place is never history: what is to run, what a job has done, what failed and is not tried again.
+    # A task that fills the place is not history: it is meant to run, has completed a job, or may not be restarted.
     filling = {task.id for task in occupants(of_this_run(service, tasks), service)}
     ended = sorted((task for task in tasks if task.id not in filling and _has_ended(task)), key=reported_at)
     for task in ended[:excess]:

@@ -1,7 +1,7 @@
 """Replicated services: as many slots as replicas. In: a draft, a service; out: changes in it, and the filled slots.
 
-Which tasks are too few or too many, and nothing else: what happens in a slot is the supervisor's and the update's.
-Source of the rules: SwarmKit manager/orchestrator/replicated/.
+This module decides only which slots are missing or too many. The supervisor and the update decide what happens in a
+slot. Source of the rules: SwarmKit manager/orchestrator/replicated/.
 """
 
 from shoal.api import v1 as api
@@ -15,7 +15,7 @@ from shoal.store.memory import Event
 
 
 def asks_for_more_alone(event: Event) -> bool:
-    """Return whether more replicas of the same spec are all that a change of a service asks for."""
+    """Return whether a service changed only in that it asks for more replicas, with no update under way."""
     new, old = event.obj, event.old
     if not isinstance(new, api.Service) or not isinstance(old, api.Service) or event.action != "update":
         return False
@@ -28,16 +28,16 @@ def asks_for_more_alone(event: Event) -> bool:
 
 
 class Replicated:
-    """The mode whose places are as many slots as there are replicas.
+    """The mode that has as many slots as replicas.
 
-    Which slots are filled is remembered, so that a further replica costs the same among ten and among ten thousand.
+    It remembers which slots are filled, so a further replica costs the same among ten and among ten thousand.
     """
 
     def __init__(self) -> None:
         self._taken: dict[str, Taken] = {}
 
     def reconcile(self, draft: Draft, service: api.Service, make: MakeTask) -> Places | None:
-        """Bring the number of slots to what is asked for."""
+        """Create tasks in missing slots and empty the slots that are too many."""
         groups = by_place(service, draft.view.tasks.find("service_id", service.id))
         filled: Places = {}
         for slot, tasks in groups.items():
@@ -49,12 +49,12 @@ class Replicated:
         keeps_ended = False
         if len(filled) > wanted:
             for slot in keep_order(filled)[wanted:]:
-                # What ended in it before stays to be seen until the service changes again, as with SwarmKit
-                # (orchestrator/replicated/services.go: only tasks that may be updated are told to go).
+                # The slot's ended tasks stay visible until the service changes again, as in SwarmKit
+                # (orchestrator/replicated/services.go: only tasks that may be updated are removed).
                 free[slot] = filled.pop(slot)
                 before = [task for task in groups[slot] if task not in free[slot]]
                 if occupants(before, service):
-                    free[slot] = groups[slot]  # Else the slot would be filled again, by a task that is dead.
+                    free[slot] = groups[slot]  # Else one of its ended tasks would fill the slot again.
                 keeps_ended = keeps_ended or len(free[slot]) < len(groups[slot])
         taken = self._taken[service.id] = Taken(filled, keeps_ended=keeps_ended)
         missing = wanted - len(filled)
@@ -67,7 +67,7 @@ class Replicated:
         return filled
 
     def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
-        """Fill the lowest slots that are free. What is made here is counted once the view shows it."""
+        """Fill the lowest free slots. A task that is created here counts once the view shows it."""
         taken = self._taken.get(service.id)
         if taken is None or taken.keeps_ended:
             return False
@@ -82,14 +82,14 @@ class Replicated:
         return True
 
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
-        """Say that the supervisor and an update look after a slot, whatever happens in it."""
+        """Leave the slot to the supervisor and an update, and check later whether it is filled."""
         taken = self._taken.get(service.id)
         if taken is not None:
             taken.doubtful.add(place)
         return Visit.TEND
 
     def forget(self, service_id: str | None = None) -> None:
-        """Forget which slots of a service are filled; of all without an id."""
+        """Forget which slots of a service are filled; without an id, of all services."""
         if service_id is None:
             self._taken.clear()
         else:

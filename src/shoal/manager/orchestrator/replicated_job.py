@@ -1,8 +1,8 @@
-"""Replicated jobs: so many completions in all, so many tasks at a time. The places are slots, counted from 0.
+"""Replicated jobs: a total of completions, and a limit of tasks at a time. The places are slots, counted from 0.
 
-In: a draft, a service, maybe one slot. Out: changes in the draft. Each slot is to have one completed task in the end. A
-slot whose task failed and may not be restarted stays as it is until the job runs again. What has been counted is kept
-by service, so that a completion costs the same among ten slots and among ten thousand. Source: SwarmKit
+In: a draft, a service, maybe one slot. Out: changes in the draft. The job is done when each slot has a completed task.
+A slot whose task failed and may not be restarted stays as it is until the job runs again. The counts are kept for each
+service, so a completion costs the same among ten slots and among ten thousand. Source: SwarmKit
 manager/orchestrator/jobs/replicated/reconciler.go.
 """
 
@@ -25,15 +25,15 @@ from shoal.manager.orchestrator.places import (
 
 
 class Progress(Enum):
-    """How far a slot has come."""
+    """The progress of a slot."""
 
     AT_WORK = auto()  # its task runs, is on its way, or is about to be restarted
     COMPLETED = auto()
-    GIVEN_UP = auto()  # it failed, and its policy lets nothing follow
+    GIVEN_UP = auto()  # its task failed and may not be restarted
 
 
 class Tally:
-    """How far the slots of one run of a job have come. A slot that is not in it is free."""
+    """The progress of the slots of one iteration of a job. A slot that is not listed is free."""
 
     def __init__(self) -> None:
         self._slots: dict[int, Progress] = {}
@@ -41,7 +41,7 @@ class Tally:
         self.at_work = 0
 
     def note(self, slot: int, progress: Progress | None) -> None:
-        """Take in how far a slot has come; None: it is free."""
+        """Record the progress of a slot; None: the slot is free."""
         self.at_work -= self._slots.get(slot) is Progress.AT_WORK
         self.at_work += progress is Progress.AT_WORK
         if progress is not None:
@@ -50,7 +50,7 @@ class Tally:
             self._lowest_free = min(self._lowest_free, slot)
 
     def may_begin(self, job: api.ReplicatedJob) -> int:
-        """Return how many tasks more may begin now."""
+        """Return how many more tasks may begin now."""
         return max(0, min(job.max_concurrent - self.at_work, job.total_completions - len(self._slots)))
 
     def begin(self) -> Place:
@@ -62,20 +62,20 @@ class Tally:
 
 
 class ReplicatedJobs:
-    """The mode whose places are as many slots as completions are asked for."""
+    """The mode that has as many slots as the job asks for completions."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
 
     def reconcile(self, draft: Draft, service: api.Service, make: MakeTask) -> Places | None:
-        """Count everything anew, end what runs of a former iteration, begin what may begin."""
+        """Count all slots again, remove running tasks of earlier iterations, and create the tasks that may begin."""
         tasks = draft.view.tasks.find("service_id", service.id)
         places = by_place(service, of_this_run(service, tasks))
         tally = self._tallies[service.id] = Tally()
         for place, in_slot in places.items():
             tally.note(place.slot, _progress(service, in_slot))
         counting = {task.id for in_slot in places.values() for task in in_slot}
-        # What completed before, or failed, stays to be seen; the reaper keeps it short.
+        # Ended tasks of earlier iterations stay visible until the reaper removes them.
         former = [task for task in tasks if task.id not in counting and task.status.state <= api.RUNNING]
         if not draft.set_all_desired(former, api.REMOVE) or not _begin(draft, service, tally, make):
             return None
@@ -83,18 +83,18 @@ class ReplicatedJobs:
         return {place: filling for place, filling in filled.items() if filling}
 
     def grow(self, draft: Draft, service: api.Service, make: MakeTask) -> bool:
-        """Leave it to `reconcile`."""
+        """Return False: only `reconcile` can tell what is missing."""
         return False
 
     def visit(self, draft: Draft, service: api.Service, place: Place, make: MakeTask) -> Visit:
-        """Count one slot anew, and begin what may begin."""
+        """Count one slot again, and create the tasks that may begin."""
         tally = self._tallies.setdefault(service.id, Tally())
         if not draft.fills(service.id, place):
             tally.note(place.slot, _progress(service, of_this_run(service, tasks_in(draft.view, service, place))))
         return Visit.TEND if _begin(draft, service, tally, make) else Visit.AGAIN
 
     def forget(self, service_id: str | None = None) -> None:
-        """Forget the tally of a service; of all without an id."""
+        """Forget the tally of a service; without an id, of all services."""
         if service_id is None:
             self._tallies.clear()
         else:
@@ -102,7 +102,7 @@ class ReplicatedJobs:
 
 
 def _begin(draft: Draft, service: api.Service, tally: Tally, make: MakeTask) -> bool:
-    """Make the tasks that may begin. Returns whether there was room for all."""
+    """Create the tasks that may begin. Return whether the draft had room for all of them."""
     while tally.may_begin(service.spec.replicated_job):
         if draft.is_full:
             return False

@@ -1,7 +1,8 @@
-"""The restart supervisor: whether an ended task is replaced, and when its replacement may start.
+"""The rules of restarts: whether an ended task is replaced, and when its replacement may start.
 
-In: the task, the tasks of its place, its node, the time; out: answers. Keeps nothing: attempts are counted in the
-place's own history, which the reaper keeps long enough. Source: SwarmKit manager/orchestrator/restart/restart.go.
+In: the task, the tasks of its place, its node, the time; out: answers. This module keeps no state: it counts attempts
+in the history of the place, which the reaper keeps long enough. Source: SwarmKit
+manager/orchestrator/restart/restart.go.
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ from shoal.manager.orchestrator.marks import Marks, read
 if TYPE_CHECKING:
     from random import Random
 
-DEFAULT_DELAY = 5.0
+DEFAULT_DELAY = 5.0  # seconds, as all times here
 
-# A replacement waits this long for the task before it to end, counted from its own creation (SwarmKit: 1 minute).
+# From its creation on, a replacement waits at most this long for the old task to end (SwarmKit: 1 minute).
 OLD_TASK_TIMEOUT = 60.0
 
-# Beyond Swarm: tasks that end as soon as they start are retried ever more slowly, up to LONGEST_BACKOFF (the longest
-# delay of Docker's own restart manager). A rejected task counts at once; a failed one only after some in a row, as a
-# crash or two at the start is common (a database that is not up yet).
+# SwarmKit has no back-off. Here tasks that fail as soon as they start are retried ever more slowly, up to
+# LONGEST_BACKOFF (the longest delay of Docker's own restart manager). The delay grows from the second rejected task in
+# a row on, but only after FREE_FAILURES failed ones: a few crashes at the start are common, for instance while a
+# database is not up yet.
 LONGEST_BACKOFF = 60.0
 SHORTEST_BACKOFF = 0.1
-QUICK_FAILURE = 2.0
+QUICK_FAILURE = 2.0  # a task that fails within this time counts as failed as soon as it started
 FREE_FAILURES = 3
 
 
 def is_wanted(task: api.Task, place_tasks: list[api.Task]) -> bool:
-    """Return whether policy lets the task be replaced. `place_tasks` are all tasks of its place, itself included."""
+    """Return whether the restart policy allows a replacement. `place_tasks` are all tasks of its place, with itself."""
     policy = task.spec.restart
     condition = policy.condition if task.spec.HasField("restart") else api.RestartPolicy.ANY
     if condition == api.RestartPolicy.NONE:
         return False
-    # What a job has done is not done again: "any" means "on failure" there.
+    # A completed task of a job is not run again: for jobs "any" means "on failure".
     at_success = condition == api.RestartPolicy.ANY and not task.HasField("job_iteration")
     if task.status.state == api.COMPLETE and not at_success:
         return False
@@ -45,7 +47,10 @@ def is_wanted(task: api.Task, place_tasks: list[api.Task]) -> bool:
 
 
 def _attempts(task: api.Task, place_tasks: list[api.Task], window: float) -> int:
-    """Return how many restarts of this spec version the place has seen, in the window before the task ended if any."""
+    """Return how many restarts of this spec version the place has had.
+
+    With a `window` (seconds), only restarts within that time before the task's end count.
+    """
     born = sorted(
         (_born_at(other), not read(other).anew)
         for other in place_tasks
@@ -60,12 +65,12 @@ def _attempts(task: api.Task, place_tasks: list[api.Task], window: float) -> int
 
 
 def _born_at(task: api.Task) -> float:
-    # Made in this very transaction: the newest there is.
+    # A task without this stamp was created in the present transaction, so it is the newest.
     return instant(task.meta.created_at) if task.meta.HasField("created_at") else float("inf")
 
 
 def failures_in_a_row(task: api.Task) -> int:
-    """Return how many tasks of the place, `task` the last of them, ended before they were of any use."""
+    """Return how many tasks of the place in a row, up to `task`, were rejected or failed as soon as they started."""
     before = read(task)
     if task.status.state == api.REJECTED:
         return before.failures + 1
@@ -76,7 +81,7 @@ def failures_in_a_row(task: api.Task) -> int:
 
 
 def reported_at(task: api.Task) -> float:
-    """Return when the task's status was written: by the manager's clock where it is known, else by the agent's."""
+    """Return when the task's status was written (seconds since 1970): by the manager's clock, else by the agent's."""
     return instant(task.status.applied_at if task.status.HasField("applied_at") else task.status.timestamp)
 
 
@@ -87,10 +92,11 @@ def delay_of(task: api.Task) -> float:
 
 
 def delay_before(task: api.Task, node: api.Node | None, failures: int, rng: Random) -> float:
-    """Return how long the replacement of `task` waits. What the policy says is the floor.
+    """Return how many seconds the replacement of `task` waits, at least the delay of the policy.
 
-    Nothing waits for a drained node. Neither for one that is down, unless the policy names a delay: Swarm's default is
-    there for tasks that end by themselves, and a node is not taken for down twice in a moment.
+    On a drained node there is no delay. On a node that is down there is none either, unless the policy names one: the
+    default delay slows down tasks that end by themselves, and a node does not go down again and again in a moment.
+    `failures` is the result of `failures_in_a_row`.
     """
     if node is not None and node.spec.availability == api.NodeSpec.DRAIN:
         return 0.0
@@ -105,14 +111,14 @@ def delay_before(task: api.Task, node: api.Node | None, failures: int, rng: Rand
 
 
 def has_stopped(task: api.Task | None, node: api.Node | None) -> bool:
-    """Return whether nothing of the task can be running: it ended, it never had a node, or its node is gone or DOWN."""
+    """Return whether the task cannot be running: it ended, it never had a node, or its node is gone or DOWN."""
     if task is None or not api.ASSIGNED <= task.status.state <= api.RUNNING:
         return True
     return node is None or node.status.state == api.NodeStatus.DOWN
 
 
 def start_time(task: api.Task, marks: Marks, old: api.Task | None, old_node: api.Node | None, now: float) -> float:
-    """Return when a waiting replacement may start if nothing else happens; `now` or earlier: it may start."""
+    """Return when a waiting replacement may start if nothing else happens. Up to `now` means that it may start now."""
     if marks.start_at > now or not marks.replaces or has_stopped(old, old_node):
         return marks.start_at
     born_at = instant(task.meta.created_at) if task.meta.HasField("created_at") else now

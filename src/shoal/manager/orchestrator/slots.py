@@ -1,4 +1,4 @@
-"""Slots of replicated services: which numbers new ones get, and which go first when there are too many.
+"""Slots of replicated services: which numbers new slots get, and which slots go first when there are too many.
 
 In: places that are slots; out: numbers, and an order. Source: SwarmKit manager/orchestrator/replicated/slot.go,
 services.go.
@@ -13,9 +13,9 @@ from shoal.manager.orchestrator.places import Place, Places
 
 
 class Taken:
-    """Which slots are filled, from 1 on. Those in `doubtful` have changed since: `note` takes in what they are now.
+    """The filled slots of a service, counted from 1. Slots in `doubtful` have changed: call `note` for each of them.
 
-    `keeps_ended`: slots that were given up still show what ended in them, until the service is looked at as a whole.
+    `keeps_ended`: emptied slots still show their ended tasks, until `reconcile` looks at the service again.
     """
 
     def __init__(self, places: Iterable[Place], *, keeps_ended: bool = False) -> None:
@@ -28,7 +28,7 @@ class Taken:
         return len(self._slots)
 
     def note(self, place: Place, *, is_filled: bool) -> None:
-        """Take in whether a slot is filled."""
+        """Record whether a slot is filled."""
         if is_filled:
             self._slots.add(place.slot)
         elif place.slot in self._slots:
@@ -44,10 +44,11 @@ class Taken:
 
 
 def keep_order(slots: Places) -> list[Place]:
-    """Return the slots, those to keep longest first.
+    """Return the slots in the order in which they are kept; the last ones are the first to go.
 
-    Running ones before others, then the n-th copies on their node by n (which leaves nodes evenly loaded), then lower
-    slots. Slots without one single placed task go first of all.
+    Slots with exactly one task that has a node come first. Among these, a slot that is the first of the service on its
+    node comes before the second one on a node, and so on, which keeps nodes evenly loaded. Equal slots are sorted by
+    whether they run, then by number.
     """
     running_first = sorted(slots, key=lambda slot: (not _is_running(slots[slot]), slot))
     copies: Counter[str] = Counter()

@@ -1,8 +1,8 @@
 """The supervisor of places: starts, restarts and replaces the task of a place, for services of every mode.
 
-In: a draft, a service, one of its places. Out: changes in the draft, and when to look at the place again. Whether a
-task is replaced, and how long that waits, says `restart.py`; which tasks leave only once another runs, `leaving.py`;
-how many places there are, the module of the mode. Source: SwarmKit manager/orchestrator/restart/restart.go.
+In: a draft, a service, one of its places. Out: changes in the draft, and when to look at the place again. `restart`
+decides whether and when a task is replaced, `leaving` which tasks move start-first, and the mode which places there
+are. Source: SwarmKit manager/orchestrator/restart/restart.go.
 """
 
 from __future__ import annotations
@@ -35,26 +35,29 @@ if TYPE_CHECKING:
 
 
 def needs_look(view: View, service: api.Service, task: api.Task) -> bool:
-    """Return whether there is something to do for a task that is meant to run."""
+    """Return whether the supervisor has something to do for a task that is meant to run."""
     return task.desired_state < api.RUNNING or needs_replacing(view, task) or is_leaving(view, service, task)
 
 
 class Supervisor:
-    """Looks after one place at a time. Keeps nothing of it."""
+    """Looks after one place at a time and remembers nothing about it."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
     def look(self, draft: Draft, service: api.Service, place: Place, make: MakeTask, *, updating: bool) -> float | None:
-        """Replace what ended in a place, start what has waited long enough. Returns the time of the next look."""
+        """Replace ended tasks of a place, start tasks that have waited long enough. Return when to look again.
+
+        `updating`: an update works on this place, so outdated tasks and twins are left to it.
+        """
         tasks = of_this_run(service, tasks_in(draft.view, service, place))
         live = meant_to_run(tasks)
         if draft.is_full:
             return draft.now if any(needs_look(draft.view, service, task) for task in live) else None
         if any(draft.touches(task.id) for task in live) or draft.fills(service.id, place):
-            return None  # What was changed just now comes back as an event.
+            return None  # These changes come back as events.
         if not updating and (stop_outdated(draft, service, live) or stop_twins(draft, service, live)):
-            return None  # The update that began this was over before what replaced its own task ran.
+            return None  # An update ended while an old task still ran, because the new one had failed.
         look_at: list[float] = []
         is_replaced = False
         leaving = [task for task in live if is_leaving(draft.view, service, task, updating=updating)]
@@ -71,7 +74,7 @@ class Supervisor:
             if not is_dead(task) and not (task.node_id and is_lost(node)):
                 look_at += _start_if_due(draft, task)
             elif task.desired_state < api.RUNNING and read(task).start_at > draft.now:
-                # Its own delay still runs: what replaces it waits as well, or an image that is nowhere spins.
+                # Its own delay is not over: replacing it now would loop quickly when an image cannot be pulled.
                 look_at.append(read(task).start_at)
             else:
                 draft.set_desired(task, api.SHUTDOWN)
@@ -86,7 +89,7 @@ class Supervisor:
     def _replace(
         self, draft: Draft, service: api.Service, task: api.Task, node: api.Node | None, make: MakeTask
     ) -> list[float]:
-        """Make the task that takes the place of one that ended or lost its node."""
+        """Create the replacement of a task that ended or lost its node. Return when to look again."""
         failures = restart.failures_in_a_row(task) if task.spec_version == service.spec_version else 0
         delay = restart.delay_before(task, node, failures, self._rng)
         made = make(service, place_of(service, task))
@@ -96,12 +99,12 @@ class Supervisor:
             made.desired_state = api.READY
         draft.create(made)
         if delay:
-            return [read(made).start_at]  # as it is kept, which may differ from `now + delay` by rounding
+            return [read(made).start_at]  # as stored; rounding may make it differ from `now + delay`
         return [draft.now + restart.OLD_TASK_TIMEOUT] if waits_for else []
 
 
 def _start_if_due(draft: Draft, task: api.Task) -> list[float]:
-    """Let a waiting replacement run if it may; else return the time of the next look."""
+    """Let a waiting replacement run if it may start. Otherwise return when to look again."""
     if task.desired_state >= api.RUNNING:
         return []
     marks = read(task)
@@ -115,7 +118,7 @@ def _start_if_due(draft: Draft, task: api.Task) -> list[float]:
 
 
 def _is_filled_without(view: View, service: api.Service, task: api.Task, staying: list[api.Task]) -> bool:
-    """Return whether another task that stays in the place makes a replacement of `task` one too many."""
+    """Return whether another task stays in the place, so that `task` needs no replacement."""
 
     def is_outdated(one: api.Task) -> bool:
         return is_dirty(service, one, view.nodes.get(one.node_id) if one.node_id else None)
@@ -123,5 +126,5 @@ def _is_filled_without(view: View, service: api.Service, task: api.Task, staying
     others = [one for one in staying if one is not task and not needs_replacing(view, one)]
     if not others:
         return False
-    # In a start-first update the old task runs on, yet its replacement must be tried again.
+    # In a start-first update the old task still runs, but a failed new task must be tried again.
     return is_outdated(task) or not all(is_outdated(one) for one in others)

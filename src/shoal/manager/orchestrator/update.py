@@ -1,9 +1,9 @@
 """The update supervisor: one rolling update or rollback of one service, as a state machine without clocks or sleeps.
 
-In: a draft over the view, the service, the places that changed. Out: changes in the draft (new tasks, old ones told
-to stop, the service's update status) and the time of the next look. What it remembers it has seen in the view, so that
-a new leader goes on where the last one stopped: tasks made by an update carry a mark. Restarts are not its business.
-Source: SwarmKit manager/orchestrator/update/updater.go.
+In: a draft over the view, the service, the places that changed. Out: changes in the draft (new tasks, old tasks told
+to stop, the service's update status) and when to look again. Its memory is built from the view: tasks created by an
+update carry a mark (`marks`), so a new leader goes on where the last one stopped. The supervisor, not this module,
+restarts tasks. Source: SwarmKit manager/orchestrator/update/updater.go.
 """
 
 from collections.abc import Collection
@@ -42,7 +42,7 @@ class Settings:
 
     @classmethod
     def of(cls, service: api.Service) -> "Settings":
-        """Return what holds for the service now: the rollback's settings while it is rolled back."""
+        """Return the settings that apply to the service now: the rollback config during a rollback."""
         field = "rollback" if is_rollback(service) else "update"
         config: api.UpdateConfig = getattr(service.spec, field)
         return cls(
@@ -56,7 +56,7 @@ class Settings:
 
     @property
     def last_watch(self) -> float:
-        """Return how long failures are watched for after the last place is through."""
+        """Return for how many seconds failures still count after the delay of the last place."""
         return self.monitor if self.delay < self.monitor else self.delay + 1.0
 
 
@@ -65,34 +65,34 @@ class _Begun:
     """A place whose new task exists."""
 
     task_id: str
-    up_at: float | None = None  # when it was seen RUNNING, or beyond
-    counted: bool = False  # its failure has been counted
+    up_at: float | None = None  # when its task was first seen RUNNING or in a later state
+    counted: bool = False  # whether its failure has been counted
 
 
 def is_rollback(service: api.Service) -> bool:
-    """Return whether the service is on its way back to its previous spec."""
+    """Return whether the service is being rolled back, or its rollback is paused."""
     return service.update_status.state in (api.UpdateStatus.ROLLBACK_STARTED, api.UpdateStatus.ROLLBACK_PAUSED)
 
 
 def is_paused(service: api.Service) -> bool:
-    """Return whether an update or rollback of the service was stopped by a failure."""
+    """Return whether a failure has paused an update or rollback of the service."""
     return service.update_status.state in _PAUSED
 
 
 def is_under_way(service: api.Service) -> bool:
-    """Return whether an update or rollback of the service goes on, or was stopped by a failure."""
+    """Return whether the service has an update or rollback that goes on or is paused."""
     return service.update_status.state in (*_STARTED, *_PAUSED)
 
 
-# Instants on their way through protobuf are rounded to nanoseconds, and a float has fewer digits than that.
+# Tolerance in seconds: protobuf rounds instants to nanoseconds, and a float cannot hold that many digits.
 _CLOCK_GRAIN = 1e-5
 
 
 class Update:
-    """What has been seen of one update: places still to do, places begun, failures.
+    """The progress of one update: places that wait, places that have begun, failures.
 
-    A place is in `waiting` until the view shows the task that was made for it, in `begun` from then on: a plan that
-    was never committed leaves no trace.
+    A place is in `_waiting` until the view shows the new task of the place, and then in `_begun`. So a plan that was
+    never committed leaves no trace here.
     """
 
     def __init__(self, view: View, service: api.Service, filled: Places) -> None:
@@ -112,33 +112,33 @@ class Update:
         self._total = len(self._waiting) + len(self._begun)
 
     def is_for(self, service: api.Service) -> bool:
-        """Return whether the service still has the goal that this update works towards."""
+        """Return whether this update still works towards the service's present spec, and was not paused and resumed."""
         resumed = self._was_paused and not is_paused(service)
         return (self._version, self._rollback) == (service.spec_version.index, is_rollback(service)) and not resumed
 
     def is_over(self, service: api.Service) -> bool:
-        """Return whether nothing is left to do, not even a status to complete."""
+        """Return whether nothing is left to do, not even to complete the update status."""
         if self._was_paused or service.update_status.state in _STARTED:
             return False
         return not self._waiting and all(begun.up_at is not None for begun in self._begun.values())
 
     def holds(self, place: Place) -> bool:
-        """Return whether a place is this update's to bring to its end."""
+        """Return whether this update works on a place."""
         return place in self._waiting or place in self._begun
 
     def add(self, view: View, service: api.Service, place: Place, tasks: list[api.Task]) -> None:
-        """Take in a place that has come within reach, if none of its tasks is what the service asks for."""
+        """Add a place that has become reachable, if all its tasks are outdated."""
         if not self.holds(place) and tasks and all(_is_task_dirty(view, service, task) for task in tasks):
             self._waiting[place] = None
             self._total += 1
 
     def forget(self, place: Place) -> None:
-        """Leave a place alone: it is out of reach, and nobody waits for it."""
+        """Drop a place that is out of reach. The update does not wait for it."""
         self._waiting.pop(place, None)
         self._begun.pop(place, None)
 
     def begin_nothing(self, view: View, service: api.Service, place: Place) -> None:
-        """Leave a place as it is, whose node is paused. It is waited for where the new task is on that node already."""
+        """Do not begin a place whose node is paused. If its new task is already on that node, the update waits."""
         self._note_begun(view, service, place, tasks_in(view, service, place))
         if place in self._waiting:
             del self._waiting[place]
@@ -149,14 +149,14 @@ class Update:
             del self._begun[place]
 
     def keep_only(self, places: Collection[Place]) -> None:
-        """Forget places that the service no longer has."""
+        """Drop places that the service no longer has."""
         for place in [place for place in self._waiting if place not in places]:
             del self._waiting[place]
         for place in [place for place in self._begun if place not in places]:
             del self._begun[place]
 
     def look(self, draft: Draft, service: api.Service, touched: Collection[Place], make: MakeTask) -> float | None:
-        """Take in what happened to the `touched` places and do what is next. Returns the time of the next look."""
+        """Note what happened in the `touched` places and take the next steps. Return when to look again."""
         settings = Settings.of(service)
         failed: list[str] = []
         for place in sorted(place for place in touched if self.holds(place)):
@@ -174,17 +174,17 @@ class Update:
         return self._advance(draft, service, settings, make)
 
     def _made_by_this(self, view: View, service: api.Service, tasks: list[api.Task]) -> api.Task | None:
-        """Return the task that this update made for a place, if the view shows it.
+        """Return the task that this update created for a place, if the view shows it.
 
-        One that an update before it made counts as well while it is on its way and still is what is wanted, as after
-        `docker service scale` in the middle of an update.
+        A task of an earlier update also counts while it is on its way and still matches the spec. This happens after
+        `docker service scale` during an update.
         """
         since = instant(service.update_status.started_at)
         for task in tasks:
             if task.desired_state > api.RUNNING or not read(task).by_update:
                 continue
             if task.spec_version.index == self._version:
-                # By our own mark: the store's stamp is of the transaction's begin, before this update's.
+                # By our own mark: the store's stamp is from the begin of the transaction, before the update started.
                 if read(task).start_at >= since - _CLOCK_GRAIN:
                     return task
             elif task.status.state < api.RUNNING and not _is_task_dirty(view, service, task):
@@ -198,7 +198,7 @@ class Update:
             self._begun[place] = _Begun(mine.id)
 
     def _look_at_place(self, draft: Draft, service: api.Service, place: Place, settings: Settings) -> list[str]:
-        """Note how far a place has come; return the id of its task if that failed just now."""
+        """Note the progress of a place. Return the id of its task if the task failed just now."""
         tasks = tasks_in(draft.view, service, place)
         self._note_begun(draft.view, service, place, tasks)
         begun = self._begun.get(place)
@@ -238,7 +238,7 @@ class Update:
         return self._finish(draft, service, max(ends, default=None), settings)
 
     def _finish(self, draft: Draft, service: api.Service, last_end: float | None, settings: Settings) -> float | None:
-        """Complete the update once the last place has been watched long enough; with nothing done, at once."""
+        """Complete the update once the last place was watched long enough, or at once if there was nothing to do."""
         if service.update_status.state not in _STARTED:
             return None
         if last_end is not None and draft.now < last_end + settings.last_watch:
@@ -261,7 +261,7 @@ def _is_task_dirty(view: View, service: api.Service, task: api.Task) -> bool:
 def _begin(
     draft: Draft, service: api.Service, place: Place, settings: Settings, make: MakeTask, *, by_update: bool = True
 ) -> bool:
-    """Make a place's new task, or use one that is there. Returns whether a new one was made."""
+    """Create the new task of a place, or adopt one that is there. Return whether a task was created."""
     tasks = tasks_in(draft.view, service, place)
     live = meant_to_run(tasks)
     clean = [task for task in live if not _is_task_dirty(draft.view, service, task)]
@@ -270,7 +270,7 @@ def _begin(
         return False
     made = make(service, place)
     if settings.order == api.UpdateConfig.START_FIRST:
-        # One old task is kept until the new one runs: not an ended one, nor what an update cut short had begun.
+        # One old task is kept until the new one runs: the one that has come furthest, and none that has ended.
         keep = max((task for task in live if not is_dead(task)), key=lambda task: task.status.state, default=None)
         _stop(draft, [task for task in live if task is not keep])
         write(made, Marks(start_at=draft.now, by_update=by_update))
@@ -278,26 +278,26 @@ def _begin(
         waits_for = _stop(draft, live)
         write(made, Marks(replaces=waits_for, start_at=draft.now, by_update=by_update))
         if waits_for:
-            # It prepares (pulls its image) while the old one stops.
+            # The new task prepares (pulls its image) while the old one stops.
             made.desired_state = api.READY
     draft.create(made)
     return True
 
 
 def renew(draft: Draft, service: api.Service, place: Place, make: MakeTask) -> None:
-    """Bring one place to the present spec outside of any update: its node was not there when that came."""
+    """Bring one place to the present spec outside of an update, because its node was away during that update."""
     live = meant_to_run(tasks_in(draft.view, service, place))
     outdated = [task for task in live if _is_task_dirty(draft.view, service, task)]
     if not live or len(outdated) < len(live) or any(is_dead(task) or draft.touches(task.id) for task in live):
-        return  # What has ended is replaced by what is wanted now anyway.
+        return  # The supervisor replaces an ended task with one of the present spec anyway.
     _begin(draft, service, place, Settings.of(service), make, by_update=False)
 
 
 def _adopt(draft: Draft, live: list[api.Task], task: api.Task, settings: Settings) -> None:
-    """Keep a task that already is what the service asks for, and stop its place's others."""
+    """Keep a task that already matches the spec, and stop the other tasks of its place."""
     others = [other for other in live if other is not task]
     if settings.order == api.UpdateConfig.START_FIRST and task.status.state < api.RUNNING:
-        # It came because the other one is about to leave its node. Once it runs, that one goes.
+        # The other task is leaving its node (`leaving`). It is stopped once this one runs.
         others = [other for other in others if other.status.state != api.RUNNING]
     waits_for = _stop(draft, others)
     if task.desired_state < api.RUNNING:
@@ -311,7 +311,7 @@ def _adopt(draft: Draft, live: list[api.Task], task: api.Task, settings: Setting
 
 
 def _stop(draft: Draft, tasks: list[api.Task]) -> str:
-    """Tell tasks to shut down; return the id of one whose end must be waited for, or ""."""
+    """Tell tasks to shut down. Return the id of one that has not stopped yet, or ""."""
     waits_for = ""
     for task in tasks:
         draft.set_desired(task, api.SHUTDOWN)
@@ -321,7 +321,7 @@ def _stop(draft: Draft, tasks: list[api.Task]) -> str:
 
 
 def stop_outdated(draft: Draft, service: api.Service, tasks: list[api.Task]) -> bool:
-    """Stop a place's old task once a new one runs (start-first). Returns whether there was one to stop."""
+    """Stop the old tasks of a place once a new one runs (start-first). Return whether there was one to stop."""
     live = meant_to_run(tasks)
     if len(live) < 2:
         return False
@@ -333,7 +333,7 @@ def stop_outdated(draft: Draft, service: api.Service, tasks: list[api.Task]) -> 
 
 
 def _give_up(draft: Draft, service: api.Service, task_id: str, settings: Settings) -> None:
-    """Pause or roll back, as the settings say. A rollback is never rolled back."""
+    """Pause the update or roll it back, as the settings say. A failed rollback is paused, never rolled back."""
     cause = f"due to failure or early termination of task {task_id}"
     rollback = is_rollback(service)
     if settings.failure_action == api.UpdateConfig.PAUSE:
@@ -342,7 +342,7 @@ def _give_up(draft: Draft, service: api.Service, task_id: str, settings: Setting
     elif rollback:
         _set_status(draft, service, api.UpdateStatus.ROLLBACK_PAUSED, f"rollback paused {cause}")
     elif not service.HasField("previous_spec"):
-        # SwarmKit fails here and leaves the update hanging; paused says what is the matter.
+        # There is nothing to roll back to. SwarmKit leaves the update hanging here; pausing tells the reason.
         _set_status(draft, service, api.UpdateStatus.PAUSED, f"update paused {cause}")
     else:
         changed = copy(service)
