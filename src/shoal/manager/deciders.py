@@ -1,7 +1,7 @@
-"""The list of deciders: which minds a leader has, and in which order they are asked.
+"""The list of deciders that a leader has, in the order in which they run.
 
-In: what they need of this manager. Out: the deciders, for one cascade (`deciding/cascade.py`). The leader, the
-simulation and the tests take theirs from here, so that what is simulated is what runs.
+In: what the deciders need from this manager. Out: the deciders, for one cascade (`deciding/cascade.py`). The leader,
+the simulation and the tests all take this list, so the simulation tests what runs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def deciders_of_tasks(
     rng: Random, ids: Callable[[], str] = new_id, scheduler: Scheduler | None = None
 ) -> tuple[Decider, ...]:
-    """Return those that turn services into tasks on nodes: make, admit, place, then tidy up.
+    """Return the deciders that turn services into tasks on nodes: they create, admit and place tasks, then tidy up.
 
-    `scheduler`: one that is asked for its reasons, too.
+    `scheduler`: the scheduler to use, when the caller also asks it for explanations.
     """
     return Orchestrator(rng, ids), Allocator(), scheduler or Scheduler(rng), Enforcer(), Reaper()
 
@@ -44,7 +44,7 @@ def all_deciders(
     random_bytes: Callable[[int], bytes],
     scheduler: Scheduler | None = None,
 ) -> tuple[Decider, ...]:
-    """Return those of a leader: certificates and roles first, then tasks, then what is to be forgotten."""
+    """Return all deciders of a leader: certificates, roles and keys first, then tasks, then nodes that never came."""
     return (
         Signer(cluster_id),
         RootRotation(cluster_id),

@@ -1,1 +1,1 @@
-"""How deciders run: what one looks like, several on one transaction, the loop that feeds them, a leader's term."""
+"""How deciders run: their interface, running several on one transaction, the loop around them, and a leader's term."""

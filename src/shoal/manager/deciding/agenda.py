@@ -1,6 +1,6 @@
-"""What a decider has to look at again without being told: keys with the time of their next look.
+"""The times at which a decider looks at things again, by key.
 
-In go keys and instants, out come the keys that are due and the next instant. One entry a key: the last one set wins.
+In: keys and instants. Out: the keys that are due, and the next instant. Each key has one time: the last one set.
 """
 
 import heapq
@@ -11,12 +11,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Agenda(Generic[Key]):
-    """Times by key, cheapest for "what is due" and "when is the next"."""
+    """Times by key. Asking what is due, and when the next key is due, is cheap."""
 
     def __init__(self) -> None:
         self._at: dict[Key, float] = {}
-        # Entries that were moved or dropped stay in the heap until they surface: `_at` is the truth.
-        # The running number keeps keys from being compared.
+        # An entry that was moved or dropped stays in the heap until it reaches the top; `_at` says which entries count.
+        # The running number keeps the heap from comparing keys.
         self._heap: list[tuple[float, int, Key]] = []
         self._pushed = 0
 
@@ -24,14 +24,14 @@ class Agenda(Generic[Key]):
         return len(self._at)
 
     def put(self, key: Key, at: float) -> None:
-        """Look at `key` at `at`, and not at the time that was set before."""
+        """Set the time of `key` to `at`. It replaces an earlier time."""
         if self._at.get(key) != at:
             self._at[key] = at
             self._pushed += 1
             heapq.heappush(self._heap, (at, self._pushed, key))
 
     def drop(self, key: Key) -> None:
-        """Forget `key`; nothing happens when it is not there."""
+        """Forget `key`, if it is there."""
         self._at.pop(key, None)
 
     def clear(self) -> None:
@@ -50,7 +50,7 @@ class Agenda(Generic[Key]):
         return keys
 
     def next_at(self) -> float | None:
-        """Return the earliest time, or None when there is nothing."""
+        """Return the earliest time, or None when there are no keys."""
         while self._heap and self._at.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None

@@ -1,8 +1,8 @@
-"""Several deciders on one staged transaction, each answering what those before it changed.
+"""Runs several deciders on one staged transaction. Each sees the changes of those before it.
 
-A new service is: tasks made, addresses given, nodes picked. As three commits that is three times an etcd `fsync` and
-three wake-ups before a node hears of a task; as a cascade it is one. In comes a transaction and what happened since the
-last pass, out go changes staged in that transaction. Committing, waiting and logging are `manager/deciding/loop.py`'s.
+For a new service, tasks are created, addresses given and nodes picked. As three commits this would cost three etcd
+`fsync`s and three wake-ups before a node learns of a task; as a cascade it costs one. In: a transaction, and the events
+since the last pass. Out: changes staged in that transaction. `loop` commits, waits and logs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,19 +15,19 @@ from shoal.manager.deciding.plan import Decider
 from shoal.store.changes import Change, Create, Event, Object, Remove, Update
 from shoal.store.memory import Transaction
 
-# Orchestrator, allocator, scheduler settle in two rounds. What has not settled after eight is two deciders that undo
-# one another, or honest work that may as well go on after a commit.
+# Orchestrator, allocator and scheduler settle in two rounds. If eight rounds are not enough, two deciders undo each
+# other's changes, or there is much work that can go on after a commit.
 MAX_ROUNDS = 8
 
-# Beyond this a pass commits what it has and goes on in the next one: see `plan.MAX_CHANGES`.
+# After so many changes a pass ends and commits them; the next pass goes on. See `plan.MAX_CHANGES`.
 MAX_STAGED = 1000
 
-FIRST_RETRY = 0.1
-LAST_RETRY = 30.0
+FIRST_RETRY = 0.1  # seconds
+LAST_RETRY = 30.0  # seconds
 
 
 class DeciderFailed(Exception):
-    """A decider raised, or planned what cannot be applied; whatever the pass staged must be dropped."""
+    """A decider raised, or planned a change that cannot be applied. The transaction of the pass must be dropped."""
 
     def __init__(self, decider: str) -> None:
         self.decider = decider
@@ -36,57 +36,58 @@ class DeciderFailed(Exception):
 
 @dataclass
 class _Seat:
-    """What is kept of one decider between calls."""
+    """A decider and its state between calls."""
 
     decider: Decider
     kinds: frozenset[type]
-    events: list[Event] | None = None  # not yet told; None: it must read everything
-    foreign: bool = False  # whether some of `events` are not its own doing in this pass
+    events: list[Event] | None = None  # for the next call; None: the decider must read everything
+    foreign: bool = False  # whether some of `events` are not its own changes of this pass
     look_again_at: float | None = None
     failures: int = 0
     not_before: float = 0.0
 
     @property
     def owner(self) -> str:
-        """Return the part that it is in the table of task states."""
+        """Return the decider's name in the table of task states."""
         return self.decider.name if self.decider.name in (states.ALLOCATOR, states.SCHEDULER) else states.MANAGER
 
     def is_due(self, now: float) -> bool:
-        """Return whether there is something to tell it, or its own time has come."""
+        """Return whether the decider has events to hear, or asked to be called by now."""
         if now < self.not_before:
             return False
         return self.events is None or self.foreign or (self.look_again_at is not None and self.look_again_at <= now)
 
     def due_at(self) -> float | None:
-        """Return when it wants to be called though nothing happens."""
+        """Return when to call the decider even if nothing happens; None: not before something does."""
         if self.events is None or self.foreign:
             return self.not_before
         return None if self.look_again_at is None else max(self.not_before, self.look_again_at)
 
     def tell(self, event: Event, *, own: bool) -> None:
-        """Keep an event for the next call, if it is of a kind that the decider wants."""
+        """Keep an event for the next call, if the decider wants events of its kind."""
         if self.events is not None and type(event.obj) in self.kinds:
             self.events.append(event)
             self.foreign = self.foreign or not own
 
     def forget(self) -> None:
-        """Make it read everything at the next call."""
+        """Make the decider read everything at the next call."""
         self.events, self.foreign = None, False
 
 
 @dataclass
 class Outcome:
-    """What a pass did: how many changes it staged, and what to log once they hold."""
+    """The result of a pass: how many changes it staged, and what to log after the commit."""
 
     staged: int = 0
     notes: list[str] = field(default_factory=list)
 
 
 class Cascade:
-    """Deciders that are run in order, over and over, until none of them has anything to add.
+    """Runs deciders in order, again and again, until none of them changes anything.
 
-    A decider is told of its own changes together with others', but is not called for its own alone: those come back
-    from the store after the commit. If a commit fails, `forget` makes all of them read everything again.
+    A decider is not called for its own changes alone: they come back from the store after the commit. When it is called
+    for other events, it hears of its own changes too. After a failed commit, call `forget`: all deciders then read
+    everything again.
     """
 
     def __init__(self, deciders: Iterable[Decider]) -> None:
@@ -98,27 +99,27 @@ class Cascade:
         return frozenset[type]().union(*(seat.kinds for seat in self._seats))
 
     def is_due(self, now: float) -> bool:
-        """Return whether some decider has something to hear or to do."""
+        """Return whether a decider has events to hear, or asked to be called by now."""
         return any(seat.is_due(now) for seat in self._seats)
 
     def next_look(self) -> float | None:
-        """Return when to run a pass although nothing happens; None: not before something does."""
+        """Return when to run a pass even if nothing happens; None: not before something does."""
         looks = (seat.due_at() for seat in self._seats)
         return min((look for look in looks if look is not None), default=None)
 
     def tell(self, events: Iterable[Event]) -> None:
-        """Take in what was committed, by whomever."""
+        """Hand committed changes to the deciders, whoever made them."""
         for event in events:
             for seat in self._seats:
                 seat.tell(event, own=False)
 
     def forget(self) -> None:
-        """Make every decider read everything: a commit failed, or events were lost."""
+        """Make every decider read everything, because a commit failed or events were lost."""
         for seat in self._seats:
             seat.forget()
 
     def run(self, transaction: Transaction, now: float) -> Outcome:
-        """Run one pass and stage what the deciders want. Raises DeciderFailed; then drop the transaction."""
+        """Run one pass and stage the deciders' changes. Raises DeciderFailed; then the transaction must be dropped."""
         outcome = Outcome()
         for _round in range(MAX_ROUNDS):
             before = outcome.staged
@@ -130,17 +131,17 @@ class Cascade:
         return outcome
 
     def settle(self, now: float) -> None:
-        """Note that what the last pass staged holds."""
+        """Note that the changes of the last pass were committed."""
         for seat in self._seats:
             if now >= seat.not_before:
                 seat.failures = 0
             if seat.events is not None and not seat.foreign:
-                seat.events.clear()  # its own changes alone, which the store tells again
+                seat.events.clear()  # only its own changes, which the store tells again
 
     def excuse(self, name: str, now: float) -> tuple[float, int]:
-        """Keep a failed decider out for a while that grows each time. All read everything again.
+        """Do not call a failed decider for a time that grows with each failure. All deciders read everything again.
 
-        Returns the length of that while, and how often in a row the decider has failed.
+        Returns that time in seconds, and how often in a row the decider has failed.
         """
         self.forget()
         seat = next(seat for seat in self._seats if seat.decider.name == name)
@@ -156,7 +157,7 @@ class Cascade:
             plan = seat.decider.decide(transaction, now, events)
             told = [_stage(transaction, change, seat.owner) for change in plan.changes]
         except Exception as error:
-            # Supervised: one decider's bug must not stop the others. `loop.run` logs it and keeps this one out a while.
+            # A bug in one decider must not stop the others. `loop.run` logs it and does not call this one for a while.
             raise DeciderFailed(seat.decider.name) from error
         seat.look_again_at = plan.look_again_at
         outcome.notes.extend(plan.notes)
@@ -167,9 +168,9 @@ class Cascade:
 
 
 def _stage(transaction: Transaction, change: Change, owner: str) -> Event:
-    """Apply a change to the transaction and return it as the others will hear of it.
+    """Apply a change to the transaction and return the event for the other deciders.
 
-    Raises InvariantBroken where `owner` may not move the task so.
+    Raises InvariantBroken when `owner` may not move the task to its new state.
     """
     match change:
         case Create(obj):

@@ -1,7 +1,7 @@
-"""The changes of one plan while it is being made.
+"""Collects the changes of one plan.
 
-In goes the view, out comes a tuple of changes with at most one an object. A decider that changes an object twice in one
-call, or reads back what it just changed, does so here. Leaves deciding to its user.
+In: the view. Out: a tuple of changes, at most one for each object. A draft lets a decider change an object twice in one
+call, and ask what it has already changed. It decides nothing itself.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from shoal.store.memory import View
 
 
 class Draft:
-    """A view, and what one decider has changed of it so far."""
+    """A view, and the changes that one decider has made so far."""
 
     def __init__(self, view: View, now: float) -> None:
         self.view = view
@@ -24,33 +24,33 @@ class Draft:
 
     @property
     def is_full(self) -> bool:
-        """Return whether the rest had better wait for the next plan; see `plan.MAX_CHANGES`."""
+        """Return whether further changes should wait for the next plan; see `plan.MAX_CHANGES`."""
         return len(self._changes) >= MAX_CHANGES
 
     @property
     def room(self) -> int:
-        """Return how many changes are left, at least 0."""
+        """Return how many further changes the plan may have, at least 0."""
         return max(0, MAX_CHANGES - len(self._changes))
 
     def create(self, task: api.Task) -> None:
-        """Make a new task."""
+        """Create a task."""
         self._changes[task.id] = Create(task)
-        # A new task has a node if that is its place, and none if a slot is.
+        # A new task has a node only if the node is its place.
         self._filled.add((task.service_id, task.slot, task.node_id))
 
     def update(self, obj: api.Task | api.Service) -> None:
-        """Set an object to this value, whether it is in the store or only in this draft."""
+        """Set an object that is in the store, or that this draft creates, to this value."""
         drafted = self._changes.get(obj.id)
         self._changes[obj.id] = Create(obj) if isinstance(drafted, Create) else Update(obj)
 
     def set_desired(self, task: api.Task, state: api.TaskState) -> None:
-        """Give a task another desired state."""
+        """Change the desired state of a task."""
         changed = copy(task)
         changed.desired_state = state
         self.update(changed)
 
     def set_all_desired(self, tasks: Iterable[api.Task], state: api.TaskState) -> bool:
-        """Raise the desired state of as many tasks as there is room for. Returns whether that was all."""
+        """Raise the desired state of tasks while there is room. Return whether there was room for all of them."""
         for task in tasks:
             if task.desired_state < state:
                 if self.is_full:
@@ -67,7 +67,7 @@ class Draft:
         return object_id in self._changes
 
     def fills(self, service_id: str, place: tuple[int, str]) -> bool:
-        """Return whether this draft makes a task for a place: a slot's number, or a node's id."""
+        """Return whether this draft creates a task in a place: (slot, "") or (0, node id)."""
         return (service_id, *place) in self._filled
 
     def changes(self) -> tuple[Change, ...]:

@@ -1,7 +1,7 @@
-"""One leader's term: everything that only the leader does, in one group that ends as a whole.
+"""A leader's term: everything that only the leader does, in one TaskGroup that ends as a whole.
 
-In come the deciders and the servers' own loops; out comes nothing but what they do. Which ones there are, and when a
-term begins and ends, is for `shoal.node` to say.
+In: the deciders, and the loops of the leader's servers. `shoal.node` decides which ones there are, and when a term
+begins and ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Component:
-    """A part of the leader that runs beside the deciders until it is cancelled: dispatcher, log broker, CA."""
+    """A part of the leader that runs beside the deciders until it is cancelled, such as the dispatcher."""
 
     name: str
     run: Callable[[], Awaitable[None]]
@@ -35,8 +35,8 @@ class Component:
 class Leader:
     """The leader's part of a manager.
 
-    `first` is what the swarm is begun or completed with; None on a manager that joined one. Deciders run in the order
-    given, as one cascade: orchestrators, allocator, scheduler, then those that tidy up.
+    `first` describes a swarm that this manager founds or completes; it is None on a manager that joined a swarm. The
+    deciders run in the order given, as one cascade.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Leader:
         self._clock = clock
 
     async def run(self) -> None:
-        """Lead until cancelled. If any part fails, or the store says that another leads, all end and that is raised."""
+        """Lead until cancelled. When a part fails, or the store says that another manager leads, all parts end.
+
+        Raises the cause, in an ExceptionGroup if a part failed.
+        """
         await self.found()
         async with asyncio.TaskGroup() as term:
             term.create_task(loop.run(self._deciders, self._store, clock=self._clock), name="deciders")
@@ -67,7 +70,7 @@ class Leader:
                 term.create_task(_run(component), name=component.name)
 
     async def found(self) -> None:
-        """Write what every swarm has and this one lacks. May be repeated."""
+        """Write the objects that every swarm has and this one lacks. May be repeated."""
         first = self._first
         if first is None:
             return

@@ -1,7 +1,7 @@
-"""The one shell that runs deciders: subscribe, read, decide, commit, log, sleep until the next look or change.
+"""The loop that runs deciders: subscribe, read, decide, commit, log, sleep until the next look or change.
 
-Knows transactions, retries and time, and nothing of services. A pass runs inside `Store.update`, so that it decides on
-what is newest and its changes cannot be out of date; a pass that changes nothing costs no write.
+It knows transactions, retries and time, and nothing about services. A pass runs inside `Store.update`, so it decides on
+the newest data and its changes cannot be out of date. A pass that changes nothing costs no write.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# After a pass that changed nothing though a decider asked to be called again at once: a bug would burn a core.
+# Seconds to pause when a pass changed nothing and a decider wants to be called again at once. Without the pause a bug
+# in a decider would use a whole core.
 MIN_PAUSE = 0.02
-# The wall clock may be set; a sleep that long is looked at again.
+# Seconds after which a sleeping loop looks at the clock again, because somebody may set the wall clock.
 MAX_SLEEP = 60.0
-LOGGED_FAILURES = frozenset({1, 10, 100, 1000, 10_000})  # of those in a row of one decider
-FIRST_RETRY = 0.05
-LAST_RETRY = 2.0
+LOGGED_FAILURES = frozenset({1, 10, 100, 1000, 10_000})  # which failures in a row of one decider are logged
+FIRST_RETRY = 0.05  # seconds between passes without a quorum, at first
+LAST_RETRY = 2.0  # seconds, at most
 
 
 async def run(deciders: Iterable[Decider], store: Store, *, clock: Callable[[], float] = time.time) -> None:
     """Run deciders as one cascade until cancelled.
 
-    A decider that raises is logged and kept out with back-off while the others go on. Without a quorum the cascade
-    waits and then reads everything again. `clock` is in seconds since 1970.
+    When a decider raises, the error is logged, the decider is not called for a while, and the others go on. Without a
+    quorum the cascade waits and then reads everything again. `clock` returns seconds since 1970.
     """
     cascade = Cascade(deciders)
     while True:
@@ -66,10 +67,10 @@ async def _drive(cascade: Cascade, store: Store, watch: Watch, clock: Callable[[
 
 
 async def _pass(cascade: Cascade, store: Store, watch: Watch, clock: Callable[[], float]) -> Outcome | None:
-    """Run and commit one pass. None: there was no quorum to commit it."""
+    """Run and commit one pass. Return None when there was no quorum to commit it."""
 
     def decide(transaction: Transaction) -> Outcome:
-        # The store may have committed more while this pass waited for its turn; the deciders hear of it now.
+        # The store may have committed more while this pass waited for its turn. The deciders must know those changes.
         cascade.tell(watch.pending())
         return cascade.run(transaction, clock())
 
@@ -91,7 +92,7 @@ async def _pass(cascade: Cascade, store: Store, watch: Watch, clock: Callable[[]
 
 
 async def _wait_events(cascade: Cascade, watch: Watch, clock: Callable[[], float]) -> list[Event]:
-    """Return what has been committed, once there is something or a decider's time has come."""
+    """Return committed changes as soon as there are any, or an empty list when a decider asked to be called by now."""
     pending = watch.pending()
     if pending:
         return pending
