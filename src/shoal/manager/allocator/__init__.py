@@ -1,4 +1,4 @@
-"""What the swarm gives a task before a node is chosen, such as addresses and ports. So far there is nothing to give.
+"""Gives a task what it needs before a node is chosen, such as addresses and ports. So far there is nothing to give.
 
-`tasks.Allocator` is the decider. Knows nothing of nodes or drivers.
+`tasks.Allocator` is the decider. The allocator knows nothing about nodes or drivers.
 """

@@ -1,7 +1,7 @@
 """The decider that admits tasks: NEW -> PENDING, once everything a task needs has been allocated.
 
-In: the view, the time, what changed. Out: a plan. Of networks there are only those of the node itself (bridge, host,
-none), which need no address from here; others, and published ports, are refused by Control as yet. Source: SwarmKit
+In: the view, the time, what changed. Out: a plan. So far tasks can only use networks of the node itself (bridge, host,
+none), which need no address from the swarm. Control still refuses other networks and published ports. Source: SwarmKit
 manager/allocator/network.go.
 """
 
@@ -18,7 +18,7 @@ MESSAGE = "pending task scheduling"
 
 
 class Allocator:
-    """Admits tasks. Remembers only those that one plan had no room for."""
+    """Admits tasks. Remembers only the tasks for which a plan had no room."""
 
     name = "allocator"
     kinds: tuple[type, ...] = (api.Task,)
@@ -27,7 +27,7 @@ class Allocator:
         self._left_over: list[str] = []
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return the admission of every new task that is still wanted."""
+        """Return the admissions of all new tasks that are not to be removed."""
         if events is None:
             ids = [task.id for task in view.tasks.all() if task.status.state == api.NEW]
         else:
@@ -36,7 +36,7 @@ class Allocator:
         draft = Draft(view, now)
         for task_id in dict.fromkeys(ids):
             task = view.tasks.get(task_id)
-            # One that is to be removed never had anything: the reaper takes it as it is.
+            # A task to be removed needs nothing: the reaper removes it as it is.
             if task is None or task.status.state != api.NEW or task.desired_state >= api.REMOVE:
                 continue
             if draft.is_full:
@@ -56,7 +56,7 @@ class Allocator:
 
 
 def _attachments(view: View, task: api.Task) -> list[api.NetworkAttachment] | None:
-    """Return what a task is attached to; None while one of its networks is not there, and the task stays NEW."""
+    """Return the networks that a task is attached to. None while one of them is missing; the task then stays NEW."""
     found = []
     for wanted in task.spec.networks:
         network = view.networks.get(wanted.target)
