@@ -1,5 +1,4 @@
-"""On which node a task runs: filters, ranking, spreading, and the reasons when there is no node.
+"""Chooses the node of each task: filters, ranking, spreading, and the reasons when there is no node.
 
-`scheduler.Scheduler` is the decider; the other modules are the plain functions it is made of. Starts nothing and
-creates no tasks.
+`scheduler.Scheduler` is the decider; the other modules are its parts. The scheduler creates and starts no tasks.
 """

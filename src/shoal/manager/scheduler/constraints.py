@@ -20,7 +20,7 @@ _OPERATORS = ("==", "!=")
 _KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE | re.ASCII)
 _VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE | re.ASCII)
 
-# Specs repeat: the same few expressions are asked for each time a service is scheduled.
+# The same few expressions are parsed each time a service is scheduled.
 _CACHED_EXPRESSIONS = 1024
 
 
@@ -36,12 +36,12 @@ class Constraint:
         return f"{self.key}{'==' if self.wants_equal else '!='}{self.value}"
 
     def holds_for(self, actual: str) -> bool:
-        """Return whether a value satisfies the constraint; case does not matter."""
+        """Return whether a value satisfies the constraint. Upper and lower case are the same."""
         return (self.value.casefold() == actual.casefold()) == self.wants_equal
 
 
 def parse(expressions: Iterable[str]) -> list[Constraint]:
-    """Return the constraints, in order. Raises ShoalError: Docker answers 500 to a text that cannot be parsed."""
+    """Return the constraints, in order. Raises ShoalError for a text that cannot be parsed; Docker answers 500."""
     return [_parse_one(expression) for expression in expressions]
 
 
@@ -60,12 +60,12 @@ def _parse_one(expression: str) -> Constraint:
 
 
 def matches(constraints: Iterable[Constraint], node: api.Node) -> bool:
-    """Return whether a node satisfies every constraint. A key that means nothing is never satisfied."""
+    """Return whether a node satisfies every constraint. No node satisfies a constraint with an unknown key."""
     return all(_matches(constraint, node) for constraint in constraints)
 
 
 def value_of(key: str, node: api.Node) -> str | None:
-    """Return what a node has for the key of a constraint; None for a key that means nothing."""
+    """Return a node's value for the key of a constraint; None for an unknown key."""
     if key.lower() == "node.ip":
         return node.status.addr
     found = _VALUES.get(key.lower())
@@ -73,19 +73,19 @@ def value_of(key: str, node: api.Node) -> str | None:
 
 
 def label_of(descriptor: str, node: api.Node) -> str | None:
-    """Return the value of `node.labels.X` or `engine.labels.X`, "" where the node lacks it, None for any other key."""
+    """Return the value of `node.labels.X` or `engine.labels.X`; "" if the node lacks it, None for any other key."""
     for prefix, labels in (
         (NODE_LABEL, node.spec.annotations.labels),
         (ENGINE_LABEL, node.description.engine.labels),
     ):
         if _begins_with(descriptor, prefix):
-            # `get`, as reading an absent key of a protobuf map adds it.
+            # With `get`, because `[]` adds an absent key to a protobuf map.
             return labels.get(descriptor[len(prefix) :], "")
     return None
 
 
 def is_label(descriptor: str) -> bool:
-    """Return whether this is `node.labels.X` or `engine.labels.X`."""
+    """Return whether a descriptor is `node.labels.X` or `engine.labels.X`."""
     return _begins_with(descriptor, NODE_LABEL) or _begins_with(descriptor, ENGINE_LABEL)
 
 
@@ -110,11 +110,11 @@ _VALUES: dict[str, Callable[[api.Node], str]] = {
 
 
 def _matches_address(constraint: Constraint, address: str) -> bool:
-    """Return whether an address is the one, or in the network, that the constraint names."""
+    """Return whether an address satisfies a constraint, which names an address or a network."""
     try:
         network = _network(constraint.value)
     except ValueError:
-        return False  # Swarm holds a malformed address to be satisfied by no node, whatever the operator.
+        return False  # As in SwarmKit, no node satisfies a malformed address, whatever the operator.
     try:
         is_inside = _address(address) in network
     except ValueError:
@@ -123,17 +123,20 @@ def _matches_address(constraint: Constraint, address: str) -> bool:
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Return an address as a network of one, or a network. ValueError: it is neither to Go."""
+    """Return the network that a text names; a single address is a network of one.
+
+    Raises ValueError for a text that Go does not accept.
+    """
     address, slash, length = text.partition("/")
     if not slash:
         return ipaddress.ip_network(_address(address))
     if not length.isdecimal():
-        raise ValueError(f"{text} has a netmask")  # 10.0.0.0/255.0.0.0 is Python's, and not Go's
+        raise ValueError(f"{text} has a netmask")  # Python accepts 10.0.0.0/255.0.0.0, Go does not
     return ipaddress.ip_network(text, strict=False)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return an address; ::ffff:10.0.0.1 is 10.0.0.1, as with Go."""
+    """Return an address; ::ffff:10.0.0.1 becomes 10.0.0.1, as in Go."""
     address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address if mapped is None else mapped

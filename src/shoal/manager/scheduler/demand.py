@@ -1,7 +1,7 @@
-"""What a task asks of its node, read from it once for all tasks of its kind. In: a task; out: plain values.
+"""What a task asks of its node. In: a task, which stands for all tasks of its group; out: plain values.
 
-A demand has two halves. Its standing half can be answered by a node's own properties, and is equal for many services:
-the nodes that satisfy it are kept (`shortlist`). The other half depends on what tasks of the node have taken.
+A demand has two halves. The standing half depends only on properties of the node, and many services share it, so the
+nodes that satisfy it are kept (`shortlist`). The other half depends on what the node's tasks have taken.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ Port = tuple[int, int]  # protocol, published port
 
 
 class Standing(NamedTuple):
-    """The half that a node answers by what it is. Hashable: a key of shortlists."""
+    """The half that depends only on properties of the node. It is the key of a shortlist."""
 
     constraints: tuple[str, ...] = ()
     plugins: frozenset[tuple[str, str]] = frozenset()  # type and name
     log_driver: str = ""
-    platforms: tuple[Platform, ...] = ()  # any of them
+    platforms: tuple[Platform, ...] = ()  # one of them must match; empty: any platform
 
 
 class Demand(NamedTuple):
@@ -39,7 +39,7 @@ _ASKS_NOTHING = Demand(NOTHING)
 
 
 def demand_of(task: api.Task) -> Demand:
-    """Return what a task asks for. A field that is absent is not read: most tasks ask for nothing."""
+    """Return what a task asks for. It reads no absent message, which would be slow: most tasks ask for nothing."""
     spec = task.spec
     placement = spec.placement if spec.HasField("placement") else None
     reserved = spec.resources.reservations if spec.HasField("resources") else None
@@ -76,7 +76,7 @@ def _standing(task: api.Task, placement: api.Placement | None, mounts: Sequence[
 
 
 def host_ports(task: api.Task) -> tuple[Port, ...]:
-    """Return the ports that a task publishes on its node itself. One without a number is the node's to choose."""
+    """Return the ports that a task publishes in host mode. A port without a number is left out: the node chooses it."""
     if not task.HasField("endpoint"):
         return ()
     return tuple(
@@ -87,10 +87,10 @@ def host_ports(task: api.Task) -> tuple[Port, ...]:
 
 
 def wanted_counts(wanted: Iterable[api.GenericResource]) -> tuple[tuple[str, int], ...]:
-    """Return how many of each kind are wanted. A kind that is named twice is wanted as often as both say."""
+    """Return how many of each kind are wanted. Counts of a kind that is named twice are added."""
     counts: dict[str, int] = {}
     for resource in wanted:
-        # A task may only ask for counts (Control refuses others); a named one asks for a kind that nobody has.
+        # A task may only ask for counts (Control refuses others). A named resource reads as a kind that no node has.
         counted = resource.discrete_resource_spec
         counts[counted.kind] = counts.get(counted.kind, 0) + counted.value
     return tuple(counts.items())

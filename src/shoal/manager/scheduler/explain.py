@@ -1,8 +1,8 @@
-"""Why a task is on its node, or on none: what the scheduler thinks of each node now.
+"""Explains why a task is on its node, or has none: the scheduler's present verdict about each node.
 
-In: a task, the nodes as the scheduler knows them, failures, the time. Out: an `Explanation`, in the order in which the
-scheduler would ask the nodes. The words of a reason begin with those that Docker counts nodes by; what is asked for and
-what is there follow. Source of the order: `ranking`.
+In: a task, the nodes as the scheduler knows them, failures, the time. Out: an `Explanation` with the nodes in the order
+in which the scheduler would try them (`ranking`). Each reason begins with the words of Docker's summary, and goes on
+with what the task asks for and what the node has.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from shoal.manager.scheduler.platforms import Platform, named
 from shoal.manager.scheduler.ranking import descriptors_of
 from shoal.manager.scheduler.shortlist import Path
 
-# A swarm may have hundred thousand nodes; the best ones are listed, all are counted.
+# A swarm may have a hundred thousand nodes: all are counted, and only the best ones are listed.
 MAX_NODES = 1000
-# Of a label's value, or any other text that somebody else chose.
+# Characters shown of a label's value, or of another text that a user or a node chose.
 MAX_TEXT = 100
 
 
 class _Judged(NamedTuple):
-    """A node, whether it can take the task, and its place among the others."""
+    """A node, its sort key among the others, and the filters that it fails."""
 
     key: tuple[object, ...]
     info: NodeInfo
@@ -38,7 +38,7 @@ class _Judged(NamedTuple):
 
 
 def explain(task: api.Task, nodes: NodeSet, failures: Failures, now: float, *, is_bound: bool) -> pb.Explanation:
-    """Return what speaks for and against each node. `is_bound`: the task came with its node, no other is looked at."""
+    """Return what speaks for and against each node. `is_bound`: the task came with its node; only that one counts."""
     demand = demand_of(task)
     look = _Look(task, nodes, failures, now)
     infos = [look.without_it(info) for info in nodes.infos.values() if not is_bound or info.id == task.node_id]
@@ -58,7 +58,7 @@ def explain(task: api.Task, nodes: NodeSet, failures: Failures, now: float, *, i
 
 
 class _Look:
-    """How one task looks at nodes: as though it had none yet."""
+    """Judges nodes for one task, as if the task had no node yet."""
 
     def __init__(self, task: api.Task, nodes: NodeSet, failures: Failures, now: float) -> None:
         self._task = task
@@ -80,13 +80,13 @@ class _Look:
                 self._branches[path[:depth]] = self._branches.get(path[:depth], 0) + count
 
     def without_it(self, info: NodeInfo) -> NodeInfo:
-        """Return a node as it would be without the task."""
+        """Return a node as it would be if the task were not on it."""
         if self._task.id not in info.tasks:
             return info
         return NodeInfo(info.node, {task_id: held for task_id, held in info.tasks.items() if task_id != self._task.id})
 
     def judge(self, info: NodeInfo, pipeline: Pipeline) -> _Judged:
-        """Return what is to be said of a node, and where it stands."""
+        """Return the filters that a node fails, and its sort key."""
         failing = pipeline.failing(info)
         path = self._path_of(info)
         branches = [(self._branches.get(path[:depth], 0), path[:depth]) for depth in range(1, len(path) + 1)]
@@ -95,7 +95,7 @@ class _Look:
         return _Judged((not self._is_there(info), bool(failing), branches, rank, info.id), info, path, failing)
 
     def verdict(self, judged: _Judged, demand: Demand) -> pb.NodeVerdict:
-        """Return what is to be said of a node, in words and numbers."""
+        """Return the verdict about a node, in words and numbers."""
         info = judged.info
         failures = self._failures.count(self._group, info.id, self._now)
         return pb.NodeVerdict(
@@ -118,7 +118,7 @@ class _Look:
         )
 
     def _is_there(self, info: NodeInfo) -> bool:
-        # One that came with its node has it from the start, and is not placed before that was confirmed.
+        # A task that came with its node has a node id from the start, but is only placed once the node is confirmed.
         return info.id == self._task.node_id and self._task.status.state > api.PENDING
 
     def _path_of(self, info: NodeInfo) -> Path:
@@ -217,7 +217,7 @@ def _parsed(demand: Demand) -> list[constraints.Constraint]:
     try:
         return constraints.parse(demand.standing.constraints)
     except ShoalError:
-        return []  # As the filter: such a task is placed as if it had none.
+        return []  # As in `filters`: such a task is placed as if it had no constraints.
 
 
 def _platform_name(given: Platform) -> str:
@@ -229,7 +229,7 @@ def _cpus(nano_cpus: int) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    """Return a size in the largest unit that shows a difference as small as a thousandth."""
+    """Return a size with four digits, in the largest unit that is not larger than it."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if abs(size_bytes) >= factor:
             return f"{size_bytes / factor:.4g} {unit}"

@@ -15,39 +15,39 @@ from shoal.manager.scheduler.nodeinfo import NodeInfo
 
 Check = Callable[[NodeInfo], bool]
 
-# Services repeat the same demands: parsed constraints are kept for the next group.
+# Many services have the same demands, so parsed constraints are kept for the next group.
 _CACHED_STANDINGS = 1024
 
 
 class Filter(NamedTuple):
-    """One reason for which a node may not do."""
+    """A check of a node, and Docker's words for nodes that fail it."""
 
     singular: str
     plural: str  # with {} for the number of nodes
     check: Check
 
     def explain(self, nodes: int) -> str:
-        """Return Docker's words for so many nodes."""
+        """Return Docker's words for a number of nodes that fail."""
         return self.singular if nodes == 1 else self.plural.format(nodes)
 
 
 class Pipeline:
-    """The filters that concern one demand, in SwarmKit's order: a node is turned down by the first that it fails."""
+    """The filters for one demand, in SwarmKit's order. The first filter that a node fails is its reason."""
 
     def __init__(self, demand: Demand, counts: Mapping[str, int]) -> None:
-        """`counts` are the active tasks of the task's service by node, as they are whenever a node is judged."""
+        """`counts` are the active tasks of the service by node; the caller keeps the mapping current."""
         self._of_tasks = _of_tasks(demand, counts)
         self._wants = demand.standing
 
     @property
     def filters(self) -> dict[str, Filter]:
-        """Return all filters by name, in order."""
+        """Return the filters by name, in SwarmKit's order."""
         found = {**standing_filters(self._wants), **self._of_tasks}
         return {name: found[name] for name in _ORDER if name in found}
 
     def has_room(self, info: NodeInfo) -> bool:
         """Return whether a node that satisfies the standing half can take the task now."""
-        # Most tasks ask for nothing, and each node that is looked at comes by here.
+        # This runs for every node that is looked at, and most tasks ask for nothing.
         return not self._of_tasks or all(one.check(info) for one in self._of_tasks.values())
 
     def passes(self, info: NodeInfo) -> bool:
@@ -59,11 +59,11 @@ class Pipeline:
         return next((name for name, one in self.filters.items() if not one.check(info)), "")
 
     def failing(self, info: NodeInfo) -> list[str]:
-        """Return the names of all filters that a node fails, in order; none: it can take the task now."""
+        """Return the names of all filters that a node fails, in order; empty if it can take the task now."""
         return [name for name, one in self.filters.items() if not one.check(info)]
 
     def explain(self, infos: Iterable[NodeInfo]) -> str:
-        """Return why nodes cannot take the task: the commonest reason first, "" if all can or there are none."""
+        """Return why nodes cannot take the task, the commonest reason first; "" if all can, or there are no nodes."""
         filters = list(self.filters.values())
         turned_down: Counter[int] = Counter()
         for info in infos:
@@ -75,7 +75,7 @@ class Pipeline:
         return "; ".join(filters[number].explain(count) for number, count in reasons)
 
 
-# SwarmKit's order. Which of them a node fails first decides under which it is counted.
+# SwarmKit's order. A node is counted under the first filter that it fails.
 _ORDER = ("ready", "resources", "plugins", "constraints", "platform", "ports", "replicas", "volumes")
 
 Filters = Mapping[str, Filter]
@@ -95,7 +95,7 @@ def standing_filters(standing: Standing) -> Filters:
         try:
             parsed = constraints.parse(standing.constraints)
         except ShoalError:
-            # Control lets none through; SwarmKit, too, schedules such a task as if it had no constraints.
+            # Control refuses such constraints. SwarmKit too schedules such a task as if it had no constraints.
             parsed = []
         filters["constraints"] = _filter(
             "scheduling constraints not satisfied", lambda info: constraints.matches(parsed, info.node)
@@ -106,7 +106,7 @@ def standing_filters(standing: Standing) -> Filters:
 
 
 def satisfies(standing: Filters, info: NodeInfo) -> bool:
-    """Return whether a node passes filters."""
+    """Return whether a node passes all these filters."""
     return all(one.check(info) for one in standing.values())
 
 
@@ -121,11 +121,11 @@ def _of_tasks(demand: Demand, counts: Mapping[str, int]) -> Filters:
         )
     limit = demand.max_replicas
     if limit:
-        # No number, and this spelling: Docker's own words.
+        # Docker's own words: the text has this spelling and no number.
         text = "max replicas per node limit exceed"
         filters["replicas"] = Filter(text, text, lambda info: counts.get(info.id, 0) < limit)
     if demand.wants_cluster_volumes:
-        # There are none as yet, on whatever node.
+        # No node has cluster volumes yet.
         filters["volumes"] = _filter("cannot fulfill requested CSI volume mounts", lambda _: False)
     return filters
 

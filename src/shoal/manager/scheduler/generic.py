@@ -1,6 +1,6 @@
-"""Generic resources (GPUs, FPGAs, ...): what a node has left, what a task takes of it.
+"""Generic resources (GPUs, FPGAs, ...): what a node has left, and what a task takes from it.
 
-A node offers named values of a kind, or one count of it; a task asks for counts. In and out: plain lists of
+For each kind a node offers either named values or a count; a task always asks for a count. In and out: plain lists of
 `api.GenericResource`. Source: SwarmKit api/genericresource.
 """
 
@@ -14,7 +14,7 @@ Wanted = Iterable[tuple[str, int]]  # kind and count, each kind once
 
 
 class Stock:
-    """Generic resources that can be taken and given back."""
+    """The generic resources that a node has left."""
 
     def __init__(self, resources: Resources = ()) -> None:
         self._named: dict[str, dict[str, None]] = {}
@@ -37,7 +37,7 @@ class Stock:
         return len(self._named[kind]) if kind in self._named else self._counts[kind]
 
     def pick(self, wanted: Wanted) -> list[api.GenericResource]:
-        """Return what a task that asks for `wanted` would be given; nothing is taken yet. They must be left."""
+        """Return the resources for a task that asks for `wanted`, without taking them. So many must be left."""
         picked: list[api.GenericResource] = []
         for kind, count in wanted:
             if kind in self._named:
@@ -55,7 +55,7 @@ class Stock:
         return counted.kind in self._counts and self._counts[counted.kind] >= counted.value
 
     def take(self, resources: Resources) -> None:
-        """Take what was picked. What the node does not have, or no longer in this form, is passed over."""
+        """Take resources that were picked. Ignores those that the node does not have, or no longer in this form."""
         for resource in resources:
             if resource.HasField("named_resource_spec"):
                 spec = resource.named_resource_spec

@@ -1,4 +1,4 @@
-"""One node as the scheduler sees it: what it is, who is on it, what is left. Kept with each change by `nodeset`.
+"""One node as the scheduler sees it: its properties, its tasks and what they leave free. `nodeset` keeps it current.
 
 In: a node, what its tasks take; out: fields to compare. Source of the rules: SwarmKit manager/scheduler/nodeinfo.go.
 """
@@ -10,16 +10,16 @@ from shoal.api import v1 as api
 from shoal.manager.scheduler.demand import Demand, Port, host_ports
 from shoal.manager.scheduler.generic import Stock
 
-# Read once: a look into protobuf's enums costs as much as a field.
+# Read once, because reading a protobuf enum value is as slow as reading a field.
 _READY, _ACTIVE = api.NodeStatus.READY, api.NodeSpec.ACTIVE
 
 
 class Held(NamedTuple):
-    """What a task takes of its node."""
+    """What a task takes from its node."""
 
     service_id: str
     node_id: str
-    is_active: bool  # meant to run: counts when nodes are compared
+    is_active: bool  # whether the task is meant to run; only such tasks count when nodes are compared
     nano_cpus: int
     memory_bytes: int
     generic: tuple[api.GenericResource, ...]
@@ -27,7 +27,7 @@ class Held(NamedTuple):
 
 
 def held_by(task: api.Task) -> Held:
-    """Return what a placed task takes. Of this, only whether it is active can change in the task's life."""
+    """Return what a placed task takes. Only `is_active` can change during the task's life."""
     nano_cpus = memory_bytes = 0
     if task.spec.HasField("resources"):
         reserved = task.spec.resources.reservations
@@ -37,7 +37,7 @@ def held_by(task: api.Task) -> Held:
 
 
 def held_for(demand: Demand, service_id: str, node_id: str, generic: Iterable[api.GenericResource]) -> Held:
-    """Return what a task takes that is placed now."""
+    """Return what a task takes that is being placed now."""
     return Held(service_id, node_id, True, demand.nano_cpus, demand.memory_bytes, tuple(generic), demand.ports)
 
 
@@ -47,19 +47,23 @@ def is_active(task: api.Task) -> bool:
 
 
 class NodeInfo:
-    """A node with what is left of it. There may be hundred thousand: what few tasks ask for is made when it is."""
+    """A node and its free resources.
+
+    There may be a hundred thousand nodes, so generic resources and plugins, which few tasks ask for, are only read
+    when a task asks for them.
+    """
 
     __slots__ = ("_generic", "_left", "_plugins", "active", "id", "is_ready", "node", "ports", "tasks")
 
     def __init__(self, node: api.Node, tasks: dict[str, Held]) -> None:
-        """`tasks` are what is on it, by the task's id; `take` and `give_back` are told of changes, and keep it."""
+        """`tasks` is what is on the node, by the task's id. `take` and `give_back` change this very dictionary."""
         self.node = node
         self.id: str = node.id
-        # Absent messages are not read: protobuf makes one of each that is.
+        # Reading an absent protobuf message creates it, which is slow.
         is_active = not node.HasField("spec") or node.spec.availability == _ACTIVE
         self.is_ready = is_active and node.status.state == _READY
         self.active = 0
-        self.ports: dict[Port, int] = {}  # taken by so many tasks: more than one where an agent knew better than we
+        self.ports: dict[Port, int] = {}  # taken host ports, each with the number of its tasks
         self.tasks = tasks
         self._left: list[int] | None = None  # CPUs and memory
         self._generic: Stock | None = None
@@ -88,29 +92,29 @@ class NodeInfo:
 
     @property
     def plugins(self) -> frozenset[tuple[str, str]] | None:
-        """Return type and name of what is installed; None: the node runs no engine that has plugins."""
+        """Return type and name of each plugin; None if the node has not described an engine."""
         if self._plugins is None and self.node.description.HasField("engine"):
             listed = [(plugin.type, plugin.name) for plugin in self.node.description.engine.plugins]
-            # A plugin is found by its bare name, too.
+            # A plugin NAME:latest is also found by NAME.
             self._plugins = frozenset(listed + [(kind, name.removesuffix(":latest")) for kind, name in listed])
         return self._plugins
 
     def take(self, task_id: str, held: Held) -> None:
-        """Take in a task."""
+        """Add a task."""
         self.tasks[task_id] = held
         self._count(held)
         if held.generic and self._generic is not None:
             self._generic.take(held.generic)
 
     def give_back(self, task_id: str) -> None:
-        """A task is here no more."""
+        """Drop a task and free what it took."""
         held = self.tasks.pop(task_id)
         self.active -= held.is_active
         if self._left is not None:
             self._left[0] += held.nano_cpus
             self._left[1] += held.memory_bytes
         if held.generic:
-            # Counted anew when asked for, as the node may have changed what it offers since the task took it.
+            # Computed again on demand, because the node may offer other resources than when the task took them.
             self._generic = None
         for port in held.ports:
             self.ports[port] -= 1

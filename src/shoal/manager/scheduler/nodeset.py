@@ -1,7 +1,7 @@
-"""All nodes that the scheduler knows, and who takes what of them. Kept with each change.
+"""All nodes that the scheduler knows, and what their tasks take. Updated with each change.
 
-In: nodes and tasks as the view shows them; out: look-ups that cost what they return. Rebuilt from the view when that is
-asked for. Source of the rules: SwarmKit manager/scheduler/nodeset.go.
+In: nodes and tasks as the view shows them; out: look-ups whose cost depends only on what they return. Source of the
+rules: SwarmKit manager/scheduler/nodeset.go.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NodeSet:
-    """All nodes, and who takes what of them. Every method may be repeated with the same arguments."""
+    """All nodes, and what their tasks take. Every method but `take` may be repeated with the same arguments."""
 
     def __init__(self, rng: Random) -> None:
         """`rng` breaks ties between nodes."""
@@ -65,7 +65,7 @@ class NodeSet:
         return self._held.get(task_id)
 
     def take(self, task_id: str, held: Held) -> None:
-        """Take in what a task that is not held takes."""
+        """Add what a task takes. The task must not be held already."""
         self._held[task_id] = held
         if held.is_active and held.service_id:
             counts = self._by_service.setdefault(held.service_id, {})
@@ -77,12 +77,12 @@ class NodeSet:
             self._strays.setdefault(held.node_id, {})[task_id] = held
 
     def release(self, task_id: str) -> str:
-        """Give back what a task took. Returns the node it was on, "" if it took nothing."""
+        """Free what a task took. Return the id of its node, or "" if the task was not held."""
         held = self._held.pop(task_id, None)
         if held is None:
             return ""
         if held.is_active and held.service_id:
-            # An empty one stays, as it may be in use; `forget_old` drops it.
+            # An empty dictionary stays, because a caller of `counts` may hold it; `forget_old` drops it.
             counts = self._by_service[held.service_id]
             counts[held.node_id] -= 1
             if not counts[held.node_id]:
@@ -100,24 +100,24 @@ class NodeSet:
         return held.node_id
 
     def counts(self, service_id: str) -> dict[str, int]:
-        """Return the number of a service's active tasks by node, without nodes that have none; kept current.
+        """Return the number of a service's active tasks by node, without nodes that have none.
 
-        Tasks without a service have nothing in common, and are not counted.
+        The dictionary is kept current. Tasks without a service are not counted.
         """
         return self._by_service.setdefault(service_id, {})
 
     def shortlist(self, standing: Standing, descriptors: Path) -> Shortlist:
-        """Return the nodes that satisfy the standing half of a demand, in leaves; kept current."""
+        """Return the nodes that satisfy the standing half of a demand. The shortlist is kept current."""
         return self._shortlists.get(standing, descriptors)
 
     def forget_old(self) -> None:
-        """Drop services without tasks."""
+        """Drop the counts of services without tasks."""
         for service_id in [service_id for service_id, counts in self._by_service.items() if not counts]:
             del self._by_service[service_id]
 
 
 def _differs(node: api.Node, other: api.Node) -> bool:
-    """Return whether a filter or a preference may see a difference. Certificates, say, are renewed without one."""
+    """Return whether a filter or a preference may see a difference. A renewed certificate, for instance, makes none."""
     return bool(
         node.status.state != other.status.state
         or node.status.addr != other.status.addr

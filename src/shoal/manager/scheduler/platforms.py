@@ -1,6 +1,6 @@
 """Which platforms an image runs on, and whether a node is one of them.
 
-In: what the image's manifest lists, a node; out: a bool. Names of architectures are brought to Go's on both sides.
+In: what the image's manifest lists, a node; out: a bool. On both sides architectures are translated to Go's names.
 Source: SwarmKit manager/scheduler/filter.go (`PlatformFilter`); further names: containerd platforms/database.go.
 """
 
@@ -22,17 +22,17 @@ _SAME_ARCHITECTURE = {
     "armv7l": "arm",
 }
 
-# How BuildKit marks what is no program: attestations in an image's index (moby/moby#53012).
+# The platform that BuildKit gives to attestations in an image's index, which are no programs (moby/moby#53012).
 _UNKNOWN = "unknown"
 
 
 def wanted(listed: Iterable[api.Platform]) -> tuple[Platform, ...]:
-    """Return those that an image is for, out of what its manifest lists; none: it runs anywhere."""
+    """Return the platforms of an image from what its manifest lists; empty if it runs anywhere."""
     return tuple(named(one) for one in listed if _UNKNOWN not in (one.architecture, one.os))
 
 
 def matches(wanted: Collection[Platform], node: api.Node) -> bool:
-    """Return whether a node is one of the wanted platforms, or none is wanted."""
+    """Return whether a node has one of the wanted platforms. With no wanted platform every node matches."""
     if not wanted:
         return True
     if not node.description.HasField("platform"):
@@ -42,5 +42,5 @@ def matches(wanted: Collection[Platform], node: api.Node) -> bool:
 
 
 def named(given: api.Platform) -> Platform:
-    """Return an image's or a node's platform with the architecture under Go's name."""
+    """Return a platform with Go's name of the architecture."""
     return _SAME_ARCHITECTURE.get(given.architecture, given.architecture), given.os

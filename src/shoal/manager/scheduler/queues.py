@@ -1,4 +1,4 @@
-"""Who waits for a node, and who of them is to be tried now.
+"""The tasks that wait for a node, and those among them to try now.
 
 In: tasks that wait, nodes that changed; out: groups, and tasks that came with their node. What was tried is not tried
 again before a node changes in a way that matters to it (`waiting`).
@@ -35,11 +35,11 @@ class Queues:
         return bool(self._to_try or self._preassigned_to_try or self._unwanted or self._waiting.changed())
 
     def put(self, task: api.Task) -> None:
-        """Take in a task that is PENDING. One that waits already is not tried for it."""
+        """Add a PENDING task. A task that already waits is not tried again because of this."""
         task_id, desired = task.id, task.desired_state
         if desired > api.COMPLETE:
             self.forget(task_id)
-            if desired == api.SHUTDOWN:  # one to be removed is the reaper's
+            if desired == api.SHUTDOWN:  # the reaper removes tasks with a higher desired state
                 self._unwanted[task_id] = None
         elif task.node_id:
             if task_id not in self._node_of:
@@ -53,7 +53,7 @@ class Queues:
             self._to_try[key] = None
 
     def forget(self, task_id: str) -> None:
-        """A task waits no more."""
+        """Drop a task that no longer waits."""
         self._unwanted.pop(task_id, None)
         key = self._key_of.pop(task_id, None)
         if key is not None:
@@ -109,15 +109,15 @@ class Queues:
             self._to_try[key] = None
 
     def preassigned_to_try(self) -> list[str]:
-        """Return the tasks that came with their node and may have a place there."""
+        """Return the tasks to try that came with their node."""
         return list(self._preassigned_to_try)
 
     def tried_preassigned(self, task_id: str) -> None:
-        """A task that came with its node has been looked at."""
+        """Note that a task that came with its node was tried."""
         self._preassigned_to_try.pop(task_id, None)
 
     def unwanted(self) -> list[str]:
-        """Return the tasks that are to end without ever having a node."""
+        """Return the tasks to end that never had a node."""
         return list(self._unwanted)
 
 

@@ -1,8 +1,8 @@
-"""In which order nodes are offered for the tasks of one group. In: a shortlist; out: the best node, again and again.
+"""The order of nodes for the tasks of one group. In: a shortlist; out: the best node, again and again.
 
-Nodes on which the group keeps failing go last; then those with fewer tasks of the service go first; then those with
-fewer tasks; equals in random order. Spread preferences put a tree above that, whose branches are kept even. Source:
-SwarmKit manager/scheduler/scheduler.go, nodeset.go.
+Nodes on which the group keeps failing go last. Then nodes with fewer tasks of the service go first, then nodes with
+fewer tasks; equal nodes have a random order. With spread preferences the nodes form a tree, and tasks are spread evenly
+over its branches first. Source: SwarmKit manager/scheduler/scheduler.go, nodeset.go.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from random import Random
 
 HasRoom = Callable[[NodeInfo], bool]
-# Failures if too many, tasks of the service, tasks, a draw that breaks ties, node id.
+# Failures (0 if not too many), tasks of the service, all tasks, a random number that breaks ties, node id.
 Rank = tuple[int, int, int, float, str]
 
 
 class Look(NamedTuple):
-    """How one group looks at nodes."""
+    """What the ranking of nodes for one group depends on."""
 
     infos: Infos
-    bad: Mapping[str, int]  # how often the group failed on nodes where it did so too often
+    bad: Mapping[str, int]  # the nodes on which the group failed too often, with the count
     counts: Mapping[str, int]  # active tasks of the service by node; kept current
     rng: Random
 
@@ -37,20 +37,20 @@ class Look(NamedTuple):
 class Pool:
     """The nodes of a leaf, best first.
 
-    Nodes without a task of the service need no sorting by it: they are drawn from the leaf, least loaded first, and
-    judged only when their turn comes. So a small group costs little among many nodes.
+    Nodes without a task of the service are drawn from the leaf one by one, least loaded first, when their turn comes.
+    Only the other nodes are sorted. So a small group costs little among many nodes.
     """
 
     def __init__(self, leaf: Leaf, marked: Iterable[str], look: Look) -> None:
-        """`marked` are the nodes of the leaf that have tasks of the service, or are bad for it."""
+        """`marked` are the nodes of the leaf that have tasks of the service, or on which the group failed too often."""
         self._leaf = leaf
         self._infos, self._bad, self._counts, self._rng = look
         self._own = set(marked)  # nodes whose place is in the heap
         self._draws = 2 * len(self._own) < len(leaf)
         if not self._draws:
-            # Few are without a task of the service: finding them among the others costs more than sorting all.
+            # Few nodes have no task of the service: finding them costs more than sorting all nodes.
             self._own |= leaf.ids()
-        # As `_rank`, written out: of a service that is everywhere each group comes by here with all nodes.
+        # The same as `_rank`, inlined for speed: a service may have tasks on every node.
         infos, bad, count, draw = look.infos, look.bad, look.counts.get, look.rng.random
         self._heap: list[Rank] = [
             (bad.get(node_id, 0) if bad else 0, count(node_id, 0), infos[node_id].active, draw(), node_id)
@@ -61,18 +61,18 @@ class Pool:
         self._next: NodeInfo | None = None  # drawn, and not taken yet
 
     def take(self, has_room: HasRoom) -> NodeInfo | None:
-        """Take out the best node that has room; those without are gone for good. None: there is no other."""
+        """Take out the best node that has room, and drop the nodes before it. None: no node has room."""
         while True:
             info = self._pop()
             if info is None or has_room(info):
                 return info
 
     def put_back(self, info: NodeInfo) -> None:
-        """Offer a node again with what it took on since."""
+        """Offer a node again, ranked by its present load."""
         heapq.heappush(self._heap, self._rank(info))
 
     def close(self) -> None:
-        """Leave the leaf as it was."""
+        """Put the drawn nodes back into the leaf."""
         for info in self._drawn:
             self._leaf.put(info)
 
@@ -99,7 +99,7 @@ class Pool:
 
 
 class Branch:
-    """A value of a spread preference: the nodes that have it, parted further by the next preference."""
+    """The nodes that share a value of a spread preference, divided further by the next preference."""
 
     def __init__(self) -> None:
         self.tasks = 0
@@ -110,14 +110,14 @@ class Branch:
         self._order: list[tuple[int, float, str]] | None = None  # tasks, a draw that breaks ties, value
 
     def take(self, has_room: HasRoom, look: Look) -> tuple[NodeInfo, Pool] | None:
-        """Take the best node of the branch with the fewest tasks that has room, and count a task there."""
+        """Take the best node with room, from the branch with the fewest tasks that has one, and count a task there."""
         taken = self._take_own(has_room, look) if self.leaf is not None else self._take_below(has_room, look)
         if taken is not None:
             self.tasks += 1
         return taken
 
     def close(self) -> None:
-        """Leave the leaves as they were."""
+        """Put the drawn nodes back into the leaves."""
         if self._pool is not None:
             self._pool.close()
         for branch in self.branches.values():
@@ -141,12 +141,12 @@ class Branch:
             if taken is not None:
                 heapq.heappush(self._order, (branch.tasks, look.rng.random(), value))
                 return taken
-            # A full branch is gone for good, so this ends whatever the branches began with.
+            # A full branch is dropped, so this loop ends.
         return None
 
 
 class Ranking:
-    """All nodes of a shortlist for the tasks of one group; a context manager, as it borrows from the shortlist."""
+    """Ranks the nodes of a shortlist for one group. A context manager: at its end the shortlist gets its nodes back."""
 
     def __init__(self, shortlist: Shortlist, look: Look) -> None:
         self._look = look
@@ -162,7 +162,7 @@ class Ranking:
         self._root.close()
 
     def take(self, has_room: HasRoom) -> NodeInfo | None:
-        """Take out the best node that has room; those without are gone for good. None: there is no other."""
+        """Take out the best node that has room, and drop the nodes before it. None: no node has room."""
         taken = self._root.take(has_room, self._look)
         if taken is None:
             return None
@@ -170,13 +170,13 @@ class Ranking:
         return info
 
     def put_back(self, info: NodeInfo) -> None:
-        """Offer the node that was taken last again, with what it took on since."""
+        """Offer the last taken node again, ranked by its present load."""
         if self._taken_from is not None:
             self._taken_from.put_back(info)
 
 
 def descriptors_of(preferences: Sequence[api.PlacementPreference]) -> Path:
-    """Return what tasks are to be spread over, outermost first. A descriptor of an unknown kind is ignored."""
+    """Return the descriptors to spread tasks over, outermost first. Descriptors that are no labels are ignored."""
     return tuple(
         [
             one.spread.spread_descriptor
@@ -203,7 +203,7 @@ def _tree(shortlist: Shortlist, look: Look) -> Branch:
         info = look.infos.get(node_id)
         if info is None:
             continue
-        # Tasks count for their branch also on nodes that can take no more of them, as with SwarmKit (nodeset.go, tree).
+        # As in SwarmKit (nodeset.go, tree), a branch also counts tasks on nodes that can take no more tasks.
         tasks = look.counts.get(node_id, 0)
         branch_or_none: Branch | None = root
         for value in shortlist.path_of(info):

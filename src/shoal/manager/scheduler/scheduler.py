@@ -1,8 +1,8 @@
 """The decider that gives tasks their nodes: PENDING -> ASSIGNED, or the reason why not.
 
 In: the view, the time, what changed. Out: a plan. Tasks of one service and spec version are placed as one group, others
-one by one. A task that came with its node, as those of global services do, is only checked. What found no node is tried
-again when something was freed or a node changed. Source: SwarmKit manager/scheduler/scheduler.go.
+one by one. A task that came with its node (of a global service) is only checked. Tasks that found no node are tried
+again when resources were freed or a node changed. Source: SwarmKit manager/scheduler/scheduler.go.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONFIRMED = "scheduler confirmed task can run on preassigned node"
 
 
 class Scheduler:
-    """Places tasks. Remembers who is where and who waits, as the view showed it."""
+    """Places tasks. Remembers the nodes, their tasks and the waiting tasks, as the view showed them."""
 
     name = "scheduler"
     kinds: tuple[type, ...] = (api.Task, api.Node)
@@ -52,7 +52,7 @@ class Scheduler:
         self._has_read = False
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return the assignments that can be made now, and what to tell of the tasks that cannot be placed."""
+        """Return the assignments that can be made now, and the reasons for tasks that cannot be placed."""
         self._notes = []
         if events is None:
             self._read_everything(view, now)
@@ -64,7 +64,7 @@ class Scheduler:
             self._cleaned_at = now
         draft = Draft(view, now)
         self._end_unwanted(draft)
-        # As with SwarmKit, those that have no choice go first.
+        # As in SwarmKit, tasks that came with their node go first.
         self._confirm_preassigned(draft)
         assigned = _status(ASSIGNED, now)
         for key in self._queues.groups_to_try(self._nodes.infos):
@@ -74,7 +74,7 @@ class Scheduler:
         return Plan(draft.changes(), tuple(self._notes), look_again_at=now if self._queues.have_work else None)
 
     def explain(self, view: View, task_id: str, now: float) -> pb.Explanation:
-        """Return why a task is where it is, or nowhere, as the swarm is now. Changes nothing. Raises NotFound."""
+        """Return why a task is on its node, or has none, as the swarm is now. Raises NotFound."""
         task = view.tasks.get(task_id)
         if task is None:
             raise NotFound(f"task {task_id} not found")
@@ -128,7 +128,7 @@ class Scheduler:
                     self._note_failure(group_of(task), held.node_id, task_id, now)
 
     def _take_in(self, task: api.Task) -> None:
-        """Take in a task that waits for its node, or has one and has not ended there."""
+        """Add a task that waits for a node, or that has a node and has not ended."""
         if task.status.state > api.PENDING:
             self._queues.forget(task.id)
             held = self._nodes.held(task.id)
@@ -151,7 +151,7 @@ class Scheduler:
     # -- what follows -------------------------------------------------------------------------------------------------
 
     def _end_unwanted(self, draft: Draft) -> None:
-        """End tasks that no agent will ever hear of."""
+        """End tasks that were told to shut down before they had a node."""
         for task_id in self._queues.unwanted():
             if draft.is_full:
                 return
@@ -159,7 +159,7 @@ class Scheduler:
             task = draft.view.tasks.get(task_id)
             if task is not None and task.status.state == api.PENDING:
                 changed = copy(task)
-                # The message stays: scheduler.go, noSuitableNode.
+                # The message stays as it was: SwarmKit scheduler.go, noSuitableNode.
                 changed.status.state = api.SHUTDOWN
                 changed.status.ClearField("err")
                 changed.status.timestamp.CopyFrom(timestamp(draft.now))
@@ -176,9 +176,9 @@ class Scheduler:
             task = draft.view.tasks.get(task_id)
             info = self._nodes.infos.get(task.node_id) if task is not None else None
             if task is None or info is None:
-                continue  # Nothing is said of a node that is not known, as with SwarmKit; its coming is an event.
+                continue  # As in SwarmKit, an unknown node gives no reason; when it comes, the task is tried again.
             group = group_of(task)
-            # Those of one spec ask for the same; others are none of a service.
+            # The tasks of one spec version have the same demand. Tasks without a service share nothing.
             demand = demands.get(group) if group.service_id else None
             if demand is None:
                 demand = demands[group] = demand_of(task)
@@ -208,7 +208,7 @@ class Scheduler:
         bad = self._failures.bad_nodes(Group(key.service_id, key.spec_version), draft.now)
         shortlist = self._nodes.shortlist(demand.standing, descriptors)
         if len(task_ids) == 1 and not (counts or bad or descriptors):
-            # Nothing tells nodes apart but their load: no ranking is needed to find the first.
+            # Nodes differ only in their load, so the first one with room is the best, without a ranking.
             info = shortlist.first(pipeline.has_room)
             if info is not None:
                 self._assign(draft, sample, info, demand, assigned)
@@ -245,18 +245,18 @@ class Scheduler:
             changed.assigned_generic_resources.extend(generic)
         changed.status.CopyFrom(status)
         draft.update(changed)
-        # Should the plan come to nothing, everything is read anew.
+        # If the plan is not committed, the scheduler reads everything again.
         self._queues.forget(task.id)
         self._nodes.take(task.id, held_for(demand, task.service_id, info.id, generic))
 
 
 def group_of(task: api.Task) -> Group:
-    """Return the group whose failures a task's are."""
+    """Return the group that a task's failures count for."""
     return Group(task.service_id, task.spec_version.index)
 
 
 def _is_bound(view: View, task: api.Task) -> bool:
-    """Return whether a task came with its node: nobody chose that, so its failures speak for no other choice."""
+    """Return whether a task came with its node. The scheduler did not choose it, so failures there do not count."""
     service = view.services.get(task.service_id) if task.service_id else None
     return service is not None and (service.spec.HasField("global") or service.spec.HasField("global_job"))
 
@@ -266,7 +266,7 @@ def _status(message: str, now: float) -> api.TaskStatus:
 
 
 def _explain(draft: Draft, task: api.Task, reason: str) -> None:
-    """Say why a task waits; a reason that stands there already is not written again."""
+    """Write why a task waits, unless its status already says so."""
     if task.status.err != reason:
         changed = copy(task)
         changed.status.err = reason

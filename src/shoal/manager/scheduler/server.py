@@ -1,4 +1,4 @@
-"""The `shoal.v1.Placement` service, in a term of the leader: why a task is where it is. Decided in `explain`."""
+"""The `shoal.v1.Placement` service, which runs while this manager leads: explains why a task is on its node."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PlacementServer(PlacementBase):
-    """Asks the scheduler that places the tasks: it alone knows of failures whose tasks are forgotten."""
+    """Asks the scheduler that places the tasks, because only it knows failures of tasks that are already removed."""
 
     def __init__(self, store: "Store", scheduler: Scheduler, clock: Callable[[], float]) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class PlacementServer(PlacementBase):
         self._clock = clock
 
     def explain(self, task_id: str) -> pb.Explanation:
-        """Return why a task is where it is. Raises NotFound."""
+        """Return why a task is on its node, or has none. Raises NotFound."""
         return self._scheduler.explain(self._store.view(), task_id, self._clock())
 
     async def Explain(self, stream: "Stream[pb.ExplainRequest, pb.Explanation]") -> None:  # noqa: N802

@@ -1,8 +1,8 @@
-"""Nodes that satisfy what many tasks ask for, kept in the order in which they are wanted: least loaded first.
+"""Keeps the nodes that satisfy the standing half of a demand (`demand`), least loaded first.
 
-SwarmKit looks at every node for every group of tasks. Here the answer to the standing half of a demand (`demand`) is
-kept and corrected when a node changes, so that a group costs what it takes, and not what the swarm has. In: nodes as
-they change; out: the least loaded one, again and again.
+SwarmKit looks at every node for every group of tasks. Here the list of matching nodes is kept, and corrected when a
+node changes, so the cost of a group depends on its own size and not on that of the swarm. In: nodes as they change;
+out: the least loaded node, again and again.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 Infos = Mapping[str, NodeInfo]
 Path = tuple[str, ...]  # a node's values for the descriptors of spread preferences
-Entry = tuple[int, float, str]  # active tasks when it was listed, a draw that breaks ties, node id
+Entry = tuple[int, float, str]  # active tasks when it was listed, a random number that breaks ties, node id
 
-# A heap with more entries than this many times its nodes, and some, is made anew: most of it is out of date.
+# A heap is rebuilt when it has more than _SLACK entries for each node, plus _SMALL: most of them are then out of date.
 _SLACK, _SMALL = 2, 64
 
 
 class Leaf:
-    """Some nodes, least loaded first, equals in random order.
+    """Some nodes, least loaded first, equal ones in random order.
 
-    A heap whose entries may lag: one that says too little is put right when it surfaces, and one that says too much is
-    superseded by `lower`. So a node that gains tasks costs nothing here, in however many leaves it is.
+    The entries of the heap may be out of date. An entry with too few tasks is corrected when it reaches the top; an
+    entry with too many is replaced by `lower`. So when a node gains tasks nothing is to do here, however many leaves
+    list it.
     """
 
     __slots__ = ("_heap", "_infos", "_listed", "_rng", "path")
@@ -50,18 +51,18 @@ class Leaf:
         return node_id in self._listed
 
     def ids(self) -> KeysView[str]:
-        """Return the ids of all its nodes, also of those taken out."""
+        """Return the ids of all nodes of the leaf, also of those taken out."""
         return self._listed.keys()
 
     def fill(self, infos: Iterable[NodeInfo]) -> None:
-        """Put many in at once."""
+        """Set the nodes of an empty leaf."""
         draw = self._rng.random
         self._listed = {(name := info.id): (info.active, draw(), name) for info in infos}
         self._heap = list(self._listed.values())  # type: ignore[arg-type] # none is taken out
         heapq.heapify(self._heap)
 
     def put(self, info: NodeInfo) -> None:
-        """Put in a node, or put one back that was taken out."""
+        """Add a node, or put back one that was taken out."""
         entry = (info.active, self._rng.random(), info.id)
         self._listed[info.id] = entry
         heapq.heappush(self._heap, entry)
@@ -70,17 +71,17 @@ class Leaf:
             heapq.heapify(self._heap)
 
     def lower(self, info: NodeInfo) -> None:
-        """Take in that a node has fewer tasks."""
+        """Note that a node has fewer tasks."""
         entry = self._listed[info.id]
         if entry is not None and entry[0] > info.active:
             self.put(info)
 
     def discard(self, node_id: str) -> None:
-        """Let a node go."""
+        """Drop a node."""
         self._listed.pop(node_id, None)
 
     def first(self, has_room: Callable[[NodeInfo], bool]) -> NodeInfo | None:
-        """Return the least loaded node that has room, and leave it where it is: its place is put right later."""
+        """Return the least loaded node that has room, without taking it out."""
         full: list[NodeInfo] = []
         found = None
         while found is None and (entry := self._top()) is not None:
@@ -96,7 +97,7 @@ class Leaf:
         return found
 
     def take(self) -> NodeInfo | None:
-        """Take out the least loaded node; it must be put back before anything else changes. None: all are out."""
+        """Take out the least loaded node. It must be put back before any node changes. None: all are out."""
         entry = self._top()
         if entry is None:
             return None
@@ -105,7 +106,7 @@ class Leaf:
         return self._infos[entry[2]]
 
     def _top(self) -> Entry | None:
-        """Return the first entry of the heap, after those before it that are out of date were put right."""
+        """Return the first entry of the heap that is up to date; correct or drop those before it."""
         heap, listed = self._heap, self._listed
         while heap:
             entry = heap[0]
@@ -122,7 +123,7 @@ class Leaf:
 
 
 class Shortlist:
-    """The nodes that satisfy one standing half, in leaves: one for each combination of values of the descriptors."""
+    """The nodes that satisfy a standing half, with one leaf for each combination of values of the descriptors."""
 
     def __init__(self, standing: Standing, descriptors: Path, infos: Infos, rng: Random) -> None:
         self._filters = standing_filters(standing)
@@ -132,7 +133,7 @@ class Shortlist:
         self._leaf_of: dict[str, Leaf] = {}
         self.leaves: dict[Path, Leaf] = {}
         parted: dict[Path, list[NodeInfo]] = {}
-        # A list is made of all nodes of a swarm: they are gone through once a filter, with little done for each.
+        # Filter by filter, and not node by node, because that is faster over all nodes of a swarm.
         fitting: Iterable[NodeInfo] = infos.values()
         for one in self._filters.values():
             fitting = filter(one.check, fitting)
@@ -147,20 +148,20 @@ class Shortlist:
             self._leaf_of.update(dict.fromkeys(leaf.ids(), leaf))
 
     def path_of(self, info: NodeInfo) -> Path:
-        """Return a node's values, "" for a label that it lacks, whether it is in the list or not."""
+        """Return a node's values for the descriptors, "" for a label that it lacks. The node need not be listed."""
         return tuple([constraints.label_of(one, info.node) or "" for one in self._descriptors])
 
     def leaf_of(self, node_id: str) -> Leaf | None:
-        """Return the leaf that a node is in; None: it is not in the list."""
+        """Return the leaf of a node; None if the node is not listed."""
         return self._leaf_of.get(node_id)
 
     def first(self, has_room: Callable[[NodeInfo], bool]) -> NodeInfo | None:
-        """Return the least loaded node that has room, where nodes are not parted by descriptors."""
+        """Return the least loaded node that has room. Only for a shortlist without descriptors."""
         leaf = self.leaves.get(())
         return None if leaf is None else leaf.first(has_room)
 
     def judge(self, info: NodeInfo) -> None:
-        """Take in a new or changed node."""
+        """Add a new node, or look at a changed node again."""
         self.drop(info.id)
         if satisfies(self._filters, info):
             leaf = self._leaf_at(self.path_of(info))
@@ -168,16 +169,16 @@ class Shortlist:
             self._leaf_of[info.id] = leaf
 
     def drop(self, node_id: str) -> None:
-        """Forget a node."""
+        """Drop a node."""
         leaf = self._leaf_of.pop(node_id, None)
         if leaf is not None:
             leaf.discard(node_id)
             if not leaf:
-                # Values of labels come and go, and each had a leaf of its own.
+                # Label values come and go, so empty leaves would pile up.
                 del self.leaves[leaf.path]
 
     def lower(self, info: NodeInfo) -> None:
-        """Take in that a node has fewer tasks."""
+        """Note that a node has fewer tasks."""
         leaf = self._leaf_of.get(info.id)
         if leaf is not None:
             leaf.lower(info)
@@ -189,21 +190,21 @@ class Shortlist:
         return leaf
 
 
-# Of demands that a swarm's services have; each costs a little with every change of a node. The one that was not asked
-# for longest is dropped for a new one, and made again when it is asked for.
+# Each shortlist costs a little with every change of a node. When there are too many, the one that was not used for the
+# longest time is dropped; it is built again when it is needed.
 MAX_SHORTLISTS = 64
 
 
 class Shortlists:
-    """The shortlists of the demands that were asked for lately."""
+    """The shortlists that were used last."""
 
     def __init__(self, infos: Infos, rng: Random) -> None:
         self._infos = infos
         self._rng = rng
-        self._lists: dict[tuple[Standing, Path], Shortlist] = {}  # the last asked for last
+        self._lists: dict[tuple[Standing, Path], Shortlist] = {}  # the last used one comes last
 
     def get(self, standing: Standing, descriptors: Path) -> Shortlist:
-        """Return the nodes that satisfy the standing half of a demand; kept current."""
+        """Return the nodes that satisfy the standing half of a demand. The shortlist is kept current."""
         key = standing, descriptors
         found = self._lists.pop(key, None)
         if found is None:
@@ -214,16 +215,16 @@ class Shortlists:
         return found
 
     def judge(self, info: NodeInfo) -> None:
-        """Take in a new or changed node."""
+        """Add a new node, or look at a changed node again."""
         for shortlist in self._lists.values():
             shortlist.judge(info)
 
     def drop(self, node_id: str) -> None:
-        """Forget a node."""
+        """Drop a node."""
         for shortlist in self._lists.values():
             shortlist.drop(node_id)
 
     def lower(self, info: NodeInfo) -> None:
-        """Take in that a node has fewer tasks."""
+        """Note that a node has fewer tasks."""
         for shortlist in self._lists.values():
             shortlist.lower(info)
