@@ -1,8 +1,8 @@
-"""What one node has been told to run, and the increments that bring it up to date.
+"""What a stream has told its node to run, and the changes still to be sent.
 
-In: tasks of the node as the store has them, and a look-up for secrets and configs; out: the changes to send next. One
-`AssignmentSet` belongs to one stream. Changes are kept by object and not in a queue, so that whatever happens while a
-message is on its way is sent as one. Source of the rules: SwarmKit manager/dispatcher/assignments.go.
+In: tasks of the node as the store has them, and a look-up for secrets and configs; out: the changes to send next. Each
+stream has its own `AssignmentSet`. It keeps one change for each object, not a queue, so all changes that happen while
+a message is on its way are sent as one message. Source of the rules: SwarmKit manager/dispatcher/assignments.go.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ _STABLE = tuple(field.name for field in api.Task.DESCRIPTOR.fields if field.name
 
 
 def same_but_status(one: api.Task, other: api.Task) -> bool:
-    """Return whether two versions of a task differ in nothing but what the node itself reports."""
+    """Return whether two versions of a task differ in nothing but the status (and the meta data of the store)."""
     return one.desired_state == other.desired_state and all(getattr(one, f) == getattr(other, f) for f in _STABLE)
 
 
@@ -34,9 +34,9 @@ def references(task: api.Task) -> set[Reference]:
 
 
 class AssignmentSet:
-    """The tasks, secrets and configs of one node as this stream has told them, and what is still to be told.
+    """The tasks, secrets and configs that a stream has sent to its node, and the changes still to be sent.
 
-    A task belongs to it from ASSIGNED on and until it is deleted; a secret or config while a task that has not ended
+    A task belongs to the set from ASSIGNED on until it is deleted; a secret or config while a task that has not ended
     refers to it. Every method may be repeated.
     """
 
@@ -49,11 +49,11 @@ class AssignmentSet:
         self._changes: dict[tuple[str, str], api.AssignmentChange] = {}
 
     def __bool__(self) -> bool:
-        """Return whether there is something to send."""
+        """Return whether there are changes to send."""
         return bool(self._changes)
 
     def put(self, task: api.Task) -> None:
-        """Take a task of this node as it is now; the node's own reports are not told back to it."""
+        """Add or update a task of this node. A change of its status alone is not sent: the node reported it itself."""
         if task.status.state < api.ASSIGNED:
             return
         known = self._tasks.get(task.id)
@@ -68,14 +68,14 @@ class AssignmentSet:
             self._tell(("task", task.id), api.Assignment(task=task), api.AssignmentChange.UPDATE)
 
     def drop(self, task_id: str) -> None:
-        """Take a task out that is no longer in the store."""
+        """Drop a task that is no longer in the store."""
         if self._tasks.pop(task_id, None) is None:
             return
         self._release(task_id)
         self._tell(("task", task_id), api.Assignment(task=api.Task(id=task_id)), api.AssignmentChange.REMOVE)
 
     def resync(self, tasks: Iterable[api.Task]) -> None:
-        """Bring the set to exactly these tasks, when it is unknown what has happened in between."""
+        """Make the set hold exactly these tasks. For use when changes may have been missed."""
         present = {task.id: task for task in tasks}
         for task_id in [known for known in self._tasks if known not in present]:
             self.drop(task_id)
@@ -104,7 +104,8 @@ class AssignmentSet:
         kind, object_id = reference
         if kind == SECRET:
             secret = self._secret(object_id)
-            # A secret of a driver has no value here; without its plugin it is left out, as SwarmKit does on failure.
+            # A secret of a driver has its value in a plugin, which Shoal does not have. SwarmKit too leaves such a
+            # secret out when its plugin fails.
             if secret is not None and not secret.spec.HasField("driver"):
                 self._tell(reference, api.Assignment(secret=secret), api.AssignmentChange.UPDATE)
             return
@@ -134,7 +135,7 @@ class AssignmentSet:
 
 
 class Messages:
-    """The numbering of one stream: COMPLETE first, then increments that name what they build on."""
+    """Numbers the messages of one stream: the first is COMPLETE, each later one names the one before it."""
 
     def __init__(self) -> None:
         self._sequence = 0

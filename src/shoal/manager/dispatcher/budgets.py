@@ -1,31 +1,31 @@
-"""How much each node may make its managers write. Pure.
+"""Limits how many bytes each node may make the managers write. Pure.
 
-In: bytes that a call of a node's wants written, and the time. Out: how long it has to wait for its turn. What nodes say
-goes into every manager's store, log and memory; one that never stops must not fill them, nor hold up the others.
+In: the bytes that a call of a node would write, and the time. Out: how long the call must wait. What a node reports is
+written to every manager's store, log and memory. A node that reports without end must not fill these or delay others.
 """
 
 from shoal.errors import Unavailable
 
-# A thousand tasks that start at once report three times each, and a task takes some 3 kB: they pass without waiting.
+# A thousand tasks that start at once report three times each, and a task takes some 3 kB: these pass without a wait.
 BURST_BYTES = 16 * 1024 * 1024
 BYTES_A_SECOND = 2 * 1024 * 1024
-# Agents, ours and Docker's, give up a call after five seconds, and report again.
+# Seconds. Shoal's and Docker's agents give up a call after five seconds, and report again.
 LONGEST_WAIT = 4.0
 
 
 class Budgets:
-    """What each node has spent lately."""
+    """What each node has spent of its budget."""
 
     def __init__(self, *, burst_bytes: int = BURST_BYTES, bytes_a_second: int = BYTES_A_SECOND) -> None:
         self._burst_bytes = burst_bytes
         self._bytes_a_second = bytes_a_second
-        self._free_at: dict[str, float] = {}  # when all of a node's budget is there again, if it spends nothing
+        self._free_at: dict[str, float] = {}  # when a node's budget is full again, if it spends nothing more
 
     def spend(self, node_id: str, size_bytes: int, now: float) -> float:
         """Take bytes from a node's budget, and return after how many seconds they may be written.
 
-        Raises Unavailable, and takes nothing, where that is too long. What is larger than a whole budget counts as one:
-        an honest node that has so much to say is heard, too.
+        Raises Unavailable, and takes nothing, if that is longer than LONGEST_WAIT. A call that is larger than a whole
+        budget counts as one whole budget, so that an honest node with so much to report succeeds.
         """
         size_bytes = min(size_bytes, self._burst_bytes)
         whole = self._burst_bytes / self._bytes_a_second  # seconds in which an empty budget fills
@@ -37,5 +37,5 @@ class Budgets:
         return delay
 
     def forget(self, node_id: str) -> None:
-        """Drop a node that was removed."""
+        """Drop a node that was removed from the swarm."""
         self._free_at.pop(node_id, None)

@@ -1,25 +1,28 @@
-"""Which hosts are gone, told sooner than by three heartbeats that stay out. Pure.
+"""Finds lost hosts sooner than three missed heartbeats would. Pure.
 
-In: registrations, session streams that ended, whether a host answered a probe, and the time. Out: whom to probe when,
-and which hosts are gone. A daemon that is stopped, loaded or being restarted is none of this module's business: its
-host's kernel answers a probe, and then the heartbeats decide alone. All of it is ours; SwarmKit has heartbeats only.
+In: registrations, session streams that ended, whether a host answered a probe, and the time. Out: which hosts to probe
+and when, and which hosts are gone. When a daemon is stopped, slow or being restarted, the kernel of its host still
+answers a probe; then only the heartbeats count. SwarmKit has nothing like this (decision 10).
 """
 
 from dataclasses import dataclass
 
 PROBE_TIMEOUT = 0.2
-"""How long a probe waits for an answer, in heartbeat periods: the knob that makes a swarm patient covers it too."""
-SHORTEST_TIMEOUT = 1.0  # a kernel that got no answer to its first packet sends the next one after a second
-PROBES = 3
-LATE = 0.5  # an answer is looked at so late only where this process itself was stopped or starved
+"""How long a probe waits for an answer, in heartbeat periods, so that a longer period makes probes patient too."""
+SHORTEST_TIMEOUT = 1.0  # seconds; a kernel without an answer to its first packet sends another after a second
+PROBES = 3  # how many probes in a row must fail
+LATE = 0.5  # seconds; a result that is handled later than this says only that this process was stopped or starved
 HEAD_START = 0.6
-"""What a manager has to register with a new leader before it is probed, in heartbeat periods."""
+"""How long a new leader waits for a manager to register before it probes it, in heartbeat periods."""
 PROBES_AT_ONCE = 64
 
 
 @dataclass(slots=True)
 class _Doubt:
-    """What is asked of one host. `first`: only whether it answers at all, so that silence will mean something."""
+    """A host that is probed. `first`: the probe only finds out whether the host answers probes at all.
+
+    If it does not, for instance behind a firewall, its silence later means nothing.
+    """
 
     since: float
     next_at: float
@@ -29,38 +32,38 @@ class _Doubt:
 
 
 class Doubts:
-    """Hosts whose session was lost, and those that are met for the first time."""
+    """The hosts in doubt: those whose session was lost, and those that have just registered."""
 
     def __init__(self) -> None:
         self.timeout = SHORTEST_TIMEOUT
-        """For a probe, in seconds."""
+        """How long a probe waits for an answer, in seconds."""
         self._head_start = 0.0
         self._doubts: dict[str, _Doubt] = {}
         self._answering: set[str] = set()
         self._asking = 0
 
     def set_period(self, period: float) -> None:
-        """Take the heartbeat period."""
+        """Set the heartbeat period, in seconds."""
         self.timeout = max(SHORTEST_TIMEOUT, PROBE_TIMEOUT * period)
         self._head_start = HEAD_START * period
 
     def meet(self, node_id: str, now: float) -> None:
-        """Take in a registration: ends every doubt, and asks once whether the host answers."""
+        """Note a registration. It ends a doubt about the node; a first probe finds out whether its host answers."""
         self._drop(node_id)
         self._doubts[node_id] = _Doubt(now, now, first=True)
 
     def lose(self, node_id: str, now: float) -> None:
-        """Take in that a session's stream ended. Silence tells nothing of a host that never answered."""
+        """Note that a session's stream ended. Only a host that has answered a probe before is put in doubt."""
         if node_id in self._answering and node_id not in self._doubts:
             self._doubts[node_id] = _Doubt(now, now, first=False)
 
     def expect(self, node_id: str, now: float) -> None:
-        """Take in a manager that the leader before had. It has answered: managers reach each other all the time."""
+        """Put a manager that the previous leader knew in doubt. It counts as answering: managers reach each other."""
         self._answering.add(node_id)
         self._doubts[node_id] = _Doubt(now + self._head_start, now + self._head_start, first=False)
 
     def hear(self, node_id: str) -> None:
-        """Take in a heartbeat: the node is there."""
+        """Note a heartbeat. It ends the doubt about the node, but not its first probe."""
         doubt = self._doubts.get(node_id)
         if doubt is not None and not doubt.first:
             self._drop(node_id)
@@ -71,7 +74,7 @@ class Doubts:
         self._answering.discard(node_id)
 
     def due(self, now: float) -> list[str]:
-        """Return whom to probe now; each is to be told of by `answered` or `unanswered`."""
+        """Return the nodes to probe now. The caller reports each result with `answered` or `unanswered`."""
         found: list[str] = []
         for node_id, doubt in self._doubts.items():
             if self._asking == PROBES_AT_ONCE:
@@ -83,21 +86,21 @@ class Doubts:
         return found
 
     def answered(self, node_id: str) -> None:
-        """Take in that a host answered: it is there, and whatever ended the session is for the heartbeats to judge."""
+        """Note that a host answered. The doubt ends, and only heartbeats count for the node."""
         doubt = self._doubts.get(node_id)
         if doubt is not None and doubt.asking:
             self._answering.add(node_id)
             self._drop(node_id)
 
     def unanswered(self, node_id: str, asked_at: float, now: float) -> None:
-        """Take in that a host did not answer."""
+        """Note that a host did not answer a probe that began at `asked_at`."""
         doubt = self._doubts.get(node_id)
         if doubt is None or not doubt.asking:
             return
         doubt.asking = False
         self._asking -= 1
         if now - asked_at > self.timeout + LATE:
-            # This process did not get to look at the answer in time: that says nothing, and it begins anew.
+            # This process did not handle the result in time, so the result says nothing: start again.
             self._begin_anew(doubt, now)
         elif doubt.first:
             self._answering.discard(node_id)
@@ -107,10 +110,10 @@ class Doubts:
             doubt.next_at = asked_at + self.timeout
 
     def gone(self, now: float, registered: int) -> list[str]:
-        """Return, once, the nodes whose hosts are gone; `registered` is how many there are beside the leader.
+        """Return, once each, the nodes whose hosts are gone. `registered` is the number of nodes beside the leader.
 
-        Where more than half of them are in doubt at a time it may be this host that is cut off: none is given up then,
-        and each begins anew, so that nothing from before the network healed counts after it.
+        While more than half of them are in doubt, the leader's own host may be cut off. Then none is given up, and
+        their probes start again, so that results from before the network healed do not count after it.
         """
         doubted = {node_id: doubt for node_id, doubt in self._doubts.items() if not doubt.first}
         proven = [node_id for node_id, doubt in doubted.items() if self._is_proven(doubt, now)]
@@ -123,7 +126,7 @@ class Doubts:
         return proven
 
     def next_look(self) -> float | None:
-        """Return when there is something to do, or None while there is nothing but to wait for probes."""
+        """Return when `due` or `gone` may have something to say, or None while only results of probes are awaited."""
         times = [
             doubt.since + PROBES * self.timeout if doubt.failures >= PROBES else doubt.next_at
             for doubt in self._doubts.values()

@@ -1,7 +1,7 @@
-"""What the store tells the dispatcher: which streams have something new to send.
+"""Follows the store for the dispatcher, and wakes the streams that have something new to send.
 
-In: commits of tasks, nodes and the cluster. Out: the changes that each node's streams hold, and wakes. The cost of a
-commit is that of the nodes that it is about: streams are indexed by node, and nothing scans the tasks, but after the
+In: commits of tasks, nodes and the cluster. Out: changes added to the streams of each node, and wakes. The cost of a
+commit depends only on the nodes that it concerns, because streams are indexed by node. Tasks are only scanned after the
 dispatcher fell behind.
 """
 
@@ -19,7 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class Feed:
-    """The watch of one dispatcher. `set_period` hears the heartbeat period of the spec, `removed` of nodes that go."""
+    """The watch of a dispatcher.
+
+    It calls `set_period` with the heartbeat period of the cluster's spec, and `removed` with the id of each node that
+    was removed from the swarm.
+    """
 
     def __init__(
         self, store: Store, streams: Streams, *, set_period: Callable[[float], None], removed: Callable[[str], None]
@@ -41,7 +45,7 @@ class Feed:
                     log.warning("the dispatcher fell behind the store and reads all assignments again")
 
     def read_cluster(self) -> None:
-        """Take over what the cluster's spec says."""
+        """Read the heartbeat period from the cluster's spec."""
         for cluster in self._store.view().clusters.all():
             self._set_period(seconds(cluster.spec.dispatcher.heartbeat_period))
 
@@ -50,7 +54,7 @@ class Feed:
         for event in events:
             obj = event.obj
             if isinstance(obj, api.Task):
-                # The view and not the event: a stream that has just been opened has read the view already.
+                # From the view and not the event: a stream that was just opened has already read the view.
                 self._streams.put_task(obj.id, obj.node_id, view.tasks.get(obj.id))
             elif isinstance(obj, api.Node):
                 self._node_changed(event, obj)

@@ -1,7 +1,7 @@
-"""Asks the hosts that are in doubt whether they are there, and tells of those that are gone.
+"""Probes the hosts in doubt and reports those that are gone.
 
-In: what the dispatcher hears of nodes. Out: a call of `gone` for each host that no longer answers. Whom to ask, when,
-and what an answer means is `doubts`; asking is `probe`.
+In: registrations, lost sessions and heartbeats. Out: a call of `gone` for each host that no longer answers. `doubts`
+decides which hosts to probe, when, and what an answer means; `probe` asks a host.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from shoal.manager.dispatcher.doubts import Doubts
 Probe = Callable[[str, int, float], Awaitable[bool]]
 Target = tuple[str, int]
 
-PAUSE = 0.05  # seconds: a thousand nodes that register at once are looked at together
+PAUSE = 0.05  # seconds between two looks, so that a thousand registrations at once share one look
 
 
 class HostsWatch:
-    """The doubts of one dispatcher. `run` is its owner's child.
+    """The doubts of a dispatcher, which must run `run` as a child.
 
-    `target` tells where a node's host can be asked, `others` how many nodes are registered beside the leader, `now` the
-    time of the event loop.
+    `target` returns where to probe a node's host, `others` how many nodes are registered beside the leader, `now` the
+    time of the event loop. `gone` is called with a lost node's id and the time.
     """
 
     def __init__(
@@ -40,26 +40,26 @@ class HostsWatch:
         self._changed = asyncio.Event()
 
     def set_period(self, period: float) -> None:
-        """Take the heartbeat period, in seconds."""
+        """Set the heartbeat period, in seconds."""
         self._doubts.set_period(period)
 
     def meet(self, node_id: str) -> None:
-        """Take in a registration."""
+        """Note a registration."""
         self._doubts.meet(node_id, self._now())
         self._changed.set()
 
     def lose(self, node_id: str) -> None:
-        """Take in that a session's stream ended."""
+        """Note that a session's stream ended."""
         self._doubts.lose(node_id, self._now())
         self._changed.set()
 
     def expect(self, node_id: str) -> None:
-        """Take in a manager that the leader before had."""
+        """Put a manager that the previous leader knew in doubt."""
         self._doubts.expect(node_id, self._now())
         self._changed.set()
 
     def hear(self, node_id: str) -> None:
-        """Take in a heartbeat."""
+        """Note a heartbeat."""
         self._doubts.hear(node_id)
 
     def forget(self, node_id: str) -> None:
@@ -67,7 +67,7 @@ class HostsWatch:
         self._doubts.forget(node_id)
 
     async def run(self) -> None:
-        """Ask and tell until cancelled; at most `doubts.PROBES_AT_ONCE` questions are under way."""
+        """Probe hosts and report lost ones until cancelled, with at most `doubts.PROBES_AT_ONCE` probes at once."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()

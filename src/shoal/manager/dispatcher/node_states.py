@@ -1,14 +1,14 @@
-"""What is written of a node as it comes, falls silent, or its leader changes. Pure.
+"""What is written about a node when it registers, falls silent, or the leader changes. Pure.
 
-In: a node or task as stored, and what happened to it; out: the object to write, or None where nothing changes. Source
+In: a node or task as stored, and what happened to it; out: the object to write, or None when nothing changes. Source
 of the states and texts: SwarmKit manager/dispatcher (dispatcher.go, nodes.go).
 """
 
 from shoal.api import v1 as api
 from shoal.errors import InvalidArgument
 
-# An engine with a hundred plugins and labels describes itself in some 10 kB. All of it is written by every manager,
-# kept in memory, and sent with each list of nodes.
+# A description with a hundred plugins and labels takes some 10 kB. Every manager writes it to disk, keeps it in memory
+# and sends it with each list of nodes.
 MAX_DESCRIPTION_BYTES = 64 * 1024
 
 MOVED_TO_UNKNOWN = 'Node moved to "unknown" state due to leadership change in cluster'
@@ -18,7 +18,7 @@ SENT_AWAY = "node is currently trying to find new manager"
 
 
 def described(description: api.NodeDescription) -> api.NodeDescription:
-    """Return of what a node says of itself the fields that are known. Raises InvalidArgument where it is too much."""
+    """Return a node's description of itself without unknown fields. Raises InvalidArgument if it is too large."""
     if description.ByteSize() > MAX_DESCRIPTION_BYTES:
         raise InvalidArgument(
             f"the node's description of {description.ByteSize()} bytes is larger than {MAX_DESCRIPTION_BYTES}"
@@ -37,7 +37,7 @@ def host_of(address: str) -> str:
 
 
 def with_status(node: api.Node, state: api.NodeStatus.State, message: str) -> api.Node | None:
-    """Return the node with this status, or None when it has it already. The address stays."""
+    """Return the node with this status, or None if it has the status already. Its address stays."""
     if node.status.state == state and node.status.message == message:
         return None
     changed = api.Node()
@@ -48,7 +48,7 @@ def with_status(node: api.Node, state: api.NodeStatus.State, message: str) -> ap
 
 
 def ready(node: api.Node, description: api.NodeDescription | None, address: str) -> api.Node | None:
-    """Return the node as READY with what it said of itself and the IP it came from, or None when nothing changed."""
+    """Return the node as READY, with its new description and the IP that it came from; None if nothing changed."""
     changed = api.Node()
     changed.CopyFrom(node)
     changed.status.state = api.NodeStatus.READY
@@ -61,9 +61,9 @@ def ready(node: api.Node, description: api.NodeDescription | None, address: str)
 
 
 def silent(node: api.Node, *, was_here: bool) -> api.Node | None:
-    """Return the node as DOWN after its registration ran out, or None when it is down already.
+    """Return the node as DOWN after its registration ran out, or None if it is down already.
 
-    `was_here`: it had a session with this leader, and was not only waited for.
+    `was_here`: the node had a session with this leader. Otherwise the leader only waited for it.
     """
     if node.status.state == api.NodeStatus.DOWN:
         return None
@@ -71,21 +71,21 @@ def silent(node: api.Node, *, was_here: bool) -> api.Node | None:
 
 
 def unknown(node: api.Node) -> api.Node | None:
-    """Return the node as UNKNOWN under a new leader, or None for one that is down: that stays known."""
+    """Return the node as UNKNOWN under a new leader. A node that is DOWN stays so, and None is returned."""
     if node.status.state == api.NodeStatus.DOWN:
         return None
     return with_status(node, api.NodeStatus.UNKNOWN, MOVED_TO_UNKNOWN)
 
 
 def sent_away(node: api.Node) -> api.Node | None:
-    """Return the node as DISCONNECTED when its leader steps down; only a READY one is."""
+    """Return a READY node as DISCONNECTED, because its leader steps down; None for a node in another state."""
     if node.status.state != api.NodeStatus.READY:
         return None
     return with_status(node, api.NodeStatus.DISCONNECTED, SENT_AWAY)
 
 
 def orphan(task: api.Task) -> api.Task | None:
-    """Return the task as ORPHANED, and else as it is, or None when no node has it in hands or it has ended."""
+    """Return the task as ORPHANED, or None if it was not assigned yet or has ended."""
     if not api.ASSIGNED <= task.status.state <= api.RUNNING:
         return None
     changed = api.Task()

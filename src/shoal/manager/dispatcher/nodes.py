@@ -1,8 +1,8 @@
-"""The nodes as this leader has them: who registered, who is waited for, and writing what becomes of each.
+"""The nodes of this leader: which have registered, which are awaited, and their state in the store.
 
-In: registrations, heartbeats and streams that ended, as the RPCs hear them; the nodes that the leader before had. Out:
-sessions, and the state of each node in the store. Who is silent is decided in `sessions`, whose host is gone in
-`doubts`, what is written in `node_states`. Costs of each call are those of the node that it is about.
+In: registrations, heartbeats and ended streams, as the RPCs report them; the nodes that the previous leader knew. Out:
+sessions, and the state of each node in the store. `sessions` decides which nodes are silent, `doubts` whose host is
+gone, `node_states` what is written. The cost of a call does not depend on the number of nodes.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from shoal.store.store import Store
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER = 1.0  # a write about silent nodes that the store refused is tried again
+RETRY_AFTER = 1.0  # seconds until a refused write about silent nodes is tried again
 NODES_PER_WRITE = 500  # a new leader writes every node, and an etcd transaction has a limit
-STEP_DOWN_TIMEOUT = 2.0  # a leader that is going does not wait longer to say so
+STEP_DOWN_TIMEOUT = 2.0  # seconds that a leader that steps down spends on writing that
 
 
 class Nodes:
-    """All of them. `run` is its owner's child, `take_over` comes before it and `step_down` after.
+    """All nodes. The owner calls `take_over`, runs `run` as a child, and calls `step_down` at the end.
 
-    `is_reachable` tells whether a manager is there, `probe` whether a host is; `left` is told of a node whose former
-    session is over, so that the streams of that one end.
+    `is_reachable` returns whether a manager can be reached, `probe` whether a host answers. `left` is called with the
+    id of a node whose previous session is over, so that the streams of that session end.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Nodes:
         )
         self._look = asyncio.Event()
 
-    # What the leader does.
+    # Calls of the leader.
 
     async def take_over(self) -> None:
-        """Write the nodes that were known before as UNKNOWN, and wait for each of them to register here."""
+        """Write all known nodes as UNKNOWN, except those that are DOWN, and expect them to register here."""
         node_ids = [node.id for node in self._store.view().nodes.all()]
         for at in range(0, len(node_ids), NODES_PER_WRITE):
             part = node_ids[at : at + NODES_PER_WRITE]
@@ -80,13 +80,13 @@ class Nodes:
                 self._hosts.expect(node.id)
 
     async def run(self) -> None:
-        """Write who is down, and whose tasks are lost, until cancelled."""
+        """Write which nodes are down and which tasks are lost, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_expiry(), name="dispatcher-expiry")
             group.create_task(self._hosts.run(), name="dispatcher-hosts")
 
     async def step_down(self) -> None:
-        """Write that the nodes look for another leader."""
+        """Write the nodes as DISCONNECTED, because they must find another leader."""
         leaving = self._sessions.live_nodes()
 
         def mark(transaction: Transaction) -> None:
@@ -104,21 +104,22 @@ class Nodes:
             log.debug("nodes not marked as disconnected: %s", error)
 
     def set_period(self, period: float) -> None:
-        """Take the heartbeat period of the cluster's spec, in seconds; 0 means the default."""
+        """Set the heartbeat period of the cluster's spec, in seconds; 0 means the default."""
         self._sessions.set_period(period)
-        self._hosts.set_period(self._sessions.spec_period)  # kernels answer as fast in a large swarm
+        self._hosts.set_period(self._sessions.spec_period)  # not stretched: kernels answer fast in large swarms too
 
     def forget(self, node_id: str) -> None:
         """Drop a node that was removed from the swarm."""
         self._sessions.forget(node_id)
         self._hosts.forget(node_id)
 
-    # What a node does.
+    # Calls of a node.
 
     async def register(self, node_id: str, request: api.SessionRequest, address: str) -> str:
-        """Write a node as READY and return its session, the one that it names where that is alive.
+        """Write a node as READY and return the id of its session, which is the one that it names if that is live.
 
-        Raises NotFound for a node that is no more, Unavailable for one that registers too often.
+        Raises NotFound for a node that was removed, InvalidArgument for a description that is too large, Unavailable
+        for a node that registers or changes its description too often.
         """
         now, host = _now(), host_of(address)
         known = self._store.view().nodes.get(node_id)
@@ -149,21 +150,21 @@ class Nodes:
         return session_id
 
     def beat(self, node_id: str, session_id: str) -> float:
-        """Take in a heartbeat, and return after how many seconds the next is due. Raises as `check`."""
+        """Note a heartbeat, and return after how many seconds the next one is due. Raises as `check` does."""
         period = self._sessions.beat(node_id, session_id, _now())
         self._hosts.hear(node_id)
         return period
 
     def check(self, node_id: str, session_id: str) -> None:
-        """Raise what a call of a session must hear when that session is not (or no longer) the live one."""
+        """Raise NotFound if the node is not registered, InvalidArgument if this is not its live session."""
         self._sessions.check(node_id, session_id)
 
     def stream_ended(self, node_id: str, session_id: str) -> None:
-        """Take in that a session's stream ended: for no reason that is known, where it is the live one."""
+        """Note that a session's stream ended. If the session is live, the host is put in doubt."""
         if self._sessions.is_live(node_id, session_id):
             self._hosts.lose(node_id)
 
-    # Who is silent.
+    # Silent nodes.
 
     async def _watch_expiry(self) -> None:
         while True:
@@ -193,7 +194,7 @@ class Nodes:
     def _mark_gone(self, transaction: Transaction, gone: list[Registration], lost: list[str]) -> None:
         for registration in gone:
             node = transaction.nodes.get(registration.node_id)
-            # It may have registered again while this waited for the writer.
+            # The node may have registered again while this transaction waited.
             if node is None or self._sessions.is_registered(node.id):
                 continue
             changed = silent(node, was_here=registration.session_id != "")

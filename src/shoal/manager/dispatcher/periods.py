@@ -1,13 +1,13 @@
-"""How often nodes say that they live: the law by which the heartbeat's period follows the number of nodes. Pure.
+"""How the heartbeat period grows with the number of nodes. Pure.
 
-In: the period of the cluster's spec, how many nodes there are. Out: seconds. Hosts that are lost are found by their
-kernels, however long it is (decision 10), so that it is for lost daemons alone. Why this law: decision 21.
+In: the period of the cluster's spec, the number of nodes. Out: seconds. Heartbeats only have to find lost daemons: lost
+hosts are found by probes of their kernels, however long the period is (decision 10). Decision 21 has the reasons.
 """
 
 import math
 
 HEARTBEAT_PERIOD = 5.0
-"""Swarm's (SwarmKit manager/dispatcher, DefaultHeartBeatPeriod)."""
+"""Swarm's default, in seconds (SwarmKit manager/dispatcher, DefaultHeartBeatPeriod)."""
 UNSTRETCHED_NODES = 50
 """Up to so many nodes have Swarm's period: ten heartbeats a second."""
 STEADY_NODES = 110
@@ -19,7 +19,7 @@ SPREAD = HEARTBEAT_EPSILON / HEARTBEAT_PERIOD
 
 
 def stretched(spec_period: float, nodes: int) -> float:
-    """Return the mean period for so many nodes, in seconds: the spec's, and more in a large swarm.
+    """Return the mean period for so many nodes, in seconds: the spec's, and a longer one in a large swarm.
 
     It grows with the root of their number, and so do the heartbeats a second and the wait for a lost daemon: 200 nodes
     have 10 s, 5,000 have 50 s. From 242 nodes on that would be more than 22 heartbeats a second; they stay as many up
@@ -33,5 +33,5 @@ def stretched(spec_period: float, nodes: int) -> float:
 
 
 def epsilon(period: float) -> float:
-    """Return by how much at most a node's period may differ from the mean."""
+    """Return by how many seconds a node's period may differ from the mean."""
     return max(min(HEARTBEAT_EPSILON, period / 2), SPREAD * period)

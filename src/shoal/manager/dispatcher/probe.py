@@ -1,17 +1,17 @@
-"""Asks a host's kernel whether it is there: any answer to a connection, a refusal too, says so.
+"""Probes a host by a TCP connection. Any answer of its kernel counts, also a refusal.
 
-Nothing is sent on a connection that opens. A host that cannot be routed to, and one that says nothing, did not answer.
+Nothing is sent on the connection. A host without a route, or without any reply, did not answer.
 """
 
 import asyncio
 import socket
 
 PORT = 7946
-"""That of gossip, which nodes of a swarm have to reach on each other: what a firewall between them lets through."""
+"""The port of gossip. The nodes of a swarm must reach each other on it, so firewalls between them let it through."""
 
 
 def target_of(node_address: str, manager_address: str) -> tuple[str, int] | None:
-    """Return where a node is to be probed; a manager where it is one. None where no address is known."""
+    """Return host and port to probe a node at, for a manager its manager port. None if no address is known."""
     if manager_address:
         host, _, port = manager_address.rpartition(":")
         return (host.strip("[]"), int(port)) if port.isdigit() else None
@@ -19,7 +19,7 @@ def target_of(node_address: str, manager_address: str) -> tuple[str, int] | None
 
 
 async def host_answers(host: str, port: int, patience: float) -> bool:
-    """Return whether anything answers within so many seconds."""
+    """Return whether the host answers within `patience` seconds."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as sock:

@@ -1,7 +1,7 @@
-"""Writing what nodes report of their tasks. An answer comes after the commit: what was acknowledged is not lost.
+"""Writes what nodes report about their tasks. The call is answered after the commit, so nothing acknowledged is lost.
 
-In: the updates of one call of a node. Out: tasks in the store. Which count and what is kept of them is decided in
-`statuses`, how much a node may have written in `budgets`.
+In: the updates of one call of a node. Out: tasks in the store. `statuses` decides which updates count and what is
+stored of them, `budgets` how much a node may have written.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _told = Repeats(log)
 
 
 class Reports:
-    """The reports of all nodes. `own_id` is this leader, who applies them; `clock` the time since 1970."""
+    """Writes the reports of all nodes. `own_id` is the node id of this leader; `clock` returns seconds since 1970."""
 
     def __init__(self, store: Store, *, own_id: str, clock: Callable[[], float]) -> None:
         self._store = store
@@ -31,10 +31,10 @@ class Reports:
         self._budgets = Budgets()
 
     async def write(self, node_id: str, updates: Sequence[Update], check: Callable[[], None]) -> bool:
-        """Write what a node reports; return whether there was anything to write.
+        """Write what a node reports. Return whether there was anything to write.
 
-        `check` raises where the node's session is over: it may end while the node waits for its turn. Raises as
-        `accepted` and `Budgets.spend`, and what the store raises.
+        `check` raises if the node's session is over, which may happen while the call waits for its budget. Raises as
+        `accepted`, `Budgets.spend` and the store do.
         """
         tasks = self._store.view().tasks
         kept, refused = accepted(updates, node_id, tasks.get)
@@ -50,7 +50,7 @@ class Reports:
             )
         if not kept:
             return False
-        # A task is written whole, whatever its node says of it.
+        # The store writes the whole task for each new status.
         sizes = (_size(tasks.get(update.task_id)) + update.status.ByteSize() for update in kept)
         delay = self._budgets.spend(node_id, sum(sizes), asyncio.get_running_loop().time())
         if delay:

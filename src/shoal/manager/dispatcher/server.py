@@ -1,8 +1,8 @@
-"""The Dispatcher service: what nodes ask for, and the streams that they hold open.
+"""The Dispatcher service: answers the calls of nodes and serves the streams that they hold open.
 
-In: calls of nodes, by the certificate that they came with. Out: answers and messages. Which node is registered is
-`nodes`' part, what there is to send `feed`'s and `assignments`', what becomes of a report `reports`'. Runs while this
-manager leads; errors are `shoal.errors`, which `port/guard.py` translates.
+In: calls of nodes; the certificate of a call tells the node. Out: answers and messages. `nodes` keeps the
+registrations, `feed` and `assignments` provide what is sent, `reports` writes statuses. The service runs while this
+manager leads. It raises errors of `shoal.errors`, which `port/guard.py` translates.
 """
 
 import asyncio
@@ -29,26 +29,27 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 
-MANAGER_WEIGHT = 10  # SwarmKit gives each manager the same (remotes.DefaultObservationWeight)
+MANAGER_WEIGHT = 10  # the same for each manager, as in SwarmKit (remotes.DefaultObservationWeight)
 
 
 class Caller(Protocol):
-    """Whose certificate the call came with, and from where."""
+    """Who makes a call, and from where."""
 
     @property
     def node_id(self) -> str:
-        """The certificate's Common Name."""
+        """The Common Name of the caller's certificate."""
 
     @property
     def address(self) -> str:
-        """The peer's IP address, or the one a forwarding manager names; a port may follow."""
+        """The caller's IP address, as seen here or by the manager that forwarded the call; a port may follow."""
 
 
 class Dispatcher(DispatcherBase):
-    """The servicer.
+    """The Dispatcher service of this manager, whose node id is `node_id`.
 
-    `managers` tells who may be asked instead, `caller` whose call this is, `clock` the time since 1970, `is_reachable`
-    whether a manager is there, `probe` whether a host is.
+    `managers` returns the swarm's managers, `caller` the caller of the present call, `clock` seconds since 1970,
+    `is_reachable` whether a manager can be reached, `probe` whether a host answers. `root_ca` is sent to nodes while
+    the store has no cluster with a root.
     """
 
     def __init__(
@@ -74,11 +75,11 @@ class Dispatcher(DispatcherBase):
         )
         self._reports = Reports(store, own_id=node_id, clock=clock)
         self._feed = Feed(store, self._streams, set_period=self._nodes.set_period, removed=self._forget)
-        self._turns = Turns()  # for what one commit wakes at once: answers, messages to every node
+        self._turns = Turns()  # one commit may wake calls and streams of every node: they go on one after the other
         self._running = False
 
     async def run(self) -> None:
-        """Serve until cancelled. Nodes known before are UNKNOWN until they register here, and DOWN if they do not."""
+        """Serve until cancelled. Known nodes are UNKNOWN until they register here, and DOWN if they do not."""
         self._feed.read_cluster()
         await self._nodes.take_over()
         self._running = True
@@ -92,13 +93,13 @@ class Dispatcher(DispatcherBase):
             await self._nodes.step_down()
 
     def membership_changed(self) -> None:
-        """Tell every node the managers anew."""
+        """Send the list of managers to every node again."""
         self._streams.wake_sessions()
 
-    # What nodes ask.
+    # The RPCs.
 
     async def Session(self, stream: "Stream[api.SessionRequest, api.SessionMessage]") -> None:  # noqa: N802
-        """Register a node and keep telling it of itself, of the managers and of the keys."""
+        """Register a node, then send it its own object, the managers and the keys whenever one of these changes."""
         request = await _request(stream)
         self._require_running()
         caller = self._caller()
@@ -125,7 +126,7 @@ class Dispatcher(DispatcherBase):
                     self._nodes.stream_ended(node_id, session_id)
 
     async def Heartbeat(self, stream: "Stream[api.HeartbeatRequest, api.HeartbeatResponse]") -> None:  # noqa: N802
-        """Note that a node lives and say when to call again."""
+        """Note a heartbeat and answer when the next one is due."""
         request = await _request(stream)
         self._require_running()
         period = self._nodes.beat(self._caller().node_id, request.session_id)
@@ -134,7 +135,7 @@ class Dispatcher(DispatcherBase):
     async def UpdateTaskStatus(  # noqa: N802
         self, stream: "Stream[api.UpdateTaskStatusRequest, api.UpdateTaskStatusResponse]"
     ) -> None:
-        """Write what became of tasks, and answer when it is durable."""
+        """Write the reported statuses of tasks, and answer after the commit."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
         if await self._reports.write(node_id, request.updates, lambda: self._check(node_id, request.session_id)):
@@ -144,7 +145,7 @@ class Dispatcher(DispatcherBase):
     async def UpdateVolumeStatus(  # noqa: N802
         self, stream: "Stream[api.UpdateVolumeStatusRequest, api.UpdateVolumeStatusResponse]"
     ) -> None:
-        """Acknowledge. There are no cluster volumes yet, so that every id is unknown, and unknown ids are skipped."""
+        """Acknowledge. There are no cluster volumes yet, so all ids are unknown; SwarmKit too ignores unknown ids."""
         request = await _request(stream)
         self._checked(request.session_id)
         await stream.send_message(api.UpdateVolumeStatusResponse())
@@ -152,7 +153,7 @@ class Dispatcher(DispatcherBase):
     async def Assignments(  # noqa: N802
         self, stream: "Stream[api.AssignmentsRequest, api.AssignmentsMessage]"
     ) -> None:
-        """Send all that a node has to run, then each change as soon as it is committed."""
+        """Send everything that a node has to run, then each change after its commit."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
         messages = Messages()
@@ -169,7 +170,7 @@ class Dispatcher(DispatcherBase):
                     await stream.send_message(messages.next(changes))
 
     async def Tasks(self, stream: "Stream[api.TasksRequest, api.TasksMessage]") -> None:  # noqa: N802
-        """Send the whole list of a node's tasks at each change, as agents of old ask for it."""
+        """Send the whole list of a node's tasks at each change. Only old agents ask for it."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
         with self._streams.hold(node_id, self._assignment_set()) as held:
@@ -218,7 +219,7 @@ class Dispatcher(DispatcherBase):
         self._nodes.check(node_id, session_id)
 
     def _checked(self, session_id: str) -> str:
-        """Return whose call this is, once its session is known to be alive."""
+        """Return the caller's node id. Raises as `Nodes.check` does if the session is not the live one."""
         node_id = self._caller().node_id
         self._check(node_id, session_id)
         return node_id

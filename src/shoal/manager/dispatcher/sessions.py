@@ -1,7 +1,7 @@
-"""Which nodes are registered with this leader, for how long, and what becomes of a node that falls silent.
+"""Which nodes are registered with this leader, for how long, and which have fallen silent. Pure.
 
-In: registrations, heartbeats and the time; out: session ids, heartbeat periods, which registrations ran out. What is
-written of a node then is in `node_states`. Source of the constants and texts: SwarmKit manager/dispatcher
+In: registrations, heartbeats and the time; out: session ids, heartbeat periods, registrations that ran out.
+`node_states` says what is written about such a node. Source of the constants and texts: SwarmKit manager/dispatcher
 (dispatcher.go, nodes.go).
 """
 
@@ -12,17 +12,17 @@ from heapq import heappop, heappush
 from shoal.errors import InvalidArgument, NotFound, Unavailable
 from shoal.manager.dispatcher.periods import HEARTBEAT_PERIOD, epsilon, stretched
 
-GRACE_PERIODS = 3
-GRACE_PERIODS_UNKNOWN = 6  # after a change of leader the nodes must first find it
+GRACE_PERIODS = 3  # a node is silent after so many heartbeat periods without a heartbeat
+GRACE_PERIODS_UNKNOWN = 6  # the same after a change of leader, because nodes must find the new leader first
 REGISTRATION_LIMIT = 3
-REGISTRATION_QUIET = 8.0  # after so long without a registration the count starts anew
-CHANGE_LIMIT = 6  # of what a node says of itself, in one session; counted likewise
-ORPHAN_AFTER = 24 * 3600.0
+REGISTRATION_QUIET = 8.0  # seconds without a registration after which the count starts again
+CHANGE_LIMIT = 6  # how often a node may change its description before such a quiet time
+ORPHAN_AFTER = 24 * 3600.0  # seconds
 
 
 @dataclass(slots=True)
 class Registration:
-    """One node that this leader waits for. `session_id` is empty while the node is only expected (UNKNOWN)."""
+    """A node that is registered or expected. `session_id` is empty while the node is only expected (UNKNOWN)."""
 
     node_id: str
     session_id: str
@@ -31,37 +31,40 @@ class Registration:
     attempts: int = 0
     changes: int = 0
     changed_at: float = 0.0
-    is_manager: bool = False  # of one that is expected
+    is_manager: bool = False  # only set for an expected node
 
 
 class Sessions:
-    """All registrations. Costs of each call do not depend on how many there are (expiry: a heap, mended lazily)."""
+    """All registrations. The cost of a call hardly depends on their number: a heap holds the times of expiry."""
 
     def __init__(self, uniform: Callable[[float, float], float], new_id: Callable[[], str]) -> None:
         self._uniform = uniform
         self._new_id = new_id
         self.spec_period = HEARTBEAT_PERIOD
-        """What the cluster's spec asks for, in seconds; nodes of a large swarm are told a longer one."""
+        """The heartbeat period of the cluster's spec, in seconds. The nodes of a large swarm get a longer one."""
         self._nodes: dict[str, Registration] = {}
-        self._never_came: set[str] = set()  # of those that are waited for: whoever has a join token makes thousands
+        # Expected nodes that have never registered. Somebody with a join token can create thousands of them, so they
+        # do not count for the period.
+        self._never_came: set[str] = set()
         self._expiries: list[tuple[float, str]] = []
         self._orphans: dict[str, float] = {}
 
     def set_period(self, period: float) -> None:
-        """Take the heartbeat period of the cluster's spec; 0 means the default. Nodes learn it with their next beat."""
+        """Set the spec's period, in seconds; 0 means the default. Nodes learn it with their next heartbeat."""
         self.spec_period = period or HEARTBEAT_PERIOD
 
     def period(self, among: int = 0) -> float:
-        """Return a freshly drawn period for one node of those that are registered or waited for, or of `among`."""
+        """Return a random period for one node, in seconds. It grows with the number of nodes (at least `among`)."""
         mean = stretched(self.spec_period, max(len(self._nodes) - len(self._never_came), among))
         spread = epsilon(mean)
         return mean + self._uniform(-spread, spread)
 
     def expect(self, node_id: str, now: float, *, is_manager: bool = False, among: int = 0, came: bool = True) -> None:
-        """Wait for a node that the leader before knew: it has no session until it registers here.
+        """Expect a node that the previous leader knew. It has no session until it registers here.
 
-        A manager that cannot be reached has no leader to find: it is given as long as a silent node. `among`: how many
-        that ever came are waited for at a time; one that never did (`came`) lengthens nobody's period.
+        A manager gets only the time of a silent node at first; `expired` extends it if the manager can be reached.
+        `among` is the number of nodes that are expected together. `came` is False for a node that has never registered;
+        it does not lengthen the period.
         """
         if not came:
             self._never_came.add(node_id)
@@ -69,7 +72,7 @@ class Sessions:
         self._put(Registration(node_id, "", now + self.period(among) * periods, now, is_manager=is_manager))
 
     def admit(self, node_id: str, now: float) -> None:
-        """Count a registration; raise Unavailable for one too many. Refused ones do not lengthen the wait."""
+        """Count a registration. Raises Unavailable for one too many. A refused one does not prolong the quiet time."""
         known = self._nodes.get(node_id)
         if known is None:
             return
@@ -81,9 +84,9 @@ class Sessions:
         known.registered_at = now
 
     def admit_change(self, node_id: str, now: float) -> None:
-        """Count that a node with a session describes itself anew; raise Unavailable for once too often.
+        """Count a changed description of a node that goes on with its session. Raises Unavailable for one too many.
 
-        To go on with a session costs nothing else: a node does so whenever its certificate changes.
+        Going on with a session is not counted otherwise: a node does so whenever its certificate changes.
         """
         known = self._nodes.get(node_id)
         if known is None:
@@ -96,7 +99,7 @@ class Sessions:
         known.changed_at = now
 
     def register(self, node_id: str, now: float) -> str:
-        """Return the id of a new session of an admitted node; it replaces the node's former one."""
+        """Return the id of a new session of an admitted node. It replaces the node's previous session."""
         known = self._nodes.get(node_id)
         session_id = self._new_id()
         self._orphans.pop(node_id, None)
@@ -120,11 +123,11 @@ class Sessions:
         return known is not None and session_id != "" and known.session_id == session_id
 
     def is_registered(self, node_id: str) -> bool:
-        """Return whether the node has a session, or is still waited for."""
+        """Return whether the node has a session or is expected."""
         return node_id in self._nodes
 
     def check(self, node_id: str, session_id: str) -> None:
-        """Raise what a call of a session must hear when that session is not (or no longer) the live one."""
+        """Raise NotFound if the node is not registered, InvalidArgument if this is not its live session."""
         known = self._nodes.get(node_id)
         if known is None:
             raise NotFound("node not registered")
@@ -132,14 +135,14 @@ class Sessions:
             raise InvalidArgument("session invalid")
 
     def beat(self, node_id: str, session_id: str, now: float) -> float:
-        """Note a sign of life and return after how many seconds the next one is due."""
+        """Note a heartbeat and return after how many seconds the next one is due. Raises as `check` does."""
         self.check(node_id, session_id)
         period = self.period()
         self._nodes[node_id].expires_at = now + period * GRACE_PERIODS
         return period
 
     def cut_short(self, node_id: str, now: float) -> None:
-        """Let a registration run out now: its host is known to be gone."""
+        """Let a registration run out now, because the node's host is gone."""
         known = self._nodes.get(node_id)
         if known is not None:
             known.expires_at = now
@@ -147,9 +150,9 @@ class Sessions:
             heappush(self._expiries, (now, node_id))
 
     def expired(self, now: float, is_reachable: Callable[[str], bool] = lambda node_id: False) -> list[Registration]:
-        """Forget and return the registrations that ran out; each node's tasks are orphans a day later.
+        """Drop and return the registrations that ran out. The tasks of such a node are orphans a day later.
 
-        `is_reachable` tells of managers that are expected: one that is there has yet to find the leader.
+        `is_reachable` is asked about expected managers. One that can be reached gets more time to find the leader.
         """
         gone: list[Registration] = []
         while self._expiries and self._expiries[0][0] <= now:
@@ -157,7 +160,7 @@ class Sessions:
             known = self._nodes.get(node_id)
             if known is None:
                 continue
-            if known.expires_at > now:  # it has beaten since this entry was made
+            if known.expires_at > now:  # the node sent a heartbeat since this entry was made
                 heappush(self._expiries, (known.expires_at, node_id))
                 continue
             if known.is_manager and is_reachable(node_id):
@@ -172,18 +175,18 @@ class Sessions:
         return gone
 
     def next_look(self) -> float | None:
-        """Return when `expired` or `orphaned` may have something to say, or None when nothing is pending."""
+        """Return when `expired` or `orphaned` may return something, or None."""
         instants = [self._expiries[0][0]] if self._expiries else []
         if self._orphans:
             instants.append(min(self._orphans.values()))
         return min(instants, default=None)
 
     def watch_orphan(self, node_id: str, now: float) -> None:
-        """Start the day after which the tasks of a node that is down count as lost."""
+        """Start the day after which the tasks of a node that is down are orphans."""
         self._orphans.setdefault(node_id, now + ORPHAN_AFTER)
 
     def orphaned(self, now: float) -> list[str]:
-        """Return, once, the nodes that have been down for a day."""
+        """Return, once each, the nodes that have been down for a day."""
         gone = [node_id for node_id, at in self._orphans.items() if at <= now]
         for node_id in gone:
             del self._orphans[node_id]
@@ -196,7 +199,7 @@ class Sessions:
         self._orphans.pop(node_id, None)
 
     def others(self, own_id: str) -> int:
-        """Return how many nodes beside the leader's own have a session or are waited for."""
+        """Return how many nodes beside the leader's own have a session or are expected."""
         return len(self._nodes) - (own_id in self._nodes)
 
     def live_nodes(self) -> list[str]:
@@ -204,6 +207,6 @@ class Sessions:
         return [node_id for node_id, known in self._nodes.items() if known.session_id]
 
     def _put(self, registration: Registration) -> None:
-        # A node has one entry in the heap for each registration; `expired` drops those that a later one outlived.
+        # The heap has one entry for each registration of a node. `expired` drops the outdated ones.
         self._nodes[registration.node_id] = registration
         heappush(self._expiries, (registration.expires_at, registration.node_id))

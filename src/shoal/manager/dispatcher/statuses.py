@@ -1,8 +1,8 @@
-"""What a node's report changes: which statuses count, and how they are written.
+"""Which reported statuses count, and what is written of them. Pure.
 
-In: the task as stored and the status as reported; out: the task to write, or nothing. A node may say anything: what is
-kept of it is what an agent may report by the table of states, in bounds that every reader can show. States only grow; a
-report that comes late or twice changes nothing, so that reporting again is harmless.
+In: the task as stored and the status as reported; out: the task to write, or None. A node may send anything. Only moves
+that the table of states allows to agents are taken, and each field has a limit. States only grow: a report that is late
+or comes twice changes nothing, so a node may safely report again.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,15 +16,15 @@ from shoal.errors import InvalidArgument, PermissionDenied
 
 Update = api.UpdateTaskStatusRequest.TaskStatusUpdate
 
-# What the manager writes itself, and the node's clock: a report that differs in these alone says nothing new.
+# The node's clock, and what the manager writes itself: a report that differs only in these says nothing new.
 _UNSAID = ("timestamp", "applied_by", "applied_at")
 
-# A node reports each of its tasks once a call; ours sends 1,000 at most. More is no report.
+# In one call. A node reports each of its tasks once; Shoal's agent sends at most 1,000 statuses.
 MAX_UPDATES = 10_000
-# A runtime's words for a failure are a line or a few; of longer ones the begin is kept.
+# In characters. A runtime describes a failure in a few lines; a longer text is cut.
 MAX_TEXT = 4096
 MAX_ID = 128
-# A service publishes some ports on its nodes; what no service has is not stored.
+# More ports than any service has; further ones are not stored.
 MAX_PORTS = 256
 MAX_NAME = 64
 
@@ -32,9 +32,9 @@ MAX_NAME = 64
 def accepted(
     updates: Iterable[Update], node_id: str, find: Callable[[str], api.Task | None]
 ) -> tuple[list[Update], list[Update]]:
-    """Return the updates to write, the newest one a task, and those that no agent may report.
+    """Return the updates to write, one for each task with the highest state, and those that no agent may report.
 
-    Raises PermissionDenied if one is about another node's task, InvalidArgument for more than any node reports.
+    Raises PermissionDenied if one is about a task of another node, InvalidArgument for more than MAX_UPDATES.
     """
     kept: dict[str, Update] = {}
     refused: list[Update] = []
@@ -56,9 +56,9 @@ def accepted(
 
 
 def bounded(status: api.TaskStatus) -> api.TaskStatus:
-    """Return of a reported status what is stored: the fields that are known, each no longer than it may be.
+    """Return what is stored of a reported status: the known fields, each cut to its limit.
 
-    An instant that is none is left out; who applies the report has a clock of its own.
+    An invalid timestamp is left out.
     """
     kept = api.TaskStatus(state=status.state, message=_cut(status.message, MAX_TEXT), err=_cut(status.err, MAX_TEXT))
     if status.HasField("timestamp") and times.is_valid(status.timestamp):
@@ -81,7 +81,7 @@ def bounded(status: api.TaskStatus) -> api.TaskStatus:
 
 
 def says_the_same(one: api.TaskStatus, other: api.TaskStatus) -> bool:
-    """Return whether two statuses say the same of a task, whenever and by whom they were written."""
+    """Return whether two statuses say the same about a task, apart from when and by whom they were written."""
     if one.state != other.state or one.message != other.message or one.err != other.err:
         return False
     mine, theirs = api.TaskStatus(), api.TaskStatus()
@@ -96,7 +96,7 @@ def says_the_same(one: api.TaskStatus, other: api.TaskStatus) -> bool:
 def apply_report(task: api.Task, status: api.TaskStatus, applied_by: str, applied_at: Timestamp) -> api.Task | None:
     """Return the task with the reported status, or None.
 
-    None where the report is older than what is known, says nothing new, or tells a move that no agent may make.
+    None if the report is older than what is known, says nothing new, or is a move that no agent may make.
     """
     if status.state < task.status.state or not may_move(task.status.state, status.state, AGENT):
         return None
@@ -120,5 +120,5 @@ def _cut(text: str, length: int) -> str:
 
 
 def _known(kind: type, value: int) -> int:
-    """Return an enum's value, or its first where there is no such one: Docker reads unknown ones so, too."""
+    """Return a value of an enum, or 0 for an unknown value, as Docker reads it."""
     return value if value in kind.values() else 0  # type: ignore[attr-defined]

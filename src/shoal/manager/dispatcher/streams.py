@@ -1,7 +1,6 @@
-"""The streams that nodes hold open: which node has which, and waking those that have something to send.
+"""The streams that nodes hold open, by node. Wakes those that have something to send.
 
-In: what the store tells, and who asks for a stream. Out: events set. One loop; nothing here scans the tasks. What is
-sent on a stream is `server`'s.
+In: changed tasks, and the streams that open and end. Out: events that are set. `server` sends on the streams.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from shoal.api import v1 as api
 from shoal.errors import Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet
 
-STREAMS_PER_NODE = 32  # a node holds two open; what is beyond this is refused
+STREAMS_PER_NODE = 32  # a node holds two open; more than this are refused
 
 
 class Held:
@@ -24,14 +23,14 @@ class Held:
 
 
 class Streams:
-    """All of them, by node."""
+    """All streams, by node."""
 
     def __init__(self) -> None:
         self._held: dict[str, set[Held]] = {}
 
     @contextmanager
     def hold(self, node_id: str, assignments: AssignmentSet | None) -> Iterator[Held]:
-        """Count a stream while the context lasts. Raises Unavailable where the node has too many."""
+        """List a stream while the context is open. Raises Unavailable if the node has too many."""
         streams = self._held.setdefault(node_id, set())
         if len(streams) >= STREAMS_PER_NODE:
             raise Unavailable(f"node {node_id} has too many open streams")
@@ -66,7 +65,7 @@ class Streams:
             self.wake(node_id)
 
     def put_task(self, task_id: str, node_id: str, task: api.Task | None) -> None:
-        """Take a task of a node as it is now, None when it is gone, into what the node is to be told."""
+        """Add a task's new value to the streams of its node; None removes the task from them."""
         for held in self._held.get(node_id, ()):
             if held.assignments is None:
                 continue
@@ -78,7 +77,7 @@ class Streams:
                 held.wake.set()
 
     def resync(self, tasks_of: Callable[[str], Iterable[api.Task]]) -> None:
-        """Bring what nodes are to be told up to the tasks that there are."""
+        """Make all streams hold exactly the tasks that `tasks_of` returns for their nodes."""
         for node_id, streams in self._held.items():
             for held in streams:
                 if held.assignments is not None:
