@@ -1,9 +1,9 @@
-"""Control: what people ask of the swarm, checked and written to the store.
+"""Control: checks what users ask of the swarm, and writes it to the store.
 
-Owns the RPCs of `docker.swarmkit.v1.Control`, one module a resource, with Docker's own checks, order and texts. In
-come the API's messages, out go its replies or errors of `shoal.errors`. `rpcs` is the table of all of them, by which
-callers, the leader's `Control` and the way to it are checked. Nothing is decided here of what a service needs to run,
-and nothing of HTTP is known.
+Owns the RPCs of `docker.swarmkit.v1.Control`, one module for each resource, with Docker's checks, order and texts. In:
+the API's messages; out: replies, or errors of `shoal.errors`. `rpcs` is the typed table of all RPCs, which callers, the
+leader's `Control` and the forwarding to it share. Control does not decide which tasks a service needs, and knows
+nothing about HTTP.
 """
 
 from shoal.manager.control.control import Control

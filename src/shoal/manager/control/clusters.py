@@ -1,6 +1,6 @@
 """Control's clusters: get, list, update with rotation of tokens and keys.
 
-What becomes of the root is in `root_change`. Source: SwarmKit manager/controlapi/cluster.go.
+`root_change` decides about the root CA. Source: SwarmKit manager/controlapi/cluster.go.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLUSTER_NAME = "default"
-MANAGER_SUBSYSTEM = "swarm-manager"  # of the key that unlocks managers
-MIN_CERTIFICATE_EXPIRY = 3600.0
-BLACKLIST_GRACE = 7 * 24 * 3600.0  # how long a removed node's id is kept after its certificate ended
+MANAGER_SUBSYSTEM = "swarm-manager"  # the subsystem of the key that unlocks managers
+MIN_CERTIFICATE_EXPIRY = 3600.0  # seconds
+BLACKLIST_GRACE = 7 * 24 * 3600.0  # seconds that a removed node's id is kept after its certificate expired
 DEFAULT_POOL = "10.0.0.0/8"
 DEFAULT_SUBNET_SIZE = 24
 DEFAULT_VXLAN_PORT = 4789
 
-# What a swarm of Docker's begins with. They are kept and shown to whoever reads the cluster, and etcd has its own.
+# Docker's values for a new swarm. They are stored and shown, but have no effect: etcd has settings of its own.
 DEFAULT_RAFT = api.RaftConfig(
     snapshot_interval=10_000,
     keep_old_snapshots=0,
@@ -44,7 +44,7 @@ DEFAULT_RAFT = api.RaftConfig(
 
 
 class Clusters:
-    """The RPCs of the cluster. Nothing that leaves here holds a private key."""
+    """The RPCs of the cluster. No reply holds a private key of the CA."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Clusters:
         self._external = external
 
     async def get_cluster(self, request: api.GetClusterRequest) -> api.GetClusterResponse:
-        """Return the cluster, redacted."""
+        """Return the cluster, redacted. Raises NotFound."""
         require(request.cluster_id)
         return api.GetClusterResponse(cluster=redacted(self._cluster(request.cluster_id)))
 
@@ -74,11 +74,15 @@ class Clusters:
         )
 
     async def update_cluster(self, request: api.UpdateClusterRequest) -> api.UpdateClusterResponse:
-        """Give the cluster another spec, another root to move to, and new tokens or a new unlock key where asked."""
+        """Change the cluster's spec, its root if the CA settings ask for that, and rotate tokens or the unlock key.
+
+        Raises InvalidArgument for a wrong spec, OutOfSequence if the cluster changed meanwhile, and what `changed_root`
+        raises.
+        """
         require(request.cluster_id, request.HasField("cluster_version"), request.HasField("spec"))
         validate_cluster_spec(request.spec)
         refuse_unsupported_cluster(request.spec)
-        # Outside the transaction, for an external CA may be slow.
+        # Outside the transaction, because an external CA may be slow.
         seen = self._cluster(request.cluster_id).root_ca
         root_ca = await changed_root(seen, request.spec.ca_config, self._clock(), self._external)
 
@@ -130,7 +134,7 @@ def validate_cluster_spec(spec: api.ClusterSpec) -> None:
 
 
 def redacted(cluster: api.Cluster) -> api.Cluster:
-    """Return what anybody may see of a cluster, with the defaults where pools or the port are not set."""
+    """Return a cluster without private keys, with the defaults filled in for unset address pools and VXLAN port."""
     public = api.Cluster(
         id=cluster.id,
         meta=cluster.meta,
@@ -141,7 +145,7 @@ def redacted(cluster: api.Cluster) -> api.Cluster:
         subnetSize=cluster.subnetSize if cluster.defaultAddressPool else DEFAULT_SUBNET_SIZE,
         VXLANUDPPort=cluster.VXLANUDPPort or DEFAULT_VXLAN_PORT,
     )
-    # The certificate is no secret; but a client that reads the spec and writes it back must not start a rotation.
+    # The certificate is no secret, but a client that reads the spec and writes it back must not start a rotation.
     public.spec.ca_config.ClearField("signing_ca_cert")
     public.spec.ca_config.ClearField("signing_ca_key")
     public.root_ca.ClearField("ca_key")
@@ -151,14 +155,14 @@ def redacted(cluster: api.Cluster) -> api.Cluster:
 
 
 def expire_blacklisted(cluster: api.Cluster, now: float) -> None:
-    """Drop, in a copy that is about to be stored, the removed nodes whose certificates ended long ago."""
+    """Drop removed nodes whose certificates expired long ago. `cluster` must be a copy; `now` is since 1970."""
     for node_id, entry in list(cluster.blacklisted_certificates.items()):
         if entry.HasField("expiry") and times.instant(entry.expiry) + BLACKLIST_GRACE < now:
             del cluster.blacklisted_certificates[node_id]
 
 
 def refuse_unsupported_cluster(spec: api.ClusterSpec) -> None:
-    """Raise Unimplemented for the first thing in a spec that cannot be done yet."""
+    """Raise Unimplemented for the first thing in a spec that Shoal does not support yet."""
     unsupported.refuse_unsupported_log_driver(spec.task_defaults.log_driver)
 
 
@@ -171,13 +175,13 @@ def _rotate_tokens(cluster: api.Cluster, rotation: api.KeyRotation) -> None:
 
 
 def _set_unlock_key(cluster: api.Cluster, rotation: api.KeyRotation, new_unlock_key: Callable[[], bytes]) -> None:
-    """Make, drop or replace the key that unlocks managers, as the spec and the request say."""
+    """Create, drop or replace the key that unlocks managers, as the spec and the request say."""
     present = [key for key in cluster.unlock_keys if key.subsystem == MANAGER_SUBSYSTEM]
     others = [key for key in cluster.unlock_keys if key.subsystem != MANAGER_SUBSYSTEM]
     if cluster.spec.encryption_config.auto_lock_managers and (not present or rotation.manager_unlock_key):
         present = [api.EncryptionKey(subsystem=MANAGER_SUBSYSTEM, key=new_unlock_key())]
     if not cluster.spec.encryption_config.auto_lock_managers:
         present = []
-    keys = [copy(key) for key in (*others, *present)]  # the list that is cleared next owns what is in it
+    keys = [copy(key) for key in (*others, *present)]  # copies, because clearing the field frees its elements
     cluster.ClearField("unlock_keys")
     cluster.unlock_keys.extend(keys)

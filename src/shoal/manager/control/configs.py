@@ -1,7 +1,7 @@
-"""Control's configs: there are none yet.
+"""Control's configs, which Shoal does not support yet.
 
-Lists are empty, an unknown id is not found, as in a swarm where nobody made one; to make one is refused by name.
-Source of checks and texts: SwarmKit manager/controlapi/config.go.
+Reads answer as in a swarm without configs. Creating one is refused as unsupported, after Docker's checks. Source of
+checks and texts: SwarmKit manager/controlapi/config.go.
 """
 
 from shoal.api import v1 as api
@@ -17,16 +17,16 @@ class Configs:
     """The RPCs of configs."""
 
     async def get_config(self, request: api.GetConfigRequest) -> api.GetConfigResponse:
-        """Find none."""
+        """Raise NotFound."""
         require_id("config", request.config_id)
         raise NotFound(f"config {request.config_id} not found")
 
     async def list_configs(self, request: api.ListConfigsRequest) -> api.ListConfigsResponse:
-        """Return none."""
+        """Return an empty list."""
         return api.ListConfigsResponse()
 
     async def create_config(self, request: api.CreateConfigRequest) -> api.CreateConfigResponse:
-        """Refuse."""
+        """Raise InvalidArgument for a wrong spec, Unimplemented for any other."""
         require(request.HasField("spec"))
         validate_secret_annotations(request.spec.annotations)
         if not 0 < len(request.spec.data) < CONFIG_LIMIT_BYTES:
@@ -34,11 +34,11 @@ class Configs:
         raise Unimplemented(unsupported.CONFIGS)
 
     async def update_config(self, request: api.UpdateConfigRequest) -> api.UpdateConfigResponse:
-        """Find none."""
+        """Raise NotFound."""
         require_id("config", request.config_id and request.HasField("config_version"))
         raise NotFound(f"config {request.config_id} not found")
 
     async def remove_config(self, request: api.RemoveConfigRequest) -> api.RemoveConfigResponse:
-        """Find none."""
+        """Raise NotFound."""
         require_id("config", request.config_id)
         raise NotFound(f"could not find config {request.config_id}")

@@ -1,6 +1,6 @@
-"""The leader's Control: the parts that answer its RPCs, one a resource, and which of them answers which.
+"""The leader's Control. It hands each RPC to the part that answers it; there is one part for each resource.
 
-In: the store, and what the parts need besides. Out: `Control`, whose RPCs are in `rpcs`.
+In: the store, and what else the parts need. Out: `Control`, whose RPCs are in `rpcs`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 class Control(ControlRpcs):
     """Answers every RPC from the store.
 
-    `clock` is in seconds since 1970. `expand` fills in the placeholders of a container's spec (the agent's own, so that
-    both find the same mistakes). `external` reaches external CAs; without it none is reachable.
+    `clock` returns seconds since 1970. `expand` fills in the placeholders of a container's spec; it is the agent's own
+    function, so that both find the same mistakes. `external` reaches external CAs; without it no external CA can be
+    reached.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Control(ControlRpcs):
         self._parts: dict[type, object] = {type(part): part for part in parts}
 
     async def carry_out(self, rpc: Rpc[Part, Request, Reply], request: Request) -> Reply:
-        """Let the part that has this RPC answer it."""
+        """Let the part of this RPC answer it."""
         part = self._parts[rpc.part]
         if not isinstance(part, rpc.part):
             raise InvariantBroken(f"{rpc.name} has no part that answers it")

@@ -1,15 +1,15 @@
-"""What a name may look like. Source of the rules and texts: SwarmKit manager/controlapi/common.go."""
+"""Checks the names of objects. Source of the rules and texts: SwarmKit manager/controlapi/common.go."""
 
 import re
 
 from shoal.api import v1 as api
 from shoal.errors import InvalidArgument
 
-NAME_LENGTH = 63  # DNS labels end there
+NAME_LENGTH = 63  # characters, the limit of a DNS label
 SECRET_NAME_LENGTH = 64
 
-# Docker writes this as one expression that backtracks exponentially in Python; this one accepts the same names: letters
-# and digits at both ends, `-` and `_` between them.
+# Docker's own expression would backtrack exponentially in Python. This one accepts the same names: a letter or digit at
+# both ends, and `-` and `_` also between.
 _DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?")
 _SECRET_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?")
 

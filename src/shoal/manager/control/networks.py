@@ -1,4 +1,4 @@
-"""Control's networks: get and list; create and remove wait for overlay networks.
+"""Control's networks: get and list. Create and remove are refused until Shoal has overlay networks.
 
 Source of texts: SwarmKit manager/controlapi/network.go.
 """
@@ -27,7 +27,7 @@ class Networks:
         self._store = store
 
     async def get_network(self, request: api.GetNetworkRequest) -> api.GetNetworkResponse:
-        """Return a network."""
+        """Return a network. Raises NotFound."""
         require(request.network_id)
         return api.GetNetworkResponse(network=self._network(request.network_id))
 
@@ -42,13 +42,13 @@ class Networks:
         )
 
     async def create_network(self, request: api.CreateNetworkRequest) -> api.CreateNetworkResponse:
-        """Refuse: first what is wrong in Docker's words, then what is not there yet."""
+        """Raise Docker's error for a wrong spec, Unimplemented for any other."""
         require(request.HasField("spec"))
         validate_network_spec(request.spec)
         raise Unimplemented(unsupported.CREATE_NETWORK)
 
     async def remove_network(self, request: api.RemoveNetworkRequest) -> api.RemoveNetworkResponse:
-        """Refuse likewise: those that are there are Swarm's own."""
+        """Raise NotFound, or FailedPrecondition for a predefined network. There are no others yet."""
         require(request.network_id)
         network = self._network(request.network_id)
         if is_predefined(network):
@@ -66,7 +66,7 @@ class Networks:
 
 
 def validate_network_spec(spec: api.NetworkSpec) -> None:
-    """Raise for the first mistake in a network's spec."""
+    """Raise InvalidArgument or PermissionDenied for the first mistake in a network's spec."""
     if spec.attachable and spec.ingress:
         raise InvalidArgument("ingress network cannot be attachable")
     validate_annotations(spec.annotations)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Nodes:
-    """The RPCs of nodes. Of `manager_status`, who leads and who is reachable is added to what is returned."""
+    """The RPCs of nodes. Replies take `manager_status` (leader, reachability) from the present membership."""
 
     def __init__(self, store: Store, membership: Membership, clock: Callable[[], float]) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Nodes:
         self._clock = clock
 
     async def get_node(self, request: api.GetNodeRequest) -> api.GetNodeResponse:
-        """Return a node."""
+        """Return a node. Raises NotFound."""
         require(request.node_id)
         response = api.GetNodeResponse(node=self._node(request.node_id))
         self._add_manager_status(response.node)
@@ -46,7 +46,11 @@ class Nodes:
         return response
 
     async def update_node(self, request: api.UpdateNodeRequest) -> api.UpdateNodeResponse:
-        """Give a node another spec. A manager is demoted only where the quorum survives it."""
+        """Change a node's spec.
+
+        Raises FailedPrecondition for a demotion that would cost the quorum and for the promotion of a Docker Engine,
+        OutOfSequence for an old version, NotFound.
+        """
         require(request.node_id, request.HasField("node_version"), request.HasField("spec"))
 
         def update(transaction: Transaction) -> None:
@@ -67,7 +71,10 @@ class Nodes:
         return api.UpdateNodeResponse(node=self._node(request.node_id))
 
     async def remove_node(self, request: api.RemoveNodeRequest) -> api.RemoveNodeResponse:
-        """Remove a node, shut its certificate out, and give its tasks up, in one transaction."""
+        """Remove a node, block its certificate and mark its tasks ORPHANED, in one transaction.
+
+        Raises FailedPrecondition for a manager, and for a READY node unless `force` is set; NotFound.
+        """
         require(request.node_id)
 
         def remove(transaction: Transaction) -> None:
@@ -115,7 +122,7 @@ class Nodes:
 
 
 def _check_promotion(node: api.Node) -> None:
-    """Refuse to promote a Docker Engine: managers are of one kind, and keep the swarm's data in one way."""
+    """Raise FailedPrecondition for a Docker Engine: it cannot share the managers' etcd."""
     if node.HasField("description") and not can_manage(node.description):
         engine = node.description.engine.engine_version
         raise FailedPrecondition(
@@ -129,7 +136,7 @@ def _not_found(node_id: str) -> NotFound:
 
 
 def _passes(node: api.Node, filters: api.ListNodesRequest.Filters) -> bool:
-    # An engine's labels and a host's name come with the description: a node that never came has neither.
+    # Engine labels and hostname are part of the description, which a node that never registered does not have.
     described = node.HasField("description")
     if not described and (filters.names or filters.name_prefixes or filters.labels):
         return False
@@ -158,7 +165,7 @@ def _shut_out(transaction: Transaction, node: api.Node, now: float) -> None:
 
 
 def _expiry(certificate: bytes) -> float | None:
-    """Return when a certificate ends; None for one that is missing or unreadable, which is then shut out for ever."""
+    """Return when a certificate expires; None if it is missing or unreadable, and the node is then blocked for ever."""
     if not certificate:
         return None
     try:
@@ -169,7 +176,7 @@ def _expiry(certificate: bytes) -> float | None:
 
 
 def _orphan_tasks(transaction: Transaction, node_id: str, now: float) -> None:
-    # No dispatcher will ever report for these tasks again, so whoever removes the node says how they ended.
+    # The node cannot report these tasks any more, so they get their last status here.
     for current in transaction.tasks.find("node_id", node_id):
         if current.status.state >= api.COMPLETE:
             continue

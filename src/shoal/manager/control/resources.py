@@ -1,7 +1,7 @@
-"""Control's extensions, and the resources that belong to them: there are none yet.
+"""Control's extensions and their resources, which Shoal does not support yet.
 
-Lists are empty, an unknown id is not found, as in a swarm where nobody made one; to make one is refused by name.
-Source of checks and texts: SwarmKit manager/controlapi/{extension,resource}.go.
+Reads answer as in a swarm without extensions. Creating one is refused as unsupported. Source of checks and texts:
+SwarmKit manager/controlapi/{extension,resource}.go.
 """
 
 from shoal.api import v1 as api
@@ -11,41 +11,41 @@ from shoal.manager.control.requests import require
 
 
 class Resources:
-    """The RPCs of extensions and of the resources that belong to them."""
+    """The RPCs of extensions and their resources."""
 
     async def get_extension(self, request: api.GetExtensionRequest) -> api.GetExtensionResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.extension_id)
         raise NotFound(f"extension {request.extension_id} not found")
 
     async def create_extension(self, request: api.CreateExtensionRequest) -> api.CreateExtensionResponse:
-        """Refuse."""
+        """Raise Unimplemented."""
         raise Unimplemented(unsupported.RESOURCES)
 
     async def remove_extension(self, request: api.RemoveExtensionRequest) -> api.RemoveExtensionResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.extension_id)
         raise NotFound(f"could not find extension {request.extension_id}")
 
     async def get_resource(self, request: api.GetResourceRequest) -> api.GetResourceResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.resource_id)
         raise NotFound(f"resource {request.resource_id} not found")
 
     async def list_resources(self, request: api.ListResourcesRequest) -> api.ListResourcesResponse:
-        """Return none."""
+        """Return an empty list."""
         return api.ListResourcesResponse()
 
     async def create_resource(self, request: api.CreateResourceRequest) -> api.CreateResourceResponse:
-        """Refuse."""
+        """Raise Unimplemented."""
         raise Unimplemented(unsupported.RESOURCES)
 
     async def update_resource(self, request: api.UpdateResourceRequest) -> api.UpdateResourceResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.resource_id, request.HasField("resource_version"))
         raise NotFound(f"resource {request.resource_id} not found")
 
     async def remove_resource(self, request: api.RemoveResourceRequest) -> api.RemoveResourceResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.resource_id)
         raise NotFound(f"could not find resource {request.resource_id}")

@@ -1,7 +1,7 @@
-"""What becomes of a swarm's root when its CA settings change: nothing, a rotation, another one, or none any more.
+"""How the root CA of a swarm changes with its CA settings: not at all, or by beginning, changing or ending a rotation.
 
-In: the root as it is, the settings asked for. Out: the root as it is to be. Knows external CAs through `ExternalCAs`
-alone. Source of rules, order and texts: SwarmKit manager/controlapi/ca_rotation.go.
+In: the present root, the settings asked for. Out: the new root. External CAs are reached only through `ExternalCAs`.
+Source of rules, order and texts: SwarmKit manager/controlapi/ca_rotation.go.
 """
 
 import logging
@@ -23,23 +23,27 @@ _CROSS_SIGNING_FAILED = "unable to generate a cross-signed certificate for root 
 
 
 class ExternalCAs(Protocol):
-    """The way to external CAs, which are let in by certificates of the roots given."""
+    """Reaches external CAs. A CA is trusted if its TLS certificate was issued by a root in `trust_pem`."""
 
     async def is_reachable(self, url: str, trust_pem: bytes) -> bool:
-        """Return whether a TLS connection can be made."""
+        """Return whether a TLS connection to the CA can be made."""
 
     async def sign(self, urls: Sequence[str], trust_pem: bytes, request: SignRequest) -> bytes:
-        """Return a certificate from the first that gives one. Raises ShoalError."""
+        """Return a certificate from the first CA that issues one. Raises ShoalError if none does."""
 
 
 async def changed_root(
     root_ca: api.RootCA, config: api.CAConfig, now: float, external: ExternalCAs | None
 ) -> api.RootCA:
-    """Return the root that a cluster with these settings has. Raises InvalidArgument, ShoalError."""
+    """Return the root for a cluster with these settings. `now` is in seconds since 1970.
+
+    Raises InvalidArgument for settings that are wrong or need an external CA that cannot be reached,
+    FailedPrecondition or ShoalError if the next root cannot be cross-signed.
+    """
     current = _comparable(root_ca.ca_cert)
     desired = _desired_certificate(config)
     if not root_ca.ca_key:
-        if desired == current and config.signing_ca_key:  # the external CA's own key: it is external no longer
+        if desired == current and config.signing_ca_key:  # with the external CA's own key the swarm signs itself
             RootCA(desired, config.signing_ca_key).check(now)
             return _with_key(root_ca, config)
         await _require_external(config, current, current, "current", external)
@@ -62,7 +66,7 @@ async def changed_root(
 async def _without_certificate(
     root_ca: api.RootCA, config: api.CAConfig, now: float, external: ExternalCAs | None
 ) -> api.RootCA:
-    """Return what is asked for without naming a root: to go on, or a new root of the swarm's own."""
+    """Return the root for settings that name no certificate: the present one, or a new one if a rotation is forced."""
     if config.force_rotate != root_ca.last_forced_rotation:
         return await _rotating(root_ca, create_root(now), config, now, external)
     if root_ca.HasField("root_rotation") and not root_ca.root_rotation.ca_key:
@@ -74,7 +78,7 @@ async def _without_certificate(
 async def _rotating(
     root_ca: api.RootCA, following: RootCA, config: api.CAConfig, now: float, external: ExternalCAs | None
 ) -> api.RootCA:
-    """Return a root on its way to the following one, whichever it was on its way to before."""
+    """Return the present root with a rotation to `following`. It replaces a rotation that is under way."""
     if not root_ca.ca_key and not following.can_sign:
         raise InvalidArgument("rotating from one external CA to a different external CA is not supported")
     try:
@@ -88,7 +92,7 @@ async def _rotating(
         _check_cross(cross, following, root_ca.ca_cert, now)
     except ShoalError as error:
         log.error("the next root is not cross-signed: %s", error)
-        if root_ca.ca_key:  # nobody but this host and the one who asks can mend it, so they are told what is wrong
+        if root_ca.ca_key:  # no external CA is involved, so the user is told what is wrong
             raise FailedPrecondition(f"{_CROSS_SIGNING_FAILED}: {error}") from error
         raise ShoalError(_CROSS_SIGNING_FAILED) from error
     changed = _copy(root_ca, config)
@@ -98,7 +102,7 @@ async def _rotating(
 
 
 def _check_cross(cross_pem: bytes, following: RootCA, root_pem: bytes, now: float) -> None:
-    """Check that a cross-signed certificate leads from the next root's key to the present root."""
+    """Raise InvalidCertificate unless `cross_pem` certifies the next root's key by the present root."""
     cross, root = read_chain(cross_pem)[0], following.certificates[0]
     if cross.subject != root.subject or public_key_der(cross) != public_key_der(root):
         raise InvalidCertificate("the cross-signed certificate is not one of the next root")
@@ -137,7 +141,7 @@ async def _require_external(
 
 
 def _with_key(root_ca: api.RootCA, config: api.CAConfig) -> api.RootCA:
-    """Return the present root with the key given, and without a rotation."""
+    """Return the present root with the given key, and without a rotation."""
     changed = _copy(root_ca, config)
     changed.ca_key = config.signing_ca_key
     changed.ClearField("root_rotation")

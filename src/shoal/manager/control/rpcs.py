@@ -1,8 +1,8 @@
-"""The RPCs of Control, in one table: for who calls them, who answers them, and who carries them to another manager.
+"""The RPCs of Control in one typed table, for callers, for the leader that answers and for managers that forward.
 
-In: the methods of the parts (`services`, `nodes`, ...), whose types are those of the RPCs. Out: `ControlRpcs`, the same
-to callers whoever answers; an implementation has one method, `carry_out`. Names, messages and paths on the wire are
-those of the service in control.proto: an RPC that is not there cannot be in the table.
+In: the methods of the parts (`services`, `nodes`, ...), which give each RPC its types. Out: `ControlRpcs`, the
+interface for callers. An implementation only has to define `carry_out`. Names, messages and paths on the wire come from
+control.proto: an RPC that is not there cannot be in the table.
 """
 
 from abc import ABC, abstractmethod
@@ -32,9 +32,9 @@ _SERVICE = control_pb2.DESCRIPTOR.services_by_name["Control"]
 
 
 class Rpc(Generic[Part, Request, Reply]):
-    """An RPC: which part answers it, by which method, and what it is on the wire.
+    """An RPC: the part and the method that answer it, its path and its message types.
 
-    `repeatable`: it may be sent again when nobody knows whether it was carried out.
+    `repeatable`: the call may be sent again when it is unknown whether it was carried out.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Rpc(Generic[Part, Request, Reply]):
         self.repeatable = repeatable
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the RPC's name in snake case. KeyError where Control has none of that name."""
+        """Set the RPC by its name in snake case. Raises KeyError if Control has no RPC of that name."""
         wire = _SERVICE.methods_by_name[name.title().replace("_", "")]
         self.name = name
         self.path = f"/{_SERVICE.full_name}/{wire.name}"
@@ -65,7 +65,7 @@ class Rpc(Generic[Part, Request, Reply]):
     def __get__(
         self, control: "ControlRpcs | None", owner: type
     ) -> Self | Callable[[Request], Coroutine[Any, Any, Reply]]:
-        """Return the call of this RPC on a Control; on the class, the RPC."""
+        """Return the call of this RPC on an instance of Control; on the class, the RPC itself."""
         return self if control is None else partial(control.carry_out, self)
 
 
@@ -74,9 +74,9 @@ class ControlRpcs(ABC):
 
     @abstractmethod
     async def carry_out(self, rpc: Rpc[Part, Request, Reply], request: Request) -> Reply:
-        """Return what an RPC answers. Raises errors of `shoal.errors`."""
+        """Return the reply of an RPC. Raises errors of `shoal.errors`."""
 
-    # What was created may have been removed by somebody else before it is asked for again: it would come back.
+    # A repeated create would bring back an object that somebody removed after the first one.
     create_service = Rpc(Services, Services.create_service, repeatable=False)
     get_service = Rpc(Services, Services.get_service)
     list_services = Rpc(Services, Services.list_services)
@@ -131,4 +131,4 @@ class ControlRpcs(ABC):
 
 
 RPCS: tuple[Rpc[Any, Any, Any], ...] = tuple(rpc for rpc in vars(ControlRpcs).values() if isinstance(rpc, Rpc))
-"""All of them."""
+"""All RPCs of Control."""

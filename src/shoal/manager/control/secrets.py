@@ -1,7 +1,7 @@
-"""Control's secrets: there are none yet.
+"""Control's secrets, which Shoal does not support yet.
 
-Lists are empty, an unknown id is not found, as in a swarm where nobody made one; to make one is refused by name.
-Source of checks and texts: SwarmKit manager/controlapi/secret.go.
+Reads answer as in a swarm without secrets. Creating one is refused as unsupported, after Docker's checks. Source of
+checks and texts: SwarmKit manager/controlapi/secret.go.
 """
 
 from shoal.api import v1 as api
@@ -17,16 +17,16 @@ class Secrets:
     """The RPCs of secrets."""
 
     async def get_secret(self, request: api.GetSecretRequest) -> api.GetSecretResponse:
-        """Find none."""
+        """Raise NotFound."""
         require_id("secret", request.secret_id)
         raise NotFound(f"secret {request.secret_id} not found")
 
     async def list_secrets(self, request: api.ListSecretsRequest) -> api.ListSecretsResponse:
-        """Return none."""
+        """Return an empty list."""
         return api.ListSecretsResponse()
 
     async def create_secret(self, request: api.CreateSecretRequest) -> api.CreateSecretResponse:
-        """Refuse."""
+        """Raise InvalidArgument for a wrong spec, Unimplemented for any other."""
         require(request.HasField("spec"))
         validate_secret_annotations(request.spec.annotations)
         if request.spec.HasField("driver"):
@@ -37,11 +37,11 @@ class Secrets:
         raise Unimplemented(unsupported.SECRETS)
 
     async def update_secret(self, request: api.UpdateSecretRequest) -> api.UpdateSecretResponse:
-        """Find none."""
+        """Raise NotFound."""
         require_id("secret", request.secret_id and request.HasField("secret_version"))
         raise NotFound(f"secret {request.secret_id} not found")
 
     async def remove_secret(self, request: api.RemoveSecretRequest) -> api.RemoveSecretResponse:
-        """Find none."""
+        """Raise NotFound."""
         require_id("secret", request.secret_id)
         raise NotFound(f"could not find secret {request.secret_id}")

@@ -1,6 +1,6 @@
-"""Control's services: create, get, list, update, roll back, remove, and how many of their tasks run.
+"""Control's services: create, get, list, update, roll back, remove, and the counts of their tasks.
 
-Source of semantics, order of checks and texts: SwarmKit manager/controlapi/service.go.
+Source of the rules, the order of checks and the texts: SwarmKit manager/controlapi/service.go.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Status = api.ListServiceStatusesResponse.ServiceStatus
 
 
 class Services:
-    """The RPCs of services. `expand` fills in placeholders as a node would, so that its refusals are known here."""
+    """The RPCs of services. `expand` fills in placeholders as a node would, so a node's errors are found here."""
 
     def __init__(self, store: Store, clock: Callable[[], float], new_id: Callable[[], str], expand: Expand) -> None:
         self._store = store
@@ -37,7 +37,7 @@ class Services:
         self._expand = expand
 
     async def create_service(self, request: api.CreateServiceRequest) -> api.CreateServiceResponse:
-        """Store a new service. Conflict where the name is taken."""
+        """Store a new service. Raises Conflict if the name is taken, and the errors of `validate_service_spec`."""
         require(request.HasField("spec"))
         spec = request.spec
         _check_spec(self._store.view(), spec, self._expand)
@@ -57,7 +57,7 @@ class Services:
         return api.CreateServiceResponse(service=self._service(service.id))
 
     async def get_service(self, request: api.GetServiceRequest) -> api.GetServiceResponse:
-        """Return a service, with the defaults filled in where asked."""
+        """Return a service, with the defaults filled in if the request says so. Raises NotFound."""
         require(request.service_id)
         response = api.GetServiceResponse(service=self._service(request.service_id))
         if request.insert_defaults:
@@ -77,7 +77,11 @@ class Services:
         )
 
     async def update_service(self, request: api.UpdateServiceRequest) -> api.UpdateServiceResponse:
-        """Give a service another spec, or its previous one back. OutOfSequence on a version that is not the stored."""
+        """Change the spec of a service, or go back to its previous spec.
+
+        Raises OutOfSequence if the request's version is not the stored one, FailedPrecondition for a rollback without a
+        previous spec, Unimplemented for a change of name or mode, NotFound.
+        """
         require(request.service_id, request.HasField("service_version"), request.HasField("spec"))
         view = self._store.view()
         _check_spec(view, request.spec, self._expand)
@@ -92,7 +96,7 @@ class Services:
             options.SERVICE.check(request.spec.annotations.labels, current.spec.annotations.labels)
             service.meta.version.CopyFrom(request.service_version)
             if service.HasField("job_status"):
-                # Whatever changed, the job runs again.
+                # Every update of a job runs it again.
                 service.job_status.job_iteration.index += 1
                 service.job_status.last_execution.CopyFrom(times.timestamp(self._clock()))
             if request.rollback == api.UpdateServiceRequest.PREVIOUS:
@@ -105,7 +109,7 @@ class Services:
         return api.UpdateServiceResponse(service=self._service(request.service_id))
 
     async def remove_service(self, request: api.RemoveServiceRequest) -> api.RemoveServiceResponse:
-        """Remove a service; its tasks are the orchestrator's to stop."""
+        """Remove a service. The orchestrator then stops its tasks. Raises NotFound."""
         require(request.service_id)
 
         def remove(transaction: Transaction) -> None:
@@ -117,7 +121,7 @@ class Services:
         return api.RemoveServiceResponse()
 
     async def list_service_statuses(self, request: api.ListServiceStatusesRequest) -> api.ListServiceStatusesResponse:
-        """Return how many tasks of each service run and should; zeros for a service that is not there."""
+        """Return how many tasks of each service run, and how many should. All counts of an unknown service are 0."""
         view = self._store.view()
         return api.ListServiceStatusesResponse(statuses=[service_status(view, service) for service in request.services])
 
@@ -129,7 +133,7 @@ class Services:
 
 
 def service_status(view: View, service_id: str) -> api.ListServiceStatusesResponse.ServiceStatus:
-    """Return the counts of one service. A job counts the tasks of its present iteration alone."""
+    """Return the counts of one service. For a job only tasks of its present iteration count."""
     status = Status(service_id=service_id)
     service = view.services.get(service_id)
     mode = service.spec.WhichOneof("mode") if service is not None else None
@@ -166,7 +170,7 @@ def _check_spec(view: View, spec: api.ServiceSpec, expand: Expand) -> None:
     refuse_unsupported_service(spec)
     for attachment, network in zip(spec.task.networks, networks, strict=True):
         if network is None:
-            # Docker stores such a service and its tasks wait for ever; the Engine API refuses it in these words.
+            # SwarmKit stores such a service and its tasks wait for ever. Docker's Engine API refuses it with this text.
             raise ShoalError(f"network {attachment.target} not found")
         if not is_predefined(network):
             raise Unimplemented(unsupported.NETWORKS)
@@ -202,6 +206,6 @@ def _replace_spec(service: api.Service, current: api.Service, request: api.Updat
     service.previous_spec.CopyFrom(current.spec)
     service.previous_spec_version.CopyFrom(current.spec_version)
     service.spec.CopyFrom(request.spec)
-    # The version asked for, not the one to come: nobody compares it with `meta.version`, only with a task's.
+    # The version of the request, not the next one: it is only compared with the `spec_version` of tasks.
     service.spec_version.CopyFrom(request.service_version)
     service.ClearField("update_status")

@@ -24,7 +24,7 @@ class Tasks:
         self._store = store
 
     async def get_task(self, request: api.GetTaskRequest) -> api.GetTaskResponse:
-        """Return a task."""
+        """Return a task. Raises NotFound."""
         require(request.task_id)
         task = self._store.view().tasks.get(request.task_id)
         if task is None:
@@ -40,7 +40,7 @@ class Tasks:
         )
 
     async def remove_task(self, request: api.RemoveTaskRequest) -> api.RemoveTaskResponse:
-        """Remove a task outright; whatever runs for it is orphaned."""
+        """Remove a task from the store at once. Its node then removes the container. Raises NotFound."""
         require(request.task_id)
 
         def remove(transaction: Transaction) -> None:
@@ -53,7 +53,7 @@ class Tasks:
 
 
 def _candidates(view: View, filters: api.ListTasksRequest.Filters) -> Iterable[api.Task]:
-    # `docker service ps` and the progress bars of `service create` ask by service, a dozen times a second.
+    # `docker service ps` and the progress view of `service create` list by service, up to a dozen times a second.
     if filters.service_ids:
         return [task for service in set(filters.service_ids) for task in view.tasks.find("service_id", service)]
     if filters.node_ids:
@@ -62,7 +62,7 @@ def _candidates(view: View, filters: api.ListTasksRequest.Filters) -> Iterable[a
 
 
 def _tests(view: View, filters: api.ListTasksRequest.Filters) -> list[Callable[[api.Task], bool]]:
-    """Return what a task must pass. Only what was asked for: a list of many tasks is asked for again and again."""
+    """Return the tests that a task must pass. Filters that are not given have no test, which keeps lists fast."""
     names, prefixes, id_prefixes = set(filters.names), tuple(filters.name_prefixes), tuple(filters.id_prefixes)
     services, nodes, runtimes = set(filters.service_ids), set(filters.node_ids), set(filters.runtimes)
     states = set(filters.desired_states)

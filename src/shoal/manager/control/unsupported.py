@@ -1,6 +1,6 @@
-"""What Docker's Swarm has and Shoal does not have yet: refused by name, never ignored.
+"""Refuses what Docker's Swarm has and Shoal does not have yet. Nothing of it is silently ignored.
 
-Each line goes when its feature comes. Looked at after validation, so that a wrong spec gets Docker's own message first.
+A line is deleted when its feature comes. These checks run after validation, so a wrong spec gets Docker's own error.
 """
 
 from shoal.api import v1 as api
@@ -21,13 +21,13 @@ ATTACHMENT = "aliases and driver options of a network are not supported by this 
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
 
-# The first four choose what `docker service logs --details` shows, the others how much is kept. Their values are the
-# node's to judge, as in Docker.
+# The first four choose what `docker service logs --details` shows, the others how much is kept. As in Docker, the node
+# checks their values.
 LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size", "max-file", "compress", "mode"})
 
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
-    """Raise Unimplemented for the first thing in a valid spec that cannot be done yet."""
+    """Raise Unimplemented for the first thing in a valid spec that Shoal does not support yet."""
     if spec.endpoint.ports:
         raise Unimplemented(PORTS)
     if len(spec.task.networks) > 1:
@@ -39,7 +39,7 @@ def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
 
 
 def refuse_unsupported_log_driver(driver: api.Driver) -> None:
-    """Raise Unimplemented for what no node would do. Other drivers are looked for among the nodes' plugins."""
+    """Raise Unimplemented for a driver or option that no node has. The scheduler looks for other drivers on nodes."""
     if driver.name == "none":
         raise Unimplemented(LOG_DRIVER.format(driver.name))
     for option in sorted(driver.options):

@@ -1,4 +1,4 @@
-"""What the addresses of a network must fulfil. Source: SwarmKit manager/controlapi/network.go."""
+"""Checks the addresses of a network. Source: SwarmKit manager/controlapi/network.go."""
 
 import ipaddress
 
@@ -7,7 +7,7 @@ from shoal.errors import InvalidArgument
 
 
 def validate_ipam(ipam: api.IPAMOptions) -> None:
-    """Raise InvalidArgument for the first subnet, range or gateway that does not fit."""
+    """Raise InvalidArgument for the first invalid subnet, and the first range or gateway outside its subnet."""
     for config in ipam.configs:
         _validate(config)
 
@@ -28,7 +28,7 @@ def _validate(config: api.IPAMConfig) -> None:
 
 
 def _interface(text: str, message: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
-    if "/" not in text:  # a bare address is a /32 to Python and a mistake to Docker
+    if "/" not in text:  # Python reads an address without a length as /32, Docker refuses it
         raise _invalid(message)
     try:
         return ipaddress.ip_interface(text)

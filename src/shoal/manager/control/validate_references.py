@@ -1,11 +1,11 @@
-"""What a container's references to secrets and configs must fulfil. Source: SwarmKit manager/controlapi/service.go."""
+"""Checks a container's references to secrets and configs. Source: SwarmKit manager/controlapi/service.go."""
 
 from shoal.api import v1 as api
 from shoal.errors import InvalidArgument
 
 
 def validate_secret_references(container: api.ContainerSpec) -> None:
-    """Raise InvalidArgument for the first reference that is broken or wants a file that another one has."""
+    """Raise InvalidArgument for the first secret reference that is malformed or has the file name of another one."""
     targets: dict[str, str] = {}
     for reference in container.secrets:
         if not reference.secret_id or not reference.secret_name:
@@ -14,7 +14,10 @@ def validate_secret_references(container: api.ContainerSpec) -> None:
 
 
 def validate_config_references(container: api.ContainerSpec) -> None:
-    """Raise InvalidArgument likewise for configs, and for a credential spec that is not among them."""
+    """Raise InvalidArgument for the first config reference that is malformed or has the file name of another one.
+
+    Raises it also if the credential spec names a config without a reference for the runtime.
+    """
     targets: dict[str, str] = {}
     for reference in container.configs:
         if not reference.config_id or not reference.config_name:

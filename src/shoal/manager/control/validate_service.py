@@ -1,7 +1,7 @@
-"""What a service's spec must fulfil, whatever the swarm holds.
+"""Checks a service's spec, without looking at the rest of the swarm.
 
-The checks, their order and their texts are Docker's: SwarmKit manager/controlapi/service.go. What Docker has and Shoal
-does not have yet is in `unsupported.py`, and looked at only after a spec is known to be right.
+The checks, their order and their texts are Docker's: SwarmKit manager/controlapi/service.go. `unsupported` then refuses
+what Docker has and Shoal does not have yet.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from shoal.manager.scheduler import constraints
 MIN_NANO_CPUS = 1_000_000
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
 MIN_HEALTH_NANOS = 1_000_000
-INT64_MAX = 2**63 - 1  # a count beyond it was a negative number where the client wrote it
+INT64_MAX = 2**63 - 1  # a larger count was a negative number in the client's request
 
 _HEALTH_FIELDS = {
     "Interval": "interval",
@@ -28,17 +28,17 @@ _HEALTH_FIELDS = {
     "StartInterval": "start_interval",
 }
 
-# Fills in the placeholders of a task's container as the node would, or raises what the node would.
+# Fills in the placeholders of a task's container, or raises an error, as the node would.
 Expand = Callable[[api.Task, api.NodeDescription], api.ContainerSpec]
 
 
 def unexpanded(task: api.Task, node: api.NodeDescription) -> api.ContainerSpec:
-    """Take placeholders for plain text."""
+    """Return the container's spec with its placeholders as they are."""
     return task.spec.container
 
 
 def validate_service_spec(spec: api.ServiceSpec, expand: Expand = unexpanded) -> None:
-    """Raise InvalidArgument or Unimplemented, or ShoalError for a constraint, with the text for the first mistake."""
+    """Raise Docker's error for the first mistake: InvalidArgument, Unimplemented, or ShoalError for a constraint."""
     validate_annotations(spec.annotations)
     validate_task_spec(spec.task, expand)
     _validate_mode(spec)
@@ -52,12 +52,12 @@ def validate_service_spec(spec: api.ServiceSpec, expand: Expand = unexpanded) ->
 
 
 def is_job(spec: api.ServiceSpec) -> bool:
-    """Return whether a service runs to an end."""
+    """Return whether a service is a job."""
     return spec.WhichOneof("mode") in ("replicated_job", "global_job")
 
 
 def validate_task_spec(spec: api.TaskSpec, expand: Expand = unexpanded) -> None:
-    """Raise for the first mistake in what a task is to be."""
+    """Raise Docker's error for the first mistake in a task's spec, as `validate_service_spec` does."""
     if spec.HasField("resources"):
         _validate_resources(spec.resources.limits)
         _validate_resources(spec.resources.reservations)
@@ -90,7 +90,7 @@ def _refuse_negative(owner: api.RestartPolicy | api.UpdateConfig, field: str, me
 
 
 def _expanded(spec: api.TaskSpec, expand: Expand) -> api.ContainerSpec:
-    # No real task and node are known yet; what placeholders give with Docker's stand-ins shows most mistakes.
+    # No task or node exists yet. Docker's own sample values, used here, show most mistakes in placeholders.
     task = api.Task(
         spec=spec,
         service_id="serviceid",
@@ -142,7 +142,7 @@ def _validate_mode(spec: api.ServiceSpec) -> None:
 def _validate_update(config: api.UpdateConfig) -> None:
     _refuse_negative(config, "delay", "TaskSpec: update-delay cannot be negative")
     _refuse_negative(config, "monitor", "TaskSpec: update-monitor cannot be negative")
-    # A NaN compares false with everything, so the bounds are asked for the other way round.
+    # Written so that NaN is refused too: every comparison with NaN is false.
     if not 0 <= config.max_failure_ratio <= 1:
         raise InvalidArgument("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")
 

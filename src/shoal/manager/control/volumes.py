@@ -1,7 +1,7 @@
-"""Control's cluster volumes: there are none yet.
+"""Control's cluster volumes, which Shoal does not support yet.
 
-Lists are empty, an unknown id is not found, as in a swarm where nobody made one; to make one is refused by name.
-Source of checks and texts: SwarmKit manager/controlapi/volume.go.
+Reads answer as in a swarm without volumes. Creating one is refused as unsupported, after Docker's checks. Source of
+checks and texts: SwarmKit manager/controlapi/volume.go.
 """
 
 from shoal.api import v1 as api
@@ -15,32 +15,32 @@ class Volumes:
     """The RPCs of cluster volumes."""
 
     async def get_volume(self, request: api.GetVolumeRequest) -> api.GetVolumeResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.volume_id)
         raise NotFound(f"volume {request.volume_id} not found")
 
     async def list_volumes(self, request: api.ListVolumesRequest) -> api.ListVolumesResponse:
-        """Return none."""
+        """Return an empty list."""
         return api.ListVolumesResponse()
 
     async def create_volume(self, request: api.CreateVolumeRequest) -> api.CreateVolumeResponse:
-        """Refuse."""
+        """Raise InvalidArgument for a wrong spec, Unimplemented for any other."""
         validate_volume_spec(request)
         raise Unimplemented(unsupported.VOLUMES)
 
     async def update_volume(self, request: api.UpdateVolumeRequest) -> api.UpdateVolumeResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.volume_id, request.HasField("volume_version"))
         raise NotFound(f"volume {request.volume_id} not found")
 
     async def remove_volume(self, request: api.RemoveVolumeRequest) -> api.RemoveVolumeResponse:
-        """Find none."""
+        """Raise NotFound."""
         require(request.volume_id)
         raise NotFound(f"volume {request.volume_id} not found")
 
 
 def validate_volume_spec(request: api.CreateVolumeRequest) -> None:
-    """Raise InvalidArgument for the first part that a cluster volume misses."""
+    """Raise InvalidArgument for the first required part of a cluster volume that is missing or wrong."""
     spec = request.spec
     if not request.HasField("spec"):
         raise InvalidArgument("spec must not be nil")
