@@ -1,1 +1,1 @@
-"""Port 2377: accepts connections, enforces limits, finds out who calls and what the caller may do. Services answer."""
+"""Port 2377: accepts connections, enforces limits, identifies callers and checks what they may call."""

@@ -1,8 +1,8 @@
-"""How much of HTTP/2 a peer may send on one connection before it is told to calm down. Pure.
+"""How much of HTTP/2 a peer may send on one connection before the connection is ended. Pure.
 
-In: frames, the time. Out: what there was too much of, if anything. A stranger may do what joining takes and a little
-more; a worker far more than its agent ever does, Docker's included; a manager carries the calls of a thousand nodes.
-The reason: each frame costs a tenth of a millisecond or so of the loop by which managers' etcds speak.
+In: frames, the time. Out: what the peer sent too much of, if anything. A stranger may send what joining needs and a
+little more. A worker may send far more than any agent does, also Docker's. A manager carries the calls of a thousand
+nodes. The reason for limits: each frame costs about a tenth of a millisecond of the event loop (decision 12).
 """
 
 import math
@@ -13,7 +13,7 @@ from shoal.manager.port.frames import END_HEADERS, Frame, Kind
 
 
 class Role(Enum):
-    """What the peer of a connection has shown to be."""
+    """What the peer of a connection is, by its certificate. A stranger has none."""
 
     STRANGER = "stranger"
     WORKER = "worker"
@@ -22,7 +22,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and so many more each second."""
+    """A limit: `burst` at once, and `per_second` more each second."""
 
     burst: float
     per_second: float
@@ -30,13 +30,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a peer of one role may send. All ours: gRPC in Go limits none of these but the last four.
+    """What a peer of one role may send on a connection. gRPC in Go limits only the last four of these.
 
-    `streams` opened, `resets` of streams, `control`: frames that carry nothing of a call (settings, pings, priorities,
-    windows, frames of unknown kinds, continued headers, data without data), `bytes`: of all frames. `time`: seconds of
-    processor time, of all connections of one node; of one host where it is a stranger. `header_bytes`: of one call's
-    headers as they are sent. `concurrent_streams`: calls at a time. `message_bytes`: of one message;
-    `window_bytes`: sent ahead on one connection while nobody reads.
+    - `streams`: streams opened. `resets`: streams reset. `bytes`: bytes of all frames.
+    - `control`: frames that carry nothing of a call: settings, pings, priorities, window updates, unknown kinds,
+      continued headers, empty data.
+    - `time`: seconds of processor time, for all connections of a node together, or of a host of strangers.
+    - `header_bytes`: of one call's headers, as sent. `concurrent_streams`: calls at a time. `message_bytes`: of one
+      message. `window_bytes`: of unread data on one connection.
     """
 
     streams: Rate
@@ -54,7 +55,7 @@ KIB, MIB = 1024, 1024 * 1024
 UNBOUNDED = Rate(math.inf, 0.0)
 
 ALLOWANCES = {
-    # Joining is three calls, of which one waits for seconds; the largest message is a request for a certificate.
+    # Joining takes three calls, one of which waits for seconds. The largest message is a request for a certificate.
     Role.STRANGER: Allowance(
         streams=Rate(100, 5),
         resets=Rate(20, 1),
@@ -66,10 +67,10 @@ ALLOWANCES = {
         message_bytes=64 * KIB,
         window_bytes=65_535,
     ),
-    # An agent makes a few calls a second. Where it reads fast (logs, assignments), it answers each frame of ours with a
-    # window or a ping. 4 MiB is gRPC's own limit of a message, which Swarm's managers have too
-    # (grpc-go defaultServerMaxReceiveMessageSize). A stream that nobody reads (logs of a slow subscriber) must not hold
-    # up the heartbeats beside it: a window for 100 streams, as many as grpclib and Go take for allowed.
+    # An agent makes a few calls a second. While it reads fast (logs, assignments), it answers each of our frames with a
+    # window update or a ping. 4 MiB is gRPC's default limit of a message, and so that of Swarm's managers (grpc-go
+    # defaultServerMaxReceiveMessageSize). A stream that nobody reads (logs of a slow subscriber) must not stop the
+    # heartbeats on the same connection, so the window is large enough for 100 streams, the limit of grpclib and Go.
     Role.WORKER: Allowance(
         streams=Rate(2_000, 200),
         resets=Rate(1_000, 100),
@@ -94,13 +95,13 @@ ALLOWANCES = {
     ),
 }
 
-# All strangers together, of each second of the loop: 400 calls or so. A flood from many hosts gets no more, and of
-# those that wait each host has its turn.
+# For all strangers together, in seconds of processor time: some 400 calls a second. A flood from many hosts gets no
+# more, and hosts that wait take turns.
 STRANGERS_TIME = Rate(0.2, 0.2)
 
 
 class Bucket:
-    """What is left of a rate. May go below nothing: what is owed then has to come in first."""
+    """What is left of a rate. It may become negative; it must then first fill up to 0 again."""
 
     def __init__(self, rate: Rate, now: float = 0.0) -> None:
         self._rate = rate
@@ -108,23 +109,23 @@ class Bucket:
         self._at = now
 
     def spend(self, amount: float, now: float) -> None:
-        """Take this much, whether or not it is there."""
+        """Take this much, even if less is left."""
         self._left = min(self._rate.burst, self._left + (now - self._at) * self._rate.per_second) - amount
         self._at = now
 
     def take(self, amount: float, now: float) -> bool:
-        """Take this much; whether it was there."""
+        """Take this much, and return whether so much was left."""
         self.spend(amount, now)
         return self._left >= 0
 
     def wait(self, now: float) -> float:
-        """Return for how many seconds nothing is there; 0 where something is."""
+        """Return after how many seconds something is left again; 0 if something is left now."""
         left = self._left + (now - self._at) * self._rate.per_second
         return 0.0 if left > 0 else max(0.001, -left / self._rate.per_second)
 
 
 class Ledger:
-    """Counts what came on one connection."""
+    """Counts what a peer sends on one connection."""
 
     def __init__(self, allowance: Allowance, now: float) -> None:
         self._header_bytes = allowance.header_bytes
@@ -132,10 +133,10 @@ class Ledger:
         self._resets = Bucket(allowance.resets, now)
         self._control = Bucket(allowance.control, now)
         self._bytes = Bucket(allowance.bytes, now)
-        self._block = 0  # bytes of headers whose end has not come
+        self._block = 0  # bytes of headers that are not complete yet
 
     def charge(self, frame: Frame, now: float) -> str | None:
-        """Count a frame; return what there was too much of."""
+        """Count a frame. Return what the peer sent too much of, in words for the log, or None."""
         if frame.kind is None:
             return None
         if not self._bytes.take(len(frame.data), now):

@@ -1,7 +1,7 @@
-"""Who may call what on port 2377: the table, and the judgement of one call. Pure.
+"""Who may call what on port 2377: the table, and the check of one call. Pure.
 
-In: what TLS says of the peer, the forwarding headers, the cluster's id and its removed nodes. Out: the `Caller`, or
-`PermissionDenied` with Swarm's texts. Source of table, order and texts: SwarmKit api/*.proto (`tls_authorization`),
+In: what TLS says about the peer, the forwarding headers, the cluster's id and its removed nodes. Out: the `Caller`, or
+`PermissionDenied` with SwarmKit's texts. Source of table, order and texts: SwarmKit api/*.proto (`tls_authorization`),
 ca/auth.go.
 """
 
@@ -14,7 +14,7 @@ from shoal.errors import PermissionDenied, Unavailable
 
 ROLES = {MANAGER_OU: api.MANAGER, WORKER_OU: api.WORKER}
 
-# A follower sends these along when it re-issues a call to the leader (SwarmKit ca/forward.go).
+# The headers that a follower adds when it forwards a call to the leader (SwarmKit ca/forward.go).
 FORWARDED_MARK = "forwarded_cert"
 FORWARDED_CN = "forwarded_cert_cn"
 FORWARDED_ORG = "forwarded_cert_org"
@@ -26,20 +26,20 @@ FORMER_FORWARDER = "the manager that was asked is not one any more: ask another"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The three names in a node's certificate that mean something to a swarm."""
+    """The names in a node's certificate: its node id, the cluster's id, and its roles."""
 
     common_name: str = ""
     organization: str = ""
     units: tuple[str, ...] = ()
 
 
-# Why a certificate counts no more, though it is valid; empty where it does.
+# Returns why a valid certificate does not count any more, or an empty text if it counts.
 Standing = Callable[[Subject], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What the connection says of who is at its other end. `address` is host:port."""
+    """What is known about the other end of a connection. `address` is host:port."""
 
     address: str = ""
     tls: bool = True
@@ -49,7 +49,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """The original caller, as the forwarding manager tells it."""
+    """The original caller, as named by the forwarding manager."""
 
     subject: Subject
     address: str
@@ -57,10 +57,10 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes the call that is being answered.
+    """Who makes the present call.
 
-    `node_id` is empty and `role` None where nobody with a certificate of this cluster calls; only methods that are
-    open to anyone see that. `address` is host:port of the node itself, also when a manager forwarded the call.
+    Without a certificate of this cluster, `node_id` is empty and `role` is None; this only happens in methods that are
+    open to anyone. `address` is host:port of the node itself, also if a manager forwarded the call.
     """
 
     node_id: str
@@ -71,7 +71,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may call a method, and whether only the leader answers it. No units: anyone, the method decides."""
+    """Who may call a method, and whether only the leader answers it. Without `units` anyone may call it."""
 
     units: tuple[str, ...]
     leader_only: bool
@@ -110,7 +110,7 @@ AUTHORIZATION: Mapping[str, Rule] = {
     **_rules("RaftMembership", "Join Leave", _MANAGERS, leader_only=True),
     **_rules("Raft", "ProcessRaftMessage StreamRaftMessage ResolveAddress", _MANAGERS, leader_only=False),
     **_rules("Health", "Check", _MANAGERS, leader_only=False),
-    # Docker's managers do not serve these two on their port; ours reach the leader's Control by them.
+    # Docker's managers do not serve these two on their port. Shoal's managers forward calls to the leader by them.
     **_rules("Control", _CONTROL, _MANAGERS, leader_only=True),
     **_rules("Logs", "SubscribeLogs", _MANAGERS, leader_only=True),
     **_rules("Watch", "Watch", _MANAGERS, leader_only=False),
@@ -120,7 +120,7 @@ AUTHORIZATION: Mapping[str, Rule] = {
 
 
 def subject_of(names: Sequence[Sequence[tuple[str, str]]]) -> Subject:
-    """Return the names of a subject as `ssl` gives it: relative names, each of pairs of a kind and a value."""
+    """Return the names of a subject in the form that `ssl` gives: relative names, each with pairs of kind and value."""
     values: dict[str, list[str]] = {}
     for relative in names:
         for kind, value in relative:
@@ -133,7 +133,7 @@ def subject_of(names: Sequence[Sequence[tuple[str, str]]]) -> Subject:
 
 
 def forwarded_from(metadata: Mapping[str, str], units: Sequence[str]) -> Forwarded | None:
-    """Return the original caller if the headers mark the call as forwarded. Blank where it had no certificate."""
+    """Return the original caller of a forwarded call, else None. Its names are empty if it had no certificate."""
     if metadata.get(FORWARDED_MARK) != "true":
         return None
     subject = Subject(
@@ -145,7 +145,7 @@ def forwarded_from(metadata: Mapping[str, str], units: Sequence[str]) -> Forward
 
 
 def unquestioned(_subject: Subject) -> str:
-    """Take every certificate at its word: where who answers does not know the swarm, or another one judges."""
+    """Accept every certificate. For callers that cannot judge it, or leave that to the leader."""
     return ""
 
 
@@ -159,11 +159,11 @@ def judge(
     *,
     renews: bool = False,
 ) -> Caller:
-    """Return who calls, if one of `units` may make the call.
+    """Return the caller, if its role is in `units`. Raises PermissionDenied.
 
-    The order of the checks is Swarm's. `is_removed` says whether a node's certificates were blacklisted, `standing` why
-    a certificate does not count although it was not. `renews`: the call is for who needs another one; who forwards it
-    has to be what it says all the same, or it would be given any node's. Raises PermissionDenied.
+    The order of the checks is SwarmKit's. `is_removed` returns whether a node's certificates were blacklisted,
+    `standing` why another certificate does not count. With `renews` the caller may renew a certificate that does not
+    count. A forwarder's certificate must count even then; otherwise it could get the certificate of any node.
     """
     of_caller = unquestioned if renews else standing
     if forwarded is None:
@@ -197,17 +197,17 @@ def identify(
     is_removed: Callable[[str], bool],
     standing: Standing = unquestioned,
 ) -> Caller:
-    """Return who makes a call under `rule`; nobody in particular where anyone may.
+    """Return the caller under `rule`. If anyone may call, a caller without a valid certificate has an empty node id.
 
-    Raises PermissionDenied; Unavailable where the manager that forwards a call which anyone may make is none any more.
+    Raises PermissionDenied. Raises Unavailable if a former manager forwards a call that is open to anyone.
     """
     if rule.units:
         return judge(rule.units, peer, forwarded, cluster_id, is_removed, standing)
     try:
         return judge(_NODES, peer, forwarded, cluster_id, is_removed, standing, renews=True)
     except PermissionDenied:
-        # A joiner has no certificate, and one that was removed joins again with a token: the method decides. The
-        # address may be that of the joiner only where the forwarder itself is one of our managers.
+        # A joiner has no certificate, and a removed node joins again with a token, so the method decides. The address
+        # in the headers is only believed if the forwarder is a manager of this swarm.
         address = peer.address
         if forwarded is not None and _is_manager(peer, cluster_id, is_removed, unquestioned):
             if not _is_manager(peer, cluster_id, is_removed, standing):

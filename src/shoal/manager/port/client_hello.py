@@ -1,13 +1,13 @@
-"""What a peer says first: which protocols it offers, before anybody has shaken its hand. Pure.
+"""Reads which protocols a peer offers in its first TLS message, before the handshake. Pure.
 
-In: the first bytes of a connection, of anybody's, as they lie in the socket. Out: the names of ALPN. Nothing is taken
-for true by them but who shall answer: that one shakes hands and verifies. What is incomplete, spread over records or
-larger than any hello of ours offers nothing here.
+In: the first bytes of a connection, as they lie in the socket; they may be anything. Out: the names of ALPN. They only
+decide who answers the connection, and that part does the handshake and verifies the peer. A message that is incomplete,
+spread over several records or larger than MAX_HELLO_BYTES counts as offering nothing.
 """
 
 from collections.abc import Sequence
 
-MAX_HELLO_BYTES = 4096  # ours are 300 to 600 long; more is not looked at
+MAX_HELLO_BYTES = 4096  # those of Shoal's managers have 300 to 600 bytes
 
 # RFC 8446, 4 and 5.1; RFC 7301, 3.
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
@@ -17,7 +17,7 @@ _ALPN = 16
 
 
 class _Bytes:
-    """Bytes to be taken from the front; ValueError where there are too few."""
+    """Takes bytes from the front. Raises ValueError if there are too few."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -39,12 +39,12 @@ class _Bytes:
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int) -> "_Bytes":
-        """Take what has its length, a number of `size` bytes, before it."""
+        """Take a length, which is a number of `size` bytes, and then so many bytes."""
         return _Bytes(self.take(self.number(size)))
 
 
 def offered_protocols(data: bytes) -> Sequence[bytes]:
-    """Return the protocols that a ClientHello offers, in its order; none where this is no whole hello."""
+    """Return the protocols that a ClientHello offers, in its order; empty if `data` is no complete ClientHello."""
     try:
         return _offered(_Bytes(data[:MAX_HELLO_BYTES]))
     except ValueError:

@@ -1,8 +1,8 @@
-"""Who gives way when more peers want in than may be there at once. Pure.
+"""Limits the number of peers, and chooses which one goes when there are too many. Pure.
 
-Refusing newcomers would let one who holds connections open keep everybody else out. So a newcomer is let in, and
-somebody goes for it: the one that has been there longest, of those from the host that has most. A node that says who it
-is within a moment is never it, unless its own host floods us.
+If newcomers were refused, somebody who holds connections open could keep everybody else out. So a newcomer is let in,
+and another peer goes for it: the oldest one of the host that has most. A node that identifies itself within a moment
+never has to go, unless its own host floods the port.
 """
 
 from collections.abc import Hashable
@@ -13,9 +13,9 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Crowd(Generic[Member]):
-    """At most `limit` members, each from some host, and `per_host` from any.
+    """Has at most `limit` members, and at most `per_host` from one host.
 
-    `enter` looks at every host once there are too many.
+    `enter` looks at every host when the crowd is full.
     """
 
     def __init__(self, limit: int, per_host: int | None = None) -> None:
@@ -28,7 +28,7 @@ class Crowd(Generic[Member]):
         return len(self._hosts)
 
     def enter(self, member: Member, host: str) -> Member | None:
-        """Let a member in; return who has to go for it, who is no member any more then."""
+        """Add a member. Return the member that has to go for it, if any; it is already removed."""
         gone = None
         if len(self._of_host.get(host, ())) >= self._per_host:
             gone = next(iter(self._of_host[host]))
@@ -42,7 +42,7 @@ class Crowd(Generic[Member]):
         return gone
 
     def leave(self, member: Member) -> None:
-        """Forget a member; nothing happens where it is none."""
+        """Remove a member, if it is one."""
         host = self._hosts.pop(member, None)
         if host is None:
             return
@@ -53,7 +53,10 @@ class Crowd(Generic[Member]):
 
 
 def origin(address: str) -> str:
-    """Return what stands for the host behind an address: of IPv6, where one host has as many as it likes, the net."""
+    """Return what identifies the host behind an address: the address, or for IPv6 its /64 network.
+
+    An IPv6 host can use as many addresses of its network as it likes.
+    """
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
-"""Cuts the bytes of a connection into HTTP/2's frames, by their headers alone. Pure.
+"""Divides the bytes of a connection into HTTP/2 frames, by their headers alone. Pure.
 
-In: bytes as they come. Out: whole frames, one at a time, so that each can be judged before a library acts on it. What
-is no HTTP/2 comes out as it came in: whoever reads it will say so. Source of the numbers: RFC 9113.
+In: bytes as they arrive. Out: whole frames, one at a time, so that each can be counted before a library acts on it.
+Bytes that are not HTTP/2 are passed on as they are; their reader reports the error. Source of the numbers: RFC 9113.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from enum import IntEnum
 
 PREFACE_BYTES = 24
 HEADER_BYTES = 9
-MAX_FRAME_BYTES = 16_384  # what a peer may send that was told of no other limit
+MAX_FRAME_BYTES = 16_384  # the limit that HTTP/2 sets while no other one is agreed
 END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8  # flags
 
 
 class Kind(IntEnum):
-    """What a frame is; other numbers are frames that HTTP/2 tells receivers to ignore."""
+    """The kinds of frames. HTTP/2 tells receivers to ignore frames of other kinds."""
 
     DATA = 0
     HEADERS = 1
@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: `data` with its header. `kind` is None for what is none: the preface, or what breaks the protocol."""
+    """One frame; `data` includes its header. `kind` is None for the preface and for bytes that break the protocol."""
 
     data: bytes
     kind: int | None = None
@@ -38,12 +38,12 @@ class Frame:
 
     @property
     def size_bytes(self) -> int:
-        """How long the frame is without its header."""
+        """The length of the frame without its header."""
         return len(self.data) - HEADER_BYTES
 
     @property
     def is_empty(self) -> bool:
-        """Whether a frame of data has none, not even the end of its stream."""
+        """Whether this is a DATA frame without data (padding does not count) that does not end its stream."""
         if self.kind != Kind.DATA or self.flags & END_STREAM:
             return False
         if not self.flags & PADDED or self.size_bytes == 0:
@@ -52,7 +52,7 @@ class Frame:
 
 
 class Frames:
-    """What a peer has sent and nobody has read yet."""
+    """The bytes that a peer has sent and that nobody has read yet."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -62,11 +62,11 @@ class Frames:
         return len(self._data)
 
     def add(self, data: bytes) -> None:
-        """Take what came."""
+        """Add bytes that arrived."""
         self._data += data
 
     def next(self) -> Frame | None:
-        """Return the next frame, or None until it has come whole."""
+        """Return the next frame, or None while it is not complete."""
         if not self._data:
             return None
         if self._preface_left:

@@ -1,7 +1,7 @@
-"""What stands between the wire and a service: who calls, may they, and how an error looks from outside.
+"""Guards services: identifies the caller, checks what it may call, and translates errors.
 
-In: grpclib service objects. Out: the same services, guarded. The caller of a call is in a context variable while it is
-answered (`current_caller`). This is the only place of the manager that turns our errors into gRPC statuses.
+In: grpclib service objects. Out: the same services, guarded. While a call is answered, a context variable holds its
+caller (`current_caller`). This is the only place in the manager that turns errors of `shoal.errors` into gRPC statuses.
 """
 
 import logging
@@ -33,13 +33,13 @@ from shoal.manager.port.turns import Turns
 from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
-_told = Repeats(log)  # whoever finds a call that fails may make it as often as he likes
+_told = Repeats(log)  # because a peer may repeat a call that fails as often as it likes
 
 AnyStream = Stream[Any, Any]
 Method = Callable[[AnyStream], Awaitable[None]]
 Identify = Callable[[Rule, AnyStream], Caller]
 
-# What the Engine shows for SwarmKit's ErrNoClusterLeader (moby daemon/cluster/errors.go).
+# Docker's text for SwarmKit's ErrNoClusterLeader (moby daemon/cluster/errors.go).
 NO_LEADER = (
     "The swarm does not have a leader. It's possible that too few managers are online. "
     "Make sure more than half of the managers are online."
@@ -48,17 +48,17 @@ REDIRECTED = "more than one redirect to leader from"
 
 
 class Forward(Protocol):
-    """What to do with a call that only the leader answers, where this manager does not lead."""
+    """Forwards a call that only the leader answers, when this manager does not lead."""
 
     async def __call__(self, path: str, handler: Handler, stream: AnyStream, peer: Peer) -> bool:
-        """Answer by what the leader answers; False: this manager leads by now, and is to answer itself."""
+        """Answer with the leader's answer. Return False if this manager leads by now and must answer itself."""
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
 
 
 def current_caller() -> Caller:
-    """Return who makes the call that is being answered. Raises InvariantBroken outside of a call."""
+    """Return the caller of the present call. Raises InvariantBroken outside of a call."""
     try:
         return _CALLER.get()
     except LookupError as fault:
@@ -66,9 +66,9 @@ def current_caller() -> Caller:
 
 
 class Guarded:
-    """A service whose every method first asks who calls, and whether this manager is the one to answer.
+    """A service that first checks who calls, and whether this manager answers, in every method.
 
-    Raises InvariantBroken if nobody has said who may call one of its methods.
+    The constructor raises InvariantBroken if a method of the service is not in `rules`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ def guarded(
     is_leader: Callable[[], bool] = lambda: True,
     forward: Forward | None = None,
 ) -> list[Guarded]:
-    """Return services behind the table `AUTHORIZATION`. However many calls come at once, they begin a few at a time."""
+    """Return services guarded by the table `AUTHORIZATION`. When many calls come at once, a few begin in each turn."""
     turns = Turns()
     return [Guarded(service, who, is_leader, forward=forward, turns=turns) for service in services]
 
@@ -110,10 +110,10 @@ def by_certificate(
     standing: Standing = unquestioned,
     is_leader: Callable[[], bool] = lambda: True,
 ) -> Identify:
-    """Return how to tell callers by the certificate of their connection.
+    """Return a function that identifies callers by the certificate of their connection.
 
-    `is_removed` tells of a node id, `standing` of a certificate. The leader judges that for what it alone answers: a
-    follower's store may not know yet of a node that has just been promoted.
+    `is_removed` and `standing` are those of `judge`. For calls that only the leader answers, only the leader asks
+    `standing`: a follower's store may not know yet that a node was promoted.
     """
 
     def who(rule: Rule, stream: AnyStream) -> Caller:
@@ -124,7 +124,7 @@ def by_certificate(
 
 
 def as_caller(caller: Caller) -> Identify:
-    """Return how to tell callers where all are the same one: in this process, or behind a socket of root's."""
+    """Return a function that names the same caller for each call, for calls in this process or over root's socket."""
 
     def who(_rule: Rule, _stream: AnyStream) -> Caller:
         return caller
@@ -133,7 +133,7 @@ def as_caller(caller: Caller) -> Identify:
 
 
 def to_grpc(error: ShoalError) -> GRPCError:
-    """Return one of our errors as it goes over the wire."""
+    """Return the gRPC error for an error of `shoal.errors`."""
     return GRPCError(error.grpc_status, str(error))
 
 
@@ -161,11 +161,11 @@ def _guard(
     async def call(stream: AnyStream) -> None:
         await turns.wait_turn()
         try:
-            _CALLER.set(who(rule, stream))  # each call is answered in a context of its own
+            _CALLER.set(who(rule, stream))  # each call has a context of its own
             if rule.leader_only and not is_leader():
                 if await elsewhere(stream):
                     return
-                _CALLER.set(who(rule, stream))  # as the leader that it is by now
+                _CALLER.set(who(rule, stream))  # again, because this manager leads now
             await method(stream)
         except ShoalError as error:
             if isinstance(error, InvariantBroken):
@@ -185,7 +185,7 @@ def _guard(
 
 
 def _of_group(path: str, group: ExceptionGroup[Exception]) -> GRPCError:
-    """Return what a method's children died of: our own error where there is one and nothing else."""
+    """Return the error that a method's children failed with, if it is one of ours; else log it and hide it."""
     ours = group.subgroup((ShoalError, GRPCError))
     first: BaseException = group
     while isinstance(first, BaseExceptionGroup):
@@ -207,7 +207,7 @@ def _forwarded(stream: AnyStream) -> Forwarded | None:
 
 
 def texts_of(stream: AnyStream) -> dict[str, list[str]]:
-    """Return a call's headers that are text, each with all of its values."""
+    """Return a call's text headers, each with all of its values."""
     texts: dict[str, list[str]] = {}
     for name, value in (stream.metadata or {}).items():
         if isinstance(value, str):
@@ -223,7 +223,7 @@ def _peer(stream: AnyStream) -> Peer:
         address = f"[{name[0]}]:{name[1]}"
     certificate = transport_peer.cert()
     if certificate is None:
-        # Both "no TLS" and "no certificate" come as None; on a port that only accepts TLS it is the second.
+        # None means "no TLS" or "no certificate". This port only accepts TLS, so it means the second.
         return Peer(address)
-    # An empty one would be a certificate that was not verified; the contexts of shoal.ca never let that through.
+    # An empty certificate is one that was not verified. The TLS contexts of `shoal.ca` never accept one.
     return Peer(address, True, subject_of(certificate.get("subject", ())), verified=bool(certificate))

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class HealthServer(HealthBase):
-    """Answers for this server as a whole (name empty) and for the parts of it that were registered."""
+    """Answers for the server as a whole (with an empty name) and for its registered parts."""
 
     def __init__(self, raft: Callable[[], bool]) -> None:
-        """`raft` says whether this manager's server takes part; Swarm's leader asks a joining manager for it."""
+        """`raft` returns whether this manager takes part in Raft. Swarm's leader asks a joining manager about that."""
         self._parts: dict[str, Callable[[], bool]] = {"": lambda: True, "Raft": raft}
 
     async def Check(  # noqa: N802 - the protocol's name
         self, stream: "Stream[api.HealthCheckRequest, api.HealthCheckResponse]"
     ) -> None:
-        """Answer for one part. Raises NotFound for one that nobody registered."""
+        """Answer for one part. Raises NotFound for an unknown part."""
         request = await stream.recv_message()
         if request is None:
             raise ShoalError("the call ended without a request")

@@ -1,7 +1,7 @@
-"""What a call receives: messages of a bounded size, from a peer that may send anything.
+"""Receives the messages of a call, with limits, from a peer that may send anything.
 
-In: pieces of one stream as HTTP/2 delivers them. Out: what grpclib asks for, and leave for the peer to send more. What
-waits is bounded by the windows of HTTP/2, however small its pieces are; what is being put together by `Room`.
+In: pieces of one stream as HTTP/2 delivers them. Out: the bytes that grpclib asks for, and permission for the peer to
+send more. HTTP/2's windows limit the bytes that wait, and `Room` the bytes of unfinished messages.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import Buffer
 
-# What a peer may send ahead on one stream. A message up to this size needs no room of its own.
+# The unread bytes that a stream may have. A message up to this size does not need `Room`.
 STREAM_WINDOW_BYTES = 65_535
-# What the larger messages of one connection may fill while they arrive: two of the largest. Others wait.
+# The memory for larger messages of one connection while they arrive: two of the largest ones. Others wait.
 ROOM_BYTES = 8 * 1024 * 1024
 
 
 class Room:
-    """Bytes that the unfinished messages of one connection may take up."""
+    """The memory that unfinished messages of one connection may use together."""
 
     def __init__(self, free_bytes: int = ROOM_BYTES) -> None:
         self._free = free_bytes
@@ -27,7 +27,7 @@ class Room:
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
-        """Wait until so many bytes are free, and hold them."""
+        """Wait until `size` bytes are free, and hold them while the context is open."""
         while self._free < size:
             self._more.clear()
             await self._more.wait()
@@ -40,7 +40,7 @@ class Room:
 
 
 class LimitedBuffer(Buffer):
-    """What a call has received. Reads alternate between a message's prefix and its body, as grpclib makes them."""
+    """The bytes that a call has received. grpclib reads the prefix of a message and its body in turns."""
 
     def __init__(self, ack: Callable[[int], None], max_message_bytes: int, room: Room) -> None:
         super().__init__(ack)
@@ -49,22 +49,22 @@ class LimitedBuffer(Buffer):
         self._room = room
         self._prefix_next = True
         self._data = bytearray()
-        self._owed = 0  # of the windows: what came and was not given back
+        self._owed = 0  # bytes that arrived and were not given back to the windows
         self._arrived = asyncio.Event()
 
     def add(self, data: bytes, ack_size: int) -> None:
-        """Take a piece of the stream. One array holds all: pieces of a byte must not cost an object each."""
+        """Add a piece of the stream. All pieces share one array, because an object for each byte would be costly."""
         self._data += data
         self._owed += ack_size
         self._arrived.set()
 
     def eof(self) -> None:
-        """Take note that no more comes."""
+        """Note that the stream has ended."""
         self._eof = True
         self._arrived.set()
 
     async def read(self, size: int) -> bytes:
-        """Return so many bytes, or none at the end. Raises GRPCError for what must not be read."""
+        """Return `size` bytes, or none at the end. Raises GRPCError for a message that is too large or incomplete."""
         prefix, self._prefix_next = self._prefix_next, not self._prefix_next
         if not prefix and size > self._max:
             text = f"grpc: received message larger than max ({size} vs. {self._max})"
@@ -96,7 +96,7 @@ class LimitedBuffer(Buffer):
             self._ack(size)
 
     def unacked_size(self) -> int:
-        """Return what of the windows is to be given back at the end of the call."""
+        """Return how many bytes to give back to the windows at the end of the call."""
         owed, self._owed = self._owed, 0
         self._data.clear()
         return owed

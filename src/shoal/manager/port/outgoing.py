@@ -1,18 +1,18 @@
-"""What a connection sends, put together: one record of TLS for all that one turn of the loop has to say to a peer.
+"""Joins everything that a connection sends in one turn of the event loop into one TLS record.
 
-In: frames as HTTP/2 makes them. Out: the same bytes, in the same order, on the connection's transport. An answer is
-three frames and more (headers, message, trailers, the window given back); each by itself would be a record of TLS.
+In: frames as HTTP/2 makes them. Out: the same bytes, in the same order, on the connection's transport. An answer has at
+least three frames (headers, message, trailers, window update); otherwise each would be a TLS record.
 """
 
 import asyncio
 from typing import Any
 
-# What is written at once: beyond it the transport must have a say, as it is what makes a sender wait.
+# More waiting bytes are written at once, because only the transport can make a sender wait.
 MANY_BYTES = 64 * 1024
 
 
 class Outgoing:
-    """A transport whose `write` waits for the end of the turn. For everything else it is the transport itself."""
+    """A transport whose `write` waits for the end of the turn. Everything else goes to the real transport."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -24,7 +24,7 @@ class Outgoing:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send, at the latest in the next turn of the loop."""
+        """Send the data, at the latest in the next turn of the loop."""
         self._waiting += data
         if len(self._waiting) >= MANY_BYTES:
             self.flush()
@@ -33,7 +33,7 @@ class Outgoing:
             self._loop.call_soon(self._turned)
 
     def flush(self) -> None:
-        """Send what waits, now."""
+        """Send the waiting data now."""
         if not self._waiting:
             return
         data, self._waiting = bytes(self._waiting), bytearray()
@@ -41,7 +41,7 @@ class Outgoing:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Send what waits, and close."""
+        """Send the waiting data, and close."""
         self.flush()
         self._transport.close()
 

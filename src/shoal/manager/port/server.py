@@ -1,9 +1,9 @@
-"""The server on port 2377: accepts, shakes hands, keeps to its limits; services stand behind `guard`.
+"""The server on port 2377: accepts connections, does TLS handshakes and enforces limits. `guard` protects the services.
 
 Owns the connections of nodes. In: listening sockets, services, this node's identity. Out: calls of the services'
-methods. Nothing that a peer sends may stop it: a bad handshake, bytes that are no HTTP/2, a message that is too large
-end that connection or that call, and nothing is left behind. Loops: one a listening socket (wakes on a connection), one
-that ends idle strangers.
+methods. Nothing that a peer sends may stop the server: a bad handshake, bytes that are not HTTP/2 or a message that is
+too large end only that connection or call. Loops: one for each listening socket (wakes on a connection), and one that
+ends idle strangers.
 """
 
 import asyncio
@@ -32,23 +32,25 @@ __all__ = ["Limits", "ManagerServer", "current_caller", "listen"]
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-ACCEPTED_A_TURN = 20  # of the loop: what a peer says first takes half a millisecond to answer, and it comes at once
-ACCEPTED_AT_ONCE = 64  # then others have a turn
-ACCEPT_RETRY = 0.5  # after the process ran out of file descriptors
-STOP_TIMEOUT = 5.0  # for calls to end after they were cancelled, and peers to go
-CLOSE_TIMEOUT = 1.0  # for a peer to answer TLS's goodbye
+ACCEPTED_AT_ONCE = 64  # connections that are accepted before other work has a turn
+ACCEPT_RETRY = 0.5  # seconds to wait after the process ran out of file descriptors
+STOP_TIMEOUT = 5.0  # seconds for cancelled calls and connections to end
+CLOSE_TIMEOUT = 1.0  # seconds for a peer to answer the end of TLS
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of anything strangers and nodes may have at once.
+    """How many connections there may be at once. SwarmKit has no such limits.
 
-    `connections` is for nodes, each of which holds one or two; beyond it a connection is closed at once. `strangers` is
-    for peers without a certificate, who are joining; `handshakes` for those that have not said who they are, who have
-    `handshake_timeout` seconds for it; beyond these, another one goes (`crowd`). A stranger that has made no call for
-    `idle_timeout` seconds goes. One host may have `strangers_per_host`, one worker `connections_per_worker`: an agent
-    has one or two. A manager has one for each 90 calls that it carries for others, and so more. Each may hold some
-    memory: half a megabyte a stranger, 16 a node. All ours: Swarm has no such limits.
+    - `connections`: of all peers; a further one is closed at once. An agent has one or two.
+    - `connections_per_worker`, `connections_per_manager`: of one node. A manager has one for each 90 calls that it
+      forwards.
+    - `strangers`, `strangers_per_host`: of peers without a certificate, which are joining. A stranger that makes no
+      call for `idle_timeout` seconds is closed.
+    - `handshakes`: of peers that have not identified themselves; each has `handshake_timeout` seconds for that.
+
+    When any limit but `connections` is reached, another peer goes (`crowd`). A stranger may use half a megabyte of
+    memory, a node 16.
     """
 
     connections: int = 20_000
@@ -67,7 +69,7 @@ class Limits:
 
     @classmethod
     def within(cls, descriptors: int) -> Self:
-        """Return limits for a process that may have so many files open: peers leave it enough for all else."""
+        """Return limits for a process that may open `descriptors` files. They leave enough for everything else."""
         ours = cls()
         return cls(
             connections=min(ours.connections, max(1, descriptors // 2)),
@@ -77,13 +79,15 @@ class Limits:
 
 
 class ManagerServer:
-    """Serves gRPC over mutual TLS, where the client's certificate is optional and each call is judged by itself.
+    """Serves gRPC over mutual TLS. The client's certificate is optional, and each call is checked by itself.
 
-    `is_removed` tells whether a node's certificates were blacklisted, `standing` why one counts no more; `is_leader`
-    whether calls that only the leader answers are answered here, and `forward` carries them to the leader otherwise.
-    `raft` returns who speaks to a peer that wants to reach this manager's etcd, or None; where there is `raft_socket`,
-    that takes such a connection before anything was read of it, and closes it. A service with a method that is in no
-    rule makes construction fail (InvariantBroken).
+    - `is_removed` returns whether a node's certificates were blacklisted, `standing` why another one does not count.
+    - `is_leader` returns whether this manager answers calls that only the leader answers; otherwise `forward` takes
+      them to the leader.
+    - `raft` returns the protocol for a peer that wants to reach this manager's etcd, or None. If `raft_socket` is
+      given, it is called instead, with the socket of such a peer before anything was read, and must close it.
+
+    The constructor raises InvariantBroken if a service has a method without a rule.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class ManagerServer:
             Role.MANAGER: Crowd[Connection](limit, self._limits.connections_per_manager),
         }
         self._handshakes = Crowd[asyncio.Task[None]](self._limits.handshakes)
-        self._arriving: set[socket.socket] = set()  # those that nobody else closes
+        self._arriving: set[socket.socket] = set()  # sockets that this server itself must close
         self._shares = Shares()
         self._hellos = OneByOne()
         self._refused = 0
@@ -123,9 +127,9 @@ class ManagerServer:
         self._empty.set()
 
     def end_unfit(self, node_ids: Collection[str] | None = None) -> None:
-        """End the connections, and what is being answered on them, whose certificates count no more.
+        """End the connections of these nodes (or of all) whose certificates do not count any more, with their calls.
 
-        Of these nodes, or of all. A call was judged when it began; some last as long as their connection.
+        A call is only checked when it begins, and some calls last as long as their connection.
         """
         for connection in list(self._connections):
             subject = connection.subject
@@ -141,7 +145,7 @@ class ManagerServer:
 
     @property
     def handshakes(self) -> int:
-        """Return how many peers have not said yet who they are."""
+        """Return how many peers have not finished their handshake."""
         return len(self._handshakes)
 
     async def run(self, *listeners: socket.socket) -> None:
@@ -159,14 +163,14 @@ class ManagerServer:
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
         listener.setblocking(False)
         while True:
-            # Not `sock_accept`: one that is cancelled as a connection comes loses it, still open.
+            # Not `sock_accept`: if it is cancelled when a connection arrives, the connection is lost but stays open.
             await _wait_readable(listener)
             try:
                 for _ in range(ACCEPTED_AT_ONCE):
                     sock, address = listener.accept()
                     self._take(sock, origin(address[0]), group)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                continue  # no more for now, or the peer went away while it waited
+                continue  # no connection waits, or the peer went away before it was accepted
             except OSError as fault:
                 log.error("cannot accept connections on port 2377: %s", fault)
                 await asyncio.sleep(ACCEPT_RETRY)
@@ -199,11 +203,11 @@ class ManagerServer:
                     self._arriving.discard(sock)
                     self._raft_socket(sock)
                     return
-                # A hello costs a signature, and hundreds that come at once would hold up the managers' heartbeats,
-                # which pass through this loop as well: one at a time, each in a turn of its own, the hosts by turns.
+                # Each handshake costs a signature, and hundreds at once would block the loop. So handshakes begin one
+                # after the other, each in its own turn of the loop, and hosts take turns.
                 async with self._hellos.turn(host):
                     await asyncio.sleep(0)
-            self._arriving.discard(sock)  # its transport closes it from here on
+            self._arriving.discard(sock)  # from here on the transport closes it
             _watch_peer(sock)
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Arrival(self._speaker),
@@ -212,7 +216,7 @@ class ManagerServer:
                 ssl_handshake_timeout=self._limits.handshake_timeout,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT,
             )
-        except OSError as fault:  # of TLS as well: whatever a stranger does here is not worth a line in the log
+        except OSError as fault:  # also errors of TLS; what a stranger does here is not worth a warning
             log.debug("a handshake failed: %s", fault)
 
     def _speaker(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
@@ -262,14 +266,14 @@ class ManagerServer:
 
 
 class _Arrival(asyncio.Protocol):
-    """A peer that has just shaken hands: what it speaks is known now."""
+    """A peer that has finished its handshake, so that its protocol is known."""
 
     def __init__(self, speaker: Callable[[asyncio.Transport], asyncio.Protocol | None]) -> None:
         self._speaker = speaker
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand the connection to who speaks its protocol."""
-        connected = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        """Give the connection to the part that speaks its protocol."""
+        connected = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass of it
         speaker = self._speaker(connected)
         if speaker is None:
             connected.abort()
@@ -279,7 +283,7 @@ class _Arrival(asyncio.Protocol):
 
 
 def _offers_raft(sock: socket.socket) -> bool:
-    """Return whether a peer says, in what it has sent so far, that it speaks Raft and nothing else. It stays unread."""
+    """Return whether a peer's first message offers Raft and nothing else. The message stays in the socket."""
     try:
         said = sock.recv(MAX_HELLO_BYTES, socket.MSG_PEEK)
     except BlockingIOError:
@@ -298,7 +302,7 @@ async def _wait_readable(sock: socket.socket) -> None:
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises OSError, with the address in its text, which is as Go has it."""
+    """Return a listening socket. Raises OSError with Go's text, which names the address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -315,16 +319,16 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 def go_words(strerror: str | None) -> str:
-    """Return the kernel's reason as Go words it: without a capital."""
+    """Return the kernel's reason as Go writes it: without a capital letter."""
     return f"{strerror[0].lower()}{strerror[1:]}" if strerror else "unknown error"
 
 
 def _watch_peer(sock: socket.socket) -> None:
-    """Let the kernel notice within some three seconds that a peer's is gone: that is how a node comes to be in doubt.
+    """Let the kernel end the connection about three seconds after the peer's kernel is lost (`dispatcher.doubts`).
 
-    The peer's process may be as slow as it likes, as kernels answer each other. What is lost is a connection.
+    A slow process keeps its connection, because its kernel answers.
     """
-    with suppress(AttributeError):  # not every kernel that Python runs on has them all
+    with suppress(AttributeError):  # some of these constants exist only on Linux
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)

@@ -1,8 +1,8 @@
-"""Shares the loop among those who send to port 2377, so that none of them keeps it from anything else.
+"""Shares the event loop among the peers of port 2377, so that no peer can block it.
 
-In: peers whose bytes wait to be read. Out: each is told to read a little, in turns; a turn of the loop reads for a few
-milliseconds at most. Each party (a node, a host of strangers) has a share of the time, all strangers together another;
-who has used his up waits until some has come in again, and sends nothing more meanwhile.
+In: peers whose bytes wait to be read. Out: peers read a little each, in turns; in one turn of the loop all together
+read for a few milliseconds. Each party (a node, or a host of strangers) has a share of the time, and all strangers
+together have another one. A party that has used up its share is not read from until it has some again.
 """
 
 import asyncio
@@ -12,21 +12,21 @@ from typing import Protocol
 
 from shoal.manager.port.allowances import STRANGERS_TIME, Bucket, Rate
 
-# Bytes between managers' etcds, and every answer of the API, wait for the end of a turn.
+# Everything else on the loop waits for the end of a turn.
 TURN_SECONDS = 0.004
-# Parties that have gone, so that nobody is forgiven what he owes by connecting again.
+# Parties without connections that are remembered, so that nobody gets a new share by connecting again.
 REMEMBERED = 1000
 
 
 class Reader(Protocol):
-    """A peer whose bytes wait."""
+    """A peer whose bytes wait to be read."""
 
     def read_some(self) -> tuple[bool, float]:
-        """Act on a little of what waits. Return whether more does, and how many seconds will follow from it."""
+        """Read a little. Return whether more waits, and how many seconds of work will follow from what was read."""
 
 
 class Party:
-    """Those who share one share: the connections of one node, or of one host of strangers."""
+    """The connections that have a share together: those of one node, or of one host of strangers."""
 
     def __init__(self, *shares: Bucket) -> None:
         self.shares = shares
@@ -34,25 +34,25 @@ class Party:
         self.members = 0
 
     def wait(self, now: float) -> float:
-        """Return for how many seconds this party has no time."""
+        """Return for how many seconds this party has no time left."""
         return max(share.wait(now) for share in self.shares)
 
 
 class Shares:
-    """Gives everybody a turn. `spent` returns the processor time that this thread has used, in seconds."""
+    """Lets parties read in turns. `spent` returns the processor time that this thread has used, in seconds."""
 
     def __init__(self, spent: Callable[[], float] = time.thread_time) -> None:
         self._spent = spent
         self._parties: dict[Hashable, Party] = {}
-        self._gone: dict[Hashable, None] = {}  # parties without a member, which still owe what they owe
-        self._ready: dict[Party, None] = {}  # whose connections wait, the next one first
+        self._gone: dict[Hashable, None] = {}  # parties without connections, which keep their used-up share
+        self._ready: dict[Party, None] = {}  # parties with waiting connections, the next one first
         self._strangers = Bucket(STRANGERS_TIME)
         self._left = TURN_SECONDS
         self._turning = False
         self._later: asyncio.TimerHandle | None = None
 
     def enter(self, name: Hashable, rate: Rate, *, stranger: bool) -> Party:
-        """Return the party of a new connection; `leave` is to follow."""
+        """Return the party of a new connection. The caller must call `leave` at its end."""
         party = self._parties.get(name)
         if party is None:
             own = Bucket(rate, asyncio.get_running_loop().time())
@@ -62,7 +62,7 @@ class Shares:
         return party
 
     def leave(self, name: Hashable, reader: Reader) -> None:
-        """Forget a connection. Who connects again still owes what he owes."""
+        """Remove a connection. Its party keeps its used-up share."""
         party = self._parties[name]
         party.waiting.pop(reader, None)
         if not party.waiting:
@@ -75,7 +75,7 @@ class Shares:
                 del self._gone[longest], self._parties[longest]
 
     def read(self, party: Party, reader: Reader) -> None:
-        """Let a peer read: at once where it has time and this turn too, and else later."""
+        """Let a peer read: now if its party and this turn have time left, else later."""
         party.waiting[reader] = None
         self._ready[party] = None
         now = asyncio.get_running_loop().time()
@@ -84,7 +84,7 @@ class Shares:
         self._go_on_later(now)
 
     def _one(self, party: Party, now: float) -> None:
-        """Let the next connection of a party read a little, and put both at the end."""
+        """Let the next connection of a party read a little, then put both at the end of their queues."""
         reader = next(iter(party.waiting))
         del party.waiting[reader]
         del self._ready[party]
@@ -100,9 +100,9 @@ class Shares:
             self._ready[party] = None
 
     def _turn(self) -> None:
-        """Read as long as there is somebody with time, and time in this turn."""
+        """Read while a party has time left, and this turn has."""
         loop = asyncio.get_running_loop()
-        passed: list[Party] = []  # those that have none
+        passed: list[Party] = []  # parties without time
         while self._left > 0 and self._ready:
             party = next(iter(self._ready))
             if party.wait(loop.time()) <= 0:
@@ -114,7 +114,7 @@ class Shares:
         self._go_on_later(loop.time())
 
     def _go_on_later(self, now: float) -> None:
-        """See to it that there is another turn if anybody waits, or this one has been used."""
+        """Schedule another turn if a party waits, or this turn's time was used."""
         if self._turning:
             return
         wait = min((party.wait(now) for party in self._ready), default=None)

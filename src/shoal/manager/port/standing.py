@@ -1,8 +1,8 @@
-"""Whether a certificate still says what its node is: by the store, and not by the certificate alone. Pure.
+"""Whether a certificate still counts, by the store and not only by the certificate (decision 13). Pure.
 
-In: who a certificate is for, the store's nodes. Out: why it does not count, if so. A certificate is good for months; a
-node may be demoted or removed today. One that says less than its node is counts: a worker that is being promoted has no
-other yet.
+In: the subject of a certificate, the store's nodes. Out: why the certificate does not count, if so. A certificate is
+valid for months, but a node may be demoted or removed today. A worker's certificate counts for a node that is being
+promoted, because the node has no other one yet.
 """
 
 from shoal.api import v1 as api
@@ -13,7 +13,7 @@ from shoal.store.memory import View
 
 
 def standing(view: View, subject: Subject) -> str:
-    """Return why a certificate counts no more; empty where it does."""
+    """Return why a certificate does not count any more; an empty text if it counts."""
     node = view.nodes.get(subject.common_name)
     if node is None:
         return f"node {subject.common_name} is not part of this swarm"
@@ -23,7 +23,7 @@ def standing(view: View, subject: Subject) -> str:
 
 
 def loses_standing(event: Event) -> str:
-    """Return the id of a node some of whose certificates count no more since a change; empty where there is none."""
+    """Return the node's id if some of its certificates stop counting with this change; otherwise an empty text."""
     node, old = event.obj, event.old
     if not isinstance(node, api.Node):
         return ""

@@ -1,8 +1,7 @@
-"""Spreads work that comes all at once over turns of the event loop, so that others have theirs in between.
+"""Spreads work that comes all at once over turns of the event loop, so that other work runs in between.
 
-In: whoever wants to go on. Out: at most so many of them in one turn, in the order in which they came. A loop answers
-nothing, and passes on no byte between managers' etcds, until a turn is over: a thousand nodes that call at the same
-moment would make one that is longer than an election.
+In: coroutines that want to go on. Out: a limited number of them goes on in each turn, in order. Everything else on the
+loop waits until a turn is over, and a thousand nodes that call at the same moment would make a very long turn.
 """
 
 import asyncio
@@ -10,12 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-# A call of a node takes 0.3 ms or so: some 15 ms a turn.
+# A call of a node takes about 0.3 ms, so a turn takes some 15 ms.
 CALLS_A_TURN = 50
 
 
 class Turns:
-    """Lets `limit` pass in each turn of the loop. Costs nothing at rest."""
+    """Lets `limit` callers go on in each turn of the loop. Costs nothing at rest."""
 
     def __init__(self, limit: int = CALLS_A_TURN) -> None:
         self._limit = limit
@@ -24,7 +23,7 @@ class Turns:
         self._counting = False
 
     async def wait_turn(self) -> None:
-        """Return at once while there is room in this turn, and else in a later one."""
+        """Return at once if there is room in this turn, else in a later turn."""
         loop = asyncio.get_running_loop()
         if not self._counting:
             self._counting = True
@@ -40,7 +39,7 @@ class Turns:
         self._left = self._limit
         while self._waiting and self._left > 0:
             turn = self._waiting.popleft()
-            if not turn.done():  # whoever waited may have been cancelled
+            if not turn.done():  # done if the waiting caller was cancelled
                 turn.set_result(None)
                 self._left -= 1
         self._counting = self._left < self._limit or bool(self._waiting)
@@ -49,7 +48,7 @@ class Turns:
 
 
 class OneByOne:
-    """Lets one pass at a time; of those who wait each host by turns, so that one that sends many delays itself."""
+    """Lets one caller go on at a time. Waiting hosts take turns, so a host with many callers only delays itself."""
 
     def __init__(self) -> None:
         self._busy = False
@@ -57,7 +56,7 @@ class OneByOne:
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[None]:
-        """Wait until nobody else is inside."""
+        """Wait until no other caller is inside, and be inside while the context is open."""
         if self._busy:
             await self._wait(host)
         self._busy = True

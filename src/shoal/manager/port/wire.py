@@ -1,8 +1,8 @@
 """grpclib's HTTP/2 connection with limits, for peers that may be anyone.
 
-grpclib trusts its peers: it acts at once on however many frames, and lets an unknown frame or header end in a
-traceback. Here frames are counted (`allowances`) and acted on a few at a time (`shares`), and what breaks the
-protocol ends the call or the connection. In: bytes of one connection. Out: calls.
+grpclib trusts its peers: it acts on any number of frames at once, and an unknown frame or header causes a traceback.
+Here frames are counted (`allowances`) and handled a few at a time (`shares`), and a breach of the protocol ends only
+the call or the connection. In: bytes of one connection. Out: calls.
 """
 
 import asyncio
@@ -37,15 +37,16 @@ from shoal.repeats import Repeats, is_told
 log = logging.getLogger(__name__)
 _told = Repeats(log)
 
-# What waits for a peer that does not read: answers to pings, mostly. Messages wait outside of it.
+# Unsent bytes for a peer that does not read, mostly answers to pings; with more the connection is dropped. Messages are
+# not counted, because they wait elsewhere.
 MAX_UNSENT_BYTES = 1024 * 1024
-# What is acted on at a time: a millisecond or two.
+# How much is handled at a time, which takes a millisecond or two.
 FRAMES_AT_ONCE = 8
 BYTES_AT_ONCE = 64 * 1024
-# What a peer has sent ahead of its turn: from the first on no more is read from it, until there is less than the
-# second, which has to hold the largest frame.
+# With more than MANY unread bytes no more is read from a peer until there are fewer than FEW. The largest frame must be
+# smaller than FEW.
 MANY_UNREAD_BYTES, FEW_UNREAD_BYTES = 64 * 1024, 32 * 1024
-# What follows from a call, beside what reading it takes: a child that asks who calls, and an answer.
+# The processor time of a call beside that of reading it: a child that identifies the caller, and an answer.
 CALL_SECONDS = 0.0005
 
 
@@ -60,7 +61,7 @@ class LimitedHandler(Handler):
         self._room = Room()
 
     def accept(self, stream: WireStream, headers: Any, release_stream: Callable[[], Any]) -> None:
-        """Answer one request; a request without the headers that HTTP/2 demands is reset."""
+        """Answer one request. A request without the headers that HTTP/2 requires is reset."""
         names = {name for name, _ in headers}
         if not {":method", ":path"} <= names:
             release_stream()
@@ -71,13 +72,13 @@ class LimitedHandler(Handler):
         super().accept(stream, headers, release_stream)
 
     def cancel(self, stream: WireStream) -> None:
-        """End a call that the peer gave up; it may have ended by itself just before."""
+        """End a call that the peer gave up, unless it has ended already."""
         if stream in self._tasks:
             super().cancel(stream)
 
 
 class _Peer(Peer):
-    """Who is at the other end: read once, as a certificate takes a tenth of a millisecond, and each call asks."""
+    """The other end. Its certificate is read only once, because that takes 0.1 ms and each call asks for it."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
@@ -88,12 +89,12 @@ class _Peer(Peer):
         return self._addr
 
     def cert(self) -> dict[str, Any] | None:
-        """Return the peer's certificate, as it was verified by the handshake."""
+        """Return the peer's certificate, which the handshake verified."""
         return self._cert
 
 
 class _Wire(WireConnection):
-    """What grpclib keeps of one connection."""
+    """grpclib's own state of one connection."""
 
     def __init__(self, h2: H2Connection, transport: asyncio.Transport, *, config: Configuration) -> None:
         super().__init__(h2, cast(asyncio.Transport, Outgoing(transport)), config=config)
@@ -106,7 +107,7 @@ class _Wire(WireConnection):
 
 class _Processor(EventsProcessor):
     def process(self, event: Event) -> None:
-        """Act on an event of HTTP/2; what HTTP/2 says to ignore (frames of unknown kinds) is ignored."""
+        """Handle an event of HTTP/2. Frames of unknown kinds are ignored, as HTTP/2 says."""
         if type(event) in getattr(self, "processors", ()):
             super().process(event)
 
@@ -141,7 +142,7 @@ class Connection(H2Protocol):
         return self.role is Role.STRANGER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin HTTP/2, with what the peer's role allows."""
+        """Begin HTTP/2, with the limits of the peer's role."""
         wire = cast(asyncio.Transport, transport)
         self._transport = wire
         self.host = origin(str((wire.get_extra_info("peername") or ("",))[0]))
@@ -177,7 +178,7 @@ class Connection(H2Protocol):
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from a peer that may send anything. They are read when it is the peer's turn."""
+        """Take bytes from a peer that may send anything. They are handled when it is the peer's turn."""
         if self._transport is None or self._transport.is_closing():
             return
         self._frames.add(data)
@@ -187,7 +188,7 @@ class Connection(H2Protocol):
         self._shares.read(self._party, self)
 
     def read_some(self) -> tuple[bool, float]:
-        """Act on a few frames. Return whether more wait, and how many seconds will follow from them."""
+        """Handle a few frames. Return whether more wait, and how many seconds of work will follow from them."""
         if self._transport is None or self._transport.is_closing():
             self._frames.clear()
             return False, 0.0
@@ -218,11 +219,11 @@ class Connection(H2Protocol):
         return more, (self.calls.accepted - before) * CALL_SECONDS
 
     def _act_on(self, data: bytes) -> None:
-        """Act on whole frames. Whatever they break, it is this connection alone."""
+        """Handle whole frames. An error in them ends only this connection."""
         try:
             super().data_received(data)
         except Exception:  # noqa: BLE001 - logged with its traceback
-            # A node's own program does not do this: then the mistake is ours.
+            # Agents and managers do not break the protocol, so this may be a mistake of ours.
             level = logging.DEBUG if self.is_stranger else logging.WARNING
             _told.log(level, self._name, "a peer at %s broke the protocol", self.host, exc_info=True)
             self.processor.close("Protocol error")
@@ -230,7 +231,7 @@ class Connection(H2Protocol):
             self.abort()
 
     def _calm(self, excess: str) -> None:
-        """Send the peer away, as HTTP/2 says it to those who send too much."""
+        """End the connection with the error code that HTTP/2 has for a peer that sends too much."""
         who = f"a stranger at {self.host}" if self.is_stranger else f"{self.role.value} {self.node_id} at {self.host}"
         _told.log(logging.WARNING, (self._name, excess), "%s was sent away: too many %s", who, excess)
         with suppress(H2Error):  # it may have broken the protocol as well
@@ -242,7 +243,7 @@ class Connection(H2Protocol):
         self.processor.close("too much was sent")
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget everything about the peer; its calls are cancelled."""
+        """Cancel the peer's calls and release everything that belongs to the connection."""
         if self._transport is None:
             return
         self._transport = None
@@ -252,19 +253,19 @@ class Connection(H2Protocol):
         self._closed(self)
 
     def idle_for(self, now: float) -> float:
-        """Return for how many seconds no call was made; 0 while one is being answered. `now` is monotonic."""
+        """Return for how many seconds no call was made; 0 while a call is answered. `now` is monotonic."""
         if not self.calls.check_closed():
             return 0.0
         return now - max(self._opened_at, self.connection.last_stream_created or 0.0)
 
     def abort(self) -> None:
-        """Drop the connection without another word. `connection_lost` follows."""
+        """Drop the connection at once. asyncio then calls `connection_lost`."""
         # asyncio's TLS transport (3.11) cannot be aborted once it is closing; its own timeout ends it.
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
 
     def close(self) -> None:
-        """Say that there will be no more, and close."""
+        """Tell the peer that the connection ends, and close it."""
         if self._transport is None:
             return
         with suppress(H2Error):  # a connection that broke the protocol cannot say goodbye either
@@ -277,13 +278,13 @@ class Connection(H2Protocol):
 
 
 class _OurFault(logging.Filter):
-    """What grpclib tells with a traceback: not of peers that go, or give up, or set no time; of the rest not each."""
+    """A filter for what grpclib logs with a traceback: drops faults of peers, and limits repeats of the others."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a line is worth writing."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, TimeoutError | StreamTerminatedError | ProtocolError | H2Error):
-            return False  # a timeout of our own comes out of `guard` as another error
+            return False  # peers cause these; `guard` turns our own timeouts into other errors
         return error is None or is_told(_told.count((record.msg, type(error)))[0])
 
 
@@ -291,6 +292,6 @@ _our_fault = _OurFault()
 
 
 def new_server(services: Collection[Any]) -> Server:
-    """Return grpclib's server for these services. It never listens: `Connection` takes its parts."""
+    """Return grpclib's server for these services. It never listens: `Connection` only uses its parts."""
     logging.getLogger("grpclib.server").addFilter(_our_fault)
     return Server(services, config=Configuration(http2_stream_window_size=STREAM_WINDOW_BYTES))
