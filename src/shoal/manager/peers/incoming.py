@@ -1,10 +1,10 @@
 """Takes connections of other managers' etcds from port 2377 to the socket of our own etcd.
 
-etcd's peers speak over unix sockets alone; shoald carries their bytes over mutual TLS (docs/decisions). In: connections
-of port 2377 whose peer chose the protocol `shoal-raft`. Out: bytes to and from our etcd. Only a manager that is a
-member of etcd's cluster now is let in, and only with requests in its own name (`requests`). Bytes pass from protocol to
-protocol without a child or a queue; a side that does not read stops the other one. An end on one side ends the other
-once what was received has been passed on: TLS has no half-closed state in asyncio, and etcd's peers (HTTP) need none.
+etcd's peers only use unix sockets; shoald carries their bytes over mutual TLS (decision 7). In: connections of port
+2377 whose peer chose the protocol `shoal-raft`. Out: bytes to and from our etcd. Only managers that are members of
+etcd's cluster now are let in, and only with requests in their own name (`requests`). Bytes pass from one connection to
+the other without a child or a queue; a side that does not read stops the other one. When one side ends, the other one
+ends after it has sent what was received: asyncio's TLS cannot be half closed, and etcd's HTTP does not need that.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from shoal.store.peer_port import short_path
 
 log = logging.getLogger(__name__)
 
-# What waits on one side for the other to read; one read of the loop's (256 KiB) may come on top.
+# The bytes that wait on one side for the other to read; one more read of the loop (256 KiB) may be added.
 BUFFER_BYTES = 256 * 1024
-# etcd holds two streams, and opens up to four connections at once for messages beside them; some more while it retries.
+# etcd holds two streams, opens up to four connections at once for messages, and some more while it retries.
 CONNECTIONS_PER_PEER = 64
 # A manager that says nothing for so long is taken for dead: etcd's followers and leader talk every 100 ms.
 SILENCE = 1.0
-SOCKET_TIMEOUT = 1.0  # our own etcd accepts at once, or it does not run
-# Between two questions to our etcd: a manager that was removed and knocks all the time costs no more than these.
+SOCKET_TIMEOUT = 1.0  # seconds; our own etcd accepts at once, or does not run
+# Seconds between two questions to our etcd, also if a removed manager connects again and again.
 LOOK_PAUSE = 0.02
-FIRST_WORDS_TIMEOUT = 1.0  # for one that is not let in to say what it wanted
-REMOVED_STATUS = 410  # what etcd answers a member that was removed
+FIRST_WORDS_TIMEOUT = 1.0  # seconds for a manager that is not let in to send its first request
+REMOVED_STATUS = 410  # etcd's answer to a member that was removed
 
 
 class Relay(asyncio.Protocol):
-    """One end of a tunnel. What it receives is written to the end that it was joined to."""
+    """One end of a tunnel. What it receives is written to the other end."""
 
     def __init__(self, closed: "Callable[[Relay], None]", heard: Callable[[], None] | None = None) -> None:
         self._closed = closed
@@ -49,14 +49,14 @@ class Relay(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin without reading: there is nowhere yet for the bytes to go."""
+        """Begin without reading, because there is no other end yet."""
         # uvloop's transports are not asyncio.Transport by class.
         self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         transport.pause_reading()
 
     def join(self, other: "Relay") -> None:
-        """Let bytes pass between two ends. One that is gone already ends the other."""
+        """Let bytes pass between two ends. If one has ended already, the other ends too."""
         self._other, other._other = other, self
         for end in (self, other):
             if end.transport is None or end.transport.is_closing():
@@ -70,7 +70,7 @@ class Relay(asyncio.Protocol):
                 end.data_received(early)
 
     def read(self, *, reading: bool) -> None:
-        """Take bytes from the peer, or leave them to it for now."""
+        """Begin or stop to read from the peer."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return
@@ -80,7 +80,7 @@ class Relay(asyncio.Protocol):
             transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on."""
+        """Write the bytes to the other end."""
         if self._heard is not None:
             self._heard()
         other = self._other
@@ -90,73 +90,73 @@ class Relay(asyncio.Protocol):
             other.transport.write(data)
 
     def hold(self, data: bytes) -> None:
-        """Keep what came before there was somewhere for it to go."""
-        # asyncio (3.11) may begin to read although `connection_made` asked it not to, and takes that for done: only
-        # after a resumption does it pause. One read, and then no more.
+        """Keep bytes that came before there was another end."""
+        # asyncio (3.11) may begin to read although `connection_made` paused it, while it believes to be paused. It only
+        # pauses after a resume. So one read is possible, and no more.
         self._early += data
         self.read(reading=True)
         self.read(reading=False)
 
     def pause_writing(self) -> None:
-        """Stop the other end: this one's peer does not read."""
+        """Stop reading from the other end, because this end's peer does not read."""
         if self._other is not None:
             self._other.read(reading=False)
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Read from the other end again."""
         if self._other is not None:
             self._other.read(reading=True)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End the other end as well, after what it still has to send."""
+        """Close the other end too, after it has sent its data."""
         self.transport = None
         self._closed(self)
         if self._other is not None:
             self._other.close()
 
     def close(self) -> None:
-        """Send what there is, and end."""
+        """Send the waiting data, and close."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
 
     def abort(self) -> None:
-        """End at once."""
+        """Close at once."""
         # asyncio's TLS transport (3.11) cannot be aborted once it is closing; its own timeout ends it.
         if self.transport is not None and not self.transport.is_closing():
             self.transport.abort()
 
 
 class _Guest(Relay):
-    """The end at another manager: what it asks our etcd is judged before it passes."""
+    """The end to another manager. Its requests to our etcd are checked before they pass."""
 
     def __init__(self, closed: Callable[[Relay], None], node_id: str, heard: Callable[[str], None]) -> None:
         super().__init__(closed, lambda: heard(node_id))
         self.node_id = node_id
-        self.member_id = 0  # in etcd's cluster, once it was let in
+        self.member_id = 0  # in etcd's cluster; set when it is let in
         self.spoke = asyncio.Event()
         self.refused: Callable[[str, PermissionDenied], None] = lambda node_id, refusal: None
         self._requests: Requests | None = None
 
     def admit(self, member_id: int, own_id: int | None, other: Relay) -> None:
-        """Let requests through that are this member's own."""
+        """Join this end to our etcd, and let requests of this member pass."""
         self.member_id, self._requests = member_id, Requests(self.node_id, member_id, own_id)
         self.join(other)
 
     async def first_words(self) -> bytes:
-        """Return what was said first by one that is not let in. Raises TimeoutError."""
+        """Return the first bytes of a manager that is not let in. Raises TimeoutError."""
         self.read(reading=True)
         async with asyncio.timeout(FIRST_WORDS_TIMEOUT):
             await self.spoke.wait()
         return self._early
 
     def answer(self, data: bytes) -> None:
-        """Say one thing, and end."""
+        """Send an answer, and close."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
             self.close()
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what may pass; end both ends at what may not."""
+        """Pass on requests that are allowed. Close both ends at one that is not."""
         if self._requests is None:
             self.hold(data)
             self.spoke.set()
@@ -171,11 +171,11 @@ class _Guest(Relay):
 
 
 class PeerGate:
-    """Lets other managers' etcds through to ours, whose socket is `etcd`. Works inside `run`.
+    """Lets other managers' etcds connect to ours, whose socket is `etcd`. Works while `run` runs.
 
-    Let in are managers whose certificates were not blacklisted (`is_removed`) and whose nodes are members of etcd's
-    cluster, as our own etcd has it; it is asked at each knock and by `look`, and what there is of others ends. `heard`
-    is told the id of a manager whenever something comes from it.
+    Managers are let in if their certificates were not blacklisted (`is_removed`) and their nodes are members of etcd's
+    cluster. Our own etcd is asked for the members at each new connection and by `look`; connections of others end.
+    `heard` is called with a manager's node id whenever bytes come from it.
     """
 
     def __init__(
@@ -194,9 +194,9 @@ class PeerGate:
         self._group: asyncio.TaskGroup | None = None
         self._ends: dict[_Guest, str] = {}
         self._held: Counter[str] = Counter()
-        self._members: Mapping[str, int] | None = None  # None: our etcd does not say
+        self._members: Mapping[str, int] | None = None  # None while our etcd does not answer
         self._look = asyncio.Event()
-        self._answered = asyncio.Event()  # of the next look; each has its own
+        self._answered = asyncio.Event()  # set after the next look; each look has its own event
         self._refusals = 0
 
     async def run(self) -> None:
@@ -213,11 +213,11 @@ class PeerGate:
                 end.abort()
 
     def look(self) -> None:
-        """Ask our etcd anew who its members are, and end what there is of those that are none."""
+        """Ask our etcd for its members again, and end the connections of managers that are no members."""
         self._look.set()
 
     def accept(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
-        """Return who speaks to a peer that has just shaken hands; None where it may not come in."""
+        """Return the protocol for a peer that has finished its handshake; None if it is not let in."""
         peer = Peer(subject=_subject(transport), verified=True)
         try:
             node_id = judge((MANAGER_OU,), peer, None, self._cluster_id, self._is_removed).node_id
@@ -242,7 +242,7 @@ class PeerGate:
             try:
                 self._members = await peer_port.members(self._etcd)
             except Unavailable as error:
-                # Who is in stays: our etcd starts anew, and nothing passes meanwhile.
+                # Connections stay: our etcd is being started again, and nothing passes meanwhile.
                 self._members = None
                 log.debug("%s", error)
             else:
@@ -260,8 +260,8 @@ class PeerGate:
             log.info("manager %s is no member any more: its %d connections to this one's etcd end", node_id, count)
 
     async def _admit(self, guest: _Guest) -> None:
-        # Who was a member at the last look is let in while etcd is asked anew, which ends it again if it is none: until
-        # then its older connections are open as well. On a busy host an answer may take as long as an election.
+        # A member of the last look is let in while etcd is asked again, because on a busy host the answer may take as
+        # long as an election. If it is no member any more, the answer ends this connection and its older ones.
         answered = self._answered
         self._look.set()
         if self._members is None or guest.node_id not in self._members:
@@ -287,7 +287,7 @@ class PeerGate:
         guest.admit(member_id, members.get(self._own_node), local)
 
     async def _send_away(self, guest: _Guest, members: Mapping[str, int]) -> None:
-        """Tell one that is no member any more that this is so, if it asks: its etcd would wait for ever otherwise."""
+        """Answer a former member that it was removed, if it asks. Otherwise its etcd would wait for ever."""
         try:
             question = last_question(await guest.first_words(), members.values())
             if question is not None and await peer_port.status(self._etcd, question) == REMOVED_STATUS:
@@ -312,10 +312,10 @@ class PeerGate:
 
 
 def watch_manager(sock: socket.socket | None) -> None:
-    """Let the kernel end a connection to a manager that is gone within about a second."""
+    """Let the kernel end a connection about a second after the other manager's host is lost."""
     if sock is None:
         return
-    with suppress(AttributeError):  # not every kernel that Python runs on has them all
+    with suppress(AttributeError):  # some of these constants exist only on Linux
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)

@@ -1,8 +1,8 @@
-"""Keeps the process that carries etcd's bytes (`process`): started, told what is wanted, started again.
+"""Starts the process that carries etcd's bytes (`process`), sends it orders, and starts it again when it ends.
 
-In: whom etcd is to reach, connections of port 2377 that want to reach etcd, this node's identity. Out: who was heard.
-There is no process until there is another manager. Long-lived child: `run` (wakes on what is wanted, what the process
-says, its end; writes the process's orders).
+In: the managers that etcd must reach, connections of port 2377 for etcd, this node's identity. Out: which managers were
+heard. There is no process until there is another manager. Long-lived child: `run` (wakes on new orders, on replies and
+on the end of the process; writes orders).
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from shoal.paths import Paths
 log = logging.getLogger(__name__)
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "shoal.manager.peers.process")
-START_TIMEOUT = 10.0  # until the first orders are carried out; a busy machine takes seconds
-STOP_TIMEOUT = 1.0
-FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # before it is started again
-WAITING = 64  # connections, while the process starts
-STABLE_AFTER = 10.0  # seconds that it ran, after which its end is a first one
+START_TIMEOUT = 10.0  # seconds until the first orders are carried out; a busy machine needs several
+STOP_TIMEOUT = 1.0  # seconds
+FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # seconds before the process is started again
+WAITING = 64  # connections that wait while the process starts
+STABLE_AFTER = 10.0  # after so many seconds, the end of the process counts as its first failure
 _LOGGED_FAILURES = frozenset({1, 10, 100, 1000})
 
 
 class TunnelsProcess:
-    """The ways between this manager's etcd and the others'. Works inside `run`.
+    """The tunnels between this manager's etcd and the others. Works while `run` runs.
 
-    `removed` returns the nodes whose certificates are blacklisted, to be asked again at each `look`. `heard` is told
-    the id of a manager when something came from it; `is_member` says whether this manager's etcd is one and runs.
+    `removed` returns the nodes whose certificates are blacklisted; it is asked at each `look`. `heard` is called with a
+    manager's node id when bytes came from it. `is_member` returns whether this manager's etcd is a member and runs.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class TunnelsProcess:
         self._is_member = is_member
         self._waiting: deque[socket.socket] = deque()
         self._addresses: Mapping[str, str] = {}
-        self._number = 0  # of the orders that are wanted
-        self._done = -1  # of those that are carried out
+        self._number = 0  # of the newest orders
+        self._done = -1  # number of the orders that are carried out
         self._trouble = ""
         self._wanted = asyncio.Event()
         self._ordered = asyncio.Event()
@@ -60,7 +60,7 @@ class TunnelsProcess:
         self.pid: int | None = None
 
     async def run(self) -> None:
-        """Keep the process until cancelled."""
+        """Keep the process running until cancelled."""
         self._security.watchers.add(self.look)
         try:
             await self._wanted.wait()
@@ -83,11 +83,11 @@ class TunnelsProcess:
                 self._waiting.popleft().close()
 
     def start(self) -> None:
-        """Have the process ready before anybody is to be reached."""
+        """Start the process before there is a manager to reach."""
         self._wanted.set()
 
     async def serve(self, addresses: Mapping[str, str]) -> None:
-        """Let etcd reach these managers, by node id, and no other. May be repeated. Raises OSError."""
+        """Let etcd reach exactly these managers (addresses by node id). May be repeated. Raises OSError."""
         if dict(addresses) != self._addresses:
             self._addresses = dict(addresses)
             self.look()
@@ -105,16 +105,16 @@ class TunnelsProcess:
             raise OSError(self._trouble)
 
     def look(self) -> None:
-        """Tell the process anew who this node is, who is where and who was removed."""
+        """Send the process new orders: this node's identity, the managers' addresses, the removed nodes."""
         self._number += 1
         self._ordered.set()
 
     def take(self, sock: socket.socket) -> None:
-        """Let a connection of port 2377 through to etcd, if it may come in; nobody else may use it.
+        """Hand a connection of port 2377 to the process. The caller must not use the socket any more.
 
-        Where there is nobody yet to take it, it waits if this manager's etcd is a member already. Else it is closed,
-        and etcd tries again: what it carries may be meant for the member that this etcd was before it joined anew, and
-        would kill the new one.
+        While the process starts, the connection waits if this manager's etcd is a member and runs. Otherwise it is
+        closed, and the other etcd tries again. Its messages may be for the member that this manager was before it
+        joined again, and would make the new member exit.
         """
         self._wanted.set()
         if self._handing is not None and self._done >= 0:
@@ -138,11 +138,11 @@ class TunnelsProcess:
             process = await asyncio.create_subprocess_exec(
                 *COMMAND,
                 str(theirs.fileno()),
-                str(self._paths.data_root),  # for who looks at the list of processes
+                str(self._paths.data_root),  # only to be seen in the list of processes
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # a ^C in a terminal is for the daemon
+                start_new_session=True,  # so that ^C in a terminal only reaches the daemon
                 limit=MAX_LINE_BYTES,
             )
             theirs.close()
@@ -196,7 +196,7 @@ class TunnelsProcess:
         assert reader is not None
         while line := await reader.readline():
             if not line.endswith(b"\n"):
-                return  # it died in the middle of a word
+                return  # the process died while it wrote this line
             reply = Reply.read(line)
             for node_id in reply.heard:
                 self._heard(node_id)
@@ -208,7 +208,7 @@ class TunnelsProcess:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Let it end by itself, so that its sockets go; by force where it does not."""
+    """Let the process end by itself, so that it removes its sockets; kill it after STOP_TIMEOUT."""
     if process.stdin is not None:
         process.stdin.close()
     try:

@@ -10,35 +10,35 @@ Source of the fields: etcd raft/raftpb/raft.proto (`Message`), etcdserver/api/ra
 
 from shoal.errors import PermissionDenied
 
-# An election a millisecond comes to this after nine thousand years; from here on there are 2^64 - 2^48 to go.
+# With an election each millisecond, this term would be reached after nine thousand years.
 MAX_TERM = 2**48
 _TO, _FROM, _TERM, _LOG_TERM = 2, 3, 4, 5
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _SNAPSHOT_LENGTH_BYTES = 8
-MAX_MESSAGE_BYTES = 2**32  # what follows a snapshot's message is the snapshot, and has no such limit
+MAX_MESSAGE_BYTES = 2**32  # the snapshot after a snapshot's message has no such limit
 
 
 class MessageCheck:
-    """One message of a member, for our own one where that is known.
+    """Checks one message from `member_id` to `own_id` (not checked if None).
 
-    `has_length`: its length comes first, and after it what is no part of it, as with a snapshot.
+    `has_length`: a snapshot's message, which has its length before it and the snapshot after it.
     """
 
     def __init__(self, member_id: int, own_id: int | None = None, *, has_length: bool = False) -> None:
         self._member_id = member_id
         self._own_id = own_id
         self._prefix: bytes | None = b"" if has_length else None
-        self._size: int | None = None  # of the message, where it is known
+        self._size: int | None = None  # of the message, if it is known
         self._skip = 0
-        self._number = 0  # that is being read
+        self._number = 0  # the number that is being read
         self._digits = 0
-        self._key: int | None = None  # of the field whose number or length is being read
+        self._key: int | None = None  # the key of the field whose number or length is being read
         self._sender: int | None = None
         self._seen = 0
 
     def feed(self, data: bytes) -> None:
-        """Take bytes. Raises PermissionDenied."""
+        """Check further bytes of the message. Raises PermissionDenied."""
         if self._prefix is not None:
             wanted = _SNAPSHOT_LENGTH_BYTES - len(self._prefix)
             self._prefix, data = self._prefix + data[:wanted], data[wanted:]
@@ -53,7 +53,7 @@ class MessageCheck:
         self._walk(data)
 
     def end(self) -> None:
-        """Take in that there is no more. Raises PermissionDenied for what is no whole message of its member's."""
+        """Note the end. Raises PermissionDenied if the message is incomplete or does not name its sender."""
         whole = self._size is None or self._seen == self._size
         if self._prefix is not None or not whole or self._skip or self._digits or self._key is not None:
             raise PermissionDenied("a message is cut short")

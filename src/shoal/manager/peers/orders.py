@@ -1,7 +1,7 @@
-"""What a manager and the process that carries its etcd's bytes say to each other: JSON, a line each. Pure.
+"""The messages between a manager and the process that carries its etcd's bytes: JSON, one in each line. Pure.
 
-The manager says once who it is (`Beginning`), and then, whenever something of it changes, all that it wants (`Orders`):
-so that a process which was started anew has all that the last one had. Back come `Reply`s.
+The manager first sends a `Beginning`, and then the whole desired state (`Orders`) at each change, so that a process
+that was started again gets everything. The process sends `Reply`s.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-# The longest are orders with the ids of all nodes that were ever removed: a million of them fit in.
+# Orders with the ids of all removed nodes are the longest lines: there is room for a million of them.
 MAX_LINE_BYTES = 32 * 1024 * 1024
 
 
@@ -17,17 +17,17 @@ MAX_LINE_BYTES = 32 * 1024 * 1024
 class _Line:
     @classmethod
     def read(cls, line: bytes) -> Self:
-        """Return what a line says."""
+        """Return the message of a line."""
         return cls(**json.loads(line))
 
     def line(self) -> bytes:
-        """Return it as a line."""
+        """Return the message as a line."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning(_Line):
-    """What does not change: where etcd's sockets are, whose they are, how much is logged."""
+    """What never changes: where etcd's sockets are, this node and its cluster, and the log level."""
 
     data_root: str
     exec_root: str
@@ -38,7 +38,7 @@ class Beginning(_Line):
 
 @dataclass(frozen=True, slots=True)
 class Orders(_Line):
-    """All that a manager wants: whom etcd shall reach where, by node id; whom nobody lets in; as who, in PEM."""
+    """The desired state: the addresses of managers by node id, the removed nodes, and this node's identity in PEM."""
 
     number: int
     root_pem: str
@@ -50,7 +50,7 @@ class Orders(_Line):
 
 @dataclass(frozen=True, slots=True)
 class Reply(_Line):
-    """The orders that are carried out, and why not, if so; who was heard since the last reply."""
+    """The number of the orders that are carried out, their error if any, and who was heard since the last reply."""
 
     done: int
     trouble: str = ""

@@ -1,9 +1,9 @@
-"""Connects our etcd to the other managers': a unix socket for each of them here, and TLS to its port 2377.
+"""Connects our etcd to the etcds of other managers: from a unix socket for each of them, over TLS to its port 2377.
 
-In: connections of our own etcd to the socket `<node id>:1` in its working directory, which is what etcd takes for the
-address of that manager. Out: the same bytes at the other manager's etcd, whose shoald is `incoming`. Which manager
-lives at which address is asked anew for each connection, and its certificate must name it; so a manager's identity is
-not its address. A connection that fails is closed, and etcd, which tries again by itself, opens the next.
+In: connections of our own etcd to the socket `<node id>:1` in its working directory, which etcd takes for the address
+of that manager. Out: the same bytes, sent to the other manager (`incoming` there). Each connection uses the newest
+address of the manager, whose certificate must name its node; so a manager's identity is not its address. A connection
+that fails is closed; etcd tries again by itself.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from shoal.store.etcd_config import peer_socket
 
 log = logging.getLogger(__name__)
 
-# For TCP and TLS together, each; etcd gives up by itself after five seconds, which is longer than an election.
+# Seconds for TCP and TLS together. etcd itself gives up only after five seconds, which is longer than an election.
 CONNECT_TIMEOUT = 2 * SILENCE
 BACKLOG = 16
-_LOGGED_FAILURES = frozenset({10, 100, 1000, 10_000})  # of those in a row: one or two are a restart
+_LOGGED_FAILURES = frozenset({10, 100, 1000, 10_000})  # which failures in a row are logged; a restart causes a few
 
 
 class Security(Protocol):
@@ -38,10 +38,10 @@ class Security(Protocol):
 
 
 class PeerTunnels:
-    """Ways to other managers' etcds. Works inside `run`; `serve` says to which.
+    """The tunnels to other managers' etcds. Works while `run` runs; `serve` sets the managers.
 
-    `address_of` returns where a manager is, `host:port`, or None where nobody knows. `heard` is told the id of a
-    manager whenever something comes from it.
+    `address_of` returns a manager's `host:port`, or None if it is unknown. `heard` is called with a manager's node id
+    whenever bytes come from it.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class PeerTunnels:
                 self._forget(node_id)
 
     async def serve(self, node_ids: Collection[str]) -> None:
-        """Have a socket for each of these managers and for no other. May be repeated. Raises OSError."""
+        """Have a socket for exactly these managers. May be repeated. Raises OSError."""
         for node_id in self._servers.keys() - set(node_ids):
             self._forget(node_id)
         loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ class PeerTunnels:
             self._servers[node_id] = server
 
     def drop(self, node_id: str) -> None:
-        """End the connections to a manager; etcd opens others, to where it is now."""
+        """End the connections to a manager. etcd opens others, which use the manager's present address."""
         for end in list(self._ends.get(node_id, ())):
             end.abort()
 
@@ -165,20 +165,20 @@ class PeerTunnels:
 
 
 class _LocalEnd(Relay):
-    """The end that etcd connected to."""
+    """The end to our own etcd."""
 
     def __init__(self, opened: Callable[[Relay], None], closed: Callable[[Relay], None]) -> None:
         super().__init__(closed)
         self._opened = opened
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Reach the other manager before anything is read."""
+        """Connect to the other manager before anything is read."""
         super().connection_made(transport)
         self._opened(self)
 
 
 def _listen(folder: Path, name: str) -> socket.socket:
-    """Return a listening socket in a folder, however long the folder's path is."""
+    """Return a listening unix socket in a folder. The folder's path may be longer than a socket's path may be."""
     if "/" in name or name.startswith("."):
         raise InvalidArgument(f"{name} is not the name of a socket")
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

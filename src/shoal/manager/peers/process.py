@@ -1,10 +1,10 @@
-"""A program of its own: carries the bytes between this manager's etcd and the others'.
+"""A separate program that carries the bytes between this manager's etcd and the others.
 
 A leader loses the lead when etcd's heartbeats do not arrive for half a second. shoald's loop can be busy for a quarter
-of a second: with a thousand agents, with clients that list everything, with Python's garbage collection. So this
-process does nothing else. In: `Orders` on standard input, connections of port 2377 as descriptors on a socket. Out:
-`Reply`s on standard output; bytes, by `incoming` and `outgoing`. Ends with its input, and so with shoald.
-Started by `keeper`, with the number of the socket as its first argument.
+of a second: with a thousand agents, with clients that list everything, with Python's garbage collection. So etcd's
+bytes have this process, which does nothing else (decision 18). In: `Orders` on standard input, connections of port 2377
+as descriptors on a socket. Out: `Reply`s on standard output; bytes, by `incoming` and `outgoing`. It ends when its
+input does, and so with shoald. `keeper` starts it, with the number of the socket as its first argument.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from shoal.store.etcd_config import peer_socket
 
 log = logging.getLogger(__name__)
 
-# A hello costs a signature, and strangers can send them: so many wait, one at a time is answered.
+# Handshakes that may wait. Each costs a signature, and strangers can begin them, so one at a time is answered.
 HANDSHAKES = 64
-HANDSHAKE_TIMEOUT = 2.0  # etcd gives up after five seconds, and tries again
-CLOSE_TIMEOUT = 1.0
-# shoald takes a manager for gone that it has not heard of for a second.
+HANDSHAKE_TIMEOUT = 2.0  # seconds; etcd gives up after five seconds and tries again
+CLOSE_TIMEOUT = 1.0  # seconds
+# Seconds between replies. shoald takes a manager for unreachable after a second without bytes from it.
 TELL_EVERY = 0.1
 
 
 class Tunnels:
-    """Both ends of this manager's tunnels, as shoald wants them."""
+    """This manager's ends of all tunnels, in both directions."""
 
     def __init__(self, beginning: Beginning, orders: Orders, replies: asyncio.WriteTransport) -> None:
         paths = Paths(Path(beginning.data_root), Path(beginning.exec_root))
@@ -59,7 +59,7 @@ class Tunnels:
         self._trouble = ""
 
     def peer_context(self) -> ssl.SSLContext:
-        """Return the context for reaching another manager, of the newest certificate."""
+        """Return the TLS context for reaching another manager, with the newest certificate."""
         return self._identity.peer_context()
 
     async def run(self, orders: asyncio.StreamReader, handing: socket.socket) -> None:
@@ -70,7 +70,7 @@ class Tunnels:
                 group.create_task(self._tunnels.run(), name="etcd peers out"),
                 group.create_task(self._tell_heard(), name="replies"),
             ]
-            await asyncio.sleep(0)  # for the two to be there when they are first used
+            await asyncio.sleep(0)  # so that both have begun before they are used
             loop = asyncio.get_running_loop()
             loop.add_reader(handing, self._take_handed, handing, group)
             try:
@@ -104,7 +104,7 @@ class Tunnels:
     async def _tell_heard(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY)
-            # A shoald that is busy hears of all at once, later.
+            # While shoald is busy no reply is sent; the next one names all managers that were heard.
             if self._heard and not self._replies.get_write_buffer_size():
                 self._reply()
 
@@ -120,7 +120,7 @@ class Tunnels:
         except (BlockingIOError, InterruptedError):
             return
         if not descriptors:
-            asyncio.get_running_loop().remove_reader(handing)  # shoald is gone, as the orders will say
+            asyncio.get_running_loop().remove_reader(handing)  # shoald has ended, and the orders will end too
             return
         sock = socket.socket(fileno=descriptors[0])
         try:
@@ -150,19 +150,19 @@ class Tunnels:
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT,
             )
-        except OSError as fault:  # of TLS as well: whatever a stranger does is not worth a line in the log
+        except OSError as fault:  # also errors of TLS; what a stranger does here is not worth a warning
             log.debug("a handshake failed: %s", fault)
 
 
 class _Arrival(asyncio.Protocol):
-    """A peer that has just shaken hands."""
+    """A peer that has finished its handshake."""
 
     def __init__(self, gate: PeerGate) -> None:
         self._gate = gate
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it in, if it may come in."""
-        connected = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        """Let the peer in if `PeerGate` accepts it."""
+        connected = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass of it
         guest = self._gate.accept(connected)
         if guest is None:
             connected.abort()
@@ -176,7 +176,7 @@ def _identity(orders: Orders) -> RaftIdentity:
 
 
 async def serve(said: BinaryIO, replies: BinaryIO, handing: socket.socket) -> None:
-    """Do what is said until that ends."""
+    """Carry out the orders on `said` until it ends."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), said)

@@ -1,10 +1,9 @@
 """Checks every request from another manager's etcd before a byte of it reaches ours. Pure.
 
-In: the bytes of one connection, and which member of etcd's cluster is at its other end. Out: the bytes that may pass,
-or PermissionDenied. etcd's peer port believes what a request says of its sender, and serves far more than Raft: the
-whole client API besides (gRPC), leases, hashes. Here only requests pass that the member at the other end has to make,
-in its own name. Requests follow each other on one connection (HTTP/1.1): each head is read, and each body is followed
-to its end.
+In: the bytes of one connection, and the member of etcd's cluster at its other end. Out: the bytes that may pass, or
+PermissionDenied. etcd's peer port believes what a request says about its sender, and serves far more than Raft: the
+whole client API (gRPC), leases, hashes. Here only requests pass that a member needs, in its own name. Requests follow
+each other on one connection (HTTP/1.1): each head is read, and each body is followed to its end.
 Source of paths and headers: etcd 3.4 and 3.5 etcdserver/api/rafthttp, etcdserver/api/etcdhttp/peer.go.
 """
 
@@ -15,15 +14,15 @@ from shoal.errors import PermissionDenied
 from shoal.manager.peers.messages import MessageCheck
 from shoal.store.etcd_config import peer_url
 
-MAX_HEAD_BYTES = 8 * 1024  # etcd's are 400
+MAX_HEAD_BYTES = 8 * 1024  # etcd's own have about 400
 _MAX_CHUNK_LINE_BYTES = 18  # sixteen digits, and the end of the line
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,12}")
 _CHUNK = re.compile(rb"[0-9a-fA-F]{1,12}")
-# What no etcd sends a peer, and what would let the rest of the connection be something else than it looks.
+# Headers that no etcd sends to a peer, and that could give the rest of the connection another meaning.
 _NEVER = ("upgrade", "expect", "trailer", "http2-settings")
 _ONCE = ("content-length", "transfer-encoding", "x-server-from", "x-peerurls", "connection")
-# Who is a member, which versions there are: asked by a member that joins, and by the leader at every look.
+# Questions about members and versions, which a joining member asks, and the leader again and again.
 _QUESTIONS = ("/raft/probing", "/members", "/version", "/downgrade/enabled")
 _STREAMS = ("/raft/stream/msgapp/", "/raft/stream/message/")
 _ID = re.compile(r"[0-9a-f]{1,16}")
@@ -33,10 +32,11 @@ _MESSAGE, _SNAPSHOT = "/raft", "/raft/snapshot"
 
 
 def last_question(data: bytes, members: Collection[int]) -> bytes | None:
-    """Return how to ask our etcd whether a manager that is no member was one, by the first request that it makes.
+    """Return a request that asks our etcd whether a manager that is no member was one before.
 
-    etcd ends, and its manager joins anew, when another one tells it that its member is gone. So that one question is
-    made again, of nothing but numbers; a present member's id is not to be asked for. None: there is nothing to ask.
+    When etcd is told that its member was removed, it ends and its manager joins again. So this one request of a former
+    member is passed on, built again from the numbers in `data`, which is its first request. Returns None if `data` is
+    another request, or names a present member (`members` are their ids).
     """
     end = data.find(b"\r\n\r\n")
     if not 0 < end < MAX_HEAD_BYTES:
@@ -63,9 +63,9 @@ def last_question(data: bytes, members: Collection[int]) -> bytes | None:
 
 
 def gone(question: bytes) -> bytes:
-    """Return the answer to a question of `last_question`: the member is gone.
+    """Return the answer to a request of `last_question`: the member was removed.
 
-    etcd takes an answer without a version for one of an etcd so old that it does not know what was asked.
+    The answer needs a version, because etcd takes one without for the answer of an etcd that is too old to know.
     """
     _, _, version = question.partition(b"x-server-version: ")
     return (
@@ -76,23 +76,24 @@ def gone(question: bytes) -> bytes:
 
 
 class Requests:
-    """The requests of one connection. `member_id` is the sender's in etcd's cluster, `node_id` that of its node.
+    """Checks the requests of one connection.
 
-    `own_id` is our own member's, where that is known.
+    `member_id` is the sender's id in etcd's cluster, `node_id` that of its node, `own_id` the id of our own member, or
+    None while it is unknown.
     """
 
     def __init__(self, node_id: str, member_id: int, own_id: int | None = None) -> None:
         self._node_id = node_id
         self._member_id = member_id
         self._own_id = own_id
-        self._held = b""  # of a head, or of a line between chunks, that is not whole yet
+        self._held = b""  # the beginning of a head, or of a line between chunks, that is not complete yet
         self._step: Callable[[bytes], tuple[bytes, bytes]] = self._head
-        self._left = 0  # of a body, or of a chunk
+        self._left = 0  # remaining bytes of a body, or of a chunk
         self._is_chunked = False
         self._message: MessageCheck | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Return what may pass of all that came so far. Raises PermissionDenied: nothing more may pass then."""
+        """Return the bytes that may pass now. Raises PermissionDenied; then nothing more may pass."""
         passed: list[bytes] = []
         while data:
             done, data = self._step(data)
@@ -100,7 +101,7 @@ class Requests:
                 passed.append(done)
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
-    # Each step takes what it can of the bytes and returns what may pass, and what is left.
+    # Each step reads some of the bytes. It returns those that may pass, and those that it did not read.
 
     def _head(self, data: bytes) -> tuple[bytes, bytes]:
         head, rest = self._until(b"\r\n\r\n", data, MAX_HEAD_BYTES, "a request's head is too long")
@@ -146,7 +147,7 @@ class Requests:
         return line, rest
 
     def _until(self, end: bytes, data: bytes, limit: int, complaint: str) -> tuple[bytes, bytes]:
-        """Return the bytes up to and with `end`, and the rest; nothing as long as the end has not come."""
+        """Return the bytes up to and with `end`, and the rest; two empty values while `end` has not come."""
         held = self._held + data[: limit + len(end)]
         at = held.find(end)
         if at < 0 or at + len(end) > limit:
@@ -197,14 +198,14 @@ class Requests:
             return
         if method == "POST" and target in (_MESSAGE, _SNAPSHOT) and sender is not None:
             return
-        # A member that was asked to give a learner a vote, and does not lead, asks the one that does.
+        # A member that does not lead passes on the request to give a learner a vote.
         if method == "POST" and _PROMOTE.fullmatch(target):
             return
         raise PermissionDenied(f"{_shown(method)} {_shown(target)} is nothing that its member has to ask")
 
 
 def _parsed(head: bytes) -> tuple[str, str, dict[str, str]]:
-    """Return method, target and headers, by small names, of a head that every reader would read alike."""
+    """Return method, target and headers (by lower-case name). Raises PermissionDenied for an ambiguous head."""
     first, *lines = head[:-4].split(b"\r\n")
     if b"\n" in head.replace(b"\r\n", b"") or b"\r" in head.replace(b"\r\n", b"") or b"\0" in head:
         raise PermissionDenied("a request cannot be read")
