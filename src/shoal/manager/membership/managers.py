@@ -1,9 +1,9 @@
-"""The `shoal.v1.Managers` service, by which managers join, and what the leader does about its fellow managers.
+"""The `shoal.v1.Managers` service, by which managers join, and the leader's care for etcd's members.
 
-Owns etcd's membership while this manager leads: managers come in as learners and get a vote once they have caught up; a
-manager that was demoted, or whose node is gone, goes out as soon as the quorum survives it, the leader itself after it
-has handed the lead on. Who may go is decided in `quorum`. In: calls of managers, nodes of the store. Out: etcd's
-members, `manager_status` of nodes (id in etcd and address; who leads and who is reachable is never stored).
+Owns etcd's membership while this manager leads. Managers join as learners and get a vote once they have caught up. A
+manager that was demoted, or whose node was removed, is removed as soon as the quorum survives that; a leader that is
+demoted first hands the lead on. `quorum` decides who may be removed. In: calls of managers, nodes of the store. Out:
+etcd's members, `manager_status` of nodes (id in etcd and address; leader and reachability are never stored).
 Source of order and texts: SwarmKit manager/state/raft/raft.go (`Join`), manager/role_manager.go.
 """
 
@@ -46,19 +46,19 @@ NO_ENGINES = (
     "a Docker Engine cannot be a manager of a Shoal swarm: leave, and join with the token that "
     "docker swarm join-token worker prints"
 )
-# A member that cannot be removed now is looked at again: its fellows may have come back.
+# Seconds until a member that cannot be removed now is looked at again, because other managers may have come back.
 RETRY = 1.0
 
 
 class Probe(Protocol):
-    """Asks a manager at an address whether it is the one that it should be, and serves."""
+    """Asks whether a certain manager serves at an address."""
 
     async def __call__(self, node_id: str, address: str) -> None:
-        """Return if so. Raises ShoalError."""
+        """Return if the manager serves there. Raises ShoalError otherwise."""
 
 
 class Members(ManagersBase):
-    """The servicer, and the leader's component. `changed` is told when the members are others than before."""
+    """The service, and a component of the leader. `changed` is called when members or their addresses changed."""
 
     def __init__(
         self,
@@ -84,18 +84,18 @@ class Members(ManagersBase):
         self._changed = changed
         self._changing = asyncio.Lock()
         self._admitted = asyncio.Event()
-        self._held_back: set[str] = set()  # who was said in the log to stay for the quorum's sake
+        self._held_back: set[str] = set()  # members for which the log already says that they stay for the quorum
 
-    # What the leader runs.
+    # Calls of the leader.
 
     async def begin(self) -> None:
-        """Read the members, and write where this manager is. To be called once, before `run`."""
+        """Read the members, and write this manager's id and address. Call it once, before `run`."""
         await self._refresh()
         await self._note(self._own_id, self._own_address)
         await self._forget_strangers()
 
     async def run(self) -> None:
-        """Look after the members until cancelled."""
+        """Give learners a vote and remove demoted members, until cancelled."""
         if any(not seat.votes for seat in self._quorum.seats.values()):
             self._admitted.set()
         async with asyncio.TaskGroup() as group:
@@ -130,7 +130,7 @@ class Members(ManagersBase):
                     continue
 
     async def _remove_due(self) -> bool:
-        """Remove who is to go and may; return whether somebody is left of those."""
+        """Remove the members that must go and may. Return whether some of them are left."""
         left = False
         for node_id in self._quorum.to_remove():
             try:
@@ -151,7 +151,7 @@ class Members(ManagersBase):
         if node_id == self._own_id:
             log.info("this manager is to be a worker: it hands the lead to another")
             await members.move_lead(self._etcd)
-            return False  # its successor goes on
+            return False  # the next leader removes it
         await members.expel(self._etcd, node_id)
         log.info("manager %s has left the quorum", node_id)
         await self._refresh()
@@ -166,7 +166,7 @@ class Members(ManagersBase):
             self._changed()
 
     async def _note(self, node_id: str, address: str) -> None:
-        """Write a member's id and address with its node, if they are not there."""
+        """Write a member's id and address to its node, unless they are there."""
         seat = self._quorum.seats.get(node_id)
         if seat is None:
             return
@@ -183,7 +183,7 @@ class Members(ManagersBase):
         self._changed()
 
     async def _forget_strangers(self) -> None:
-        """Take the status from nodes that are no members; the role manager goes on from there."""
+        """Clear `manager_status` of nodes that are no members. The role manager then changes their role."""
         seats = self._quorum.seats
 
         def write(transaction: Transaction) -> None:
@@ -200,7 +200,7 @@ class Members(ManagersBase):
     async def Join(  # noqa: N802 - the protocol's name
         self, stream: "Stream[pb.JoinRequest, pb.JoinResponse]"
     ) -> None:
-        """Make the caller a member, or take in that it is elsewhere now."""
+        """Make the caller a member, or record its new address."""
         request = await _received(stream)
         caller = self._caller()
         address = joining_address(request.addr, caller.address)
@@ -222,7 +222,7 @@ class Members(ManagersBase):
             raise FailedPrecondition(f"node {node_id} is to be a worker")
 
     async def _admit(self, node_id: str) -> None:
-        # It has no data: what it voted for before is forgotten, and under its old id it would break Raft's promises.
+        # The joiner has no data. It has forgotten its votes, so under its old id it could break Raft's guarantees.
         if node_id in self._quorum.seats and not self._quorum.can_remove(node_id):
             raise FailedPrecondition(QUORUM_LOST)
         try:
@@ -242,24 +242,24 @@ class Members(ManagersBase):
 
 
 class RaftMembershipServer(RaftMembershipBase):
-    """SwarmKit's way into the quorum, where only Docker Engines knock: they are told that they cannot come in.
+    """SwarmKit's service for joining the quorum, which only Docker Engines call. It refuses them with the reason.
 
-    Without this, one that joins with a manager's token would hear that a method is unknown, which says nothing.
+    Without it, an Engine that joins with a manager token would only hear that a method is unknown.
     """
 
     async def Join(self, stream: "Stream[api.JoinRequest, api.JoinResponse]") -> None:  # noqa: N802 - the protocol's name
-        """Refuse."""
+        """Raise FailedPrecondition."""
         raise FailedPrecondition(NO_ENGINES)
 
     async def Leave(self, stream: "Stream[api.LeaveRequest, api.LeaveResponse]") -> None:  # noqa: N802
-        """Refuse."""
+        """Raise FailedPrecondition."""
         raise FailedPrecondition(NO_ENGINES)
 
 
 def joining_address(address: str, caller: str) -> str:
-    """Return where a joining manager is: what it says, with the host that it calls from if it says none.
+    """Return the address (`host:port`) of a joining manager. If it names no host, it is the host that it calls from.
 
-    Raises InvalidArgument.
+    Raises InvalidArgument for an address without a valid host or port.
     """
     host, colon, port = address.rpartition(":")
     try:

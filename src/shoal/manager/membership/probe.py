@@ -1,6 +1,6 @@
-"""Asking a manager whether it is there: the leader does, before it lets one join.
+"""Asks a manager whether it serves. The leader does this before it lets the manager join.
 
-In: whom, and where. Out: nothing, or why not. Source: SwarmKit manager/state/raft/raft.go (`checkHealth`).
+In: node id and address. Out: nothing, or ShoalError. Source: SwarmKit manager/state/raft/raft.go (`checkHealth`).
 """
 
 import asyncio
@@ -24,13 +24,13 @@ NOT_THERE = "could not connect to prospective new cluster member using its adver
 
 
 class HealthProbe:
-    """Calls a manager's Health service. `context` returns this node's own."""
+    """Calls a manager's Health service. `context` returns this node's TLS context."""
 
     def __init__(self, context: Callable[[], ssl.SSLContext]) -> None:
         self._context = context
 
     async def __call__(self, node_id: str, address: str) -> None:
-        """Return if that manager serves there. Raises ShoalError with Docker's text."""
+        """Return if that manager serves at the address. Raises ShoalError with Docker's text."""
         host, _, port = address.rpartition(":")
         channel = _Channel(
             host.strip("[]"),
@@ -54,7 +54,7 @@ class HealthProbe:
 
 
 class _Channel(Channel):
-    """A connection that tells whose certificate it met."""
+    """A channel that records the node id in the server's certificate."""
 
     node_id = ""
 

@@ -1,7 +1,7 @@
-"""Who belongs to the managers' quorum, who of them is there, and who may go. Pure.
+"""Which nodes belong to the managers' quorum, which of them are reachable, and which may be removed. Pure.
 
-In: etcd's members, when each manager was heard last, the store's nodes. Out: statuses as Docker shows them, and what is
-to be changed next. Source of the rules: SwarmKit manager/state/raft (`CanRemoveMember`), manager/role_manager.go.
+In: etcd's members, when each manager was last heard, the store's nodes. Out: statuses as Docker shows them, and the
+members to remove. Source of the rules: SwarmKit manager/state/raft (`CanRemoveMember`), manager/role_manager.go.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ HEARD_WITHIN = 1.0
 
 
 class Reachability:
-    """When each of the other managers was heard last. `clock` is monotonic."""
+    """When each of the other managers was last heard. `clock` is monotonic."""
 
     def __init__(self, clock: Callable[[], float], within: float = HEARD_WITHIN) -> None:
         self._clock = clock
@@ -23,11 +23,11 @@ class Reachability:
         self._heard_at: dict[str, float] = {}
 
     def heard(self, node_id: str) -> None:
-        """Take in that something came from a manager just now."""
+        """Note that bytes came from a manager just now."""
         self._heard_at[node_id] = self._clock()
 
     def is_reachable(self, node_id: str) -> bool:
-        """Return whether a manager is there."""
+        """Return whether a manager was heard within the last `within` seconds."""
         heard_at = self._heard_at.get(node_id)
         return heard_at is not None and self._clock() - heard_at <= self._within
 
@@ -51,11 +51,11 @@ class Quorum:
         """By node id."""
 
     def is_there(self, node_id: str) -> bool:
-        """Return whether a member is reachable; the leader is to itself."""
+        """Return whether a member is reachable. The leader itself always is."""
         return node_id == self._own_id or self._is_reachable(node_id)
 
     def statuses(self) -> Mapping[str, api.ManagerStatus]:
-        """Return every member by its node's id, with what is never stored: leader, reachability."""
+        """Return the status of every member by its node's id, with leader and reachability, which are never stored."""
         nodes = self._view().nodes
         statuses: dict[str, api.ManagerStatus] = {}
         for node_id, seat in self.seats.items():
@@ -71,7 +71,7 @@ class Quorum:
         return statuses
 
     def can_remove(self, node_id: str) -> bool:
-        """Return whether the managers that remain, and are there, are a majority of those that remain."""
+        """Return whether a majority of the remaining managers would be reachable. A learner can always be removed."""
         seat = self.seats.get(node_id)
         if seat is not None and not seat.votes:
             return True
@@ -79,12 +79,12 @@ class Quorum:
         return sum(map(self.is_there, remaining)) >= len(remaining) // 2 + 1
 
     def to_remove(self) -> Iterable[str]:
-        """Return the members that are to leave: demoted, or their node is no more. The leader is the last."""
+        """Return the members that must go: they were demoted, or their node was removed. The leader comes last."""
         nodes = self._view().nodes
         gone: list[str] = []
         for node_id in self.seats:
             node = nodes.get(node_id)
-            # The leader cannot be without a node for long: it writes its own where a swarm begins.
+            # The leader is never removed for a missing node: at the start of a swarm it has yet to write its own.
             if (node is None and node_id != self._own_id) or (
                 node is not None and node.spec.desired_role == api.WORKER
             ):
@@ -92,7 +92,7 @@ class Quorum:
         return sorted(gone, key=lambda node_id: (node_id == self._own_id, node_id))
 
     def peers(self) -> list[api.Peer]:
-        """Return where the members are, as nodes are told."""
+        """Return the members' node ids and addresses, as they are sent to nodes."""
         nodes = self._view().nodes
         found = ((node_id, nodes.get(node_id)) for node_id in self.seats)
         return [

@@ -1,8 +1,7 @@
-"""Promotion and demotion: a node's role follows what its spec asks for.
+"""Promotion and demotion: a node's role follows its spec's desired role.
 
-The role is what the dispatcher tells the node and what the CA puts in its next certificate. A promotion holds at once;
-a manager is a worker only when it has left the quorum, or its certificate would still open the managers' doors.
-Source: SwarmKit manager/role_manager.go.
+The dispatcher sends the role to the node, and the CA puts it into the node's next certificate. A promotion takes effect
+at once. A demoted manager becomes a worker only when it has left the quorum. Source: SwarmKit manager/role_manager.go.
 """
 
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -23,10 +22,10 @@ class RoleManager:
 
     def __init__(self, members: Callable[[], Container[str]]) -> None:
         self._members = members
-        self._waiting: set[str] = set()  # nodes that are to be workers and are still in the quorum
+        self._waiting: set[str] = set()  # demoted nodes that are still in the quorum
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return every node whose role can follow its spec now."""
+        """Return the new roles of all nodes whose role can follow their spec now."""
         members = self._members()
         changes: list[Change] = []
         notes: list[str] = []
