@@ -1,9 +1,9 @@
-"""What the daemon and the API call for everything about the swarm. Behind it is a `SwarmNode`, once one is needed.
+"""The node as the daemon and the API see it. It makes a `SwarmNode` once one is needed, and passes calls on to it.
 
-In: what a `SwarmNode` is made of, and the calls to it. Out: its answers, or the answers of a host in no swarm. The
-modules of a node (manager, agent, certificates, gRPC) are half of all that a daemon imports, and a host in no swarm can
-answer without them. They are imported when the host is in a swarm, or is asked to make or join one; else in a thread
-once the API serves, so that a swarm made later need not wait for them.
+In: what a `SwarmNode` needs, and the calls. Out: its answers, or those of a host that is in no swarm. The modules of a
+node (manager, agent, certificates, gRPC) are half of all that a daemon imports, and a host in no swarm can answer
+without them. They are imported when the host is in a swarm, or is asked to make or join one. Otherwise `prepare`
+imports them in a thread once the API serves, so that a later swarm need not wait for them.
 """
 
 import asyncio
@@ -32,14 +32,17 @@ if TYPE_CHECKING:
 
 
 def _node_class() -> "type[SwarmNode]":
-    """Import all that a node of a swarm needs. Blocks for a good part of a second the first time."""
-    from shoal.node.node import SwarmNode  # here, and nowhere else: see above
+    """Import everything that a node needs. Blocks for a good part of a second the first time."""
+    from shoal.node.node import SwarmNode  # imported only here; the module's docstring has the reason
 
     return SwarmNode
 
 
 class Door:
-    """The node, once there is one. Enter `run` in a group; the methods work while it runs."""
+    """The node, once there is one. The methods work while `run` runs.
+
+    Methods whose docstring says "likewise" raise Unavailable with Docker's text if no manager works here.
+    """
 
     def __init__(
         self,
@@ -66,10 +69,10 @@ class Door:
         self._group: asyncio.TaskGroup | None = None
         self._entering = asyncio.Lock()
         self._made = asyncio.Event()
-        self._looked = asyncio.Event()  # for what is on the disk
+        self._looked = asyncio.Event()  # set once the disk was checked for a swarm
 
     async def run(self) -> None:
-        """Be what the disk says this host is, and what it is asked to become, until cancelled."""
+        """Take up this host's place in its swarm if the disk has one, and serve the calls, until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
@@ -82,7 +85,7 @@ class Door:
                 self._looked.set()
 
     async def _inside(self) -> "SwarmNode":
-        """Return the node, which runs and knows what it is. Raises Unavailable when the daemon ends."""
+        """Return the running node, once it has read its files. Raises Unavailable when the daemon ends."""
         async with self._entering:
             if self._node is None:
                 node = self._make(await asyncio.to_thread(_node_class))
@@ -95,7 +98,7 @@ class Door:
         return self._node
 
     async def prepare(self) -> None:
-        """Import now what a node of a swarm needs, beside what goes on."""
+        """Import the modules of a node in a thread."""
         await asyncio.to_thread(_node_class)
 
     async def wait_settled(self) -> None:
@@ -115,11 +118,11 @@ class Door:
         return self._node
 
     def info(self) -> SwarmInfo:
-        """Return what `docker info` shows of the swarm."""
+        """Return what `docker info` shows about the swarm."""
         return self._node.info() if self._node is not None else SwarmInfo()
 
     def control(self) -> "ControlRpcs":
-        """Return the management API. Raises Unavailable with Docker's words where this node is no manager."""
+        """Return the management API. Raises Unavailable with Docker's text if no manager works here."""
         return self._there().control()
 
     def logs(self) -> "LogBroker":
@@ -135,7 +138,7 @@ class Door:
         return self._there().view()
 
     async def explain_task(self, task_id: str) -> "pb.Explanation":
-        """Return why a task is where it is, or nowhere, likewise. Raises NotFound, or RpcError, too."""
+        """Return why a task is on its node, or has none, likewise. Also raises NotFound and RpcError."""
         return await self._there().explain_task(task_id)
 
     async def unlock_key(self) -> str:
@@ -143,15 +146,15 @@ class Door:
         return await self._there().unlock_key()
 
     async def backup(self, file: BinaryIO) -> "Summary":
-        """Write this swarm, and who this manager is, to an empty file, likewise."""
+        """Write this swarm and this manager's identity to an empty file, likewise."""
         return await self._there().backup(file)
 
     async def init(self, request: InitRequest) -> str:
-        """Make a swarm of this host; its node's id. This and the rest: see `SwarmNode`."""
+        """Make a swarm with this host as its manager, and return the node's id. Raises as `SwarmNode` does."""
         return await (await self._inside()).init(request)
 
     async def join(self, request: JoinRequest) -> None:
-        """Make this host a node of a swarm that exists."""
+        """Join this host to an existing swarm."""
         await (await self._inside()).join(request)
 
     async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
@@ -163,11 +166,11 @@ class Door:
         await (await self._inside()).leave(force)
 
     async def unlock(self, key: str) -> None:
-        """Open this manager's key file and take up its place."""
+        """Unlock this manager's key file, and let the manager start."""
         await (await self._inside()).unlock(key)
 
 
 def _was_in_a_swarm(paths: Paths) -> bool:
-    """Return whether there is anything of a swarm on this host, be it the rest of one that never came to be."""
+    """Return whether this host has files of a swarm, also of one that was never finished."""
     folders: tuple[Path, ...] = (paths.swarm, paths.etcd, paths.restoring.data_root, paths.restoring.exec_root)
     return any(folder.exists() for folder in folders)

@@ -1,4 +1,4 @@
-"""What a new swarm begins with: root, identity of the first node, tokens. Keys are made here, files by `shoal.ca`."""
+"""Makes a new swarm: its root CA, the identity of the first node, its tokens. `shoal.ca` writes the files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from shoal.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """A swarm that nobody has been told of yet."""
+    """A new swarm: the first node's identity, and what the first leader writes to the store."""
 
     security: SecurityConfig
     first: FirstLeader
@@ -58,5 +58,5 @@ def found(paths: Paths, request: InitRequest, state: NodeState, now: float) -> F
 
 
 def certificates(paths: Paths) -> Path:
-    """Return the folder of the node's identity."""
+    """Return the folder of the node's certificate and key."""
     return paths.swarm / "certificates"

@@ -1,4 +1,4 @@
-"""What network interfaces this host has, as `ip` tells, and which address it has towards others."""
+"""Lists this host's network interfaces by `ip`, and finds the address that it uses to reach another host."""
 
 import asyncio
 import ipaddress
@@ -11,7 +11,7 @@ from shoal.node.addresses import Interface
 
 
 async def list_interfaces() -> list[Interface]:
-    """Return the interfaces of this network namespace, in the kernel's order."""
+    """Return the interfaces of this network namespace, in the kernel's order. Raises ShoalError if `ip` fails."""
     process = await asyncio.create_subprocess_exec(
         programs.find("ip"),
         "-json",
@@ -40,7 +40,7 @@ async def list_interfaces() -> list[Interface]:
 
 
 async def address_towards(host: str, port: int) -> str:
-    """Return the address that this host has towards another. Nothing is sent. Raises ShoalError."""
+    """Return the address that this host uses to reach another. Sends nothing. Raises ShoalError."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)

@@ -1,8 +1,8 @@
 """Joins a swarm: exchanges a token for a certificate and, as a manager, enters etcd's cluster.
 
-In: the address of a manager, a token; later, where this manager is. Out: the node's identity, written; the members of
-etcd's cluster and the key of the store's data. Order of the steps: SwarmKit node/node.go (`loadSecurityConfig`),
-manager/state/raft/raft.go. What the joined node does then is `membership`'s, what its manager does `manager`'s.
+In: the address of a manager, a token; later, this manager's own address. Out: the node's identity, written to files;
+the members of etcd's cluster and the store's data key. Source of the order of steps: SwarmKit node/node.go
+(`loadSecurityConfig`), manager/state/raft/raft.go. `membership` then runs the node, `manager` its manager.
 """
 
 import asyncio
@@ -30,14 +30,15 @@ from shoal.node.types import JoinRequest
 
 log = logging.getLogger(__name__)
 
-_WEIGHT = 10  # of a manager that a person named
+_WEIGHT = 10  # of the manager that the user named
 JOIN = "/shoal.v1.Managers/Join"
 
 
 async def join(folder: Path, request: JoinRequest, rng: Random, clock: Callable[[], float]) -> SecurityConfig:
-    """Return the identity that the swarm gives to this host, once it is in `folder`.
+    """Get a certificate from the swarm, write the identity to `folder`, and return it.
 
-    Raises RpcError where no manager answers or one refuses, ShoalError for a token that is none of that swarm, OSError.
+    Raises RpcError if the manager does not answer or refuses, ShoalError for a malformed token or one of another swarm,
+    OSError.
     """
     address = request.remote_addrs[0]
     digest = _digest(request.join_token)
@@ -63,9 +64,9 @@ async def join(folder: Path, request: JoinRequest, rng: Random, clock: Callable[
 
 
 async def announce(link: LeaderLink, address: str, *, has_data: bool) -> pb.JoinResponse:
-    """Tell the leader where this manager is; without data it becomes a new member.
+    """Tell the leader this manager's address. A manager without data becomes a new member of etcd's cluster.
 
-    Raises RpcError with what the leader says, Unavailable, LeadsHere.
+    Raises RpcError with the leader's error, Unavailable, LeadsHere.
     """
     try:
         reply = await link.call(JOIN, _HANDLER, pb.JoinRequest(addr=address, has_data=has_data))
@@ -77,9 +78,9 @@ async def announce(link: LeaderLink, address: str, *, has_data: bool) -> pb.Join
 
 
 async def enter_quorum(link: LeaderLink, managers: Iterable[str], address: str) -> pb.JoinResponse:
-    """Ask managers, one after the other, to take this one in; whichever is asked sends the call on to the leader.
+    """Ask managers, one after the other, to admit this manager. Any manager forwards the call to the leader.
 
-    Raises RpcError with what the leader says, Unavailable where nobody could be asked.
+    Raises RpcError with the leader's error, Unavailable if no manager could be asked.
     """
     failure: Unavailable | RpcError = Unavailable("this manager knows of no other manager that it could join")
     for manager in managers:
@@ -100,7 +101,7 @@ async def enter_quorum(link: LeaderLink, managers: Iterable[str], address: str) 
 
 def _digest(token: str) -> str:
     if not token:
-        return ""  # Docker trusts the first root that it sees, and is refused for want of a token then
+        return ""  # as in Docker: the root is not checked, and the manager refuses the join without a token
     try:
         parsed = parse_token(token)
     except InvalidArgument as error:

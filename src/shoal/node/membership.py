@@ -1,7 +1,7 @@
-"""One stay in a swarm: this node's agent, and its manager while its certificate is one of a manager.
+"""One stay in a swarm: runs this node's agent, and a manager while the node's certificate says manager.
 
 In: identity, addresses, the host's runtime. Out: whether the node is up, and what its manager offers. The agent speaks
-to managers over the network, its own first; it ends before its manager, so that what it has to say last is still heard.
+to managers over the network, and prefers its own. It ends before its manager, so that its last reports are received.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from shoal.store.watch import WatchLagged
 log = logging.getLogger(__name__)
 
 Describe = Callable[[api.NodeTLSInfo], api.NodeDescription]
-REMOTE_WEIGHT = 10  # of a manager that this node has heard of
-FIRST_SESSION_PATIENCE = 5.0  # seconds that a manager which serves waits for its own node before it is said to be up
-REMOVED = "node {} was removed from swarm"  # as managers say it (`manager/port/authorization.py`)
-DEMOTED = "is not a manager any more"  # `manager/port/standing.py`
-LOCAL_CA_TIMEOUT = 30.0  # for this host's own manager to sign
+REMOTE_WEIGHT = 10  # of a manager that this node knows
+FIRST_SESSION_PATIENCE = 5.0  # seconds that a serving manager waits for its own node before it counts as up
+REMOVED = "node {} was removed from swarm"  # the text of `manager/port/authorization.py`
+DEMOTED = "is not a manager any more"  # in the text of `manager/port/standing.py`
+LOCAL_CA_TIMEOUT = 30.0  # seconds for this host's own manager to sign
 
 
 class NodeRemoved(ShoalError):
-    """The swarm's managers say that this node was removed: for good, as ids are not used again."""
+    """The swarm's managers say that this node was removed. This is final, because ids are not used again."""
 
     def __init__(self, node_id: str) -> None:
         super().__init__(
@@ -53,9 +53,9 @@ class NodeRemoved(ShoalError):
 class Membership:
     """This node in its swarm. `run` may be called again after it ended.
 
-    `managers` are those that this node knows from before; `first` is what a swarm begins with that this node makes;
-    `alone` leaves the other managers behind (`--force-new-cluster`). `keep_out` is for the manager.
-    `on_active` is called whenever there is something in `active`.
+    `managers` are those that this node knew before; `first` describes a swarm that this node founds; `alone` leaves the
+    other managers behind (`--force-new-cluster`); `keep_out` is passed to the manager. `on_active` is called whenever a
+    manager begins to serve, which is then in `active`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Membership:
         on_active: Callable[[], None] = lambda: None,
     ) -> None:
         self.is_up = False
-        """Whether the node has been up since `run` began. It stays so while its manager begins or waits for others."""
+        """Whether the node has been up since `run` began. It stays so while its manager starts or waits for others."""
         self._keep_out = keep_out
         self._on_active = on_active
         self.security = security
@@ -111,14 +111,14 @@ class Membership:
 
     @property
     def trouble(self) -> str:
-        """Return why this node is none any more; empty while it is one. Its tasks may still be ending."""
+        """Return why this node is no longer part of the swarm; empty while it is. Its tasks may still be ending."""
         return str(NodeRemoved(self.security.node_id)) if self._is_removed else ""
 
     async def run(self, started: Callable[[], None]) -> None:
         """Be a node of the swarm until cancelled or until `leave`.
 
-        `started` is called when the first session is held and, on a manager, when that serves. Not before: then the
-        swarm knows the node by its hostname, and whoever waits may name it.
+        `started` is called when the first session is held and, on a manager, when the manager serves. From then on the
+        swarm knows the node's hostname, so that users may name it. Raises NodeRemoved, in an ExceptionGroup.
         """
         self._left.clear()
         self._registered.clear()
@@ -149,7 +149,7 @@ class Membership:
             self._left.set()
 
     async def _tell(self, started: Callable[[], None]) -> None:
-        """Call `started` when it is time; a manager that serves does not wait for its own node for ever."""
+        """Call `started` when the node is up. A serving manager does not wait for its own node's session for ever."""
         if not self.is_manager:
             await self._registered.wait()
         else:
@@ -165,7 +165,7 @@ class Membership:
     async def _manage(self) -> None:
         """Run a manager while the certificate says so."""
         if not self.is_manager:
-            await asyncio.to_thread(self._remove_data)  # of one that was demoted when the daemon ended
+            await asyncio.to_thread(self._remove_data)  # in case it was demoted just before the daemon ended
         while True:
             await self._wait_role(manager=True)
             manager = Manager(
@@ -181,7 +181,7 @@ class Membership:
 
             def begin(active: Active) -> None:
                 self.active = active
-                self._first, self._alone = None, False  # it is in the store now, and the others are out of it
+                self._first, self._alone = None, False  # both are done now
                 self._serving.set()
                 self._on_active()
 
@@ -202,7 +202,7 @@ class Membership:
             await self._forget_manager()
 
     async def _forget_manager(self) -> None:
-        """Remove what only managers may have: the swarm's data and the key to it."""
+        """Remove what only managers may have: the swarm's data and its data key."""
         log.info("this node is a worker now")
         self.managers = tuple(each for each in self.managers if each[0] != self.security.node_id)
         self._unsaved.set()
@@ -220,7 +220,7 @@ class Membership:
             await self._role_changed.wait()
 
     async def _work(self) -> None:
-        """Run the agent until cancelled, or until it has left. Raises NodeRemoved once managers say so."""
+        """Run the agent until cancelled, or until it has left. Raises NodeRemoved if the managers removed this node."""
         self._ending.clear()
         agent = self._agent = self._new_agent()
         try:
@@ -235,7 +235,7 @@ class Membership:
             raise NodeRemoved(self.security.node_id)
 
     async def leave(self) -> None:
-        """Remove every task of this node, end the session, and then `run`; nothing to do where no agent runs."""
+        """Remove every task of this node, end the session, and then `run`. Does nothing while no agent runs."""
         if self._agent is not None:
             self._ending.set()
             await self._left.wait()
@@ -257,7 +257,7 @@ class Membership:
         )
 
     def _refused(self, why: str) -> None:
-        """Take in that a manager refuses this node's certificate."""
+        """Handle a manager's refusal of this node's certificate."""
         if REMOVED.format(self.security.node_id) in why:
             log.error("%s: its tasks are stopped", REMOVED.format(self.security.node_id))
             self._is_removed = True
@@ -274,7 +274,7 @@ class Membership:
         return known
 
     def _local(self) -> str:
-        """Return where this host's own manager is reached from this host."""
+        """Return the address by which this host reaches its own manager."""
         _, port = split_host_port(self.state.listen_addr, DEFAULT_PORT)
         return join_host_port(self.state.local_addr, port)
 
@@ -282,7 +282,7 @@ class Membership:
         return any(node_id != self.security.node_id for node_id, _ in self.managers)
 
     def _hear(self, message: api.SessionMessage) -> None:
-        """Take in what a manager tells of managers and roots."""
+        """Take in what a session message says about managers, this node and the root."""
         managers = peers.named(message.managers)
         if managers and managers != self.managers:
             self.managers = managers
@@ -294,7 +294,7 @@ class Membership:
             self._root_told.set()
 
     async def _follow_root(self) -> None:
-        """Trust the root that managers tell of last."""
+        """Trust the newest root that managers send."""
         while True:
             await self._root_told.wait()
             self._root_told.clear()
@@ -314,7 +314,7 @@ class Membership:
     # The node's certificate.
 
     async def _keep_locked(self) -> None:
-        """Seal the key file by the swarm's unlock key, or unseal it, as the swarm has it."""
+        """Seal the key file by the swarm's unlock key, or unseal it, as the cluster's spec says."""
         while True:
             await self._serving.wait()
             active = self.active
@@ -327,7 +327,7 @@ class Membership:
                         await watch.next()
                 except WatchLagged:
                     continue
-                except Unavailable:  # the manager lost its part; it says so itself, and may serve again
+                except Unavailable:  # the manager stopped serving, which it logs itself; it may serve again
                     self._serving.clear()
 
     async def _lock_by(self, cluster: api.Cluster) -> None:
@@ -343,7 +343,7 @@ class Membership:
             return
         log.info("this manager is %s now", "unlocked" if kek is None else "locked by the swarm's unlock key")
         if was_open and self._renewal is not None:
-            self._renewal.renew_soon()  # the key that lay there unsealed is in every old copy of the disk
+            self._renewal.renew_soon()  # old copies of the disk have the unsealed key
 
     async def _request_certificate(self, csr: bytes) -> bytes:
         if self.is_manager and not self._others():
@@ -361,7 +361,7 @@ class Membership:
         return await CAClient(remotes, self.security.client_context, MANAGER_SERVER_NAME, self._rng).request(csr)
 
     async def _wait_serving(self) -> None:
-        """Wait a while for this host's manager: where there is no other, nobody else signs."""
+        """Wait a while for this host's manager, which is the only one that could sign."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOCAL_CA_TIMEOUT):
                 await self._serving.wait()
@@ -372,7 +372,7 @@ class Membership:
             self._agent.describe_changed()
 
     async def _refresh_root(self) -> None:
-        """Ask for the root again: a rotation may have ended while this node was away. Managers learn it otherwise."""
+        """Download the root again on a worker, because a rotation may have ended while the node was away."""
         known = Remotes(self._known()).select(self._rng.random)
         if self.is_manager or known is None:
             return
@@ -382,7 +382,7 @@ class Membership:
             log.warning("the swarm's root certificate was not to be had: %s", error)
 
     async def _record(self) -> None:
-        """Keep the managers for the next start; one that is not written is heard of again."""
+        """Save the known managers for the next start. A failed write is only logged; sessions name them again."""
         while True:
             await self._unsaved.wait()
             self._unsaved.clear()

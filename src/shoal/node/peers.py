@@ -1,6 +1,6 @@
 """The managers that a node knows, kept for its next start: the file `state.json` in its swarm's folder.
 
-As SwarmKit's (node/node.go, persistentRemotes): a list of node ids and addresses.
+The file has SwarmKit's form (node/node.go, persistentRemotes): a list of node ids and addresses.
 """
 
 import json
@@ -22,7 +22,7 @@ def named(managers: Iterable[api.WeightedPeer]) -> Peers:
 
 
 def load(folder: Path) -> Peers:
-    """Return the managers that were saved, none where nothing was. Raises DamagedState, OSError."""
+    """Return the saved managers, empty if there is no file. Raises DamagedState, OSError."""
     path = folder / FILE
     try:
         content = json.loads(path.read_bytes())
@@ -37,6 +37,6 @@ def load(folder: Path) -> Peers:
 
 
 def save(folder: Path, peers: Peers) -> None:
-    """Write the managers. Raises OSError, and then nothing has changed."""
+    """Write the managers. Raises OSError; then the file is as before."""
     content = [{"node_id": node_id, "addr": address} for node_id, address in peers]
     write_atomic(folder / FILE, json.dumps(content).encode() + b"\n")

@@ -1,6 +1,6 @@
-"""Chooses the addresses that a node remembers as its own, from what the user asked for and what the host has now.
+"""Finds a node's own addresses, from the user's request and the host's interfaces.
 
-In: requests as people make them, a state saved before. Out: a `NodeState`. What is chosen is decided in `addresses`.
+In: the user's request, or a saved state. Out: a `NodeState`. `addresses` decides which address is chosen.
 """
 
 import logging
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Places:
-    """Finds out where a node is. `own_subnets` are those of this host's container networks, never a choice."""
+    """Finds a node's addresses. It never chooses one in `own_subnets`, those of this host's container networks."""
 
     def __init__(self, own_subnets: Callable[[], Sequence[IPv4Network]], default_advertise: str) -> None:
         self._own_subnets = own_subnets
         self._default_advertise = default_advertise
 
     async def founding(self, request: InitRequest) -> NodeState:
-        """Return what a node remembers that makes a swarm. Raises InvalidArgument, ShoalError."""
+        """Return the state of a node that makes a swarm. Raises InvalidArgument, ShoalError."""
         found = addresses.resolve(
             request.listen_addr,
             request.advertise_addr,
@@ -46,7 +46,7 @@ class Places:
         )
 
     async def joining(self, request: JoinRequest) -> tuple[JoinRequest, NodeState]:
-        """Return a request with the manager's port, and what the joining node remembers. Raises as `founding`."""
+        """Return the request with the manager's port added, and the joining node's state. Raises as `founding` does."""
         if not request.remote_addrs:
             raise InvalidArgument("at least 1 RemoteAddr is required to join")
         remote = addresses.remote_address(request.remote_addrs[0])
@@ -68,7 +68,7 @@ class Places:
         return replace(request, remote_addrs=(remote,)), node_state
 
     async def relocated(self, saved: NodeState) -> NodeState:
-        """Return a node's state with the addresses that this host has now: who a node is does not depend on them."""
+        """Return a node's state with the addresses that the host has now; unchanged if none can be chosen."""
         try:
             moved = addresses.relocate(
                 addresses.NodeAddresses(

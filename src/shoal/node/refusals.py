@@ -1,4 +1,4 @@
-"""What a node answers when it cannot do what it is asked for: Docker's own words.
+"""The texts with which a node refuses a request, mostly Docker's own.
 
 Source: moby daemon/cluster/errors.go, cluster.go (`errNoManager`), swarm.go (`Leave`).
 """
@@ -44,7 +44,7 @@ _END = (
 
 
 def leaving(reachable: int | None, unreachable: int) -> str:
-    """Return why a manager does not leave unless it is forced to. `reachable` None: it is not active itself."""
+    """Return why a manager only leaves with `--force`. `reachable` is None if the manager itself is not active."""
     if reachable is None:
         return f"{_LEAVING}Doing so may lose the consensus of your cluster. {_END}"
     if reachable - 2 > unreachable:

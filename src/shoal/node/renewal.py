@@ -1,7 +1,7 @@
-"""Keeps a node's certificate valid and its role what the swarm says, without a connection being dropped.
+"""Renews a node's certificate in time, and when its role changes, without dropping connections.
 
-In: this node as managers tell it, the time. Out: a new certificate in place of the old one, in its files and in use. It
-wakes when the certificate is old enough, when the role asked for changes, when the CA wants another one; after a
+In: this node's object as managers send it, the time. Out: a new certificate, in its files and in use. The renewal wakes
+when the certificate is old enough, when the desired role changes, and when the CA asks for a new certificate. After a
 failure it waits longer each time. Source: SwarmKit ca/renewer.go, node/node.go.
 """
 
@@ -19,25 +19,26 @@ from shoal.errors import ShoalError
 
 log = logging.getLogger(__name__)
 
-# A clock that was set, a host that slept: the wait is measured against the clock this often.
+# Seconds after which the clock is read again, because somebody may set it, or the host may have slept.
 LONGEST_WAIT = 3600.0
 
 
 class Renewable(Protocol):
-    """What is renewed: this node's identity, as `SecurityConfig` keeps it."""
+    """This node's identity, as `SecurityConfig` keeps it."""
 
     @property
     def identity(self) -> Identity:
-        """Return who this node is, and from when to when."""
+        """Return the certificate's node id, role and time of validity."""
 
     async def renew(self, chain_pem: bytes, key: PrivateKey, now: float) -> None:
-        """Use another certificate."""
+        """Write and use a new certificate. Raises InvalidCertificate, OSError."""
 
 
 class Renewal:
     """The renewal of one node's certificate.
 
-    `request` gets one for a request; `renewed` is told of each, `distrusted` when one came that is not to be believed.
+    `request` takes a certificate request and returns the certificate. `renewed` is called after each renewal,
+    `distrusted` after a certificate that cannot be trusted.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Renewal:
         self._failures = 0
 
     def observe(self, node: api.Node) -> None:
-        """Take in what a manager says of this node. A role counts when it changes, or each message would renew."""
+        """Note this node's object as a manager sent it. Renew if its desired role changed, or the CA asks for it."""
         if node.spec.desired_role != self._seen_role:
             self._seen_role = node.spec.desired_role
             self._expected = node.spec.desired_role
@@ -72,7 +73,7 @@ class Renewal:
             self._wanted.set()
 
     def renew_soon(self) -> None:
-        """Take another key and certificate before their time: the key that is in use may be known to others."""
+        """Renew key and certificate now, because others may know the present key, or the role may have changed."""
         self._wanted.set()
 
     async def run(self) -> None:
@@ -81,7 +82,7 @@ class Renewal:
         while True:
             if await self._wait(due):
                 self._forced = True
-                await asyncio.sleep(FORCED_DELAY)  # several reasons make one renewal; the role follows its wish
+                await asyncio.sleep(FORCED_DELAY)  # several reasons share one renewal, and the role has time to change
             self._wanted.clear()
             try:
                 await self._renew()
@@ -99,7 +100,7 @@ class Renewal:
         log.info("this node's certificate was renewed")
         self._renewed()
         if self._expected is not None and role != self._expected:
-            self._failures += 1  # too early: the role follows when its manager has left the quorum, say
+            self._failures += 1  # too early: a demoted node, for instance, has not left the quorum yet
             return
         self._expected, self._forced, self._failures = None, False, 0
 
@@ -116,11 +117,11 @@ class Renewal:
         return renew_at(identity.not_before_at, identity.not_after_at, self._rng)
 
     def _is_valid(self) -> bool:
-        # Not yet: it was made while a clock was ahead, and until it is valid nobody else believes it.
+        # A certificate may not be valid yet if it was made while a clock was ahead.
         return self._security.identity.not_before_at <= self._clock() <= self._security.identity.not_after_at
 
     async def _wait(self, due: float) -> bool:
-        """Wait until it is time; return whether it was forced to be earlier."""
+        """Wait until `due`. Return whether something asked for an earlier renewal."""
         while not self._wanted.is_set():
             left = due - self._clock()
             if left <= 0:

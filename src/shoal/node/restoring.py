@@ -1,6 +1,6 @@
-"""Reads from the swarm's folder what this host was when its daemon last ended. Blocks; changes nothing.
+"""Reads this host's node from the swarm's folder when the daemon starts. Blocks; changes nothing.
 
-In: the folder, the key that unlocks it where one was given. Out: a node that can take up its place, or why not.
+In: the folder, and the unlock key if one was given. Out: the node's state and identity, or an error.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A node as its files tell it. `out_of_time` says why nobody believes its certificate any more, or yet, if so."""
+    """A node as its files describe it. `out_of_time` says why its certificate is not valid now; empty if it is."""
 
     saved: state.NodeState
     security: SecurityConfig
@@ -27,7 +27,7 @@ class Restored:
 
 
 def restore(paths: Paths, now: float, kek: bytes | None = None) -> Restored | None:
-    """Return the node that the files tell of; None where there is none, or one that was never told to be one.
+    """Return the node in the files; None if there is none, or a join that never got a certificate.
 
     Raises DamagedState, Locked, OSError.
     """
@@ -65,7 +65,7 @@ def _out_of_time(security: SecurityConfig, remote: str, now: float) -> str:
 
 
 def _tell_expired(security: SecurityConfig, remote: str, now: float) -> None:
-    """Say in one line since when nobody believes this node, and which command brings it back."""
+    """Log since when the certificate is expired, and which command brings the node back."""
     ended = _day_and_time(security.identity.not_after_at)
     if security.identity.role == api.MANAGER:
         log.warning(
@@ -86,5 +86,5 @@ def _tell_expired(security: SecurityConfig, remote: str, now: float) -> None:
 
 
 def _day_and_time(at: float) -> str:
-    """Return an instant as people write it."""
+    """Return an instant (seconds since 1970) as text for users."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,7 +1,7 @@
-"""The file `docker-state.json` in the swarm's folder: what a node must remember about how it joined.
+"""The file `docker-state.json` in the swarm's folder: a node's addresses, and how it joined.
 
-Written last when a swarm is made: without it there was no swarm, and what else is in the folder is of an attempt that
-nobody was told had worked. Names in the file are Docker's (moby daemon/cluster/noderunner.go).
+The file is written last when a swarm is made. Without it, other files in the folder are from an attempt that did not
+succeed. Names in the file are Docker's (moby daemon/cluster/noderunner.go).
 """
 
 import json
@@ -17,7 +17,7 @@ FILE = "docker-state.json"
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """Where the node listens and what it tells others; what the swarm was made with. Addresses have their ports."""
+    """Where the node listens, its addresses for others, and the settings of `swarm init`."""
 
     listen_addr: str
     advertise_addr: str
@@ -26,7 +26,7 @@ class NodeState:
     data_path_port: int = 0
     default_addr_pool: tuple[str, ...] = ()
     subnet_size: int = 0
-    remote_addr: str = ""  # the manager that was asked to let this node join; empty where it made the swarm
+    remote_addr: str = ""  # the manager that let this node join; empty if this node made the swarm
     join_in_progress: bool = False  # until the node has been up for the first time
 
 
@@ -44,7 +44,7 @@ _TEXTS = ("listen_addr", "advertise_addr", "local_addr", "remote_addr")
 
 
 def load(folder: Path) -> NodeState | None:
-    """Return what was saved; None where this host is in no swarm. Raises DamagedState, OSError."""
+    """Return the saved state; None if this host is in no swarm. Raises DamagedState, OSError."""
     path = folder / FILE
     try:
         text = path.read_text()
@@ -66,6 +66,6 @@ def load(folder: Path) -> NodeState | None:
 
 
 def save(folder: Path, state: NodeState) -> None:
-    """Write what a node must remember. Raises OSError, and then nothing has changed."""
+    """Write the state. Raises OSError; then the file is as before."""
     content = {name: getattr(state, field) for field, name in (_NAMES | _LATER_NAMES).items()}
     write_atomic(folder / FILE, json.dumps(content, indent=2).encode() + b"\n")

@@ -1,7 +1,7 @@
-"""One stay in a swarm, from the first attempt to the end; it is started again whenever it fails.
+"""One stay in a swarm, from the first attempt to the end. It is started again when it fails.
 
-In: how to become a node (founding, joining, or reading the files). Out: a membership that runs, or why it does not. The
-wait between attempts grows; files that are damaged and managers that refuse end it until a person acts.
+In: a function that makes this host a node (by founding, joining, or reading the files). Out: a running membership, or
+an error. The wait between attempts grows. Damaged files and managers that refuse end the attempts until a user acts.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from shoal.node.membership import Membership, NodeRemoved
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before another start; SwarmKit's (moby daemon/cluster)
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before another start, as in moby (daemon/cluster)
 _UNREACHABLE = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)
 
 Enter = Callable[[], Awaitable[Membership]]
@@ -24,8 +24,8 @@ Enter = Callable[[], Awaitable[Membership]]
 class Stay:
     """A membership and the child that runs it.
 
-    `asked`: somebody waits for it, and is told when the first attempt fails; otherwise it is made again. `ready` is
-    told whenever the node is up.
+    `asked`: a caller waits for the first attempt. If that fails, the caller gets the error and there is no other
+    attempt. `ready` is called whenever the node is up.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Stay:
         self.error = ""
         self.refusal = ""
         self.settled = asyncio.Event()
-        """Set once the node was up, or has failed for the first time."""
+        """Set once the node is up, or has failed for the first time."""
         self._enter = enter
         self._asked = asked
         self._ready = ready
@@ -43,20 +43,20 @@ class Stay:
 
     @classmethod
     def failed(cls, error: str, refusal: str = "") -> "Stay":
-        """Return a stay that cannot even begin. `refusal` is what is answered to whoever wants to manage the swarm."""
+        """Return a stay that cannot begin, because of `error`. `refusal` answers calls that manage the swarm."""
         stay = cls()
         stay.error, stay.refusal = error, refusal
         stay.settled.set()
         return stay
 
     def begin(self, group: asyncio.TaskGroup) -> asyncio.Future[None]:
-        """Start; the result is set when the node is up, or, where somebody asked, to what kept it from it."""
+        """Start. The future is done when the node is up; with `asked` it gets the error of a failed first attempt."""
         up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._child = group.create_task(self._live(up), name="membership")
         return up
 
     async def end(self) -> None:
-        """Stop what runs."""
+        """Cancel the child and wait for its end."""
         if self._child is not None:
             self._child.cancel()
             await asyncio.wait([self._child])
@@ -80,19 +80,19 @@ class Stay:
                     self.membership = await self._enter()
                 await self.membership.run(started)
                 return
-            except* Exception as group:  # this supervises: what fails in here must not end the API, or the daemon
+            except* Exception as group:  # supervised: a failure of the node must not end the API or the daemon
                 error = _first(group)
                 if not isinstance(error, ShoalError | OSError):
                     log.exception("this node's part in the swarm failed", exc_info=group)
             current = asyncio.current_task()
             if current is not None and current.cancelling():
-                # A group whose children fail while it is being cancelled tells only of the failures.
+                # A TaskGroup whose children fail while it is cancelled raises only their failures.
                 raise asyncio.CancelledError
             self.error = str(error) or type(error).__name__
             self.settled.set()
             if self._asked and not up.done():
                 up.set_exception(error)
-                return  # who asked is told, and ends this
+                return  # the caller gets the error, and ends this stay
             if self._is_final(error):
                 log.error("this node stays out of the swarm until somebody has looked: %s", error)
                 return
@@ -101,7 +101,7 @@ class Stay:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _is_final(self, error: Exception) -> bool:
-        """Return whether only a person can mend it: a file, or what this node was told to join."""
+        """Return whether only a user can repair this: a damaged file, a removed node, a join that was refused."""
         if self.membership is not None:
             return isinstance(error, DamagedState | NodeRemoved)
         return not (isinstance(error, RpcError) and error.grpc_status in _UNREACHABLE)

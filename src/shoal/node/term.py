@@ -1,7 +1,7 @@
-"""One term of a leader: the parts that only a leader has, made for the term and discarded after it.
+"""One term of a leader: makes the parts that only a leader has, and runs them for the term.
 
-In: the store, which leads by now, and who this manager is. Out: what answers calls (`TermService`), and a child that
-runs everything until the lead is lost. What each part does is its own module's.
+In: the store, which leads by now, and this manager's identity. Out: the parts that answer calls (`TermService`), and a
+child that runs everything until the lead is lost.
 """
 
 import logging
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a term is made of: the same for every term of one manager."""
+    """What a term needs. It is the same for all terms of a manager."""
 
     security: SecurityConfig
     address: str
@@ -103,10 +103,10 @@ class Term:
         )
 
     async def begin(self) -> None:
-        """Write what every swarm begins with, and who its managers are; after it the term answers calls."""
+        """Write the objects that every swarm has, and this manager's status. After that the term answers calls."""
         await self._leader.found()
         await self.members.begin()
 
     async def run(self) -> None:
-        """Do what a leader does until cancelled."""
+        """Run the leader's parts until cancelled."""
         await self._leader.run()

@@ -1,7 +1,7 @@
-"""What the node tells of its part in a swarm, and what it is asked for: values without behaviour.
+"""The node's information about its swarm (`GET /info`), and the requests to it (`POST /swarm/init`, `/swarm/join`).
 
-The Engine API shows the first (`GET /info`) and makes the second (`POST /swarm/init`, `/swarm/join`). Source of the
-fields: moby api/types/swarm/swarm.go (`Info`, `InitRequest`, `JoinRequest`).
+These are values without behaviour. Source of the fields: moby api/types/swarm/swarm.go (`Info`, `InitRequest`,
+`JoinRequest`).
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from shoal.store.backup_file import Summary
 
 
 class LocalState(StrEnum):
-    """How this node stands to the swarm, in Docker's words."""
+    """This node's state in the swarm, in Docker's words."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -23,7 +23,7 @@ class LocalState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SwarmInfo:
-    """What a node knows of its swarm. `cluster`, `nodes` and `managers` only where a manager runs and has a quorum."""
+    """What a node knows about its swarm. `cluster`, `nodes` and `managers` are only set on a manager with a quorum."""
 
     local_state: LocalState = LocalState.INACTIVE
     node_id: str = ""
@@ -38,9 +38,10 @@ class SwarmInfo:
 
 @dataclass(frozen=True, slots=True)
 class InitRequest:
-    """`docker swarm init`. Addresses are as they were given: an IP address or an interface, some with a port.
+    """`docker swarm init`. Addresses are as the user gave them: an IP address or an interface, perhaps with a port.
 
-    The swarm's spec is not part of it: the Engine merges what was asked for over the defaults once the manager runs.
+    The swarm's spec is not part of it: the Engine API merges the user's settings over the defaults later, once the
+    manager runs.
     """
 
     listen_addr: str
@@ -56,7 +57,7 @@ class InitRequest:
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """`docker swarm join`. `remote_addrs` are managers of the swarm; only the first is asked, as Docker does."""
+    """`docker swarm join`. `remote_addrs` are managers of the swarm; as in Docker only the first is asked."""
 
     listen_addr: str
     remote_addrs: tuple[str, ...]
@@ -77,7 +78,7 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """A swarm that came from a backup. `is_locked`: its manager waits for the unlock key before it serves."""
+    """The result of a restore. `is_locked`: the manager waits for the unlock key before it serves."""
 
     summary: Summary
     node_id: str
