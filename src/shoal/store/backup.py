@@ -31,7 +31,7 @@ from shoal.store.etcd_process import EtcdConfig, EtcdProcess
 from shoal.store.follower import BASE, BASE_BYTES, pages, read_base
 from shoal.store.journal import COMMIT
 
-# More than a swarm writes between its last backup and its end: a hundred changes a second for a day.
+# More versions than a swarm gives out between its last backup and its end: a hundred changes a second for a day.
 VERSIONS_APART = 10_000_000
 _ATTEMPTS = 3  # etcd may forget the revision that is being read, when that takes minutes
 _TXN_OPS, _TXN_BYTES = 1000, 4 * 1024 * 1024
@@ -40,7 +40,7 @@ _CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup that was found to be whole. Its objects are still in `file`, from its beginning."""
+    """A backup that was checked to be complete. Its objects are still in `file`, from the beginning of the file."""
 
     summary: Summary
     files: Mapping[str, bytes]
@@ -48,10 +48,10 @@ class Backup:
 
 
 async def save(client: EtcdClient, file: BinaryIO, *, files: Mapping[str, bytes], about: About) -> Summary:
-    """Write everything that was acknowledged before this call, and say what it is. Version and time are filled in here.
+    """Write everything that was acknowledged before this call to an empty file, and return a summary.
 
-    As of one moment, while the swarm goes on. The file is an empty one of the caller's; it is not flushed to disk.
-    Raises OSError, or Unavailable without quorum.
+    The backup is of one moment, while the swarm goes on. Version and time of `about` are filled in here. The file is
+    not flushed to disk. Raises OSError, or Unavailable without quorum.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -87,7 +87,7 @@ def _write(file: BinaryIO, encoder: Encoder, records: list[Record]) -> None:
 
 
 async def read(file: BinaryIO) -> Backup:
-    """Return what a backup holds, once all of it has been found to be as it was written.
+    """Return a backup after checking that all of it is as it was written.
 
     Raises DamagedBackup, OSError.
     """
@@ -115,10 +115,10 @@ def _next_records(file: BinaryIO, decoder: Decoder) -> tuple[list[Record], ...]:
 
 
 async def restore(backup: Backup, paths: Paths, node_id: str) -> None:
-    """Make the data folder of an etcd that has one member, this node, and holds what the backup does.
+    """Make the data folder of an etcd with this node as its only member and the objects of the backup.
 
-    All or nothing: the folder appears when it is whole. Raises FailedPrecondition where there is one already,
-    OSError, and what starting an etcd raises.
+    The folder appears only when it is complete. Raises FailedPrecondition if there is a folder already, OSError, and
+    the errors of starting an etcd.
     """
     target = paths.swarm / "etcd"
     if target.exists():
@@ -135,7 +135,7 @@ async def restore(backup: Backup, paths: Paths, node_id: str) -> None:
 
 
 def clean(paths: Paths) -> None:
-    """Remove what a restore has left that was broken off. Blocks."""
+    """Remove the files of a restore that did not finish. Blocks."""
     for folder in (paths.restoring.data_root, paths.restoring.exec_root):
         remove_tree(folder)
 

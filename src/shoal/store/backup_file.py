@@ -1,8 +1,8 @@
-"""The file that a swarm's backup is: its records, how it is written and how it is read, piece by piece. Pure.
+"""The format of a backup's file: its records, written and read piece by piece. Pure.
 
-In: records and what is to be known about them, or the bytes of a file as they come. Out: bytes, or records and a
-`Summary`. What stands first says that it is a backup, and of which format; what stands last is a SHA-256 of all before
-it, so that a file that was cut short or changed is told from a whole one. Nobody has to hold a whole one in memory.
+In: records and facts about them, or the bytes of a file as they come. Out: bytes, or records and a `Summary`. The first
+bytes name the format. The last bytes are a SHA-256 of all others, which detects a file that was cut or changed. A file
+never has to be in memory as a whole.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 _NAME = b"shoal backup "
 _MAGIC = b"%s%d\n" % (_NAME, FORMAT)
 _RECORD = struct.Struct(">cIQ")  # what it is, length of its name, length of its value
-# Far above any: etcd takes 10 MiB in one request. A length beyond them is damage, and must not fill the memory.
+# Far above real sizes, as etcd takes 10 MiB in one request. A larger length is damage, and must not fill the memory.
 _MAX_NAME_BYTES, _MAX_VALUE_BYTES = 4096, 32 * 1024 * 1024
 _NO_BACKUP = "this is no backup of a swarm"
 _NOT_WHOLE = "this backup is damaged: it was cut short or changed since it was made"
 
 
 class DamagedBackup(InvalidArgument):
-    """What was given is no backup, or one that is not as it was written."""
+    """The file is no backup, or is not as it was written."""
 
 
 class Record(NamedTuple):
-    """A file of the node's (`FILE`), an object of the store as etcd has it (`OBJECT`), or what is known of the rest."""
+    """A file of the node (`FILE`), an object as it is in etcd (`OBJECT`), or facts about the backup."""
 
     kind: bytes
     name: bytes
@@ -41,7 +41,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the maker of a backup says of it. `version`: up to which it goes; `taken_at`: seconds since the epoch."""
+    """Facts about a backup. `version` is the store's newest version in it; `taken_at` is in seconds since 1970."""
 
     version: int
     taken_at: float
@@ -67,7 +67,7 @@ class Summary:
         return sum(self.objects.values())
 
     def shown(self) -> dict[str, Any]:
-        """Return all of this as JSON shows it, with names in Docker's manner."""
+        """Return the summary for JSON, with names in Docker's style."""
         about = self.about
         return {
             "ClusterID": about.cluster_id,
@@ -91,11 +91,11 @@ class Encoder:
         self._count = _Count()
 
     def begin(self) -> bytes:
-        """Return what stands first."""
+        """Return the first bytes of the file."""
         return self._summed(_MAGIC)
 
     def records(self, records: Iterable[Record]) -> bytes:
-        """Return files and objects."""
+        """Return the bytes of files and objects."""
         found = []
         for record in records:
             self._count.add(record)
@@ -103,7 +103,7 @@ class Encoder:
         return self._summed(b"".join(found))
 
     def end(self, about: About) -> tuple[bytes, Summary]:
-        """Return what stands last, and what the whole holds."""
+        """Return the last bytes of the file, and its summary."""
         text = json.dumps({name: getattr(about, name) for name in About.__slots__}).encode()
         last = self.records([Record(ABOUT, b"", text)])
         digest = self._sum.digest()
@@ -116,7 +116,7 @@ class Encoder:
 
 
 class Decoder:
-    """Takes the bytes of a backup as they come. What it returns is to be believed only when `end` has returned."""
+    """Takes the bytes of a backup as they come. Its records may only be trusted once `end` has returned."""
 
     def __init__(self) -> None:
         self._sum = hashlib.sha256()
@@ -139,7 +139,7 @@ class Decoder:
         return found
 
     def end(self) -> Summary:
-        """Return what the whole holds, after the last of its bytes. Raises DamagedBackup where it is not whole."""
+        """Return the summary after the last bytes. Raises DamagedBackup if the file is incomplete or changed."""
         if not self._begun and not (self._rest and _MAGIC.startswith(self._rest)):
             raise DamagedBackup(_NO_BACKUP)
         if bytes(self._rest) != self._sum.digest() or self._about is None:
@@ -162,7 +162,7 @@ class Decoder:
         return True
 
     def _next(self, at: int) -> Record | None:
-        """Return the record that begins there, if it is all there; the last bytes of all are no record."""
+        """Return the record that begins at `at`, or None if it is incomplete. The file's last bytes are no record."""
         left = len(self._rest) - DIGEST_BYTES - at
         if left < _RECORD.size:
             return None

@@ -1,7 +1,7 @@
-"""One etcd transaction with the changes of every caller that waited, each staged on top of those before.
+"""One etcd transaction with the changes of all waiting callers, each staged on top of those before. Pure.
 
-Pure. In: functions that stage changes, one at a time. Out: etcd keys with plain values (None: delete), and the staged
-transaction to take into memory once they are durable. Also the names that objects have in etcd.
+In: functions that stage changes, one at a time. Out: etcd keys with plain values (None: delete), and the staged
+transaction to take into memory once they are durable. This module also defines the keys of objects in etcd.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def key_of(kind: type, id: str) -> bytes:  # noqa: A002 - the word is Swarm's
 
 
 def named(key: bytes) -> tuple[Kind, str]:
-    """Return kind and id of the object with this key. Raises DamagedState, naming the key, when there is none."""
+    """Return kind and id of the object with this key. Raises DamagedState, naming the key, if it is no object's key."""
     folder, _, last = key.rpartition(b"/")
     kind = _KINDS.get(folder + b"/")
     if kind is None:
@@ -92,9 +92,9 @@ class Batch:
         return len(self.ops) >= FULL_CHANGES or self._size_bytes >= FULL_BYTES
 
     def stage(self, change: Callable[[Transaction], _R]) -> _R:
-        """Let a function stage its changes over those here, and return its result; when it raises, none of it stays.
+        """Let a function stage its changes on top, and return its result. If it raises, none of its changes stay.
 
-        Raises what the function raises, and ShoalError where it wants more than one transaction can carry.
+        Raises what the function raises, and ShoalError for more changes than one transaction can carry.
         """
         transaction = Transaction(self.transaction, version=self._version, now_nanos=self._now_nanos)
         result = change(transaction)

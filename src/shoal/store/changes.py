@@ -1,4 +1,4 @@
-"""What can be done to an object of the store, and what watchers are told about it. Values only; pure."""
+"""The changes of objects in the store, and the events that watchers get. Values only; pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """An object goes, whatever its version."""
+    """The removal of an object, whatever its version."""
 
     kind: Kind
     id: str
@@ -50,7 +50,7 @@ class Event(NamedTuple):
 
 
 def copy(obj: _M) -> _M:
-    """Return an equal message that the caller may change: what the store hands out is shared."""
+    """Return a copy that the caller may change. Objects from the store are shared and must not be changed."""
     fresh = type(obj)()
     fresh.CopyFrom(obj)
     return fresh

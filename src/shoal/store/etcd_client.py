@@ -1,8 +1,8 @@
 """etcd's v3 API as the store needs it: over grpclib, and for what is short over `unary`, on our own etcd's unix socket.
 
-In: messages of `etcd_pb2`. Out: messages, or the errors below. Reconnects by itself with the next call; whether a call
-that failed was carried out is not known here. What is reached is this host's member: what it forwards to the one that
-leads, and what it answers itself, is etcd's part. Why not aetcd: docs/decisions/0002-etcd-client.md.
+In: messages of `etcd_pb2`. Out: messages, or the errors below. The next call after a failed one reconnects. The client
+does not know whether a failed call was carried out. It talks to this host's member, which forwards requests to etcd's
+leader by itself. Why not aetcd: docs/decisions/0002-etcd-client.md.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _R = TypeVar("_R", bound=Message)
 
 log = logging.getLogger(__name__)
 
-# Longer than etcd's own limit for a write without quorum (5 s and two elections), so that its words are what we hear.
+# Seconds. Longer than etcd's own limit for a write without quorum (5 s and two elections), so that etcd's error comes.
 CALL_TIMEOUT = 7.0
 # A unix socket's path is at most this long: sun_path in unix(7), with its end mark.
 MAX_SOCKET_PATH_BYTES = 107
@@ -55,15 +55,15 @@ _REFUSALS = frozenset(
 
 
 class NoSpace(Unavailable):
-    """etcd refuses to write, for certain: its quota or its disk is full."""
+    """etcd refused a write, because its quota or disk is full. Nothing was written."""
 
 
 class Refused(ShoalError):
-    """etcd says that the request itself is wrong; nothing was written."""
+    """etcd refused a request as wrong. Nothing was written."""
 
 
 class Compacted(ShoalError):
-    """The revisions asked for are forgotten: load everything again."""
+    """etcd has dropped the requested revisions: load everything again."""
 
 
 class EtcdClient:
@@ -98,9 +98,9 @@ class EtcdClient:
         return await self._call(partial(self._shortly, _TXN, pb.TxnResponse, self._kv.Txn), request)
 
     async def watch(self, begin: int) -> AsyncGenerator[tuple[int, list[pb.Event]], None]:
-        """Yield every revision from `begin` on, in order, with all that changed in it, as this member hears of them.
+        """Yield every revision from `begin` on, in order, with its events, as this member learns of it.
 
-        Ends by an error only: Compacted, or Unavailable. Leave it by `aclosing`.
+        It only ends by an error: Compacted, or Unavailable. Use `aclosing` to leave it.
         """
         everything = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=begin)
         try:
@@ -121,7 +121,7 @@ class EtcdClient:
         raise Unavailable("etcd ended a watch")
 
     async def compact(self, revision: int, *, physical: bool) -> pb.CompactionResponse:
-        """Forget what was before a revision; `physical`: answer when the database has let go of it."""
+        """Drop the history before a revision. `physical`: answer only when the database has dropped it."""
         return await self._call(self._kv.Compact, pb.CompactionRequest(revision=revision, physical=physical))
 
     async def defragment(self) -> pb.DefragmentResponse:
@@ -155,12 +155,12 @@ class EtcdClient:
         return await self._call(self._cluster.MemberPromote, pb.MemberPromoteRequest(ID=member))
 
     async def update_member(self, member: int, peer_url: str) -> pb.MemberUpdateResponse:
-        """Say that a member is reached at another URL from now on."""
+        """Change the URL of a member."""
         request = pb.MemberUpdateRequest(ID=member, peerURLs=[peer_url])
         return await self._call(self._cluster.MemberUpdate, request)
 
     async def remove_member(self, member: int) -> pb.MemberRemoveResponse:
-        """Shut a member out."""
+        """Remove a member from the cluster."""
         return await self._call(self._cluster.MemberRemove, pb.MemberRemoveRequest(ID=member))
 
     async def _shortly(self, headers: bytes, kind: type[_R], method: Callable[[_Q], Awaitable[_R]], request: _Q) -> _R:

@@ -18,14 +18,14 @@ _PATIENCE = {signal.SIGTERM: 3.0, signal.SIGKILL: 5.0}  # seconds each is given
 
 
 class Lock:
-    """A file that one process at a time can hold. It is free again when that process ends, however it ends."""
+    """A file that only one process at a time can lock. The lock is released when that process ends in any way."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """Hold it, or raise Unavailable when another process does."""
+        """Take the lock. Raises Unavailable if another process holds it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,7 +35,7 @@ class Lock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Hold it no more. May be repeated. The file stays: removing it would let two processes hold two files."""
+        """Release the lock. May be repeated. The file stays, or two processes could lock two different files."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -20,12 +20,12 @@ _MAY_SHARE_NAMES = (api.Node, api.Task)
 
 
 class View:
-    """What the swarm looks like: consistent until the reader next awaits."""
+    """The objects of the swarm, consistent until the reader next awaits."""
 
     def __init__(self, tables: Mapping[type, Table[Any]], revision: int) -> None:
         self._tables = tables
         self.revision = revision
-        """The etcd revision of the newest change in it."""
+        """The store's revision of the newest change in the view."""
         self.nodes: Table[api.Node] = tables[api.Node]
         self.services: Table[api.Service] = tables[api.Service]
         self.tasks: Table[api.Task] = tables[api.Task]
@@ -55,13 +55,13 @@ class Memory(View):
         return memory
 
     def load(self, obj: Object) -> None:
-        """Hold an object that is durable already, version and all."""
+        """Add an object that is durable already, with its version."""
         self._held[type(obj)].put(obj)
 
     def commit(self, transaction: "Transaction") -> list[Event]:
-        """Take over what a transaction over this memory staged, and return what differs now, in order of first touch.
+        """Apply the changes of a transaction over this memory, and return their events in order of first touch.
 
-        The transaction is used up: its objects are held, and shared, from now on.
+        The transaction must not be used any more: the memory now holds its objects.
         """
         events = transaction.events()
         for event in events:
@@ -74,9 +74,9 @@ class Memory(View):
         return events
 
     def follow(self, changes: Iterable[tuple[Kind, str, Object | None]], revision: int) -> list[Event]:
-        """Take over what another manager made durable (None: removed), and return what differs now, in order.
+        """Apply changes that another manager made durable (None: removed), and return their events in order.
 
-        What is held already, in the same version, makes no event: it may be repeated.
+        May be repeated: an object that the memory has in the same version makes no event.
         """
         events: list[Event] = []
         for kind, id, obj in changes:  # noqa: A001
@@ -96,19 +96,19 @@ class Memory(View):
 
 
 class Transaction(View):
-    """Changes over a view, seen by nobody else. That view must not change while the transaction is in use."""
+    """Staged changes over a view, which nobody else sees. The view must not change while the transaction is used."""
 
     def __init__(self, base: View, *, version: int | None = None, now_nanos: int = 0) -> None:
         self._base = base
         self._staged: dict[type, StagedTable[Any]] = {kind: StagedTable(kind, base.table(kind)) for kind in KINDS}
         self._touched: dict[tuple[type, str], None] = {}  # an ordered set
         self.version = base.revision + 1 if version is None else version
-        """What changed objects get as `meta.version.index`: the revision that the commit is going to have."""
+        """The `meta.version.index` of changed objects: the revision that the commit will have."""
         self._now = times.timestamp_from_nanos(now_nanos)
         super().__init__(self._staged, base.revision)
 
     def create(self, obj: _T) -> _T:
-        """Stage a new object, and return it as it will be stored. Raises Conflict where its id or name is taken."""
+        """Stage a new object, and return it as it will be stored. Raises Conflict if its id or name is taken."""
         table = self._staged[type(obj)]
         if table.get(obj.id) is not None:
             raise Conflict("object already exists")
@@ -120,8 +120,8 @@ class Transaction(View):
     def update(self, obj: _T) -> _T:
         """Stage a new value for an object, and return it as it will be stored.
 
-        Raises NotFound, OutOfSequence where `meta.version.index` is not the present one (that of an object that this
-        transaction, or one that will be committed together with it, has changed is a new one), or Conflict.
+        Raises NotFound, Conflict, or OutOfSequence if `meta.version.index` is not the present one. An object that this
+        transaction, or one that is committed together with it, has changed already has a new version.
         """
         old = self._replaced(obj)
         fresh = copy(obj)
@@ -129,16 +129,13 @@ class Transaction(View):
         return self._put(fresh)
 
     def adopt(self, obj: Object) -> None:
-        """Stage a new value that the caller made from the present one and gives away: it is stored itself, not a copy.
-
-        Raises as `update`.
-        """
+        """Stage a new value without a copy: the caller must not use `obj` any more. Raises as `update` does."""
         if self._replaced(obj) is obj:
             raise InvariantBroken("what the store holds was given to it as a new value")
         self._put(obj)
 
     def remove(self, kind: Kind, id: str) -> None:  # noqa: A002 - the word is Swarm's
-        """Stage that an object goes. Raises NotFound."""
+        """Stage the removal of an object. Raises NotFound."""
         table = self._staged[kind]
         if table.get(id) is None:
             raise NotFound("object does not exist")
@@ -157,7 +154,7 @@ class Transaction(View):
                     self.remove(kind, id)
 
     def events(self) -> list[Event]:
-        """Return how this view differs from the one below it: at most one event an object, in order of first touch."""
+        """Return the events of the staged changes, at most one for each object, in order of first touch."""
         found: list[Event] = []
         for kind, id in self._touched:  # noqa: A001
             old, obj = self._base.table(kind).get(id), self._staged[kind].get(id)
@@ -175,11 +172,11 @@ class Transaction(View):
         return not self._touched
 
     def touched(self) -> Iterable[tuple[type, str]]:
-        """Return kind and id of everything that was staged, in order of first touch."""
+        """Return kind and id of all staged objects, in order of first touch."""
         return self._touched
 
     def settle(self, revision: int) -> None:
-        """Give what was staged the revision that its commit did get, if that is not the one expected."""
+        """Set the version of the staged objects to the revision that the commit got, if it is not the expected one."""
         if revision == self.version:
             return
         self.version = revision
@@ -189,7 +186,7 @@ class Transaction(View):
                 obj.meta.version.index = revision
 
     def merge(self, above: "Transaction") -> None:
-        """Take over what a transaction over this one staged. That one is used up."""
+        """Add the changes of a transaction over this one, which must not be used any more."""
         for kind, id in above._touched:  # noqa: A001
             obj = above._staged[kind].get(id)
             if obj is None:
@@ -199,7 +196,7 @@ class Transaction(View):
             self._touched[kind, id] = None
 
     def _replaced(self, obj: _T) -> _T:
-        """Return what a new value replaces, if it may."""
+        """Return the value that a new value replaces. Raises NotFound, OutOfSequence, Conflict."""
         old: _T | None = self._staged[type(obj)].get(obj.id)
         if old is None:
             raise NotFound("object does not exist")

@@ -15,14 +15,14 @@ from typing import Any
 from shoal.errors import Unavailable
 from shoal.store.etcd_config import UNIX
 
-# It answers at once, or it does not run.
+# Seconds. etcd answers at once, or it does not run.
 TIMEOUT = 1.0
 MAX_ANSWER_BYTES = 1024 * 1024
 _REQUEST = b"GET /members HTTP/1.0\r\nHost: localhost\r\n\r\n"
 
 
 async def members(etcd: Path) -> dict[str, int]:
-    """Return each member's id in etcd by its node's id. Raises Unavailable where etcd does not say."""
+    """Return each member's id in etcd by its node's id. Raises Unavailable if etcd does not answer."""
     try:
         async with asyncio.timeout(TIMEOUT):
             listed = await _asked(etcd)
@@ -33,7 +33,7 @@ async def members(etcd: Path) -> dict[str, int]:
 
 
 async def status(etcd: Path, request: bytes) -> int:
-    """Return the status that etcd answers a request with. Raises Unavailable where it does not."""
+    """Send a request to etcd and return the status of its answer. Raises Unavailable if it does not answer."""
     try:
         async with asyncio.timeout(TIMEOUT):
             with short_path(etcd) as path:
@@ -78,7 +78,7 @@ def _read(answer: bytes) -> list[Any] | None:
 
 @contextmanager
 def short_path(socket_path: Path) -> Iterator[str]:
-    """Give a path for a socket that fits into an address, however long the folder's is."""
+    """Yield a path to a socket that is short enough for a socket address, even if the folder's path is long."""
     handle = os.open(socket_path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}/{socket_path.name}"

@@ -25,7 +25,7 @@ MAX_KEY_ID = 255
 
 
 class Sealer:
-    """Seals with one data key, opens with any of those it knows."""
+    """Seals with one data key, and opens with any key that it knows."""
 
     def __init__(self, keys: Mapping[int, bytes], current: int) -> None:
         """Take the data keys by id (0..255), 32 bytes each, and the id of the one to seal with."""

@@ -13,8 +13,8 @@ from shoal.store.changes import Event
 
 __all__ = ["Event", "Watch", "WatchLagged", "Watches"]
 
-# A reader that is this many events behind gains more by reading the view again. About four times the largest swarm
-# that was ever scheduled at once in the simulations; an event is three pointers.
+# For a reader that is so many events behind, it is cheaper to read the view again. This is about four times the largest
+# number of tasks that the simulations schedule at once; an event is three pointers.
 MAX_EVENTS = 40_000
 
 
@@ -73,7 +73,7 @@ class Watch:
             self._changed.clear()
 
     def offer(self, events: list[Event], kinds: set[type]) -> None:
-        """Queue what concerns this watch; `kinds` are those of the events."""
+        """Queue the events that this watch wants. `kinds` are the kinds among the events."""
         if self._lagged or self._closed is not None or not (self._kinds & kinds):
             return
         wanted = events if kinds <= self._kinds else [event for event in events if type(event.obj) in self._kinds]
@@ -85,7 +85,7 @@ class Watch:
         self._changed.set()
 
     def close(self, reason: str) -> None:
-        """Let the reader have what is queued, then Unavailable with this reason."""
+        """Let the reader get the queued events, and then Unavailable with this reason."""
         self._closed = self._closed or reason
         self._changed.set()
 
@@ -106,11 +106,11 @@ class Watches:
         return watch
 
     def remove(self, watch: Watch) -> None:
-        """Tell a watch nothing more. May be repeated."""
+        """Send nothing more to a watch. May be repeated."""
         self._watches.pop(watch, None)
 
     def publish(self, events: list[Event]) -> None:
-        """Tell every watch of one commit."""
+        """Send the events of one commit to every watch."""
         kinds: set[type] = {type(event.obj) for event in events}
         for watch in self._watches:
             watch.offer(events, kinds)
