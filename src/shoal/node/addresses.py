@@ -1,7 +1,7 @@
-"""Which addresses a node listens on and tells others: pure choices from what the host has.
+"""Chooses the addresses that a node listens on and advertises, from the host's interfaces. Pure.
 
-Rules and texts: moby daemon/cluster/listen_addr.go, listen_addr_linux.go. All errors are InvalidArgument (HTTP 400),
-but for pool and port mistakes, which Docker answers with 500.
+Source of rules and texts: moby daemon/cluster/listen_addr.go, listen_addr_linux.go. All errors are InvalidArgument
+(HTTP 400), except those of pools and ports, which Docker answers with 500.
 """
 
 import ipaddress
@@ -14,10 +14,10 @@ from shoal.errors import InvalidArgument, ShoalError
 DEFAULT_PORT = 2377
 DEFAULT_DATA_PATH_PORT = 4789
 DEFAULT_SUBNET_SIZE = 24
-# Eight addresses: the smallest overlay subnet that leaves room for the load balancers' own.
+# Eight addresses, the smallest overlay subnet with room for the addresses of load balancers.
 MAX_SUBNET_SIZE = 29
 
-# Of another daemon on this network too, of whose subnets this one knows nothing (`network/bridge.py`).
+# Also matches bridges of other Shoal daemons, whose subnets this one does not know (`network/bridge.py`).
 _BRIDGE_OF_A_DAEMON = re.compile(r"shoal[0-9a-f]{8}")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -25,7 +25,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface of this host. `physical`: no bridge, veth, or other made-up link."""
+    """A network interface of this host. `physical`: it is no bridge, veth or other virtual link."""
 
     name: str
     up: bool
@@ -36,7 +36,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class NodeAddresses:
-    """Where a node listens, and what it tells others. Ports are in the addresses: `10.0.0.1:2377`."""
+    """The addresses that a node listens on and advertises. They include ports: `10.0.0.1:2377`."""
 
     listen: str
     advertise: str
@@ -68,9 +68,9 @@ def resolve(
     own_subnets: Sequence[ipaddress.IPv4Network] = (),
     default_advertise: str = "",
 ) -> NodeAddresses:
-    """Return the addresses of a node that was asked for these; empty ones are found out.
+    """Return a node's addresses from the user's settings; empty ones are chosen from the interfaces.
 
-    `own_subnets` are the subnets of this host's container networks, never a choice.
+    No address in `own_subnets`, the subnets of this host's container networks, is chosen.
     """
     listen_ip, port = _listen(listen, interfaces)
     advertise_ip, advertise_port = _advertise(advertise or default_advertise, port, interfaces, own_subnets)
@@ -85,9 +85,9 @@ def resolve(
 def resolve_joining(
     listen: str, advertise: str, data_path: str, interfaces: Sequence[Interface], *, towards_manager: str
 ) -> NodeAddresses:
-    """Return the addresses of a node that joins a swarm. `towards_manager` is its own address on the way there.
+    """Return the addresses of a node that joins a swarm. `towards_manager` is the address it uses to reach the manager.
 
-    What it advertises may be wrong or missing: the manager sees where it comes from.
+    The advertised address may be wrong or missing, because the manager sees where the node calls from.
     """
     listen_ip, port = _listen(listen, interfaces)
     local = towards_manager if listen_ip.is_unspecified else str(listen_ip)
@@ -110,10 +110,10 @@ def relocate(
     own_subnets: Sequence[ipaddress.IPv4Network] = (),
     default_advertise: str = "",
 ) -> NodeAddresses | None:
-    """Return the addresses of a node whose host has others now than when it was told them; None if they still hold.
+    """Return new addresses for a node whose host has other ones than before; None if the old ones are still valid.
 
-    What it was told to advertise and never had itself, behind a translation of addresses, stays. Raises
-    InvalidArgument where the host has no address that is clearly the one.
+    An advertised address that the host never had itself (behind NAT) stays. Raises InvalidArgument if no address of
+    the host is the only choice.
     """
     own = {str(address) for interface in interfaces for address in interface.addresses}
     if saved.local in own:
@@ -158,7 +158,7 @@ def _local(
     interfaces: Sequence[Interface],
     own_subnets: Sequence[ipaddress.IPv4Network],
 ) -> IPAddress:
-    """Return an address of this host: what it listens on, else what it advertises, else its only one."""
+    """Return an address of this host: the one it listens on, else the one it advertises, else its only one."""
     if not listen_ip.is_unspecified:
         return listen_ip
     if any(advertise_ip in interface.addresses for interface in interfaces):
@@ -186,7 +186,7 @@ def _advertise(
 
 
 def _named(host: str, interfaces: Sequence[Interface], otherwise: str, *, unspecified: bool = False) -> IPAddress:
-    """Return the address that `host` means: an interface's single address, or an address written out."""
+    """Return the address that `host` names: an IP address, or the single address of an interface."""
     for interface in interfaces:
         if interface.name == host:
             return _single_address(interface)
@@ -213,9 +213,9 @@ def _single_address(interface: Interface) -> IPAddress:
 
 
 def system_address(interfaces: Sequence[Interface], own_subnets: Sequence[ipaddress.IPv4Network] = ()) -> IPAddress:
-    """Return the one address of this host, IPv4 before IPv6, or say which there are to choose from.
+    """Return the only address of this host, IPv4 before IPv6. If there are several, the error names two of them.
 
-    Physical interfaces are looked at first; in a container, where all are virtual, any that is up counts.
+    Physical interfaces come first. In a container, where all interfaces are virtual, any that is up counts.
     """
     up = [interface for interface in interfaces if interface.up]
     physical = [interface for interface in up if interface.physical and any(map(_is_global, interface.addresses))]
@@ -258,7 +258,7 @@ def _multiple(first: str, second: str, one: IPAddress, other: IPAddress) -> Inva
 
 
 def check_pools(pools: Sequence[str], subnet_size: int) -> None:
-    """Refuse address pools that cannot be cut into subnets of `subnet_size`. Docker answers 500 to both."""
+    """Refuse address pools that cannot be divided into subnets of `subnet_size`. As in Docker, the error is a 500."""
     size = subnet_size or DEFAULT_SUBNET_SIZE
     if size > MAX_SUBNET_SIZE:
         raise ShoalError(f"subnet size is out of range: {size}")

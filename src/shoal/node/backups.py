@@ -1,8 +1,8 @@
-"""Saves a manager to a file, and makes a host that manager again: what a backup has beside the swarm's objects.
+"""Saves a manager to a file, and makes a host that manager again.
 
-In: a manager's store and identity, or a backup that was found to be whole. Out: a file, or the swarm's folder, in which
-`docker-state.json` comes last: until it is there, there is nothing, and the next start removes the rest. Addresses are
-the host's and in no backup; what the swarm was made with is in its objects.
+In: a manager's store and identity, or a backup that was checked. Out: a file, or the swarm's folder.
+`docker-state.json` is written last; without it the next start removes the rest. A backup has no addresses, because they
+are the host's. The settings of `swarm init` are in the swarm's objects.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from shoal.store.etcd_client import EtcdClient
 
 
 async def save(etcd: EtcdClient, security: SecurityConfig, hostname: str, file: BinaryIO) -> Summary:
-    """Write a backup to an empty file. Raises OSError; Unavailable without quorum, in Docker's words."""
+    """Write a backup to an empty file. Raises OSError, and Unavailable with Docker's text without a quorum."""
     about = About(
         version=0,
         taken_at=0.0,
@@ -43,7 +43,7 @@ async def save(etcd: EtcdClient, security: SecurityConfig, hostname: str, file: 
 
 
 async def place(paths: Paths, found: Backup, node_state: NodeState) -> Identity:
-    """Make the swarm's folder of a backup, and return whose it is. May be broken off anywhere: see above.
+    """Make the swarm's folder from a backup, and return the node's identity. It may be interrupted at any point.
 
     Raises DamagedBackup, FailedPrecondition, OSError, and what starting an etcd raises.
     """

@@ -1,8 +1,8 @@
-"""Where a node's certificates come from: any manager, over TLS, or this host's own one while it leads.
+"""Gets a node's certificates: from any manager, over TLS, or from this host's own manager while it leads.
 
-In: managers to ask, TLS contexts, a request. Out: PEM bytes, or an `RpcError` in the words of Docker's own client. It
-knows no files. A joining node (`joining`) and one that renews its certificate (`renewal`) ask here. Times and the order
-of attempts: SwarmKit ca/config.go, ca/certificates.go.
+In: managers to ask, TLS contexts, a request. Out: PEM bytes, or an `RpcError` with the text of Docker's own client. It
+handles no files. `joining` and `renewal` use it. Source of times and the order of attempts: SwarmKit ca/config.go,
+ca/certificates.go.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ ATTEMPTS = 5
 ATTEMPT_PAUSE = 2.0
 RPC_TIMEOUT = 5.0
 STATUS_PAUSE, LONGEST_STATUS_PAUSE = 1.0, 30.0
-# What asking again, or asking another manager, may mend: a manager that was just demoted, a leader just lost.
+# Errors after which another attempt, or another manager, may succeed: a demoted manager, a lost leader.
 _PASSING = frozenset(
     {Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.ABORTED, Status.UNKNOWN, Status.INTERNAL, Status.CANCELLED}
 )
@@ -49,7 +49,7 @@ _READY = frozenset({api.IssuanceStatus.ISSUED, api.IssuanceStatus.ROTATE})
 
 
 class CAClient:
-    """Asks managers, another one after each failure. `server_name` is the name to verify; empty: nothing is."""
+    """Asks managers, another one after each failure. `server_name` is the name to verify; empty: none is verified."""
 
     def __init__(
         self, remotes: Remotes, context: Callable[[], ssl.SSLContext], server_name: str, rng: Random, *, avoid: str = ""
@@ -65,7 +65,7 @@ class CAClient:
         return await _again(lambda: self._request(csr, token, availability))
 
     async def unlock_key(self) -> tuple[bytes, int]:
-        """Return the key that locks managers, empty where they are not locked, and its version. Raises RpcError."""
+        """Return the key that unlocks managers (empty if they are not locked), and its version. Raises RpcError."""
         return await _again(self._unlock_key)
 
     async def _unlock_key(self) -> tuple[bytes, int]:
@@ -94,7 +94,7 @@ class CAClient:
                         node_id = (await stub.IssueNodeCertificate(issue, timeout=RPC_TIMEOUT)).node_id
                     certificate = await _signed(stub, node_id, csr)
             except RpcError as error:
-                # Once the request is written down, a failure means another manager, and not another request.
+                # Once the swarm has the request, a failure leads to another manager, not to another request.
                 if not node_id or error.grpc_status not in _PASSING:
                     raise
                 log.debug("asking how the request for a certificate fares: %s", error)
@@ -119,7 +119,7 @@ class CAClient:
 
 
 async def _signed(stub: NodeCAStub, node_id: str, csr: bytes) -> bytes | None:
-    """Return the certificate for `csr` once it is there; one for an earlier request does not count."""
+    """Return the certificate for `csr` once it is issued. A certificate for an earlier request does not count."""
     reply = await stub.NodeCertificateStatus(api.NodeCertificateStatusRequest(node_id=node_id), timeout=RPC_TIMEOUT)
     if reply.certificate.csr != csr:
         return None
@@ -129,9 +129,9 @@ async def _signed(stub: NodeCAStub, node_id: str, csr: bytes) -> bytes | None:
 
 
 async def download_root(address: str, digest: str = "") -> bytes:
-    """Return the root bundle of the swarm at `address`, if its SHA-256 is `digest`; no digest: whatever it is.
+    """Return the root bundle of the swarm at `address`. With a `digest`, its SHA-256 must match.
 
-    Raises RpcError where nobody answers, ShoalError where the wrong one does.
+    Raises RpcError if the manager does not answer, ShoalError if the root does not match.
     """
     return await _again(lambda: _download_root(address, digest))
 
@@ -145,10 +145,10 @@ async def _download_root(address: str, digest: str) -> bytes:
 
 
 async def from_own_store(store: Store, node_id: str, cluster_id: str, csr: bytes) -> bytes:
-    """Return the certificate for a renewal, from this host's manager while it leads: not through TLS.
+    """Return the certificate for a renewal from this host's manager, which must lead, without TLS.
 
-    So one that has run out is renewed all the same where a swarm has one manager (SwarmKit: the local socket). Raises
-    Unavailable where this manager does not lead.
+    So the only manager of a swarm can renew an expired certificate (SwarmKit uses a local socket for this). Raises
+    Unavailable if this manager does not lead.
     """
 
     def write(transaction: Transaction) -> None:
@@ -176,7 +176,7 @@ async def from_own_store(store: Store, node_id: str, cluster_id: str, csr: bytes
 
 @asynccontextmanager
 async def channel(address: str, context: ssl.SSLContext, server_name: str) -> AsyncIterator[Channel]:
-    """Open a channel to a manager; what fails inside is raised as RpcError."""
+    """Open a channel to a manager. Errors inside the context are raised as RpcError."""
     host, port = split_address(address)
     config = Configuration(ssl_target_name_override=server_name or None)
     opened = Channel(host, port, ssl=context, config=config)
@@ -193,7 +193,7 @@ async def channel(address: str, context: ssl.SSLContext, server_name: str) -> As
 
 
 async def _again(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Return what an attempt returns; failures that may pass are tried again, four times."""
+    """Return the result of an attempt. Failures that may pass are tried again, four times."""
     for left in reversed(range(ATTEMPTS)):
         try:
             return await attempt()
@@ -206,7 +206,7 @@ async def _again(attempt: Callable[[], Awaitable[T]]) -> T:
 
 
 def _transport(error: Exception, address: str) -> str:
-    """Return what went wrong below gRPC, as Go's client tells it."""
+    """Return the text of Go's client for an error below gRPC."""
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = {
             9: "certificate has expired or is not yet valid: compare this host's clock with the manager's",

@@ -1,9 +1,9 @@
 """A manager on this host: the server on port 2377, etcd and its connections, the store, and a term while it leads.
 
-In: this node's identity and addresses, the managers that it knows of. Out: Control and the log broker for the Engine
-API, whoever leads. A manager leads while its own etcd member leads Raft: a `Term` is begun then, and ended as soon as
-that is over. Else it follows, and sends on what only the leader answers. Everything ends together: a part that fails
-takes the manager down, and `membership` starts another.
+In: this node's identity and addresses, the managers that it knows. Out: Control and the log broker for the Engine API,
+whichever manager leads. A manager leads while its own etcd member leads Raft; it then runs a `Term`. Otherwise it
+follows, and forwards calls that only the leader answers. When one part fails, all parts of the manager end, and
+`membership` starts it again.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ from shoal.store.watch import WatchLagged
 
 log = logging.getLogger(__name__)
 
-# Between attempts to lead, or to tell the leader something, that came to nothing.
+# Seconds between failed attempts to lead, or to reach the leader.
 RETRY = 0.1
 LONGEST_RETRY = 5.0
 KeepOut = Callable[[int], AbstractAsyncContextManager[None]]
@@ -76,9 +76,9 @@ class Active:
 
 
 class Manager:
-    """One manager. `first` is what a new swarm begins with, None once there is one; `managers` those known to be.
+    """One manager. `first` describes a swarm to found, or is None; `managers` returns the managers known before.
 
-    `alone`: go on without the other managers, with the data that is here. `keep_out` keeps this host's containers from
+    `alone`: go on without the other managers, with this host's data. `keep_out` keeps this host's containers away from
     a port.
     """
 
@@ -104,7 +104,7 @@ class Manager:
         self._rng = rng
         self._managers = managers
         self._alone = alone
-        self._members: dict[str, str] = {}  # where the other managers are, by node id
+        self._members: dict[str, str] = {}  # the addresses of the other managers, by node id
         self._reachability = Reachability(time.monotonic)
         self._link = LeaderLink(security)
         self._tunnels = TunnelsProcess(
@@ -117,15 +117,16 @@ class Manager:
         self._server: ManagerServer | None = None
         self._store: Store | None = None
         self._term: Term | None = None
-        self._active: Active | None = None  # once it has all that the swarm knows
+        self._active: Active | None = None  # set once this manager has all data of the swarm
         self._started: Callable[[Active], None] = lambda active: None
         self._is_told = False
 
     async def run(self, started: Callable[[Active], None], ended: Callable[[], None] = lambda: None) -> None:
-        """Manage until cancelled.
+        """Run the manager until cancelled.
 
-        `started` is called once somebody leads; `ended` before what it was given is of no use any more, which happens
-        when this manager was removed from the others: it then waits to be a worker, or to be taken in again.
+        `started` is called once a manager leads. `ended` is called when the `Active` that it got cannot be used any
+        more, because this manager was removed from the quorum. It then waits to become a worker, or to be admitted
+        again.
         """
         self._started = started
         self._paths.etcd.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -150,7 +151,7 @@ class Manager:
             listener = listen(*split_host_port(self._listen_addr, DEFAULT_PORT))
         except OSError as fault:
             raise ShoalError(refusals.NOT_LISTENING.format(fault.strerror)) from fault
-        # Closed here too: a child that is cancelled before its first step closes nothing.
+        # Closed here too, because a child that is cancelled before its first step closes nothing.
         with listener:
             await self._run_port(server, listener, ended)
 
@@ -161,7 +162,7 @@ class Manager:
                 group.create_task(self._tunnels.run(), name="etcd peers"),
             ]
             if not self._alone and any(node_id != self._own_id for node_id, _ in self._managers()):
-                self._tunnels.start()  # it takes a while, and etcd needs it
+                self._tunnels.start()  # early, because the start takes a while and etcd needs the tunnels
             try:
                 await self._stay_member(ended)
             finally:
@@ -195,16 +196,16 @@ class Manager:
         cluster = self._store.view().clusters.get(self._security.cluster_id) if self._store is not None else None
         return list(cluster.blacklisted_certificates) if cluster is not None else []
 
-    # A part in etcd's cluster.
+    # Membership in etcd's cluster.
 
     async def _stay_member(self, ended: Callable[[], None]) -> None:
-        """Be a member of etcd's cluster, and a new one after that was removed."""
+        """Be a member of etcd's cluster. After a removal, join as a new member."""
         delay, was_removed = RETRY, False
         while True:
             try:
                 config = await self._config()
             except RpcError as error:
-                # One that was demoted is told so here, until its certificate says it as well and this ends.
+                # A demoted manager gets here again and again, until its certificate says worker and this ends.
                 if not was_removed:
                     raise
                 log.debug("this manager is not taken in again: %s", error)
@@ -220,7 +221,7 @@ class Manager:
             await asyncio.to_thread(shutil.rmtree, self._paths.swarm / "etcd", ignore_errors=True)
 
     async def _config(self) -> EtcdConfig:
-        """Return how etcd is to be started, after asking the swarm for a part in it where there is none yet."""
+        """Return etcd's configuration. A manager that is no member of etcd's cluster joins it first."""
         known = {node_id: address for node_id, address in self._managers() if node_id != self._own_id}
         self._members = {node_id: address for node_id, address in known.items() if node_id} | self._members
         if self._alone:
@@ -251,7 +252,7 @@ class Manager:
             delay = min(2 * delay, LONGEST_RETRY)
 
     async def _serve(self, config: EtcdConfig, ended: Callable[[], None]) -> None:
-        """Follow and lead with etcd running, until it fails. Raises RemovedMember when there is no part in it more."""
+        """Run etcd, and follow or lead, until something fails. Raises RemovedMember if this member was removed."""
         data_key = self._security.data_key
         if data_key is None:
             raise InvariantBroken("this manager's key file holds no data key")
@@ -275,7 +276,7 @@ class Manager:
                     self._is_told = False
                     ended()
 
-    # Who leads, and who the others are.
+    # The leader, and the other managers.
 
     async def _track_leader(self, watch: LeaderWatch) -> None:
         state = watch.state
@@ -295,13 +296,13 @@ class Manager:
                         self._end_unfit(changes)
                         if _concerns_managers(changes):
                             await self._update_members(store)
-                            watch.look()  # it may be alone no more
+                            watch.look()  # this manager may not be alone any more
                             self._tell(watch)
                 except WatchLagged:
                     continue
 
     def _end_unfit(self, changes: list[Event] | None) -> None:
-        """Let go of who was demoted or removed; after changes that were missed, of whoever was by now."""
+        """End the connections of demoted and removed nodes. None: changes were missed, so check all connections."""
         assert self._server is not None
         if changes is None:
             self._server.end_unfit()
@@ -311,7 +312,7 @@ class Manager:
             self._server.end_unfit(node_ids)
 
     async def _update_members(self, store: Store) -> None:
-        """Take over from the store who the managers are and where, once it knows of this one."""
+        """Take the managers and their addresses from the store, once it knows this manager."""
         found = {
             node.id: node.manager_status.addr
             for node in store.view().nodes.all()
@@ -325,7 +326,7 @@ class Manager:
         await self._tunnels.serve(found)
 
     def _tell(self, watch: LeaderWatch) -> None:
-        """Let calls go where the lead is."""
+        """Tell `LeaderLink` where the leader is. Call `started` when a leader is known for the first time."""
         store = self._store
         if self._term is not None:
             self._link.tell(self._own_id, self._address, leads=True)
@@ -343,7 +344,7 @@ class Manager:
             self._started(self._active)
 
     async def _begin(self, store: Store, watch: LeaderWatch, etcd: EtcdClient) -> None:
-        """Be of use once this manager has a vote and all that was acknowledged; then say where it is."""
+        """Become active once this manager has a vote and all acknowledged data, and then announce its address."""
         while True:
             try:
                 await store.catch_up()
@@ -359,7 +360,7 @@ class Manager:
         await self._announce(store)
 
     async def _announce(self, store: Store) -> None:
-        """Tell the leader where this manager is, if it was elsewhere before; the leader writes its own address."""
+        """Tell the leader this manager's address if it has changed. A leader writes its own address itself."""
         with suppress(LeadsHere):
             while True:
                 own = store.view().nodes.get(self._own_id)
@@ -374,7 +375,7 @@ class Manager:
     # The lead.
 
     def _control(self) -> ControlRpcs | None:
-        """Return what answers Control's calls while this manager leads."""
+        """Return the leader's Control while this manager leads, else None."""
         return None if self._term is None else self._term.control
 
     def _logs(self) -> LogBroker | None:
@@ -406,7 +407,7 @@ class Manager:
                 log.info("this manager does not lead the swarm any more")
                 self._term = None
                 self._tell(watch)
-                await store.step_down()  # before the parts end: what they write then must not wait
+                await store.step_down()  # before the parts end, so that their last writes do not wait
                 running.cancel()
         except asyncio.CancelledError:
             if self._members:
@@ -419,7 +420,7 @@ class Manager:
 
 
 def _raise_if_cancelled() -> None:
-    """Go on with being cancelled: a group whose children fail meanwhile (Python 3.11) tells of the failures alone."""
+    """Raise CancelledError if this child is being cancelled: in Python 3.11 a TaskGroup may raise only its failures."""
     current = asyncio.current_task()
     if current is not None and current.cancelling():
         raise asyncio.CancelledError
@@ -431,7 +432,7 @@ async def _heed_removal(etcd: EtcdProcess) -> None:
 
 
 async def _wait_lost(store: Store, watch: LeaderWatch) -> None:
-    """Return when the lead is lost, whichever tells it first."""
+    """Return when the lead is lost, by the store or by Raft."""
     async with asyncio.TaskGroup() as group:
         waits = [
             group.create_task(store.deposed.wait(), name="deposed"),
@@ -443,7 +444,7 @@ async def _wait_lost(store: Store, watch: LeaderWatch) -> None:
 
 
 async def _hand_over(setting: Setting) -> None:
-    """Let another manager take the lead before this one goes, so that nobody has to miss it first."""
+    """Hand Raft's lead to another manager before this one stops, so that no election must wait for its silence."""
     try:
         async with asyncio.timeout(HAND_OVER_TIMEOUT):
             await members.move_lead(setting.etcd)

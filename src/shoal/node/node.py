@@ -1,6 +1,6 @@
-"""This host's part in a swarm: it is in none, or has one stay after another. Answers the Engine API's `/swarm` calls.
+"""This host's part in a swarm. It is in no swarm, or has one stay at a time. Answers the Engine API's `/swarm` calls.
 
-States as Docker's (`LocalState`): inactive, pending while starting, active, error when the last start failed.
+The states are Docker's (`LocalState`): inactive, pending while starting, active, error when the last start failed.
 """
 
 import asyncio
@@ -40,15 +40,15 @@ from shoal.store.watch import Watch
 log = logging.getLogger(__name__)
 
 TASK_LABEL = "com.docker.swarm.task.id"
-# For tasks to end when the node leaves: twice what they are given by default. What is left then is removed by force, as
+# Seconds for tasks to end when the node leaves: twice their default stop time. The rest is then removed by force, as
 # moby does at once (daemon/cluster/swarm.go, Leave).
 LEAVE_TIMEOUT = 20.0
-CLOCK_LOOK = 1.0  # seconds; a host without a battery has the time a moment after it has a network
-JOIN_TIMEOUT = 20.0  # for who asked; the attempt goes on. Source: moby daemon/cluster, swarmConnectTimeout
+CLOCK_LOOK = 1.0  # seconds; a host without a clock's battery gets the time soon after its network
+JOIN_TIMEOUT = 20.0  # seconds for the caller; the attempt goes on. Source: moby daemon/cluster, swarmConnectTimeout
 
 
 class SwarmNode:
-    """The node. Enter `run` in a group; the methods work while it runs."""
+    """The node. The methods work while `run` runs."""
 
     def __init__(
         self,
@@ -70,14 +70,14 @@ class SwarmNode:
         self._places = Places(own_subnets, default_advertise_addr)
         self._clock = clock
         self.resumed = asyncio.Event()
-        """Set once `run` has read what this node is: before, it would say that it is in no swarm."""
+        """Set once `run` has read this node's files. Before that it would answer that it is in no swarm."""
         self._manages = asyncio.Event()  # a manager has begun here since somebody last asked
         self._stay: Stay | None = None
         self._changing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Be what the disk says this node is, and what it is asked to become, until cancelled."""
+        """Take up this node's place if its files name one, and serve the calls, until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
@@ -89,9 +89,9 @@ class SwarmNode:
                 self.resumed.set()
 
     async def _resume(self, kek: bytes | None = None, *, asked: bool = False) -> asyncio.Future[None] | None:
-        """Take up the place that the files tell of; return what tells when this node is up, None where it cannot be.
+        """Take up the place in the files. Return a future for when this node is up, or None if it cannot be.
 
-        `asked`: somebody waits for it, and a first attempt that fails is the last.
+        `asked`: a caller waits, and there is no other attempt if the first one fails.
         """
         try:
             found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
@@ -104,7 +104,7 @@ class SwarmNode:
             self._stay = Stay.failed(str(error))
             return None
         if found is None:
-            # Of a swarm that was being made or joined when the daemon ended: nobody was told that it worked.
+            # Files of a swarm that was being made or joined when the daemon ended; no caller was told of success.
             await asyncio.to_thread(self._wipe)
             return None
         if found.out_of_time and not found.security.is_manager:
@@ -121,9 +121,9 @@ class SwarmNode:
         return self._begin(enter, asked=asked)
 
     async def wait_settled(self) -> None:
-        """Wait until this node has taken up its place in the swarm, or cannot at once; for so long at most.
+        """Wait until this node is up, or its first attempt has failed, at most JOIN_TIMEOUT seconds.
 
-        Before, it would answer that it is no manager, or not active, which is over a moment later. Source: moby
+        Before that it would answer that it is no manager, or not active, although it soon is. Source: moby
         daemon/cluster (`Start`, swarmConnectTimeout).
         """
         await self.resumed.wait()
@@ -136,13 +136,13 @@ class SwarmNode:
             log.warning("this node is not up after %g s; the API answers all the same", JOIN_TIMEOUT)
 
     async def wait_manager(self) -> None:
-        """Wait until a manager works here: from then on there are `control`, `logs`, `watch` and `view`."""
+        """Wait until a manager works here, and `control`, `logs`, `watch` and `view` can be used."""
         while self._stay is None or self._stay.membership is None or self._stay.membership.active is None:
             self._manages.clear()
             await self._manages.wait()
 
     def _wait_for_clock(self, found: restoring.Restored, kek: bytes | None) -> None:
-        """Stay out of the swarm as long as nobody would believe this node: until its host's clock is another."""
+        """Stay out of the swarm until this node's certificate is valid at the time of the host's clock."""
         identity = found.security.identity
         stay = self._stay = Stay.failed(found.out_of_time, found.out_of_time)
 
@@ -201,7 +201,7 @@ class SwarmNode:
             return founded.first.node_id
 
     async def _go_on_alone(self, stay: Stay, node_state: state.NodeState) -> str:
-        """Make this node the only manager of the swarm that it is a manager of, with all that it knows of it."""
+        """Make this manager the only one of its swarm, with its data (`--force-new-cluster`)."""
         kek = stay.membership.security.kek if stay.membership is not None else None
         found = await asyncio.to_thread(restoring.restore, self._paths, self._clock(), kek)
         if found is None or not found.security.is_manager:
@@ -222,13 +222,13 @@ class SwarmNode:
             await asyncio.to_thread(state.save, self._paths.swarm, node_state)
             await asyncio.to_thread(peers.save, self._paths.swarm, ())
         except (ShoalError, OSError):
-            await self._resume()  # as it was before: nothing was lost
+            await self._resume()  # as before; nothing was lost
             raise
         log.warning("this node, %s, goes on as the only manager of its swarm", found.security.node_id)
         return found.security.node_id
 
     async def backup(self, file: BinaryIO) -> Summary:
-        """Write this swarm, and who this manager is, to an empty file. Raises Unavailable as `control`; OSError."""
+        """Write this swarm and this manager's identity to an empty file. Raises Unavailable as `control`, OSError."""
         active, stay = self._active(), self._stay
         assert stay is not None
         assert stay.membership is not None
@@ -238,9 +238,9 @@ class SwarmNode:
         return summary
 
     async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
-        """Make this host the manager that made a backup, alone in its swarm; returns once it serves, or is locked.
+        """Make this host the manager that made a backup, alone in its swarm. Return once it serves, or is locked.
 
-        Raises what kept it from that, and then nothing is left.
+        When it fails, it raises the cause and leaves no files.
         """
         async with self._changing:
             if self._stay is not None:
@@ -268,15 +268,16 @@ class SwarmNode:
             return RestoreResult(found.summary, identity.node_id, is_locked=up is None)
 
     async def join(self, request: JoinRequest) -> None:
-        """Make this host a node of a swarm that exists; returns once it is one.
+        """Join this host to an existing swarm, and return once it is up.
 
-        Raises what kept it from joining, and then nothing is left; or Unavailable after 20 s, and the attempt goes on.
+        When it fails, it raises the cause and leaves no files. After 20 s it raises Unavailable, and the attempt goes
+        on.
         """
         async with self._changing:
             if self._stay is not None and self._stay.refusal != refusals.EXPIRED:
                 raise Unavailable(refusals.ALREADY_IN_A_SWARM)
             request, node_state = await self._places.joining(request)
-            await self._end()  # of a node whose certificate ran out: nobody would take its leave
+            await self._end()  # a node whose certificate expired cannot tell the managers that it leaves
 
             async def enter() -> Membership:
                 folder = founding.certificates(self._paths)
@@ -296,7 +297,7 @@ class SwarmNode:
                 raise
 
     def _joined(self, membership: Membership) -> None:
-        """Note that this node is up: what it was told to join no longer counts."""
+        """Note that this node is up, and no longer joining."""
         if membership.state.join_in_progress:
             membership.state = replace(membership.state, join_in_progress=False)
             try:
@@ -305,7 +306,7 @@ class SwarmNode:
                 log.warning("that this node has joined was not written down: %s", error)
 
     async def leave(self, force: bool) -> None:
-        """Leave the swarm: end its tasks here, forget its keys and its data."""
+        """Leave the swarm: end its tasks here, and remove its keys and data."""
         async with self._changing:
             stay = self._stay
             if stay is None:
@@ -325,10 +326,10 @@ class SwarmNode:
             log.info("this node has left the swarm")
 
     async def unlock(self, key: str) -> None:
-        """Open this manager's key file and take up its place. Raises Unauthenticated for a wrong key."""
+        """Unlock this manager's key file, and let the manager start. Raises Unauthenticated for a wrong key."""
         async with self._changing:
             if self._stay is None or self._stay.refusal != refusals.LOCKED:
-                self._active()  # which says why there is nothing to unlock
+                self._active()  # raises the reason why there is nothing to unlock
                 raise Conflict(refusals.NOT_LOCKED)
             kek = parse_unlock_key(key)
             if len(kek) != KEK_BYTES:
@@ -347,7 +348,7 @@ class SwarmNode:
                 raise ShoalError(f"swarm component could not be started: {error}") from error
 
     async def _end(self) -> None:
-        """Stop what runs, remove what tasks left, wipe the folder; this node is in no swarm then."""
+        """End the stay, remove the containers of tasks and the swarm's folder. Then this host is in no swarm."""
         if self._stay is not None:
             await self._stay.end()
         for container in self._runtime.containers.list():
@@ -363,7 +364,7 @@ class SwarmNode:
         clean(self._paths)
 
     def info(self) -> SwarmInfo:
-        """Return what `docker info` shows of the swarm."""
+        """Return what `docker info` shows about the swarm."""
         stay = self._stay
         if stay is None:
             return SwarmInfo()
@@ -409,27 +410,27 @@ class SwarmNode:
         raise Unavailable(f"{text} ({stay.error})" if stay.error else text)
 
     def control(self) -> ControlRpcs:
-        """Return the management API. Raises Unavailable with Docker's words where this node is no manager."""
+        """Return the management API. Raises Unavailable with Docker's text if no manager works here."""
         return self._active().control
 
     def logs(self) -> LogBroker:
-        """Return the log broker, likewise."""
+        """Return the log broker. Raises as `control` does."""
         return self._active().logs
 
     def watch(self, *kinds: type) -> Watch:
-        """Return a watch on the swarm's objects, likewise."""
+        """Return a watch on the swarm's objects. Raises as `control` does."""
         return self._active().store.watch(*kinds)
 
     def view(self) -> View:
-        """Return the swarm's objects as they are now, likewise."""
+        """Return the swarm's objects as they are now. Raises as `control` does."""
         return self._active().store.view()
 
     async def explain_task(self, task_id: str) -> pb.Explanation:
-        """Return why a task is where it is, or nowhere. Raises Unavailable as `control`; NotFound, or RpcError."""
+        """Return why a task is on its node, or has none. Raises Unavailable as `control`, NotFound, RpcError."""
         return await self._active().placement.explain(task_id)
 
     async def unlock_key(self) -> str:
-        """Return the key that unlocks this swarm's managers, empty with autolock off."""
+        """Return the key that unlocks this swarm's managers; empty with autolock off. Raises as `control` does."""
         for cluster in self._active().store.view().clusters.all():
             for key in cluster.unlock_keys:
                 if key.subsystem == "swarm-manager":
@@ -438,14 +439,14 @@ class SwarmNode:
 
 
 def _managers(membership: Membership) -> peers.Peers:
-    """Return the managers that this node knows; itself, where it has not heard of any."""
+    """Return the managers that this node knows; itself if it knows no other."""
     if membership.managers or not membership.is_manager:
         return membership.managers
     return ((membership.security.node_id, membership.state.advertise_addr),)
 
 
 async def _why_not_leave(membership: Membership) -> str:
-    """Return why a manager does not leave without force."""
+    """Return why a manager only leaves with `--force`."""
     if membership.active is None:
         return refusals.leaving(None, 0)
     nodes = (await membership.active.control.list_nodes(api.ListNodesRequest())).nodes
