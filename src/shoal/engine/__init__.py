@@ -1,5 +1,5 @@
 """The Docker Engine HTTP API: routes, and JSON to protobuf and back.
 
-Owns what a call means in HTTP: versions, status codes, texts, shapes of JSON, streams. Knows nothing of how a swarm
-works: it asks `backend.node` for that, and never touches the store.
+Owns the HTTP side of a call: versions, status codes, texts, shapes of JSON, streams. It does not know how a swarm
+works: it asks `backend.node`, and never touches the store.
 """

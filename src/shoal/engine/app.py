@@ -98,7 +98,7 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
         response.headers.update(headers)
 
     app = web.Application(client_max_size=MAX_JSON_BYTES)
-    # Any path at all, one with an encoded newline too: else aiohttp would answer itself, and not in JSON.
+    # Matches every path, also one with an encoded newline. Otherwise aiohttp would answer, and not in JSON.
     app.router.add_route("*", "/{path:(?s:.*)}", dispatch)
     app[OPEN_STREAMS] = weakref.WeakSet()
     app.on_response_prepare.append(add_headers)
@@ -108,7 +108,7 @@ def make_app(backend: Backend, modules: Sequence[ModuleType] = MODULES) -> web.A
 
 
 async def _told_apart(answering: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
-    """Make an error of a cancellation that is nobody's: aiohttp would hang up on the client without a word."""
+    """Turn a stray cancellation into an error, because aiohttp would close the connection without an answer."""
     try:
         return await answering
     except asyncio.CancelledError as error:

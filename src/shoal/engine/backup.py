@@ -3,8 +3,8 @@
     GET  /shoal/v1/swarm/backup     the file, with its length; 503 as Docker's calls where no manager runs
     POST /shoal/v1/swarm/restore    the file as the body; `listenAddr`, `advertiseAddr`, `dataPathAddr` in the query
 
-A file lies on the data root's disk while it is on its way, without a name: nothing of it is left, whatever happens. So
-its reader may be slow, is told at once where there is no quorum, and memory holds a piece of it at a time.
+While a backup is sent or received, it lies in a file without a name on the data root's disk, which vanishes whatever
+happens. So the client may be slow, hears at once if there is no quorum, and only a piece at a time is in memory.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def back_up(call: Call) -> web.StreamResponse:
 
 async def restore(call: Call) -> web.StreamResponse:
     """POST /shoal/v1/swarm/restore: answers once the swarm is there."""
-    # Before a large body is read; whether it is still so is asked again when there is one.
+    # Checked before a large body is read, and again after that.
     if call.backend.node.info().local_state != LocalState.INACTIVE:
         raise Unavailable(refusals.ALREADY_IN_A_SWARM)
     end_with_daemon(call)
@@ -65,12 +65,12 @@ async def restore(call: Call) -> web.StreamResponse:
 
 @asynccontextmanager
 async def _nameless_file(call: Call) -> AsyncGenerator[BinaryIO, None]:
-    # At once, and not in a thread: who gives up meanwhile would leave it open.
+    # Not in a thread: if the call were cancelled meanwhile, the file would stay open.
     file = tempfile.TemporaryFile(dir=call.backend.facts.data_root)  # noqa: SIM115 - closed below
     try:
         yield file
     finally:
-        # Giving a gigabyte back to the disk takes a while. Nobody waits for it, or could keep it from being done.
+        # In a thread, because freeing a gigabyte takes a while. Nothing waits for it, and nothing cancels it.
         asyncio.get_running_loop().run_in_executor(None, file.close)
 
 

@@ -106,7 +106,7 @@ def choose(
 
 
 def _between(containers: Sequence[Container], filters: Filters, get: Callable[[str], Container]) -> list[Container]:
-    """Keep what comes after the container of `before` in the list, and what comes in front of that of `since`."""
+    """Keep the containers behind that of `before` in the list, and those in front of that of `since`."""
     found = list(containers)
     for ref in filters.get("before"):
         last = get(ref).id
@@ -120,7 +120,7 @@ def _between(containers: Sequence[Container], filters: Filters, get: Callable[[s
 
 
 def _by_prefix(containers: Sequence[Container], filters: Filters) -> set[str] | None:
-    """Return the ids that `id` means: each value a prefix that only one container has. None without that filter."""
+    """Return the ids for the filter `id`: each value must be a prefix of exactly one id. None without that filter."""
     if not filters.get("id"):
         return None
     found = set()

@@ -49,7 +49,7 @@ def labels(container: Container, image: Image | None) -> dict[str, str]:
 def row(container: Container, now: float, image: Image | None = None, *, renamed: bool = False) -> dict[str, Any]:
     """Return a container as `GET /containers/json` lists it.
 
-    `image`: what it was made from, if it is here; `renamed`: the name that was given means another image by now.
+    `image`: the image that it was made from, if it is here; `renamed`: that image's name now means another image.
     """
     return {
         "Id": container.id,
@@ -69,7 +69,7 @@ def row(container: Container, now: float, image: Image | None = None, *, renamed
 
 
 def command_line(container: Container) -> str:
-    """Return what was run, arguments with blanks in quotes. Source: moby daemon/container/view.go."""
+    """Return the command line, with quotes around arguments with blanks. Source: moby daemon/container/view.go."""
     quoted = [f"'{argument}'" if " " in argument else argument for argument in container.args]
     return " ".join([container.path, *quoted])
 

@@ -1,4 +1,4 @@
-"""What flows from and to a container: logs, statistics, attached stdio, the size of its terminal, its end.
+"""The streams of a container: logs, statistics, attached stdio, terminal size, and waiting for its end.
 
 Source of semantics and texts: moby daemon/server/router/container/container_routes.go, daemon/{logs,stats,attach}.go.
 """
@@ -47,7 +47,7 @@ def log_options(call: Call) -> LogOptions:
         follow=call.flag("follow"),
         since_nanos=unix_timestamp(call.query("since"), '"since"'),
         until_nanos=0 if until == "0" else unix_timestamp(until, '"until"'),
-        # What is no number, or negative, means all lines: moby daemon/logs.go.
+        # A negative number, or no number, means all lines: moby daemon/logs.go.
         tail=int(tail) if re.fullmatch(r"\+?[0-9]{1,18}", tail) else None,
     )
 
@@ -72,7 +72,7 @@ async def logs(call: Call) -> web.StreamResponse:
             async for line in lines:
                 await response.write(_encoded(line, tty, stamps=stamps, details=details))
         except ShoalError as error:
-            # The head is out: the failure comes as the last words of the stream.
+            # The head was sent already, so the error is the last line of the stream.
             text = f"Error grabbing logs: {error}\n".encode()
             await response.write(text if tty else frame(SYSTEM_ERROR, text))
     await response.write_eof()
@@ -80,7 +80,7 @@ async def logs(call: Call) -> web.StreamResponse:
 
 
 def _encoded(line: LogLine, tty: bool, *, stamps: bool = False, details: bool = False) -> bytes:
-    # A container of ours has no attributes for its lines: what `details` adds is Docker's blank behind them.
+    # Lines here have no attributes, so `details` only adds the blank that Docker puts after them.
     data = b" " + line.data if details else line.data
     if stamps:
         data = f"{log_stamp(line.at_nanos)} ".encode() + data
@@ -190,7 +190,7 @@ async def wait(call: Call) -> web.StreamResponse:
 
 
 async def _ended(container: Container, changes: AsyncIterator[Container], condition: str) -> Container:
-    """Return the container as it is when the condition holds, or as it last was when it is removed before."""
+    """Return the container when the condition holds. If it is removed before that, return its last value."""
     if condition in ("", "not-running") and container.phase is not Phase.RUNNING:
         return container
     async for now in changes:

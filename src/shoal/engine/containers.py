@@ -18,7 +18,7 @@ from shoal.engine.requests import Call
 from shoal.errors import Conflict, InvalidArgument, NotFound, ShoalError, Unimplemented
 from shoal.runtime.types import Container, Phase
 
-# Longer than any host is up: what a client asks for beyond is no timeout at all (seconds).
+# Seconds. A longer timeout of a client means none.
 _FOREVER = 10**9
 # How long a SIGKILL may take before it is called a failure; moby waits as long.
 _KILL_TIMEOUT = 10.0
@@ -43,7 +43,7 @@ def container_row(container: Container, now: float, images: ImageFinder, *, size
     """Return a container as a list shows it; `sized`: with what it takes on the disk."""
     image = images.find(container.image_id)
     named = images.find(container.config.image)
-    # As Docker: a name that means nothing here, or something else by now, gives way to the id.
+    # As in Docker, the id is shown if the name means no image, or another one by now.
     renamed = named is None or named.id != container.image_id
     shown = container_json.row(container, now, image, renamed=renamed)
     if sized and image is not None:
@@ -66,7 +66,7 @@ async def top(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/top?ps_args=-ef."""
     ps_args = call.query("ps_args") or "-ef"
     for name, value in re.findall(r"\s+(\S*)=\s*(PID\S*)", ps_args):
-        # A column of another name would be taken for the PID: rows of processes that are not the container's.
+        # Otherwise another column could be taken for the PID, and show processes of other containers.
         if name != "pid":
             raise ShoalError(f'specifying "{name}={value}" is not allowed')
     titles, rows = await call.backend.containers.top(call.path["id"], ps_args)
@@ -133,7 +133,7 @@ async def _kill_unless_ended(call: Call, container: Container, name: str) -> Non
     try:
         await call.backend.containers.kill(container.id, name)
     except (Conflict, NotFound):
-        pass  # it ended by itself just now, which is what was wanted
+        pass  # it has just ended by itself
 
 
 async def remove(call: Call) -> web.StreamResponse:
@@ -165,7 +165,7 @@ async def prune(call: Call) -> web.StreamResponse:
 
 
 async def refuse(call: Call) -> web.StreamResponse:
-    """Answer what only `docker run` and its like need."""
+    """Refuse the calls that only `docker run` and similar commands need."""
     raise Unimplemented("Shoal runs containers as tasks of services: use docker service create")
 
 

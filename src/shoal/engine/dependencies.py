@@ -31,7 +31,7 @@ _TEMPLATING_SINCE = 37
 
 
 class Kind(ABC, Generic[Spec, Object]):
-    """A kind of dependency: its name, its JSON, its filters, and the manager's RPCs for it."""
+    """A kind of dependency (secrets or configs): its name, its JSON, its filters, and the manager's RPCs."""
 
     name: str
     spec: MessageCodec[Spec]
@@ -40,7 +40,7 @@ class Kind(ABC, Generic[Spec, Object]):
 
     @abstractmethod
     async def list(self, control: ControlRpcs, filters: Filters) -> Sequence[Object]:
-        """Return those that pass the filters."""
+        """Return the objects that pass the filters."""
 
     @abstractmethod
     async def find(self, control: ControlRpcs, ref: str) -> Object:

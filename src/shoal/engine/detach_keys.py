@@ -28,14 +28,14 @@ def parse(keys: str, refusal: str) -> bytes:
 
 
 class DetachFilter:
-    """Looks for the keys in what a person types. What may be their beginning is held back until it is known."""
+    """Looks for the keys in a user's input. Bytes that may be their beginning are held back until that is clear."""
 
     def __init__(self, keys: bytes) -> None:
         self._keys = keys or DEFAULT
         self._held = 0  # how many of the keys were typed so far
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Return what goes on to the process, and whether the keys were typed; what is behind them is dropped."""
+        """Return the bytes for the process, and whether the keys were typed. Bytes after the keys are dropped."""
         passed = bytearray()
         for at in range(len(data)):
             byte = data[at : at + 1]

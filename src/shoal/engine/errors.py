@@ -1,8 +1,8 @@
-"""How a failure reads over HTTP: `{"message": ...}` with the status Docker uses. The one place that translates.
+"""Translates errors into HTTP: `{"message": ...}` with the status that Docker uses. The only place that does so.
 
-`RpcError` is an error of a manager as Docker shows it, with gRPC's rendering around its text; the manager's
-`forwarding/control.py` makes it. Everything that is not a `ShoalError` is a fault of ours: it is logged with its
-traceback and answered neutrally.
+`RpcError` is an error of a manager as Docker shows it, with gRPC's text around its own; the manager's
+`forwarding/control.py` makes it. An exception that is no `ShoalError` is a defect of Shoal: it is logged with its
+traceback, and the answer has no details.
 """
 
 import logging
@@ -25,7 +25,7 @@ def error_reply(status: int, message: str) -> web.Response:
 
 
 def break_off(request: web.Request, error: Exception) -> web.Response:
-    """End an answer that had begun when its handler failed: the client sees it cut, not a second answer in it."""
+    """End an answer whose handler failed after it had begun: the client sees it cut off."""
     if not isinstance(error, ConnectionError):  # That the client went away is no news.
         log.error("%s %s broke off", request.method, request.path, exc_info=error)
     if request.transport is not None:
@@ -34,7 +34,7 @@ def break_off(request: web.Request, error: Exception) -> web.Response:
 
 
 def reply_for(error: Exception, method: str, path: str) -> web.Response:
-    """Return the answer for an error that a handler raised; what is a fault of ours goes to the log, whole."""
+    """Return the answer for an error that a handler raised. Defects of Shoal are logged with their traceback."""
     if isinstance(error, ShoalError):
         if error.http_status == 500:
             trace = error if isinstance(error, InvariantBroken) else None

@@ -1,4 +1,4 @@
-"""`GET /events`: this host's events and the swarm's, as they happen and those just past, one JSON value a line.
+"""`GET /events`: the events of this host and of the swarm, recent ones and new ones, with one JSON value in each line.
 
 Source of the shape and of the filters: moby api/types/events, daemon/events/filter.go.
 """

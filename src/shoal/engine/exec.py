@@ -65,7 +65,7 @@ async def create_exec(call: Call) -> web.StreamResponse:
 async def start_exec(call: Call) -> web.StreamResponse:
     """POST /exec/{id}/start: the process's stdio on this connection, or nothing with `Detach`.
 
-    What goes wrong once the connection is raw is told in its output, as Docker does: the head is out.
+    An error after the head was sent is written to the output, as in Docker.
     """
     body = await Body.read(call, "ExecStartRequest")
     tty = body.flag("Tty")

@@ -1,6 +1,6 @@
-"""Why a task is on its node, or on none: a path of our own, which Docker does not have.
+"""Explains why a task is on its node, or has none, on a path that Docker does not have.
 
-    GET /shoal/v1/tasks/{id}/explain    what the scheduler thinks of each node; `{id}` may be the beginning of an id
+    GET /shoal/v1/tasks/{id}/explain    the scheduler's verdict about each node; `{id}` may be the beginning of an id
 
 Any manager answers; the leader's scheduler is asked.
 """

@@ -18,7 +18,7 @@ from aiohttp import web
 from shoal.engine.requests import Call
 from shoal.engine.streams import MULTIPLEXED_TYPE, RAW_TYPE, end_with_daemon
 
-# Input that the process has not taken yet; above it the client is held back.
+# Unread input of the process; with more, the client must wait.
 HIGH_WATER_BYTES = 256 * 1024
 # How long a client may take to close after the last byte (seconds). Closed on at once, while input of its own is still
 # on the way, it would see a broken connection in place of the end of the output.
@@ -28,8 +28,8 @@ LINGER = 2.0
 class RawConnection(asyncio.Protocol):
     """A taken connection. `read` gives what the client sends, empty at its end; `write` waits while it is slow.
 
-    That the client goes away does not cancel the handler: `lost` says so, `read` ends and `write` raises, so that what
-    was begun for it is ended in order.
+    When the client goes away the handler is not cancelled, so that it can clean up: `lost` is set, `read` ends and
+    `write` raises.
     """
 
     def __init__(self, call: Call, *, multiplexed: bool) -> None:
@@ -82,7 +82,7 @@ class RawConnection(asyncio.Protocol):
                 self._transport.close()
 
     async def _linger(self) -> None:
-        """Tell the client that this was all, and read on until it has closed too."""
+        """Tell the client that the output has ended, and read until the client has closed too."""
         if self.lost or not self._transport.can_write_eof():
             return
         self._transport.write_eof()
@@ -116,7 +116,7 @@ class RawConnection(asyncio.Protocol):
         await self._gone.wait()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """For aiohttp: what came behind the request, where it was kept."""
+        """For aiohttp: take bytes that came after the request, if aiohttp kept them."""
         self.data_received(data)
         return False, b""
 
@@ -145,9 +145,9 @@ class RawConnection(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._end_input)
 
     def _watch_for_hangup(self) -> None:
-        """After the end of its input nothing is read, so that only the kernel can tell that the client went away.
+        """Watch for the client's end after the end of its input, when nothing is read any more.
 
-        An epoll of its own that asks for nothing hears of hang-ups alone, as moby's notifyClosed does.
+        An epoll that asks for no events still reports hang-ups, as in moby's notifyClosed.
         """
         sock = self._transport.get_extra_info("socket")
         if sock is None or self._transport.get_extra_info("ssl_object") is not None:

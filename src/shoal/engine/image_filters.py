@@ -83,7 +83,7 @@ def glob(pattern: str) -> re.Pattern[str]:
     first, *others = chunks
     if not others:
         return re.compile(first, re.DOTALL)
-    # Between two stars the first fit is as good as any: never tried again, or many stars would take for ever.
+    # Between two stars the first match is as good as any other, so there is no backtracking, which could take for ever.
     middle = "".join(f"(?>[^/]*?{chunk})" for chunk in others[:-1])
     return re.compile(f"{first}{middle}[^/]*{others[-1]}", re.DOTALL)
 

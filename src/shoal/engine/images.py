@@ -17,8 +17,8 @@ from shoal.errors import InvalidArgument, PermissionDenied, ShoalError, Unimplem
 from shoal.runtime.image_types import Progress, RegistryAuth, parse_registry_auth
 from shoal.runtime.types import Image
 
-# Lines that a slow client has not read yet. Above it, those that only move a bar are dropped; the others are as few as
-# an image has layers.
+# Lines that a slow client has not read yet. With more, lines that only move a progress bar are dropped. There are only
+# a few other lines for each layer.
 QUEUED_LINES = 1024
 
 Tell = Callable[[Progress], None]
@@ -80,7 +80,7 @@ async def _pull(call: Call, name: str) -> web.StreamResponse:
 
 
 def _auth(call: Call) -> RegistryAuth | None:
-    """Return the credentials of a call. Docker takes what it cannot read for none here, for old clients' sake."""
+    """Return the credentials of a call. As in Docker, unreadable ones count as none, for old clients."""
     try:
         return parse_registry_auth(call.header("X-Registry-Auth"))
     except InvalidArgument:
@@ -107,8 +107,8 @@ async def _stream(
 ) -> web.StreamResponse:
     """Answer with the progress of `work` as it happens.
 
-    As Docker, an error before the first line is an ordinary answer with its status (but not with `errors_inside`);
-    after it, the stream's last line.
+    As in Docker, an error before the first line is an ordinary answer with its status (unless `errors_inside`). A later
+    error is the last line of the stream.
     """
     lines: asyncio.Queue[Progress | None] = asyncio.Queue()
     failed: list[ShoalError] = []
@@ -194,7 +194,7 @@ async def search(call: Call) -> web.StreamResponse:
 
 
 async def refuse(call: Call) -> web.StreamResponse:
-    """Answer what Shoal does not do with images: build, push, save."""
+    """Refuse what Shoal does not do with images: build, push, save."""
     raise Unimplemented("Shoal runs images and does not build, push or save them: use docker build and docker push")
 
 

@@ -1,4 +1,4 @@
-"""`GET /info`: all that `docker info` prints, of old clients and new.
+"""`GET /info`: everything that old and new versions of `docker info` print.
 
 Source of the shape: moby api/types/system/info.go, daemon/info.go.
 """

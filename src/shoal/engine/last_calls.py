@@ -11,14 +11,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-# What is under way when the daemon stops gets this long (seconds) before it is cancelled, and then to clean up.
+# Seconds that calls under way get when the daemon stops, and again to clean up after they were cancelled.
 SHUTDOWN_TIMEOUT = 1.0
 
 _CONNECTIONS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("connections", weakref.WeakSet)
 
 
 def watch(app: web.Application) -> None:
-    """Have an application end its calls when it is shut down, after what was added to `on_shutdown` before."""
+    """Let an application end its calls at its shutdown, after the functions that are in `on_shutdown` already."""
     app[_CONNECTIONS] = weakref.WeakSet()
     app.middlewares.append(_noted)
     app.on_shutdown.append(_end)

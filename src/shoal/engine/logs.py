@@ -1,4 +1,4 @@
-"""Logs of services and tasks: what the log broker gathers from the nodes, framed as Docker does.
+"""Logs of services and tasks: the lines that the log broker collects from the nodes, framed as in Docker.
 
 Source of semantics and texts: moby daemon/cluster/services.go (ServiceLogs), daemon/server/httputils/logstream.
 """
