@@ -1,1 +1,1 @@
-"""OCI containers under conmon, images, volumes, exec, health probes, stats. Knows nothing of a swarm."""
+"""OCI containers under conmon, images, volumes, exec, health probes, stats. The runtime knows nothing about swarms."""

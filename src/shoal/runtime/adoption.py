@@ -19,7 +19,7 @@ from shoal.runtime.types import Container, Health, Phase
 
 log = logging.getLogger(__name__)
 
-# How a container ended that nobody saw end: the host went down, or its files are gone (moby gives the same).
+# The exit code for an end that nobody saw, because the host went down or files are gone. moby uses the same.
 UNSEEN_EXIT = 255
 KILLED_EXIT = 137
 

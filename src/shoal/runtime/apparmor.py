@@ -1,7 +1,7 @@
 """The AppArmor profile of containers: its text, and whether this host's kernel holds containers to it.
 
-Of the strength of Docker's own (moby profiles/apparmor), under a name of its own, as Docker's is there only since
-dockerd loaded it. In: the kernel's list of profiles, the program that loads one. Out: `Confinement`. Blocking.
+The profile is as strict as Docker's (moby profiles/apparmor). It has its own name, because Docker's only exists once
+dockerd has loaded it. In: the kernel's list of profiles, the program that loads one. Out: `Confinement`. Blocking.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ NAME = "shoal-default"
 UNCONFINED = "unconfined"
 PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 _PARSER = "apparmor_parser"
-_PARSER_WITHIN = 60.0  # seconds: it takes a tenth of one, and a host under emulation is slow
+_PARSER_WITHIN = 60.0  # seconds; it takes 0.1 s, but much longer on an emulated host
 
 # What is not granted is refused: of mounting, only to take away. What is denied is refused whatever is granted. Paths
 # are those after links were followed, so `self` is a number. `*` ends at a slash, `**` does not.

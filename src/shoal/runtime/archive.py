@@ -1,7 +1,7 @@
 """Unpacks image archives into a folder, and finds the images and their layers there.
 
-Reads both what `docker save` writes (manifest.json, in all its ages) and OCI layouts (index.json). Nothing in the
-folder is trusted: names lead to plain files inside it or are refused.
+Reads archives of `docker save` (manifest.json, in all its versions) and OCI layouts (index.json). Nothing in the folder
+is trusted: a name that does not lead to a plain file inside it is refused.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The stdio of a container or an exec, both ways: raw output by stream, and input.
 
-A container's goes through its conmon's socket (packets whose first byte names the stream); an exec's is pipes or a
-terminal of ours. Nothing is buffered here: what is not read waits at the sender.
+A container's stdio goes through its conmon's socket, in packets whose first byte names the stream. An exec's goes
+through pipes or a terminal of the daemon. Nothing is buffered here: unread output waits at the sender.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _STREAMS: dict[int, Stream] = {2: "stdout", 3: "stderr"}
 
 
 class Attachment(ABC):
-    """One client's connection. To be closed by whoever got it."""
+    """One client's connection. Its user must close it."""
 
     @abstractmethod
     def output(self) -> AsyncIterator[tuple[Stream, bytes]]:

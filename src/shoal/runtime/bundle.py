@@ -1,7 +1,7 @@
-"""Make a container ready to start: root, files of /etc, mounts, and the OCI config that names them all.
+"""Makes a container ready to start: its root, files of /etc, mounts, and the OCI config that names them all.
 
-Blocking; in worker threads. In: a Container and what the host is. Out: a bundle on disk and the Launch for conmon.
-May be repeated: what is there is made anew. `take_down` undoes it.
+Blocking; for worker threads. In: a Container and facts about the host. Out: a bundle on disk and the Launch for conmon.
+May be repeated; it then makes everything again. `take_down` undoes it.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ from shoal.runtime.log_options import LogDefault
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.types import Container, Mount
 
-# A process in an uninterruptible wait may stay longer: its cgroup is then removed at the next start.
+# Seconds. A process in an uninterruptible wait may stay longer; its cgroup is then removed at the next start.
 _KILLED_WITHIN = 5.0
 
 

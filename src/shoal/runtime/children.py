@@ -1,6 +1,6 @@
-"""The owner of what runs beside its callers: exits, health probes, and work that must end once begun.
+"""Owns the runtime's background children: clean-ups, health probes, and work that must finish once it has begun.
 
-One TaskGroup for the life of the runtime. A child that fails is logged and does not take the others along.
+They share one TaskGroup for the life of the runtime. A child that fails is logged, and the others go on.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Run a command in a running container: what it is run as, and the child process that does it.
+"""Runs a command in a running container: decides its user and settings, and starts the child process.
 
-The OCI runtime's own `exec` in the foreground: its exit code is the command's, its stdio is what it is given. No conmon
-stands between, as nobody is left to answer to when this daemon goes. In: a Container, an argv. Out: children.
+The child is the OCI runtime's own `exec` in the foreground, so exit code and stdio are those of the command. It has no
+conmon, because nobody reads its output once this daemon has ended. In: a Container, an argv. Out: children.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Start a container under conmon, which holds its stdio, its log and its exit code, and outlives this daemon.
+"""Starts a container under conmon, which holds its stdio, log and exit code, and outlives this daemon.
 
-Blocking; in worker threads. In: a bundle with its config.json. Out: pids, or StartFailed. What conmon leaves in the
-bundle is read here and nowhere else: `conmon.pid`, `pid`, `exit`, `oom`, `attach` (a socket), `ctl` (a fifo).
+Blocking; for worker threads. In: a bundle with its config.json. Out: pids, or StartFailed. Only this module reads the
+files that conmon writes into the bundle: `conmon.pid`, `pid`, `exit`, `oom`, `attach` (a socket), `ctl` (a fifo).
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from shoal.runtime import failures, mount_targets, processes
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.records import Running
 
-# A runtime that has not made a container by then hangs (a dead network mount, most likely): moby gives up never,
-# containerd's shim after 2 minutes as well.
+# Seconds after which a runtime that has not made a container counts as hanging, most likely on a dead network mount.
+# moby never gives up, containerd's shim does after 2 minutes too.
 CREATE_TIMEOUT = 120.0
 
 # How often it is looked at whether a silent runtime is still there; twice gone is gone.

@@ -1,7 +1,7 @@
-"""Removes what a container leaves on disk: its bundle and its folder.
+"""Removes a container's files: its bundle and its folder.
 
-In: a container's id and folder. What cannot be removed now (no descriptor is free, something is still mounted) is tried
-again with the next one, not only at the daemon's next start.
+In: a container's id and folder. If files cannot be removed now (no descriptor is free, something is still mounted), the
+next removal tries them again, and so does the daemon's next start.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Commands that people run in running containers.
+"""Commands that users run in running containers (`docker exec`).
 
-In: a container and an ExecConfig. Out: an id, an Attachment once started, an exit code once ended. An exec belongs to
-this process: when the daemon goes, its execs end.
+In: a container and an ExecConfig. Out: an id, an Attachment once started, an exit code once ended. Execs are children
+of this process: they end with the daemon.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from shoal.runtime.types import Container, Exec, ExecConfig, Phase
 
 __all__ = ["Exec", "ExecConfig", "Execs"]
 
-# Ended execs are kept to be asked for their exit code, the oldest given up first (moby drops them after minutes).
+# So many ended execs are kept for clients that ask for the exit code; the oldest go first. moby drops them by time.
 KEPT = 512
 
 # The major numbers of pseudo-terminals' ends in /dev/pts (Linux, admin-guide/devices.txt).

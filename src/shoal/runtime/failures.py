@@ -1,4 +1,4 @@
-"""Why a container did not start: the runtime's own words turned into Docker's. Pure but for the error type."""
+"""Translates the OCI runtime's reasons why a container did not start into Docker's texts. Pure."""
 
 import json
 import re

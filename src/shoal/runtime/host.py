@@ -1,7 +1,7 @@
-"""What this host gives containers: looked up once. Blocking, at start.
+"""What this host offers to containers, examined once at the start. Blocking.
 
-Out: `Host`, and DamagedState, FailedPrecondition or MissingProgram where the host lacks what keeps a container locked
-in.
+Out: `Host`. Raises DamagedState, FailedPrecondition or MissingProgram if the host lacks something that confines
+containers.
 """
 
 import functools

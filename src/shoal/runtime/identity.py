@@ -1,4 +1,4 @@
-"""Who a container's process runs as: `user[:group]` and the files /etc/passwd and /etc/group of its image. Pure."""
+"""Finds the ids of a container's process from `user[:group]` and its image's /etc/passwd and /etc/group. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is said about images besides `types.Image`: progress, removals, credentials, what a registry holds.
+"""Values about images besides `types.Image`: progress, removals, credentials, contents of a registry.
 
 Values without behaviour, apart from reading the `X-Registry-Auth` header.
 """

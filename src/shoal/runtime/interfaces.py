@@ -1,4 +1,4 @@
-"""What containers need of images, volumes and the network: the Protocols that those packages fulfil."""
+"""The Protocols of images, volumes and the network that containers use."""
 
 from collections.abc import Mapping
 from typing import Protocol

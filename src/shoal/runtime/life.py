@@ -1,4 +1,4 @@
-"""One container in memory: its present value, who watches it, and the lock that orders what is done to it."""
+"""One container in memory: its present value, its watchers, and the lock that orders operations on it."""
 
 import asyncio
 import dataclasses

@@ -1,6 +1,6 @@
-"""Notices when conmon cuts a log: one thread, woken by inotify, gives the part that was cut off a name.
+"""Notices when conmon cuts a log: one thread, woken by inotify, names the part that was cut off.
 
-A thread of its own, as the next cut may follow within milliseconds and the loop may be busy for longer.
+It is a thread, because the next cut may follow within milliseconds, while the event loop may be busy for longer.
 """
 
 import logging
@@ -17,7 +17,7 @@ from shoal.runtime.types import Container, Phase
 
 log = logging.getLogger(__name__)
 
-# After each look: a log of a few bytes' limit is cut thousands of times a second, and one processor's time is not its.
+# Seconds after each look. A log with a tiny limit is cut thousands of times a second, and must not use a whole core.
 PAUSE = 0.005
 
 
