@@ -1,7 +1,7 @@
-"""Reading, measuring and removing below a folder that a container or an image may have filled with anything.
+"""Reads, measures and removes files below a folder that a container or an image may have filled with anything.
 
-All goes by descriptors below that folder: a link that lies there, or that is put there meanwhile, leads nowhere else.
-Blocking; for worker threads. In: a folder of ours, paths below it that a stranger chose. `filling.py` writes there.
+Everything is done by descriptors below that folder, so a link in it, also a new one, cannot lead out of it. Blocking;
+for worker threads. In: a folder of ours, untrusted paths below it. `filling.py` writes there.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""The containers of this host: made, started, watched, stopped and removed.
+"""The containers of this host: creates, starts, watches, stops and removes them.
 
 In: references (an id, a name, a unique prefix of an id) and configs. Out: Container values, events on the bus, errors
 with Docker's words. Entering the context adopts what an earlier process left; leaving it ends nothing. One loop uses

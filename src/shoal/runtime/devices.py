@@ -1,9 +1,9 @@
-"""The CDI devices of this host, read from its files, and what a container that has claimed some of them is given.
+"""Reads the CDI devices of this host from its files, and adds claimed devices to containers.
 
-In: folders of CDI files (`/etc/cdi`, `/var/run/cdi`), kinds of resources that the configuration offers. Out: what the
-node offers its swarm, and OCI configs with devices in them. Blocking; used from several threads. Files are read again
-when they have changed; one that is wrong is left out, which the log says once. CDI's hooks run as root on the host, so
-a file that somebody else than root could have written is not read.
+In: folders of CDI files (`/etc/cdi`, `/var/run/cdi`), kinds of resources that the configuration offers. Out: devices
+that the node offers, and OCI configs with devices in them. Blocking; used from several threads. Files are read again
+when they have changed. A wrong file is left out, and the log says so once. CDI's hooks run as root on the host, so a
+file that others than root may write is not read.
 """
 
 import json

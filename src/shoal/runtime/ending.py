@@ -1,8 +1,8 @@
 """Ends every container of a host that goes down, with its own signal and grace: `shoald --end-containers`.
 
-In: what is on disk of running containers. Out: their stop signals, SIGKILL after their grace, and no mount of theirs
-left. Blocking, and without the daemon, which has ended before. Nothing is recorded: at the daemon's next start they
-have ended with the host, exit code 255, and their tasks are begun anew whatever restart condition they have.
+In: the records of running containers on disk. Out: their stop signals, SIGKILL after their grace, and unmounted roots.
+Blocking. The daemon has ended before this runs. Nothing is recorded, so the daemon's next start reports that they ended
+with the host, with exit code 255, and their tasks count as failed.
 """
 
 import logging

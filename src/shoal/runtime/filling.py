@@ -1,8 +1,8 @@
-"""Fill an empty volume with what an image has where the volume will be mounted, as Docker does.
+"""Fills an empty volume with the image's files at the place where the volume will be mounted, as Docker does.
 
-Another container may have the volume already and change it all the while. So nothing is done by a path: each folder is
-opened below the volume with no link allowed on the way, each file must be new (O_EXCL), and what is there already is
-left as it is, whatever it is. The worst that such a container gets is a volume that lacks what it put itself there.
+Another container may have the volume already and change it at the same time. So nothing is done by a path: each folder
+is opened below the volume without following links, each file must be new (O_EXCL), and nothing that exists is changed.
+At worst such a container gets a volume without those of the image's files whose names it took itself.
 Blocking; for worker threads. In: a root that no process uses yet, a path in it, the volume's folder.
 """
 

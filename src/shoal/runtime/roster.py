@@ -1,6 +1,6 @@
 """All containers of this host, and how to find one: by its id, its name, or a unique prefix of its id.
 
-A name is taken before the container is made, so that no second one is made of it meanwhile. No I/O.
+A name is reserved before the container is created, so that no other one gets it meanwhile. No I/O.
 """
 
 from collections.abc import Iterator

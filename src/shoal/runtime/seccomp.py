@@ -1,4 +1,4 @@
-"""Turn a seccomp profile with conditions (by capability and architecture) into the plain form that runtimes take. Pure.
+"""Translates a seccomp profile with conditions (capability, architecture) into the form that runtimes take. Pure.
 
 In: the parsed profile, in the format that moby and containers-common share, and the container's capabilities. Out: the
 `linux.seccomp` part of an OCI config. The default profile is the host's, made as narrow as Docker's own

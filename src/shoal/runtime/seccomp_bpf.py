@@ -1,4 +1,4 @@
-"""Compile a translated seccomp profile to BPF once, instead of at each start of a container.
+"""Compiles a translated seccomp profile to BPF once, instead of at each start of a container.
 
 libseccomp takes some 20 ms of CPU for Docker's profile, more than all else in a start. crun takes a ready program in
 the annotation `run.oci.seccomp_bpf_data`; other runtimes ignore it and compile the profile, which the config has too.

@@ -1,6 +1,6 @@
 """One reading of what a container uses: its cgroup (v1 or v2), its interfaces, and the host's CPUs.
 
-Blocking, but the files are the kernel's. In: a container's id and pid. Out: Stats; zeros where it does not run.
+Blocking, but only for the kernel's files. In: a container's id and pid. Out: Stats, with zeros if it does not run.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Signals for a running container: `kill`, and `stop`, which kills what does not end by itself.
+"""Sends signals to a running container: `kill`, and `stop`, which kills a container that does not end by itself.
 
-In: a Life. Out: events, and errors with Docker's words. The end itself is noticed by `watching`.
+In: a Life. Out: events, and errors with Docker's words. `watching` notices the end itself.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ KILL_TIMEOUT = 10.0
 
 
 class Stopping:
-    """Ends containers, or tells them something."""
+    """Stops containers, or sends them signals."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -1,4 +1,4 @@
-"""What all parts that work on containers share: folders and runtime, threads, children, the bus for events."""
+"""What all parts for containers share: folders and OCI runtime, threads, children, the event bus."""
 
 from dataclasses import dataclass
 

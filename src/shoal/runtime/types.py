@@ -1,6 +1,6 @@
-"""What the runtime is asked for and what it tells: values without behaviour.
+"""The values that the runtime takes and returns, without behaviour.
 
-`ContainerConfig` is a container as its maker wants it, `Container` what is known of one. The agent makes the first
+`ContainerConfig` is a container as its creator wants it, `Container` what is known about one. The agent makes the first
 from a task, the Engine API shows the second. Durations are seconds, sizes bytes, instants seconds since 1970.
 """
 

@@ -1,7 +1,7 @@
-"""Follows running containers: their health, their end, and what is released after it.
+"""Follows running containers: their health, their end, and the clean-up after it.
 
-An end is noticed through a pidfd of the container's conmon, which exits after it has written the exit code. It is put
-on disk and told at once; the clean-up after it is a child of its own, which runs to its end.
+The end is noticed by a pidfd of the container's conmon, which exits after it has written the exit code. The end is
+recorded and reported at once. The clean-up is a child of its own, which always runs to its end.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The few threads that do what blocks: mounts, files, starting processes.
+"""The few threads for blocking work: mounts, files, starting processes.
 
-Each thread has a working folder and mount namespace of its own (Linux keeps both for each thread), so that a function
-may change folder for a call, and step into another mount namespace for as long as it starts a process there.
+Each thread has its own working folder and mount namespace (Linux keeps both for each thread). So a function may change
+the folder for a call, and enter another mount namespace while it starts a process.
 """
 
 import asyncio
