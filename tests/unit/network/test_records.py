@@ -1,0 +1,98 @@
+"""Values of the two tables: bytes that Docker Engine wrote, and bytes that nobody honest writes."""
+
+from ipaddress import ip_address, ip_interface
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoal.api.gen import networkdb_pb2 as pb
+from shoal.errors import InvalidArgument
+from shoal.network.records import EndpointRecord, PeerRecord
+from shoal.network.wanted import Port
+
+# Written by Docker Engine 20.10 (gossip.md section 6).
+PEER = "0a0b31302e302e312e332f3234121130323a34323a30613a30303a30313a30331a0c3139322e3136382e312e3130"
+ENDPOINT = "0a077765622e312e7812037765621a0373696422053c6e696c3e2a0831302e302e312e3332071001185020903f3a01614201624801"
+
+
+def test_dockers_peer_record() -> None:
+    record = PeerRecord(ip_interface("10.0.1.3/24"), "02:42:0a:00:01:03", ip_address("192.168.1.10"))
+    assert PeerRecord.decode(bytes.fromhex(PEER)) == record
+    assert record.encode().hex() == PEER
+
+
+def test_dockers_endpoint_record() -> None:
+    record = EndpointRecord(
+        name="web.1.x",
+        address=ip_address("10.0.1.3"),
+        service_id="sid",
+        service_name="web",
+        ports=(Port("udp", 80, 8080),),
+        aliases=("a",),
+        task_aliases=("b",),
+        disabled=True,
+    )
+    assert EndpointRecord.decode(bytes.fromhex(ENDPOINT)) == record
+    assert record.encode().hex() == ENDPOINT
+
+
+def endpoint(**fields: object) -> bytes:
+    return pb.EndpointRecord(**{"name": "x", "endpoint_ip": "10.0.1.3", **fields}).SerializeToString()  # type: ignore[arg-type]
+
+
+def test_a_virtual_ip_is_read() -> None:
+    assert EndpointRecord.decode(endpoint(virtual_ip="10.0.1.9")).vip == ip_address("10.0.1.9")
+    assert EndpointRecord.decode(endpoint(virtual_ip="")).vip is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xff",
+        b"",
+        endpoint(name=""),
+        endpoint(name="x" * 513),
+        endpoint(endpoint_ip="10.0.1"),
+        endpoint(endpoint_ip="127.0.0.1"),
+        endpoint(endpoint_ip="224.0.0.1"),
+        endpoint(endpoint_ip="fe80::1%eth0"),
+        endpoint(virtual_ip="0.0.0.0"),
+        endpoint(virtual_ip="nobody"),
+        endpoint(aliases=["a"] * 1025),
+        endpoint(ingress_ports=[pb.PortConfig(target_port=70000, published_port=1)]),
+        endpoint(ingress_ports=[pb.PortConfig(target_port=1, published_port=0)]),
+        endpoint(ingress_ports=[pb.PortConfig(target_port=1, published_port=1, protocol=7)]),  # type: ignore[arg-type]
+    ],
+)
+def test_an_endpoint_record_that_cannot_be_is_refused(value: bytes) -> None:
+    with pytest.raises(InvalidArgument):
+        EndpointRecord.decode(value)
+
+
+@pytest.mark.parametrize(
+    ("address", "mac", "tunnel"),
+    [
+        ("10.0.1.3/33", "02:42:0a:00:01:03", "192.168.1.10"),
+        ("", "02:42:0a:00:01:03", "192.168.1.10"),
+        ("10.0.1.3/24", "03:42:0a:00:01:03", "192.168.1.10"),
+        ("10.0.1.3/24", "ff:ff:ff:ff:ff:ff", "192.168.1.10"),
+        ("10.0.1.3/24", "02:42:0a:00:01", "192.168.1.10"),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", ""),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", "127.0.0.1"),
+    ],
+)
+def test_a_peer_record_that_cannot_be_is_refused(address: str, mac: str, tunnel: str) -> None:
+    value = pb.PeerRecord(endpoint_ip=address, endpoint_mac=mac, tunnel_endpoint_ip=tunnel).SerializeToString()
+    with pytest.raises(InvalidArgument):
+        PeerRecord.decode(value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(value: bytes) -> None:
+    for kind in (EndpointRecord, PeerRecord):
+        try:
+            record = kind.decode(value)
+        except InvalidArgument:
+            continue
+        assert kind.decode(record.encode()) == record
