@@ -1,0 +1,219 @@
+"""shoald's side of the network process: starts it, tells it what is wanted, hears what was reached.
+
+The process is started in a session and a cgroup of its own, so that it stays when shoald ends. One that is there
+already is used; one of another version makes way for this version's.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import shoal
+from shoal.errors import InvalidArgument, NotFound, ShoalError, Unavailable
+from shoal.network.process import connection
+from shoal.network.process.connection import Connection
+from shoal.network.process.messages import (
+    HELLO,
+    REACHED,
+    REFUSED,
+    REPLACE,
+    SHOW,
+    SHOWN,
+    STOP,
+    WANTED,
+    Message,
+    fields,
+    small,
+)
+from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
+
+log = logging.getLogger(__name__)
+
+# From its start to its socket: half a second of imports on a calm machine.
+START_TIMEOUT = 30.0
+# Between two attempts: a process that ends at once must not be started in a tight loop.
+PAUSES = (0.05, 0.2, 1.0, 5.0)
+ANOTHER_SERVES = 3  # the program's exit code when it was not the first
+
+
+class NetworkProcess:
+    """The network process of a folder. `keep_apart` is told its pid, to take it out of shoald's own cgroup."""
+
+    def __init__(self, folder: Path, tag: str, keep_apart: Callable[[int], None]) -> None:
+        self._folder = folder
+        self._keep_apart = keep_apart
+        self._command = [
+            sys.executable, "-P", "-m", "shoal.network.process.program", "--folder", str(folder), "--tag", tag,
+            "--log-level", logging.getLevelName(logging.getLogger("shoal").getEffectiveLevel()),
+        ]  # fmt: skip
+        # Greater than those of an earlier shoald, whose last is still told by the process.
+        self._revision = time.time_ns() // 1_000_000
+        self._wanted: Wanted | None = None
+        self._reached = Reached(0)
+        self._removing = False
+        self._link: Connection | None = None
+        self._changed = asyncio.Condition()
+        self._askers: dict[str, list[asyncio.Future[dict[str, Any]]]] = {}  # by network
+        self._child = 0  # pid of the one that we started; 0: not ours, or reaped
+
+    def next_revision(self) -> int:
+        """Return the number of a wanted state that follows all others."""
+        self._revision += 1
+        return self._revision
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Return what is not as wanted now."""
+        return self._reached.troubles
+
+    async def want(self, wanted: Wanted) -> None:
+        """Have it made. It is sent again whenever the process is another one."""
+        self._wanted = wanted
+        async with self._changed:
+            self._changed.notify_all()
+        if self._link is not None:
+            with suppress(OSError):  # its reading finds that it is gone
+                await self._link.send(Message(WANTED, to_json(wanted)))
+
+    async def reached(self, revision: int) -> Reached:
+        """Wait until a wanted state, or a later one, was made as far as it could be."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._reached.revision >= revision)
+            return self._reached
+
+    async def show(self, network: str) -> dict[str, Any]:
+        """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""
+        if self._link is None:
+            raise Unavailable("the network process of this node is being started")
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._askers.setdefault(network, []).append(answer)
+        with suppress(OSError):  # its reading finds that it is gone, and tells who waits
+            await self._link.send(small(SHOW, network=network))
+        return await answer
+
+    async def remove(self) -> None:
+        """Have all taken away, and the process ended; waits for that. `run` must be under way."""
+        self._wanted, self._removing = None, True
+        if self._link is not None:
+            with suppress(OSError):
+                await self._link.send(small(STOP))
+        async with self._changed:
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: not self._removing)
+
+    async def run(self) -> None:
+        """Keep a process there as long as something is wanted of it. Ends when cancelled; the process stays."""
+        failures = 0
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._wanted is not None or self._removing)
+            try:
+                link = await self._connected()
+                failures = 0
+                await self._use(link)
+            except (ShoalError, OSError) as error:
+                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                failures += 1
+                log.warning("the network process: %s; tried again in %g s", error, pause)
+                await asyncio.sleep(pause)
+            finally:
+                self._link = None
+                for network in list(self._askers):
+                    self._answer(network, Unavailable("the network process of this node has ended"))
+
+    async def _connected(self) -> Connection:
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            return await connection.connect(self._folder)
+        self._reap()
+        await asyncio.to_thread(self._start)
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                while True:
+                    with suppress(FileNotFoundError, ConnectionRefusedError):
+                        return await connection.connect(self._folder)
+                    if (code := self._reap()) not in (None, ANOTHER_SERVES):
+                        raise ShoalError(f"it ended as it was started, with exit code {code}")
+                    await asyncio.sleep(0.02)
+        except TimeoutError as error:
+            raise ShoalError(f"it does not listen {START_TIMEOUT:g} s after its start") from error
+
+    def _start(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+        with open(os.devnull, "r+b") as null:
+            self._child = os.posix_spawn(
+                self._command[0],
+                self._command,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in (0, 1)],
+                setsid=True,
+            )
+        self._keep_apart(self._child)
+
+    def _reap(self) -> int | None:
+        """Return the exit code of the one that we started, once it has ended (negative: a signal's number)."""
+        if not self._child:
+            return None
+        pid, status = os.waitpid(self._child, os.WNOHANG)
+        if not pid:
+            return None
+        self._child = 0
+        return os.waitstatus_to_exitcode(status)
+
+    async def _use(self, link: Connection) -> None:
+        try:
+            hello = await link.receive()
+            if hello is None or hello.kind != HELLO:
+                raise ShoalError("it did not say who it is")
+            if (version := fields(hello).get("version")) != shoal.__version__:
+                log.info("the network process is of version %s: %s takes its place", version, shoal.__version__)
+                await link.send(small(REPLACE, command=self._command))
+                while await link.receive() is not None:  # until it is gone
+                    continue
+                return
+            self._link = link
+            if self._wanted is not None:
+                await link.send(Message(WANTED, to_json(self._wanted)))
+            elif self._removing:
+                await link.send(small(STOP))
+            while (message := await link.receive()) is not None:
+                await self._hear(message)
+            if self._removing and not (self._folder / connection.SOCKET).exists():
+                async with self._changed:
+                    self._removing = False
+                    self._changed.notify_all()
+        finally:
+            await link.close()
+            self._reap()
+
+    async def _hear(self, message: Message) -> None:
+        if message.kind == REACHED:
+            reached = from_json(Reached, message.body)
+            async with self._changed:
+                self._reached = reached
+                self._changed.notify_all()
+        elif message.kind == SHOWN:
+            told = fields(message)
+            shown = told.get("shown")
+            self._answer(str(told.get("network")), shown if isinstance(shown, dict) else {})
+        elif message.kind == REFUSED:
+            told = fields(message)
+            if "network" not in told:
+                raise ShoalError(str(told.get("message")))
+            self._answer(str(told["network"]), NotFound(str(told.get("message"))))
+        else:
+            raise InvalidArgument(f"{message.kind} is not for this side to hear")
+
+    def _answer(self, network: str, answer: dict[str, Any] | ShoalError) -> None:
+        for asker in self._askers.pop(network, []):
+            if asker.done():  # it was cancelled
+                continue
+            if isinstance(answer, ShoalError):
+                asker.set_exception(answer)
+            else:
+                asker.set_result(answer)

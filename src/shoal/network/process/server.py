@@ -1,0 +1,203 @@
+"""Serves `shoald` on a unix socket: takes a wanted state, has it made, tells what was reached.
+
+Only the newest wanted state counts: one that came while another was being made takes its place. It is kept in a file on
+the exec-root's tmpfs before it is made, so that this process goes on with it when it is started again.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import shoal
+from shoal.errors import InvalidArgument, NotFound, PermissionDenied, ShoalError
+from shoal.files import write_atomic
+from shoal.network.process.connection import SOCKET, Connection, accept
+from shoal.network.process.messages import (
+    HELLO,
+    REACHED,
+    REFUSED,
+    REPLACE,
+    SHOW,
+    SHOWN,
+    STOP,
+    WANTED,
+    Message,
+    fields,
+    small,
+)
+from shoal.network.process.parts import Legacy, Parts
+from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
+
+log = logging.getLogger(__name__)
+
+WANTED_FILE = "wanted.json"
+# Somebody flushed the host's packet rules: within 5 s they are there again (known-faults 29).
+VERIFY_EVERY = 3.0
+# shoald has one connection; a second is there for a moment, when it is started again, a third for whoever looks.
+MAX_CLIENTS = 8
+SEND_TIMEOUT = 5.0
+
+Replace = Callable[[Sequence[str], Legacy], None]
+
+
+def last_wanted(folder: Path) -> Wanted | None:
+    """Return what was wanted when this process last ran; None where it never did since the host was started."""
+    try:
+        return from_json(Wanted, (folder / WANTED_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except InvalidArgument as error:
+        # shoald sends it whole again as soon as it is there.
+        log.warning("what was last wanted of the network cannot be read: %s", error)
+        return None
+
+
+class NetworkServer:
+    """Has wanted states made, one after another. `replace` puts another program in this one's place."""
+
+    def __init__(self, folder: Path, sock: socket.socket, parts: Parts, replace: Replace) -> None:
+        self._folder = folder
+        self._socket = sock
+        self._parts = parts
+        self._replace = replace
+        self._clients: set[Connection] = set()
+        self._wanted: Wanted | None = None
+        self._reached: Reached | None = None
+        self._news = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._command: Sequence[str] | None = None
+
+    async def run(self) -> None:
+        """Serve until told to stop (then all that was made is gone), or to make way (then this never returns)."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._make(), name="wanted states")]
+            loop.add_reader(self._socket, self._take, group)
+            try:
+                self._begin(last_wanted(self._folder))
+                await self._ending.wait()
+            finally:
+                loop.remove_reader(self._socket)
+                for task in tasks:
+                    task.cancel()
+                if self._ending.is_set() and self._command is None:
+                    await self._remove()
+                for client in list(self._clients):
+                    await client.close()
+        if self._command is not None:
+            self._replace(self._command, self._parts.bequeath())
+
+    async def _remove(self) -> None:
+        """Take all away; that the socket is gone tells shoald that nothing is left."""
+        await self._parts.remove()
+        for name in (WANTED_FILE, SOCKET):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def _begin(self, wanted: Wanted | None) -> None:
+        if wanted is not None:
+            self._wanted = wanted
+            self._news.set()
+
+    # Wanted states.
+
+    async def _make(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(VERIFY_EVERY):
+                    await self._news.wait()
+            if self._news.is_set():
+                self._news.clear()
+                await self._make_newest()
+            elif self._reached is not None and (troubles := await self._parts.verify()) is not None:
+                await self._tell(Reached(self._reached.revision, tuple(troubles)))
+
+    async def _make_newest(self) -> None:
+        wanted = self._wanted
+        if wanted is None:
+            return
+        await asyncio.to_thread(write_atomic, self._folder / WANTED_FILE, to_json(wanted), lasting=False)
+        troubles: Sequence[Trouble]
+        try:
+            troubles = await self._parts.apply(wanted)
+        except (ShoalError, OSError) as error:
+            log.exception("the network cannot be made as it is wanted")
+            troubles = (Trouble("", "", str(error)),)
+        await self._tell(Reached(wanted.revision, tuple(troubles)))
+
+    async def _tell(self, reached: Reached) -> None:
+        self._reached = reached
+        message = Message(REACHED, to_json(reached))
+        for client in list(self._clients):
+            await _send(client, message)
+
+    # Connections.
+
+    def _take(self, group: asyncio.TaskGroup) -> None:
+        try:
+            sock = accept(self._socket)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except (PermissionDenied, OSError) as error:
+            log.warning("a connection was not taken: %s", error)
+            return
+        if len(self._clients) >= MAX_CLIENTS:
+            sock.close()
+            return
+        group.create_task(self._serve(sock), name="client")
+
+    async def _serve(self, sock: socket.socket) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        client = Connection(reader, writer)
+        self._clients.add(client)
+        try:
+            await _send(client, small(HELLO, version=shoal.__version__, pid=os.getpid()))
+            if self._reached is not None:
+                await _send(client, Message(REACHED, to_json(self._reached)))
+            while (message := await client.receive()) is not None:
+                await self._obey(client, message)
+        except InvalidArgument as error:
+            # What follows cannot be told from what came: a new connection begins anew.
+            await _send(client, small(REFUSED, message=str(error)))
+        finally:
+            self._clients.discard(client)
+            await client.close()
+
+    async def _obey(self, client: Connection, message: Message) -> None:
+        if message.kind == WANTED:
+            self._begin(from_json(Wanted, message.body))
+        elif message.kind == SHOW:
+            await self._show(client, str(fields(message).get("network", "")))
+        elif message.kind == STOP:
+            self._ending.set()
+        elif message.kind == REPLACE:
+            command = fields(message).get("command")
+            if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+                raise InvalidArgument("replace: a command was expected")
+            self._command = command
+            self._ending.set()
+        else:
+            raise InvalidArgument(f"{message.kind} is not for this side to hear")
+
+    async def _show(self, client: Connection, network: str) -> None:
+        try:
+            shown = await self._parts.show(network)
+        except NotFound as error:
+            await _send(client, small(REFUSED, message=str(error), network=network))
+            return
+        await _send(client, Message(SHOWN, json.dumps({"network": network, "shown": shown}).encode()))
+
+
+async def _send(client: Connection, message: Message) -> None:
+    """Send, but never wait long: a client that does not read may not hold up the network."""
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await client.send(message)
+    except TimeoutError:
+        client.abort()
+    except OSError:
+        return  # it is gone, as its own reading will find

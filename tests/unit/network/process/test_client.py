@@ -1,0 +1,120 @@
+"""shoald's side, with a real network process: started, killed, replaced, stopped."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import shoal
+from shoal.errors import NotFound, Unavailable
+from shoal.network.process import client, connection
+from shoal.network.process.client import NetworkProcess
+from shoal.network.process.messages import fields
+from shoal.network.wanted import Overlay, Reached, Wanted
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[tuple[NetworkProcess, list[int]]]:
+    pids: list[int] = []
+    process = NetworkProcess(folder, "test", pids.append)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(process.run())
+        try:
+            yield process, pids
+        finally:
+            task.cancel()
+
+
+def gone(pid: int) -> None:
+    """Wait until a child has ended; its zombie may be left."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+async def want(process: NetworkProcess, *overlays: Overlay) -> Reached:
+    revision = process.next_revision()
+    await process.want(Wanted(revision, overlays=overlays))
+    async with asyncio.timeout(20):
+        return await process.reached(revision)
+
+
+async def test_it_is_started_outlives_us_and_is_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 20) / "network"
+    async with running(folder) as (process, pids):
+        with pytest.raises(Unavailable):
+            await process.show("n")
+        await want(process)
+    assert os.getsid(pids[0]) == pids[0]  # a session of its own
+    async with running(folder) as (process, more):
+        await want(process, Overlay("n", "blue", ()))
+        assert await process.show("n") == {}
+        with pytest.raises(NotFound, match="network other is not on this node"):
+            await process.show("other")
+        await process.remove()
+        await asyncio.to_thread(gone, pids[0])
+        assert more == []
+    assert sorted(os.listdir(folder)) == ["lock"]
+    assert (folder.stat().st_mode & 0o777) == 0o700
+
+
+async def test_killed_it_is_started_again_and_told_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, pids):
+        await want(process, Overlay("n", "blue", ()))
+        os.kill(pids[0], signal.SIGKILL)
+        await asyncio.to_thread(gone, pids[0])
+        await want(process, Overlay("n", "blue", ()))
+        assert len(pids) == 2
+        assert await process.show("n") == {}
+        await process.remove()
+        await asyncio.to_thread(gone, pids[1])
+
+
+async def test_one_of_another_version_makes_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as (process, pids):
+        await want(process)
+        first = await connection.connect(tmp_path)
+        hello = await first.receive()
+        assert hello is not None
+        assert fields(hello) == {"version": shoal.__version__, "pid": pids[0]}
+    # What it says is read as another version once.
+    said = [{"version": "0.0.1", "pid": pids[0]}]
+    monkeypatch.setattr(client, "fields", lambda message: said.pop() if said else fields(message))
+    with caplog.at_level(logging.INFO):
+        async with running(tmp_path) as (process, more):
+            await want(process)
+            assert more == []  # by exec: it has its pid still
+            while await first.receive() is not None:  # but its connections are new
+                continue
+            assert "of version 0.0.1" in caplog.text
+            assert Path(f"/proc/{pids[0]}/cmdline").read_bytes().count(b"--inherit") == 1
+            await process.remove()
+            await asyncio.to_thread(gone, pids[0])
+    await first.close()
+
+
+async def test_of_two_that_are_started_at_once_one_serves(tmp_path: Path) -> None:
+    async with running(tmp_path) as (one, ones), running(tmp_path) as (other, others):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(want(one))
+            group.create_task(want(other))
+        (server,) = [pid for pid in (*ones, *others) if serves(pid, tmp_path)]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.remove())
+            group.create_task(other.remove())
+        await asyncio.to_thread(gone, server)
+
+
+def serves(pid: int, folder: Path) -> bool:
+    """Return whether a process has a folder's lock file open."""
+    try:
+        return str(folder / "lock") in {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}
+    except FileNotFoundError:
+        return False
