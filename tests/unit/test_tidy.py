@@ -24,7 +24,7 @@ SHELLS = {
     "manager/membership": "managers probe",
     "manager/peers": "incoming keeper outgoing process",
     "manager/port": "guard messages outgoing server shares turns wire",
-    "network": "bridge namespaces netlink plumbing",
+    "network": "bridge namespaces netlink overlays plumbing",
     "network/process": "client connection program server",
 }
 # Modules without unit tests of their own: the list may only become shorter.

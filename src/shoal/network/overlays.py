@@ -1,0 +1,139 @@
+"""This node's overlay networks, as shoald sees them: containers are put on them and taken off.
+
+In: sandboxes, and what the swarm says of this node. Out: wanted states for the network process, and errors with its
+words. All that is wanted is one value; what changed is sent, whole, once for all changes of one turn of the loop.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from shoal.errors import ShoalError, Unavailable
+from shoal.network import desired
+from shoal.network.wanted import Gossip, Overlay, Reached, Sandbox, Trouble, Wanted
+
+log = logging.getLogger(__name__)
+
+# The network process may be starting anew just now, and an endpoint takes milliseconds.
+CONNECT_TIMEOUT = 30.0
+
+
+class Process(Protocol):
+    """What is used of the network process."""
+
+    def next_revision(self) -> int:
+        """Return the number of a wanted state that follows all others."""
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Return what is not as wanted now."""
+
+    async def want(self, wanted: Wanted) -> None:
+        """Have it made."""
+
+    async def reached(self, revision: int) -> Reached:
+        """Wait until a wanted state, or a later one, was made as far as it could be."""
+
+    async def show(self, network: str) -> dict[str, Any]:
+        """Return what this node knows of a network."""
+
+    async def remove(self) -> None:
+        """Have all taken away."""
+
+
+class Overlays:
+    """Who is on which overlay. `last` is what was wanted when shoald last ran on this boot of the host."""
+
+    def __init__(self, process: Process, last: Wanted | None) -> None:
+        self._process = process
+        self._wanted = last or Wanted(0)
+        self._dirty = asyncio.Event()
+
+    @property
+    def wanted(self) -> Wanted:
+        """All that is wanted now."""
+        return self._wanted
+
+    async def run(self) -> None:
+        """Send what changed, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await self._process.want(self._wanted)
+
+    def _change(self, wanted: Wanted) -> int:
+        if replace(wanted, revision=0) == replace(self._wanted, revision=0):
+            return self._wanted.revision
+        self._wanted = replace(wanted, revision=self._process.next_revision())
+        self._dirty.set()
+        return self._wanted.revision
+
+    async def connect(self, sandbox: Sandbox, overlays: Iterable[Overlay]) -> None:
+        """Put a container on its networks. ShoalError with the reason where that cannot be; it is on none then."""
+        revision = self._change(desired.with_sandbox(self._wanted, sandbox, overlays))
+        try:
+            await self._made(revision, sandbox)
+        except BaseException:
+            self._change(desired.without_sandbox(self._wanted, sandbox.container))
+            raise
+
+    async def _made(self, revision: int, sandbox: Sandbox) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                reached = await self._process.reached(revision)
+        except TimeoutError as error:
+            raise Unavailable("the network process of this node does not answer") from error
+        ours = {endpoint.id for endpoint in sandbox.endpoints}
+        networks = {endpoint.network for endpoint in sandbox.endpoints}
+        for trouble in reached.troubles:
+            if trouble.endpoint in ours or (not trouble.endpoint and trouble.network in {"", *networks}):
+                raise ShoalError(trouble.message)
+
+    async def enable(self, container: str) -> None:
+        """Let names and balancers lead to a container; waits until this node's do."""
+        await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=True)))
+
+    async def disable(self, container: str) -> None:
+        """Let no name and no new connection lead to a container any more; waits until this node's do not."""
+        await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=False)))
+
+    async def disconnect(self, container: str) -> None:
+        """Take a container off all its networks; waits until it is. May be repeated."""
+        await self._reach(self._change(desired.without_sandbox(self._wanted, container)))
+
+    async def _reach(self, revision: int) -> None:
+        if not revision:
+            return  # nothing was ever wanted
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._process.reached(revision)
+        except TimeoutError:
+            # It holds nobody up: the process makes it so as soon as it is there again.
+            log.warning("the network process of this node does not answer")
+
+    def keep_only(self, containers: Iterable[str]) -> None:
+        """Sweep what is left of containers that are no more."""
+        self._change(desired.with_only(self._wanted, containers))
+
+    def set_gossip(self, gossip: Gossip | None) -> None:
+        """Take over the swarm's keys and managers, and this node's addresses; None: it left the swarm."""
+        self._change(desired.with_gossip(self._wanted, gossip))
+
+    def set_node_addresses(self, addresses: Mapping[str, str], ingress: Overlay | None) -> None:
+        """Take over this node's own addresses by network id, and the ingress network."""
+        self._change(desired.with_node_addresses(self._wanted, addresses, ingress))
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Return what is not as it should be now."""
+        return self._process.troubles()
+
+    async def show(self, network: str) -> dict[str, Any]:
+        """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""
+        return await self._process.show(network)
+
+    async def leave(self) -> None:
+        """Take all away, after the swarm was left and no container is on a network any more."""
+        self._wanted = Wanted(0)
+        self._dirty.clear()
+        await self._process.remove()

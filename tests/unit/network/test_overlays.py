@@ -1,0 +1,162 @@
+"""shoald's view of the overlays, with a network process that is played: what is sent, and what troubles become."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from shoal.errors import ShoalError, Unavailable
+from shoal.network import overlays
+from shoal.network.overlays import Overlays
+from shoal.network.wanted import Endpoint, Gossip, Overlay, Reached, Sandbox, Subnet, Trouble, Wanted
+
+BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
+RED = Overlay("red", "red", (Subnet("10.0.2.0/24", "10.0.2.1", 4098),))
+
+
+class Played:
+    """A network process that reaches at once what it is told, unless it is `deaf`."""
+
+    def __init__(self) -> None:
+        self.told: list[Wanted] = []
+        self.given: tuple[Trouble, ...] = ()
+        self.deaf = False
+        self.removed = False
+        self._revision = 100
+        self._changed = asyncio.Condition()
+
+    def next_revision(self) -> int:
+        self._revision += 1
+        return self._revision
+
+    def troubles(self) -> Sequence[Trouble]:
+        return self.given
+
+    async def want(self, wanted: Wanted) -> None:
+        self.told.append(wanted)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def reached(self, revision: int) -> Reached:
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: not self.deaf and bool(self.told) and self.told[-1].revision >= revision
+            )
+        return Reached(self.told[-1].revision, self.given)
+
+    async def show(self, network: str) -> dict[str, Any]:
+        return {"network": network}
+
+    async def remove(self) -> None:
+        self.removed = True
+
+
+@asynccontextmanager
+async def running(last: Wanted | None = None) -> AsyncIterator[tuple[Overlays, Played]]:
+    process = Played()
+    made = Overlays(process, last)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(made.run())
+        try:
+            yield made, process
+        finally:
+            task.cancel()
+
+
+def sandbox(name: str, *networks: str) -> Sandbox:
+    return Sandbox(
+        name,
+        f"{name}.1",
+        f"/netns/{name}",
+        tuple(
+            Endpoint(f"{name}-{network}", network, "10.0.9.9/24", "02:42:0a:00:09:09", f"eth{at}")
+            for at, network in enumerate(networks)
+        ),
+    )
+
+
+async def test_a_container_comes_is_enabled_and_goes() -> None:
+    async with running() as (made, process):
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        await made.enable("a")
+        assert process.told[-1].sandboxes[0].endpoints[0].enabled
+        await made.disable("a")
+        assert not process.told[-1].sandboxes[0].endpoints[0].enabled
+        await made.disconnect("a")
+        assert process.told[-1] == Wanted(process.told[-1].revision)
+        assert [wanted.revision for wanted in process.told] == [101, 102, 103, 104]
+
+
+async def test_what_changes_nothing_is_not_sent() -> None:
+    async with running() as (made, process):
+        await made.disconnect("nobody")
+        made.set_gossip(None)
+        made.keep_only([])
+        assert process.told == []
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        assert len(process.told) == 1
+
+
+async def test_many_at_once_are_sent_together() -> None:
+    async with running() as (made, process):
+        async with asyncio.TaskGroup() as group:
+            for at in range(100):
+                group.create_task(made.connect(sandbox(f"c{at}", "blue"), [BLUE]))
+        assert len(process.told) == 1
+        assert len(process.told[0].sandboxes) == 100
+
+
+@pytest.mark.parametrize("trouble", [Trouble("blue", "a-blue", "no"), Trouble("blue", "", "no"), Trouble("", "", "no")])
+async def test_a_trouble_of_its_own_is_the_containers_error(trouble: Trouble) -> None:
+    async with running() as (made, process):
+        process.given = (trouble,)
+        with pytest.raises(ShoalError, match=r"^no$"):
+            await made.connect(sandbox("a", "blue"), [BLUE])
+        assert made.wanted.sandboxes == ()
+
+
+async def test_a_trouble_of_others_is_not() -> None:
+    async with running() as (made, process):
+        process.given = (Trouble("red", "", "no"), Trouble("blue", "b-blue", "no"))
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        assert [each.container for each in made.wanted.sandboxes] == ["a"]
+        assert made.troubles() == process.given
+
+
+async def test_a_process_that_never_answers_fails_a_start_and_holds_up_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(overlays, "CONNECT_TIMEOUT", 0.01)
+    async with running() as (made, process):
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        process.deaf = True
+        with pytest.raises(Unavailable, match="does not answer"):
+            await made.connect(sandbox("b", "red"), [RED])
+        await made.disconnect("a")
+        assert made.wanted.sandboxes == ()
+
+
+async def test_a_restarted_daemon_goes_on_with_what_was_wanted() -> None:
+    last = Wanted(7, Gossip("0.0.0.0", "10.9.0.1", "10.9.0.1"), (BLUE,), (sandbox("a", "blue"), sandbox("b", "blue")))
+    async with running(last) as (made, process):
+        made.keep_only(["a"])
+        await made.enable("a")
+        assert [each.container for each in process.told[-1].sandboxes] == ["a"]
+        assert process.told[-1].gossip == last.gossip
+        assert process.told[-1].revision > last.revision
+
+
+async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() -> None:
+    async with running() as (made, process):
+        ingress = Overlay("in", "ingress", (), ingress=True)
+        made.set_gossip(Gossip("0.0.0.0", "10.9.0.1", "10.9.0.1"))
+        made.set_node_addresses({"in": "10.0.0.2/24"}, ingress)
+        await made.enable("nobody")
+        assert process.told[-1].overlays[0].node_address == "10.0.0.2/24"
+        assert await made.show("in") == {"network": "in"}
+        await made.leave()
+        assert process.removed
+        assert made.wanted == Wanted(0)
