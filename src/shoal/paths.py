@@ -66,6 +66,11 @@ class Paths:
         return self.exec_root / "netns"
 
     @property
+    def network_process(self) -> Path:
+        """The network process's socket, its lock, and what was last wanted of it."""
+        return self.exec_root / "network"
+
+    @property
     def etcd(self) -> Path:
         """etcd's working directory, where its client socket is."""
         return self.exec_root / "etcd"

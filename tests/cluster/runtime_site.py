@@ -8,14 +8,14 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shoal.errors import NotFound
 from shoal.host.events import EventBus
-from shoal.network.types import Mode, Sandbox
+from shoal.network.types import Attachment, Mode, Sandbox
 from shoal.paths import Paths
 from shoal.runtime.containers import Containers
 from shoal.runtime.types import Container, ContainerConfig, Image, Phase, Volume
@@ -110,7 +110,15 @@ class NoNetwork:
         self.adopted: dict[str, Sandbox] = {}
         self.sandbox = Sandbox()
 
-    async def connect(self, container_id: str, mode: Mode) -> Sandbox:
+    async def connect(
+        self,
+        container_id: str,
+        mode: Mode,
+        attachments: Sequence[Attachment] = (),
+        *,
+        name: str = "",
+        servers: Sequence[str] = (),
+    ) -> Sandbox:
         self.connected.add(container_id)
         return self.sandbox
 

@@ -8,8 +8,8 @@ template/expand.go.
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Literal
 
+from shoal.agent.attachments import attachments
 from shoal.agent.templates import Struct, expand
 from shoal.api import v1 as api
 from shoal.api.defaults import STOP_GRACE_PERIOD
@@ -18,6 +18,7 @@ from shoal.api.options import PULL_ALWAYS, PULL_NEVER
 from shoal.api.predefined import is_predefined
 from shoal.api.times import seconds
 from shoal.errors import InvalidArgument, ShoalError, Unimplemented
+from shoal.network.types import Mode
 from shoal.runtime.types import ContainerConfig, HealthConfig, Image, Mount, Ulimit
 
 LABEL = "com.docker.swarm"
@@ -92,6 +93,7 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
         apparmor="disabled" if spec.privileges.apparmor.mode == api.Privileges.AppArmorOpts.DISABLED else "default",
         no_new_privileges=spec.privileges.no_new_privileges,
         network=_network(task),
+        attachments=attachments(task),
         log_driver=driver.name,
         log_options=dict(driver.options),
         generic=named_resources(task.assigned_generic_resources),
@@ -204,10 +206,6 @@ def _refuse_what_is_not_there_yet(task: api.Task) -> None:
     spec = task.spec.container
     if spec.secrets or spec.configs:
         raise Unimplemented("secrets and configs cannot be given to a container yet")
-    for attachment in task.networks:
-        if not is_predefined(attachment.network):
-            name = attachment.network.spec.annotations.name
-            raise Unimplemented(f"network {name} cannot be joined yet: overlay networks come later")
 
 
 def _check_mount(mount: api.Mount) -> None:
@@ -296,8 +294,9 @@ def _seccomp(privileges: api.Privileges) -> str:
         raise InvalidArgument("the seccomp profile is not text") from error
 
 
-def _network(task: api.Task) -> Literal["bridge", "host", "none"]:
-    name = task.networks[0].network.spec.annotations.name if task.networks else "bridge"
+def _network(task: api.Task) -> Mode:
+    names = [each.network.spec.annotations.name for each in task.networks if is_predefined(each.network)]
+    name = names[0] if names else "bridge"
     if name in {"bridge", "host", "none"}:
         return name  # type: ignore[return-value]
     raise ShoalError(f"network {name} not found")

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,10 @@ from shoal.files import write_atomic
 from shoal.host import programs
 from shoal.host.events import EventBus
 from shoal.network.bridge import BridgeNetwork
+from shoal.network.host_network import HostNetwork
+from shoal.network.overlays import Overlays
+from shoal.network.process.client import NetworkProcess
+from shoal.network.process.state import last_wanted
 from shoal.paths import Paths, tag_of
 from shoal.runtime.cgroups import Cgroups
 from shoal.runtime.containers import Containers
@@ -45,6 +49,7 @@ class Parts:
     events: EventBus
     volumes: Volumes
     network: BridgeNetwork
+    overlays: Overlays
     images: Images
     containers: Containers
     devices: Devices
@@ -65,13 +70,22 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             conmon = group.create_task(_version("conmon"), name="conmon's version")
             events = EventBus()
             volumes = Volumes(paths, events)
-            async with BridgeNetwork(paths, tag, events=events) as network:
+            process = NetworkProcess(paths.network_process, tag, Cgroups(tag).keep_apart)
+            overlays = Overlays(process, last_wanted(paths.network_process))
+            async with BridgeNetwork(paths, tag, events=events) as network, _kept(process, overlays):
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
                 devices = Devices(config.cdi_folders, frozenset(kind for kind, _ in config.generic))
                 await asyncio.to_thread(devices.refresh)
                 async with Containers(
-                    paths, images, volumes, network, events, tag=tag, logs=config.logs, devices=devices
+                    paths,
+                    images,
+                    volumes,
+                    HostNetwork(network, overlays),
+                    events,
+                    tag=tag,
+                    logs=config.logs,
+                    devices=devices,
                 ) as containers:
                     # Without a root of ours, crun makes one in /run.
                     runtime = group.create_task(
@@ -85,6 +99,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                         events=events,
                         volumes=volumes,
                         network=network,
+                        overlays=overlays,
                         images=images,
                         containers=containers,
                         devices=devices,
@@ -92,6 +107,21 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                         conmon_version=await conmon,
                     )
                     await serve(config, parts, stop, notifier)
+
+
+@contextlib.asynccontextmanager
+async def _kept(process: NetworkProcess, overlays: Overlays) -> AsyncIterator[None]:
+    """Keep a network process there while this daemon runs, told of what is wanted; it stays when this ends."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(process.run(), name="network process"),
+            group.create_task(overlays.run(), name="overlays"),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _import_serving() -> Serve:

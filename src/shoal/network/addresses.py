@@ -6,7 +6,7 @@ Owns no state on disk and asks nobody: the routes of the host and the addresses 
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from shoal.errors import ShoalError
 
@@ -44,10 +44,12 @@ def gateway(subnet: IPv4Network) -> IPv4Address:
     return subnet[1]
 
 
-def mac_address(address: IPv4Address) -> str:
-    """Return Docker's MAC of an address: 02:42 and the four bytes. An address given again keeps its MAC, so that no
-    neighbour's ARP entry goes stale."""
-    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed)
+def mac_address(address: IPv4Address | IPv6Address) -> str:
+    """Return Docker's MAC of an address: 02:42 and its last four bytes.
+
+    An address given again keeps its MAC, so that no neighbour's ARP entry goes stale.
+    """
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed[-4:])
 
 
 def name_servers(resolv_conf: str) -> list[IPv4Network]:

@@ -25,7 +25,7 @@ from shoal.errors import DamagedState, InvalidArgument, InvariantBroken, ShoalEr
 from shoal.files import write_atomic
 from shoal.host.events import EventBus
 from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_address
-from shoal.network.plumbing import Plumbing
+from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
 from shoal.network.types import Endpoint, LocalNetwork, Mode, Sandbox
 from shoal.paths import Paths
@@ -220,17 +220,17 @@ class BridgeNetwork:
         """Return who is connected: container ids and their sandboxes."""
         return dict(self._sandboxes)
 
-    async def connect(self, container_id: str, mode: Mode) -> Sandbox:
-        """Give a container its network. One that is connected already gets the same sandbox again."""
+    async def connect(self, container_id: str, mode: Mode, interface: str = INSIDE) -> Sandbox:
+        """Give a container its network, by an interface of that name. One that is connected gets the same again."""
         async with self._locks.setdefault(container_id, asyncio.Lock()):
             sandbox = self._sandboxes.get(container_id)
             if sandbox is None:
-                sandbox = await self._connect(container_id, mode)
+                sandbox = await self._connect(container_id, mode, interface)
                 self._sandboxes[container_id] = sandbox
                 self._tell("connect", container_id, sandbox)
             return sandbox
 
-    async def _connect(self, container_id: str, mode: Mode) -> Sandbox:
+    async def _connect(self, container_id: str, mode: Mode, interface: str) -> Sandbox:
         path = self._path(container_id)
         if mode == "host":  # in the host's own namespace
             return Sandbox("", (Endpoint("host", self._identity.host_id, secrets.token_hex(32)),))
@@ -239,7 +239,7 @@ class BridgeNetwork:
             return Sandbox(str(path), (Endpoint("none", self._identity.none_id, secrets.token_hex(32)),))
         address, subnet, veth = self._pool.take(container_id), self._pool.subnet, _veth(container_id)
         try:
-            await self._make(path, lambda: self._plumbing.connect(path, veth, address, subnet))
+            await self._make(path, lambda: self._plumbing.connect(path, veth, address, subnet, interface))
         except BaseException:
             self._pool.free(address, container_id)
             raise

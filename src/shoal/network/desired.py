@@ -11,14 +11,8 @@ from shoal.network.wanted import Endpoint, Gossip, Overlay, Sandbox, Wanted
 
 
 def with_sandbox(wanted: Wanted, sandbox: Sandbox, overlays: Iterable[Overlay]) -> Wanted:
-    """Return it with a container, in the place of what was known of the same one. `overlays` are all that it is on.
-
-    A network that is there already keeps its node's address, which only `with_node_addresses` changes.
-    """
-    known = {overlay.id: overlay for overlay in wanted.overlays}
-    for overlay in overlays:
-        former = known.get(overlay.id)
-        known[overlay.id] = replace(overlay, node_address=former.node_address) if former else overlay
+    """Return it with a container, in the place of what was known of the same one. `overlays` are all that it is on."""
+    known = {overlay.id: overlay for overlay in (*wanted.overlays, *overlays)}
     others = tuple(one for one in wanted.sandboxes if one.container != sandbox.container)
     return _needed(replace(wanted, overlays=tuple(known.values()), sandboxes=(*others, sandbox)))
 

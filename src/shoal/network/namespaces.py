@@ -74,20 +74,22 @@ class Namespaces:
         pinned = {path.stat().st_ino: path for path in paths if self.pinned(path)}
         return {pinned[inode] for inode in _inhabited() if inode in pinned} if pinned else set()
 
-    def address(self, path: Path, interface: str) -> IPv4Address | None:
-        """Return the address of an interface in a namespace; None where there is none."""
+    def addresses(self, path: Path) -> list[IPv4Address]:
+        """Return the addresses of all interfaces in a namespace, one each."""
         with path.open("rb") as netns:
             linux.setns(netns.fileno(), _CLONE_NEWNET)
         try:
             inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            names = [name for _, name in socket.if_nameindex()]
         finally:
             self._go_home()
+        found = []
         with inside:
-            try:
-                answer = fcntl.ioctl(inside.fileno(), _SIOCGIFADDR, _IFREQ.pack(interface.encode(), b""))
-            except OSError:
-                return None  # no such interface, or no address
-        return IPv4Address(answer[_ADDRESS])
+            for name in names:
+                with suppress(OSError):  # it has no address
+                    answer = fcntl.ioctl(inside.fileno(), _SIOCGIFADDR, _IFREQ.pack(name.encode(), b""))
+                    found.append(IPv4Address(answer[_ADDRESS]))
+        return found
 
     def _go_home(self) -> None:
         try:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # The network process may be starting anew just now, and an endpoint takes milliseconds.
 CONNECT_TIMEOUT = 30.0
+# The swarm gives a node its address on a network with the first task that needs it there; Docker waits as long.
+ADDRESS_TIMEOUT = 30.0
 
 
 class Process(Protocol):
@@ -48,7 +50,11 @@ class Overlays:
     def __init__(self, process: Process, last: Wanted | None) -> None:
         self._process = process
         self._wanted = last or Wanted(0)
+        self._addresses = {overlay.id: overlay.node_address for overlay in self._wanted.overlays}
+        self._given = asyncio.Event()  # set at the next word of the swarm; each has its own
         self._dirty = asyncio.Event()
+        if last is not None:
+            self._dirty.set()  # the process may have ended meanwhile, and is started again for it
 
     @property
     def wanted(self) -> Wanted:
@@ -70,13 +76,28 @@ class Overlays:
         return self._wanted.revision
 
     async def connect(self, sandbox: Sandbox, overlays: Iterable[Overlay]) -> None:
-        """Put a container on its networks. ShoalError with the reason where that cannot be; it is on none then."""
-        revision = self._change(desired.with_sandbox(self._wanted, sandbox, overlays))
+        """Put a container on its networks, once the swarm gave this node an address on each.
+
+        ShoalError with the reason where that cannot be; it is on none then.
+        """
+        networks = list(overlays)
+        await self._have_addresses([overlay.id for overlay in networks])
+        own = [replace(overlay, node_address=self._addresses[overlay.id]) for overlay in networks]
+        revision = self._change(desired.with_sandbox(self._wanted, sandbox, own))
         try:
             await self._made(revision, sandbox)
         except BaseException:
             self._change(desired.without_sandbox(self._wanted, sandbox.container))
             raise
+
+    async def _have_addresses(self, networks: Sequence[str]) -> None:
+        try:
+            async with asyncio.timeout(ADDRESS_TIMEOUT):
+                while not all(self._addresses.get(network) for network in networks):
+                    await self._given.wait()
+        except TimeoutError as error:
+            # Docker's words: moby daemon/cluster/executor/container/controller.go.
+            raise ShoalError("node is missing network attachments, ip addresses may be exhausted") from error
 
     async def _made(self, revision: int, sandbox: Sandbox) -> None:
         try:
@@ -122,6 +143,9 @@ class Overlays:
 
     def set_node_addresses(self, addresses: Mapping[str, str], ingress: Overlay | None) -> None:
         """Take over this node's own addresses by network id, and the ingress network."""
+        self._addresses = dict(addresses)
+        given, self._given = self._given, asyncio.Event()
+        given.set()
         self._change(desired.with_node_addresses(self._wanted, addresses, ingress))
 
     def troubles(self) -> Sequence[Trouble]:
@@ -134,6 +158,10 @@ class Overlays:
 
     async def leave(self) -> None:
         """Take all away, after the swarm was left and no container is on a network any more."""
-        self._wanted = Wanted(0)
+        self._wanted, self._addresses = Wanted(0), {}
         self._dirty.clear()
-        await self._process.remove()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._process.remove()
+        except TimeoutError:
+            log.warning("the network process of this node does not answer: what it made may be left")

@@ -120,16 +120,18 @@ class Plumbing:
         if self._subnet is not None:
             self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports))
 
-    def connect(self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network) -> None:
+    def connect(
+        self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network, inside_name: str = INSIDE
+    ) -> None:
         """Make the namespace `path` and plug it into the bridge. After an error nothing is left."""
         try:
             with self._namespaces.create(path) as inside, path.open("rb") as netns:
                 self._add_veth(
-                    rtnetlink.add_veth(veth, self._index, INSIDE, mac_address(address), netns.fileno()), veth
+                    rtnetlink.add_veth(veth, self._index, inside_name, mac_address(address), netns.fileno()), veth
                 )
-                link = inside.link(INSIDE)
+                link = inside.link(inside_name)
                 if link is None:
-                    raise ShoalError(f"the interface {INSIDE} is gone as soon as it was made")
+                    raise ShoalError(f"the interface {inside_name} is gone as soon as it was made")
                 inside.run(
                     rtnetlink.set_up(1),
                     rtnetlink.add_address(link.index, IPv4Interface((address, subnet.prefixlen))),
@@ -175,7 +177,11 @@ class Plumbing:
 
     def address(self, path: Path) -> IPv4Address | None:
         """Return which address a namespace has on the bridge; None where it has none."""
-        return self._namespaces.address(path, INSIDE)
+        if self._subnet is None:
+            return None
+        # One that is on overlays has theirs first.
+        found = self._namespaces.addresses(path)
+        return next((address for address in found if address in self._subnet), None)
 
     def remove_ports(self, keep: Sequence[str]) -> None:
         """Remove the veth pairs of our bridge that are not in `keep`."""

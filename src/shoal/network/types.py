@@ -6,6 +6,8 @@ A container has one network namespace, its sandbox, and in it an endpoint for ea
 from dataclasses import dataclass
 from typing import Literal
 
+from shoal.network.wanted import Overlay, Service
+
 # What a container may ask for.
 Mode = Literal["bridge", "host", "none"]
 
@@ -25,11 +27,23 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A place in an overlay that a container asks for. Its address is the swarm's to give."""
+
+    overlay: Overlay
+    address: str  # 10.0.1.5/24
+    service: Service | None = None
+    aliases: tuple[str, ...] = ()  # of this container alone
+
+
+@dataclass(frozen=True, slots=True)
 class Sandbox:
     """A container's connections. Without endpoints: it is not connected now."""
 
     netns: str = ""  # path of the pinned network namespace; empty on the host's network, which has none of its own
     endpoints: tuple[Endpoint, ...] = ()
+    # Of one on overlays: its place on the host's own bridge, by which it reaches what is outside.
+    way_out: Endpoint | None = None
 
     @property
     def first(self) -> Endpoint:

@@ -165,10 +165,11 @@ class Cgroups:
                     raise
 
     def keep_apart(self, pid: int) -> None:
-        """Take a container's conmon out of the service's cgroup into one beside the containers.
+        """Take a process that outlives the daemon (a conmon, the network process) out of the service's cgroup.
 
-        systemd would name each of them in its journal whenever the daemon ends and starts, end them with
-        `systemctl kill`, and take one that the kernel kills for memory for the service's failure.
+        It goes into one beside the containers. systemd would name each of them in its journal whenever the daemon
+        ends and starts, end them with `systemctl kill`, and take one that the kernel kills for memory for the
+        service's failure.
         """
         for mount in {self._mounts.get(name, "") for name in ("", "systemd")} - {""}:
             folder = f"{mount}/{self.parent}/{_MONITORS}"
@@ -179,8 +180,8 @@ class Cgroups:
             except ProcessLookupError:
                 return  # it has ended
             except OSError as error:
-                # The container is none the worse for it.
-                log.warning("conmon %s stays in the daemon's cgroup: %s", pid, error)
+                # It works all the same.
+                log.warning("process %s stays in the daemon's cgroup: %s", pid, error)
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Remove a container's cgroups. False when a process is still in one; may be repeated."""

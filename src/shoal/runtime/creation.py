@@ -49,7 +49,7 @@ class Creation:
             self._images.hold(image.id, id)
             undo.callback(self._images.release, image.id, id)
             mounts, sources, fresh = await self._volumes_of(id, config, wanted.volumes, undo)
-            sandbox = await self._network.connect(id, config.network)
+            sandbox = await self._connect(id, config)
             undo.push_async_callback(self._network.disconnect, id)
             container = Container(
                 id=id,
@@ -88,7 +88,10 @@ class Creation:
         pinned = bool(present.netns) and os.path.exists(present.netns)  # noqa: ASYNC240
         if container.config.network == "host" or pinned:
             return present
-        return await self._network.connect(container.id, container.config.network)
+        return await self._connect(container.id, container.config)
+
+    async def _connect(self, id: str, config: ContainerConfig) -> Sandbox:  # noqa: A002
+        return await self._network.connect(id, config.network, config.attachments, name=config.name, servers=config.dns)
 
     async def remove(self, container: Container, *, volumes: bool) -> None:
         """Undo everything. May be repeated, and goes on where an earlier one stopped."""

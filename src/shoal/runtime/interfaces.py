@@ -1,9 +1,9 @@
 """The Protocols of images, volumes and the network that containers use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from shoal.network.types import Mode, Sandbox
+from shoal.network.types import Attachment, Mode, Sandbox
 from shoal.runtime.types import Image, Volume
 
 
@@ -28,8 +28,16 @@ class Volumes(Protocol):
 
 
 class Network(Protocol):
-    """network.bridge.BridgeNetwork, as far as containers use it."""
+    """network.host_network.HostNetwork, as far as containers use it."""
 
-    async def connect(self, container_id: str, mode: Mode) -> Sandbox: ...
+    async def connect(
+        self,
+        container_id: str,
+        mode: Mode,
+        attachments: Sequence[Attachment] = (),
+        *,
+        name: str = "",
+        servers: Sequence[str] = (),
+    ) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...
     async def adopt(self, sandboxes: dict[str, Sandbox]) -> None: ...

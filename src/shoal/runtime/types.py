@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from shoal.network.types import Mode, Sandbox
+from shoal.network.types import Attachment, Mode, Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class ContainerConfig:
     seccomp: str = "default"  # default, unconfined, or a profile as JSON text
     apparmor: str = "default"  # default, disabled
     no_new_privileges: bool = False
-    network: Mode = "bridge"
+    network: Mode = "bridge"  # where it is on no overlay
+    attachments: tuple[Attachment, ...] = ()
     log_driver: str = ""  # empty: the daemon's
     log_options: Mapping[str, str] = field(default_factory=dict)
     generic: tuple[tuple[str, str], ...] = ()  # kinds and values of named resources that it has for itself

@@ -140,11 +140,10 @@ def test_a_global_tasks_name_and_slot_are_its_nodes() -> None:
 
 
 def test_what_is_not_there_yet_is_refused_and_not_ignored() -> None:
-    secret, overlay, attachment = task(), task(), task()
+    secret, attachment = task(), task()
     secret.spec.container.secrets.add(secret_id="x")
-    overlay.networks.add().network.spec.annotations.name = "mesh"
     attachment.spec.attachment.container_id = "c"
-    for made in (secret, overlay, attachment):
+    for made in (secret, attachment):
         with pytest.raises(Unimplemented):
             container_config(made, NODE)
 

@@ -54,9 +54,6 @@ def test_an_address_that_is_taken_back_is_gone() -> None:
     one = desired.with_sandbox(EMPTY, sandbox("a", "blue"), [BLUE])
     assert desired.with_node_addresses(one, {"blue": "10.0.1.7/24"}, None).overlays[0].node_address == "10.0.1.7/24"
     assert desired.with_node_addresses(one, {}, None).overlays[0].node_address == ""
-    # A container that comes later knows of no newer address than the swarm's last word.
-    later = desired.with_sandbox(desired.with_node_addresses(one, {}, None), sandbox("b", "blue"), [BLUE])
-    assert later.overlays[0].node_address == ""
 
 
 def test_ingress_is_there_without_a_container_while_the_node_has_its_address() -> None:

@@ -12,7 +12,7 @@ from shoal.network import overlays
 from shoal.network.overlays import Overlays
 from shoal.network.wanted import Endpoint, Gossip, Overlay, Reached, Sandbox, Subnet, Trouble, Wanted
 
-BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
+BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),), "10.0.1.2/24")
 RED = Overlay("red", "red", (Subnet("10.0.2.0/24", "10.0.2.1", 4098),))
 
 
@@ -59,6 +59,8 @@ async def running(last: Wanted | None = None) -> AsyncIterator[tuple[Overlays, P
     made = Overlays(process, last)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.run())
+        if last is None:
+            made.set_node_addresses({"blue": "10.0.1.2/24", "red": "10.0.2.2/24"}, None)
         try:
             yield made, process
         finally:
@@ -137,6 +139,20 @@ async def test_a_process_that_never_answers_fails_a_start_and_holds_up_no_end(
             await made.connect(sandbox("b", "red"), [RED])
         await made.disconnect("a")
         assert made.wanted.sandboxes == ()
+
+
+async def test_a_container_waits_for_this_nodes_own_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (made, process), asyncio.TaskGroup() as group:
+        made.set_node_addresses({}, None)
+        connecting = group.create_task(made.connect(sandbox("a", "blue"), [BLUE]))
+        await asyncio.sleep(0)
+        assert not process.told
+        made.set_node_addresses({"blue": "10.0.1.9/24"}, None)
+        await connecting
+        assert process.told[-1].overlays[0].node_address == "10.0.1.9/24"
+        monkeypatch.setattr(overlays, "ADDRESS_TIMEOUT", 0.01)
+        with pytest.raises(ShoalError, match="node is missing network attachments, ip addresses may be exhausted"):
+            await made.connect(sandbox("b", "red"), [RED])
 
 
 async def test_a_restarted_daemon_goes_on_with_what_was_wanted() -> None:

@@ -101,7 +101,7 @@ def test_a_host_that_has_no_place_for_a_conmon_starts_containers_all_the_same(
 ) -> None:
     (tmp_path / "file").touch()
     Cgroups("abc", f"41 31 0:38 / {tmp_path}/file rw - cgroup2 cgroup2 rw\n").keep_apart(4711)
-    assert "conmon 4711 stays in the daemon's cgroup" in caplog.text
+    assert "process 4711 stays in the daemon's cgroup" in caplog.text
     Cgroups("abc", HYBRID.splitlines()[1]).keep_apart(4711)  # neither v2 nor systemd's: nobody counts them
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import shoal
 from shoal.errors import InvalidArgument, NotFound, PermissionDenied, ShoalError
-from shoal.files import write_atomic
+from shoal.network.process import state
 from shoal.network.process.connection import SOCKET, Connection, accept
 from shoal.network.process.messages import (
     HELLO,
@@ -35,7 +35,6 @@ from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
 
 log = logging.getLogger(__name__)
 
-WANTED_FILE = "wanted.json"
 # Somebody flushed the host's packet rules: within 5 s they are there again (known-faults 29).
 VERIFY_EVERY = 3.0
 # shoald has one connection; a second is there for a moment, when it is started again, a third for whoever looks.
@@ -43,18 +42,6 @@ MAX_CLIENTS = 8
 SEND_TIMEOUT = 5.0
 
 Replace = Callable[[Sequence[str], Legacy], None]
-
-
-def last_wanted(folder: Path) -> Wanted | None:
-    """Return what was wanted when this process last ran; None where it never did since the host was started."""
-    try:
-        return from_json(Wanted, (folder / WANTED_FILE).read_bytes())
-    except FileNotFoundError:
-        return None
-    except InvalidArgument as error:
-        # shoald sends it whole again as soon as it is there.
-        log.warning("what was last wanted of the network cannot be read: %s", error)
-        return None
 
 
 class NetworkServer:
@@ -79,7 +66,7 @@ class NetworkServer:
             tasks = [group.create_task(self._make(), name="wanted states")]
             loop.add_reader(self._socket, self._take, group)
             try:
-                self._begin(last_wanted(self._folder))
+                self._begin(state.last_wanted(self._folder))
                 await self._ending.wait()
             finally:
                 loop.remove_reader(self._socket)
@@ -95,8 +82,8 @@ class NetworkServer:
     async def _remove(self) -> None:
         """Take all away; that the socket is gone tells shoald that nothing is left."""
         await self._parts.remove()
-        for name in (WANTED_FILE, SOCKET):
-            (self._folder / name).unlink(missing_ok=True)
+        state.forget(self._folder)
+        (self._folder / SOCKET).unlink(missing_ok=True)
 
     def _begin(self, wanted: Wanted | None) -> None:
         if wanted is not None:
@@ -120,7 +107,7 @@ class NetworkServer:
         wanted = self._wanted
         if wanted is None:
             return
-        await asyncio.to_thread(write_atomic, self._folder / WANTED_FILE, to_json(wanted), lasting=False)
+        await asyncio.to_thread(state.keep, self._folder, wanted)
         troubles: Sequence[Trouble]
         try:
             troubles = await self._parts.apply(wanted)

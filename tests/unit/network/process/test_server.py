@@ -13,7 +13,8 @@ from shoal.network.process import connection, server
 from shoal.network.process.connection import Connection
 from shoal.network.process.messages import LENGTH, MAX_BYTES, Message, fields, small
 from shoal.network.process.parts import Legacy
-from shoal.network.process.server import WANTED_FILE, NetworkServer
+from shoal.network.process.server import NetworkServer
+from shoal.network.process.state import WANTED_FILE
 from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
 
 
@@ -133,11 +134,6 @@ async def test_it_goes_on_with_what_was_last_wanted(tmp_path: Path) -> None:
         assert await reached(link) == Reached(7)
         assert one.parts.applied == [7]
         await link.close()
-
-
-async def test_a_file_that_cannot_be_read_waits_for_shoald(tmp_path: Path) -> None:
-    (tmp_path / WANTED_FILE).write_bytes(b"{")
-    assert server.last_wanted(tmp_path) is None
 
 
 async def test_what_cannot_be_made_is_a_trouble_and_the_next_is_tried(tmp_path: Path) -> None:

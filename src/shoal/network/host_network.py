@@ -1,0 +1,129 @@
+"""Every network that a container of this host can be on: the host's own bridge, and overlays.
+
+A container on overlays has an interface for each, in its order, then one on the bridge as its way out, unless all of
+them are internal. It is named and reached by the overlays alone.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_interface
+from typing import Protocol
+
+from shoal.network import wanted
+from shoal.network.addresses import mac_address
+from shoal.network.types import Attachment, Endpoint, Mode, Sandbox
+
+PREDEFINED = frozenset({"bridge", "host", "none"})
+
+
+class Bridge(Protocol):
+    """network.bridge.BridgeNetwork, as far as it is used here."""
+
+    def sandboxes(self) -> dict[str, Sandbox]: ...
+    async def connect(self, container_id: str, mode: Mode, interface: str = "eth0") -> Sandbox: ...
+    async def disconnect(self, container_id: str) -> None: ...
+    async def adopt(self, sandboxes: dict[str, Sandbox]) -> None: ...
+
+
+class Overlays(Protocol):
+    """network.overlays.Overlays, as far as it is used here."""
+
+    async def connect(self, sandbox: wanted.Sandbox, overlays: Iterable[wanted.Overlay]) -> None: ...
+    async def disconnect(self, container: str) -> None: ...
+    async def enable(self, container: str) -> None: ...
+    async def disable(self, container: str) -> None: ...
+    def keep_only(self, containers: Iterable[str]) -> None: ...
+
+
+class HostNetwork:
+    """Connects containers."""
+
+    def __init__(self, bridge: Bridge, overlays: Overlays) -> None:
+        self._bridge = bridge
+        self._overlays = overlays
+
+    async def connect(
+        self,
+        container_id: str,
+        mode: Mode,
+        attachments: Sequence[Attachment] = (),
+        *,
+        name: str = "",
+        servers: Sequence[str] = (),
+    ) -> Sandbox:
+        """Give a container its networks; ShoalError with the reason where it cannot have them: it is on none then.
+
+        `mode` counts without attachments. `servers` are asked for names that no network knows; none: the host's.
+        """
+        if not attachments:
+            return await self._bridge.connect(container_id, mode)
+        goes_out = not all(attachment.overlay.internal for attachment in attachments)
+        base = await self._bridge.connect(
+            container_id, "bridge" if goes_out else "none", interface=f"eth{len(attachments)}"
+        )
+        endpoints = tuple(_endpoint(attachment) for attachment in attachments)
+        sandbox = wanted.Sandbox(
+            container=container_id,
+            name=name,
+            netns=base.netns,
+            endpoints=tuple(
+                _wanted(attachment, endpoint, f"eth{at}")
+                for at, (attachment, endpoint) in enumerate(zip(attachments, endpoints, strict=True))
+            ),
+            servers=tuple(servers),
+        )
+        try:
+            await self._overlays.connect(sandbox, [attachment.overlay for attachment in attachments])
+        except BaseException:
+            await self._bridge.disconnect(container_id)
+            raise
+        return Sandbox(base.netns, endpoints, base.first if goes_out else None)
+
+    async def disconnect(self, container_id: str) -> None:
+        """Take a container's networks away. May be repeated, and for one that never was connected."""
+        await self._overlays.disconnect(container_id)
+        await self._bridge.disconnect(container_id)
+
+    async def enable(self, container_id: str) -> None:
+        """Let names and balancers lead to a container. Nothing happens to one that is on no overlay."""
+        await self._overlays.enable(container_id)
+
+    async def disable(self, container_id: str) -> None:
+        """Let no name and no new connection lead to a container any more."""
+        await self._overlays.disable(container_id)
+
+    async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
+        """Take over what the last run connected, and remove whatever else is left of it. Before the first `connect`."""
+        await self._bridge.adopt({container: _on_bridge(sandbox) for container, sandbox in sandboxes.items()})
+        self._overlays.keep_only(self._bridge.sandboxes())
+
+
+def _on_bridge(sandbox: Sandbox) -> Sandbox:
+    """Return the part of a sandbox that is the bridge's."""
+    if all(endpoint.network_name in PREDEFINED for endpoint in sandbox.endpoints):
+        return sandbox
+    return Sandbox(sandbox.netns, (sandbox.way_out,) if sandbox.way_out else ())
+
+
+def _endpoint(attachment: Attachment) -> Endpoint:
+    address = ip_interface(attachment.address)
+    return Endpoint(
+        network_name=attachment.overlay.name,
+        network_id=attachment.overlay.id,
+        endpoint_id=secrets.token_hex(32),
+        address=str(address.ip),
+        prefix_length=address.network.prefixlen,
+        mac=mac_address(address.ip),
+    )
+
+
+def _wanted(attachment: Attachment, endpoint: Endpoint, interface: str) -> wanted.Endpoint:
+    return wanted.Endpoint(
+        id=endpoint.endpoint_id,
+        network=attachment.overlay.id,
+        address=attachment.address,
+        mac=endpoint.mac,
+        interface=interface,
+        service=attachment.service,
+        aliases=attachment.aliases,
+    )

@@ -1,0 +1,145 @@
+"""From the swarm's words to what the host's network wants, and words that no honest manager says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoal.agent import attachments
+from shoal.api import v1 as api
+from shoal.errors import InvalidArgument, ShoalError, Unimplemented
+from shoal.network.types import Attachment
+from shoal.network.wanted import Gossip, Key, Overlay, Port, Service, Subnet
+
+
+def network(name: str = "blue", subnet: str = "10.0.1.0/24", gateway: str = "10.0.1.1", **options: str) -> api.Network:
+    made = api.Network(id=f"id-{name}", spec=api.NetworkSpec(annotations=api.Annotations(name=name)))
+    made.driver_state.name = "overlay"
+    made.driver_state.options[attachments.VNI_OPTION] = "4097"
+    for key, value in options.items():
+        made.driver_state.options[key] = value
+    made.ipam.configs.add(subnet=subnet, gateway=gateway)
+    return made
+
+
+def task(*networks: api.NetworkAttachment) -> api.Task:
+    made = api.Task(id="t", service_id="s", service_annotations=api.Annotations(name="web"), networks=networks)
+    made.endpoint.virtual_ips.add(network_id="id-blue", addr="10.0.1.4/24")
+    made.endpoint.ports.add(protocol=api.PortConfig.UDP, target_port=53, published_port=5353)
+    made.endpoint.ports.add(target_port=80, published_port=80, publish_mode=api.PortConfig.HOST)
+    return made
+
+
+BLUE = Overlay("id-blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
+
+
+def test_a_task_of_a_service_on_an_overlay() -> None:
+    given = task(api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"], aliases=["w"]))
+    assert attachments.attachments(given) == (Attachment(BLUE, "10.0.1.5/24", Service("s", "web", "10.0.1.4", ("w",))),)
+
+
+def test_ports_are_of_ingress_alone() -> None:
+    ingress = network("ingress")
+    ingress.spec.ingress = True
+    given = task(api.NetworkAttachment(network=ingress, addresses=["10.0.1.5/24"]))
+    (made,) = attachments.attachments(given)
+    assert made.overlay.ingress
+    assert made.service == Service("s", "web", "", (), (Port("udp", 53, 5353),))
+
+
+def test_a_container_of_ones_own_has_no_service() -> None:
+    given = task(api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"]))
+    given.service_id = ""
+    assert attachments.attachments(given)[0].service is None
+
+
+def test_predefined_networks_are_none() -> None:
+    host = api.Network(spec=api.NetworkSpec(annotations=api.Annotations(name="host")))
+    host.spec.annotations.labels["com.docker.swarm.predefined"] = "true"
+    assert attachments.attachments(task(api.NetworkAttachment(network=host))) == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (network(gateway="10.0.2.1"), "is not in its subnet"),
+        (network(subnet="10.0.1.5/24"), "has no such subnet"),
+        (network(subnet=""), "has no such subnet"),
+        (network(**{attachments.VNI_OPTION: "0"}), "which is none"),
+        (network(**{attachments.VNI_OPTION: "16777216"}), "which is none"),
+        (network(**{attachments.VNI_OPTION: "1,2"}), "has 1 subnets and 2 VXLAN ids"),
+        (network(**{attachments.VNI_OPTION: "9" * 5000}), "which is none"),
+        (network(**{attachments.MTU_OPTION: "67"}), "MTU"),
+        (network(**{attachments.MTU_OPTION: "-1"}), "MTU"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_by_name(bad: api.Network, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        attachments.overlay(bad)
+
+
+@pytest.mark.parametrize("addresses", [[], ["x"], ["10.0.2.5/24"], ["10.0.1.5/33"]])
+def test_an_address_that_cannot_be_is_refused(addresses: list[str]) -> None:
+    with pytest.raises(InvalidArgument, match="blue"):
+        attachments.attachments(task(api.NetworkAttachment(network=network(), addresses=addresses)))
+
+
+def test_too_many_networks_are_refused() -> None:
+    each = api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"])
+    with pytest.raises(InvalidArgument, match="on 65 networks"):
+        attachments.attachments(task(*([each] * 65)))
+
+
+def test_another_driver_is_named() -> None:
+    weave = network()
+    weave.driver_state.name = "weave"
+    with pytest.raises(Unimplemented, match="driver weave"):
+        attachments.overlay(weave)
+
+
+def test_options_of_an_overlay() -> None:
+    made = attachments.overlay(network(encrypted="", **{attachments.MTU_OPTION: "1300"}))
+    assert (made.encrypted, made.mtu) == (True, 1300)
+
+
+def test_a_nodes_own_addresses() -> None:
+    ingress = network("ingress")
+    ingress.spec.ingress = True
+    node = api.Node()
+    node.attachments.add(network=ingress, addresses=["10.0.1.2/24"])
+    node.attachments.add(network=network(), addresses=["10.0.1.3/24"])
+    node.attachments.add(network=network("bad", subnet="x"), addresses=["10.0.1.3/24"])
+    addresses, found = attachments.node_addresses(node)
+    assert addresses == {"id-ingress": "10.0.1.2/24", "id-blue": "10.0.1.3/24"}
+    assert found == attachments.overlay(ingress)
+    older = api.Node(attachment=node.attachments[0])
+    assert attachments.node_addresses(older)[0] == {"id-ingress": "10.0.1.2/24"}
+    assert attachments.node_addresses(api.Node()) == ({}, None)
+
+
+def test_how_a_node_takes_part_in_gossip() -> None:
+    key = api.EncryptionKey(subsystem="networking:gossip", key=b"\1" * 16, lamport_time=7)
+    made = attachments.gossip(
+        [key],
+        bind="0.0.0.0",
+        advertise="10.9.0.2",
+        data_path="",
+        vxlan_port=0,
+        managers=["10.9.0.2:2377", "10.9.0.1:2377", "[fd00::1]:2377", ""],
+    )
+    keys = (Key("networking:gossip", "01" * 16, 7),)
+    assert made == Gossip("0.0.0.0", "10.9.0.2", "10.9.0.2", 4789, ("10.9.0.1", "fd00::1"), keys)
+    assert attachments.gossip([], bind="", advertise="", data_path="", vxlan_port=0, managers=[]) is None
+
+
+@given(st.binary(max_size=300))
+def test_whatever_a_manager_says_is_taken_or_refused(text: bytes) -> None:
+    for kind, read in ((api.Task, attachments.attachments), (api.Node, attachments.node_addresses)):
+        message = kind()
+        try:
+            message.ParseFromString(text)
+        except Exception:  # noqa: BLE001 - protobuf's own
+            continue
+        try:
+            read(message)  # type: ignore[arg-type]
+        except ShoalError:
+            continue

@@ -1,0 +1,142 @@
+"""Containers on the bridge, on overlays, and on both: who is asked for what, and what is undone."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from shoal.errors import ShoalError
+from shoal.network import wanted
+from shoal.network.host_network import HostNetwork
+from shoal.network.types import Attachment, Endpoint, Mode, Sandbox
+from shoal.network.wanted import Overlay, Service, Subnet
+
+BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
+INNER = Overlay("inner", "inner", (Subnet("10.0.2.0/24", "10.0.2.1", 4098),), internal=True)
+
+
+class Bridge:
+    """A bridge that remembers who is on it."""
+
+    def __init__(self) -> None:
+        self.interfaces: dict[str, str] = {}
+        self.known: dict[str, Sandbox] = {}
+
+    def sandboxes(self) -> dict[str, Sandbox]:
+        return dict(self.known)
+
+    async def connect(self, container_id: str, mode: Mode, interface: str = "eth0") -> Sandbox:
+        self.interfaces[container_id] = interface
+        endpoint = Endpoint(mode, mode, f"e-{container_id}", address="172.18.0.2" if mode == "bridge" else "")
+        made = self.known[container_id] = Sandbox(f"/netns/{container_id}", (endpoint,))
+        return made
+
+    async def disconnect(self, container_id: str) -> None:
+        self.known.pop(container_id, None)
+
+    async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
+        self.known = {container: sandbox for container, sandbox in sandboxes.items() if container != "gone"}
+
+
+class Overlays:
+    """Overlays that remember who is on them, or refuse."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, wanted.Sandbox] = {}
+        self.enabled: set[str] = set()
+        self.refusal = ""
+
+    async def connect(self, sandbox: wanted.Sandbox, overlays: Iterable[Overlay]) -> None:
+        assert {overlay.id for overlay in overlays} == {endpoint.network for endpoint in sandbox.endpoints}
+        if self.refusal:
+            raise ShoalError(self.refusal)
+        self.known[sandbox.container] = sandbox
+
+    async def disconnect(self, container: str) -> None:
+        self.known.pop(container, None)
+
+    async def enable(self, container: str) -> None:
+        self.enabled.add(container)
+
+    async def disable(self, container: str) -> None:
+        self.enabled.discard(container)
+
+    def keep_only(self, containers: Iterable[str]) -> None:
+        kept = set(containers)
+        self.known = {container: sandbox for container, sandbox in self.known.items() if container in kept}
+
+
+def parts() -> tuple[HostNetwork, Bridge, Overlays]:
+    bridge, overlays = Bridge(), Overlays()
+    return HostNetwork(bridge, overlays), bridge, overlays
+
+
+async def test_without_attachments_a_container_is_on_the_bridge_alone() -> None:
+    network, bridge, overlays = parts()
+    sandbox = await network.connect("a", "bridge")
+    assert sandbox == bridge.known["a"]
+    assert bridge.interfaces == {"a": "eth0"}
+    assert not overlays.known
+
+
+async def test_on_overlays_it_has_an_interface_for_each_and_a_way_out() -> None:
+    network, bridge, overlays = parts()
+    service = Service("s", "web", "10.0.1.4")
+    asked = [Attachment(BLUE, "10.0.1.5/24", service, ("x",)), Attachment(INNER, "10.0.2.5/24")]
+    sandbox = await network.connect("a", "bridge", asked, name="web.1.x", servers=["9.9.9.9"])
+    assert bridge.interfaces == {"a": "eth2"}
+    assert [endpoint.network_name for endpoint in sandbox.endpoints] == ["blue", "inner"]
+    assert sandbox.addresses == ("10.0.1.5", "10.0.2.5")
+    assert sandbox.way_out == bridge.known["a"].first
+    told = overlays.known["a"]
+    assert (told.name, told.netns, told.servers) == ("web.1.x", "/netns/a", ("9.9.9.9",))
+    assert [endpoint.interface for endpoint in told.endpoints] == ["eth0", "eth1"]
+    assert [endpoint.id for endpoint in told.endpoints] == [each.endpoint_id for each in sandbox.endpoints]
+    assert told.endpoints[0].mac == "02:42:0a:00:01:05"
+    assert (told.endpoints[0].service, told.endpoints[0].aliases) == (service, ("x",))
+    assert not told.endpoints[0].enabled
+
+
+async def test_on_internal_overlays_alone_there_is_no_way_out() -> None:
+    network, bridge, _ = parts()
+    sandbox = await network.connect("a", "bridge", [Attachment(INNER, "10.0.2.5/24")])
+    assert sandbox.way_out is None
+    assert bridge.known["a"].first.network_name == "none"
+
+
+async def test_an_overlay_that_cannot_be_had_leaves_nothing() -> None:
+    network, bridge, overlays = parts()
+    overlays.refusal = "this kernel has no VXLAN"
+    with pytest.raises(ShoalError, match="no VXLAN"):
+        await network.connect("a", "bridge", [Attachment(BLUE, "10.0.1.5/24")])
+    assert not bridge.known
+
+
+async def test_it_is_enabled_disabled_and_disconnected() -> None:
+    network, bridge, overlays = parts()
+    await network.connect("a", "bridge", [Attachment(BLUE, "10.0.1.5/24")])
+    await network.enable("a")
+    assert overlays.enabled == {"a"}
+    await network.disable("a")
+    assert not overlays.enabled
+    await network.disconnect("a")
+    await network.disconnect("a")
+    assert not bridge.known
+    assert not overlays.known
+
+
+async def test_a_restart_takes_over_both_sides_and_sweeps_what_is_gone() -> None:
+    first, bridge, overlays = parts()
+    sandboxes = {
+        "plain": await first.connect("plain", "bridge"),
+        "blue": await first.connect("blue", "bridge", [Attachment(BLUE, "10.0.1.5/24")]),
+        "inner": await first.connect("inner", "bridge", [Attachment(INNER, "10.0.2.5/24")]),
+        "gone": await first.connect("gone", "bridge", [Attachment(BLUE, "10.0.1.6/24")]),
+    }
+    second = HostNetwork(bridge, overlays)
+    await second.adopt(sandboxes)
+    assert bridge.known == {
+        "plain": sandboxes["plain"],
+        "blue": Sandbox("/netns/blue", (sandboxes["blue"].way_out,)),  # type: ignore[arg-type]
+        "inner": Sandbox("/netns/inner"),
+    }
+    assert set(overlays.known) == {"blue", "inner"}
