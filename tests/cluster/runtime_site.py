@@ -125,6 +125,12 @@ class NoNetwork:
     async def disconnect(self, container_id: str) -> None:
         self.connected.discard(container_id)
 
+    async def enable(self, container_id: str) -> None:
+        raise AssertionError("it is on no overlay")
+
+    async def disable(self, container_id: str) -> None:
+        raise AssertionError("it is on no overlay")
+
     async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
         self.adopted = sandboxes
 

@@ -100,6 +100,7 @@ class Controller:
                     raise ShoalError(f"starting container failed: {error}") from error
         if container.health is not Health.NONE:
             await self._watch(until_healthy=True)
+        await self._containers.activate(self.id)
 
     async def wait(self) -> None:
         """Return when the process has ended with 0; raise NonZeroExit for other codes. Stops an unhealthy container."""
@@ -110,8 +111,9 @@ class Controller:
         await self._watch(until_healthy=False)
 
     async def stop(self) -> None:
-        """Send the container its stop signal, and kill it after its stop timeout."""
+        """End the container, by its stop signal if it listens, once no new connection comes to it."""
         try:
+            await self._containers.deactivate(self.id)
             await self._containers.stop(self.id, self.config.stop_timeout)
         except NotFound:
             return
@@ -180,6 +182,7 @@ async def remove(containers: Containers, task_id: str, stop_timeout: float) -> N
     """Stop and remove a task's container with its anonymous volumes. `stop_timeout` is seconds. May be repeated."""
     ref = container_id(task_id)
     try:
+        await containers.deactivate(ref)
         await containers.stop(ref, stop_timeout)
         await containers.remove(ref, force=True, volumes=True)
     except NotFound:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
+from shoal.agent.networks import Overlays
 from shoal.runtime.image_types import Progress, RegistryAuth
 from shoal.runtime.types import Container, ContainerConfig, Image, LogLine, LogOptions
 
@@ -39,6 +40,13 @@ class Containers(Protocol):
     async def start(self, ref: str) -> Container:
         """Return when the process runs. Raises ShoalError when it cannot be started."""
 
+    async def activate(self, ref: str) -> None:
+        """Let names and balancers lead to a container that is on overlays."""
+
+    async def deactivate(self, ref: str) -> None:
+        """Let no name and no new connection lead to a container any more; waits for the other nodes, for a bounded
+        time."""
+
     async def stop(self, ref: str, timeout: float | None = None) -> None:
         """Send the stop signal, kill after `timeout` seconds, and return when the container has ended."""
 
@@ -63,7 +71,7 @@ class Images(Protocol):
 
 
 class Runtime(Protocol):
-    """The runtime of this node."""
+    """What a node gives its agent."""
 
     @property
     def containers(self) -> Containers:
@@ -72,3 +80,7 @@ class Runtime(Protocol):
     @property
     def images(self) -> Images:
         """The images."""
+
+    @property
+    def overlays(self) -> Overlays:
+        """The overlay networks."""

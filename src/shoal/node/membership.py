@@ -12,6 +12,7 @@ from contextlib import nullcontext, suppress
 from random import Random
 
 from shoal.agent.agent import Agent, AgentConfig
+from shoal.agent.networks import Networks, Place
 from shoal.agent.remotes import Remotes
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
@@ -228,6 +229,7 @@ class Membership:
                 running = group.create_task(agent.run(), name="agent")
                 await self._ending.wait()
                 await agent.leave()
+                await self._runtime.overlays.leave()
                 running.cancel()
         finally:
             self._agent = None
@@ -241,8 +243,11 @@ class Membership:
             await self._left.wait()
 
     def _new_agent(self) -> Agent:
+        networks = Networks(self._runtime.overlays, _place(self.state))
+
         def on_session(message: api.SessionMessage) -> None:
             self._hear(message)
+            networks.hear(message)
             self._registered.set()
 
         config = AgentConfig(
@@ -390,3 +395,12 @@ class Membership:
                 await asyncio.to_thread(peers.save, self._paths.swarm, self.managers)
             except OSError as error:
                 log.warning("the managers of this swarm were not written down: %s", error)
+
+
+def _place(state: NodeState) -> Place:
+    return Place(
+        bind=split_host_port(state.listen_addr, DEFAULT_PORT)[0],
+        advertise=split_host_port(state.advertise_addr or state.local_addr, DEFAULT_PORT)[0],
+        data_path=state.data_path_addr,
+        vxlan_port=state.data_path_port,
+    )

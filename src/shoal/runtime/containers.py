@@ -168,6 +168,18 @@ class Containers:
         """Send a signal. Conflict when it does not run."""
         await self._stopping.kill(self._roster.find(ref), ref, signal)
 
+    async def activate(self, ref: str) -> None:
+        """Let names and balancers of its overlays lead to it; returns when this node's do."""
+        life = self._roster.find(ref)
+        if life.value.config.attachments:
+            await self._network.enable(life.value.id)
+
+    async def deactivate(self, ref: str) -> None:
+        """Let no name and no new connection of its overlays lead to it, from any node; the wait for them is bounded."""
+        life = self._roster.find(ref)
+        if life.value.config.attachments:
+            await self._network.disable(life.value.id)
+
     async def stop(self, ref: str, timeout: float | None = None) -> None:
         """Ask it to end with its stop signal, then kill it. Ends when it has ended; a negative timeout never kills."""
         await self._stopping.stop(self._roster.find(ref), timeout)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from shoal.api import v1 as api
 from shoal.errors import NotFound, ShoalError
+from shoal.network.wanted import Gossip, Overlay
 from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase
 
 
@@ -54,6 +55,14 @@ class FakeContainers:
         self.log.append(f"start {container.config.name}")
         health = Health.STARTING if container.config.health else Health.NONE
         return self._put(replace(container, phase=Phase.RUNNING, pid=4711, health=health))
+
+    async def activate(self, ref: str) -> None:
+        if self.get(ref).config.attachments:
+            self.log.append(f"activate {self.get(ref).config.name}")
+
+    async def deactivate(self, ref: str) -> None:
+        if self.get(ref).config.attachments:
+            self.log.append(f"deactivate {self.get(ref).config.name}")
 
     async def stop(self, ref: str, timeout: float | None = None) -> None:
         container = self.get(ref)
@@ -140,12 +149,30 @@ class FakeImages:
         return self._present[ref]
 
 
+class FakeOverlays:
+    """Overlays that hear what managers say."""
+
+    def __init__(self) -> None:
+        self.gossip: Gossip | None = None
+        self.addresses: Mapping[str, str] = {}
+
+    def set_gossip(self, gossip: Gossip | None) -> None:
+        self.gossip = gossip
+
+    def set_node_addresses(self, addresses: Mapping[str, str], ingress: Overlay | None) -> None:
+        self.addresses = addresses
+
+    async def leave(self) -> None:
+        self.gossip = None
+
+
 class FakeRuntime:
-    """Both."""
+    """What a node gives its agent."""
 
     def __init__(self, *images: str) -> None:
         self.images = FakeImages(*(images or ("busybox:latest",)))
         self.containers = FakeContainers(self.images)
+        self.overlays = FakeOverlays()
 
 
 def _image(reference: str) -> Image:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from shoal.agent.attachments import VNI_OPTION
 from shoal.agent.controller import Controller, Limits
 from shoal.agent.executor import container_config, container_id
 from shoal.agent.pulls import Pulls
@@ -85,6 +86,26 @@ async def test_a_container_that_runs_although_its_task_has_ended_is_stopped() ->
         await again.close()
     assert containers.get(container_id(ended.id)).phase is Phase.EXITED
     assert {state for _, state, _ in seen} == {"FAILED"}
+
+
+async def test_a_task_on_an_overlay_is_led_to_when_it_runs_and_no_more_before_it_is_stopped() -> None:
+    containers = FakeRuntime().containers
+    made = task()
+    network = made.networks.add(addresses=["10.0.1.5/24"]).network
+    network.id = network.spec.annotations.name = "blue"
+    network.driver_state.options[VNI_OPTION] = "4097"
+    network.ipam.configs.add(subnet="10.0.1.0/24", gateway="10.0.1.1")
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(containers, group, [], made)
+        loop.start()
+        await asyncio.sleep(1)
+        stopped = api.Task()
+        stopped.CopyFrom(made)
+        stopped.desired_state = api.SHUTDOWN
+        loop.update(stopped)
+        await asyncio.sleep(1)
+        await loop.close()
+    assert [line.split()[0] for line in containers.log] == ["create", "start", "activate", "deactivate", "stop"]
 
 
 async def test_a_defect_fails_the_task_and_not_the_agent() -> None:

@@ -40,6 +40,7 @@ class Host:
 
     containers: Any
     images: Any = None
+    overlays: Any = None
 
 
 async def test_container_that_its_task_removes_meanwhile_is_no_reason_to_stay(tmp_path: Path) -> None:
