@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -74,15 +74,20 @@ class Namespaces:
         pinned = {path.stat().st_ino: path for path in paths if self.pinned(path)}
         return {pinned[inode] for inode in _inhabited() if inode in pinned} if pinned else set()
 
-    def addresses(self, path: Path) -> list[IPv4Address]:
-        """Return the addresses of all interfaces in a namespace, one each."""
-        with path.open("rb") as netns:
-            linux.setns(netns.fileno(), _CLONE_NEWNET)
+    @contextmanager
+    def inside(self, netns: int) -> Iterator[None]:
+        """Be in the namespace of an open file meanwhile. Sockets that are opened there stay there."""
+        linux.setns(netns, _CLONE_NEWNET)
         try:
-            inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            names = [name for _, name in socket.if_nameindex()]
+            yield
         finally:
             self._go_home()
+
+    def addresses(self, path: Path) -> list[IPv4Address]:
+        """Return the addresses of all interfaces in a namespace, one each."""
+        with path.open("rb") as netns, self.inside(netns.fileno()):
+            inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            names = [name for _, name in socket.if_nameindex()]
         found = []
         with inside:
             for name in names:

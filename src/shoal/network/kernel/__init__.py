@@ -1,0 +1,1 @@
+"""What the network process makes of the kernel: overlays by netlink, packet rules by libnftables."""
