@@ -25,7 +25,7 @@ SHELLS = {
     "manager/peers": "incoming keeper outgoing process",
     "manager/port": "guard messages outgoing server shares turns wire",
     "network": "bridge namespaces netlink overlays plumbing",
-    "network/kernel": "nftables",
+    "network/kernel": "nftables overlays workplace",
     "network/process": "client connection program server",
 }
 # Modules without unit tests of their own: the list may only become shorter.

@@ -6,6 +6,7 @@ A socket belongs for life to the network namespace in which it was opened, whate
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,8 @@ from shoal.network.rtnetlink import Reply, Request
 TIMEOUT = 5.0
 # The kernel never fills more than 32 KiB in one datagram (NLMSG_GOODSIZE, dumps).
 RECEIVE_BYTES = 65536
+# The kernel carries out all requests of one datagram before we read an answer, and drops answers beyond some 270.
+BATCH = 64
 
 
 class NetlinkSocket:
@@ -61,6 +64,24 @@ class NetlinkSocket:
         if failure:
             raise OSError(failure, os.strerror(failure))
         return told
+
+    def try_all(self, requests: Sequence[Request]) -> list[int]:
+        """Send any number of requests, and return the errno of each; 0: done."""
+        errors: list[int] = []
+        for at in range(0, len(requests), BATCH):
+            errors += self._acknowledged(requests[at : at + BATCH])
+        return errors
+
+    def _acknowledged(self, requests: Sequence[Request]) -> list[int]:
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        self._socket.send(b"".join(request.encode(first + at) for at, request in enumerate(requests)))
+        errors: dict[int, int] = {}
+        while len(errors) < len(requests):
+            for reply in self._receive():
+                if reply.type == rtnetlink.ERROR and reply.sequence >= first:
+                    errors[reply.sequence] = reply.errno
+        return [errors[first + at] for at in range(len(requests))]
 
     def _receive(self) -> list[Reply]:
         try:

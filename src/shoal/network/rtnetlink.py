@@ -1,21 +1,22 @@
 """Messages to and from the kernel's rtnetlink, as bytes: links, addresses, routes.
 
-Only what a bridge with veth pairs needs. Sockets are elsewhere (`netlink.py`). Layouts and numbers:
-linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h. Integers are in the host's order.
+Only what bridges with veth pairs and VXLAN devices need; what lies behind them is in `neighbours.py`. Sockets are
+elsewhere (`netlink.py`). Layouts and numbers: linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h.
+Integers are in the host's order.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from shoal.errors import InvariantBroken
 
 ERROR, DONE = 2, 3
-NEW_LINK, DEL_LINK, GET_LINK, NEW_ADDRESS, NEW_ROUTE, GET_ROUTE = 16, 17, 18, 20, 24, 26
-REQUEST, MULTI, ACK, EXCLUSIVE, CREATE, DUMP = 0x1, 0x2, 0x4, 0x200, 0x400, 0x300
+NEW_LINK, DEL_LINK, GET_LINK, NEW_ADDRESS, GET_ADDRESS, NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 16, 17, 18, 20, 22, 24, 25, 26
+REQUEST, MULTI, ACK, REPLACE, EXCLUSIVE, CREATE, DUMP = 0x1, 0x2, 0x4, 0x100, 0x200, 0x400, 0x300
 IFF_UP = 1
-AF_INET = 2
+AF_INET, AF_INET6 = 2, 10
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -24,12 +25,28 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 
 # Attributes of a link (IFLA_), of an address (IFA_) and of a route (RTA_).
-_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IFLA_NETNS_FD = 1, 3, 10, 18, 20, 28
-_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IFLA_GROUP, _IFLA_NETNS_FD = (
+    1,
+    3,
+    4,
+    10,
+    18,
+    20,
+    27,
+    28,
+)
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_PEER = 1, 2, 4, 5, 1
+_BRPORT_LEARNING = 8
+_VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PROXY, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 4, 7, 11, 15, 17
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFA_NODAD = 2
 _RTA_DESTINATION, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST = 254, 3, 0, 1
 
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
 
 ALIAS_BYTES = 255
 """The kernel's limit: IFALIASZ, less the zero."""
@@ -64,13 +81,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface, as far as we look at it. `master` 0: none; `alias`: words for people."""
+    """An interface, as far as we look at it. `master` 0: none; `alias`: words for people; `kind`: veth, vxlan ..."""
 
     index: int
     name: str
     up: bool
     master: int
     alias: str = ""
+    mtu: int = 0
+    kind: str = ""
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +101,86 @@ class Route:
     interface: int
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
+    """Return one attribute, with its length before it and zeros behind it."""
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _name(name: str) -> bytes:
-    return _attribute(_IFLA_NAME, name.encode() + b"\0")
+    return attribute(_IFLA_NAME, name.encode() + b"\0")
 
 
 def _int(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
+    return attribute(kind, struct.pack("=I", value))
 
 
-def add_bridge(name: str) -> Request:
-    """Make a bridge, up."""
-    body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _name(name) + _attribute(_IFLA_INFO, _attribute(_INFO_KIND, b"bridge"))
-    return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body)
+def _byte(kind: int, value: int) -> bytes:
+    return attribute(kind, bytes([value]))
 
 
-def add_veth(name: str, master: int, peer_name: str, peer_mac: str, peer_netns_fd: int) -> Request:
-    """Make a veth pair in one step: this end up and on the bridge `master`, the other in another namespace, down."""
-    peer = _LINK.pack(0, 0, 0, 0, 0) + _name(peer_name)
-    peer += _attribute(_IFLA_ADDRESS, bytes.fromhex(peer_mac.replace(":", "")))
+def _mtu(mtu: int) -> bytes:
+    return _int(_IFLA_MTU, mtu) if mtu else b""
+
+
+def _alias(alias: str) -> bytes:
+    return attribute(_IFLA_ALIAS, alias.encode(errors="surrogateescape"))
+
+
+def _family(address: Address | Interface | Network) -> int:
+    return AF_INET if address.version == 4 else AF_INET6
+
+
+def add_bridge(name: str, mtu: int = 0) -> Request:
+    """Make a bridge, up. `mtu` 0: the kernel's choice."""
+    body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _name(name) + _mtu(mtu)
+    return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, attribute(_INFO_KIND, b"bridge")))
+
+
+def add_veth(
+    name: str, master: int, peer_name: str, peer_mac: str, peer_netns_fd: int, *, mtu: int = 0, up: bool = True
+) -> Request:
+    """Make a veth pair in one step: this end on the bridge `master`, the other in another namespace, down."""
+    peer = _LINK.pack(0, 0, 0, 0, 0) + _name(peer_name) + _mtu(mtu)
+    peer += attribute(_IFLA_ADDRESS, bytes.fromhex(peer_mac.replace(":", "")))
     peer += _int(_IFLA_NETNS_FD, peer_netns_fd)
-    info = _attribute(_INFO_KIND, b"veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, peer))
-    body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _name(name) + _int(_IFLA_MASTER, master)
-    return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + _attribute(_IFLA_INFO, info))
+    info = attribute(_INFO_KIND, b"veth") + attribute(_INFO_DATA, attribute(_VETH_PEER, peer))
+    body = _LINK.pack(0, 0, 0, IFF_UP * up, IFF_UP * up) + _name(name) + _int(_IFLA_MASTER, master) + _mtu(mtu)
+    return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, info))
+
+
+def add_vxlan(name: str, netns_fd: int, vni: int, local: Address, port: int, mtu: int) -> Request:
+    """Make a VXLAN device in another namespace, down, whose outer packets go through the socket's own.
+
+    It answers for its neighbours' addresses itself (`proxy`) and learns nothing from what comes: who is where, it is
+    told. Made so in one step it never stands in the socket's namespace, not even when we are killed.
+    """
+    data = _int(_VXLAN_ID, vni) + _byte(_VXLAN_LEARNING, 0) + _byte(_VXLAN_PROXY, 1)
+    data += attribute(_VXLAN_LOCAL if local.version == 4 else _VXLAN_LOCAL6, local.packed)
+    data += attribute(_VXLAN_PORT, port.to_bytes(2, "big"))
+    info = attribute(_INFO_KIND, b"vxlan") + attribute(_INFO_DATA, data)
+    body = _LINK.pack(0, 0, 0, 0, 0) + _name(name) + _int(_IFLA_NETNS_FD, netns_fd) + _mtu(mtu)
+    return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, info))
+
+
+def set_master(index: int, master: int) -> Request:
+    """Plug a link into a bridge."""
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _int(_IFLA_MASTER, master))
+
+
+def stop_learning(index: int) -> Request:
+    """Let a bridge learn no addresses from this port of its."""
+    slave = attribute(_INFO_SLAVE_KIND, b"bridge") + attribute(_INFO_SLAVE_DATA, _byte(_BRPORT_LEARNING, 0))
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_INFO, slave))
+
+
+def set_mtu(index: int, mtu: int) -> Request:
+    """Change how long a packet may be."""
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _mtu(mtu))
+
+
+def finish(index: int, alias: str) -> Request:
+    """Name a link and bring it up, in one step: a link that is up with this alias was made to the end."""
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, IFF_UP, IFF_UP) + _alias(alias))
 
 
 def set_up(index: int) -> Request:
@@ -116,14 +190,22 @@ def set_up(index: int) -> Request:
 
 def set_alias(index: int, alias: str) -> Request:
     """Give a link words for people, at most `ALIAS_BYTES` of them."""
-    return Request(
-        NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _attribute(_IFLA_ALIAS, alias.encode(errors="surrogateescape"))
-    )
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _alias(alias))
 
 
 def delete_link(index: int) -> Request:
     """Remove a link, and with a veth its other end."""
     return Request(DEL_LINK, ACK, _LINK.pack(0, 0, index, 0, 0))
+
+
+def set_group(index: int, group: int) -> Request:
+    """Put a link into a group of its namespace; all are in group 0 at first."""
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _int(_IFLA_GROUP, group))
+
+
+def delete_group(group: int) -> Request:
+    """Remove all links of a group at once: the kernel waits some 15 ms for whoever uses them, however many they are."""
+    return Request(DEL_LINK, ACK, _LINK.pack(0, 0, 0, 0, 0) + _int(_IFLA_GROUP, group))
 
 
 def get_link(name: str) -> Request:
@@ -136,23 +218,57 @@ def list_links() -> Request:
     return Request(GET_LINK, DUMP, _LINK.pack(0, 0, 0, 0, 0))
 
 
-def add_address(index: int, address: IPv4Interface) -> Request:
-    """Give a link an address."""
-    body = _ADDRESS.pack(AF_INET, address.network.prefixlen, 0, _SCOPE_UNIVERSE, index)
-    body += _attribute(_IFA_LOCAL, address.ip.packed) + _attribute(_IFA_ADDRESS, address.ip.packed)
-    body += _attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+def add_address(index: int, address: Interface) -> Request:
+    """Give a link an address. An IPv6 one may be used at once: nobody is asked whether it is another's."""
+    flags = _IFA_NODAD if address.version == 6 else 0
+    body = _ADDRESS.pack(_family(address), address.network.prefixlen, flags, _SCOPE_UNIVERSE, index)
+    body += attribute(_IFA_LOCAL, address.ip.packed) + attribute(_IFA_ADDRESS, address.ip.packed)
+    if address.version == 4:
+        body += attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
     return Request(NEW_ADDRESS, ACK | CREATE | EXCLUSIVE, body)
+
+
+def list_addresses() -> Request:
+    """Ask for all addresses of all links."""
+    return Request(GET_ADDRESS, DUMP, _ADDRESS.pack(0, 0, 0, 0, 0))
+
+
+def _route(destination: Network, gateway: Address) -> bytes:
+    length = destination.prefixlen
+    body = _ROUTE.pack(
+        _family(destination), length, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST, 0
+    )
+    if length:
+        body += attribute(_RTA_DESTINATION, destination.network_address.packed)
+    return body + attribute(_RTA_GATEWAY, gateway.packed)
+
+
+def add_route(destination: Network, gateway: Address, *, replace: bool = False) -> Request:
+    """Send what is for a network to a gateway. A length of 0: everything that has no route of its own.
+
+    `replace`: instead of to another gateway.
+    """
+    return Request(NEW_ROUTE, ACK | CREATE | (REPLACE if replace else EXCLUSIVE), _route(destination, gateway))
+
+
+def delete_route(destination: Network, gateway: Address) -> Request:
+    """Undo `add_route`."""
+    return Request(DEL_ROUTE, ACK, _route(destination, gateway))
 
 
 def add_default_route(gateway: IPv4Address) -> Request:
     """Send everything that has no route of its own to a gateway."""
-    body = _ROUTE.pack(AF_INET, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST, 0)
-    return Request(NEW_ROUTE, ACK | CREATE | EXCLUSIVE, body + _attribute(_RTA_GATEWAY, gateway.packed))
+    return add_route(IPv4Network("0.0.0.0/0"), gateway)
 
 
 def list_routes() -> Request:
     """Ask for all IPv4 routes."""
     return Request(GET_ROUTE, DUMP, _ROUTE.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0))
+
+
+def list_ways(version: int) -> Request:
+    """Ask for all routes of IP version 4 or 6."""
+    return Request(GET_ROUTE, DUMP, _ROUTE.pack(AF_INET if version == 4 else AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
 def split(data: bytes) -> Iterator[Reply]:
@@ -166,7 +282,8 @@ def split(data: bytes) -> Iterator[Reply]:
         offset += (length + 3) & ~3
 
 
-def _attributes(body: bytes) -> dict[int, bytes]:
+def attributes(body: bytes) -> dict[int, bytes]:
+    """Read attributes by their kinds."""
     found, offset = {}, 0
     while offset + 4 <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, offset)
@@ -187,10 +304,37 @@ def links(replies: Iterable[Reply]) -> list[Link]:
     for reply in replies:
         if reply.type == NEW_LINK:
             _, _, index, flags, _ = _LINK.unpack_from(reply.body)
-            attributes = _attributes(reply.body[_LINK.size :])
-            name = attributes.get(_IFLA_NAME, b"").rstrip(b"\0").decode()
-            alias = attributes.get(_IFLA_ALIAS, b"").rstrip(b"\0").decode(errors="surrogateescape")
-            found.append(Link(index, name, bool(flags & IFF_UP), _uint(attributes.get(_IFLA_MASTER)), alias))
+            given = attributes(reply.body[_LINK.size :])
+            name = given.get(_IFLA_NAME, b"").rstrip(b"\0").decode()
+            alias = given.get(_IFLA_ALIAS, b"").rstrip(b"\0").decode(errors="surrogateescape")
+            kind = attributes(given.get(_IFLA_INFO, b"")).get(_INFO_KIND, b"").rstrip(b"\0").decode()
+            found.append(
+                Link(
+                    index,
+                    name,
+                    up=bool(flags & IFF_UP),
+                    master=_uint(given.get(_IFLA_MASTER)),
+                    alias=alias,
+                    mtu=_uint(given.get(_IFLA_MTU)),
+                    kind=kind,
+                    group=_uint(given.get(_IFLA_GROUP)),
+                )
+            )
+    return found
+
+
+def addresses(replies: Iterable[Reply]) -> list[tuple[int, Address]]:
+    """Read the answers to `list_addresses`: the index of a link, and an address that it has."""
+    found: list[tuple[int, Address]] = []
+    for reply in replies:
+        if reply.type == NEW_ADDRESS:
+            *_, index = _ADDRESS.unpack_from(reply.body)
+            given = attributes(reply.body[_ADDRESS.size :])
+            packed = given.get(_IFA_LOCAL) or given.get(_IFA_ADDRESS, b"")
+            if len(packed) == 4:
+                found.append((index, IPv4Address(packed)))
+            elif len(packed) == 16:
+                found.append((index, IPv6Address(packed)))
     return found
 
 
@@ -200,8 +344,27 @@ def routes(replies: Iterable[Reply]) -> list[Route]:
     for reply in replies:
         if reply.type == NEW_ROUTE:
             _, length, _, _, table, *_ = _ROUTE.unpack_from(reply.body)
-            attributes = _attributes(reply.body[_ROUTE.size :])
-            if table == _TABLE_MAIN and length and (destination := attributes.get(_RTA_DESTINATION)):
+            given = attributes(reply.body[_ROUTE.size :])
+            if table == _TABLE_MAIN and length and (destination := given.get(_RTA_DESTINATION)):
                 network = IPv4Network((destination, length), strict=False)
-                found.append(Route(network, _uint(attributes.get(_RTA_OIF))))
+                found.append(Route(network, _uint(given.get(_RTA_OIF))))
+    return found
+
+
+def ways(replies: Iterable[Reply], interface: int) -> list[tuple[Network, Address]]:
+    """Read the answers to `list_ways`: destinations and gateways of the main table behind an interface."""
+    found: list[tuple[Network, Address]] = []
+    for reply in replies:
+        if reply.type == NEW_ROUTE:
+            family, length, _, _, table, *_ = _ROUTE.unpack_from(reply.body)
+            given = attributes(reply.body[_ROUTE.size :])
+            gateway = given.get(_RTA_GATEWAY)
+            if table != _TABLE_MAIN or gateway is None or _uint(given.get(_RTA_OIF)) != interface:
+                continue
+            if family == AF_INET:
+                destination = given.get(_RTA_DESTINATION, bytes(4))
+                found.append((IPv4Network((destination, length), strict=False), IPv4Address(gateway)))
+            elif family == AF_INET6:
+                destination = given.get(_RTA_DESTINATION, bytes(16))
+                found.append((IPv6Network((destination, length), strict=False), IPv6Address(gateway)))
     return found

@@ -1,0 +1,156 @@
+"""Makes the kernel look as the overlays are wanted: reads what there is, adds, then removes. Blocking; one thread.
+
+What it has made it remembers, so that a change costs what changed; after a failure, and at the start, it reads the
+kernel. It touches the namespaces in its own folder and the ends that it put into containers.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.errors import ShoalError
+from shoal.network import rtnetlink
+from shoal.network.kernel import plan
+from shoal.network.kernel.state import DEFAULT_MTU, OverlayState, Seen
+from shoal.network.kernel.workplace import Workplace, set_sysctl
+from shoal.network.namespaces import Namespaces
+from shoal.network.netlink import NetlinkSocket
+from shoal.network.rtnetlink import Address
+from shoal.network.wanted import Trouble
+
+log = logging.getLogger(__name__)
+
+# A name or a VXLAN id that is wanted may be free only once what is too much is gone.
+_ROUNDS = 2
+# Neighbours of all containers of a host count together; the kernel's 1,024 are few. Docker's numbers (gossip.md 4.2).
+_NEIGHBOURS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
+
+
+@dataclass(slots=True)
+class _Held:
+    place: Workplace
+    seen: Seen | None = None  # None: to be read
+    reached: OverlayState | None = None
+
+
+class Overlays:
+    """The overlays of one node. `folder` is where their namespaces are pinned; nothing else may lie in it."""
+
+    def __init__(self, folder: Path, tag: str, namespaces: Namespaces) -> None:
+        self._folder = folder
+        self._tag = tag
+        self._namespaces = namespaces
+        self._host = NetlinkSocket()
+        self._held: dict[str, _Held] | None = None  # None: the folder is to be read
+
+    def close(self) -> None:
+        """Close what is open here; the overlays stay."""
+        for held in (self._held or {}).values():
+            held.place.close()
+        self._held = None
+        self._host.close()
+
+    def path_mtu(self, local: Address) -> int:
+        """Return the MTU of the device that has this node's address."""
+        having = [
+            index
+            for index, address in rtnetlink.addresses(self._host.run(rtnetlink.list_addresses()))
+            if address == local
+        ]
+        for link in rtnetlink.links(self._host.run(rtnetlink.list_links())):
+            if link.index in having and link.index != 1:
+                return link.mtu
+        return DEFAULT_MTU
+
+    def look_again(self) -> None:
+        """Read the kernel at the next `apply`, whatever was made so far."""
+        for held in (self._held or {}).values():
+            held.seen = held.reached = None
+
+    def apply(self, wanted: Sequence[OverlayState]) -> list[Trouble]:
+        """Make it so, all other overlays of this node gone. Return what could not be done; the rest is done.
+
+        May be repeated, and what failed is tried again then.
+        """
+        if self._held is None:
+            self._held = self._find()
+        states: dict[str, OverlayState | None] = dict.fromkeys(self._held)
+        states.update({state.id: state for state in wanted})
+        troubles: dict[str, list[Trouble]] = {}
+        waiting = list(states)
+        for _ in range(_ROUNDS):
+            for overlay in waiting:
+                troubles[overlay] = self._apply(self._held, overlay, states[overlay])
+            waiting = [overlay for overlay, found in troubles.items() if found]
+        return [trouble for found in troubles.values() for trouble in found]
+
+    def _find(self) -> dict[str, _Held]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, least in _NEIGHBOURS.items():
+            path = Path("/proc/sys/net/ipv4/neigh/default") / name
+            if path.exists() and int(path.read_text()) < least:
+                try:
+                    set_sysctl(f"ipv4/neigh/default/{name}", str(least))
+                except ShoalError as error:
+                    log.warning("many containers of this host may not reach each other: %s", error)
+        return {path.name: self._hold(path.name) for path in self._folder.iterdir()}
+
+    def _hold(self, overlay: str) -> _Held:
+        return _Held(Workplace(self._folder / overlay, self._tag, self._namespaces, self._host))
+
+    def _apply(self, all_held: dict[str, _Held], overlay: str, state: OverlayState | None) -> list[Trouble]:
+        if overlay not in all_held:
+            all_held[overlay] = self._hold(overlay)
+        held = all_held[overlay]
+        if state is not None and (held.reached is state or held.reached == state):
+            return []
+        held.reached = None
+        try:
+            seen = held.seen if held.seen is not None else held.place.observe()
+        except (OSError, ShoalError) as error:
+            return [_trouble(overlay, "", error)]
+        inodes, troubles = _inodes(state)
+        failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes))
+        held.seen = None if failed else seen
+        troubles += failed
+        if state is None and not troubles:
+            held.place.close()
+            (self._folder / overlay).unlink(missing_ok=True)  # after a restart of the host the bare file is left
+            del all_held[overlay]
+        elif not troubles:
+            held.reached = state
+        return troubles
+
+    def _run(self, overlay: str, held: _Held, seen: Seen, steps: Sequence[plan.Step]) -> list[Trouble]:
+        troubles = []
+        for step in steps:
+            try:
+                held.place.carry_out(step)
+            except (OSError, ShoalError) as error:
+                endpoint = step.port.endpoint if isinstance(step, plan.MakePort | plan.ChangePort) else ""
+                troubles.append(_trouble(overlay, endpoint, error))
+                if isinstance(step, plan.MakeNamespace):
+                    break  # there is nothing to do the rest in
+            else:
+                plan.after(seen, step)
+        return troubles
+
+
+def _inodes(state: OverlayState | None) -> tuple[dict[str, int], list[Trouble]]:
+    inodes: dict[str, int] = {}
+    troubles = []
+    for port in state.ports if state else ():
+        try:
+            inodes[port.netns] = os.stat(port.netns).st_ino
+        except OSError as error:
+            troubles.append(_trouble(state.id if state else "", port.endpoint, error))
+    return inodes, troubles
+
+
+def _trouble(overlay: str, endpoint: str, error: OSError | ShoalError) -> Trouble:
+    words = str(error)
+    if isinstance(error, OSError):
+        words = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return Trouble(overlay, endpoint, words)

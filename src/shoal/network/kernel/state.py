@@ -1,0 +1,230 @@
+"""How an overlay is to look in this node's kernel, and how it does look. Values; where wanted ones come from.
+
+An overlay has a network namespace on each node that takes part, with a bridge and a VXLAN device for each VXLAN id, and
+the other ends of its containers' interfaces. What is behind the VXLAN device, the kernel is told by three tables:
+neighbours (address to MAC), and forwarding (MAC to node) in the device and in the bridge.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from shoal.errors import FailedPrecondition, InvalidArgument
+from shoal.network.records import PeerRecord
+from shoal.network.rtnetlink import Address, Interface, Network
+from shoal.network.wanted import Endpoint, Overlay, Trouble
+
+# VXLAN's own headers, and those of UDP, IP and Ethernet around a packet (gossip.md 4.2; 20 bytes more with IPv6).
+_OVERHEAD = {4: 50, 6: 70}
+# What Docker takes where no option says otherwise, and what we take where no device has the node's address.
+DEFAULT_MTU = 1500
+# IPv6 has no links with less (RFC 8200); the outer packets are then sent in pieces.
+_LEAST_MTU = {4: 576, 6: 1280}
+_ID = re.compile(r"[0-9a-z]{1,64}")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+# The kernel's limits for an interface's name (IFNAMSIZ, dev_valid_name).
+_INTERFACE = re.compile(r"[^\s/:]{1,15}")
+_MOST_VNI = (1 << 24) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A VXLAN id, with the bridge that is its segment on this node. The bridge has the gateways' addresses."""
+
+    vni: int
+    gateways: tuple[Interface, ...]
+
+    @property
+    def bridge(self) -> str:
+        """The bridge's name in the overlay's namespace."""
+        return f"br{self.vni}"
+
+    @property
+    def vxlan(self) -> str:
+        """The VXLAN device's name there."""
+        return f"vx{self.vni}"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A container's interface: one end in its namespace, the other on a segment's bridge."""
+
+    endpoint: str
+    netns: str  # path
+    interface: str
+    address: Interface
+    mac: str
+    vni: int
+    routes: tuple[tuple[Network, Address], ...] = ()  # destination and gateway
+
+    @property
+    def name(self) -> str:
+        """The name of the end on the bridge."""
+        return port_name(self.endpoint)
+
+    def shape(self, inode: int) -> str:
+        """Return what tells this interface from any that is to be made anew; `inode`: its namespace's."""
+        return _digest(f"{inode} {self.interface} {self.address} {self.mac} {self.vni}")
+
+    def ways(self) -> str:
+        """Return what tells these routes from others."""
+        return _digest(" ".join(f"{destination}>{gateway}" for destination, gateway in self.routes))
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayState:
+    """All of one overlay."""
+
+    id: str
+    mtu: int
+    local: Address  # the outer packets' source
+    port: int  # VXLAN's, outside
+    segments: tuple[Segment, ...]
+    ports: tuple[Port, ...] = ()
+    neighbours: Mapping[tuple[int, Address], str] = field(default_factory=dict)  # VXLAN id and address: MAC
+    forwarding: Mapping[tuple[int, str], Address] = field(default_factory=dict)  # VXLAN id and MAC: node
+
+    def mark(self) -> str:
+        """Return what tells this VXLAN device from one that is to be made anew."""
+        return f"{self.local}:{self.port}"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What there is of one overlay. A mark is empty where something was not made to its end."""
+
+    namespace: bool = False
+    segments: dict[int, tuple[str, int]] = field(default_factory=dict)  # VXLAN id: mark, MTU
+    ports: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # name: shape, ways, MTU
+    neighbours: dict[tuple[int, Address], str] = field(default_factory=dict)
+    # None: one of the two tables alone has it.
+    forwarding: dict[tuple[int, str], Address | None] = field(default_factory=dict)
+
+
+def port_name(endpoint: str) -> str:
+    """Return the name of an endpoint's end on the bridge: 48 random bits."""
+    return f"ve{endpoint[:12]}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def overlay_mtu(option: int, path_mtu: int, local: Address, segments: Iterable[Segment] = ()) -> int:
+    """Return the MTU inside: of the driver's option, else of the path to the others, less the overhead."""
+    six = any(gateway.version == 6 for segment in segments for gateway in segment.gateways)
+    return max((option or path_mtu or DEFAULT_MTU) - _OVERHEAD[local.version], _LEAST_MTU[6 if six else 4])
+
+
+def overlay_state(
+    overlay: Overlay,
+    endpoints: Iterable[tuple[str, Endpoint]],
+    peers: Iterable[PeerRecord],
+    *,
+    local: Address,
+    vxlan_port: int,
+    path_mtu: int,
+) -> tuple[OverlayState, list[Trouble]]:
+    """Return how an overlay is to look, and the endpoints that cannot be; each comes with its namespace's path.
+
+    `peers` are all records of the network, own ones too. InvalidArgument or FailedPrecondition where nothing can be
+    made of the whole network.
+    """
+    if overlay.encrypted:
+        raise FailedPrecondition(
+            f"network {overlay.name} is encrypted, and this node cannot encrypt: it is not run in the clear"
+        )
+    if not _ID.fullmatch(overlay.id):
+        raise InvalidArgument(f"network {overlay.name}: an id has lower-case letters and digits, not {overlay.id!r}")
+    segments = _segments(overlay)
+    ports, troubles = [], []
+    for netns, endpoint in endpoints:
+        try:
+            ports.append(_port(segments, netns, endpoint))
+        except InvalidArgument as error:
+            troubles.append(Trouble(overlay.id, endpoint.id, str(error)))
+    neighbours, forwarding = behind(segments, ports, peers, local)
+    mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments)
+    state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, tuple(ports), neighbours, forwarding)
+    return state, troubles
+
+
+def _segments(overlay: Overlay) -> tuple[Segment, ...]:
+    found: dict[int, list[Interface]] = {}
+    for subnet in overlay.subnets:
+        try:
+            network, gateway = ipaddress.ip_network(subnet.subnet), ipaddress.ip_address(subnet.gateway)
+        except ValueError as error:
+            raise InvalidArgument(f"network {overlay.name}: {error}") from error
+        if gateway not in network or not 0 < subnet.vni <= _MOST_VNI:
+            raise InvalidArgument(
+                f"network {overlay.name}: subnet {network} cannot have gateway {gateway} and VXLAN id {subnet.vni}"
+            )
+        found.setdefault(subnet.vni, []).append(ipaddress.ip_interface(f"{gateway}/{network.prefixlen}"))
+    if not found:
+        raise InvalidArgument(f"network {overlay.name} has no subnet")
+    return tuple(Segment(vni, tuple(gateways)) for vni, gateways in found.items())
+
+
+def _port(segments: Sequence[Segment], netns: str, endpoint: Endpoint) -> Port:
+    try:
+        address = ipaddress.ip_interface(endpoint.address)
+    except ValueError as error:
+        raise InvalidArgument(f"{endpoint.interface}: {error}") from error
+    mac = endpoint.mac.lower()
+    if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
+        raise InvalidArgument(f"{endpoint.interface}: {endpoint.mac!r} is no MAC of one receiver")
+    if not _ID.fullmatch(endpoint.id) or len(endpoint.id) < 12:
+        raise InvalidArgument(f"{endpoint.interface}: {endpoint.id!r} is no id of an endpoint")
+    if not _INTERFACE.fullmatch(endpoint.interface) or endpoint.interface in (".", ".."):
+        raise InvalidArgument(f"{endpoint.interface!r} is no name of an interface")
+    for segment in segments:
+        for gateway in segment.gateways:
+            if address.ip.version == gateway.version and address.ip in gateway.network:
+                routes = _routes(segments, gateway, default=endpoint.gateway)
+                # Its own prefix may be wrong in a record; the network's is what its neighbours have.
+                whole = ipaddress.ip_interface(f"{address.ip}/{gateway.network.prefixlen}")
+                return Port(endpoint.id, netns, endpoint.interface, whole, mac, segment.vni, routes)
+    raise InvalidArgument(f"{endpoint.interface}: {address} is in no subnet of the network")
+
+
+def _routes(segments: Sequence[Segment], own: Interface, *, default: bool) -> tuple[tuple[Network, Address], ...]:
+    """Return the ways to the network's other subnets, and perhaps to all else, by the gateway of one's own."""
+    others = [
+        gateway.network
+        for segment in segments
+        for gateway in segment.gateways
+        if gateway.version == own.version and gateway.network != own.network
+    ]
+    everything = ipaddress.ip_network("0.0.0.0/0" if own.version == 4 else "::/0")
+    return tuple((network, own.ip) for network in (*others, *([everything] if default else ())))
+
+
+def behind(
+    segments: Sequence[Segment], ports: Sequence[Port], peers: Iterable[PeerRecord], local: Address
+) -> tuple[dict[tuple[int, Address], str], dict[tuple[int, str], Address]]:
+    """Return who is on other nodes, as the kernel's tables have it.
+
+    Of two records of one address or MAC the later holds. None takes an address or a MAC that a container of this node
+    or a gateway has.
+    """
+    neighbours: dict[tuple[int, Address], str] = {}
+    forwarding: dict[tuple[int, str], Address] = {}
+    own_addresses = {port.address.ip for port in ports}
+    own_addresses.update(gateway.ip for segment in segments for gateway in segment.gateways)
+    own_macs = {port.mac for port in ports}
+    networks = [(gateway.network, segment.vni) for segment in segments for gateway in segment.gateways]
+    for peer in peers:
+        address = peer.address.ip
+        if peer.tunnel == local or address in own_addresses or peer.mac in own_macs:
+            continue
+        if peer.tunnel.version != local.version:
+            continue  # no way there
+        for network, vni in networks:
+            if network.version == address.version and address in network:
+                neighbours[vni, address] = peer.mac
+                forwarding[vni, peer.mac] = peer.tunnel
+                break
+    return neighbours, forwarding

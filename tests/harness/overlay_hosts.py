@@ -1,0 +1,252 @@
+"""Hosts for the network part alone: network namespaces on one wire, with containers that are nothing but a namespace.
+
+What a container says and hears, this process does by sockets that were opened in its namespace.
+"""
+
+import contextlib
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from shoal.host import linux
+from shoal.network import rtnetlink
+from shoal.network.kernel.nftables import Nftables
+from shoal.network.kernel.overlays import Overlays
+from shoal.network.namespaces import Namespaces
+from tests.harness.hosts import run
+
+T = TypeVar("T")
+_CLONE_NEWNET = 0x40000000
+
+
+class OverlayHost:
+    """One host: `shoal-n<number>-<pid>` with eth0 10.98.0.<number>, and a thread that is in it."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        self.number = number
+        self.name = f"shoal-n{number}-{os.getpid()}"
+        self.address = IPv4Address("10.98.0.0") + number
+        self.tag = f"n{number}"
+        self.folder = folder / self.name
+        self.folder.mkdir()
+        (self.folder / "sandboxes").mkdir()
+        self._thread = ThreadPoolExecutor(1)
+        self.do(self._enter)
+        self.namespaces = self.do(Namespaces)
+        self.nftables = self.do(lambda: Nftables(self.namespaces))
+        self.overlays = self.do(self.new_overlays)
+
+    def _enter(self) -> None:
+        with open(f"/run/netns/{self.name}", "rb") as netns:
+            linux.setns(netns.fileno(), _CLONE_NEWNET)
+
+    def new_overlays(self) -> Overlays:
+        """Return what a process that starts has. To be called by `do`."""
+        return Overlays(self.folder / "overlays", self.tag, self.namespaces)
+
+    def start_again(self) -> None:
+        """As after kill -9: nothing is remembered, the kernel is as it was."""
+        self.do(self.overlays.close)
+        self.overlays = self.do(self.new_overlays)
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Do something on the thread that is in this host."""
+        return self._thread.submit(work).result()
+
+    def sandbox(self, name: str) -> Path:
+        """Make a container's namespace."""
+        path = self.folder / "sandboxes" / name
+
+        def make() -> None:
+            with self.namespaces.create(path) as inside:
+                inside.run(rtnetlink.set_up(1))
+
+        self.do(make)
+        return path
+
+    def end(self, path: Path) -> None:
+        """Remove a container's namespace."""
+        self.do(lambda: self.namespaces.remove(path))
+
+    def inside(self, path: Path | None, work: Callable[[], T]) -> T:
+        """Do something in a container's namespace, or in the host's own."""
+        if path is None:
+            return self.do(work)
+
+        def there() -> T:
+            with path.open("rb") as netns, self.namespaces.inside(netns.fileno()):
+                return work()
+
+        return self.do(there)
+
+    def ip(self, path: Path, *words: str) -> str:
+        """Run `ip`, or another program, in a namespace."""
+        return run("nsenter", f"--net={path}", *words).stdout
+
+    def words(self, path: Path, command: str) -> str:
+        """Run a command without quotes in a namespace."""
+        return self.ip(path, *command.split())
+
+    def place(self, overlay: str) -> Path:
+        """Return where an overlay's namespace is."""
+        return self.folder / "overlays" / overlay
+
+    def close(self) -> None:
+        """Remove all of it."""
+
+        def undo() -> None:
+            self.overlays.apply([])
+            self.overlays.close()
+            self.nftables.close()
+            for path in (self.folder / "sandboxes").iterdir():
+                self.namespaces.remove(path)
+            self.namespaces.close()
+
+        try:
+            self.do(undo)
+        finally:
+            self._thread.shutdown()
+
+
+@contextlib.contextmanager
+def overlay_hosts(count: int, folder: Path, mtu: int = 1500) -> Iterator[list[OverlayHost]]:
+    """Hosts on a wire of their own."""
+    switch = f"shoal-sw-{os.getpid()}"
+    names = [f"shoal-n{number}-{os.getpid()}" for number in range(1, count + 1)]
+    hosts: list[OverlayHost] = []
+    try:
+        run("ip", "netns", "add", switch)
+        run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "br0", "up")
+        for number, name in enumerate(names, 1):
+            run("ip", "netns", "add", name)
+            card = ("link", "add", "eth0", "mtu", str(mtu), "type", "veth", "peer", f"p{number}", "netns", switch)
+            run("ip", "-n", name, *card)
+            run("ip", "-n", switch, "link", "set", f"p{number}", "mtu", str(mtu), "master", "br0", "up")
+            run("ip", "-n", name, "link", "set", "lo", "up")
+            run("ip", "-n", name, "address", "add", f"10.98.0.{number}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+            hosts.append(OverlayHost(number, folder))
+        yield hosts
+    finally:
+        for host in hosts:
+            host.close()
+        for name in (*names, switch):
+            run("ip", "netns", "del", name, check=False)
+
+
+class Servers:
+    """TCP and UDP servers in any number of namespaces: each says its name, then repeats what it hears."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._serve)
+        self.asked: list[tuple[str, str]] = []  # who was asked, by which address
+        self._ending = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._ending = True
+        self._wake.send(b"!")
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+        self._wake.close()
+        self._selector.close()
+
+    def add(
+        self, host: OverlayHost, path: Path | None, name: str, port: int = 80, family: int = socket.AF_INET
+    ) -> None:
+        """Serve in a namespace."""
+
+        def listen() -> list[socket.socket]:
+            tcp = socket.create_server(("", port), family=family, backlog=512)
+            udp = socket.socket(family, socket.SOCK_DGRAM)
+            udp.bind(("", port))
+            return [tcp, udp]
+
+        for one in host.inside(path, listen):
+            one.setblocking(False)
+            self._selector.register(one, selectors.EVENT_READ, name)
+        self._wake.send(b"!")
+
+    def drop(self, name: str) -> None:
+        """Close everything of a name, as a task that is killed."""
+        with self._lock:
+            for key in list(self._selector.get_map().values()):
+                if key.data == name and isinstance(key.fileobj, socket.socket):
+                    self._selector.unregister(key.fileobj)
+                    key.fileobj.close()
+
+    def _serve(self) -> None:
+        while not self._ending:
+            ready = self._selector.select()
+            with self._lock:
+                for key, _ in ready:
+                    if isinstance(key.fileobj, socket.socket) and key.fileobj.fileno() >= 0:
+                        self._answer(key.fileobj, key.data)
+
+    def _answer(self, one: socket.socket, name: str | None) -> None:
+        if name is None:
+            one.recv(64)
+        elif one.type == socket.SOCK_DGRAM:
+            data, address = one.recvfrom(65536)
+            self.asked.append((name, address[0]))
+            one.sendto(name.encode() + b" " + data, address)
+        elif one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            connection, address = one.accept()
+            connection.setblocking(False)
+            self.asked.append((name, address[0]))
+            connection.send(name.encode())
+            self._selector.register(connection, selectors.EVENT_READ, name)
+        else:
+            try:
+                data = one.recv(65536)
+            except ConnectionError:
+                data = b""
+            if data:
+                one.setblocking(True)
+                one.sendall(data)
+                one.setblocking(False)
+            else:
+                self._selector.unregister(one)
+                one.close()
+
+
+def open_tcp(host: OverlayHost, path: Path | None, family: int = socket.AF_INET, timeout: float = 5.0) -> socket.socket:
+    """Return a socket of a namespace that is not connected yet."""
+    one = host.inside(path, lambda: socket.socket(family, socket.SOCK_STREAM))
+    one.settimeout(timeout)
+    return one
+
+
+def ask(host: OverlayHost, path: Path | None, address: str, port: int = 80, timeout: float = 5.0) -> str:
+    """Return who answers a TCP connection; OSError where nobody does."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with open_tcp(host, path, family, timeout) as one:
+        one.connect((address, port))
+        return one.recv(64).decode()
+
+
+def ask_udp(host: OverlayHost, path: Path | None, address: str, port: int = 80, timeout: float = 5.0) -> str:
+    """Return who answers a datagram; OSError where nobody does."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with host.inside(path, lambda: socket.socket(family, socket.SOCK_DGRAM)) as one:
+        one.settimeout(timeout)
+        one.connect((address, port))
+        one.send(b"?")
+        return one.recv(64).decode().split()[0]
