@@ -1,7 +1,10 @@
 """Many NetworkDBs in one process: whatever is lost, late or cut off, after a quiet half minute all see the same."""
 
+import math
 import os
 import random
+from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 
@@ -118,3 +121,116 @@ def test_all_see_the_same_after_a_partition(seed: int) -> None:
     world.split({})
     world.run(8)  # until all have noticed
     converge(world)
+
+
+def test_permutations_of_create_update_and_delete_end_with_the_latest() -> None:
+    """Packets overtake each other all the time; each key is created, changed twice and sometimes deleted."""
+    world = started(SEED, 8, networks=1, late=0.5, twice=0.3, loss=0.1)
+    for number in range(40):
+        node = world.rng.choice(up(world))
+        key = ("n0", TABLES[0], f"k{number}")
+        world.put(node, *key, b"first")
+        world.run(0.05)
+        world.put(node, *key, b"second")
+        world.put(node, *key, b"third")
+        if number % 3 == 0:
+            world.run(0.05)
+            world.delete(node, *key)
+    converge(world)
+
+
+def test_tombstones_are_forgotten_within_their_time_and_a_round() -> None:
+    """Known fault 8."""
+    world = started(SEED, 12, networks=1, loss=0.1, late=0.1)
+    users = Users(world)
+    for _ in range(60):
+        users.create(world.rng.choice(up(world)))
+    world.run(5)
+    for key in list(world.truth):
+        world.delete(users.keys[key], *key)
+    converge(world)
+    assert all(node.db.statistics().tombstones == 60 for node in up(world))
+    world.run(1800 + ONE_ROUND)
+    assert [node.db.statistics().entries for node in up(world)] == [0] * 12
+
+
+def test_a_cut_node_and_its_names_are_back_within_seconds() -> None:
+    """Known fault 1: cut off for 10 to 30 s."""
+    world = started(SEED, 12, networks=1)
+    users = Users(world)
+    for _ in range(50):
+        users.create(world.rng.choice(up(world)))
+    converge(world)
+    alone = up(world)[5]
+    world.split({alone.peer.address: 1})
+    world.run(20)
+    assert all(owner == alone.peer.name for owner, _ in alone.view.values())
+    world.put(alone, "n0", TABLES[0], "meanwhile", b"new")
+    world.split({})
+    took = world.run_until(world.agreed, 15)
+    assert took < 12  # up to 6 of them until membership has noticed
+
+
+@dataclass(frozen=True)
+class Figures:
+    nodes: int
+    changes: int
+    p50: float  # seconds from a change until a node has it, over all nodes and changes
+    p99: float
+    slowest: float
+    packets_per_change: float
+    bytes_per_change: float
+    rest_bytes: float  # a second and node, when nothing changes
+
+
+def measured(nodes: int, changes: int) -> Figures:
+    """Change one thing after the other on a network that all nodes are on."""
+    world = started(SEED, nodes, networks=1, loss=0.01)
+    users = Users(world)
+    for _ in range(2 * nodes):
+        users.create(world.rng.choice(up(world)))
+        world.run(0.02)
+    converge(world)
+    world.run(40)
+    before = Counter(world.counts)
+    world.run(30)
+    rest = (
+        world.counts["packets bytes"]
+        + world.counts["streams bytes"]
+        - before["packets bytes"]
+        - before["streams bytes"]
+    )
+    before = Counter(world.counts)
+    delays: list[float] = []
+    for number in range(changes):
+        key = ("n0", TABLES[0], f"measured{number}")
+        began = world.now
+        world.put(world.rng.choice(up(world)), *key, bytes(150))
+        world.run_until(lambda key=key: all(key in node.view for node in up(world)), 40, step=0.05)  # type: ignore[misc]
+        delays += [node.seen_at[key] - began for node in up(world)]
+        world.run(5)
+    delays.sort()
+    return Figures(
+        nodes,
+        changes,
+        delays[len(delays) // 2],
+        delays[len(delays) * 99 // 100],
+        delays[-1],
+        (world.counts["packets"] - before["packets"]) / changes,
+        (world.counts["packets bytes"] - before["packets bytes"]) / changes,
+        rest / 30 / nodes,
+    )
+
+
+def test_a_change_is_everywhere_within_a_second_and_costs_what_its_nodes_cost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """SHOAL_GOSSIP_NODES=500 gives the figures of docs/performance.md; pytest -s shows them."""
+    found = measured(NODES, 10)
+    with capsys.disabled():
+        if NODES > 50:
+            print(f"\n{found}")  # noqa: T201
+    times = 4 * math.ceil(math.log10(NODES + 1))
+    assert found.packets_per_change <= 3 * times * NODES
+    assert found.p50 < 1.0
+    assert found.p99 < 2.0

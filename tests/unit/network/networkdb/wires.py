@@ -54,20 +54,21 @@ class Wire:
 
 
 def database(
-    *peers: str, networks: Sequence[str] = (NET,), contacts: tuple[Contact, ...] = ()
+    *peers: str, networks: Sequence[str] = (NET,), contacts: tuple[Contact, ...] = (), name: str = SELF
 ) -> tuple[NetworkDB, Wire]:
     """Return a NetworkDB on these networks, with peers that are on them, nothing left to say and nothing asked."""
     wire = Wire()
-    db = NetworkDB(SELF, wire, random.Random(1), 0.0, contacts)
+    db = NetworkDB(name, wire, random.Random(1), 0.0, contacts)
     for network in networks:
         db.join_network(network, 0.0)
     for peer in peers:
         db.member_joined(Peer(peer, peer), 0.0)
         for network in networks:
             db.heard(on(peer, 1, network), 0.0)
-    db.tick(0.0)
-    for name, sync in wire.syncs():
-        db.heard(messages.bulk_sync(sync.l_time + 1, False, name, sync.networks, messages.EMPTY_COMPOUND), 0.0)
+    for _ in range(4):  # who joins a network asks three
+        db.tick(0.0)
+        for peer, sync in wire.syncs():
+            db.heard(messages.bulk_sync(sync.l_time + 1, False, peer, sync.networks, messages.EMPTY_COMPOUND), 0.0)
     while db.broadcasts(3, 1400, 0.0):
         pass
     wire.sent.clear()
