@@ -30,7 +30,9 @@ def relayed(db: object, wire: object, now: float) -> list[str]:
 
 def test_an_event_of_a_member_is_told_and_passed_on_as_it_came() -> None:
     db, wire = database(A, B)
-    event = pb.TableEvent(type=1, l_time=5, node_name=A, network_id=NET, table_name="t", key="k", value=b"v")
+    event = pb.TableEvent(
+        type=messages.CREATE, l_time=5, node_name=A, network_id=NET, table_name="t", key="k", value=b"v"
+    )
     inner = event.SerializeToString() + b"\x52\x03new"  # a field that we do not know
     db.heard(messages.wrap(messages.TABLE, inner), 1.0)
     assert told(db) == {"k": (None, b"v")}

@@ -164,19 +164,15 @@ def test_7_an_own_event_is_out_at_once_under_a_flood() -> None:
 
 
 def test_8_a_tombstone_keeps_its_owner_and_the_rest_of_its_time() -> None:
-    first, _ = database(A, B)
+    first, first_wire = database(A, B)
     first.heard(sync(B, 9, delete(A, 7, "k", residual=100)), 0.0)
     second, second_wire = database(A)
-    first_wire_entry = dump(first, _wire(first), 40.0)["k"]
-    assert (first_wire_entry.node_name, first_wire_entry.residual_reap_time) == (A, 60)
-    second.heard(sync(A, 12, messages.wrap(messages.TABLE, first_wire_entry.SerializeToString())), 40.0)
+    said = dump(first, first_wire, 40.0)["k"]
+    assert (said.node_name, said.residual_reap_time) == (A, 60)
+    second.heard(sync(A, 12, messages.wrap(messages.TABLE, said.SerializeToString())), 40.0)
     assert dump(second, second_wire, 41.0)["k"].residual_reap_time == 59
     second.tick(101.0)
     assert second.statistics().tombstones == 0
-
-
-def _wire(db: object) -> object:
-    return db._gossip  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("residual", [0, -5, 2**31 - 1])

@@ -17,13 +17,13 @@ KINDS = st.integers(0, 4)
 RESIDUALS = st.sampled_from([0, 1, 7, 1800, -1, 2**31 - 1, -(2**31)])
 
 table_events = st.builds(
-    lambda *fields: messages.table_event(*fields),  # type: ignore[arg-type]
+    lambda *fields: messages.table_event(*fields),
     KINDS, TIMES, NAMES, NETWORKS, st.just(TABLE), KEYS, st.binary(max_size=8), RESIDUALS,
 )  # fmt: skip
 events = st.one_of(
     table_events,
-    st.builds(lambda *fields: messages.network_event(*fields), KINDS, TIMES, NAMES, NETWORKS),  # type: ignore[arg-type]
-    st.builds(lambda *fields: messages.node_event(*fields), KINDS, TIMES, NAMES),  # type: ignore[arg-type]
+    st.builds(lambda *fields: messages.network_event(*fields), KINDS, TIMES, NAMES, NETWORKS),
+    st.builds(lambda *fields: messages.node_event(*fields), KINDS, TIMES, NAMES),
     st.binary(max_size=40),
     st.builds(messages.wrap, st.integers(0, 9), st.binary(max_size=30)),
 )
