@@ -25,6 +25,7 @@ SHELLS = {
     "manager/peers": "incoming keeper outgoing process",
     "manager/port": "guard messages outgoing server shares turns wire",
     "network": "bridge namespaces netlink overlays plumbing",
+    "network/gossip": "server",
     "network/kernel": "nftables overlays workplace",
     "network/process": "client connection program server",
 }

@@ -1,0 +1,173 @@
+"""The shell on real sockets of this machine's loopback: nodes meet, and strangers get nowhere."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shoal.network.gossip import framing
+from shoal.network.gossip.config import Config
+from shoal.network.gossip.delegate import State
+from shoal.network.gossip.messages import Ack, Ping, encode
+from shoal.network.gossip.server import GossipServer, open_sockets
+from shoal.network.gossip.strangers import MAX_STREAMS_OF_ONE
+from tests.harness.hosts import PATIENCE
+from tests.simulation.airwaves import KEYS, Listening
+from tests.unit.network.gossip.fakes import RING
+
+
+def free_port() -> int:
+    """Return a port that nobody has, by UDP and TCP, on 127.0.0.1."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        try:
+            udp, tcp = open_sockets("127.0.0.1", port)
+        except OSError:
+            continue
+        udp.close()
+        tcp.close()
+        return port
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - there is nothing that tells
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def nodes(count: int, **options: float) -> AsyncIterator[list[GossipServer]]:
+    """Let so many nodes run, on addresses of their own; each but the first is told of the first."""
+    port = free_port()
+    async with asyncio.TaskGroup() as group:
+        made, children = [], []
+        for number in range(1, count + 1):
+            config = Config(name=f"node{number}", address=f"127.0.0.{number}", port=port, **options)  # type: ignore[arg-type]
+            server = GossipServer(config, config.address, Listening(), KEYS)
+            made.append(server)
+            children.append(group.create_task(server.run()))
+            await asyncio.sleep(0)
+            if number > 1:
+                server.do(lambda memberlist, now: memberlist.join(["127.0.0.1"], now))
+        yield made
+        for child in children:
+            child.cancel()
+
+
+def told(server: GossipServer) -> Listening:
+    delegate = server.memberlist.delegate
+    assert isinstance(delegate, Listening)
+    return delegate
+
+
+async def test_nodes_meet_and_messages_go_both_ways() -> None:
+    async with nodes(3) as (first, second, third):
+        await wait_until(lambda: all(node.memberlist.number_of_members == 3 for node in (first, second, third)))
+        first.do(lambda memberlist, now: memberlist.send("node2", b"short", reliable=False))
+        first.do(lambda memberlist, now: memberlist.send("node3", b"l" * 2_000_000, reliable=True))
+        await wait_until(lambda: b"short" in told(second).heard_messages)
+        await wait_until(lambda: b"l" * 2_000_000 in told(third).heard_messages)
+        await second.leave()
+        await wait_until(lambda: any(event[:2] == ("left", "node2") for event in told(first).events))
+        assert told(first).states
+
+
+@pytest.mark.slow
+async def test_silent_node_is_found_and_answering_ones_are_proven() -> None:
+    async with nodes(3, probe_interval=0.1, probe_timeout=0.05, gossip_interval=0.02) as (first, second, third):
+        await wait_until(lambda: first.memberlist.number_of_members == 3)
+        await wait_until(lambda: first.memberlist.knows("127.0.0.2") and first.memberlist.knows("127.0.0.3"))
+        first._loop.remove_reader(third.sockets[0])
+        third.sockets[1].close()
+        third.memberlist.tick = lambda now: None  # type: ignore[method-assign]
+        await wait_until(lambda: any(event[:2] == ("failed", "node3") for event in told(second).events))
+        assert {member.name: member.state for member in first.memberlist.members()}["node2"] == State.ALIVE
+
+
+async def test_leave_alone_ends() -> None:
+    async with nodes(1) as (alone,):
+        async with asyncio.timeout(PATIENCE):
+            await alone.leave()
+
+
+async def test_strangers_streams_are_closed_without_a_word() -> None:
+    async with nodes(1) as (server,):
+        port = server.memberlist.config.port
+        for data in (
+            b"GET / HTTP/1.1\r\n",
+            b"\x0a\xff\xff\xff\xff",
+            b"\x0a\0\0\0\x30" + os.urandom(0x30),
+            b"\xf4\x01xx",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(data)
+            async with asyncio.timeout(PATIENCE):
+                try:
+                    assert await reader.read() == b""
+                except ConnectionResetError:
+                    pass
+            writer.close()
+        assert len(server._streams) == 0
+
+
+async def test_streams_of_one_address_are_limited_and_idle_ones_end() -> None:
+    async with nodes(1, stream_timeout=0.3) as (server,):
+        port = server.memberlist.config.port
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
+        await wait_until(lambda: len(server._streams) == MAX_STREAMS_OF_ONE)
+        await wait_until(lambda: len(server._streams) == 0)
+        for reader, writer in opened:
+            try:
+                assert await reader.read() == b""
+            except ConnectionResetError:
+                pass
+            writer.close()
+
+
+async def test_datagrams_of_strangers_are_counted_and_then_not_looked_at() -> None:
+    async with nodes(2) as (first, second):
+        await wait_until(lambda: second.memberlist.number_of_members == 2)
+        port = first.memberlist.config.port
+        seen = []
+        handle = first.memberlist.handle_packet
+
+        def count(data: bytes, source: tuple[str, int], now: float) -> bool:
+            seen.append(source[0])
+            return handle(data, source, now)
+
+        first.memberlist.handle_packet = count  # type: ignore[method-assign]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.77", 0))
+            for _ in range(500):
+                stranger.sendto(os.urandom(60), ("127.0.0.1", port))
+        second.do(lambda memberlist, now: memberlist.send("node1", b"through", reliable=False))
+        await wait_until(lambda: b"through" in told(first).heard_messages)
+        assert 0 < seen.count("127.0.0.77") <= 40
+
+
+async def test_taken_port_is_said() -> None:
+    port = free_port()
+    udp, tcp = open_sockets("127.0.0.1", port)
+    with udp, tcp, pytest.raises(OSError, match="in use"):
+        open_sockets("127.0.0.1", port)
+
+
+async def test_ipv6_socket_serves_both_families() -> None:
+    port = free_port()
+    config = Config(name="both", address="127.0.0.1", port=port)
+    server = GossipServer(config, "::", Listening(), KEYS)
+    async with asyncio.TaskGroup() as group:
+        child = group.create_task(server.run())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.setblocking(False)
+            peer.connect(("127.0.0.1", port))
+            peer.send(framing.seal_datagram(RING, encode(Ping(5, "both"))))
+            async with asyncio.timeout(PATIENCE):
+                answer = await asyncio.get_running_loop().sock_recv(peer, 2000)
+        assert encode(Ack(5)) in framing.unpack(framing.open_datagram(RING, answer))
+        child.cancel()
