@@ -1,0 +1,273 @@
+"""What the two gossiped tables mean on this node: names, backends of virtual IPs, neighbours. Pure.
+
+In: `records.Changed`, of remote and of own entries alike. Out: lookups, and what has changed since the last time one
+asked. What it holds follows from the present entries alone, whatever came in between and in whatever order: an entry
+replaced is all of its former claims taken away and the new ones added (known fault 5), and what two entries claim stays
+until both are gone.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from shoal.errors import InvalidArgument
+from shoal.network.claims import Kind, Named, ServiceKey, claims, named
+from shoal.network.records import ENDPOINTS, PEERS, Address, Changed, EndpointRecord, PeerRecord
+from shoal.network.wanted import Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What may be different now: look it up again. A name is in lower case."""
+
+    names: frozenset[tuple[str, str]] = frozenset()  # network, name
+    services: frozenset[ServiceKey] = frozenset()
+    neighbours: frozenset[tuple[str, Address]] = frozenset()  # network, address
+
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+
+
+class _Counted(Generic[K, V]):
+    """Values below keys, each as often as it was added; whatever is there no more leaves no trace."""
+
+    def __init__(self) -> None:
+        self.of: dict[K, dict[V, int]] = {}
+
+    def add(self, key: K, value: V) -> None:
+        counts = self.of.setdefault(key, {})
+        counts[value] = counts.get(value, 0) + 1
+
+    def remove(self, key: K, value: V) -> None:
+        counts = self.of[key]
+        counts[value] -= 1
+        if not counts[value]:
+            del counts[value]
+            if not counts:
+                del self.of[key]
+
+
+class _Network:
+    """The entries of one network, and what they claim."""
+
+    def __init__(self, network: str) -> None:
+        self.id = network
+        self.endpoints: dict[str, EndpointRecord] = {}
+        self.peers: dict[str, PeerRecord] = {}
+        self.names: dict[str, _Counted[tuple[str, Kind], Address]] = {}
+        self.pointers: _Counted[Address, str] = _Counted()
+        self.backends: dict[ServiceKey, _Counted[Address, bool]] = {}  # address -> enabled -> how many
+        self.places: dict[Address, set[str]] = {}  # the keys of peer entries
+        self.answers: dict[str, Named | None] = {}  # of names that were asked; as many as there are names
+        self.changed_names: set[tuple[str, str]] = set()
+        self.changed_services: set[ServiceKey] = set()
+        self.changed_neighbours: set[tuple[str, Address]] = set()
+
+    def empty(self) -> bool:
+        return not self.endpoints and not self.peers
+
+    def set_endpoint(self, key: str, record: EndpointRecord | None) -> None:
+        former = self.endpoints.pop(key, None)
+        if record is not None:
+            self.endpoints[key] = record
+        if former == record:
+            return
+        self._set_names(former, record)
+        self._set_pointer(former, record)
+        self._set_backend(former, record)
+        if peer := self.peers.get(key):  # which of several entries counts may be another now
+            self.changed_neighbours.add((self.id, peer.address.ip))
+
+    def set_peer(self, key: str, record: PeerRecord | None) -> None:
+        former = self.peers.pop(key, None)
+        if record is not None:
+            self.peers[key] = record
+        if former == record:
+            return
+        if former is not None:
+            keys = self.places[former.address.ip]
+            keys.remove(key)
+            if not keys:
+                del self.places[former.address.ip]
+            self.changed_neighbours.add((self.id, former.address.ip))
+        if record is not None:
+            self.places.setdefault(record.address.ip, set()).add(key)
+            self.changed_neighbours.add((self.id, record.address.ip))
+
+    def _set_names(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
+        before = claims(former) if former else frozenset()
+        after = claims(record) if record else frozenset()
+        for claim in after - before:
+            self.names.setdefault(claim.name, _Counted()).add((claim.service_id, claim.kind), claim.address)
+        for claim in before - after:
+            counted = self.names[claim.name]
+            counted.remove((claim.service_id, claim.kind), claim.address)
+            if not counted.of:
+                del self.names[claim.name]
+        for claim in before ^ after:
+            self.answers.pop(claim.name, None)
+            self.changed_names.add((self.id, claim.name))
+
+    def _set_pointer(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
+        if former and not former.disabled:
+            self.pointers.remove(former.address, former.name)
+        if record and not record.disabled:
+            self.pointers.add(record.address, record.name)
+
+    def _set_backend(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
+        before = former and _backend(self.id, former)
+        after = record and _backend(self.id, record)
+        if before == after:
+            return
+        if after:
+            key, address, enabled = after
+            self.backends.setdefault(key, _Counted()).add(address, enabled)
+            self.changed_services.add(key)
+        if before:
+            key, address, enabled = before
+            counted = self.backends[key]
+            counted.remove(address, enabled)
+            if not counted.of:
+                del self.backends[key]
+            self.changed_services.add(key)
+
+    def neighbour(self, address: Address) -> PeerRecord | None:
+        """Return the entry that counts where several have one address.
+
+        The one whose task takes connections, then one with a task at all: an entry without is what a node left behind.
+        """
+        keys = self.places.get(address, ())
+        return self.peers[max(keys, key=lambda key: (self._weight(key, address), key))] if keys else None
+
+    def _weight(self, key: str, address: Address) -> int:
+        record = self.endpoints.get(key)
+        return 0 if record is None or record.address != address else 1 if record.disabled else 2
+
+
+def _backend(network: str, record: EndpointRecord) -> tuple[ServiceKey, Address, bool] | None:
+    if not record.service_id or record.vip is None:
+        return None
+    key = ServiceKey(network, record.service_id, record.ports, record.vip)
+    return key, record.address, not record.disabled
+
+
+class Directory:
+    """Names, backends and neighbours of all networks that this node is on."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, _Network] = {}
+        self._ingress: frozenset[str] = frozenset()
+
+    def set_overlays(self, overlays: Iterable[Overlay]) -> None:
+        """Tell which networks have no names: ingress only carries (known fault 16)."""
+        self._ingress = frozenset(overlay.id for overlay in overlays if overlay.ingress)
+
+    def apply(self, changes: Iterable[Changed]) -> None:
+        """Take over changed entries. What cannot be read counts as no entry."""
+        for change in changes:
+            network = self._networks.get(change.network)
+            if network is None:
+                if change.value is None:
+                    continue
+                network = self._networks[change.network] = _Network(change.network)
+            if change.table == ENDPOINTS:
+                network.set_endpoint(change.key, _endpoint(change.value))
+            elif change.table == PEERS:
+                network.set_peer(change.key, _peer(change.value))
+
+    def forget(self, network: str) -> None:
+        """Drop all entries of a network that this node has left."""
+        if book := self._networks.get(network):
+            for key in list(book.endpoints):
+                book.set_endpoint(key, None)
+            for key in list(book.peers):
+                book.set_peer(key, None)
+
+    def take_changes(self) -> Changes:
+        """Return what has changed since the last call."""
+        books = list(self._networks.values())
+        changes = Changes(
+            frozenset(one for book in books if book.id not in self._ingress for one in book.changed_names),
+            frozenset(one for book in books for one in book.changed_services),
+            frozenset(one for book in books for one in book.changed_neighbours),
+        )
+        for book in books:
+            if book.empty():
+                del self._networks[book.id]
+            else:
+                book.changed_names, book.changed_services, book.changed_neighbours = set(), set(), set()
+        return changes
+
+    def named(self, network: str, name: str) -> Named | None:
+        """Return the addresses of a name, which is in lower case; None where there is no such name."""
+        book = self._networks.get(network)
+        if book is None or network in self._ingress:
+            return None
+        try:
+            return book.answers[name]
+        except KeyError:
+            counted = book.names.get(name)
+            if counted is None:  # not kept: a container can ask for any number of names that are none
+                return None
+            answer = book.answers[name] = named(counted.of)
+            return answer
+
+    def pointer(self, network: str, address: Address) -> str | None:
+        """Return the name of the container that has an address."""
+        book = self._networks.get(network)
+        if book is None or network in self._ingress:
+            return None
+        names = book.pointers.of.get(address)
+        return min(names) if names else None
+
+    def services(self, network: str) -> tuple[ServiceKey, ...]:
+        """Return the virtual services of a network, in no order."""
+        book = self._networks.get(network)
+        return tuple(book.backends) if book else ()
+
+    def backends(self, key: ServiceKey) -> dict[Address, bool]:
+        """Return the backends of a virtual service, in the order of addresses, and whether each takes connections.
+
+        Empty where there is no such service. Disabled ones have connections that are to end by themselves.
+        """
+        book = self._networks.get(key.network)
+        counted = book.backends.get(key) if book else None
+        if counted is None:
+            return {}
+        return {address: True in counted.of[address] for address in sorted(counted.of, key=lambda one: one.packed)}
+
+    def neighbours(self, network: str) -> dict[Address, PeerRecord]:
+        """Return where each address of a network is. Own addresses are among them: their tunnel is this node."""
+        book = self._networks.get(network)
+        found = {address: book.neighbour(address) for address in book.places} if book else {}
+        return {address: peer for address, peer in found.items() if peer}
+
+    def neighbour(self, network: str, address: Address) -> PeerRecord | None:
+        """Return where one address is."""
+        book = self._networks.get(network)
+        return book.neighbour(address) if book else None
+
+    def endpoints(self, network: str) -> Mapping[str, EndpointRecord]:
+        """Return the endpoint records of a network by the ids of their endpoints, for those who show them."""
+        book = self._networks.get(network)
+        return book.endpoints if book else {}
+
+    def names(self, network: str) -> tuple[str, ...]:
+        """Return all names of a network, in no order."""
+        book = self._networks.get(network)
+        return tuple(book.names) if book and network not in self._ingress else ()
+
+
+def _endpoint(value: bytes | None) -> EndpointRecord | None:
+    try:
+        return None if value is None else EndpointRecord.decode(value)
+    except InvalidArgument:
+        return None
+
+
+def _peer(value: bytes | None) -> PeerRecord | None:
+    try:
+        return None if value is None else PeerRecord.decode(value)
+    except InvalidArgument:
+        return None
