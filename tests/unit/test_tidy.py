@@ -27,6 +27,7 @@ SHELLS = {
     "network": "bridge namespaces netlink overlays plumbing",
     "network/gossip": "server",
     "network/kernel": "nftables overlays workplace",
+    "network/names": "outside server sockets",
     "network/process": "client connection program server",
 }
 # Modules without unit tests of their own: the list may only become shorter.

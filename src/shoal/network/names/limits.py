@@ -44,6 +44,12 @@ class Bucket:
         self._tokens -= given
         return given
 
+    def spend(self, count: int, now: float) -> float:
+        """Take so many, though they be not there yet, and return in how many seconds they would have been."""
+        self.take(0, now)
+        self._tokens -= count
+        return self.wait(0)
+
     def give_back(self, count: int) -> None:
         """Return what was taken and not used."""
         self._tokens += count
