@@ -122,6 +122,8 @@ def _pointer(question: Question, name: str, who: Asker, directory: Directory) ->
 @lru_cache(maxsize=256)
 def reversed_address(name: str) -> Address | None:
     """Return the address that a name of in-addr.arpa or ip6.arpa stands for; None where it stands for no whole one."""
+    if not name.isascii():
+        return None  # other scripts have digits, too
     if name.endswith(_V4):
         parts = name[: -len(_V4)].split(".")
         if len(parts) == 4 and all(part.isdigit() and (part[0] != "0" or part == "0") for part in parts):

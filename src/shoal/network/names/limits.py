@@ -40,7 +40,7 @@ class Bucket:
         """Return how many of so many may be had now."""
         self._tokens = min(self._rate, self._tokens + max(now - self._at, 0.0) * self._rate)
         self._at = now
-        given = min(wanted, int(self._tokens))
+        given = max(0, min(wanted, int(self._tokens)))  # below 0 after `spend`
         self._tokens -= given
         return given
 

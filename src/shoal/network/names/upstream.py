@@ -128,9 +128,8 @@ class Exchange:
 
     def _finish(self, reply: bytes | None) -> list[Command]:
         self._done = True
-        closed: list[Command] = [Close(number) for number in self._open]
         self._open.clear()
-        return [*closed, Done(reply)]
+        return [Done(reply)]
 
     def _matching(self, attempt: _Attempt, message: bytes) -> int | None:
         """Return the flags of the reply to this attempt; None for what is none."""
