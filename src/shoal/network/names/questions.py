@@ -121,7 +121,7 @@ def _read_record(made: Question, at: int, *, additional: bool) -> int | None:
     if behind is None or behind + _BEHIND_NAME.size > len(message):
         return None
     kind, size, extended, length = _BEHIND_NAME.unpack_from(message, behind)
-    end = behind + _BEHIND_NAME.size + length
+    end: int = behind + _BEHIND_NAME.size + length
     if end > len(message):
         return None
     if kind == OPT:
