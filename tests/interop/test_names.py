@@ -14,6 +14,7 @@ from shoal.network.names.resolvconf import resolv_conf
 from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import eventually, run
 from tests.harness.name_server import NameServerProgram, Setup
+from tests.harness.names_twin import addresses, netns
 from tests.harness.resolvers import GLIBC, MANY, dig, dnsmasq, musl_program, resolve
 from tests.interop.conftest import import_image
 
@@ -291,19 +292,9 @@ def docker(folder: Path) -> Iterator[DockerEngine]:
         engine.close()
 
 
-def container(engine: DockerEngine, name: str, *flags: str) -> tuple[str, dict[str, str]]:
-    """Start a container; its network namespace, and its address on each network."""
-    dns = f"--dns={engine.address}"
-    engine.docker("run", "-d", "--name", name, dns, *flags, "bb:latest", "sleep", "600")
-    return name, {}
-
-
-def seen(engine: DockerEngine, name: str) -> tuple[str, dict[str, str]]:
-    form = "{{.NetworkSettings.SandboxKey}}{{range $k, $v := .NetworkSettings.Networks}} {{$k}} {{$v.IPAddress}}{{end}}"
-    key, *words = engine.docker("inspect", "-f", form, name).stdout.split()
-    assert engine.process
-    (child,) = Path(f"/proc/{engine.process.pid}/task/{engine.process.pid}/children").read_text().split()
-    return f"/proc/{child}/root{key}", dict(zip(words[::2], words[1::2], strict=True))
+def container(engine: DockerEngine, name: str, *flags: str) -> None:
+    """Start a container that asks the host's resolver outside."""
+    engine.docker("run", "-d", "--name", name, f"--dns={engine.address}", *flags, "bb:latest", "sleep", "600")
 
 
 def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: Path) -> None:
@@ -319,7 +310,7 @@ def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: P
     container(docker, "insider", "--network=net2")
     records = []
     for name, aliases in (("web", ["shop"]), ("shop2", ["shop"]), ("both", []), ("inner", [])):
-        for network, address in seen(docker, name)[1].items():
+        for network, address in addresses(docker, name).items():
             records.append((network, {"name": name, "address": address, "task_aliases": aliases}))
     twins = {name: f"shoal-twin-{name}-{os.getpid()}" for name in ("asker", "insider")}
     sandboxes = {"asker": (path(twins["asker"]), ["net1"]), "insider": (path(twins["insider"]), ["net2"])}
@@ -332,10 +323,10 @@ def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: P
             different = []
             web = next(fields["address"] for network, fields in records if fields["name"] == "web")
             for name, (twin, _) in sandboxes.items():
-                theirs = seen(docker, name)[0]
+                theirs = netns(docker, name)
                 for words in [*QUESTIONS, ("-x", str(web))]:
                     # We follow RFC 6891, 6.1.1: who asks with EDNS is answered with it. Docker forgets it.
-                    one, other = (replace(dig(netns, *words), edns=False) for netns in (theirs, twin))
+                    one, other = (replace(dig(place, *words), edns=False) for place in (theirs, twin))
                     if words[0] == "many.test" and "+ignore" in words:
                         one, other = replace(one, records=frozenset()), replace(other, records=frozenset())
                     if one != other:

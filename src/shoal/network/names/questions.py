@@ -8,6 +8,7 @@ container and are hostile: whatever they are, `read` returns.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 A, PTR, MX, AAAA, OPT = 1, 12, 15, 28, 41
 IN = 1
@@ -102,6 +103,7 @@ def section_at(message: bytes) -> bytes | None:
     return None
 
 
+@lru_cache(maxsize=1024)  # a few hundred names are asked again and again
 def _name(section: bytes) -> str | None:
     labels = []
     at = 0

@@ -68,7 +68,7 @@ class NameServer:
         self._group = group
         self._host_servers = host_servers
         self._limits = limits or Limits()
-        self._sample = (rng or random.Random()).sample
+        self._draw = (rng or random.Random()).random
         self._port = port
         self._loop = asyncio.get_running_loop()
         self._served: dict[str, _Served] = {}
@@ -146,7 +146,7 @@ class NameServer:
         if isinstance(question, bytes):
             self._send(served, address, question)
             return
-        reply = answer(question, served.who, self._directory, self._sample, question.size)
+        reply = answer(question, served.who, self._directory, self._draw, question.size)
         if reply is not None:
             self.counts.answered += 1
             self._send(served, address, reply)
@@ -231,7 +231,7 @@ class NameServer:
         question = questions.read(message)
         if question is None or isinstance(question, bytes):
             return question
-        reply = answer(question, served.who, self._directory, self._sample, TCP_LIMIT)
+        reply = answer(question, served.who, self._directory, self._draw, TCP_LIMIT)
         if reply is not None:
             self.counts.answered += 1
             return reply
