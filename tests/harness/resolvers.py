@@ -9,9 +9,8 @@ from pathlib import Path
 
 from tests.harness.hosts import eventually, run
 
-# What a server outside knows, besides the 200 addresses of many.test: the rest of .test is nobody's (NXDOMAIN).
+# What a server outside knows, besides outside.test and the 200 addresses of many.test: the rest of .test is NXDOMAIN.
 _KNOWN = (
-    "--address=/outside.test/192.0.2.7",
     "--txt-record=text.test,hello",
     "--mx-host=mail.test,mx.test,10",
     "--cname=other.test,outside.test",
@@ -97,7 +96,7 @@ def resolve(netns: str, conf: Path, *command: str) -> subprocess.CompletedProces
 def dnsmasq(namespace: str, folder: Path, addresses: Sequence[str], *options: str) -> Iterator[None]:
     """A real server, in a host's network namespace."""
     hosts = folder / "many.hosts"
-    hosts.write_text("".join(f"{address} many.test\n" for address in MANY))
+    hosts.write_text("192.0.2.7 outside.test\n" + "".join(f"{address} many.test\n" for address in MANY))
     process = subprocess.Popen(
         [
             *("nsenter", f"--net=/run/netns/{namespace}", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"),

@@ -140,13 +140,17 @@ def test_libcs_resolve_names(server: NameServerProgram, folder: Path) -> None:
         assert found("tasks.web") == found("rr") == {ONE, TWO}
         assert found("six") == {SIX}
         assert found("outside.test") == {"192.0.2.7"}
-        assert found("outside") == {"192.0.2.7"}  # by the host's search list, after the name itself
+        # By the host's search list, after the name itself; musl has none for a name with as many dots as `ndots`.
+        assert found("outside") == (set() if command == (musl,) else {"192.0.2.7"})
         assert resolve(path(ASKER), conf, *command, "nobody.test").returncode != 0
 
 
 def test_busyboxs_nslookup_resolves_names(server: NameServerProgram, folder: Path) -> None:
+    conf = folder / "plain.conf"  # it puts a search list behind all names of one label, whatever ndots says
+    conf.write_text("nameserver 127.0.0.11\noptions ndots:0\n")
+
     def found(*words: str) -> str:
-        return resolve(path(ASKER), folder / "asker.conf", "/bin/busybox", "nslookup", *words).stdout
+        return resolve(path(ASKER), conf, "/bin/busybox", "nslookup", *words).stdout
 
     assert VIP in found("web")
     assert ONE in found("rr.1.x")

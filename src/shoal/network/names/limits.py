@@ -18,7 +18,8 @@ class Limits:
     turn: int = 32
     outside_rate: float = 2_000.0  # questions a second
     outside: int = 256  # under way at a time; Docker has 1024 a container, each a thread's wait
-    all_outside: int = 2_048  # of all sandboxes, two sockets each at most; the process has 4,096 descriptors to spare
+    # Of all sandboxes, with three sockets each at worst: the process needs as many descriptors.
+    all_outside: int = 2_048
     # A sandbox has so many even when others have taken all: theirs is then slow, not dead.
     outside_own: int = 8
     connections: int = 64  # by TCP, at a time

@@ -21,6 +21,7 @@ from shoal.network.names.sockets import Listening
 
 # No resolver sends a longer question: a name has 255 bytes, and EDNS options a few hundred.
 _LONGEST = 4096
+_DEAF = 0.2  # seconds
 _ACCEPTS = 16  # connections taken before the loop turns to others
 
 _Address = tuple[str, int]
@@ -48,7 +49,8 @@ class _Served:
     bucket: Bucket
     asking: set[Asking] = field(default_factory=set)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
-    pause: asyncio.TimerHandle | None = None
+    pause: asyncio.TimerHandle | None = None  # no question is read
+    deaf: asyncio.TimerHandle | None = None  # no connection is taken
 
 
 class NameServer:
@@ -76,7 +78,10 @@ class NameServer:
         self.counts = Counts()
 
     def serve(self, who: Asker, sockets: Listening) -> None:
-        """Answer a sandbox, which is not served yet. The sockets are ours from now on."""
+        """Answer a sandbox, which is not served yet. The sockets are ours from now on.
+
+        They keep its network namespace in being: who takes a sandbox down calls `stop` first.
+        """
         served = _Served(who, sockets, Bucket(self._limits.rate, self._loop.time()))
         self._served[who.container] = served
         self._loop.add_reader(sockets.udp, self._readable, served)
@@ -105,7 +110,10 @@ class NameServer:
             served.pause.cancel()
         else:
             self._loop.remove_reader(served.sockets.udp)
-        self._loop.remove_reader(served.sockets.tcp)
+        if served.deaf:
+            served.deaf.cancel()
+        else:
+            self._loop.remove_reader(served.sockets.tcp)
         for asking in list(served.asking):
             asking.cancel()
             self._over(served, asking)
@@ -195,7 +203,11 @@ class NameServer:
         for _ in range(_ACCEPTS):
             try:
                 connection, _ = served.sockets.tcp.accept()
-            except OSError:
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptor is left: what waits would wake us without end
+                self._loop.remove_reader(served.sockets.tcp)
+                served.deaf = self._loop.call_later(_DEAF, self._listen, served)
                 return
             if len(served.connections) >= self._limits.connections:
                 self.counts.refused += 1
@@ -208,6 +220,10 @@ class NameServer:
             served.connections.add(child)
             child.add_done_callback(served.connections.discard)
             child.add_done_callback(partial(_closed, connection))  # one that is cancelled early never began
+
+    def _listen(self, served: _Served) -> None:
+        served.deaf = None
+        self._loop.add_reader(served.sockets.tcp, self._accept, served)
 
     async def _converse(self, served: _Served, connection: socket.socket) -> None:
         """Answer one connection's questions, one after the other."""

@@ -7,7 +7,7 @@ that thread in between, which is why it is a thread of its own. A socket stays i
 import asyncio
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +67,11 @@ class Opener:
 
     async def open(self, netns: Path) -> Listening:
         """Listen in a namespace. OSError: there is none, or it has no loopback that is up."""
-        opening = asyncio.get_running_loop().run_in_executor(self._thread, self.open_now, netns)
+        opening = self._thread.submit(self.open_now, netns)
         try:
-            return await opening
+            return await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
-            opening.add_done_callback(_drop)
+            opening.add_done_callback(_drop)  # a thread cannot be stopped half-way
             raise
 
     def open_now(self, netns: Path) -> Listening:
@@ -91,7 +91,7 @@ class Opener:
             raise InvariantBroken(f"cannot return to the host's network namespace: {error.strerror}") from error
 
 
-def _drop(opening: "asyncio.Future[Listening]") -> None:
+def _drop(opening: Future[Listening]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 

@@ -1,6 +1,7 @@
 """The server over loopback sockets: what it carries, what it limits, what it leaves behind (nothing)."""
 
 import asyncio
+import errno
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
 from dnslib import DNSHeader, DNSQuestion, DNSRecord
 
 from shoal.network.directory import Directory
@@ -223,3 +225,39 @@ async def test_who_asks_may_be_on_other_networks_later() -> None:
         server.update(Asker("c", ("m",), forward=False))
         assert (await client.ask("web")).header.rcode == 2
         server.stop("nobody")
+
+
+async def test_without_descriptors_left_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (server, _, client):
+        served = next(iter(server._served.values()))
+        monkeypatch.setattr("shoal.network.names.server._DEAF", 0.01)
+        exhausted = True
+
+        class Full:
+            """A listening socket whose process has no descriptor left."""
+
+            def __init__(self, real: socket.socket) -> None:
+                self.real = real
+
+            def accept(self) -> tuple[socket.socket, object]:
+                if exhausted:
+                    raise OSError(errno.EMFILE, "too many open files")
+                return self.real.accept()
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.real, name)
+
+        server.release("c")
+        server.serve(served.who, Listening(served.sockets.udp, Full(served.sockets.tcp)))  # type: ignore[arg-type]
+        served = server._served["c"]
+        connection = await asyncio.open_connection(LOCAL, served.sockets.ports[1])
+        await until(lambda: served.deaf is not None)
+        assert (await client.ask("web")).header.rcode == 0
+        exhausted = False
+        assert len((await by_tcp(served.sockets.ports[1], message("web")))[0].rr) == 2
+        connection[1].close()
+        await connection[1].wait_closed()
+        exhausted = True
+        connection = await asyncio.open_connection(LOCAL, served.sockets.ports[1])
+        await until(lambda: served.deaf is not None)
+        connection[1].close()  # and it is stopped while nobody listens

@@ -1,6 +1,9 @@
 """Sockets in the namespace that one is in; in others, tests/interop/test_names.py shows them."""
 
+import asyncio
 import socket
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +33,23 @@ def test_a_successor_takes_over_descriptors(monkeypatch: pytest.MonkeyPatch) -> 
     with socket.create_connection((SERVER, ports[1])):
         pass
     taken.close()
+
+
+async def test_a_caller_that_no_longer_waits_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    going, made = threading.Event(), sockets.Opener()
+    opened: list[Listening] = []
+
+    def slow(netns: Path) -> Listening:
+        assert going.wait(10)
+        opened.append(sockets._listen())
+        return opened[0]
+
+    monkeypatch.setattr(made, "open_now", slow)
+    monkeypatch.setattr(sockets, "PORT", 0)
+    async with asyncio.TaskGroup() as group:
+        child = group.create_task(made.open(Path("/nowhere")))
+        await asyncio.sleep(0)
+        child.cancel()
+    going.set()
+    made.close()  # waits for the thread
+    assert opened[0].udp.fileno() == opened[0].tcp.fileno() == -1
