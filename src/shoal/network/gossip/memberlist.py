@@ -135,6 +135,11 @@ class Memberlist:
         """Call these addresses now, and again for as long as none of them is a member that lives. May be repeated."""
         self.contacts.join(contacts, now)
 
+    def call(self, places: Sequence[Place], now: float) -> None:
+        """Exchange states with these now, once."""
+        for place in places[:MAX_STREAMS]:
+            self._call(place, now)
+
     def send(self, member: str, message: bytes, *, reliable: bool) -> bool:
         """Send a member's delegate a message: by TCP, or in one datagram. False: no such member, or it is too long.
 

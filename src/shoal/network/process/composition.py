@@ -1,46 +1,281 @@
-"""Makes the parts of the network process and joins them."""
+"""Makes the parts of the network process and joins them: talk with others, tables, directory, names, kernel.
 
+One task at a time changes anything here. What others' entries change is taken over as it comes, many together.
+"""
+
+import asyncio
+import ipaddress
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from shoal.errors import NotFound
+from shoal.errors import FailedPrecondition, InvalidArgument, NotFound, ShoalError
+from shoal.network.directory import Directory
+from shoal.network.kernel.state import OverlayState, overlay_state
+from shoal.network.names.answers import asker
+from shoal.network.names.outside import HostServers
+from shoal.network.names.redirect import redirect
+from shoal.network.names.server import NameServer
+from shoal.network.names.sockets import Listening, Opener
+from shoal.network.process import entries
+from shoal.network.process.balances import virtuals
+from shoal.network.process.kernel import Kernel
 from shoal.network.process.parts import Legacy, Parts
-from shoal.network.wanted import Trouble, Wanted
+from shoal.network.process.talk import Talk
+from shoal.network.records import Address
+from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
+
+log = logging.getLogger(__name__)
+
+RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class NodeNetwork:
     """All of this node's networks."""
 
-    def __init__(self, tag: str, legacy: Legacy) -> None:
-        self._tag = tag
-        self._legacy = legacy
+    def __init__(self, kernel: Kernel, opener: Opener, group: asyncio.TaskGroup, legacy: Legacy) -> None:
+        self._kernel = kernel
+        self._opener = opener
+        self._news = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._talk = Talk(group, self._news.set)
+        self._directory = Directory()
+        self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
+        self._legacy = dict(legacy.descriptors)
         self._wanted = Wanted(0)
+        self._written: dict[entries.Key, bytes] = {}
+        self._written_as = ""  # the name in gossip under which they were
+        self._states: dict[str, OverlayState] = {}
+        self._troubles: dict[str, list[Trouble]] = {}  # by network, of its kernel state
+        self._mtu = 0
+
+    # What shoald wants.
 
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         """Make it so."""
-        self._wanted = wanted
-        return ()
+        async with self._changing:
+            gone = {one.container: one for one in self._wanted.sandboxes}
+            self._wanted = wanted
+            troubles: list[Trouble] = []
+            if words := await self._talk.set_gossip(wanted.gossip):
+                troubles.append(Trouble("", "gossip", words))
+            if wanted.gossip is not None:
+                self._mtu = await self._kernel.path_mtu(self._tunnel(wanted))
+            for sandbox in wanted.sandboxes:
+                gone.pop(sandbox.container, None)
+            for container in gone:
+                self._names.stop(container)
+            await self._kernel.forget([Path(one.netns) for one in gone.values()])
+            self._take_part()
+            self._directory.set_overlays(wanted.overlays)
+            # The kernel's side first: an address is told of when it can be reached.
+            self._look_up([overlay.id for overlay in wanted.overlays])
+            troubles += await self._make_overlays()
+            troubles += await self._serve_names()
+            self._write({trouble.endpoint for trouble in troubles if trouble.endpoint})
+            troubles += await self._settle(everywhere=True)
+            return troubles
+
+    def _tunnel(self, wanted: Wanted) -> Address:
+        return ipaddress.ip_address(wanted.gossip.data_path if wanted.gossip is not None else "127.0.0.1")
+
+    def _take_part(self) -> None:
+        talk, tables = self._talk, self._talk.tables
+        if self._written_as != talk.name:  # another node in gossip, of which nobody knows anything yet
+            for network in {key[1] for key in self._written}:
+                self._directory.forget(network)
+            self._written, self._written_as = {}, talk.name
+        networks = {overlay.id for overlay in self._wanted.overlays}
+        for network in set(self._states) - networks:
+            tables.leave_network(network, talk.now)
+            self._directory.forget(network)
+        for network in networks:
+            tables.join_network(network, talk.now)
+
+    def _write(self, without: set[str]) -> None:
+        talk = self._talk
+        written = {key: value for key, value in self._written.items() if self._is_on(key[1])}
+        wanted = entries.wanted_entries(self._wanted, self._tunnel(self._wanted), without, written)
+        for (table, network, key), value in entries.steps(written, wanted):
+            if value is None:
+                talk.tables.delete(table, network, key, talk.now)
+            else:
+                talk.tables.put(table, network, key, value, talk.now)
+        self._written = wanted
+        talk.changed()
+
+    def _is_on(self, network: str) -> bool:
+        return any(overlay.id == network for overlay in self._wanted.overlays)
+
+    # The kernel.
+
+    def _look_up(self, networks: Sequence[str]) -> None:
+        """Say anew how these networks are to look in the kernel."""
+        overlays = {overlay.id: overlay for overlay in self._wanted.overlays}
+        for network in set(self._states) - overlays.keys():
+            del self._states[network]
+            self._troubles.pop(network, None)
+        for network in networks:
+            if (overlay := overlays.get(network)) is not None:
+                self._look_up_one(overlay)
+
+    def _look_up_one(self, overlay: Overlay) -> None:
+        gossip = self._wanted.gossip
+        endpoints = [
+            (sandbox.netns, endpoint)
+            for sandbox in self._wanted.sandboxes
+            for endpoint in sandbox.endpoints
+            if endpoint.network == overlay.id
+        ]
+        try:
+            self._states[overlay.id], self._troubles[overlay.id] = overlay_state(
+                overlay,
+                endpoints,
+                self._directory.neighbours(overlay.id).values(),
+                local=self._tunnel(self._wanted),
+                vxlan_port=gossip.vxlan_port if gossip is not None else 4789,
+                path_mtu=self._mtu,
+            )
+        except (InvalidArgument, FailedPrecondition) as error:
+            self._states.pop(overlay.id, None)
+            self._troubles[overlay.id] = [Trouble(overlay.id, "", str(error))]
+
+    async def _make_overlays(self) -> list[Trouble]:
+        troubles = [trouble for found in self._troubles.values() for trouble in found]
+        return troubles + await self._kernel.apply(list(self._states.values()))
+
+    # Names.
+
+    async def _serve_names(self) -> list[Trouble]:
+        troubles = []
+        for sandbox in self._wanted.sandboxes:
+            who = asker(sandbox, self._wanted.overlays)
+            if sandbox.container in self._names.served():
+                self._names.update(who)
+                continue
+            try:
+                listening = self._inherited(sandbox) or await self._opener.open(Path(sandbox.netns))
+                self._names.serve(who, listening)
+                await self._kernel.rules(Path(sandbox.netns), redirect(*listening.ports))
+            except (OSError, ShoalError) as error:
+                log.warning("container %s has no names: %s", sandbox.container[:12], error)
+                self._names.stop(sandbox.container)
+                troubles += [Trouble(one.network, one.id, f"names: {error}") for one in sandbox.endpoints[:1]]
+        for number in self._legacy.values():  # of containers that are gone
+            Listening.from_descriptors(number, number).close()
+        self._legacy.clear()
+        return troubles
+
+    def _inherited(self, sandbox: Sandbox) -> Listening | None:
+        udp = self._legacy.pop(f"udp {sandbox.container}", None)
+        tcp = self._legacy.pop(f"tcp {sandbox.container}", None)
+        return Listening.from_descriptors(udp, tcp) if udp is not None and tcp is not None else None
+
+    # What others change.
+
+    async def follow(self) -> None:
+        """Take over what others write, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            async with self._changing:
+                for trouble in await self._settle(everywhere=False):
+                    log.warning("network %s: %s", trouble.network, trouble.message)
+
+    async def _settle(self, *, everywhere: bool) -> list[Trouble]:
+        """Bring kernel and virtual IPs to what the tables say. `everywhere`: also where the tables did not change."""
+        self._directory.apply(self._talk.tables.take_changes())
+        changes = self._directory.take_changes()
+        troubles: list[Trouble] = []
+        if networks := {network for network, _ in changes.neighbours}:
+            self._look_up(sorted(networks))
+            troubles += await self._make_overlays()
+        changed = {service.network for service in changes.services}
+        if everywhere or changed:
+            troubles += await self._balance(None if everywhere else changed)
+        return troubles
+
+    async def _balance(self, networks: set[str] | None) -> list[Trouble]:
+        named = [overlay.id for overlay in self._wanted.overlays if not overlay.ingress]
+        chosen = {
+            Path(sandbox.netns): sandbox
+            for sandbox in self._wanted.sandboxes
+            if networks is None or networks & {endpoint.network for endpoint in sandbox.endpoints}
+        }
+        wanted = {netns: virtuals(sandbox, self._directory, named) for netns, sandbox in chosen.items()}
+        failed = await self._kernel.balance(wanted)
+        return [
+            Trouble(endpoint.network, endpoint.id, f"virtual IPs: {words}")
+            for netns, words in failed.items()
+            for endpoint in chosen[netns].endpoints[:1]
+        ]
+
+    # The rest of what a server asks of its parts.
 
     async def verify(self) -> Sequence[Trouble] | None:
-        """Mend what others changed."""
-        return None
+        """Mend what others changed in the kernel."""
+        async with self._changing:
+            troubles = await self._kernel.look_again(list(self._states.values()))
+            return troubles or None
 
     async def show(self, network: str) -> Mapping[str, Any]:
-        """Return what is known of a network."""
-        if not any(overlay.id == network for overlay in self._wanted.overlays):
+        """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""
+        if not self._is_on(network):
             raise NotFound(f"network {network} is not on this node")
-        return {}
+        return {
+            "nodes": self._talk.tables.peers(network),
+            "endpoints": {
+                key: {
+                    "name": record.name,
+                    "address": str(record.address),
+                    "service": record.service_name,
+                    "service_id": record.service_id,
+                    "vip": str(record.vip) if record.vip else "",
+                    "ports": [[port.protocol, port.target, port.published] for port in record.ports],
+                    "disabled": record.disabled,
+                }
+                for key, record in self._directory.endpoints(network).items()
+            },
+            "neighbours": {
+                str(address): {"mac": peer.mac, "node": str(peer.tunnel)}
+                for address, peer in self._directory.neighbours(network).items()
+            },
+        }
 
     def bequeath(self) -> Legacy:
-        """Leave all to a successor."""
-        return Legacy()
+        """Leave the sockets of names to a successor; the kernel's side stays as it is."""
+        descriptors: dict[str, int] = {}
+        for container in self._names.served():
+            udp, tcp = self._names.release(container).descriptors
+            descriptors |= {f"udp {container}": udp, f"tcp {container}": tcp}
+        return Legacy({}, descriptors)
 
     async def remove(self) -> None:
-        """Take all away."""
+        """Leave the gossip and take all away."""
+        async with self._changing:
+            for container in self._names.served():
+                self._names.stop(container)
+            await self._talk.leave()
+            await self._kernel.apply([])
 
 
 @asynccontextmanager
-async def compose(tag: str, legacy: Legacy) -> AsyncIterator[Parts]:
-    """Make the parts, going on with what a former program left; end them."""
-    yield NodeNetwork(tag, legacy)
+async def compose(folder: Path, tag: str, legacy: Legacy) -> AsyncIterator[Parts]:
+    """Make the parts, going on with what a former program left; end them. OSError, MissingProgram."""
+    kernel, opener = Kernel(folder / "overlays", tag), Opener()
+    try:
+        await kernel.open()
+        try:
+            async with asyncio.TaskGroup() as group:
+                network = NodeNetwork(kernel, opener, group, legacy)
+                following = group.create_task(network.follow(), name="others' entries")
+                try:
+                    yield network
+                finally:
+                    following.cancel()
+        finally:
+            await kernel.close()
+    finally:
+        opener.close()

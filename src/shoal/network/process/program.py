@@ -81,7 +81,7 @@ async def serve(folder: Path, tag: str, legacy: Legacy) -> None:
     def make_way(command: Sequence[str], left: Legacy) -> None:
         replace(command, left.values, {**left.descriptors, "lock": held, "socket": sock.fileno()})
 
-    async with compose(tag, Legacy(legacy.values, descriptors)) as parts:
+    async with compose(folder, tag, Legacy(legacy.values, descriptors)) as parts:
         server = NetworkServer(folder, sock, parts, make_way)
         log.info("the network process %d serves %s", os.getpid(), folder)
         await server.run()

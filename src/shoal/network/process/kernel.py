@@ -1,0 +1,106 @@
+"""The kernel's side of this node's networks, on the one thread that switches network namespaces.
+
+In: how overlays are to look, the virtual IPs of each container. Out: what could not be done. Each call costs what
+changed since the last one.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import SystemRandom
+from typing import TypeVar
+
+from shoal.errors import ShoalError
+from shoal.network.balancing.balancer import Balancer
+from shoal.network.balancing.rules import Virtual
+from shoal.network.kernel.nftables import Nftables
+from shoal.network.kernel.overlays import Overlays
+from shoal.network.kernel.state import OverlayState
+from shoal.network.namespaces import Namespaces
+from shoal.network.records import Address
+from shoal.network.wanted import Trouble
+
+R = TypeVar("R")
+
+
+class Kernel:
+    """Overlays and virtual IPs. `folder` is for the overlays' namespaces alone."""
+
+    def __init__(self, folder: Path, tag: str) -> None:
+        self._folder = folder
+        self._tag = tag
+        self._thread = ThreadPoolExecutor(1, "netns")
+
+    async def open(self) -> None:
+        """Open what is needed. OSError, MissingProgram."""
+        await self._run(self._open)
+
+    def _open(self) -> None:
+        self._namespaces = Namespaces()
+        self._overlays = Overlays(self._folder, self._tag, self._namespaces)
+        self._nftables = Nftables(self._namespaces)
+        self._balancer = Balancer(self._namespaces, self._nftables, SystemRandom())
+
+    async def close(self) -> None:
+        """Close what is open here; the kernel's side stays."""
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        self._nftables.close()
+        self._overlays.close()
+        self._namespaces.close()
+
+    async def _run(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def path_mtu(self, local: Address) -> int:
+        """Return the MTU of the device that has this node's address."""
+        return await self._run(lambda: self._overlays.path_mtu(local))
+
+    async def apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
+        """Make the overlays so, and no others."""
+        return await self._run(lambda: self._overlays.apply(states))
+
+    async def look_again(self, states: Sequence[OverlayState]) -> list[Trouble]:
+        """Read the kernel, and mend what is not as it was made."""
+
+        def work() -> list[Trouble]:
+            self._overlays.look_again()
+            return self._overlays.apply(states)
+
+        return await self._run(work)
+
+    async def balance(self, virtuals: Mapping[Path, Sequence[Virtual]]) -> dict[Path, str]:
+        """Make the virtual IPs of these namespaces so. Return what could not be done, by namespace."""
+
+        def work() -> dict[Path, str]:
+            failed = {}
+            for netns, wanted in virtuals.items():
+                try:
+                    self._balancer.apply(netns, wanted)
+                except (OSError, ShoalError) as error:
+                    failed[netns] = str(error)
+            self._nftables.tidy()
+            return failed
+
+        return await self._run(work)
+
+    async def forget(self, namespaces: Sequence[Path]) -> None:
+        """These containers are gone."""
+
+        def work() -> None:
+            for netns in namespaces:
+                self._balancer.forget(netns)
+
+        await self._run(work)
+
+    async def rules(self, netns: Path, text: str) -> None:
+        """Carry out a text of nft's language in a namespace. OSError, ShoalError."""
+
+        def work() -> None:
+            with netns.open("rb") as file:
+                self._nftables.run(text, file.fileno())
+
+        await self._run(work)

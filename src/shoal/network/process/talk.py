@@ -1,0 +1,182 @@
+"""This node's talk with others: memberlist and the shared tables, begun anew where this node is another one now.
+
+In: how to take part, from the wanted state. Out: tables that can be written, and a call whenever others' entries may
+have changed. Without gossip (no keys yet, or the port is taken) the tables are there all the same, for this node alone.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from random import SystemRandom
+
+from shoal.errors import InvalidArgument
+from shoal.network.gossip import keys
+from shoal.network.gossip.config import Config
+from shoal.network.gossip.delegate import Member
+from shoal.network.gossip.memberlist import Memberlist
+from shoal.network.gossip.messages import DEFAULT_PORT
+from shoal.network.gossip.server import GossipServer
+from shoal.network.networkdb.networkdb import NetworkDB
+from shoal.network.networkdb.rejoining import Contact
+from shoal.network.wanted import Gossip
+
+log = logging.getLogger(__name__)
+
+LEAVE_TIMEOUT = 5.0
+
+
+class Talk:
+    """Gossip and tables. `group` owns what runs; `news` is called when something may have changed."""
+
+    def __init__(self, group: asyncio.TaskGroup, news: Callable[[], None]) -> None:
+        self._group = group
+        self._news = news
+        self._loop = asyncio.get_running_loop()
+        self._rng = SystemRandom()
+        self._gossip: Gossip | None = None
+        self._server: GossipServer | None = None
+        self._running: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._begin()
+
+    @property
+    def now(self) -> float:
+        """The time that the tables count in, seconds."""
+        return self._loop.time()
+
+    def _begin(self) -> None:
+        """Be a new node: another name, and empty tables."""
+        self.name = secrets.token_hex(6)
+        self.tables = NetworkDB(self.name, self, self._rng, self.now)
+
+    async def set_gossip(self, gossip: Gossip | None) -> str:
+        """Take part like this from now on; return why that is not possible, or an empty text.
+
+        The tables are other ones afterwards where this node has another address: see `name`.
+        """
+        former, self._gossip = self._gossip, gossip
+        if gossip is None:
+            if former is not None:
+                await self.leave()
+            return ""
+        try:
+            ring = keys.ring(gossip.keys)
+        except InvalidArgument as error:
+            return f"the swarm's keys cannot be used: {error}"
+        contacts = tuple((contact, DEFAULT_PORT) for contact in gossip.contacts)
+        if self._server is not None and former is not None and _place(former) != _place(gossip):
+            await self.leave()
+        if self._server is None:
+            try:
+                self._server = GossipServer(Config(self.name, gossip.advertise), gossip.bind, self, ring)
+            except OSError as error:
+                return f"gossip cannot listen on port {DEFAULT_PORT} of {gossip.bind}: {error.strerror}"
+            self._running = [
+                self._group.create_task(self._server.run(), name="gossip"),
+                self._group.create_task(self._keep_time(self.tables), name="tables"),
+            ]
+            await asyncio.sleep(0)  # for the server to be there when it is first used
+        server = self._server
+        server.do(lambda memberlist, now: memberlist.set_keys(ring))
+        self.tables.set_contacts(contacts)
+        if former is None or former.contacts != gossip.contacts:
+            server.do(lambda memberlist, now: memberlist.join(gossip.contacts, now))
+        return ""
+
+    async def leave(self) -> None:
+        """Tell the others that this node is gone, as far as they can be reached, and talk no more."""
+        server, self._server = self._server, None
+        if server is not None:
+            self.tables.leave(self.now)
+            self._wake.set()
+            try:
+                async with asyncio.timeout(LEAVE_TIMEOUT):
+                    await server.leave()
+            except TimeoutError:
+                log.warning("the other nodes may not have heard that this one leaves")
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running)
+        self._gossip = None
+        self._begin()
+
+    @property
+    def others(self) -> int:
+        """How many other nodes are there."""
+        return self._server.memberlist.number_of_members - 1 if self._server is not None else 0
+
+    def changed(self) -> None:
+        """The tables were written: what is to be told is told soon."""
+        self._wake.set()
+        self._news()
+
+    async def _keep_time(self, tables: NetworkDB) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout_at(tables.next_tick()):
+                    await self._wake.wait()
+            except TimeoutError:
+                tables.tick(self.now)
+                self._news()
+
+    # What the tables ask of memberlist.
+
+    def send(self, name: str, message: bytes, reliable: bool) -> None:
+        """Send a message to a member."""
+        self._do(lambda memberlist, now: memberlist.send(name, message, reliable=reliable))
+
+    def join(self, contacts: Sequence[Contact]) -> None:
+        """Exchange states with these."""
+        self._do(lambda memberlist, now: memberlist.call(contacts, now))
+
+    def _do(self, action: Callable[[Memberlist, float], object]) -> None:
+        # Not now: the tables may just be called by memberlist itself.
+        server = self._server
+        if server is not None:
+            self._loop.call_soon(server.do, action)
+
+    # What memberlist tells the tables.
+
+    def heard(self, message: bytes, now: float) -> None:
+        """A message has come."""
+        self.tables.heard(message, now)
+        self.changed()
+
+    def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
+        """Return what is to be sent along."""
+        return self.tables.broadcasts(overhead, limit, now)
+
+    def local_state(self, join: bool, now: float) -> bytes:
+        """Return which node is on which network."""
+        return self.tables.local_state(join, now)
+
+    def merge_state(self, state: bytes, join: bool, now: float) -> None:
+        """A peer has said which node is on which network."""
+        self.tables.merge_state(state, join, now)
+        self.changed()
+
+    def member_joined(self, member: Member, now: float) -> None:
+        """A member is there."""
+        self.tables.member_joined(member, now)
+        self.changed()
+
+    def member_failed(self, member: Member, now: float) -> None:
+        """A member is silent."""
+        self.tables.member_failed(member, now)
+        self.changed()
+
+    def member_left(self, member: Member, now: float) -> None:
+        """A member has left."""
+        self.tables.member_left(member, now)
+        self.changed()
+
+    def member_updated(self, member: Member, now: float) -> None:
+        """A member has another address."""
+        self.tables.member_updated(member, now)
+        self.changed()
+
+
+def _place(gossip: Gossip) -> tuple[str, str]:
+    return gossip.bind, gossip.advertise
