@@ -4,10 +4,14 @@ What a container says and hears, this process does by sockets that were opened i
 """
 
 import contextlib
+import json
 import os
 import selectors
 import socket
+import subprocess
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
@@ -250,3 +254,41 @@ def ask_udp(host: OverlayHost, path: Path | None, address: str, port: int = 80, 
         one.connect((address, port))
         one.send(b"?")
         return one.recv(64).decode().split()[0]
+
+
+_LOAD = """
+import collections, json, select, socket, struct, sys
+answers, errors = collections.Counter(), []
+print("up", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    with socket.socket() as one:
+        one.settimeout(5)
+        # Closed by a reset, or the ports would run out.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        try:
+            one.connect((sys.argv[1], int(sys.argv[2])))
+            answers[one.recv(64).decode()] += 1
+        except OSError as error:
+            errors.append(str(error))
+print(json.dumps([answers, errors]))
+"""
+
+
+class Load:
+    """Opens one connection after the other out of a namespace, from entering to leaving, in a process of its own."""
+
+    def __init__(self, path: Path, address: str, port: int = 80) -> None:
+        self._command = ["nsenter", f"--net={path}", sys.executable, "-c", _LOAD, address, str(port)]
+        self.answers: Counter[str] = Counter()
+        self.errors: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "up\n"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        output, _ = self._process.communicate(timeout=30)
+        answers, self.errors = json.loads(output)
+        self.answers = Counter(answers)

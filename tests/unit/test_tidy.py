@@ -25,6 +25,7 @@ SHELLS = {
     "manager/peers": "incoming keeper outgoing process",
     "manager/port": "guard messages outgoing server shares turns wire",
     "network": "bridge namespaces netlink overlays plumbing",
+    "network/balancing": "balancer",
     "network/gossip": "server",
     "network/kernel": "nftables overlays workplace",
     "network/names": "outside server sockets",

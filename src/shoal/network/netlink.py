@@ -14,6 +14,7 @@ from shoal.errors import InvariantBroken
 from shoal.network import rtnetlink
 from shoal.network.rtnetlink import Reply, Request
 
+_NETLINK_NETFILTER = 12  # socket has no name for it before Python 3.12
 # The kernel answers a local request at once; longer means that something is very wrong.
 TIMEOUT = 5.0
 # The kernel never fills more than 32 KiB in one datagram (NLMSG_GOODSIZE, dumps).
@@ -23,10 +24,12 @@ BATCH = 64
 
 
 class NetlinkSocket:
-    """One rtnetlink socket of the namespace that the calling thread is in."""
+    """One netlink socket of the namespace that the calling thread is in."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, *, netfilter: bool = False) -> None:
+        """`netfilter`: speak with connection tracking instead."""
+        family = _NETLINK_NETFILTER if netfilter else socket.NETLINK_ROUTE
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         self._socket.settimeout(TIMEOUT)
         self._sequence = 0
 

@@ -1,0 +1,65 @@
+"""Messages to and from the kernel's connection tracking (ctnetlink), as bytes: flows to a virtual IP.
+
+Layouts and numbers: linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h. Filters need Linux 5.8; an older kernel refuses
+these messages, since each names a tuple that is not whole.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from shoal.network.balancing.rules import Flows
+from shoal.network.rtnetlink import ACK, AF_INET, AF_INET6, DUMP, Address, Reply, Request, attribute, attributes
+
+_NEW, _GET, _DELETE = (1 << 8) | 0, (1 << 8) | 1, (1 << 8) | 2
+_HEADER = struct.Struct("=BBH")
+_VERSION = 1  # the family counts
+_NESTED = 0x8000
+_ORIGINAL, _REPLY, _FILTER = 1, 2, 25
+_TUPLE_IP = 1
+_FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
+_BY_SOURCE, _BY_DESTINATION = 1 << 0, 1 << 1
+# Of an address in a tuple: source and destination, by IP version.
+_SOURCE, _DESTINATION = {4: 1, 6: 3}, {4: 2, 6: 4}
+
+
+def _tuple(kind: int, which: dict[int, int], address: Address) -> bytes:
+    ip = attribute(_TUPLE_IP | _NESTED, attribute(which[address.version], address.packed))
+    return attribute(kind | _NESTED, ip)
+
+
+def _body(flows: Flows) -> bytes:
+    virtual, backend = flows.virtual, flows.backend
+    body = _HEADER.pack(AF_INET if virtual.version == 4 else AF_INET6, _VERSION, 0)
+    body += _tuple(_ORIGINAL, _DESTINATION, virtual)
+    chosen = attribute(_FILTER_ORIGINAL, struct.pack("=I", _BY_DESTINATION))
+    if backend is not None:
+        body += _tuple(_REPLY, _SOURCE, backend)
+        chosen += attribute(_FILTER_REPLY, struct.pack("=I", _BY_SOURCE))
+    return body + attribute(_FILTER | _NESTED, chosen)
+
+
+def delete(flows: Flows) -> Request:
+    """End all flows to a virtual IP that a backend answers: the kernel forgets where they lead."""
+    return Request(_DELETE, ACK, _body(flows))
+
+
+def list_all(virtual: Address) -> Request:
+    """Ask for all flows to a virtual IP."""
+    return Request(_GET, DUMP, _body(Flows(virtual, None)))
+
+
+def answering(replies: Iterable[Reply]) -> set[Address]:
+    """Read the answers to `list_all`: who answers."""
+    return set(_sources(replies))
+
+
+def _sources(replies: Iterable[Reply]) -> Iterator[Address]:
+    for reply in replies:
+        if reply.type == _NEW:
+            flow = attributes(reply.body[_HEADER.size :])
+            ip = attributes(attributes(flow.get(_REPLY, b"")).get(_TUPLE_IP, b""))
+            if packed := ip.get(_SOURCE[4]):
+                yield IPv4Address(packed)
+            elif packed := ip.get(_SOURCE[6]):
+                yield IPv6Address(packed)

@@ -1,0 +1,126 @@
+"""What a balancer writes into namespaces, with an nft and a connection tracking that only remember."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+from typing import cast
+
+import pytest
+
+from shoal.errors import ShoalError
+from shoal.network.balancing import balancer as module
+from shoal.network.balancing.balancer import Balancer
+from shoal.network.balancing.rules import Virtual
+from shoal.network.kernel.nftables import Nftables, Refused
+from shoal.network.namespaces import Namespaces
+from shoal.network.rtnetlink import Reply, Request
+
+VIP = ip_address("10.0.1.3")
+A, B = ip_address("10.0.1.5"), ip_address("10.0.1.6")
+
+
+class Nft:
+    """Has no table until one was written; then as many virtual IPs as `there` says."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.listing = ""
+
+    def run(self, text: str, netns: int, *, json: bool = False) -> str:
+        if json:
+            if not self.listing:
+                raise Refused("No such file or directory")
+            return self.listing
+        self.texts.append(text)
+        return ""
+
+
+class Conntrack:
+    requests: list[Request]
+    failing: int | None
+
+    def __enter__(self) -> "Conntrack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, request: Request) -> list[Reply]:
+        if self.failing:
+            raise OSError(self.failing, os.strerror(self.failing))
+        self.requests.append(request)
+        return []
+
+
+class Here:
+    @contextmanager
+    def inside(self, netns: int) -> Iterator[None]:
+        yield
+
+
+@pytest.fixture
+def nft() -> Nft:
+    return Nft()
+
+
+@pytest.fixture
+def conntrack(monkeypatch: pytest.MonkeyPatch) -> Conntrack:
+    made = Conntrack()
+    made.requests, made.failing = [], None
+    monkeypatch.setattr(module, "NetlinkSocket", lambda netfilter: made)
+    return made
+
+
+@pytest.fixture
+def balancer(nft: Nft, conntrack: Conntrack) -> Balancer:
+    return Balancer(cast(Namespaces, Here()), cast(Nftables, nft), Random(1))
+
+
+def test_a_container_without_a_virtual_ip_gets_no_table(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
+    (tmp_path / "ns").touch()
+    balancer.apply(tmp_path / "ns", [])
+    assert nft.texts == []
+    balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({A}))])
+    (text,) = nft.texts
+    assert text.startswith("add table")
+    assert "dnat ip to 10.0.1.5" in text
+
+
+def test_a_change_is_written_alone_and_what_is_the_same_not_at_all(
+    balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path
+) -> None:
+    (tmp_path / "ns").touch()
+    for backends, leaving in (({A, B}, ()), ({A, B}, ()), ({A}, {B}), ({A}, ())):
+        balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset(backends), frozenset(leaving))])
+    assert len(nft.texts) == 2
+    assert "table" not in nft.texts[1].split()[1]
+    assert [request.type for request in conntrack.requests] == [0x101, 0x102]  # a list at first; B's flows at last
+
+
+def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
+    wanted = [Virtual(VIP, frozenset({A}))]
+    (tmp_path / "ns").touch()
+    balancer.apply(tmp_path / "ns", wanted)
+    (tmp_path / "other").touch()
+    (tmp_path / "other").rename(tmp_path / "ns")
+    balancer.apply(tmp_path / "ns", wanted)
+    assert len(nft.texts) == 2
+    balancer.forget(tmp_path / "ns")
+    nft.listing = '{"nftables": [{"map": {"name": "vips4", "elem": [["10.0.1.3", {}], ["10.0.1.4", {}]]}}]}'
+    balancer.apply(tmp_path / "ns", wanted)
+    assert "delete element inet shoal_vips vips4 { 10.0.1.4 " in nft.texts[2]
+    assert "add element" not in nft.texts[2]
+
+
+def test_after_an_error_it_looks_again(balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path) -> None:
+    (tmp_path / "ns").touch()
+    balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({A}))])
+    conntrack.failing = 95
+    with pytest.raises(ShoalError, match=r"cannot end the connections to 10\.0\.1\.3"):
+        balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({B}))])
+    conntrack.failing = None
+    balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({B}))])
+    assert nft.texts[-1].startswith("add table")

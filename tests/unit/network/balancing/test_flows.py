@@ -1,0 +1,46 @@
+"""Messages to connection tracking as bytes."""
+
+import struct
+from ipaddress import ip_address
+
+import pytest
+
+from shoal.network.balancing import flows
+from shoal.network.balancing.rules import Flows
+from shoal.network.rtnetlink import Reply, attribute, attributes
+
+
+@pytest.mark.parametrize(
+    ("virtual", "backend", "family", "source", "destination"),
+    [("10.0.1.3", "10.0.1.5", 2, 1, 2), ("fd00::3", "fd00::5", 10, 3, 4)],
+)
+def test_flows_are_named_by_their_virtual_ip_and_who_answers(
+    virtual: str, backend: str, family: int, source: int, destination: int
+) -> None:
+    request = flows.delete(Flows(ip_address(virtual), ip_address(backend)))
+    assert (request.type, request.body[0], request.body[1]) == (0x102, family, 1)
+    given = attributes(request.body[4:])
+    assert attributes(attributes(given[1])[1]) == {destination: ip_address(virtual).packed}
+    assert attributes(attributes(given[2])[1]) == {source: ip_address(backend).packed}
+    assert attributes(given[25]) == {1: struct.pack("=I", 2), 2: struct.pack("=I", 1)}
+
+
+def test_all_flows_of_a_virtual_ip_are_named_without_who_answers() -> None:
+    given = attributes(flows.delete(Flows(ip_address("10.0.1.3"), None)).body[4:])
+    assert set(given) == {1, 25}
+    assert set(attributes(given[25])) == {1}
+
+
+def test_who_answers_is_read_from_the_reply() -> None:
+    def flow(kind: int, packed: bytes) -> Reply:
+        return Reply(0x100, 1, bytes(4) + attribute(2, attribute(1, attribute(kind, packed))))
+
+    four, six = ip_address("10.0.1.5"), ip_address("fd00::5")
+    replies = [
+        flow(1, four.packed),
+        flow(3, six.packed),
+        flow(1, four.packed),
+        Reply(0x100, 1, bytes(4)),
+        Reply(3, 1, b""),
+    ]
+    assert flows.answering(replies) == {four, six}

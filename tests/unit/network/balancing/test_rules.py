@@ -1,0 +1,129 @@
+"""The texts of virtual IPs, and which flows end."""
+
+import json
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+
+from shoal.errors import ShoalError
+from shoal.network.balancing.rules import TABLE, Flows, Virtual, ended, read, stale, start, update
+from shoal.network.rtnetlink import Address
+
+VIP, OTHER = ip_address("10.0.1.3"), ip_address("10.0.1.4")
+A, B, C = (ip_address(f"10.0.1.{last}") for last in (5, 6, 7))
+
+
+def virtual(*backends: Address, leaving: tuple[Address, ...] = (), address: Address = VIP) -> Virtual:
+    return Virtual(address, frozenset(backends), frozenset(leaving))
+
+
+def text(known: list[Virtual], wanted: list[Virtual], seed: int = 1) -> list[str]:
+    made = update({one.address: one for one in known}, {one.address: one for one in wanted}, Random(seed))
+    return made.replace(f" {TABLE}", "").splitlines()
+
+
+def test_a_new_virtual_ip_has_its_chain_before_anything_leads_there() -> None:
+    assert text([], [virtual(A)]) == [
+        "add chain vip_0a000103",
+        "flush chain vip_0a000103",
+        "add rule vip_0a000103 dnat ip to 10.0.1.5",
+        "add element vips4 { 10.0.1.3 : goto vip_0a000103 }",
+    ]
+
+
+def test_several_backends_take_turns_and_a_packet_in_between_finds_one_too() -> None:
+    lines = text([virtual(A)], [virtual(A, B, C)])
+    assert lines[:2] == ["add chain vip_0a000103", "flush chain vip_0a000103"]
+    assert lines[2].startswith("add rule vip_0a000103 dnat ip to numgen inc mod 3 map { 0 : ")
+    assert {str(one) for one in (A, B, C)} == {part.split()[2] for part in lines[2].partition("{ ")[2].split(",")}
+    assert lines[3].split()[-1] in {str(A), str(B), str(C)}
+    assert len(lines) == 4
+
+
+def test_each_text_begins_with_another_backend() -> None:
+    first = {text([], [virtual(A, B, C)], seed)[2].split("0 : ")[1].split(",")[0] for seed in range(20)}
+    assert first == {str(A), str(B), str(C)}
+
+
+def test_without_a_backend_it_is_refused() -> None:
+    assert text([virtual(A)], [virtual(leaving=(A,))])[2:] == [
+        "add rule vip_0a000103 meta l4proto tcp reject with tcp reset",
+        "add rule vip_0a000103 reject",
+    ]
+
+
+def test_only_what_changed_is_written() -> None:
+    same = [virtual(A, address=OTHER), virtual(A, B)]
+    assert text(same, same) == []
+    assert text(same, [same[0], virtual(A, B, leaving=(C,))]) == []
+    assert all("vip_0a000103" in line for line in text(same, [same[0], virtual(A)]))
+
+
+def test_a_virtual_ip_that_is_gone_is_taken_out_before_its_chain() -> None:
+    assert text([virtual(A)], []) == [
+        "delete element vips4 { 10.0.1.3 : goto vip_0a000103 }",
+        "flush chain vip_0a000103",
+        "delete chain vip_0a000103",
+    ]
+
+
+def test_of_an_unknown_state_all_is_written_and_nothing_is_added_twice() -> None:
+    lines = update({VIP: None, OTHER: None}, {VIP: virtual(A)}, Random(1)).splitlines()
+    assert not [line for line in lines if line.startswith("add element")]
+    assert len([line for line in lines if line.startswith("delete chain")]) == 1
+
+
+def test_ipv6_has_a_map_of_its_own_and_no_backend_of_the_other_family() -> None:
+    six = ip_address("fd00::3")
+    lines = text([], [virtual(ip_address("fd00::5"), A, address=six)])
+    assert lines[2] == f"add rule vip_{six.packed.hex()} dnat ip6 to fd00::5"
+    assert lines[3] == f"add element vips6 {{ fd00::3 : goto vip_{six.packed.hex()} }}"
+
+
+def test_the_table_is_never_taken_away() -> None:
+    assert "delete" not in start()
+    assert start().index("flush chain") < start().index("add rule")
+
+
+def test_connections_are_tracked_before_there_is_a_backend() -> None:
+    assert "ct direction reply accept" in start()
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "flows"),
+    [
+        ([virtual(A, B)], [virtual(A, leaving=(B,))], []),
+        ([virtual(A, leaving=(B,))], [virtual(A)], [Flows(VIP, B)]),
+        ([virtual(A, B)], [virtual(C)], [Flows(VIP, A), Flows(VIP, B)]),
+        ([virtual(A)], [], [Flows(VIP, None)]),
+        ([], [virtual(A)], [Flows(VIP, VIP)]),
+        ([virtual()], [virtual(A)], []),
+    ],
+)
+def test_flows_end_with_their_backends(known: list[Virtual], wanted: list[Virtual], flows: list[Flows]) -> None:
+    assert ended({one.address: one for one in known}, {one.address: one for one in wanted}) == flows
+
+
+def test_of_an_unknown_past_flows_end_by_who_answers_them() -> None:
+    assert stale(virtual(A, leaving=(B,)), [A, B, C, VIP]) == [Flows(VIP, C), Flows(VIP, VIP)]
+
+
+def test_a_listing_gives_the_virtual_ips() -> None:
+    goto = {"goto": {"target": "vip_0a000103"}}
+    listing = [
+        {"metainfo": {"json_schema_version": 1}},
+        {"table": {"name": "shoal_vips"}},
+        {"map": {"name": "vips4", "elem": [["10.0.1.3", goto], ["10.0.1.4", goto]]}},
+        {"map": {"name": "vips6"}},
+        {"map": {"name": "other", "elem": [["10.0.1.9", goto]]}},
+    ]
+    assert read(json.dumps({"nftables": listing})) == {VIP: None, OTHER: None}
+
+
+@pytest.mark.parametrize(
+    "listing", ["", "[]", '{"nftables": [1]}', '{"nftables": [{"map": {"name": "vips4", "elem": [5]}}]}']
+)
+def test_a_listing_that_cannot_be_read_is_an_error(listing: str) -> None:
+    with pytest.raises(ShoalError, match="cannot be read"):
+        read(listing)
