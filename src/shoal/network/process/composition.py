@@ -258,7 +258,8 @@ class NodeNetwork:
             for container in self._names.served():
                 self._names.stop(container)
             await self._talk.leave()
-            await self._kernel.apply([])
+            for trouble in await self._kernel.remove():
+                log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
 
 
 @asynccontextmanager

@@ -63,6 +63,17 @@ class Kernel:
         """Make the overlays so, and no others."""
         return await self._run(lambda: self._overlays.apply(states))
 
+    async def remove(self) -> list[Trouble]:
+        """Take all overlays away, and the folder of their namespaces."""
+
+        def work() -> list[Trouble]:
+            troubles = self._overlays.apply([])
+            if not troubles and self._folder.exists():
+                self._folder.rmdir()
+            return troubles
+
+        return await self._run(work)
+
     async def look_again(self, states: Sequence[OverlayState]) -> list[Trouble]:
         """Read the kernel, and mend what is not as it was made."""
 

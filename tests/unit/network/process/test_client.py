@@ -18,6 +18,8 @@ from shoal.network.process.client import NetworkProcess
 from shoal.network.process.messages import fields
 from shoal.network.wanted import Overlay, Reached, Wanted
 
+NOWHERE = Overlay("n", "blue", ())  # without a subnet nothing of it is made in the kernel, for which one must be root
+
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[tuple[NetworkProcess, list[int]]]:
@@ -52,8 +54,9 @@ async def test_it_is_started_outlives_us_and_is_used_again(tmp_path: Path) -> No
         await want(process)
     assert os.getsid(pids[0]) == pids[0]  # a session of its own
     async with running(folder) as (process, more):
-        await want(process, Overlay("n", "blue", ()))
-        assert await process.show("n") == {}
+        await want(process, NOWHERE)
+        assert (await process.show("n"))["endpoints"] == {}
+        assert [trouble.network for trouble in process.troubles()] == ["n"]
         with pytest.raises(NotFound, match="network other is not on this node"):
             await process.show("other")
         await process.remove()
@@ -65,12 +68,12 @@ async def test_it_is_started_outlives_us_and_is_used_again(tmp_path: Path) -> No
 
 async def test_killed_it_is_started_again_and_told_again(tmp_path: Path) -> None:
     async with running(tmp_path) as (process, pids):
-        await want(process, Overlay("n", "blue", ()))
+        await want(process, NOWHERE)
         os.kill(pids[0], signal.SIGKILL)
         await asyncio.to_thread(gone, pids[0])
-        await want(process, Overlay("n", "blue", ()))
+        await want(process, NOWHERE)
         assert len(pids) == 2
-        assert await process.show("n") == {}
+        assert (await process.show("n"))["endpoints"] == {}
         await process.remove()
         await asyncio.to_thread(gone, pids[1])
 
