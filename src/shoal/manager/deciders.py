@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from shoal.api.ids import new_id
-from shoal.manager.allocator.tasks import Allocator
+from shoal.manager.allocator.allocator import Allocator
 from shoal.manager.certificates.absent import AbsentNodes
 from shoal.manager.certificates.issuing import Signer
 from shoal.manager.certificates.rotation import RootRotation

@@ -1,4 +1,4 @@
-"""Gives a task what it needs before a node is chosen, such as addresses and ports. So far there is nothing to give.
+"""What the swarm gives before a node is chosen: subnets, VXLAN ids, addresses, virtual IPs, published ports.
 
-`tasks.Allocator` is the decider. The allocator knows nothing about nodes or drivers.
+`allocator.Allocator` is the decider. Knows nothing of kernels: what is given is recorded in the objects alone.
 """

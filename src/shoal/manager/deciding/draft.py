@@ -5,11 +5,14 @@ call, and ask what it has already changed. It decides nothing itself.
 """
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from shoal.api import v1 as api
 from shoal.manager.deciding.plan import MAX_CHANGES
-from shoal.store.changes import Change, Create, Remove, Update, copy
+from shoal.store.changes import Change, Create, Object, Remove, Update, copy
 from shoal.store.memory import View
+
+_T = TypeVar("_T", bound=Object)
 
 
 class Draft:
@@ -38,10 +41,17 @@ class Draft:
         # A new task has a node only if the node is its place.
         self._filled.add((task.service_id, task.slot, task.node_id))
 
-    def update(self, obj: api.Task | api.Service) -> None:
-        """Set an object that is in the store, or that this draft creates, to this value."""
+    def update(self, obj: Object) -> None:
+        """Set an object to this value, whether it is in the store or only in this draft."""
         drafted = self._changes.get(obj.id)
         self._changes[obj.id] = Create(obj) if isinstance(drafted, Create) else Update(obj)
+
+    def newest(self, kind: type[_T], object_id: str) -> _T | None:
+        """Return an object as this draft leaves it."""
+        drafted = self._changes.get(object_id)
+        if isinstance(drafted, Create | Update) and isinstance(drafted.obj, kind):
+            return drafted.obj
+        return None if isinstance(drafted, Remove) else self.view.table(kind).get(object_id)
 
     def set_desired(self, task: api.Task, state: api.TaskState) -> None:
         """Change the desired state of a task."""
