@@ -52,7 +52,7 @@ class Control(ControlRpcs):
             Tasks(store),
             Nodes(store, membership, clock),
             Clusters(store, clock, new_unlock_key, external),
-            Networks(store),
+            Networks(store, new_id),
             Secrets(),
             Configs(),
             Volumes(),

@@ -13,10 +13,12 @@ from shoal.api import v1 as api
 from shoal.api.defaults import with_defaults
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError, Unimplemented
+from shoal.manager.allocator.endpoints import networks_of
 from shoal.manager.control import unsupported
 from shoal.manager.control.filters import among, named, runtime
 from shoal.manager.control.requests import require
 from shoal.manager.control.unsupported import refuse_unsupported_service
+from shoal.manager.control.validate_ports import check_host_network, check_mesh, check_ports
 from shoal.manager.control.validate_service import Expand, is_job, validate_service_spec
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction, View
@@ -47,6 +49,8 @@ class Services:
             service.job_status.last_execution.CopyFrom(times.timestamp(self._clock()))
 
         def create(transaction: Transaction) -> None:
+            check_ports(transaction, spec)
+            check_mesh(transaction, spec)
             if transaction.services.find("name", spec.annotations.name.lower()):
                 raise Conflict(
                     f"name conflicts with an existing object: service {spec.annotations.name} already exists"
@@ -92,6 +96,8 @@ class Services:
             if current is None:
                 raise _not_found(request.service_id)
             service = copy(current)
+            if request.spec.endpoint != current.spec.endpoint:
+                check_ports(transaction, request.spec, current.id)
             _check_update(current, request.spec)
             options.SERVICE.check(request.spec.annotations.labels, current.spec.annotations.labels)
             service.meta.version.CopyFrom(request.service_version)
@@ -103,6 +109,7 @@ class Services:
                 _swap_specs(service, current, self._clock())
             else:
                 _replace_spec(service, current, request)
+            check_mesh(transaction, service.spec)
             transaction.update(service)
 
         await self._store.update(update)
@@ -161,18 +168,20 @@ def _not_found(service_id: str) -> NotFound:
 
 def _check_spec(view: View, spec: api.ServiceSpec, expand: Expand) -> None:
     validate_service_spec(spec, expand)
-    networks = [view.networks.get(attachment.target) for attachment in spec.task.networks]
+    attachments = networks_of(spec)
+    networks = [view.networks.get(attachment.target) for attachment in attachments]
     for network in networks:
         if network is not None and is_ingress(network):
             raise InvalidArgument(
                 f'Service cannot be explicitly attached to the ingress network "{network.spec.annotations.name}"'
             )
+    check_host_network(spec, networks)
     refuse_unsupported_service(spec)
-    for attachment, network in zip(spec.task.networks, networks, strict=True):
+    for attachment, network in zip(attachments, networks, strict=True):
         if network is None:
             # SwarmKit stores such a service and its tasks wait for ever. Docker's Engine API refuses it with this text.
             raise ShoalError(f"network {attachment.target} not found")
-        if not is_predefined(network):
+        if unsupported.REFUSES_NETWORKS and not is_predefined(network):
             raise Unimplemented(unsupported.NETWORKS)
 
 

@@ -2,6 +2,9 @@ import pytest
 
 from shoal import errors
 from shoal.api import v1 as api
+from shoal.manager.control import unsupported
+from shoal.store.changes import Object
+from tests.unit.manager.allocator.objects import service, task
 from tests.unit.manager.control.conftest import Make
 
 
@@ -99,3 +102,101 @@ async def test_removal_is_refused(make: Make, network_id: str, error: type[Excep
     with pytest.raises(error) as raised:
         await control.remove_network(api.RemoveNetworkRequest(network_id=network_id))
     assert str(raised.value) == message
+
+
+# What follows the refusal of overlay networks.
+
+
+@pytest.fixture
+def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_a_network_is_made_and_removed(make: Make) -> None:
+    control, store = make()
+    made = (await control.create_network(api.CreateNetworkRequest(spec=spec("red", attachable=True)))).network
+    assert (made.id, made.spec.attachable) == ("id1", True)
+    with pytest.raises(errors.Conflict, match=r"^name conflicts with an existing object$"):
+        await control.create_network(api.CreateNetworkRequest(spec=spec("red")))
+    await control.remove_network(api.RemoveNetworkRequest(network_id="id1"))
+    assert store.view().networks.get("id1") is None
+    with pytest.raises(errors.NotFound, match=r"^network id1 not found$"):
+        await control.remove_network(api.RemoveNetworkRequest(network_id="id1"))
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_there_is_one_ingress(make: Make) -> None:
+    control, _ = make()
+    with pytest.raises(errors.Conflict, match=r"^ingress network \(net-ingress\) is already present$"):
+        await control.create_network(api.CreateNetworkRequest(spec=spec("mine", ingress=True)))
+    await control.remove_network(api.RemoveNetworkRequest(network_id="net-ingress"))
+    await control.create_network(api.CreateNetworkRequest(spec=spec("mine", ingress=True)))
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_ingress_in_use_stays(make: Make) -> None:
+    control, _ = make(service("web", ports="80:80"))
+    with pytest.raises(
+        errors.FailedPrecondition, match=r"^ingress network cannot be removed because service web depends on it$"
+    ):
+        await control.remove_network(api.RemoveNetworkRequest(network_id="net-ingress"))
+
+
+@pytest.mark.parametrize(
+    ("driver", "ipam", "message"),
+    [
+        (api.Driver(), None, "driver name: if driver is specified name is required"),
+        (api.Driver(name="weave"), None, "error during lookup of plugin weave"),
+        (api.Driver(name="macvlan"), api.Driver(name="dhcp"), "error during lookup of plugin dhcp"),
+    ],
+)
+async def test_drivers_that_nobody_has_are_refused(
+    make: Make, driver: api.Driver, ipam: api.Driver | None, message: str
+) -> None:
+    control, _ = make()
+    wanted = spec(driver_config=driver, ipam=api.IPAMOptions(driver=ipam) if ipam else None)
+    with pytest.raises(errors.InvalidArgument) as raised:
+        await control.create_network(api.CreateNetworkRequest(spec=wanted))
+    assert str(raised.value) == message
+
+
+def ended(one: api.Task) -> api.Task:
+    one.status.state = api.FAILED
+    return one
+
+
+def stopping(one: api.Task) -> api.Task:
+    one.desired_state = api.SHUTDOWN
+    return one
+
+
+def former(one: api.Task) -> api.Task:
+    """A task that runs on a network which its service's spec does not name any more."""
+    one.service_id = "web"
+    return one
+
+
+@pytest.mark.usefixtures("accepted")
+@pytest.mark.parametrize(
+    ("users", "by"),
+    [
+        ([service("web", "net-blue")], "service web"),
+        ([task("t1", None, "net-blue", state=api.RUNNING)], "task t1"),
+        ([task("t1", None, "net-blue")], "task t1"),
+        ([service("web"), former(task("t1", None, "net-blue", state=api.RUNNING))], "task t1"),
+        ([ended(task("t1", None, "net-blue"))], ""),
+        ([stopping(task("t1", None, "net-blue", state=api.RUNNING))], ""),
+        ([former(task("t1", None, "net-blue", state=api.RUNNING))], ""),
+        ([task("t1", None, "net-host", state=api.RUNNING)], ""),
+    ],
+)
+async def test_a_network_is_removed_when_only_ended_ones_use_it(make: Make, users: list[Object], by: str) -> None:
+    """known-faults 45."""
+    control, store = make(*users)
+    if not by:
+        await control.remove_network(api.RemoveNetworkRequest(network_id="net-blue"))
+        assert store.view().networks.get("net-blue") is None
+        return
+    with pytest.raises(errors.FailedPrecondition, match=f"^network net-blue is in use by {by}$"):
+        await control.remove_network(api.RemoveNetworkRequest(network_id="net-blue"))

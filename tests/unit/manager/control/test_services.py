@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
 from shoal import errors
 from shoal.api import times
 from shoal.api import v1 as api
+from shoal.manager.control import unsupported
 from tests.unit.manager.control.conftest import NOW, Make
 
 PREVIOUS = api.UpdateServiceRequest.PREVIOUS
@@ -313,3 +316,47 @@ async def test_labels_of_ours_are_checked_at_create_and_update(make: Make) -> No
     right.annotations.labels["shoal.pull"] = "never"
     updated = (await control.update_service(update(service, right))).service
     assert updated.spec.annotations.labels["shoal.pull"] == "never"
+
+
+# What follows the refusal of overlay networks and published ports.
+
+
+def published(*ports: int, mode: api.PortConfig.PublishMode = api.PortConfig.INGRESS) -> api.ServiceSpec:
+    made = spec("api")
+    for port in ports:
+        made.endpoint.ports.add(published_port=port, target_port=80, publish_mode=mode)
+    return made
+
+
+async def test_services_on_overlays_with_ports(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
+    control, _ = make()
+    wanted = spec(networks=("net-blue", "net-host"))
+    wanted.task.networks[0].aliases.append("db")
+    web = (await control.create_service(create(wanted))).service
+    assert list(web.spec.task.networks[0].aliases) == ["db"]
+    first = (await control.create_service(create(published(80, 0)))).service
+    clashing = published(80)
+    clashing.annotations.name = "other"
+    text = f"port '80' is already in use by service 'api' ({first.id}) as an ingress port"
+    with pytest.raises(errors.InvalidArgument, match=f"^{re.escape(text)}$"):
+        await control.create_service(create(clashing))
+    changed = spec()
+    changed.endpoint.ports.add(published_port=80, target_port=80)
+    with pytest.raises(errors.InvalidArgument, match=f"^{re.escape(text)}$"):
+        await control.update_service(
+            api.UpdateServiceRequest(service_id=web.id, service_version=web.meta.version, spec=changed)
+        )
+    on_host = published(81)
+    on_host.task.networks.add(target="net-host")
+    with pytest.raises(errors.InvalidArgument, match="ports cannot be published for a service on the network host"):
+        await control.create_service(create(on_host))
+
+
+async def test_ports_without_ingress_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
+    control, store = make()
+    await store.update(lambda tx: tx.remove(api.Network, "net-ingress"))
+    with pytest.raises(errors.FailedPrecondition, match=r"^service needs ingress network, but no ingress network is"):
+        await control.create_service(create(published(80)))
+    await control.create_service(create(published(80, mode=api.PortConfig.HOST)))
