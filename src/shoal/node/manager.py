@@ -24,6 +24,7 @@ from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.api.gen.placement_grpc import PlacementBase
+from shoal.api.gen.resource_grpc import ResourceAllocatorBase
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
@@ -176,6 +177,7 @@ class Manager:
             TermService(NodeCABase, lambda: self._term and self._term.node_ca),
             TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
             TermService(LogBrokerBase, lambda: self._term and self._term.log_broker),
+            TermService(ResourceAllocatorBase, lambda: self._term and self._term.attachments),
             TermService(ManagersBase, lambda: self._term and self._term.members),
             TermService(PlacementBase, lambda: self._term and self._term.placement),
             RaftMembershipServer(),

@@ -13,6 +13,7 @@ from random import Random
 from shoal.agent.executor import expand_spec
 from shoal.api.ids import new_id
 from shoal.ca.security import SecurityConfig
+from shoal.manager.attachments import Attachments
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.certificates.external_signer import ExternalCAClient, ExternalSigner
 from shoal.manager.certificates.server import CAServer, NodeCAServer
@@ -80,6 +81,7 @@ class Term:
         external = ExternalCAClient(security)
         external_signer = ExternalSigner(store, security.cluster_id, external, time.time)
         self.control = Control(store, quorum, time.time, expand=expand_spec, external=external)
+        self.attachments = Attachments(store, caller=current_caller, clock=time.time, new_id=new_id)
         scheduler = Scheduler(setting.rng)
         self.placement = PlacementServer(store, scheduler, time.time)
         self._leader = Leader(
