@@ -29,7 +29,7 @@ SHELLS = {
     "network/gossip": "server",
     "network/kernel": "nftables overlays workplace",
     "network/names": "outside server sockets",
-    "network/process": "client connection program server",
+    "network/process": "client composition connection kernel program server talk",
 }
 # Modules without unit tests of their own: the list may only become shorter.
 DEBTS = {

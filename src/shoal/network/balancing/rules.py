@@ -4,14 +4,20 @@ Pure. A connection to a virtual IP is given a backend when its first packet leav
 as long as the connection lives, whatever becomes of the rules, and no time of ours ends it.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from random import Random
+from typing import TYPE_CHECKING
 
 from shoal.errors import ShoalError
-from shoal.network.rtnetlink import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from random import Random
+
+    from shoal.network.rtnetlink import Address
 
 TABLE = "inet shoal_vips"
 _MAPS = {4: ("vips4", "ipv4_addr", "ip"), 6: ("vips6", "ipv6_addr", "ip6")}

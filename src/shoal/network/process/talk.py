@@ -34,7 +34,7 @@ class Talk:
         self._news = news
         self._loop = asyncio.get_running_loop()
         self._rng = SystemRandom()
-        self._gossip: Gossip | None = None
+        self._gossip: Gossip | None = None  # what was last asked for
         self._server: GossipServer | None = None
         self._running: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -57,8 +57,7 @@ class Talk:
         """
         former, self._gossip = self._gossip, gossip
         if gossip is None:
-            if former is not None:
-                await self.leave()
+            await self.leave()
             return ""
         try:
             ring = keys.ring(gossip.keys)
@@ -98,8 +97,7 @@ class Talk:
             for task in self._running:
                 task.cancel()
             await asyncio.wait(self._running)
-        self._gossip = None
-        self._begin()
+            self._begin()
 
     @property
     def others(self) -> int:

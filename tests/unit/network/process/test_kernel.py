@@ -1,0 +1,22 @@
+"""The kernel's thread: opened and closed, and asked for what needs no root. The rest: cluster/test_network_process."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from shoal.network.kernel.state import DEFAULT_MTU
+from shoal.network.process.kernel import Kernel
+
+
+async def test_it_opens_and_closes_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "overlays"
+    kernel = Kernel(folder, "test")
+    await kernel.open()
+    assert await kernel.path_mtu(ip_address("192.0.2.1")) == DEFAULT_MTU
+    assert await kernel.apply([]) == []
+    failed = await kernel.balance({tmp_path / "gone": []})
+    assert list(failed) == [tmp_path / "gone"]
+    await kernel.forget([tmp_path / "gone"])
+    assert await kernel.look_again([]) == []
+    assert await kernel.remove() == []
+    assert not folder.exists()
+    await kernel.close()

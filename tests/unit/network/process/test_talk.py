@@ -1,0 +1,94 @@
+"""Two nodes' talk over loopback: what one writes the other reads, until it leaves; and a port that is taken."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from shoal.network.gossip.messages import DEFAULT_PORT
+from shoal.network.process.talk import Talk
+from shoal.network.records import ENDPOINTS, Changed
+from shoal.network.wanted import Gossip, Key
+
+KEYS = tuple(Key("networking:gossip", secrets.token_hex(16), number) for number in (1, 2, 3))
+# The port is one for all: tests that run at the same time have loopback addresses of their own.
+NET = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}"
+
+
+class Node:
+    """A node's talk, and what it has read."""
+
+    def __init__(self, group: asyncio.TaskGroup, number: int) -> None:
+        self.address = f"{NET}.{number}"
+        self.read: list[Changed] = []
+        self.talk = Talk(group, self.look)
+
+    def gossip(self, *contacts: "Node") -> Gossip:
+        return Gossip(self.address, self.address, self.address, contacts=tuple(c.address for c in contacts), keys=KEYS)
+
+    def look(self) -> None:
+        if hasattr(self, "talk"):
+            self.read += self.talk.tables.take_changes()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def nodes(count: int) -> AsyncIterator[list[Node]]:
+    async with asyncio.TaskGroup() as group:
+        made = [Node(group, number) for number in range(1, count + 1)]
+        try:
+            yield made
+        finally:
+            for node in made:
+                await node.talk.set_gossip(None)
+
+
+async def test_what_one_writes_the_other_reads_until_it_leaves() -> None:
+    async with nodes(2) as (one, other):
+        assert await one.talk.set_gossip(one.gossip(other)) == ""
+        assert await other.talk.set_gossip(other.gossip(one)) == ""
+        for node in (one, other):
+            node.talk.tables.join_network("blue", node.talk.now)
+            node.talk.changed()
+        one.talk.tables.put(ENDPOINTS, "blue", "e1", b"value", one.talk.now)
+        one.talk.changed()
+        await until(lambda: any(change.value == b"value" for change in other.read))
+        assert one.talk.others == other.talk.others == 1
+        name = one.talk.name
+        assert other.talk.tables.peers("blue") == sorted([name, other.talk.name])
+        await one.talk.set_gossip(None)
+        await until(lambda: other.read[-1].value is None)
+        assert other.talk.tables.peers("blue") == [other.talk.name]
+        assert one.talk.name != name  # another node, should it come again
+
+
+async def test_another_address_is_another_node() -> None:
+    async with nodes(1) as (node,):
+        assert await node.talk.set_gossip(node.gossip()) == ""
+        name = node.talk.name
+        assert await node.talk.set_gossip(replace(node.gossip(), contacts=("127.0.0.1",))) == ""
+        assert node.talk.name == name
+        moved = f"{NET}.200"
+        assert await node.talk.set_gossip(Gossip(moved, moved, moved, keys=KEYS)) == ""
+        assert node.talk.name != name
+
+
+async def test_without_the_port_or_the_keys_it_says_why_and_the_tables_are_there_all_the_same() -> None:
+    async with nodes(1) as (node,):
+        with socket.create_server((node.address, DEFAULT_PORT)):
+            words = await node.talk.set_gossip(node.gossip())
+        assert words == f"gossip cannot listen on port {DEFAULT_PORT} of {node.address}: Address already in use"
+        assert "must be 3 keys" in await node.talk.set_gossip(replace(node.gossip(), keys=KEYS[:2]))
+        node.talk.tables.join_network("blue", node.talk.now)
+        node.talk.tables.put(ENDPOINTS, "blue", "e1", b"value", node.talk.now)
+        node.look()
+        assert [change.value for change in node.read] == [b"value"]
+        assert await node.talk.set_gossip(node.gossip()) == ""
