@@ -36,7 +36,7 @@ _IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IF
     28,
 )
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_PEER = 1, 2, 4, 5, 1
-_BRPORT_LEARNING = 8
+_BRPORT_HAIRPIN, _BRPORT_LEARNING = 4, 8
 _VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PROXY, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 4, 7, 11, 15, 17
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_NODAD = 2
@@ -148,7 +148,7 @@ def add_veth(
     return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, info))
 
 
-def add_vxlan(name: str, netns_fd: int, vni: int, local: Address, port: int, mtu: int) -> Request:
+def add_vxlan(name: str, netns_fd: int, vni: int, local: Address, port: int, mtu: int, *, mac: str = "") -> Request:
     """Make a VXLAN device in another namespace, down, whose outer packets go through the socket's own.
 
     It answers for its neighbours' addresses itself (`proxy`) and learns nothing from what comes: who is where, it is
@@ -159,6 +159,8 @@ def add_vxlan(name: str, netns_fd: int, vni: int, local: Address, port: int, mtu
     data += attribute(_VXLAN_PORT, port.to_bytes(2, "big"))
     info = attribute(_INFO_KIND, b"vxlan") + attribute(_INFO_DATA, data)
     body = _LINK.pack(0, 0, 0, 0, 0) + _name(name) + _int(_IFLA_NETNS_FD, netns_fd) + _mtu(mtu)
+    if mac:
+        body += attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
     return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, info))
 
 
@@ -170,6 +172,12 @@ def set_master(index: int, master: int) -> Request:
 def stop_learning(index: int) -> Request:
     """Let a bridge learn no addresses from this port of its."""
     slave = attribute(_INFO_SLAVE_KIND, b"bridge") + attribute(_INFO_SLAVE_DATA, _byte(_BRPORT_LEARNING, 0))
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_INFO, slave))
+
+
+def hairpin(index: int) -> Request:
+    """Let a bridge send a packet out of the port that it came from: to who asked, by a published port."""
+    slave = attribute(_INFO_SLAVE_KIND, b"bridge") + attribute(_INFO_SLAVE_DATA, _byte(_BRPORT_HAIRPIN, 1))
     return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_INFO, slave))
 
 

@@ -44,6 +44,14 @@ def delete(flows: Flows) -> Request:
     return Request(_DELETE, ACK, _body(flows))
 
 
+def delete_answered(backend: Address) -> Request:
+    """End all flows that an address answers, whatever they were to."""
+    body = _HEADER.pack(AF_INET if backend.version == 4 else AF_INET6, _VERSION, 0)
+    body += _tuple(_REPLY, _SOURCE, backend)
+    chosen = attribute(_FILTER_REPLY, struct.pack("=I", _BY_SOURCE))
+    return Request(_DELETE, ACK, body + attribute(_FILTER | _NESTED, chosen))
+
+
 def list_all(virtual: Address) -> Request:
     """Ask for all flows to a virtual IP."""
     return Request(_GET, DUMP, _body(Flows(virtual, None)))

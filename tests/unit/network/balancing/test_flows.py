@@ -44,3 +44,9 @@ def test_who_answers_is_read_from_the_reply() -> None:
         Reply(3, 1, b""),
     ]
     assert flows.answering(replies) == {four, six}
+
+
+def test_all_that_an_address_answers_can_end() -> None:
+    given = attributes(flows.delete_answered(ip_address("10.0.1.5")).body[4:])
+    assert set(given) == {2, 25}
+    assert attributes(given[25]) == {2: struct.pack("=I", 1)}
