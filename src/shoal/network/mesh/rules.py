@@ -7,16 +7,18 @@ priority -100, a published port is still the destination.
 """
 
 from collections.abc import Collection, Iterable
-from random import Random
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from shoal.network.mesh.state import BACKEND, GATEWAYS, MARK, MARKS, Backend, Mesh
 from shoal.network.wanted import Protocol
 
+if TYPE_CHECKING:
+    from random import Random
+
 PublishedPort = tuple[Protocol, int]
 
 
-def rules(mesh: Mesh, known: Collection[PublishedPort], rng: Random) -> str:
+def rules(mesh: Mesh, known: Collection[PublishedPort], rng: "Random") -> str:
     """Return the text. `known`: the published ports that have chains already."""
     table = f"ip {mesh.table}"
     lines = [f"add table {table}", *_sets(table, mesh), *_ports(table, mesh, rng)]
@@ -87,14 +89,14 @@ def _sets(table: str, mesh: Mesh) -> list[str]:
     return lines
 
 
-def _ports(table: str, mesh: Mesh, rng: Random) -> Iterable[str]:
+def _ports(table: str, mesh: Mesh, rng: "Random") -> Iterable[str]:
     for port, backends in mesh.published.items():
         yield f"flush chain {table} {chain(port)}"
         for rule in _port(port[0], backends, rng):
             yield f"add rule {table} {chain(port)} {rule}"
 
 
-def _port(protocol: Protocol, backends: frozenset[Backend], rng: Random) -> list[str]:
+def _port(protocol: Protocol, backends: frozenset[Backend], rng: "Random") -> list[str]:
     if not backends:
         return ["meta l4proto tcp reject with tcp reset", "reject"]
     order = sorted(backends, key=lambda one: (one.address, one.port))
