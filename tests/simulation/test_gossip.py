@@ -25,7 +25,7 @@ def meet(air: Air, count: int, within: float = 60.0) -> float:
     return air.run_until(air.all_know_all, within)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_all_know_all_and_a_dead_one_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """And what was told to one is heard by all, in packets that are no longer than they may be."""
     began = time.process_time()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Lowest, highest and spoken version of memberlist's protocol, and the same of the delegate's.
 VERSIONS = bytes((1, 5, 2, 0, 0, 0))
 _LAST_INCARNATION = (1 << 32) - 1
+_FEW = 32  # members, up to which a random choice looks at all
 _SPARE = 64  # names in the order of probing that may be of nobody, before it is made anew
 
 
@@ -134,9 +135,10 @@ class Members:
     def pick(self, count: int, wanted: Callable[[Record], bool]) -> list[Record]:
         """Return up to `count` random others that are `wanted`. Looks at only so many that it stays quick."""
         names = self.order
+        few = len(names) <= _FEW
         found: dict[str, Record] = {}
-        for _ in range(min(3 * len(names), 30 * count)):
-            record = self._records.get(names[self._rng.randrange(len(names))])
+        for name in self._rng.sample(names, len(names) if few else min(len(names), 30 * count)):
+            record = self._records.get(name)
             if record is not None and record is not self.me and wanted(record):
                 found[record.name] = record
                 if len(found) == count:

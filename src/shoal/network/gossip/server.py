@@ -171,7 +171,7 @@ class GossipServer:
             writer.write(command.data)
             await writer.drain()
             if command.answered:
-                return await self._read(reader)
+                return await self._read(reader, known=True)
             writer.write_eof()
             await reader.read(1)  # until the other has read it all and closes
             return None
@@ -204,7 +204,7 @@ class GossipServer:
                     sock.close()
                     raise
                 try:
-                    said = await self._read(reader)
+                    said = await self._read(reader, known=known)
                     answer = self.memberlist.answer(said, source, self._loop.time())
                     self._flush()
                     writer.write(answer)
@@ -221,10 +221,10 @@ class GossipServer:
         finally:
             self._streams.close(source[0], known=known)
 
-    async def _read(self, reader: asyncio.StreamReader) -> streams.Said:
+    async def _read(self, reader: asyncio.StreamReader, *, known: bool) -> streams.Said:
         header = await reader.readexactly(framing.HEADER)
         length = framing.stream_length(header)
-        if not self._streams.take(length):
+        if not self._streams.take(length, known=known):
             raise InvalidArgument("too much is being read from others")
         try:
             body = await reader.readexactly(length)
@@ -233,7 +233,7 @@ class GossipServer:
                 return streams.read(keyring, header, body)
             return await self._loop.run_in_executor(self._thread, streams.read, keyring, header, body)
         finally:
-            self._streams.give_back(length)
+            self._streams.give_back(length, known=known)
 
 
 def _plain(address: str) -> str:

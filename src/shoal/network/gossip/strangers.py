@@ -12,7 +12,9 @@ MAX_ADDRESSES = 1024  # counted apart; beyond it only together
 MAX_STREAMS = 64  # open at once, of everybody
 MAX_STREAMS_OF_ONE = 4  # a node has a push/pull, a ping and a bulk sync at most
 MAX_STREAMS_OF_STRANGERS = 16
-MAX_BYTES = 32 << 20  # of streams that are being read, together
+# Of streams that are being read, together: of members, and of all others, who may promise much and never send it.
+MAX_BYTES = 32 << 20
+MAX_BYTES_OF_STRANGERS = 16 << 20
 
 
 class Strangers:
@@ -47,7 +49,7 @@ class Streams:
     def __init__(self) -> None:
         self._open: dict[str, int] = {}
         self._strangers = 0
-        self._bytes = 0
+        self._bytes = {True: 0, False: 0}
 
     def __len__(self) -> int:
         return sum(self._open.values())
@@ -69,13 +71,13 @@ class Streams:
         if not self._open[address]:
             del self._open[address]
 
-    def take(self, size: int) -> bool:
+    def take(self, size: int, *, known: bool) -> bool:
         """Return whether so many bytes may come into memory; then `give_back` frees them."""
-        if self._bytes + size > MAX_BYTES:
+        if self._bytes[known] + size > (MAX_BYTES if known else MAX_BYTES_OF_STRANGERS):
             return False
-        self._bytes += size
+        self._bytes[known] += size
         return True
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, *, known: bool) -> None:
         """Free what was taken."""
-        self._bytes -= size
+        self._bytes[known] -= size

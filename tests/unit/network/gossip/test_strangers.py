@@ -4,6 +4,7 @@ from shoal.network.gossip.strangers import (
     MAX_ADDRESSES,
     MAX_ALL_FAILURES,
     MAX_BYTES,
+    MAX_BYTES_OF_STRANGERS,
     MAX_FAILURES,
     MAX_STREAMS,
     MAX_STREAMS_OF_ONE,
@@ -48,7 +49,14 @@ def test_streams_are_limited_for_one_for_strangers_and_for_all() -> None:
 
 def test_bytes_in_memory_are_limited() -> None:
     streams = Streams()
-    assert streams.take(MAX_BYTES)
-    assert not streams.take(1)
-    streams.give_back(MAX_BYTES)
-    assert streams.take(1)
+    assert streams.take(MAX_BYTES, known=True)
+    assert not streams.take(1, known=True)
+    streams.give_back(MAX_BYTES, known=True)
+    assert streams.take(1, known=True)
+
+
+def test_bytes_that_strangers_promise_are_not_the_members() -> None:
+    streams = Streams()
+    assert streams.take(MAX_BYTES_OF_STRANGERS, known=False)
+    assert not streams.take(1, known=False)
+    assert streams.take(MAX_BYTES, known=True)

@@ -1,0 +1,236 @@
+"""Our gossip with an unmodified Docker Engine: it is a worker of our swarm, and gossips with its manager's address."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from grpclib.client import Channel
+from grpclib.config import Configuration
+
+from shoal.api import v1 as api
+from shoal.api.gen import networkdb_pb2 as pb
+from shoal.api.gen.dispatcher_grpc import DispatcherStub
+from shoal.ca.security import SecurityConfig
+from shoal.network.gossip import framing
+from shoal.network.gossip.config import Config
+from shoal.network.gossip.delegate import State
+from shoal.network.gossip.keys import ring
+from shoal.network.gossip.messages import Suspect, encode
+from shoal.network.gossip.server import GossipServer
+from shoal.network.wanted import Key
+from tests.cluster.swarms import join, make_swarm
+from tests.harness.docker_engine import DockerEngine
+from tests.harness.hosts import Host, patient
+from tests.harness.inside import play
+from tests.harness.network import network
+from tests.simulation.airwaves import Listening
+
+
+@dataclass
+class Site:
+    manager: Host
+    engine: DockerEngine
+    secret: str
+    keys: tuple[bytes, ...]
+
+
+class NetworkState(Listening):
+    """A delegate whose state is a NetworkDB's without networks."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        told = pb.NetworkPushPull(l_time=1, node_name=name)
+        message = pb.GossipMessage(type=pb.GossipMessage.PUSH_PULL, data=told.SerializeToString())
+        self.state = message.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with network("gossip") as net:
+        manager, worker = net.add("m"), net.add("w")
+        secret = make_swarm(manager)
+        join(worker, manager, secret)
+        assert worker.stop() == 0
+        keys = play(worker, lambda: _keys(worker, manager))
+        engine = net.add_docker("docker")
+        engine.docker("swarm", "join", "--token", secret, f"{manager.address}:2377")
+        yield Site(manager, engine, secret, keys)
+
+
+async def _keys(worker: Host, manager: Host) -> tuple[bytes, ...]:
+    """Return the keys that the manager hands out to a node."""
+    identity = SecurityConfig.load(worker.data_root / "swarm" / "certificates", time.time())
+    assert identity is not None
+    name = Configuration(ssl_target_name_override="swarm-manager")
+    channel = Channel(manager.address, 2377, ssl=identity.client_context(), config=name)
+    try:
+        async with DispatcherStub(channel).Session.open() as session:
+            description = api.NodeDescription(hostname=worker.hostname)
+            await session.send_message(api.SessionRequest(description=description), end=True)
+            first = await session.recv_message()
+            assert first is not None
+            await session.cancel()
+    finally:
+        channel.close()
+    return ring([Key(key.subsystem, key.key.hex(), key.lamport_time) for key in first.network_bootstrap_keys])
+
+
+class Ours:
+    """Our node in the manager's place, and what it knows of the engine."""
+
+    def __init__(self, site: Site, server: GossipServer, told: NetworkState) -> None:
+        self.site, self.server, self.told = site, server, told
+
+    @property
+    def name(self) -> str:
+        return self.server.memberlist.name
+
+    def engine(self) -> str:
+        """Return the engine's name, if it is alive; empty if it is not."""
+        for member in self.server.memberlist.members():
+            if member.address == self.site.engine.address and member.state == State.ALIVE:
+                return member.name
+        return ""
+
+    def events(self, kind: str) -> list[str]:
+        return [name for event, name, _ in self.told.events if event == kind]
+
+    async def until(self, condition: Callable[[], object], what: str, within: float = 30.0) -> None:
+        end = time.monotonic() + patient(within)
+        while not condition():
+            assert time.monotonic() < end, (
+                f"not within {within} s: {what}; {self.told.events}\n{self.site.engine.log()}"
+            )
+            await asyncio.sleep(0.05)
+
+    async def meet(self) -> str:
+        """Wait until each sees the other; the engine's name."""
+        await self.until(self.engine, "the engine is seen")
+        log = f"Node {self.name}/{self.site.manager.address}, joined gossip cluster"
+        await self.until(lambda: log in self.site.engine.log_file.read_text(), "the engine sees us")
+        return self.engine()
+
+    def was_lost(self) -> bool:
+        """Whether the engine has ever taken us for dead."""
+        return f"Node {self.name}/{self.site.manager.address}, left gossip" in self.site.engine.log_file.read_text()
+
+
+@asynccontextmanager
+async def gossiping(site: Site) -> AsyncIterator[Ours]:
+    """Let our node run where the manager is; at the end it leaves."""
+    name = f"{random.SystemRandom().getrandbits(48):012x}"
+    told = NetworkState(name)
+    server = GossipServer(Config(name=name, address=site.manager.address), "0.0.0.0", told, site.keys)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(server.run())
+        await asyncio.sleep(0)
+        server.do(lambda memberlist, now: memberlist.join([site.engine.address], now))
+        yield Ours(site, server, told)
+        await server.leave()
+        running.cancel()
+
+
+def tell(site: Site, story: Callable[[Ours], Coroutine[None, None, None]]) -> None:
+    async def told() -> None:
+        async with gossiping(site) as ours:
+            await story(ours)
+
+    play(site.manager, told)
+
+
+def test_engine_and_we_see_each_other_and_stay(site: Site) -> None:
+    async def story(ours: Ours) -> None:
+        engine = await ours.meet()
+        await ours.until(lambda: ours.server.memberlist.knows(site.engine.address), "it answers our probes")
+        await ours.until(lambda: ours.told.states, "its state came by push/pull")
+        assert any(pb.GossipMessage.FromString(state).type == pb.GossipMessage.PUSH_PULL for state in ours.told.states)
+        # Some of its rounds of probing, and ours: each is a second long.
+        await asyncio.sleep(patient(6))
+        assert ours.engine() == engine
+        assert ours.server.memberlist.table.me.incarnation == 1, "it never suspected us"
+        assert not ours.was_lost()
+        assert ours.events("failed") == []
+
+    tell(site, story)
+
+
+def test_engine_refutes_what_we_say_of_it(site: Site) -> None:
+    async def story(ours: Ours) -> None:
+        name = await ours.meet()
+        record = ours.server.memberlist.table.get(name)
+        assert record is not None
+        before = record.incarnation
+        lie = encode(Suspect(before, name, ours.name))
+        data = framing.seal_datagram(ours.server.memberlist.keyring, lie)
+        ours.server.sockets[0].sendto(data, (site.engine.address, 7946))
+        await ours.until(lambda: record.incarnation > before, "it has spoken up")
+        assert record.state == State.ALIVE
+
+    tell(site, story)
+
+
+def test_we_refute_what_the_engine_suspects(site: Site) -> None:
+    """Frozen for some seconds, we answer neither by UDP nor by TCP; then we are told, and speak up in time."""
+
+    async def story(ours: Ours) -> None:
+        await ours.meet()
+        for _ in range(5):
+            time.sleep(3)  # noqa: ASYNC251 - the loop is to stand still
+            await asyncio.sleep(1.5)
+            if ours.server.memberlist.table.me.incarnation > 1:
+                break
+        assert ours.server.memberlist.table.me.incarnation > 1
+        assert not ours.was_lost()
+
+    tell(site, story)
+
+
+def test_delegates_messages_go_both_ways_by_stream(site: Site) -> None:
+    """A bulk sync that asks for an answer is answered, as what it is wrapped in is understood."""
+
+    async def story(ours: Ours) -> None:
+        engine = await ours.meet()
+        empty = pb.GossipMessage(type=pb.GossipMessage.COMPOUND).SerializeToString()
+        sync = pb.BulkSyncMessage(l_time=5, unsolicited=True, node_name=ours.name, networks=["none"], payload=empty)
+        message = pb.GossipMessage(type=pb.GossipMessage.BULK_SYNC, data=sync.SerializeToString()).SerializeToString()
+        ours.server.do(lambda memberlist, now: memberlist.send(engine, message, reliable=True))
+
+        def answered() -> bool:
+            kinds = [pb.GossipMessage.FromString(heard).type for heard in ours.told.heard_messages]
+            return pb.GossipMessage.BULK_SYNC in kinds
+
+        await ours.until(answered, "the engine answers")
+
+    tell(site, story)
+
+
+def test_leaving_is_told_both_ways(site: Site) -> None:
+    async def story(ours: Ours) -> None:
+        engine = await ours.meet()
+        await asyncio.to_thread(site.engine.docker, "swarm", "leave")
+        await ours.until(lambda: engine in ours.events("left"), "the engine has left")
+        assert engine not in ours.events("failed")
+        join = ("swarm", "join", "--token", site.secret, f"{site.manager.address}:2377")
+        await asyncio.to_thread(site.engine.docker, *join)
+        assert await ours.meet() != engine
+        await ours.server.leave()
+        await ours.until(ours.was_lost, "the engine hears that we left", within=3.5)
+
+    tell(site, story)
+
+
+def test_engine_that_is_killed_is_found_and_comes_back_under_another_name(site: Site) -> None:
+    async def story(ours: Ours) -> None:
+        engine = await ours.meet()
+        await asyncio.to_thread(site.engine.stop)
+        killed_at = time.monotonic()
+        await ours.until(lambda: engine in ours.events("failed"), "its end is found", within=15)
+        assert time.monotonic() - killed_at > 3, "it had the time to speak up"
+        await asyncio.to_thread(site.engine.start)
+        assert await ours.meet() != engine
+
+    tell(site, story)
