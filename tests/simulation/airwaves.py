@@ -6,7 +6,7 @@ they fail where the other side is gone or cut off.
 
 import heapq
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -90,6 +90,10 @@ class Station:
         action(self.memberlist, self.air.now)
         self.air.carry_out(self)
 
+    def receive(self, data: bytes, sender: str) -> None:
+        """Take in a packet."""
+        self.do(lambda memberlist, now: memberlist.handle_packet(data, (sender, 7946), now))
+
 
 class Air:
     """The network and the time."""
@@ -109,6 +113,8 @@ class Air:
         self.counts: Counter[str] = Counter()
         self.largest = 0
         self.notes: Counter[str] = Counter()
+        # Who sent what to whom, the latest.
+        self.seen: deque[tuple[str, str, bytes]] = deque(maxlen=5000)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
 
@@ -185,6 +191,7 @@ class Air:
 
     def _send(self, station: Station, packet: Send) -> None:
         self.largest = max(self.largest, len(packet.data))
+        self.seen.append((station.address, packet.address, packet.data))
         copies = 2 if self.rng.random() < self.doubles else 1
         self.counts["doubled"] += copies - 1
         for _ in range(copies):
@@ -199,8 +206,7 @@ class Air:
         if target is None or not self._reachable(sender, target):
             self.counts["cut"] += 1
             return
-        source = (sender.address, 7946)
-        target.do(lambda memberlist, now: memberlist.handle_packet(packet.data, source, now))
+        target.receive(packet.data, sender.address)
 
     def _ask(self, asker: Station, ask: Ask) -> None:
         self.counts["streams"] += 1

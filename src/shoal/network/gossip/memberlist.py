@@ -136,16 +136,16 @@ class Memberlist:
         self.contacts.join(contacts, now)
 
     def call(self, places: Sequence[Place], now: float) -> None:
-        """Exchange states with these now, once."""
-        for place in places[:MAX_STREAMS]:
+        """Exchange all that is known with whoever is at these addresses and ports, once."""
+        for place in places:
             self._call(place, now)
 
-    def send(self, member: str, message: bytes, *, reliable: bool) -> bool:
+    def send(self, name: str, message: bytes, reliable: bool) -> bool:
         """Send a member's delegate a message: by TCP, or in one datagram. False: no such member, or it is too long.
 
         True does not say that it arrives.
         """
-        record = self.table.get(member)
+        record = self.table.get(name)
         if record is None:
             return False
         if not reliable:

@@ -10,7 +10,9 @@ MAX_ALL_FAILURES = 1000  # the same, of all: some 30 ms of a second
 MAX_ADDRESSES = 1024  # counted apart; beyond it only together
 
 MAX_STREAMS = 64  # open at once, of everybody
-MAX_STREAMS_OF_ONE = 4  # a node has a push/pull, a ping and a bulk sync at most
+# A member has a push/pull and a ping, and sends long bulk syncs in parts; one that is not known yet, a push/pull.
+MAX_STREAMS_OF_ONE = 16
+MAX_STREAMS_OF_ONE_STRANGER = 4
 MAX_STREAMS_OF_STRANGERS = 16
 # Of streams that are being read, together: of members, and of all others, who may promise much and never send it.
 MAX_BYTES = 32 << 20
@@ -56,7 +58,8 @@ class Streams:
 
     def open(self, address: str, *, known: bool) -> bool:
         """Return whether one more is let in; then `close` gives its place back."""
-        if len(self) >= MAX_STREAMS or self._open.get(address, 0) >= MAX_STREAMS_OF_ONE:
+        most = MAX_STREAMS_OF_ONE if known else MAX_STREAMS_OF_ONE_STRANGER
+        if len(self) >= MAX_STREAMS or self._open.get(address, 0) >= most:
             return False
         if not known and self._strangers >= MAX_STREAMS_OF_STRANGERS:
             return False

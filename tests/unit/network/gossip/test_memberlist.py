@@ -77,6 +77,17 @@ def test_join_exchanges_with_each_contact_and_what_fails_is_said() -> None:
     assert node.notes() == ["exchange"]
 
 
+def test_call_is_one_exchange_and_not_two_at_once() -> None:
+    node = Node()
+    node.list.call([place(2), place(3)], NOW)
+    node.list.call([place(2)], NOW)
+    asks = node.asked()
+    assert [(ask.address, ask.port) for ask in asks] == [place(2), place(3)]
+    node.list.handle_failure(asks[0].number, "refused", NOW)
+    node.list.call([place(2)], NOW)
+    assert [ask.address for ask in node.asked()] == ["10.9.0.2"]
+
+
 def test_answer_of_another_kind_is_said() -> None:
     node = Node()
     node.list.join(["10.9.0.2"], NOW)
@@ -232,6 +243,7 @@ def feed(node: Node, kind: str, value: object, now: float, stream: int) -> float
     return now
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
 @given(st.lists(STEP, max_size=25))
 def test_whatever_comes_nothing_is_raised_and_tables_stay_small(steps: list[tuple[str, object]]) -> None:
@@ -250,6 +262,7 @@ def test_whatever_comes_nothing_is_raised_and_tables_stay_small(steps: list[tupl
         assert "n1" in node.states()
 
 
+@pytest.mark.slow
 def test_flood_of_100_000_forged_members_is_survived() -> None:
     """Whoever has a key can name as many as he likes: memory and time stay small, and real members stay."""
     node = Node(2, 3, max_members=1000)

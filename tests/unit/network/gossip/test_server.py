@@ -13,7 +13,7 @@ from shoal.network.gossip.config import Config
 from shoal.network.gossip.delegate import State
 from shoal.network.gossip.messages import Ack, Ping, encode
 from shoal.network.gossip.server import GossipServer, open_sockets
-from shoal.network.gossip.strangers import MAX_STREAMS_OF_ONE
+from shoal.network.gossip.strangers import MAX_STREAMS_OF_ONE_STRANGER
 from tests.harness.hosts import PATIENCE
 from tests.simulation.airwaves import KEYS, Listening
 from tests.unit.network.gossip.fakes import RING
@@ -102,7 +102,7 @@ async def test_strangers_streams_are_closed_without_a_word() -> None:
             b"GET / HTTP/1.1\r\n",
             b"\x0a\xff\xff\xff\xff",
             b"\x0a\0\0\0\x30" + os.urandom(0x30),
-            b"\xf4\x01xx",
+            b"\xf4\x01xxxx",
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(data)
@@ -119,7 +119,7 @@ async def test_streams_of_one_address_are_limited_and_idle_ones_end() -> None:
     async with nodes(1, stream_timeout=0.3) as (server,):
         port = server.memberlist.config.port
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
-        await wait_until(lambda: len(server._streams) == MAX_STREAMS_OF_ONE)
+        await wait_until(lambda: len(server._streams) == MAX_STREAMS_OF_ONE_STRANGER)
         await wait_until(lambda: len(server._streams) == 0)
         for reader, writer in opened:
             try:

@@ -8,6 +8,7 @@ from shoal.network.gossip.strangers import (
     MAX_FAILURES,
     MAX_STREAMS,
     MAX_STREAMS_OF_ONE,
+    MAX_STREAMS_OF_ONE_STRANGER,
     MAX_STREAMS_OF_STRANGERS,
     Strangers,
     Streams,
@@ -36,8 +37,11 @@ def test_forged_addresses_share_one_limit_and_little_memory() -> None:
 
 def test_streams_are_limited_for_one_for_strangers_and_for_all() -> None:
     streams = Streams()
-    assert sum(streams.open("a", known=True) for _ in range(10)) == MAX_STREAMS_OF_ONE
-    assert sum(streams.open(f"s{number}", known=False) for number in range(100)) == MAX_STREAMS_OF_STRANGERS
+    assert sum(streams.open("a", known=True) for _ in range(100)) == MAX_STREAMS_OF_ONE
+    assert sum(streams.open("s0", known=False) for _ in range(100)) == MAX_STREAMS_OF_ONE_STRANGER
+    assert sum(streams.open(f"s{number}", known=False) for number in range(1, 100)) == (
+        MAX_STREAMS_OF_STRANGERS - MAX_STREAMS_OF_ONE_STRANGER
+    )
     assert sum(streams.open(f"m{number}", known=True) for number in range(1000)) == (
         MAX_STREAMS - MAX_STREAMS_OF_ONE - MAX_STREAMS_OF_STRANGERS
     )
