@@ -42,7 +42,7 @@ class Node:
     # what NetworkDB needs of memberlist
 
     def send(self, name: str, message: bytes, reliable: bool) -> None:
-        self.world.carry(self, name, message, reliable)
+        self.world.carry(self, name, [message], reliable)
 
     def join(self, contacts: Sequence[Contact]) -> None:
         for address, _port in contacts:
@@ -207,11 +207,13 @@ class Gossips:
 
     # -- bytes --------------------------------------------------------------------------------------------------------
 
-    def carry(self, node: Node, name: str, message: bytes, reliable: bool) -> None:
+    def carry(self, node: Node, name: str, messages: list[bytes], reliable: bool) -> None:
+        """One packet or stream; memberlist puts several broadcasts into a packet."""
         kind = "streams" if reliable else "packets"
         self.counts[kind] += 1
-        self.counts[f"{kind} bytes"] += len(message)
-        assert reliable or len(message) <= 1400
+        size = sum(map(len, messages))
+        self.counts[f"{kind} bytes"] += size
+        assert reliable or size <= 1400
         other = self.nodes.get(name)
         if other is None:
             return
@@ -220,11 +222,12 @@ class Gossips:
                 self.counts["lost"] += 1
                 continue
             delay = self.rng.uniform(0, 2) if self.rng.random() < self.late else self.delay()
-            self.at(delay, lambda: self._arrive(node, other, message))
+            self.at(delay, lambda: self._arrive(node, other, messages))
 
-    def _arrive(self, node: Node, other: Node, message: bytes) -> None:
+    def _arrive(self, node: Node, other: Node, messages: list[bytes]) -> None:
         if other.up and (not node.up or self.reach(node, other)):
-            other.db.heard(message, self.now)
+            for message in messages:
+                other.db.heard(message, self.now)
             self.touched(other)
 
     def _broadcast(self, node: Node) -> None:
@@ -237,10 +240,9 @@ class Gossips:
         for name in self.rng.sample(list(node.knows), min(3, len(node.knows))):
             drawn = node.db.broadcasts(3, LIMIT, self.now)
             assert sum(len(message) + 3 for message in drawn) <= LIMIT
-            for message in drawn:
-                self.carry(node, name, message, False)
             if not drawn:
                 break
+            self.carry(node, name, drawn, False)
 
     def _push_pull(self, node: Node) -> None:
         if not node.up:

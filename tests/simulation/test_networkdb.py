@@ -187,11 +187,10 @@ def measured(nodes: int, changes: int) -> Figures:
     """Change one thing after the other on a network that all nodes are on."""
     world = started(SEED, nodes, networks=1, loss=0.01)
     users = Users(world)
-    for _ in range(2 * nodes):
+    for _ in range(100):
         users.create(world.rng.choice(up(world)))
-        world.run(0.02)
     converge(world)
-    world.run(40)
+    world.run(15)
     before = Counter(world.counts)
     world.run(30)
     rest = (

@@ -85,14 +85,17 @@ class Rounds:
         self._lonely: set[str] = set()
         self._joining: set[str] = set()
         self._requests: dict[str, _Request] = {}
+        self._next: float | None = None  # None: something has changed, look again
 
     def joined(self, network: str, now: float) -> None:
         """Begin with a network."""
+        self._next = None
         self._rounds[network] = _Round(now, JOINING_ASKS)
         self._joining.add(network)
 
     def left(self, network: str) -> None:
         """Have done with a network."""
+        self._next = None
         self._rounds.pop(network, None)
         self._lonely.discard(network)
         self._joining.discard(network)
@@ -104,6 +107,7 @@ class Rounds:
     def appeared(self, network: str, now: float) -> None:
         """Note that another node is on a network."""
         if network in self._lonely:
+            self._next = None
             self._lonely.discard(network)
             self._rounds[network] = _Round(now + self._rng.uniform(0.1, 0.5), JOINING_ASKS)
 
@@ -112,6 +116,7 @@ class Rounds:
         self.appeared(network, at)
         found = self._rounds.get(network)
         if found is not None:
+            self._next = None
             if len(found.first) < MOST_FIRST:
                 found.first[node] = None
             found.due = min(found.due, at)
@@ -120,13 +125,17 @@ class Rounds:
         """Wait no longer for a node's answer."""
         request = self._requests.pop(node, None)
         if request is not None:
+            self._next = None
             self._failed(request, now)
 
     def next(self) -> float:
         """Return when `begin` is to be called."""
-        busy = self._busy()
-        times = [found.due for network, found in self._rounds.items() if network not in busy]
-        return min([*times, *(request.until for request in self._requests.values())], default=float("inf"))
+        if self._next is None:
+            busy = self._busy()
+            times = [found.due for network, found in self._rounds.items() if network not in busy]
+            times += [request.until for request in self._requests.values()]
+            self._next = min(times, default=float("inf"))
+        return self._next
 
     def begin(
         self,
@@ -141,6 +150,9 @@ class Rounds:
         for node, request in list(self._requests.items()):
             if request.until <= now:
                 self.gone(node, now)
+        if self.next() > now:
+            return
+        self._next = None
         for network, found in list(self._rounds.items()):
             if found.due > now or network in self._busy():
                 continue
@@ -174,6 +186,7 @@ class Rounds:
 
     def asked(self, node: str, networks: list[str], l_time: int, now: float) -> None:
         """Note that a node was asked."""
+        self._next = None
         self._requests[node] = _Request(networks, l_time, now + ANSWER_WITHIN)
 
     def heard(self, node: str, l_time: int, unsolicited: bool, now: float) -> None:
@@ -182,6 +195,7 @@ class Rounds:
         # Up to Docker 29.5 the flag says it, from 29.6 on the time.
         if request is None or (unsolicited and l_time <= request.l_time):
             return
+        self._next = None
         del self._requests[node]
         for network in request.networks:
             found = self._rounds.get(network)

@@ -198,9 +198,9 @@ class NetworkDB:
         """Return messages for any member that fit into `limit` bytes, each with `overhead` more. They count as sent."""
         state = self._state
         times = transmits(len(state.members.active) + 1)
-        drawn = state.network_events.draw(limit, times, lambda length: length + overhead)
+        drawn = state.network_events.draw(limit, times, overhead)
         room = limit - sum(len(message) + overhead for message in drawn)
-        return drawn + state.node_events.draw(room, times, lambda length: length + overhead)
+        return drawn + state.node_events.draw(room, times, overhead)
 
     def local_state(self, join: bool, now: float) -> bytes:
         """Return which node is on which network, for a push/pull."""
@@ -300,7 +300,7 @@ class NetworkDB:
         times = [self._reap_at, self._announce_at, state.rounds.next(), self._rejoining.next(state.members)]
         if len(self._answers):
             times.append(self._gossip_at)
-        if any(len(queue) and self._others_on(network) for network, queue in state.queues.items()):
+        if any(queue and self._others_on(network) for network, queue in state.queues.items()):
             times.append(self._gossip_at)
         return min(times)
 
@@ -329,7 +329,7 @@ class NetworkDB:
         self._gossip_at = now + GOSSIP_EVERY
         for network, queue in state.queues.items():
             # Nothing is drawn, and so counted as sent, where nobody is there to hear it.
-            if not len(queue) or not self._others_on(network):
+            if not queue or not self._others_on(network):
                 continue
             told = state.attachments.on(network).sample(FAN_OUT, state.rng, state.members.is_active)
             times = transmits(state.nodes_on(network))

@@ -7,10 +7,6 @@ from shoal.network.networkdb.queues import MOST_RELAYED, PACKET, Queue, TableQue
 from tests.unit.network.networkdb.wires import create, events_in
 
 
-def flat(length: int) -> int:
-    return length
-
-
 @pytest.mark.parametrize(("nodes", "times"), [(1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (999, 12), (1000, 16)])
 def test_messages_are_sent_as_often_as_memberlist_sends_them(nodes: int, times: int) -> None:
     assert transmits(nodes) == times
@@ -20,25 +16,25 @@ def test_those_that_were_sent_least_often_go_first_and_of_those_the_oldest() -> 
     queue = Queue()
     for name in ("a", "b", "c"):
         queue.put(name, name.encode())
-    assert queue.draw(2, 3, flat) == [b"a", b"b"]
+    assert queue.draw(2, 3) == [b"a", b"b"]
     queue.put("d", b"d")
-    assert queue.draw(3, 3, flat) == [b"c", b"d", b"a"]
-    assert queue.draw(9, 3, flat) == [b"b", b"c", b"d", b"a"]
+    assert queue.draw(3, 3) == [b"c", b"d", b"a"]
+    assert queue.draw(9, 3) == [b"b", b"c", b"d", b"a"]
 
 
 def test_each_is_sent_its_times_and_no_more() -> None:
     queue = Queue()
     queue.put("a", b"a")
-    assert [queue.draw(9, 2, flat) for _ in range(3)] == [[b"a"], [b"a"], []]
+    assert [queue.draw(9, 2) for _ in range(3)] == [[b"a"], [b"a"], []]
     assert len(queue) == 0
 
 
 def test_a_newer_message_takes_the_place_of_an_older() -> None:
     queue = Queue()
     queue.put("a", b"1")
-    queue.draw(9, 4, flat)
+    queue.draw(9, 4)
     queue.put("a", b"2")
-    assert queue.draw(9, 1, flat) == [b"2"]
+    assert queue.draw(9, 1) == [b"2"]
     assert len(queue) == 0
 
 
@@ -46,15 +42,15 @@ def test_what_does_not_fit_is_not_counted_as_sent() -> None:
     queue = Queue()
     queue.put("long", bytes(100))
     queue.put("short", b"x")
-    assert queue.draw(50, 1, flat) == [b"x"]
-    assert queue.draw(100, 1, flat) == [bytes(100)]
+    assert queue.draw(50, 1) == [b"x"]
+    assert queue.draw(100, 1) == [bytes(100)]
 
 
 def test_a_full_queue_drops_what_was_sent_most_often() -> None:
     queue = Queue(3)
     for name in ("a", "b", "c"):
         queue.put(name, name.encode())
-    queue.draw(2, 4, flat)
+    queue.draw(2, 4)
     for name in ("d", "e"):
         queue.put(name, name.encode())
     assert [name for name in "abcde" if name in queue] == ["c", "d", "e"]
