@@ -277,7 +277,7 @@ class Gossips:
         self.touched(node)
 
     def networks_of(self, node: Node) -> set[str]:
-        return {network for network in ("n0", "n1", "n2", "n3") if node.peer.name in node.db.peers(network)}
+        return {network for network in ("n0", "n1", "n2", "n3") if node.db.is_on(network)}
 
     def wanted(self, node: Node) -> dict[tuple[str, str, str], tuple[str, bytes]]:
         on = self.networks_of(node)

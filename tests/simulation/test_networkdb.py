@@ -187,7 +187,7 @@ def measured(nodes: int, changes: int) -> Figures:
     """Change one thing after the other on a network that all nodes are on."""
     world = started(SEED, nodes, networks=1, loss=0.01)
     users = Users(world)
-    for _ in range(100):
+    for _ in range(50):
         users.create(world.rng.choice(up(world)))
     converge(world)
     world.run(15)
@@ -225,7 +225,7 @@ def test_a_change_is_everywhere_within_a_second_and_costs_what_its_nodes_cost(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SHOAL_GOSSIP_NODES=500 gives the figures of docs/performance.md; pytest -s shows them."""
-    found = measured(NODES, 10)
+    found = measured(NODES, 5)
     with capsys.disabled():
         if NODES > 50:
             print(f"\n{found}")  # noqa: T201

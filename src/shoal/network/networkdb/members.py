@@ -3,7 +3,6 @@
 A node's name is new each time that it starts. Its address says that an older name was the same node: that one has left.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,9 +55,6 @@ class Members:
         self._gone: dict[str, None] = {}  # not active, the longest gone first
         self.active = Crowd()
         self.failed = Crowd()  # silent, and have not left: worth calling again
-
-    def __iter__(self) -> Iterator[Node]:
-        return iter(self._nodes.values())
 
     def get(self, name: str) -> Node | None:
         """Return a node, whatever has become of it."""
@@ -124,11 +120,6 @@ class Members:
                 del self._at[node.address, node.port]
             forgotten.append(name)
         return forgotten
-
-    @property
-    def too_many_gone(self) -> bool:
-        """Whether some of those that are gone are to be forgotten before their time."""
-        return len(self._gone) > MOST_GONE
 
     def _move(self, node: Node, member: Member) -> None:
         if (node.address, node.port) != (member.address, member.port):

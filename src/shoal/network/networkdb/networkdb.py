@@ -92,6 +92,10 @@ class NetworkDB:
         """Leave a network; again: nothing. What is to be seen gone at once by all is deleted before."""
         self._own.leave_network(network, now)
 
+    def is_on(self, network: str) -> bool:
+        """Whether this node is on a network."""
+        return self._state.on_network(network)
+
     def put(self, table: str, network: str, key: str, value: bytes, now: float) -> None:
         """Write an own entry; the same again: nothing. NotFound, InvalidArgument, Conflict: see `Own.put`."""
         self._own.put(table, network, key, value, now)
