@@ -111,8 +111,8 @@ class NetworkDB:
 
     @property
     def leave_is_told(self) -> bool:
-        """Whether nothing is left to say of nodes: also where there is nobody to say it to (known fault 10)."""
-        return not len(self._state.node_events) or not len(self._state.members.active)
+        """Whether nothing is left to say of this node: also where there is nobody to say it to (known fault 10)."""
+        return not self._state.own_events or not len(self._state.members.active)
 
     def take_changes(self) -> list[Changed]:
         """Return what has changed in the tables since the last call, each key once, own entries too."""
@@ -139,7 +139,7 @@ class NetworkDB:
             bytes=state.tables.bytes,
             queued_own=sum(len(queue.own) for queue in queues),
             queued_relayed=sum(len(queue.relayed) + len(queue.long) for queue in queues),
-            broadcasts=len(state.network_events) + len(state.node_events),
+            broadcasts=len(state.own_events) + len(state.network_events) + len(state.node_events),
             backlog_bytes=self._backlog.bytes,
             counts=dict(state.counts),
         )
@@ -202,9 +202,11 @@ class NetworkDB:
         """Return messages for any member that fit into `limit` bytes, each with `overhead` more. They count as sent."""
         state = self._state
         times = transmits(len(state.members.active) + 1)
-        drawn = state.network_events.draw(limit, times, overhead)
-        room = limit - sum(len(message) + overhead for message in drawn)
-        return drawn + state.node_events.draw(room, times, overhead)
+        drawn: list[bytes] = []
+        for queue in (state.own_events, state.network_events, state.node_events):
+            room = limit - sum(len(message) + overhead for message in drawn)
+            drawn += queue.draw(room, times, overhead)
+        return drawn
 
     def local_state(self, join: bool, now: float) -> bytes:
         """Return which node is on which network, for a push/pull."""

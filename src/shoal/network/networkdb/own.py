@@ -63,7 +63,7 @@ class Own:
         l_time = state.network_clock.increment()
         state.attachments.set(state.name, network, l_time, leaving)
         event = messages.network_event(LEAVE if leaving else JOIN, l_time, state.name, network)
-        state.network_events.put((network, state.name), event)
+        state.own_events.put((network, state.name), event)
 
     def stamp_networks(self) -> None:
         """Give all own attachments a time of now, without gossip (gossip.md 2.6)."""
@@ -77,7 +77,7 @@ class Own:
         state = self._state
         kind = pb.NodeEvent.LEAVE if leaving else pb.NodeEvent.JOIN
         event = messages.node_event(kind, state.network_clock.increment(), state.name)
-        state.node_events.put(state.name, event)
+        state.own_events.put(state.name, event)
 
     def echoed_network(self, network: str, l_time: int, leaving: bool, now: float) -> None:
         """Answer somebody's word about this node on a network, if it is newer than ours and wrong."""

@@ -38,6 +38,7 @@ class State:
         self.tables = Tables()
         self.changes = Changes()
         self.queues: dict[str, TableQueue] = {}  # of the networks that this node is on
+        self.own_events = Queue()  # of this node and its networks: they go before others'
         self.network_events = Queue()  # as many as there are attachments
         self.node_events = Queue(MOST_NODE_EVENTS)
         self.rounds = Rounds(rng)

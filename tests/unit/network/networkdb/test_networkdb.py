@@ -236,6 +236,20 @@ def test_one_node_that_was_cut_off_does_not_make_all_others_speak() -> None:
     assert db.broadcasts(3, 1400, 20.0) == []
 
 
+def test_own_broadcasts_go_before_those_that_are_passed_on() -> None:
+    db, _ = database(A)
+    for number in range(900):
+        db.heard(on(A, 5 + number, f"n{number}"), 1.0)
+    db.join_network("own", 1.0)
+    drawn = db.broadcasts(3, 1369, 1.0)
+    first = messages.read_network_event((messages.unwrap(drawn[0]) or (0, b""))[1])
+    assert first is not None
+    assert (first.node_name, first.network_id) == (SELF, "own")
+    assert len(drawn) > 10
+    assert db.is_on("own")
+    assert not db.is_on("n1")
+
+
 def test_the_former_name_at_an_address_is_purged() -> None:
     db, _ = database(A)
     db.heard(create(A, 5, "k"), 1.0)
