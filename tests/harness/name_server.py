@@ -18,6 +18,7 @@ import uvloop
 
 from shoal.network.directory import Directory
 from shoal.network.names.answers import asker
+from shoal.network.names.limits import Limits
 from shoal.network.names.outside import HostServers
 from shoal.network.names.redirect import redirect
 from shoal.network.names.server import NameServer
@@ -35,6 +36,7 @@ class Setup:
     sandboxes: dict[str, tuple[str, list[str]]]
     records: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # network, fields of an EndpointRecord
     servers: list[str] = field(default_factory=list)
+    limits: dict[str, Any] = field(default_factory=dict)
 
 
 def record(fields: dict[str, Any]) -> EndpointRecord:
@@ -111,7 +113,7 @@ async def _serve(setup: Setup) -> None:
     )
     opener = Opener()
     async with asyncio.TaskGroup() as group:
-        server = NameServer(directory, group, HostServers(Path(setup.resolv_conf)))
+        server = NameServer(directory, group, HostServers(Path(setup.resolv_conf)), limits=Limits(**setup.limits))
         for container, (netns, networks) in setup.sandboxes.items():
             endpoints = tuple(Endpoint(one, one, "10.0.0.1/24", "", "eth0") for one in networks)
             sandbox = Sandbox(container, container, netns, endpoints, tuple(setup.servers))

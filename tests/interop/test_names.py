@@ -15,19 +15,22 @@ from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import eventually, run
 from tests.harness.name_server import NameServerProgram, Setup
 from tests.harness.names_twin import addresses, netns
-from tests.harness.resolvers import GLIBC, MANY, dig, dnsmasq, musl_program, resolve
+from tests.harness.resolvers import GLIBC, MANY, Dug, dig, dnsmasq, musl_program, resolve
 from tests.interop.conftest import import_image
 
 HOST, ASKER, INNER, FLOOD = (f"shoal-names-{name}-{os.getpid()}" for name in ("host", "asker", "inner", "flood"))
 RESOLVER = "10.77.0.2"  # the host's; and an address in the asker's own subnet
 LIAR = "10.77.0.3"
-VIP, ONE, TWO, SIX = "10.0.1.9", "10.0.1.3", "10.0.1.4", "fd00:1::3"
+VIP, ONE, TWO, THREE, FOUR = "10.0.1.9", "10.0.1.3", "10.0.1.4", "10.0.1.5", "10.0.1.6"
+SIX = "fd00:1::3"
+# A machine that is busy with other tests floods slowly.
+LIMITS = {"rate": 400.0, "outside_rate": 50.0}
 WEB = {"service_id": "s", "service_name": "web", "vip": VIP}
 RECORDS: list[tuple[str, dict[str, Any]]] = [
     ("front", {"name": "web.1.x", "address": ONE, "aliases": ["shop"], **WEB}),
     ("front", {"name": "web.2.x", "address": TWO, **WEB}),
-    ("front", {"name": "rr.1.x", "address": ONE, "service_id": "r", "service_name": "rr"}),
-    ("front", {"name": "rr.2.x", "address": TWO, "service_id": "r", "service_name": "rr"}),
+    ("front", {"name": "rr.1.x", "address": THREE, "service_id": "r", "service_name": "rr"}),
+    ("front", {"name": "rr.2.x", "address": FOUR, "service_id": "r", "service_name": "rr"}),
     ("front", {"name": "six", "address": SIX}),
     ("back", {"name": "hidden", "address": "10.0.2.3"}),
     *[
@@ -60,7 +63,9 @@ def server(folder: Path) -> Iterator[NameServerProgram]:
             run("ip", "-n", name, "address", "add", address, "dev", "lo")
         networks = {ASKER: ["front"], INNER: ["back"], FLOOD: ["front"]}
         sandboxes = {name: (path(name), on) for name, on in networks.items()}
-        setup = Setup(str(folder / "host.conf"), {"front": False, "back": True}, sandboxes, list(RECORDS))
+        setup = Setup(
+            str(folder / "host.conf"), {"front": False, "back": True}, sandboxes, list(RECORDS), limits=LIMITS
+        )
         with dnsmasq(HOST, folder, ["127.0.0.53", RESOLVER]), NameServerProgram(HOST, setup, folder) as made:
             yield made
     finally:
@@ -74,7 +79,7 @@ def server(folder: Path) -> Iterator[NameServerProgram]:
         (("web",), "NOERROR", {("A", VIP)}),
         (("SHOP",), "NOERROR", {("A", VIP)}),
         (("tasks.web",), "NOERROR", {("A", ONE), ("A", TWO)}),
-        (("rr.front",), "NOERROR", {("A", ONE), ("A", TWO)}),
+        (("rr.front",), "NOERROR", {("A", THREE), ("A", FOUR)}),
         (("web", "AAAA"), "NOERROR", set()),
         (("web", "MX"), "NOERROR", set()),
         (("six", "AAAA"), "NOERROR", {("AAAA", SIX)}),
@@ -111,7 +116,7 @@ def test_a_long_answer_is_cut_off_by_udp_and_whole_by_tcp(server: NameServerProg
     assert not small.edns
     larger = dig(path(ASKER), "crowd", "+bufsize=1232", "+ignore")
     assert "tc" in larger.flags
-    assert len(larger.records) == 75
+    assert len(larger.records) == 74
     assert larger.edns
     for words in (["+bufsize=1232"], ["+noedns"], ["+bufsize=4096"]):  # dig asks again by TCP where it has to
         found = dig(path(ASKER), "crowd", *words)
@@ -134,15 +139,17 @@ def test_libcs_resolve_names(server: NameServerProgram, folder: Path) -> None:
     for command in ((musl,), ("/usr/bin/python3", "-c", GLIBC)):
 
         def found(name: str, command: tuple[str, ...] = command) -> set[str]:
-            return set(resolve(path(ASKER), conf, *command, name).stdout.split())
+            done = resolve(path(ASKER), conf, *command, name)
+            return set() if done.returncode else set(done.stdout.split())
 
         assert found("web") == {VIP}
-        assert found("tasks.web") == found("rr") == {ONE, TWO}
+        assert found("tasks.web") == {ONE, TWO}
+        assert found("rr") == {THREE, FOUR}
         assert found("six") == {SIX}
         assert found("outside.test") == {"192.0.2.7"}
         # By the host's search list, after the name itself; musl has none for a name with as many dots as `ndots`.
         assert found("outside") == (set() if command == (musl,) else {"192.0.2.7"})
-        assert resolve(path(ASKER), conf, *command, "nobody.test").returncode != 0
+        assert found("nobody.test") == set()
 
 
 def test_busyboxs_nslookup_resolves_names(server: NameServerProgram, folder: Path) -> None:
@@ -234,7 +241,8 @@ def test_a_container_that_floods_is_limited_and_the_others_are_not(server: NameS
     try:
         assert flood.stdout
         assert flood.stdout.readline() == "ready\n"
-        eventually(lambda: server.counts()["refused"] > 100, "the flood is refused questions outside")
+        eventually(lambda: server.counts()["refused"] > 20, "the flood is refused questions outside")
+        eventually(lambda: server.counts()["paused"] > 5, "the flood waits")
         for _ in range(10):
             assert dig(path(ASKER), "web").records == {("A", VIP)}
             assert dig(path(ASKER), "outside.test").records == {("A", "192.0.2.7")}
@@ -285,6 +293,16 @@ QUESTIONS = [
 ]
 
 
+INSIDE = [("inner",), ("both",), ("both.net2",), ("inner", "AAAA"), ("inner", "MX"), ("INNER.net2", "+tcp")]
+
+
+def _alike(found: Dug) -> Dug:
+    """Leave out what is meant to differ."""
+    # We follow RFC 6891, 6.1.1: who asks with EDNS is answered with it. Docker's own answers have none.
+    # 20.10 passes on that the last server refused a question; later ones, and we, say that nobody had an answer.
+    return replace(found, edns=False, status={"REFUSED": "SERVFAIL"}.get(found.status, found.status))
+
+
 @pytest.fixture(scope="module")
 def docker(folder: Path) -> Iterator[DockerEngine]:
     engine = DockerEngine("names")
@@ -324,18 +342,19 @@ def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: P
             run("ip", "-n", name, "link", "set", "lo", "up")
         setup = Setup("/nowhere", {"net1": False, "net2": True}, sandboxes, records, [docker.address])
         with dnsmasq(docker.namespace, folder, [docker.address]), NameServerProgram(docker.namespace, setup, folder):
-            different = []
             web = next(fields["address"] for network, fields in records if fields["name"] == "web")
-            for name, (twin, _) in sandboxes.items():
-                theirs = netns(docker, name)
-                for words in [*QUESTIONS, ("-x", str(web))]:
-                    # We follow RFC 6891, 6.1.1: who asks with EDNS is answered with it. Docker forgets it.
-                    one, other = (replace(dig(place, *words), edns=False) for place in (theirs, twin))
-                    if words[0] == "many.test" and "+ignore" in words:
-                        one, other = replace(one, records=frozenset()), replace(other, records=frozenset())
-                    if one != other:
-                        different.append((name, *words, one, other))
+            asked = [("asker", words) for words in [*QUESTIONS, ("-x", str(web))]]
+            asked += [("insider", words) for words in INSIDE]
+            different = []
+            for name, words in asked:
+                one, other = (_alike(dig(place, *words)) for place in (netns(docker, name), path(twins[name])))
+                if words[0] == "many.test" and "+ignore" in words:  # any part of the whole
+                    one, other = replace(one, records=frozenset()), replace(other, records=frozenset())
+                if one != other:
+                    different.append((name, *words, one, other))
             assert not different, "\n".join(map(str, different))
+            # Docker up to 26.0 asked outside for containers that shall not reach it (CVE-2024-29018).
+            assert dig(path(twins["insider"]), "outside.test").status == "SERVFAIL"
     finally:
         for name in twins.values():
             run("ip", "netns", "delete", name, check=False)
