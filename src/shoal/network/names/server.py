@@ -5,6 +5,7 @@ messages, keeps the limits and owns what is under way.
 """
 
 import asyncio
+import logging
 import random
 import socket
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from shoal.network.names.sockets import Listening
 _LONGEST = 4096
 _DEAF = 0.2  # seconds
 _ACCEPTS = 16  # connections taken before the loop turns to others
+
+_log = logging.getLogger(__name__)
 
 _Address = tuple[str, int]
 
@@ -240,6 +243,8 @@ class NameServer:
                             await self._loop.sock_sendall(connection, len(reply).to_bytes(2, "big") + reply)
             except (OSError, TimeoutError):
                 return  # it went away, or holds a connection for nothing
+            except Exception:  # noqa: BLE001 - supervised: one connection costs nobody else's names
+                _log.exception("a DNS question by TCP of container %s", served.who.container)
 
     async def _by_tcp(self, served: _Served, message: bytes) -> bytes | None:
         await asyncio.sleep(served.bucket.spend(1, self._loop.time()))

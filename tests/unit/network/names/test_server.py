@@ -261,3 +261,16 @@ async def test_without_descriptors_left_connections_wait(monkeypatch: pytest.Mon
         connection = await asyncio.open_connection(LOCAL, served.sockets.ports[1])
         await until(lambda: served.deaf is not None)
         connection[1].close()  # and it is stopped while nobody listens
+
+
+async def test_a_connection_that_fails_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running() as (server, _, client):
+        port = server._served["c"].sockets.ports[1]
+        with monkeypatch.context() as broken:
+            broken.setattr("shoal.network.names.server.answer", None)
+            with pytest.raises(asyncio.IncompleteReadError):
+                await by_tcp(port, message("web"))
+        assert "of container c" in caplog.text
+        assert len((await by_tcp(port, message("web")))[0].rr) == len((await client.ask("web")).rr) == 2
