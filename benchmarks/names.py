@@ -17,7 +17,7 @@ from benchmarks.report import Row, heading, say, settle, table
 from tests.harness.docker_engine import PROGRAM, DockerEngine
 from tests.harness.hosts import run
 from tests.harness.name_server import NameServerProgram, Setup
-from tests.harness.names_twin import addresses, netns
+from tests.harness.names_twin import netns, process_id
 from tests.interop.conftest import import_image
 
 SIDES = ("Shoal", "Docker")
@@ -26,24 +26,34 @@ ROUNDS, QUICK = 5, 2
 SECONDS = 3.0
 
 
-def ask(client: Path, places: Sequence[str], name: str, under_way: int) -> tuple[float, float, float]:
-    """Return questions a second of all clients, and the largest median and 99th percentile in µs."""
+def cpu(process: int) -> float:
+    """Return the CPU seconds of a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ask(
+    client: Path, places: Sequence[str], name: str, under_way: int, server: int
+) -> tuple[float, float, float, float]:
+    """Return questions a second of all clients, the largest median and 99th percentile, and the server's CPU, in µs."""
+    before = cpu(server)
     command = [str(client), name, str(SECONDS), str(under_way)]
     running = [
         subprocess.Popen(["nsenter", f"--net={place}", *command], stdout=subprocess.PIPE, text=True) for place in places
     ]
-    rate = median = slow = 0.0
+    rate = median = slow = total = 0.0
     for one in running:
         text, _ = one.communicate()
         assert one.returncode == 0, text
         answers, took, lost, middle, late = map(float, text.split())
         assert not lost, text
         rate += answers / took
+        total += answers
         median, slow = max(median, middle), max(slow, late)
-    return rate, median, slow
+    return rate, median, slow, (cpu(server) - before) / total * 1e6
 
 
-def measure(client: Path, places: dict[str, list[str]], rounds: int) -> list[Row]:
+def measure(client: Path, places: dict[str, list[str]], servers: dict[str, int], rounds: int) -> list[Row]:
     """Ask both sides by turns and return the rows of the table."""
     rows: list[Row] = []
     for what, name, count, under_way in (
@@ -52,16 +62,17 @@ def measure(client: Path, places: dict[str, list[str]], rounds: int) -> list[Row
         (f"{CONTAINERS} containers, 8 under way each", "web", CONTAINERS, 8),
         ("8 addresses, 1 container, 32 under way", "many", 1, 32),
     ):
-        found: dict[str, list[tuple[float, float, float]]] = {side: [] for side in SIDES}
+        found: dict[str, list[tuple[float, ...]]] = {side: [] for side in SIDES}
         for _ in range(rounds):
             for side in SIDES:
                 settle()
-                found[side].append(ask(client, places[side][:count], name, under_way))
+                found[side].append(ask(client, places[side][:count], name, under_way, servers[side]))
                 say(f"{what}: {side} {found[side][-1][0]:.0f}/s, p99 {found[side][-1][2]:.0f} us")
         rows += [
             (f"{what}: questions a second", "/s", {side: [one[0] for one in found[side]] for side in SIDES}),
             (f"{what}: p50", "us", {side: [one[1] for one in found[side]] for side in SIDES}),
             (f"{what}: p99", "us", {side: [one[2] for one in found[side]] for side in SIDES}),
+            (f"{what}: CPU a question", "us", {side: [one[3] for one in found[side]] for side in SIDES}),
         ]
     return rows
 
@@ -99,15 +110,14 @@ def main() -> int:
             run("ip", "netns", "add", twin)
             run("ip", "-n", twin, "link", "set", "lo", "up")
         sandboxes = {twin: (f"/run/netns/{twin}", ["net"]) for twin in twins}
-        stack.enter_context(
+        ours = stack.enter_context(
             NameServerProgram(engine.namespace, Setup("/nowhere", {"net": False}, sandboxes, records), folder)
         )
-        assert addresses(engine, "asker0")
         places = {
             "Shoal": [f"/run/netns/{twin}" for twin in twins],
             "Docker": [netns(engine, f"asker{number}") for number in range(CONTAINERS)],
         }
-        rows = measure(client, places, rounds)
+        rows = measure(client, places, {"Shoal": ours.process.pid, "Docker": process_id(engine)}, rounds)
         print(heading(load, [PROGRAM]))
         print(table(rows, SIDES))
     return 0

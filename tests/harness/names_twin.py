@@ -10,10 +10,15 @@ _FORM = "{{.NetworkSettings.SandboxKey}}{{range $k, $v := .NetworkSettings.Netwo
 def netns(engine: DockerEngine, container: str) -> str:
     """Return a path to a container's network namespace, which dockerd has mounted where only it sees it."""
     key, *_ = engine.docker("inspect", "-f", _FORM, container).stdout.split()
+    return f"/proc/{process_id(engine)}/root{key}"
+
+
+def process_id(engine: DockerEngine) -> int:
+    """Return dockerd's own process id, behind the program that made its namespaces."""
     assert engine.process
     number = engine.process.pid
     (child,) = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-    return f"/proc/{child}/root{key}"
+    return int(child)
 
 
 def addresses(engine: DockerEngine, container: str) -> dict[str, str]:
