@@ -1,8 +1,12 @@
-"""Networks: what is there, of this host and of the swarm. Making overlay networks comes with a later release.
+"""Networks: what is there, of this host and of the swarm; those of the swarm are made and removed here, too.
 
-Source of the shapes and of the order of search: moby api/types/network, daemon/server/router/network/network_routes.go.
+Source of the shapes and of the order of search: moby api/types/network, daemon/server/router/network/network_routes.go,
+daemon/cluster/networks.go.
 """
 
+import logging
+import re
+import time
 from typing import Any
 
 from aiohttp import web
@@ -11,16 +15,24 @@ from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.engine import lookups
-from shoal.engine.codec.message import member
+from shoal.engine.codec.message import decode_body, member
+from shoal.engine.codec.network import NETWORK_CREATE
 from shoal.engine.container_json import instant
 from shoal.engine.control_client import rpc
+from shoal.engine.errors import RpcError
+from shoal.engine.moments import labels_match, until
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call, Filters
 from shoal.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, ShoalError, Unimplemented
 from shoal.network.types import LocalNetwork
 
 LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+OVERLAY = "overlay"
 PREDEFINED = frozenset({"bridge", "host", "none", "default"})
+
+_IN_USE = re.compile(r"network [a-zA-Z0-9]+ is in use")
+
+log = logging.getLogger(__name__)
 
 Shown = dict[str, Any]
 
@@ -50,25 +62,29 @@ def swarm_json(network: api.Network) -> Shown:
         "IPAM": {
             "Driver": ipam.driver.name or "default",
             "Options": dict(ipam.driver.options) or None,
-            "Config": [
-                {
-                    key: value
-                    for key, value in (("Subnet", each.subnet), ("IPRange", each.range), ("Gateway", each.gateway))
-                    if value
-                }
-                for each in ipam.configs
-            ],
+            "Config": [{key: value for key, value in _config(each) if value} for each in ipam.configs],
         },
         "Internal": spec.internal,
         "Attachable": spec.attachable,
         "Ingress": is_ingress(network),
         "ConfigFrom": {"Network": spec.network},
+        # Who is on it here is the node's to say, which has the network once a task of it uses it.
+        "Containers": None,
         "Options": dict(network.driver_state.options) or None,
         "Labels": dict(spec.annotations.labels) or None,
         # A network of the swarm is an overlay unless it says otherwise.
         "Driver": network.driver_state.name or spec.driver_config.name or "overlay",
     }
     return shown
+
+
+def _config(config: api.IPAMConfig) -> tuple[tuple[str, Any], ...]:
+    return (
+        ("Subnet", config.subnet),
+        ("IPRange", config.range),
+        ("Gateway", config.gateway),
+        ("AuxiliaryAddresses", dict(config.reserved)),
+    )
 
 
 def _base(name: str, network_id: str, created: str, scope: str, driver: str) -> Shown:
@@ -170,7 +186,7 @@ def _with_containers(call: Call, network: LocalNetwork) -> Shown:
 
 
 async def create_network(call: Call) -> web.StreamResponse:
-    """POST /networks/create: Docker's own refusals first."""
+    """POST /networks/create: Docker's own refusals first, then the manager's."""
     body = await call.json_object()
     name = member(body, "Name")
     if not isinstance(name, str) or not name.strip():
@@ -181,7 +197,14 @@ async def create_network(call: Call) -> web.StreamResponse:
     taken += [network.spec.annotations.name for network in await _swarm_networks(call)]
     if name in taken:
         raise Conflict(f"network with name {name} already exists")
-    raise Unimplemented("creating networks comes with a later release; services may use host, bridge or none")
+    spec = decode_body(NETWORK_CREATE, body)
+    if member(body, "ConfigOnly") or not (spec.driver_config.name == OVERLAY or member(body, "Scope") == "swarm"):
+        raise Unimplemented(
+            "creating networks of this host alone comes with a later release; "
+            "those of the swarm have the driver overlay, or the scope swarm"
+        )
+    reply = await rpc(call.backend.node.control().create_network, api.CreateNetworkRequest(spec=spec))
+    return json_reply({"Id": reply.network.id, "Warning": ""}, 201)
 
 
 async def change_network(call: Call) -> web.StreamResponse:
@@ -203,9 +226,25 @@ async def remove_network(call: Call) -> web.StreamResponse:
 
 
 async def prune_networks(call: Call) -> web.StreamResponse:
-    """POST /networks/prune: there are none to remove yet."""
-    call.filters(frozenset({"label", "label!", "until"}))
-    return json_reply({"NetworksDeleted": None})
+    """POST /networks/prune: those of the swarm that nothing uses. Ingress goes only when it is asked for by name."""
+    filters = call.filters(frozenset({"label", "label!", "until"}))
+    before = until(filters, time.time())
+    removed = []
+    for network in await _swarm_networks(call):
+        labels = network.spec.annotations.labels
+        if is_predefined(network) or is_ingress(network) or not labels_match(filters, labels):
+            continue
+        if before is not None and times.instant(network.meta.created_at) > before:
+            continue
+        try:
+            await rpc(call.backend.node.control().remove_network, api.RemoveNetworkRequest(network_id=network.id))
+        except RpcError as error:
+            # In use is why most stay; whatever else stands in the way of one does not keep the others.
+            if not _IN_USE.search(str(error)):
+                log.warning("could not remove network %s: %s", network.spec.annotations.name, error)
+            continue
+        removed.append(network.spec.annotations.name)
+    return json_reply({"NetworksDeleted": removed or None})
 
 
 ROUTES = [

@@ -1,10 +1,17 @@
 from typing import Any
 
+import pytest
+
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
+from shoal.manager.allocator.networks import Networks
+from shoal.manager.control import unsupported
 from shoal.network.types import Endpoint, LocalNetwork, Sandbox
 from shoal.runtime.types import Container, ContainerConfig, Phase
+from shoal.store.changes import Object
 from tests.unit.engine.fakes import FakeTable, backend, client, manager_node
+from tests.unit.manager.allocator.objects import network, service
+from tests.unit.manager.stores import MemoryStore
 
 BRIDGE = LocalNetwork(
     id="b" * 64,
@@ -97,3 +104,123 @@ async def test_making_networks_is_refused_in_docker_words_first() -> None:
             403,
             {"message": "bridge is a pre-defined network and cannot be removed"},
         )
+
+
+# What follows the refusal of overlay networks.
+
+
+@pytest.fixture
+def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
+
+
+def swarm(*objects: Object) -> tuple[Any, MemoryStore]:
+    node, store = manager_node(SWARM_HOST, *objects)
+    return client(backend(node=node, network=FakeTable([BRIDGE, HOST]), containers=FakeTable())), store
+
+
+def allocated(name: str, **labels: str) -> api.Network:
+    made = Networks().allocate(network(name))
+    assert isinstance(made, api.Network)
+    made.spec.annotations.labels.update(labels)
+    return made
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_a_network_of_the_swarm_is_made_shown_and_removed() -> None:
+    served, store = swarm()
+    async with served as http:
+        body = {"Name": "blue", "Driver": "overlay", "Attachable": True, "Labels": {"a": "b"}}
+        answer = await http.post("/networks/create", json=body)
+        assert (answer.status, await answer.json()) == (201, {"Id": "id1", "Warning": ""})
+        again = await http.post("/networks/create", json=body)
+        assert (again.status, await again.json()) == (409, {"message": "network with name blue already exists"})
+        await store.update(lambda tx: tx.update(_found(Networks().allocate(_found(tx.networks.get("id1"))))))
+        shown = await (await http.get("/networks/blue")).json()
+        assert shown["Name"] == "blue"
+        assert shown["Attachable"]
+        assert shown["Driver"] == "overlay"
+        assert shown["Scope"] == "swarm"
+        assert shown["Containers"] is None
+        assert shown["IPAM"]["Config"] == [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1"}]
+        assert shown["Options"] == {"com.docker.network.driver.overlay.vxlanid_list": "4096"}
+        assert (await http.delete("/networks/blue")).status == 204
+        assert (await http.delete("/networks/blue")).status == 404
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_networks_of_one_host_are_not_made_yet() -> None:
+    served, _ = swarm()
+    async with served as http:
+        for local in (
+            {"Name": "red"},
+            {"Name": "red", "Driver": "bridge"},
+            {"Name": "red", "Driver": "macvlan", "ConfigOnly": True},
+        ):
+            assert (await http.post("/networks/create", json=local)).status == 501
+        body: Any = {"Name": "red", "Driver": "macvlan", "Scope": "swarm", "ConfigFrom": {"Network": "base"}}
+        assert (await http.post("/networks/create", json=body)).status == 201
+        assert (await (await http.get("/networks/red")).json())["ConfigFrom"] == {"Network": "base"}
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_the_managers_refusals_keep_dockers_words() -> None:
+    web = service("web", "blue", ports="80:80")
+    served, _ = swarm(allocated("blue"), network("ingress", ingress=True), web)
+    async with served as http:
+        for call, status, message in (
+            (
+                http.delete("/networks/blue"),
+                400,
+                "rpc error: code = FailedPrecondition desc = network blue is in use by service web",
+            ),
+            (
+                http.delete("/networks/ingress"),
+                400,
+                "rpc error: code = FailedPrecondition desc = "
+                "ingress network cannot be removed because service web depends on it",
+            ),
+            (
+                http.post("/networks/create", json={"Name": "mine", "Driver": "overlay", "Ingress": True}),
+                409,
+                "rpc error: code = AlreadyExists desc = ingress network (ingress) is already present",
+            ),
+        ):
+            answer = await call
+            assert (answer.status, await answer.json()) == (status, {"message": message})
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_prune_takes_what_nothing_uses_and_leaves_ingress() -> None:
+    web = service("web", "used")
+    served, store = swarm(
+        allocated("used"), allocated("kept", keep="1"), allocated("gone"), network("ingress", ingress=True), web
+    )
+    async with served as http:
+        pruned = await http.post("/networks/prune", params={"filters": '{"label!":["keep"]}'})
+        assert await pruned.json() == {"NetworksDeleted": ["gone"]}
+        pruned = await http.post("/networks/prune", params={"filters": '{"until":["-5"]}'})
+        assert await pruned.json() == {"NetworksDeleted": None}
+        pruned = await http.post("/networks/prune")
+        assert await pruned.json() == {"NetworksDeleted": ["kept"]}
+        assert {each.id for each in store.view().networks.all()} == {"net-host", "used", "ingress"}
+
+
+async def test_the_swarms_networks_pass_the_filters() -> None:
+    served, _ = swarm(allocated("blue", colour="b"), network("ingress", ingress=True))
+    async with served as http:
+        for filters, names in (
+            ('{"scope":["swarm"]}', ["blue", "ingress"]),
+            ('{"driver":["overlay"]}', ["blue", "ingress"]),
+            ('{"label":["colour=b"]}', ["blue"]),
+            ('{"type":["custom"]}', ["blue", "ingress"]),
+            ('{"name":["lu"]}', ["blue"]),
+            ('{"dangling":["true"]}', ["blue", "ingress"]),
+        ):
+            listed = await (await http.get("/networks", params={"filters": filters})).json()
+            assert [each["Name"] for each in listed] == names, filters
+
+
+def _found(value: Any) -> api.Network:
+    assert isinstance(value, api.Network)
+    return value

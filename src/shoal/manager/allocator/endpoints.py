@@ -15,6 +15,7 @@ from shoal.manager.allocator.waiting import Lacking
 from shoal.store.changes import copy
 
 FIRST_PORT, LAST_PORT = 30000, 32767  # given where 0 was asked for
+MOST = 65535
 
 _Port = tuple[int, int]  # protocol, number
 
@@ -107,6 +108,9 @@ class Endpoints:
         taken: list[_Port] = []  # in this attempt
         # Those that are asked for by number first: none of them is to be given where 0 was asked for.
         for protocol, number in _ingress(ports):
+            if number > MOST:
+                self._release_ports(service.id, taken)
+                return Lacking(f"{number} is no port: the last one is {MOST}", waiting.NEVER)
             numbers = self._ports[protocol]
             is_new = numbers.owner_of(number) is None
             if not numbers.hold(number, service.id):

@@ -1,7 +1,7 @@
 from shoal.api import v1 as api
 from shoal.manager.allocator.endpoints import Endpoints, networks_of
 from shoal.manager.allocator.networks import Networks
-from shoal.manager.allocator.waiting import Lacking, address, port
+from shoal.manager.allocator.waiting import NEVER, Lacking, address, port
 from tests.unit.manager.allocator.objects import network, service
 
 
@@ -64,6 +64,14 @@ def test_a_port_that_another_has_is_named_and_nothing_is_kept() -> None:
     )
     assert endpoints.ports == 1
     assert published(given(endpoints, service("api", ports="80:80/udp"))) == [80]
+
+
+def test_what_is_no_port_is_said() -> None:
+    _, endpoints = bench()
+    assert endpoints.allocate(service("web", ports="80:80 70000:80"), ()) == Lacking(
+        "70000 is no port: the last one is 65535", NEVER
+    )
+    assert endpoints.ports == 0
 
 
 def test_a_service_that_lacks_something_keeps_what_it_has() -> None:

@@ -1,0 +1,68 @@
+"""A network of the swarm as it is asked for: JSON to a spec.
+
+Source: moby api/types/network, daemon/cluster/convert/network.go (`BasicNetworkCreateToGRPC`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shoal.api import v1 as api
+from shoal.engine.codec.common import ANNOTATIONS
+from shoal.engine.codec.kinds import FLAG, TEXT_MAP, ListOf
+from shoal.engine.codec.message import MessageCodec, field, inline
+
+_DRIVER = MessageCodec(
+    api.Driver, field("Driver", "name"), field("Options", "options", TEXT_MAP), go_name="CreateRequest"
+)
+
+IPAM_CONFIG = MessageCodec(
+    api.IPAMConfig,
+    field("Subnet", "subnet"),
+    field("IPRange", "range"),
+    field("Gateway", "gateway"),
+    # Docker drops these for networks of the swarm, and gives what they name to a task.
+    field("AuxiliaryAddresses", "reserved", TEXT_MAP),
+)
+
+
+def _default_ipam_driver(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
+    driver = arguments["driver"]
+    driver.name = driver.name or "default"
+
+
+IPAM = MessageCodec(
+    api.IPAMOptions,
+    inline("driver", _DRIVER),
+    field("Config", "configs", ListOf(IPAM_CONFIG)),
+    read=_default_ipam_driver,
+)
+
+_CONFIG_FROM = MessageCodec(api.NetworkSpec, field("Network", "network"), go_name="ConfigReference")
+
+
+class _ConfigFrom:
+    """The name of the network of each node whose options are this network's."""
+
+    go_type = "network.ConfigReference"
+
+    @staticmethod
+    def encode(value: str) -> dict[str, str]:
+        return {"Network": value}
+
+    @staticmethod
+    def decode(value: Any) -> str:
+        return _CONFIG_FROM.decode(value).network
+
+
+NETWORK_CREATE: MessageCodec[api.NetworkSpec] = MessageCodec(
+    api.NetworkSpec,
+    inline("annotations", ANNOTATIONS),
+    inline("driver_config", _DRIVER),
+    field("EnableIPv6", "ipv6_enabled", FLAG),
+    field("Internal", "internal", FLAG),
+    field("Attachable", "attachable", FLAG),
+    field("Ingress", "ingress", FLAG),
+    field("IPAM", "ipam", IPAM),
+    field("ConfigFrom", "network", _ConfigFrom()),
+    go_name="CreateRequest",
+)
