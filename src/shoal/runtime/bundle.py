@@ -11,13 +11,14 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoal.errors import InvalidArgument
 from shoal.files import write_all
 from shoal.host import linux
+from shoal.network.names import resolvconf
 from shoal.runtime import (
     capabilities,
     cdi_edits,
@@ -41,7 +42,7 @@ from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
 from shoal.runtime.identity import Identity, resolve
 from shoal.runtime.log_options import LogDefault
 from shoal.runtime.oci_runtime import OciRuntime
-from shoal.runtime.types import Container, Mount
+from shoal.runtime.types import Container, ContainerConfig, Mount
 
 # Seconds. A process in an uninterruptible wait may stay longer; its cgroup is then removed at the next start.
 _KILLED_WITHIN = 5.0
@@ -179,6 +180,21 @@ def identity_of(root: Path, user: str, groups: tuple[str, ...]) -> Identity:
     return resolve(user, groups, passwd, group)
 
 
+def _named_addresses(container: Container) -> Sequence[str]:
+    """Return the addresses that stand beside its name: on overlays all but ingress, which has no names."""
+    ingress = {each.overlay.id for each in container.config.attachments if each.overlay.ingress}
+    return [one.address for one in container.sandbox.endpoints if one.address and one.network_id not in ingress]
+
+
+def _resolv_conf(config: ContainerConfig) -> str:
+    if config.attachments:  # its own servers are asked by the one that it is given
+        return resolvconf.resolv_conf(resolv_conf(), config.dns_search, config.dns_options)
+    on_host = config.network == "host"
+    return hostfiles.resolv_conf(
+        resolv_conf(), config.dns, config.dns_search, config.dns_options, keep_loopback=on_host
+    )
+
+
 def write_etc(folder: Path, container: Container) -> dict[str, str]:
     """Write hosts, hostname and resolv.conf anew; where each goes and lies.
 
@@ -191,14 +207,12 @@ def write_etc(folder: Path, container: Container) -> dict[str, str]:
         "hosts": hostfiles.hosts(
             hostname(container),
             config.domainname,
-            container.sandbox.addresses,
+            _named_addresses(container),
             config.hosts,
             etc_hosts() if on_host else None,
         ),
         "hostname": hostname(container) + "\n",
-        "resolv.conf": hostfiles.resolv_conf(
-            resolv_conf(), config.dns, config.dns_search, config.dns_options, keep_loopback=on_host
-        ),
+        "resolv.conf": _resolv_conf(config),
     }
     sources = {}
     for name, text in texts.items():

@@ -19,7 +19,7 @@ SELINUX = "SELinux labels are not supported by this version of Shoal"
 ONE_NETWORK = "more than one network for a service is not supported by this version of Shoal"
 ATTACHMENT = "aliases and driver options of a network are not supported by this version of Shoal"
 # Until the nodes make overlays and the mesh, nothing may ask for them; what follows the refusal is there already.
-REFUSES_NETWORKS = True
+REFUSES_NETWORKS = False
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
 
@@ -30,9 +30,9 @@ LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
     """Raise Unimplemented for the first thing in a valid spec that cannot be done yet."""
+    if spec.endpoint.ports:
+        raise Unimplemented(PORTS)
     if REFUSES_NETWORKS:
-        if spec.endpoint.ports:
-            raise Unimplemented(PORTS)
         if len(spec.task.networks) > 1:
             raise Unimplemented(ONE_NETWORK)
         if any(network.aliases or network.driver_attachment_opts for network in spec.task.networks):

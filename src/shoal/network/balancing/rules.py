@@ -60,7 +60,7 @@ def start() -> str:
     return "\n".join(lines) + "\n"
 
 
-def update(known: Mapping[Address, Virtual | None], wanted: Mapping[Address, Virtual], rng: "Random") -> str:
+def update(known: Mapping[Address, Virtual | None], wanted: Mapping[Address, Virtual], rng: Random) -> str:
     """Return what leads from one state to the other, empty where nothing does: what did not change is not touched.
 
     None in `known`: there is such a virtual IP, and who is behind it is not known.
@@ -89,7 +89,7 @@ def _chain(address: Address) -> str:
     return f"vip_{address.packed.hex()}"
 
 
-def _spread(virtual: Virtual, rng: "Random") -> list[str]:
+def _spread(virtual: Virtual, rng: Random) -> list[str]:
     """Return the rules of one virtual IP's chain."""
     family = _MAPS[virtual.address.version][2]
     backends = sorted(one for one in virtual.backends if one.version == virtual.address.version)

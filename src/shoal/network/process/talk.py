@@ -123,7 +123,7 @@ class Talk:
 
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         """Send a message to a member."""
-        self._do(lambda memberlist, now: memberlist.send(name, message, reliable=reliable))
+        self._do(lambda memberlist, now: memberlist.send(name, message, reliable))
 
     def join(self, contacts: Sequence[Contact]) -> None:
         """Exchange states with these."""
