@@ -1,0 +1,252 @@
+"""Overlay networks of a swarm of two hosts, driven by Docker's own command: addresses, names, virtual IPs, and what is
+left of them when a process is killed, a daemon is restarted, a service or a network goes."""
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.swarms import IMAGE, join, make_swarm, tasks, wait_running
+from tests.harness.hosts import Host, eventually, run
+from tests.harness.network import network
+
+pytestmark = pytest.mark.root
+
+# Each task answers with its own name. A request is one connection.
+SERVE = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"
+PROCESS = "shoal.network.process.program"
+
+
+@dataclass
+class Swarm:
+    first: Host
+    second: Host
+
+    @property
+    def hosts(self) -> tuple[Host, Host]:
+        return self.first, self.second
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[Swarm]:
+    with network("overlaynets") as net:
+        first, second = net.add("first"), net.add("second")
+        join(second, first, make_swarm(first))
+        yield Swarm(first, second)
+        second.docker("swarm", "leave")
+        first.docker("swarm", "leave", "--force")
+        for host in (first, second):
+            eventually(lambda host=host: not processes(host), "its network process is gone", show=host.log)  # type: ignore[misc]
+            assert os.listdir(host.exec_root / "network") == ["lock"]
+
+
+@pytest.fixture
+def blue(swarm: Swarm) -> Iterator[str]:
+    swarm.first.docker("network", "create", "-d", "overlay", "--attachable", "blue")
+    yield "blue"
+    for name in swarm.first.docker("service", "ls", "-q").stdout.split():
+        swarm.first.docker("service", "rm", name)
+    for host in swarm.hosts:
+        eventually(lambda host=host: not host.docker("ps", "-aq").stdout, "its containers are gone", show=host.log)  # type: ignore[misc]
+    swarm.first.docker("network", "rm", "blue")
+
+
+def processes(host: Host) -> list[int]:
+    """Return the network processes of a host."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if PROCESS.encode() in command and str(host.folder).encode() in command:
+            found.append(int(entry.name))
+    return found
+
+
+def serve(swarm: Swarm, name: str, replicas: int, *flags: str) -> None:
+    swarm.first.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", name, "--network", "blue", "--replicas",
+        str(replicas), *flags, IMAGE, "sh", "-c", SERVE,
+    )  # fmt: skip
+    wait_running(swarm.first, name, {"first": replicas // 2, "second": replicas // 2})
+
+
+def containers(host: Host, service: str) -> list[str]:
+    return host.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}").stdout.split()
+
+
+def look_up(host: Host, container: str, name: str) -> set[str]:
+    """Return the addresses of a name, as a container is told."""
+    lines = host.docker("exec", container, "nslookup", name, check=False).stdout.splitlines()
+    answer = lines[next((at for at, line in enumerate(lines) if line.startswith("Name:")), len(lines)) :]
+    return {line.split()[-1] for line in answer if line.startswith("Address")}
+
+
+def ask(host: Host, container: str, address: str, times: int) -> Counter[str]:
+    """Return who answered how many requests from a container's network; the failed ones are "failed"."""
+    (netns,) = [path for path in (host.exec_root / "netns").iterdir() if path.name.startswith(container)]
+    script = f"for i in $(seq {times}); do curl -s -m 3 http://{address}/ || echo failed; done"
+    return Counter(run("nsenter", f"--net={netns}", "sh", "-c", script).stdout.split())
+
+
+def virtual_ip(swarm: Swarm, service: str) -> str:
+    shown = json.loads(swarm.first.docker("service", "inspect", service).stdout)[0]
+    (found,) = shown["Endpoint"]["VirtualIPs"]
+    return str(found["Addr"]).partition("/")[0]
+
+
+def addresses(swarm: Swarm, service: str) -> set[str]:
+    """Return the addresses of the running tasks, as the API tells them."""
+    return {
+        task["NetworksAttachments"][0]["Addresses"][0].partition("/")[0]
+        for task in tasks(swarm.first, service)
+        if task["Status"]["State"] == "running" and task["DesiredState"] == "running"
+    }
+
+
+def everywhere(swarm: Swarm, service: str) -> Iterator[tuple[Host, str]]:
+    for host in swarm.hosts:
+        for container in containers(host, service):
+            yield host, container
+
+
+def wait_names(swarm: Swarm, service: str, asker: str | None = None) -> None:
+    """Wait until every task is told of all tasks, and of no others."""
+
+    def known() -> bool:
+        wanted = addresses(swarm, service)
+        return all(
+            look_up(host, container, f"tasks.{service}") == wanted
+            for host, container in everywhere(swarm, asker or service)
+        )
+
+    eventually(known, f"all know the tasks of {service}", show=lambda: swarm.first.log() + swarm.second.log())
+
+
+def test_tasks_have_names_and_a_virtual_ip_that_spreads_over_both_hosts(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 4)
+    wait_names(swarm, "web")
+    vip = virtual_ip(swarm, "web")
+    names = {container for _, container in everywhere(swarm, "web")}
+    for host, container in everywhere(swarm, "web"):
+        assert look_up(host, container, "web") == look_up(host, container, "web.blue") == {vip}
+        assert look_up(host, container, "nobody") == set()
+        # Each task is asked, the asker too (known fault 32).
+        assert ask(host, container, vip, 12) == Counter(dict.fromkeys(names, 3))
+        resolv = host.docker("exec", container, "cat", "/etc/resolv.conf").stdout
+        assert "nameserver 127.0.0.11" in resolv
+        hosts = host.docker("exec", container, "cat", "/etc/hosts").stdout
+        assert any(f"{address}\t{container}" in hosts for address in addresses(swarm, "web"))
+
+
+def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 2)
+    for host, container in everywhere(swarm, "web"):
+        gateway = host.docker("exec", container, "ip", "route").stdout
+        assert gateway.startswith("default via "), gateway
+        assert "dev eth1" in gateway.splitlines()[0]
+
+
+def test_services_of_different_networks_do_not_see_each_other(swarm: Swarm, blue: str) -> None:
+    swarm.first.docker("network", "create", "-d", "overlay", "red")
+    serve(swarm, "web", 2)
+    swarm.first.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "other", "--network", "red", "--replicas", "2",
+        IMAGE, "sh", "-c", SERVE,
+    )  # fmt: skip
+    wait_running(swarm.first, "other", {"first": 1, "second": 1})
+    wait_names(swarm, "web")
+    (asker,) = containers(swarm.first, "other")
+    assert look_up(swarm.first, asker, "web") == look_up(swarm.first, asker, "tasks.web") == set()
+    assert ask(swarm.first, asker, sorted(addresses(swarm, "web"))[0], 1) == Counter(["failed"])
+    swarm.first.docker("service", "rm", "other")
+    eventually(lambda: not any(containers(host, "other") for host in swarm.hosts), "it is gone")
+    swarm.first.docker("network", "rm", "red")
+
+
+def test_with_dns_round_robin_there_is_no_virtual_ip(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 2, "--endpoint-mode", "dnsrr")
+    wait_names(swarm, "web")
+    for host, container in everywhere(swarm, "web"):
+        assert look_up(host, container, "web") == addresses(swarm, "web")
+
+
+def test_names_and_connections_outlive_the_daemon_and_a_killed_network_process(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 2)
+    wait_names(swarm, "web")
+    vip = virtual_ip(swarm, "web")
+    (asker,) = containers(swarm.first, "web")
+    before = addresses(swarm, "web")
+    swarm.first.stop(signal.SIGKILL)
+    assert sorted(ask(swarm.first, asker, vip, 8).values()) == [4, 4]
+    swarm.first.start()
+    eventually(lambda: addresses(swarm, "web") == before, "the manager is back", patience=60)
+    (process,) = processes(swarm.first)
+    os.kill(process, signal.SIGKILL)
+    eventually(lambda: processes(swarm.first) not in ([], [process]), "another took its place")
+    wait_names(swarm, "web")
+    assert ask(swarm.first, asker, vip, 8)["failed"] == 0
+
+
+def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 2, "--update-order", "start-first", "--update-delay", "0s")
+    swarm.first.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "asker", "--network", "blue", "--replicas", "2",
+        IMAGE, "sleep", "1d",
+    )  # fmt: skip
+    wait_running(swarm.first, "asker", {"first": 1, "second": 1})
+    wait_names(swarm, "web", "asker")
+    vip, over = virtual_ip(swarm, "web"), threading.Event()
+    results: Counter[str] = Counter()
+
+    def load(host: Host) -> None:
+        (asker,) = containers(host, "asker")
+        while not over.is_set():
+            results.update(ask(host, asker, vip, 20))
+
+    threads = [threading.Thread(target=load, args=(host,)) for host in swarm.hosts]
+    for thread in threads:
+        thread.start()
+    try:
+        before = addresses(swarm, "web")
+        swarm.first.docker("service", "update", "-d", "--force", "web")
+        settled(swarm, lambda: not addresses(swarm, "web") & before)
+        swarm.first.docker("service", "scale", "-d", "web=4")
+        settled(swarm, lambda: len(addresses(swarm, "web")) == 4)
+        swarm.first.docker("service", "scale", "-d", "web=2")
+        settled(swarm, lambda: len(addresses(swarm, "web")) == 2)
+        wait_names(swarm, "web", "asker")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert results["failed"] == 0, results
+    assert sum(results.values()) > 40
+
+
+def settled(swarm: Swarm, done: Callable[[], bool]) -> None:
+    def is_settled() -> bool:
+        states = [(task["Status"]["State"], task["DesiredState"]) for task in tasks(swarm.first, "web")]
+        return done() and all(state == desired or desired == "shutdown" for state, desired in states)
+
+    eventually(is_settled, "it has settled", patience=90, show=swarm.first.log)
+
+
+def test_a_network_in_use_is_not_removed_and_what_it_made_is_gone_with_its_last_task(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 2)
+    refused = swarm.first.docker("network", "rm", "blue", check=False)
+    assert "is in use by service" in refused.stderr
+    overlays = [host.exec_root / "network" / "overlays" for host in swarm.hosts]
+    network_id = swarm.first.docker("network", "inspect", "-f", "{{.Id}}", "blue").stdout.strip()
+    assert all(network_id in os.listdir(folder) for folder in overlays)
+    swarm.first.docker("service", "rm", "web")
+    eventually(
+        lambda: not any(network_id in os.listdir(folder) for folder in overlays), "its overlay is gone from both hosts"
+    )
