@@ -243,6 +243,33 @@ def test_datagrams_of_a_long_lived_flow_reach_a_living_task(site: Site) -> None:
                 assert flow.recv(64).decode().split()[0] == stays, f"{entry.name} {gone}"
 
 
+def test_datagrams_sent_before_the_port_was_published(site: Site) -> None:
+    """Known fault 23: and after it was withdrawn. Flows to other ports go on."""
+    one = site.nodes[0]
+    site.apply("a")
+    published = site.mesh(one, "a")
+    more = {**published.published, ("udp", 5454): frozenset({Backend(one.address, 80)})}
+    with (
+        site.client.inside(None, lambda: socket.socket(type=socket.SOCK_DGRAM)) as flow,
+        site.client.inside(None, lambda: socket.socket(type=socket.SOCK_DGRAM)) as other,
+    ):
+        flow.settimeout(0.5)
+        other.settimeout(5)
+        for each, port in ((flow, 5454), (other, 5353)):
+            each.bind(("", 0))
+            each.sendto(b"?", ("10.98.0.1", port))
+        assert other.recv(64).startswith(b"a")
+        one.host.do(lambda: one.mesher.apply(replace(published, published=more)))
+        flow.sendto(b"?", ("10.98.0.1", 5454))
+        assert flow.recv(64).startswith(b"a")
+        one.host.do(lambda: one.mesher.apply(published))
+        flow.sendto(b"?", ("10.98.0.1", 5454))
+        with pytest.raises(TimeoutError):
+            flow.recv(64)
+        other.sendto(b"?", ("10.98.0.1", 5353))
+        assert other.recv(64).startswith(b"a")
+
+
 def test_a_mesher_that_starts_goes_on_from_what_is_there(site: Site) -> None:
     one = site.nodes[0]
     more = site.mesh(one, "ab")

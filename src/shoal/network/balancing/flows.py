@@ -10,15 +10,18 @@ from ipaddress import IPv4Address, IPv6Address
 
 from shoal.network.balancing.rules import Flows
 from shoal.network.rtnetlink import ACK, AF_INET, AF_INET6, DUMP, Address, Reply, Request, attribute, attributes
+from shoal.network.wanted import Protocol
 
 _NEW, _GET, _DELETE = (1 << 8) | 0, (1 << 8) | 1, (1 << 8) | 2
 _HEADER = struct.Struct("=BBH")
 _VERSION = 1  # the family counts
 _NESTED = 0x8000
 _ORIGINAL, _REPLY, _FILTER = 1, 2, 25
-_TUPLE_IP = 1
+_TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
+_PROTOCOL_NUMBER, _DESTINATION_PORT = 1, 3
 _FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
-_BY_SOURCE, _BY_DESTINATION = 1 << 0, 1 << 1
+_BY_SOURCE, _BY_DESTINATION, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1 << 0, 1 << 1, 1 << 3, 1 << 5
+_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 # Of an address in a tuple: source and destination, by IP version.
 _SOURCE, _DESTINATION = {4: 1, 6: 3}, {4: 2, 6: 4}
 
@@ -50,6 +53,17 @@ def delete_answered(backend: Address) -> Request:
     body += _tuple(_REPLY, _SOURCE, backend)
     chosen = attribute(_FILTER_REPLY, struct.pack("=I", _BY_SOURCE))
     return Request(_DELETE, ACK, body + attribute(_FILTER | _NESTED, chosen))
+
+
+def delete_port(protocol: Protocol, address: Address, port: int) -> Request:
+    """End all flows that were begun to a port of an address."""
+    body = _HEADER.pack(AF_INET if address.version == 4 else AF_INET6, _VERSION, 0)
+    ip = attribute(_TUPLE_IP | _NESTED, attribute(_DESTINATION[address.version], address.packed))
+    transport = attribute(_PROTOCOL_NUMBER, bytes([_NUMBERS[protocol]]))
+    transport += attribute(_DESTINATION_PORT, port.to_bytes(2, "big"))
+    body += attribute(_ORIGINAL | _NESTED, ip + attribute(_TUPLE_PROTOCOL | _NESTED, transport))
+    by = struct.pack("=I", _BY_DESTINATION | _BY_PROTOCOL | _BY_DESTINATION_PORT)
+    return Request(_DELETE, ACK, body + attribute(_FILTER | _NESTED, attribute(_FILTER_ORIGINAL, by)))
 
 
 def list_all(virtual: Address) -> Request:

@@ -53,8 +53,9 @@ class Mesher:
         self._peers(mesh, index)
         self._routing(mesh, index)
         if self._written is None or self._written[0] != mesh or self._listing(mesh.table) != self._written[1]:
-            self._nftables.run(rules.rules(mesh, self._known(mesh.table), self._rng))
-            self._end_flows(mesh)
+            known = self._known(mesh.table)
+            self._nftables.run(rules.rules(mesh, known, self._rng))
+            self._end_flows(mesh, known)
             self._written = (mesh, self._listing(mesh.table))
 
     def remove(self, tag: str) -> None:
@@ -68,16 +69,24 @@ class Mesher:
         if link:
             self._try([rtnetlink.delete_link(link.index)], _GONE)
 
-    def _end_flows(self, mesh: Mesh) -> None:
-        """A long-lived flow of UDP to a task that is gone finds a living one, TCP hears at once."""
-        if self._written is None:
-            return
-        gone = self._written[0].alive() - mesh.alive()
-        if gone:
+    def _end_flows(self, mesh: Mesh, known: set[PublishedPort]) -> None:
+        """Let the rules count for flows that began before them.
+
+        A long-lived flow of UDP to a task that is gone finds a living one, TCP hears at once. A flow of UDP to a port
+        that was not published, or is no longer, is remembered with where it led.
+        """
+        gone = self._written[0].alive() - mesh.alive() if self._written else frozenset()
+        requests = [flows.delete_answered(one) for one in gone]
+        changed = [(protocol, port) for protocol, port in known ^ mesh.published.keys() if protocol != "tcp"]
+        if changed:
+            own = rtnetlink.addresses(self._socket.run(rtnetlink.list_addresses()))
+            four = {address for _, address in own if address.version == 4}
+            requests += [flows.delete_port(protocol, one, port) for protocol, port in changed for one in four]
+        if requests:
             with NetlinkSocket(netfilter=True) as conntrack:
-                bad = [number for number in conntrack.try_all([flows.delete_answered(one) for one in gone]) if number]
-            if bad and bad[0] not in _GONE:
-                raise ShoalError(f"cannot end the connections to tasks that are gone: {os.strerror(bad[0])}")
+                bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
+            if bad:
+                raise ShoalError(f"cannot end connections that are led elsewhere now: {os.strerror(bad[0])}")
 
     def _device(self, mesh: Mesh) -> int:
         mark = alias(mesh.tag, f"{mesh.vni} {mesh.local}:{mesh.vxlan_port} {mesh.own}")

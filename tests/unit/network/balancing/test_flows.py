@@ -50,3 +50,15 @@ def test_all_that_an_address_answers_can_end() -> None:
     given = attributes(flows.delete_answered(ip_address("10.0.1.5")).body[4:])
     assert set(given) == {2, 25}
     assert attributes(given[25]) == {2: struct.pack("=I", 1)}
+
+
+def test_flows_to_a_port_of_an_address_can_end() -> None:
+    given = attributes(flows.delete_port("udp", ip_address("10.98.0.1"), 5353).body[4:])
+    assert set(given) == {1, 25}
+    tuple_ = attributes(given[1])
+    assert attributes(tuple_[1]) == {2: ip_address("10.98.0.1").packed}
+    assert {kind: value[:2] for kind, value in attributes(tuple_[2]).items()} == {
+        1: b"\x11",
+        3: (5353).to_bytes(2, "big"),
+    }
+    assert attributes(given[25]) == {1: struct.pack("=I", 0b101010)}
