@@ -165,6 +165,25 @@ def test_a_task_reaches_every_task_by_its_own_node_itself_too(site: Site) -> Non
                 assert answers == {"a": 2, "b": 2}, f"{node.name} {address} {way.__name__}"
 
 
+def test_a_node_reaches_published_ports_of_another(site: Site, servers: Servers) -> None:
+    """Also where that leads to the asker's own task: by the other's address on ingress, or it would drop its own."""
+    one, two = site.nodes
+    for way, port in ((ask, 8080), (ask_udp, 5353)):
+        servers.asked.clear()
+        assert Counter(way(one.host, None, str(two.host.address), port) for _ in range(4)) == {"a": 2, "b": 2}
+        assert set(servers.asked) == {("a", str(two.own.ip)), ("b", str(one.host.address))}
+
+
+def test_a_service_can_have_dockers_way(site: Site, servers: Servers) -> None:
+    """Backends without the client's address see the node that the connection came by, as those on Docker Engines must:
+    these have no way back."""
+    one = site.nodes[0]
+    docker = replace(site.mesh(one, "ab"), without_source=frozenset({IPv4Address(INGRESS["b"])}))
+    one.host.do(lambda: one.mesher.apply(docker))
+    assert Counter(ask(site.client, None, str(one.host.address), 8080) for _ in range(4)) == {"a": 2, "b": 2}
+    assert set(servers.asked) == {("a", CLIENT), ("b", str(one.own.ip))}
+
+
 def test_a_node_without_a_task_answers_and_where_nobody_is_it_is_said(site: Site) -> None:
     """Known fault 25."""
     site.apply("b", leaving="a")

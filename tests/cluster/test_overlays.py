@@ -191,7 +191,6 @@ def _set_mtu(hosts: list[OverlayHost], switch: str, mtu: int) -> None:
         host.ip(Path(f"/run/netns/{switch}"), "ip", "link", "set", f"p{host.number}", "mtu", str(mtu))
 
 
-@pytest.mark.timeout(60)
 def test_two_hundred_starts_and_stops_with_reused_addresses(pair: tuple[OverlayHost, OverlayHost]) -> None:
     """Known fault 12: the tables are as long as before, and each address leads to where it is now."""
     one, two = pair
@@ -260,7 +259,6 @@ def _counting(monkeypatch: pytest.MonkeyPatch, at: int, error: Callable[[], Base
     return calls
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["killed", "failed"])
 def test_broken_off_anywhere_the_next_call_ends_it(
     pair: tuple[OverlayHost, OverlayHost], kind: str, monkeypatch: pytest.MonkeyPatch
