@@ -150,18 +150,18 @@ class Members:
         if alive.node == self.me.name:
             self._handle_alive_self(alive, now)
             return
+        record = self._records.get(alive.node)
+        moved = record is not None and (record.address, record.port) != (alive.address, alive.port)
+        if record is not None and alive.incarnation <= record.incarnation and not moved:
+            return  # the most frequent: what is spread is heard again and again
         if not is_compatible(alive.versions):
             self._note("versions", f"a member speaks another protocol and is ignored: {alive.node!a}")
             return
-        record = self._records.get(alive.node)
         if record is None:
             self._add(alive, now)
             return
-        moved = (record.address, record.port) != (alive.address, alive.port)
         if moved and record.state != State.LEFT:
             self._note("address", f"a member is said to be at another address, which is ignored: {alive.node!a}")
-            return
-        if alive.incarnation <= record.incarnation and not moved:
             return
         if moved:
             self._unprove(record)
