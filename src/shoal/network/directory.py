@@ -158,13 +158,16 @@ class Directory:
     def __init__(self) -> None:
         self._networks: dict[str, _Network] = {}
         self._ingress: frozenset[str] = frozenset()
+        self.generation = 0  # rises whenever an answer may be another than before
 
     def set_overlays(self, overlays: Iterable[Overlay]) -> None:
         """Tell which networks have no names: ingress only carries (known fault 16)."""
+        self.generation += 1
         self._ingress = frozenset(overlay.id for overlay in overlays if overlay.ingress)
 
     def apply(self, changes: Iterable[Changed]) -> None:
         """Take over changed entries. What cannot be read counts as no entry."""
+        self.generation += 1
         for change in changes:
             network = self._networks.get(change.network)
             if network is None:
@@ -178,6 +181,7 @@ class Directory:
 
     def forget(self, network: str) -> None:
         """Drop all entries of a network that this node has left."""
+        self.generation += 1
         if book := self._networks.get(network):
             for key in list(book.endpoints):
                 book.set_endpoint(key, None)

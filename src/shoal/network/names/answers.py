@@ -16,6 +16,7 @@ from shoal.network.names.questions import AAAA, BADVERS, MX, PTR, A, Question
 from shoal.network.records import Address
 from shoal.network.wanted import Overlay, Sandbox
 
+_REMEMBERED = 256  # 100 kB a sandbox at most, and for that a container must ask for long names
 _V4, _V6 = ".in-addr.arpa", ".ip6.arpa"
 
 
@@ -55,6 +56,36 @@ def asker(sandbox: Sandbox, overlays: Iterable[Overlay], *, ndots_set: bool = Fa
         forward=not on or any(not one.internal for one in on),
         ndots_set=ndots_set,
     )
+
+
+class Remembered:
+    """Replies that are the same each time, for one asker, until the directory changes.
+
+    A program asks for the same few names again and again, and a reply is half the work. Those of several addresses are
+    not among them: they are shuffled anew.
+    """
+
+    def __init__(self) -> None:
+        self._replies: dict[bytes, bytes] = {}
+        self._generation = -1
+
+    def get(self, message: bytes, directory: Directory) -> bytes | None:
+        """Return the reply to a message that was answered before."""
+        if self._generation != directory.generation:
+            self._replies.clear()
+            self._generation = directory.generation
+            return None
+        rest = self._replies.get(message[2:])
+        return message[:2] + rest if rest else None
+
+    def keep(self, message: bytes, reply: bytes) -> None:
+        """Remember a reply, which `get` has just not known."""
+        count, flags = reply[6] << 8 | reply[7], reply[2] << 8
+        if count > 1 or flags & questions.TC:
+            return
+        if len(self._replies) >= _REMEMBERED:
+            self._replies.clear()
+        self._replies[message[2:]] = reply[2:]
 
 
 def answer(question: Question, who: Asker, directory: Directory, draw: Draw, limit: int) -> bytes | None:

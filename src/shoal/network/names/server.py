@@ -14,7 +14,7 @@ from functools import partial
 
 from shoal.network.directory import Directory
 from shoal.network.names import questions
-from shoal.network.names.answers import Asker, answer
+from shoal.network.names.answers import Asker, Remembered, answer
 from shoal.network.names.limits import Bucket, Limits, Outside
 from shoal.network.names.outside import Asking, read_message
 from shoal.network.names.questions import REFUSED, SERVFAIL, TCP_LIMIT, Question
@@ -50,6 +50,7 @@ class _Served:
     who: Asker
     sockets: Listening
     bucket: Bucket
+    remembered: Remembered = field(default_factory=Remembered)
     asking: set[Asking] = field(default_factory=set)
     connections: set[asyncio.Task[None]] = field(default_factory=set)
     pause: asyncio.TimerHandle | None = None  # no question is read
@@ -92,7 +93,8 @@ class NameServer:
 
     def update(self, who: Asker) -> None:
         """Take over who asks: it is on other networks now, or they have other names."""
-        self._served[who.container].who = who
+        served = self._served[who.container]
+        served.who, served.remembered = who, Remembered()
 
     def served(self) -> frozenset[str]:
         """Return the containers that are served."""
@@ -151,6 +153,11 @@ class NameServer:
 
     def _by_udp(self, served: _Served, message: bytes, address: _Address) -> None:
         self.counts.questions += 1
+        known = served.remembered.get(message, self._directory)
+        if known:
+            self.counts.answered += 1
+            self._send(served, address, known)
+            return
         question = questions.read(message) if len(message) <= _LONGEST else None
         if question is None:
             return
@@ -160,6 +167,7 @@ class NameServer:
         reply = answer(question, served.who, self._directory, self._draw, question.size)
         if reply is not None:
             self.counts.answered += 1
+            served.remembered.keep(message, reply)
             self._send(served, address, reply)
             return
         self._ask(served, question, tcp=False, then=partial(self._send, served, address))

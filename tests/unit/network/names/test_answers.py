@@ -1,6 +1,7 @@
 """Docker's rules, question by question, against a directory of two networks."""
 
 import random
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.network.directory import Directory
-from shoal.network.names.answers import Asker, answer, asker, reversed_address
+from shoal.network.names.answers import Asker, Remembered, answer, asker, reversed_address
 from shoal.network.names.questions import AAAA, MX, PTR, TCP_LIMIT, A, Question, read
 from shoal.network.records import ENDPOINTS, Changed, EndpointRecord
 from shoal.network.wanted import Endpoint, Overlay, Sandbox
@@ -228,3 +229,58 @@ def test_any_address_is_read_backwards(address: object) -> None:
 )
 def test_what_is_no_whole_address_backwards(name: str) -> None:
     assert reversed_address(name) is None
+
+
+def test_a_reply_is_remembered_until_the_directory_changes() -> None:
+    directory = filled(("f", EndpointRecord("web", ONE)), ("f", EndpointRecord("two", ONE, task_aliases=("web2",))))
+    remembered = Remembered()
+
+    def asking(name: str, number: int = 7, kind: int = A) -> tuple[bytes | None, bytes | None]:
+        message = number.to_bytes(2, "big") + asked(name, kind).message[2:]
+        known = remembered.get(message, directory)
+        found = read(message)
+        assert isinstance(found, Question)
+        reply = answer(found, WHO, directory, random.Random(1).random, found.size)
+        if reply and not known:
+            remembered.keep(message, reply)
+        return known, reply
+
+    known, reply = asking("web")
+    assert known is None
+    assert asking("web", 99) == (b"\0\x63" + reply[2:], b"\0\x63" + reply[2:])  # type: ignore[index]
+    assert asking("web", kind=AAAA)[0] is None
+    known, reply = asking("web", kind=AAAA)  # empty, and remembered as such
+    assert known == reply
+    assert asking("WEB")[0] is None  # a reply repeats the question as it was asked
+    before = directory.generation
+    directory.apply([Changed(ENDPOINTS, "f", "0", "node", None, EndpointRecord("web", TWO).encode())])
+    assert directory.generation > before
+    known, reply = asking("web")
+    assert known is None
+    assert TWO.packed in (reply or b"")
+    directory.set_overlays([INGRESS, replace(FRONT, ingress=True)])
+    assert asking("web")[0] is None
+    directory.set_overlays(OVERLAYS)
+    asking("web")
+    directory.forget("f")
+    assert asking("web") == (None, None)
+
+
+def test_shuffled_and_cut_off_replies_are_not_remembered(crowd: Directory) -> None:
+    remembered = Remembered()
+    for size in (0, 4096):
+        question = asked("many", size=size)
+        assert remembered.get(question.message, crowd) is None
+        reply = answer(question, WHO, crowd, random.Random(1).random, question.size)
+        assert reply
+        remembered.keep(question.message, reply)
+        assert remembered.get(question.message, crowd) is None
+
+
+def test_no_more_is_remembered_than_a_few_names(directory: Directory) -> None:
+    remembered = Remembered()
+    for number in range(1000):
+        remembered.get(b"xx%d" % number, directory)
+        remembered.keep(b"xx%d" % number, bytes(12))
+    assert len(remembered._replies) <= 256
+    assert remembered.get(b"yy999", directory) == b"yy" + bytes(10)

@@ -222,7 +222,14 @@ async def test_sockets_go_to_a_successor_without_a_question_lost() -> None:
 
 async def test_who_asks_may_be_on_other_networks_later() -> None:
     async with running() as (server, _, client):
+        assert (await client.ask("w.0")).rr
+        assert (await client.ask("w.0")).rr  # as it was remembered
+        server._directory.apply([Changed(ENDPOINTS, "n", "0", "x", None, None)])
+        assert (await client.ask("w.0")).header.rcode == 0
+        assert server.counts.outside == 1
+        assert (await client.ask("w.1")).rr
         server.update(Asker("c", ("m",), forward=False))
+        assert (await client.ask("w.1")).header.rcode == 2
         assert (await client.ask("web")).header.rcode == 2
         server.stop("nobody")
 
