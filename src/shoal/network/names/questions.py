@@ -162,12 +162,12 @@ def room(question: Question, limit: int, size: int) -> int:
 def reply(
     question: Question, code: int = NOERROR, records: Sequence[bytes] = (), *, truncated: bool = False, ttl: int = TTL
 ) -> bytes:
-    """Return a reply, whose records have the question's name and type. `records`: their data."""
+    """Return a reply, whose records have the question's name and type. `records`: their data, all of one length."""
     flags = QR | RA | question.flags & (RD | CD) | code & 0x0F | (TC if truncated else 0)
     parts = [_HEADER.pack(question.id, flags, 1, len(records), 0, 1 if question.edns else 0), question.section]
-    for data in records:
-        parts.append(_RECORD.pack(_POINTER, question.kind, IN, ttl, len(data)))
-        parts.append(data)
+    if records:
+        before = _RECORD.pack(_POINTER, question.kind, IN, ttl, len(records[0]))
+        parts += (before, before.join(records))
     if question.edns:
         parts.append(_EDNS.pack(0, OPT, _OWN_SIZE, code >> 4 << 24, 0))
     return b"".join(parts)
