@@ -1,11 +1,8 @@
 from typing import Any
 
-import pytest
-
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.manager.allocator.networks import Networks
-from shoal.manager.control import unsupported
 from shoal.network.types import Endpoint, LocalNetwork, Sandbox
 from shoal.runtime.types import Container, ContainerConfig, Phase
 from shoal.store.changes import Object
@@ -106,14 +103,6 @@ async def test_making_networks_is_refused_in_docker_words_first() -> None:
         )
 
 
-# What follows the refusal of overlay networks.
-
-
-@pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
-
-
 def swarm(*objects: Object) -> tuple[Any, MemoryStore]:
     node, store = manager_node(SWARM_HOST, *objects)
     return client(backend(node=node, network=FakeTable([BRIDGE, HOST]), containers=FakeTable())), store
@@ -126,7 +115,6 @@ def allocated(name: str, **labels: str) -> api.Network:
     return made
 
 
-@pytest.mark.usefixtures("accepted")
 async def test_a_network_of_the_swarm_is_made_shown_and_removed() -> None:
     served, store = swarm()
     async with served as http:
@@ -148,7 +136,6 @@ async def test_a_network_of_the_swarm_is_made_shown_and_removed() -> None:
         assert (await http.delete("/networks/blue")).status == 404
 
 
-@pytest.mark.usefixtures("accepted")
 async def test_networks_of_one_host_are_not_made_yet() -> None:
     served, _ = swarm()
     async with served as http:
@@ -163,7 +150,6 @@ async def test_networks_of_one_host_are_not_made_yet() -> None:
         assert (await (await http.get("/networks/red")).json())["ConfigFrom"] == {"Network": "base"}
 
 
-@pytest.mark.usefixtures("accepted")
 async def test_the_managers_refusals_keep_dockers_words() -> None:
     web = service("web", "blue", ports="80:80")
     served, _ = swarm(allocated("blue"), network("ingress", ingress=True), web)
@@ -190,7 +176,6 @@ async def test_the_managers_refusals_keep_dockers_words() -> None:
             assert (answer.status, await answer.json()) == (status, {"message": message})
 
 
-@pytest.mark.usefixtures("accepted")
 async def test_prune_takes_what_nothing_uses_and_leaves_ingress() -> None:
     web = service("web", "used")
     served, store = swarm(

@@ -7,9 +7,15 @@ import pytest
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.errors import NotFound
+from shoal.manager.allocator.endpoints import Endpoints
+from shoal.manager.allocator.networks import Networks
+from shoal.manager.allocator.nodes import Nodes
+from shoal.manager.allocator.tasks import Tasks
 from shoal.network.types import LocalNetwork
 from shoal.runtime.image_types import DistributionInspect
 from tests.unit.engine.fakes import NO_SWARM, FakeNode, FakeTable, backend, client, manager_node
+from tests.unit.manager.allocator.objects import network, service
+from tests.unit.manager.allocator.objects import task as task_of
 
 HOST = api.Network(id="net-host", spec={"annotations": {"name": "host", "labels": {LABEL: "true"}}})
 
@@ -276,3 +282,52 @@ async def test_names_of_fields_count_in_any_case() -> None:
         shown = (await (await http.get(f"/services/{service_id}")).json())["Spec"]
         assert shown["Mode"] == {"Replicated": {"Replicas": 2}}
         assert shown["TaskTemplate"]["Resources"]["Limits"] == {"Pids": 7}
+
+
+async def test_what_the_allocator_gave_is_shown() -> None:
+    blue = network("blue")
+    asked = service("web", "blue", ports="8080:80 0:53/udp")
+    networks = Networks()
+    made = networks.allocate(blue)
+    assert isinstance(made, api.Network)
+    web = Endpoints(networks).allocate(asked, ["blue"])
+    assert isinstance(web, api.Service)
+    task = Tasks(networks, Nodes(networks)).admit(
+        task_of("t1", web), web.spec.task.networks, web.endpoint, lambda _: made, 0.0
+    )
+    assert isinstance(task, api.Task)
+    async with client(backend(node=manager_node(made, web, task)[0])) as http:
+        assert (await (await http.get("/services/web")).json())["Endpoint"] == {
+            "Spec": {
+                "Mode": "vip",
+                "Ports": [
+                    {"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "ingress"},
+                    {"Protocol": "udp", "TargetPort": 53, "PublishMode": "ingress"},
+                ],
+            },
+            "Ports": [
+                {"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "ingress"},
+                {"Protocol": "udp", "TargetPort": 53, "PublishedPort": 30000, "PublishMode": "ingress"},
+            ],
+            "VirtualIPs": [{"NetworkID": "blue", "Addr": "10.0.0.2/24"}],
+        }
+        (attached,) = (await (await http.get("/tasks/t1")).json())["NetworksAttachments"]
+        assert attached["Addresses"] == ["10.0.0.3/24"]
+        assert attached["Network"]["DriverState"]["Name"] == "overlay"
+        assert attached["Network"]["IPAMOptions"]["Configs"] == [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1"}]
+
+
+async def test_networks_of_a_service_are_named_by_name_id_or_its_beginning() -> None:
+    made = Networks().allocate(network("bluenetwork"))
+    assert isinstance(made, api.Network)
+    made.spec.annotations.name = "red"
+    node, store = manager_node(made)
+    async with client(backend(node=node)) as http:
+        for number, ref in enumerate(("red", "bluenetwork", "bluen")):
+            body = spec(f"web{number}")
+            body["TaskTemplate"]["Networks"] = [{"Target": ref, "Aliases": ["db"], "DriverOpts": {"a": "b"}}]
+            web = store.view().services.get(await created(http, body))
+            assert web is not None
+            (config,) = web.spec.task.networks
+            assert (config.target, list(config.aliases)) == ("bluenetwork", ["db"])
+            assert dict(config.driver_attachment_opts) == {"a": "b"}

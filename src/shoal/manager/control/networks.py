@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL, is_ingress, is_predefined, needs_ingress
 from shoal.api.states import is_live
-from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unimplemented
+from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from shoal.manager.allocator.endpoints import networks_of
 from shoal.manager.allocator.networks import IPAM_DRIVER, LOCAL_DRIVERS, OVERLAY
-from shoal.manager.control import unsupported
 from shoal.manager.control.filters import named
 from shoal.manager.control.names import validate_annotations
 from shoal.manager.control.requests import require
@@ -53,8 +52,6 @@ class Networks:
         """Store a new network. Conflict where the name is taken, or there is an ingress network already."""
         require(request.HasField("spec"))
         validate_network_spec(request.spec)
-        if unsupported.REFUSES_NETWORKS:
-            raise Unimplemented(unsupported.CREATE_NETWORK)
         network = api.Network(id=self._new_id(), spec=request.spec)
 
         def create(transaction: Transaction) -> None:
@@ -84,8 +81,6 @@ class Networks:
                 )
             else:
                 _check_is_free(transaction, network.id)
-            if unsupported.REFUSES_NETWORKS:
-                raise Unimplemented(unsupported.CREATE_NETWORK)
             transaction.remove(api.Network, network.id)
 
         await self._store.update(remove)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from shoal.api import options, times
 from shoal.api import v1 as api
 from shoal.api.defaults import with_defaults
-from shoal.api.predefined import is_ingress, is_predefined
+from shoal.api.predefined import is_ingress
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError, Unimplemented
 from shoal.manager.allocator.endpoints import networks_of
-from shoal.manager.control import unsupported
 from shoal.manager.control.filters import among, named, runtime
 from shoal.manager.control.requests import require
 from shoal.manager.control.unsupported import refuse_unsupported_service
@@ -181,8 +180,6 @@ def _check_spec(view: View, spec: api.ServiceSpec, expand: Expand) -> None:
         if network is None:
             # SwarmKit stores such a service and its tasks wait for ever. Docker's Engine API refuses it with this text.
             raise ShoalError(f"network {attachment.target} not found")
-        if unsupported.REFUSES_NETWORKS and not is_predefined(network):
-            raise Unimplemented(unsupported.NETWORKS)
 
 
 def _check_update(current: api.Service, spec: api.ServiceSpec) -> None:

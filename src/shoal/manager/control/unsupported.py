@@ -6,8 +6,6 @@ A line is deleted when its feature comes. These checks run after validation, so 
 from shoal.api import v1 as api
 from shoal.errors import Unimplemented
 
-NETWORKS = "overlay networks are not supported by this version of Shoal; use host, bridge or none"
-CREATE_NETWORK = "creating and removing overlay networks is not supported by this version of Shoal"
 PORTS = "published ports are not supported by this version of Shoal"
 SECRETS = "secrets are not supported by this version of Shoal"
 CONFIGS = "configs are not supported by this version of Shoal"
@@ -16,10 +14,6 @@ RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
 CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"
 SELINUX = "SELinux labels are not supported by this version of Shoal"
-ONE_NETWORK = "more than one network for a service is not supported by this version of Shoal"
-ATTACHMENT = "aliases and driver options of a network are not supported by this version of Shoal"
-# Until the nodes make overlays and the mesh, nothing may ask for them; what follows the refusal is there already.
-REFUSES_NETWORKS = False
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
 
@@ -30,13 +24,8 @@ LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
     """Raise Unimplemented for the first thing in a valid spec that cannot be done yet."""
-    if spec.endpoint.ports:
+    if spec.endpoint.ports:  # the mesh's rules are there (network/mesh), and nobody gives them to the kernel yet
         raise Unimplemented(PORTS)
-    if REFUSES_NETWORKS:
-        if len(spec.task.networks) > 1:
-            raise Unimplemented(ONE_NETWORK)
-        if any(network.aliases or network.driver_attachment_opts for network in spec.task.networks):
-            raise Unimplemented(ATTACHMENT)
     refuse_unsupported_log_driver(spec.task.log_driver)
     _refuse_unsupported_container(spec)
 

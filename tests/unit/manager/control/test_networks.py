@@ -2,7 +2,6 @@ import pytest
 
 from shoal import errors
 from shoal.api import v1 as api
-from shoal.manager.control import unsupported
 from shoal.store.changes import Object
 from tests.unit.manager.allocator.objects import service, task
 from tests.unit.manager.control.conftest import Make
@@ -55,11 +54,6 @@ async def test_list_filters(make: Make) -> None:
             errors.InvalidArgument,
             "ipam configuration: subnet 10.0.0.0/24 does not contain gateway 10.0.1.1",
         ),
-        (
-            ipam(subnet="10.0.0.0/24", gateway="10.0.0.1", range="10.0.0.128/25"),
-            errors.Unimplemented,
-            "creating and removing overlay networks is not supported by this version of Shoal",
-        ),
     ],
 )
 async def test_creation_is_refused(make: Make, wrong: api.NetworkSpec, error: type[Exception], message: str) -> None:
@@ -88,11 +82,6 @@ async def test_predefined_label_is_not_for_users(make: Make) -> None:
             errors.FailedPrecondition,
             "network net-host (host) is a swarm predefined network and cannot be removed",
         ),
-        (
-            "net-blue",
-            errors.Unimplemented,
-            "creating and removing overlay networks is not supported by this version of Shoal",
-        ),
         ("x", errors.NotFound, "network x not found"),
         ("", errors.InvalidArgument, "invalid argument"),
     ],
@@ -104,18 +93,11 @@ async def test_removal_is_refused(make: Make, network_id: str, error: type[Excep
     assert str(raised.value) == message
 
 
-# What follows the refusal of overlay networks.
-
-
-@pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
-
-
-@pytest.mark.usefixtures("accepted")
 async def test_a_network_is_made_and_removed(make: Make) -> None:
     control, store = make()
-    made = (await control.create_network(api.CreateNetworkRequest(spec=spec("red", attachable=True)))).network
+    wanted = ipam(subnet="10.0.0.0/24", gateway="10.0.0.1", range="10.0.0.128/25")
+    wanted.annotations.name, wanted.attachable = "red", True
+    made = (await control.create_network(api.CreateNetworkRequest(spec=wanted))).network
     assert (made.id, made.spec.attachable) == ("id1", True)
     with pytest.raises(errors.Conflict, match=r"^name conflicts with an existing object$"):
         await control.create_network(api.CreateNetworkRequest(spec=spec("red")))
@@ -125,7 +107,6 @@ async def test_a_network_is_made_and_removed(make: Make) -> None:
         await control.remove_network(api.RemoveNetworkRequest(network_id="id1"))
 
 
-@pytest.mark.usefixtures("accepted")
 async def test_there_is_one_ingress(make: Make) -> None:
     control, _ = make()
     with pytest.raises(errors.Conflict, match=r"^ingress network \(net-ingress\) is already present$"):
@@ -134,7 +115,6 @@ async def test_there_is_one_ingress(make: Make) -> None:
     await control.create_network(api.CreateNetworkRequest(spec=spec("mine", ingress=True)))
 
 
-@pytest.mark.usefixtures("accepted")
 async def test_ingress_in_use_stays(make: Make) -> None:
     control, _ = make(service("web", ports="80:80"))
     with pytest.raises(
@@ -177,7 +157,6 @@ def former(one: api.Task) -> api.Task:
     return one
 
 
-@pytest.mark.usefixtures("accepted")
 @pytest.mark.parametrize(
     ("users", "by"),
     [

@@ -5,7 +5,6 @@ import pytest
 from shoal import errors
 from shoal.api import times
 from shoal.api import v1 as api
-from shoal.manager.control import unsupported
 from tests.unit.manager.control.conftest import NOW, Make
 
 PREVIOUS = api.UpdateServiceRequest.PREVIOUS
@@ -55,7 +54,7 @@ async def test_taken_name_is_a_conflict_in_whatever_case(make: Make) -> None:
 
 async def test_nothing_is_stored_of_a_refused_service(make: Make) -> None:
     control, store = make()
-    for wrong in (spec(name=""), spec(networks=("net-blue",))):
+    for wrong in (spec(name=""), spec(networks=("net-ingress",))):
         with pytest.raises(errors.ShoalError):
             await control.create_service(create(wrong))
     assert len(store.view().services) == 0
@@ -77,8 +76,8 @@ async def test_missing_parts_are_invalid(make: Make, call: str, request_: object
         await getattr(control, call)(request_)
 
 
-@pytest.mark.parametrize("name", ["host", "bridge", "none"])
-async def test_predefined_networks_pass(make: Make, name: str) -> None:
+@pytest.mark.parametrize("name", ["host", "bridge", "none", "blue"])
+async def test_predefined_networks_and_overlays_pass(make: Make, name: str) -> None:
     control, _ = make()
     service = (await control.create_service(create(spec(networks=(f"net-{name}",))))).service
     assert service.spec.task.networks[0].target == f"net-{name}"
@@ -93,11 +92,6 @@ async def test_predefined_networks_pass(make: Make, name: str) -> None:
             'Service cannot be explicitly attached to the ingress network "ingress"',
         ),
         ("net-red", errors.ShoalError, "network net-red not found"),
-        (
-            "net-blue",
-            errors.Unimplemented,
-            "overlay networks are not supported by this version of Shoal; use host, bridge or none",
-        ),
     ],
 )
 async def test_other_networks_do_not(make: Make, target: str, error: type[Exception], message: str) -> None:
@@ -318,9 +312,6 @@ async def test_labels_of_ours_are_checked_at_create_and_update(make: Make) -> No
     assert updated.spec.annotations.labels["shoal.pull"] == "never"
 
 
-# What follows the refusal of overlay networks and published ports.
-
-
 def published(*ports: int, mode: api.PortConfig.PublishMode = api.PortConfig.INGRESS) -> api.ServiceSpec:
     made = spec("api")
     for port in ports:
@@ -328,8 +319,7 @@ def published(*ports: int, mode: api.PortConfig.PublishMode = api.PortConfig.ING
     return made
 
 
-async def test_services_on_overlays_with_ports(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
+async def test_services_on_overlays_with_ports(make: Make) -> None:
     control, _ = make()
     wanted = spec(networks=("net-blue", "net-host"))
     wanted.task.networks[0].aliases.append("db")
@@ -353,8 +343,7 @@ async def test_services_on_overlays_with_ports(make: Make, monkeypatch: pytest.M
         await control.create_service(create(on_host))
 
 
-async def test_ports_without_ingress_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsupported, "REFUSES_NETWORKS", False)
+async def test_ports_without_ingress_are_refused(make: Make) -> None:
     control, store = make()
     await store.update(lambda tx: tx.remove(api.Network, "net-ingress"))
     with pytest.raises(errors.FailedPrecondition, match=r"^service needs ingress network, but no ingress network is"):

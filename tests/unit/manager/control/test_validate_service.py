@@ -225,15 +225,11 @@ def test_right_spec_passes(right: api.ServiceSpec) -> None:
 @pytest.mark.parametrize(
     ("later", "word"),
     [
-        (ports(api.PortConfig(target_port=80, published_port=80)), "published ports"),
         (container(secrets=[secret("a", file=FILE)]), "secrets"),
         (container(configs=[config("a", file=FILE)]), "configs"),
         (container(mounts=[api.Mount(type=api.Mount.CLUSTER, target="/d")]), "cluster volumes"),
         (task(log_driver=api.Driver(name="none")), "log driver none"),
         (task(log_driver=api.Driver(options={"labels": "a", "tag": "x"})), "log option tag"),
-        (task(networks=[api.NetworkAttachmentConfig(target=name) for name in "ab"]), "more than one network"),
-        (task(networks=[api.NetworkAttachmentConfig(target="a", aliases=["x"])]), "aliases"),
-        (task(networks=[api.NetworkAttachmentConfig(target="a", driver_attachment_opts={"x": "y"})]), "driver options"),
         (container(isolation=api.ContainerSpec.ISOLATION_PROCESS), "isolation"),
         (container(privileges=api.Privileges(credential_spec=api.Privileges.CredentialSpec(file="x"))), "credential"),
         (container(privileges=api.Privileges(selinux_context=api.Privileges.SELinuxContext(role="r"))), "SELinux"),
