@@ -14,6 +14,8 @@ RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
 CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"
 SELINUX = "SELinux labels are not supported by this version of Shoal"
+# The managers give ports out, and the rules of the mesh are there (network/mesh); no node makes them in its kernel yet.
+REFUSES_PORTS = True
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
 
@@ -24,7 +26,7 @@ LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
     """Raise Unimplemented for the first thing in a valid spec that cannot be done yet."""
-    if spec.endpoint.ports:  # the mesh's rules are there (network/mesh), and nobody gives them to the kernel yet
+    if REFUSES_PORTS and spec.endpoint.ports:
         raise Unimplemented(PORTS)
     refuse_unsupported_log_driver(spec.task.log_driver)
     _refuse_unsupported_container(spec)

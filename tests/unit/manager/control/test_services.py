@@ -5,6 +5,7 @@ import pytest
 from shoal import errors
 from shoal.api import times
 from shoal.api import v1 as api
+from shoal.manager.control import unsupported
 from tests.unit.manager.control.conftest import NOW, Make
 
 PREVIOUS = api.UpdateServiceRequest.PREVIOUS
@@ -319,6 +320,13 @@ def published(*ports: int, mode: api.PortConfig.PublishMode = api.PortConfig.ING
     return made
 
 
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports as they will be taken once nodes publish them."""
+    monkeypatch.setattr(unsupported, "REFUSES_PORTS", False)
+
+
+@pytest.mark.usefixtures("ports")
 async def test_services_on_overlays_with_ports(make: Make) -> None:
     control, _ = make()
     wanted = spec(networks=("net-blue", "net-host"))
@@ -343,6 +351,7 @@ async def test_services_on_overlays_with_ports(make: Make) -> None:
         await control.create_service(create(on_host))
 
 
+@pytest.mark.usefixtures("ports")
 async def test_ports_without_ingress_are_refused(make: Make) -> None:
     control, store = make()
     await store.update(lambda tx: tx.remove(api.Network, "net-ingress"))
