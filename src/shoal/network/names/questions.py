@@ -1,7 +1,7 @@
 """DNS questions from bytes, and replies to bytes. Pure.
 
 By hand, and not by a library: one question and perhaps an OPT record (RFC 6891) are all that is read, ten times quicker
-so, and never in more time than the message is long (docs/decisions/0024-dns-messages.md). The bytes come from a
+so, and never in more time than the message is long (docs/decisions/0026-dns-messages.md). The bytes come from a
 container and are hostile: whatever they are, `read` returns.
 """
 
