@@ -1,4 +1,5 @@
-"""A container does not reach its host's manager by its bridge, on no address of the host's."""
+"""A container does not reach its host's manager by its bridge, on no address of the host's; nor gossip and VXLAN of
+any host."""
 
 import contextlib
 import socket
@@ -8,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.swarms import create, make_swarm, wait_running
+from tests.cluster.swarms import create, join, make_swarm, wait_running
 from tests.harness.hosts import Host, host, run
+from tests.harness.network import network
 
 pytestmark = pytest.mark.root
 
@@ -62,3 +64,45 @@ def test_a_container_does_not_reach_the_manager_of_its_host(port: int) -> None:
         manager.docker("swarm", "leave", "--force")
         rules = run(*manager.inside("nft", "list", "ruleset")).stdout
         assert "dport" not in rules
+
+
+# Tells whether a datagram came, of those that carry a word of their own.
+LISTEN = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("", int(sys.argv[1])))
+print("up", flush=True)
+while True:
+    print(sock.recv(100).decode(), flush=True)
+"""
+SEND = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(5):
+    sock.sendto(sys.argv[3].encode(), (sys.argv[2], int(sys.argv[1])))
+"""
+
+
+def test_a_container_speaks_neither_gossip_nor_vxlan_to_any_host() -> None:
+    """Whoever could would be every node of every overlay: its host's address is on what it sends."""
+    with network("closedgossip") as net:
+        first, second = net.add("first"), net.add("second")
+        secret = make_swarm(first, "--data-path-port", "4800")
+        join(second, first, secret)
+        create(first, "web", 2)
+        wait_running(first, "web", {"first": 1, "second": 1})
+        (netns,) = [str(path) for path in (first.exec_root / "netns").iterdir()]
+        addresses = (first.address, second.address)
+        assert reached(first, netns, 7946, *addresses) == set()
+        for port in (4789, 4800):
+            command = second.inside(sys.executable, "-c", LISTEN, str(port))
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+                assert listener.stdout is not None
+                assert listener.stdout.readline() == "up\n"
+                try:
+                    send = (sys.executable, "-c", SEND, str(port), second.address)
+                    run(*first.inside("nsenter", f"--net={netns}", *send, "container"))
+                    run(*first.inside(*send, "host"))
+                    assert listener.stdout.readline() == "host\n"
+                finally:
+                    listener.kill()

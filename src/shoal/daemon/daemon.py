@@ -71,8 +71,9 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             events = EventBus()
             volumes = Volumes(paths, events)
             process = NetworkProcess(paths.network_process, tag, Cgroups(tag).keep_apart)
-            overlays = Overlays(process, last_wanted(paths.network_process))
-            async with BridgeNetwork(paths, tag, events=events) as network, _kept(process, overlays):
+            bridge = BridgeNetwork(paths, tag, events=events)
+            overlays = Overlays(process, last_wanted(paths.network_process), bridge.close_vxlan)
+            async with bridge as network, _kept(process, overlays):
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
                 devices = Devices(config.cdi_folders, frozenset(kind for kind, _ in config.generic))

@@ -216,6 +216,10 @@ class BridgeNetwork:
         finally:
             await self._run(lambda: self._plumbing.open_port(port))
 
+    async def close_vxlan(self, port: int) -> None:
+        """Let no container speak VXLAN to a host, by this port or the default one."""
+        await self._run(lambda: self._plumbing.close_vxlan(port))
+
     def sandboxes(self) -> dict[str, Sandbox]:
         """Return who is connected: container ids and their sandboxes."""
         return dict(self._sandboxes)

@@ -6,7 +6,7 @@ words. All that is wanted is one value; what changed is sent, whole, once for al
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -45,10 +45,14 @@ class Process(Protocol):
 
 
 class Overlays:
-    """Who is on which overlay. `last` is what was wanted when shoald last ran on this boot of the host."""
+    """Who is on which overlay. `last` is what was wanted when shoald last ran on this boot of the host.
 
-    def __init__(self, process: Process, last: Wanted | None) -> None:
+    `guard` is told the UDP port of VXLAN before anything is carried there, and keeps containers away from it.
+    """
+
+    def __init__(self, process: Process, last: Wanted | None, guard: Callable[[int], Awaitable[None]]) -> None:
         self._process = process
+        self._guard = guard
         self._wanted = last or Wanted(0)
         self._addresses = {overlay.id: overlay.node_address for overlay in self._wanted.overlays}
         self._given = asyncio.Event()  # set at the next word of the swarm; each has its own
@@ -66,6 +70,8 @@ class Overlays:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            if self._wanted.gossip is not None:
+                await self._guard(self._wanted.gossip.vxlan_port)
             await self._process.want(self._wanted)
 
     def _change(self, wanted: Wanted) -> int:

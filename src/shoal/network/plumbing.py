@@ -32,6 +32,7 @@ class Plumbing:
         self._index = 0
         self._subnet: IPv4Network | None = None  # while the rules stand
         self._closed_ports: set[int] = set()
+        self._vxlan_port = rules.VXLAN_PORT
         self._socket = NetlinkSocket()
         self._namespaces = Namespaces()
 
@@ -104,7 +105,7 @@ class Plumbing:
 
     def _open_way_out(self, subnet: IPv4Network) -> None:
         self._subnet = subnet
-        self._nft(rules.bridge_rules(self._table, self._bridge, subnet, self._closed_ports))
+        self._write_rules()
         _set_sysctl("ipv4/ip_forward", "1")
 
     def close_port(self, port: int) -> None:
@@ -117,8 +118,18 @@ class Plumbing:
 
     def _set_closed(self, ports: set[int]) -> None:
         self._closed_ports = ports
+        self._write_rules()
+
+    def close_vxlan(self, port: int) -> None:
+        """Let no container reach this UDP port of any host, which the swarm uses for VXLAN."""
+        if port != self._vxlan_port:
+            self._vxlan_port = port
+            self._write_rules()
+
+    def _write_rules(self) -> None:
         if self._subnet is not None:
-            self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports))
+            ports, vxlan = self._closed_ports, self._vxlan_port
+            self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports, vxlan))
 
     def connect(
         self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network, inside_name: str = INSIDE

@@ -24,6 +24,7 @@ class Played:
         self.given: tuple[Trouble, ...] = ()
         self.deaf = False
         self.removed = False
+        self.guarded: list[int] = []
         self._revision = 100
         self._changed = asyncio.Condition()
 
@@ -56,7 +57,11 @@ class Played:
 @asynccontextmanager
 async def running(last: Wanted | None = None) -> AsyncIterator[tuple[Overlays, Played]]:
     process = Played()
-    made = Overlays(process, last)
+
+    async def guard(port: int) -> None:
+        process.guarded.append(port)
+
+    made = Overlays(process, last, guard)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.run())
         if last is None:
@@ -168,10 +173,11 @@ async def test_a_restarted_daemon_goes_on_with_what_was_wanted() -> None:
 async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() -> None:
     async with running() as (made, process):
         ingress = Overlay("in", "ingress", (), ingress=True)
-        made.set_gossip(Gossip("0.0.0.0", "10.9.0.1", "10.9.0.1"))
+        made.set_gossip(Gossip("0.0.0.0", "10.9.0.1", "10.9.0.1", 4790))
         made.set_node_addresses({"in": "10.0.0.2/24"}, ingress)
         await made.enable("nobody")
         assert process.told[-1].overlays[0].node_address == "10.0.0.2/24"
+        assert process.guarded == [4790]
         assert await made.show("in") == {"network": "in"}
         await made.leave()
         assert process.removed

@@ -194,6 +194,8 @@ class NetworkProcess:
     async def _hear(self, message: Message) -> None:
         if message.kind == REACHED:
             reached = from_json(Reached, message.body)
+            for trouble in set(reached.troubles) - set(self._reached.troubles):
+                log.warning("network %s: %s", trouble.network or "of this node", trouble.message)
             async with self._changed:
                 self._reached = reached
                 self._changed.notify_all()

@@ -45,6 +45,7 @@ class NodeNetwork:
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
         self._legacy = dict(legacy.descriptors)
         self._wanted = Wanted(0)
+        self._joined: set[str] = set()
         self._written: dict[entries.Key, bytes] = {}
         self._written_as = ""  # the name in gossip under which they were
         self._states: dict[str, OverlayState] = {}
@@ -86,13 +87,14 @@ class NodeNetwork:
         if self._written_as != talk.name:  # another node in gossip, of which nobody knows anything yet
             for network in {key[1] for key in self._written}:
                 self._directory.forget(network)
-            self._written, self._written_as = {}, talk.name
+            self._written, self._written_as, self._joined = {}, talk.name, set()
         networks = {overlay.id for overlay in self._wanted.overlays}
-        for network in set(self._states) - networks:
+        for network in self._joined - networks:
             tables.leave_network(network, talk.now)
             self._directory.forget(network)
         for network in networks:
             tables.join_network(network, talk.now)
+        self._joined = networks
 
     def _write(self, without: set[str]) -> None:
         talk = self._talk
@@ -113,7 +115,8 @@ class NodeNetwork:
 
     def _look_up(self, networks: Sequence[str]) -> None:
         """Say anew how these networks are to look in the kernel."""
-        overlays = {overlay.id: overlay for overlay in self._wanted.overlays}
+        # Ingress is the mesh's to make, once ports are published.
+        overlays = {overlay.id: overlay for overlay in self._wanted.overlays if not overlay.ingress}
         for network in set(self._states) - overlays.keys():
             del self._states[network]
             self._troubles.pop(network, None)
