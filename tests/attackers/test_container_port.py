@@ -63,7 +63,7 @@ def test_a_container_does_not_reach_the_manager_of_its_host(port: int) -> None:
         assert reached(manager, netns, port, *addresses) == set()
         manager.docker("swarm", "leave", "--force")
         rules = run(*manager.inside("nft", "list", "ruleset")).stdout
-        assert "dport" not in rules
+        assert str(port) not in rules
 
 
 # Tells whether a datagram came, of those that carry a word of their own.
