@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -135,10 +135,13 @@ class Life(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         self.put(api.Node(id=self.id("node")))
-        for subnet in ("", *data.draw(st.lists(st.sampled_from(("", *TINY)), min_size=1, max_size=3))):
+        for subnet in ("", *data.draw(st.lists(st.sampled_from(TINY), min_size=1, max_size=3))):
             self.create_network(subnet, 0, ingress=True)
-        self.create_service(data)
-        self.create_tasks(data, 3)
+        for _ in range(2):
+            self.create_service(data)
+            self.create_tasks(data, 5)
+        self.rest()
+        self.move_task(data, ["on"] * 4)
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
@@ -188,7 +191,7 @@ class Life(RuleBasedStateMachine):
         self.remove(self.draw(data, self.view.services.all()))
 
     @precondition(lambda self: bool(len(self.view.services)))
-    @rule(data=st.data(), count=st.integers(1, 4))
+    @rule(data=st.data(), count=st.integers(1, 6))
     def create_tasks(self, data: st.DataObject, count: int) -> None:
         service = self.draw(data, self.view.services.all())
         for _ in range(count):
@@ -327,7 +330,9 @@ class Life(RuleBasedStateMachine):
         networks = sorted(network.id for network in self.view.networks.all() if not network.spec.ingress)
         has_ingress = any(network.spec.ingress for network in self.view.networks.all())
         del spec.task.networks[:]
-        for name in data.draw(st.lists(st.sampled_from(networks), max_size=2, unique=True)) if networks else ():
+        for name in (
+            data.draw(st.lists(st.sampled_from(networks), min_size=1, max_size=2, unique=True)) if networks else ()
+        ):
             spec.task.networks.add(target=name)
         spec.ClearField("endpoint")
         if data.draw(st.booleans()):
@@ -349,7 +354,13 @@ def _named(task: api.Task) -> list[str]:
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+# A failure is told as it was found: making it smaller takes longer than a test may.
+TestLife.settings = settings(
+    max_examples=30,
+    stateful_step_count=40,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
 
 
 def test_a_thousand_networks_of_fixed_and_other_subnets_never_overlap() -> None:
