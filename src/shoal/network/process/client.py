@@ -49,7 +49,7 @@ class NetworkProcess:
         self._folder = folder
         self._keep_apart = keep_apart
         self._command = [
-            sys.executable, "-P", "-m", "shoal.network.process.program", "--folder", str(folder), "--tag", tag,
+            sys.executable, "-P", "-m", "shoal.network.process.program", f"--folder={folder}", f"--tag={tag}",
             "--log-level", logging.getLevelName(logging.getLogger("shoal").getEffectiveLevel()),
         ]  # fmt: skip
         # Greater than those of an earlier shoald, whose last is still told by the process.
