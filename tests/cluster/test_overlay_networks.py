@@ -195,6 +195,43 @@ def test_names_and_connections_outlive_the_daemon_and_a_killed_network_process(s
     assert ask(swarm.first, asker, vip, 8)["failed"] == 0
 
 
+def test_a_network_process_that_is_killed_costs_no_connection(swarm: Swarm, blue: str) -> None:
+    swarm.first.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "web", "--network", "blue", "--replicas", "2",
+        "--constraint", "node.hostname==second", IMAGE, "sh", "-c", SERVE,
+    )  # fmt: skip
+    swarm.first.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "asker", "--network", "blue",
+        "--constraint", "node.hostname==first", IMAGE, "sleep", "1d",
+    )  # fmt: skip
+    wait_running(swarm.first, "web", {"second": 2})
+    wait_running(swarm.first, "asker", {"first": 1})
+    wait_names(swarm, "web", "asker")
+    eventually(lambda: (swarm.first.exec_root / "network" / "others.json").exists(), "what others wrote is kept")
+    vip, over, results = virtual_ip(swarm, "web"), threading.Event(), Counter[str]()
+    (asker,) = containers(swarm.first, "asker")
+
+    def load() -> None:
+        while not over.is_set():
+            results.update(ask(swarm.first, asker, vip, 20))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(3):
+            (process,) = processes(swarm.first)
+            os.kill(process, signal.SIGKILL)
+            eventually(lambda before=process: processes(swarm.first) not in ([], [before]), "another took its place")  # type: ignore[misc]
+            # It answers, although gossip has told it nothing yet.
+            eventually(lambda: look_up(swarm.first, asker, "tasks.web") == addresses(swarm, "web"), "names are there")
+    finally:
+        over.set()
+        thread.join()
+    wait_names(swarm, "web", "asker")
+    assert results["failed"] == 0, results
+    assert sum(results.values()) > 40
+
+
 def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
     serve(swarm, "web", 2, "--update-order", "start-first", "--update-delay", "0s")
     swarm.first.docker(

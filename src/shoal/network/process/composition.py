@@ -6,12 +6,13 @@ One task at a time changes anything here. What others' entries change is taken o
 import asyncio
 import ipaddress
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from shoal.errors import FailedPrecondition, InvalidArgument, NotFound, ShoalError
+from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
 from shoal.network.directory import Directory
 from shoal.network.kernel.state import OverlayState, overlay_state
 from shoal.network.names.answers import asker
@@ -19,9 +20,10 @@ from shoal.network.names.outside import HostServers
 from shoal.network.names.redirect import redirect
 from shoal.network.names.server import NameServer
 from shoal.network.names.sockets import Listening, Opener
-from shoal.network.process import entries
+from shoal.network.process import entries, memory
 from shoal.network.process.balances import virtuals
 from shoal.network.process.kernel import Kernel
+from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy, Parts
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
@@ -30,12 +32,17 @@ from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+KEEP_EVERY = 1.0
 
 
 class NodeNetwork:
     """All of this node's networks."""
 
-    def __init__(self, kernel: Kernel, opener: Opener, group: asyncio.TaskGroup, legacy: Legacy) -> None:
+    def __init__(self, folder: Path, kernel: Kernel, opener: Opener, group: asyncio.TaskGroup, legacy: Legacy) -> None:
+        self._folder = folder
+        self._memory = Memory()
+        self._hold_until: float | None = asyncio.get_running_loop().time() + memory.HOLD
+        self._unkept = False
         self._kernel = kernel
         self._opener = opener
         self._news = asyncio.Event()
@@ -47,6 +54,7 @@ class NodeNetwork:
         self._wanted = Wanted(0)
         self._joined: set[str] = set()
         self._written: dict[entries.Key, bytes] = {}
+        self._keys: dict[entries.Key, str] = {}  # the present keys of entries that were away for a while
         self._written_as = ""  # the name in gossip under which they were
         self._states: dict[str, OverlayState] = {}
         self._troubles: dict[str, list[Trouble]] = {}  # by network, of its kernel state
@@ -57,6 +65,7 @@ class NodeNetwork:
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         """Make it so."""
         async with self._changing:
+            recalled = b"[]" if self._wanted.revision else await asyncio.to_thread(memory.load, self._folder)
             gone = {one.container: one for one in self._wanted.sandboxes}
             self._wanted = wanted
             troubles: list[Trouble] = []
@@ -65,12 +74,16 @@ class NodeNetwork:
             if wanted.gossip is not None:
                 self._mtu = await self._kernel.path_mtu(self._tunnel(wanted))
             for sandbox in wanted.sandboxes:
-                gone.pop(sandbox.container, None)
+                former = gone.get(sandbox.container)
+                # With other endpoints it is another namespace, although the path is the same.
+                if former is not None and _ids(former) == _ids(sandbox):
+                    del gone[sandbox.container]
             for container in gone:
                 self._names.stop(container)
             await self._kernel.forget([Path(one.netns) for one in gone.values()])
             self._take_part()
             self._directory.set_overlays(wanted.overlays)
+            self._directory.apply(self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays]))
             # The kernel's side first: an address is told of when it can be reached.
             self._look_up([overlay.id for overlay in wanted.overlays])
             troubles += await self._make_overlays()
@@ -87,7 +100,7 @@ class NodeNetwork:
         if self._written_as != talk.name:  # another node in gossip, of which nobody knows anything yet
             for network in {key[1] for key in self._written}:
                 self._directory.forget(network)
-            self._written, self._written_as, self._joined = {}, talk.name, set()
+            self._written, self._written_as, self._joined, self._keys = {}, talk.name, set(), {}
         networks = {overlay.id for overlay in self._wanted.overlays}
         for network in self._joined - networks:
             tables.leave_network(network, talk.now)
@@ -101,12 +114,23 @@ class NodeNetwork:
         written = {key: value for key, value in self._written.items() if self._is_on(key[1])}
         wanted = entries.wanted_entries(self._wanted, self._tunnel(self._wanted), without, written)
         for (table, network, key), value in entries.steps(written, wanted):
-            if value is None:
-                talk.tables.delete(table, network, key, talk.now)
-            else:
-                talk.tables.put(table, network, key, value, talk.now)
+            self._write_one(table, network, key, value)
         self._written = wanted
         talk.changed()
+
+    def _write_one(self, table: str, network: str, key: str, value: bytes | None) -> None:
+        """Write an entry, or take it away. A key that was taken away is never used again, as nodes remember its end."""
+        talk = self._talk
+        used = self._keys.get((table, network, key), key)
+        if value is None:
+            talk.tables.delete(table, network, used, talk.now)
+            self._keys.pop((table, network, key), None)
+            return
+        try:
+            talk.tables.put(table, network, used, value, talk.now)
+        except Conflict:
+            fresh = self._keys[table, network, key] = secrets.token_hex(32)
+            talk.tables.put(table, network, fresh, value, talk.now)
 
     def _is_on(self, network: str) -> bool:
         return any(overlay.id == network for overlay in self._wanted.overlays)
@@ -179,17 +203,32 @@ class NodeNetwork:
     # What others change.
 
     async def follow(self) -> None:
-        """Take over what others write, until cancelled."""
+        """Take over what others write, until cancelled; after a while forget what only the last run knew of them."""
         while True:
-            await self._news.wait()
+            try:
+                async with asyncio.timeout_at(self._hold_until):
+                    await self._news.wait()
+            except TimeoutError:
+                self._hold_until = None
+                self._directory.apply(self._memory.forget())
             self._news.clear()
             async with self._changing:
                 for trouble in await self._settle(everywhere=False):
                     log.warning("network %s: %s", trouble.network, trouble.message)
 
+    async def remember(self) -> None:
+        """Keep what others have written for the next run, until cancelled."""
+        while True:
+            await asyncio.sleep(KEEP_EVERY)
+            if self._unkept:
+                self._unkept = False
+                await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
+
     async def _settle(self, *, everywhere: bool) -> list[Trouble]:
         """Bring kernel and virtual IPs to what the tables say. `everywhere`: also where the tables did not change."""
-        self._directory.apply(self._talk.tables.take_changes())
+        if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name):
+            self._unkept = True
+            self._directory.apply(heard)
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
         if networks := {network for network, _ in changes.neighbours}:
@@ -261,8 +300,13 @@ class NodeNetwork:
             for container in self._names.served():
                 self._names.stop(container)
             await self._talk.leave()
+            (self._folder / memory.FILE).unlink(missing_ok=True)
             for trouble in await self._kernel.remove():
                 log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
+
+
+def _ids(sandbox: Sandbox) -> set[str]:
+    return {endpoint.id for endpoint in sandbox.endpoints}
 
 
 @asynccontextmanager
@@ -273,12 +317,16 @@ async def compose(folder: Path, tag: str, legacy: Legacy) -> AsyncIterator[Parts
         await kernel.open()
         try:
             async with asyncio.TaskGroup() as group:
-                network = NodeNetwork(kernel, opener, group, legacy)
-                following = group.create_task(network.follow(), name="others' entries")
+                network = NodeNetwork(folder, kernel, opener, group, legacy)
+                tasks = [
+                    group.create_task(network.follow(), name="others' entries"),
+                    group.create_task(network.remember(), name="memory of others"),
+                ]
                 try:
                     yield network
                 finally:
-                    following.cancel()
+                    for task in tasks:
+                        task.cancel()
         finally:
             await kernel.close()
     finally:
