@@ -1,0 +1,123 @@
+"""One overlay over a Shoal node and an unmodified Docker Engine: names and packets go both ways, and end.
+
+The services have DNS round robin: Docker has no virtual IPs without IP_VS, which the kernel of most tests lacks.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.cluster.swarms import IMAGE, make_swarm, tasks, token, wait_running
+from tests.harness.docker_engine import DockerEngine
+from tests.harness.hosts import Host, eventually, run
+from tests.harness.network import network
+from tests.interop.conftest import import_image
+
+pytestmark = pytest.mark.root
+
+SERVE = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"
+# The Engine looks for managers that did not answer only each 60 s; after that all is a matter of a second or two.
+SOON = 30.0
+
+
+@dataclass
+class Mixed:
+    shoal: Host
+    engine: DockerEngine
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Iterator[Mixed]:
+    with network("mixedoverlay") as net:
+        shoal, engine = net.add("shoal"), net.add_docker("docker")
+        import_image(engine)
+        make_swarm(shoal)
+        eventually(lambda: gossips(shoal), "it gossips", show=shoal.log)
+        engine.docker("swarm", "join", "--token", token(shoal), f"{shoal.address}:2377")
+        shoal.docker("network", "create", "-d", "overlay", "--attachable", "blue")
+        shoal.docker(
+            "service", "create", "-d", "--no-resolve-image", "--name", "web", "--network", "blue", "--endpoint-mode",
+            "dnsrr", "--replicas", "2", IMAGE, "sh", "-c", SERVE,
+        )  # fmt: skip
+        wait_running(shoal, "web", {"shoal": 1, "docker": 1}, patience=60)
+        yield Mixed(shoal, engine)
+        shoal.docker("service", "rm", "web")
+        eventually(lambda: not shoal.docker("ps", "-q").stdout, "its container is gone")
+
+
+def gossips(host: Host) -> bool:
+    return ":7946" in run(*host.inside("ss", "-Hltn")).stdout
+
+
+def container(host: Host | DockerEngine) -> str:
+    (found,) = host.docker("ps", "-q").stdout.split()
+    return found
+
+
+def look_up(host: Host | DockerEngine, name: str) -> set[str]:
+    lines = host.docker("exec", container(host), "nslookup", name, check=False).stdout.splitlines()
+    answer = lines[next((at for at, line in enumerate(lines) if line.startswith("Name:")), len(lines)) :]
+    return {line.split()[-1] for line in answer if line.startswith("Address")}
+
+
+def addresses(mixed: Mixed) -> dict[str, str]:
+    """Return the addresses of the running tasks by the ids of their containers."""
+    return {
+        task["Status"]["ContainerStatus"]["ContainerID"][:12]: attached["Addresses"][0].partition("/")[0]
+        for task in tasks(mixed.shoal, "web")
+        if task["Status"]["State"] == "running" and task["DesiredState"] == "running"
+        for attached in task["NetworksAttachments"]
+        if attached["Network"]["Spec"]["Name"] == "blue"
+    }
+
+
+def get(host: Host | DockerEngine, address: str) -> str:
+    """Ask a task's server from a host's container; return what it says, empty for nothing."""
+    script = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {address} 80 | tail -n 1"
+    return host.docker("exec", container(host), "sh", "-c", script, check=False).stdout.strip()
+
+
+def wait_for_names(mixed: Mixed) -> None:
+    def known() -> bool:
+        wanted = set(addresses(mixed).values())
+        return all(
+            look_up(host, name) == wanted for host in (mixed.shoal, mixed.engine) for name in ("web", "tasks.web")
+        )
+
+    eventually(known, "both know both", patience=SOON, show=lambda: mixed.shoal.log() + mixed.engine.log())
+
+
+def test_tasks_of_both_reach_each_other_by_name_and_address(mixed: Mixed) -> None:
+    wait_for_names(mixed)
+    for host in (mixed.shoal, mixed.engine):
+        assert {get(host, address): address for address in addresses(mixed).values()} == addresses(mixed)
+
+
+def test_the_engine_shows_our_task_as_one_of_the_services(mixed: Mixed) -> None:
+    wait_for_names(mixed)
+    shown = json.loads(mixed.engine.docker("network", "inspect", "-v", "blue").stdout)[0]
+    assert {peer["IP"] for peer in shown["Peers"]} == {mixed.shoal.address, mixed.engine.address}
+    hosts = {task["EndpointIP"]: task["Info"]["Host IP"] for task in shown["Services"]["web"]["Tasks"]}
+    ours = addresses(mixed)[container(mixed.shoal)]
+    assert hosts[ours] == mixed.shoal.address
+    assert set(hosts) == set(addresses(mixed).values())
+
+
+@pytest.mark.parametrize("where", ["shoal", "docker"])
+def test_a_task_that_is_gone_is_known_to_nobody_and_its_successor_to_both(mixed: Mixed, where: str) -> None:
+    wait_for_names(mixed)
+    host = mixed.shoal if where == "shoal" else mixed.engine
+    before = addresses(mixed)[container(host)]
+    host.docker("kill", container(host))
+    eventually(lambda: before not in addresses(mixed).values() and len(addresses(mixed)) == 2, "another runs")
+    wait_for_names(mixed)
+    test_tasks_of_both_reach_each_other_by_name_and_address(mixed)
+
+
+def test_a_network_process_that_is_killed_is_missed_by_nobody(mixed: Mixed) -> None:
+    wait_for_names(mixed)
+    run("pkill", "-KILL", "-f", f"shoal.network.process.program --folder={mixed.shoal.exec_root}/network")
+    eventually(lambda: gossips(mixed.shoal), "it gossips again", show=mixed.shoal.log)
+    test_tasks_of_both_reach_each_other_by_name_and_address(mixed)
