@@ -6,6 +6,7 @@ words. All that is wanted is one value; what changed is sent, whole, once for al
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 30.0
 # The swarm gives a node its address on a network with the first task that needs it there; Docker waits as long.
 ADDRESS_TIMEOUT = 30.0
+GOSSIP_ROUND = 0.2
+MOST_SPREAD = 2.0
 
 
 class Process(Protocol):
@@ -42,6 +45,15 @@ class Process(Protocol):
 
     async def remove(self) -> None:
         """Have all taken away."""
+
+
+def spread(others: int) -> float:
+    """Return how long a change takes to reach so many other nodes by gossip, in seconds.
+
+    Every 0.2 s each that knows tells three more; two rounds are for what is lost. Docker always waits 2 s
+    (moby daemon/cluster/executor/container/controller.go, defaultGossipConvergeDelay), which is the most here.
+    """
+    return min(GOSSIP_ROUND * (2 + math.ceil(math.log(others + 1, 4))), MOST_SPREAD) if others > 0 else 0.0
 
 
 class Overlays:
@@ -122,22 +134,29 @@ class Overlays:
         await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=True)))
 
     async def disable(self, container: str) -> None:
-        """Let no name and no new connection lead to a container any more; waits until this node's do not."""
-        await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=False)))
+        """Let no name and no new connection lead to a container any more.
+
+        Waits until this node's do not, and then as long as the word takes to the others.
+        """
+        former = self._wanted
+        reached = await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=False)))
+        if reached is not None and self._wanted is not former:
+            await asyncio.sleep(spread(reached.others))
 
     async def disconnect(self, container: str) -> None:
         """Take a container off all its networks; waits until it is. May be repeated."""
         await self._reach(self._change(desired.without_sandbox(self._wanted, container)))
 
-    async def _reach(self, revision: int) -> None:
+    async def _reach(self, revision: int) -> Reached | None:
         if not revision:
-            return  # nothing was ever wanted
+            return None  # nothing was ever wanted
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._process.reached(revision)
+                return await self._process.reached(revision)
         except TimeoutError:
             # It holds nobody up: the process makes it so as soon as it is there again.
             log.warning("the network process of this node does not answer")
+            return None
 
     def keep_only(self, containers: Iterable[str]) -> None:
         """Sweep what is left of containers that are no more."""

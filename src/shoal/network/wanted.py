@@ -134,6 +134,7 @@ class Reached:
 
     revision: int
     troubles: tuple[Trouble, ...] = ()
+    others: int = 0  # nodes that gossip beside this one
 
 
 T = TypeVar("T")

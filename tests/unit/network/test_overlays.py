@@ -23,6 +23,7 @@ class Played:
         self.told: list[Wanted] = []
         self.given: tuple[Trouble, ...] = ()
         self.deaf = False
+        self.others = 0
         self.removed = False
         self.guarded: list[int] = []
         self._revision = 100
@@ -45,7 +46,7 @@ class Played:
             await self._changed.wait_for(
                 lambda: not self.deaf and bool(self.told) and self.told[-1].revision >= revision
             )
-        return Reached(self.told[-1].revision, self.given)
+        return Reached(self.told[-1].revision, self.given, self.others)
 
     async def show(self, network: str) -> dict[str, Any]:
         return {"network": network}
@@ -94,6 +95,21 @@ async def test_a_container_comes_is_enabled_and_goes() -> None:
         await made.disconnect("a")
         assert process.told[-1] == Wanted(process.told[-1].revision)
         assert [wanted.revision for wanted in process.told] == [101, 102, 103, 104]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("others", "seconds"), [(0, 0.0), (1, 0.6), (3, 0.6), (100, 1.2), (10_000_000, 2.0)])
+async def test_a_container_is_stopped_only_once_the_others_have_heard(others: int, seconds: float) -> None:
+    async with running() as (made, process):
+        process.others = others
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        await made.enable("a")
+        began = asyncio.get_running_loop().time()
+        await made.disable("a")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(seconds, abs=0.01)
+        await made.disable("a")  # nothing is new
+        await made.disable("nobody")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(seconds, abs=0.01)
 
 
 async def test_what_changes_nothing_is_not_sent() -> None:

@@ -256,6 +256,10 @@ class NodeNetwork:
 
     # The rest of what a server asks of its parts.
 
+    def others(self) -> int:
+        """Return how many other nodes gossip."""
+        return self._talk.others
+
     async def verify(self) -> Sequence[Trouble] | None:
         """Mend what others changed in the kernel."""
         async with self._changing:

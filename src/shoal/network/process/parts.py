@@ -24,6 +24,9 @@ class Parts(Protocol):
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         """Make it so; return what is not. May be repeated; never raises for what one network or endpoint lacks."""
 
+    def others(self) -> int:
+        """Return how many other nodes gossip."""
+
     async def verify(self) -> Sequence[Trouble] | None:
         """Look whether the kernel is still as it was made, and mend it. None: nothing was mended."""
 

@@ -101,7 +101,7 @@ class NetworkServer:
                 self._news.clear()
                 await self._make_newest()
             elif self._reached is not None and (troubles := await self._parts.verify()) is not None:
-                await self._tell(Reached(self._reached.revision, tuple(troubles)))
+                await self._tell(self._reached.revision, troubles)
 
     async def _make_newest(self) -> None:
         wanted = self._wanted
@@ -114,10 +114,10 @@ class NetworkServer:
         except (ShoalError, OSError) as error:
             log.exception("the network cannot be made as it is wanted")
             troubles = (Trouble("", "", str(error)),)
-        await self._tell(Reached(wanted.revision, tuple(troubles)))
+        await self._tell(wanted.revision, troubles)
 
-    async def _tell(self, reached: Reached) -> None:
-        self._reached = reached
+    async def _tell(self, revision: int, troubles: Sequence[Trouble]) -> None:
+        reached = self._reached = Reached(revision, tuple(troubles), self._parts.others())
         message = Message(REACHED, to_json(reached))
         for client in list(self._clients):
             await _send(client, message)
