@@ -1,4 +1,4 @@
-"""Our gossip with an unmodified Docker Engine: it is a worker of our swarm, and gossips with its manager's address."""
+"""Our gossip with an unmodified Docker Engine, both nodes of one swarm."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ from shoal.network.gossip.server import GossipServer
 from shoal.network.wanted import Key
 from tests.cluster.swarms import join, make_swarm
 from tests.harness.docker_engine import DockerEngine
-from tests.harness.hosts import Host, patient
+from tests.harness.hosts import Host, patient, run
 from tests.harness.inside import play
 from tests.harness.network import network
 from tests.simulation.airwaves import Listening
@@ -33,6 +33,7 @@ from tests.simulation.airwaves import Listening
 @dataclass
 class Site:
     manager: Host
+    place: Host  # where our node is: a worker that has stopped
     engine: DockerEngine
     secret: str
     keys: tuple[bytes, ...]
@@ -55,10 +56,12 @@ def site() -> Iterator[Site]:
         secret = make_swarm(manager)
         join(worker, manager, secret)
         assert worker.stop() == 0
+        # Its network process outlives it, and has the port.
+        run("pkill", "-KILL", "-f", f"shoal.network.process.program --folder={worker.exec_root}/network", check=False)
         keys = play(worker, lambda: _keys(worker, manager))
         engine = net.add_docker("docker")
         engine.docker("swarm", "join", "--token", secret, f"{manager.address}:2377")
-        yield Site(manager, engine, secret, keys)
+        yield Site(manager, worker, engine, secret, keys)
 
 
 async def _keys(worker: Host, manager: Host) -> tuple[bytes, ...]:
@@ -80,7 +83,7 @@ async def _keys(worker: Host, manager: Host) -> tuple[bytes, ...]:
 
 
 class Ours:
-    """Our node in the manager's place, and what it knows of the engine."""
+    """Our node in a worker's place, and what it knows of the engine."""
 
     def __init__(self, site: Site, server: GossipServer, told: NetworkState) -> None:
         self.site, self.server, self.told = site, server, told
@@ -110,21 +113,21 @@ class Ours:
     async def meet(self) -> str:
         """Wait until each sees the other; the engine's name."""
         await self.until(self.engine, "the engine is seen")
-        log = f"Node {self.name}/{self.site.manager.address}, joined gossip cluster"
+        log = f"Node {self.name}/{self.site.place.address}, joined gossip cluster"
         await self.until(lambda: log in self.site.engine.log_file.read_text(), "the engine sees us")
         return self.engine()
 
     def was_lost(self) -> bool:
         """Whether the engine has ever taken us for dead."""
-        return f"Node {self.name}/{self.site.manager.address}, left gossip" in self.site.engine.log_file.read_text()
+        return f"Node {self.name}/{self.site.place.address}, left gossip" in self.site.engine.log_file.read_text()
 
 
 @asynccontextmanager
 async def gossiping(site: Site) -> AsyncIterator[Ours]:
-    """Let our node run where the manager is; at the end it leaves."""
+    """Let our node run where the worker was; at the end it leaves."""
     name = f"{random.SystemRandom().getrandbits(48):012x}"
     told = NetworkState(name)
-    server = GossipServer(Config(name=name, address=site.manager.address), "0.0.0.0", told, site.keys)
+    server = GossipServer(Config(name=name, address=site.place.address), "0.0.0.0", told, site.keys)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
         await asyncio.sleep(0)
@@ -139,7 +142,7 @@ def tell(site: Site, story: Callable[[Ours], Coroutine[None, None, None]]) -> No
         async with gossiping(site) as ours:
             await story(ours)
 
-    play(site.manager, told)
+    play(site.place, told)
 
 
 def test_engine_and_we_see_each_other_and_stay(site: Site) -> None:

@@ -182,11 +182,13 @@ class Overlays:
         return await self._process.show(network)
 
     async def leave(self) -> None:
-        """Take all away, after the swarm was left and no container is on a network any more."""
-        self._wanted, self._addresses = Wanted(0), {}
-        self._dirty.clear()
+        """Take all away, once the swarm was left and no container is on a network any more. May be repeated."""
+        if not self._wanted.revision:
+            return  # there never was anything
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._process.remove()
         except TimeoutError:
             log.warning("the network process of this node does not answer: what it made may be left")
+        self._wanted, self._addresses = Wanted(0), {}
+        self._dirty.clear()

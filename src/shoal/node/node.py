@@ -355,6 +355,7 @@ class SwarmNode:
             if TASK_LABEL in container.config.labels:
                 with contextlib.suppress(NotFound):  # the loop of its task removed it meanwhile
                     await self._runtime.containers.remove(container.id, force=True, volumes=True)
+        await self._runtime.overlays.leave()
         await asyncio.to_thread(self._wipe)
         self._stay = None
 

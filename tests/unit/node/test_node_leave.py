@@ -1,6 +1,6 @@
 """Leaving a swarm, while loops of tasks still remove what is theirs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ from shoal.errors import NotFound
 from shoal.node.node import TASK_LABEL, SwarmNode
 from shoal.paths import Paths
 from shoal.runtime.types import Container, ContainerConfig, Phase
+from tests.unit.agent.fakes import FakeOverlays
 
 
 def made(name: str) -> Container:
@@ -40,7 +41,7 @@ class Host:
 
     containers: Any
     images: Any = None
-    overlays: Any = None
+    overlays: Any = field(default_factory=FakeOverlays)
 
 
 async def test_container_that_its_task_removes_meanwhile_is_no_reason_to_stay(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 START_TIMEOUT = 30.0
 # Between two attempts: a process that ends at once must not be started in a tight loop.
 PAUSES = (0.05, 0.2, 1.0, 5.0)
+END_TIMEOUT = 10.0
 ANOTHER_SERVES = 3  # the program's exit code when it was not the first
 
 
@@ -72,7 +73,9 @@ class NetworkProcess:
         return self._reached.troubles
 
     async def want(self, wanted: Wanted) -> None:
-        """Have it made. It is sent again whenever the process is another one."""
+        """Have it made. It is sent again whenever the process is another one; nothing happens while all is removed."""
+        if self._removing:
+            return
         self._wanted = wanted
         async with self._changed:
             self._changed.notify_all()
@@ -176,17 +179,22 @@ class NetworkProcess:
                 while await link.receive() is not None:  # until it is gone
                     continue
                 return
-            self._link = link
-            if self._wanted is not None:
-                await link.send(Message(WANTED, to_json(self._wanted)))
-            elif self._removing:
-                await link.send(small(STOP))
-            while (message := await link.receive()) is not None:
-                await self._hear(message)
-            if self._removing and not (self._folder / connection.SOCKET).exists():
-                async with self._changed:
-                    self._removing = False
-                    self._changed.notify_all()
+            peer = link.peer()
+            try:
+                self._link = link
+                if self._wanted is not None:
+                    await link.send(Message(WANTED, to_json(self._wanted)))
+                elif self._removing:
+                    await link.send(small(STOP))
+                while (message := await link.receive()) is not None:
+                    await self._hear(message)
+                if self._removing and not (self._folder / connection.SOCKET).exists():
+                    await _ended(peer)  # until then it is in its cgroup
+                    async with self._changed:
+                        self._removing = False
+                        self._changed.notify_all()
+            finally:
+                os.close(peer)
         finally:
             await link.close()
             self._reap()
@@ -219,3 +227,16 @@ class NetworkProcess:
                 asker.set_exception(answer)
             else:
                 asker.set_result(answer)
+
+
+async def _ended(process: int) -> None:
+    """Wait until a process has ended, whose pidfd this is; for so long at most as it may take."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(process, ended.set)
+    try:
+        async with asyncio.timeout(END_TIMEOUT):
+            await ended.wait()
+    except TimeoutError:
+        log.warning("the network process has taken all away, and does not end")
+    finally:
+        loop.remove_reader(process)

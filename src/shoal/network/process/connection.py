@@ -21,6 +21,15 @@ class Connection:
         self._reader = reader
         self._writer = writer
 
+    def peer(self) -> int:
+        """Return a descriptor of the process at the other end (a pidfd), which is readable once that has ended.
+
+        OSError where it has ended already. The caller closes it.
+        """
+        sock = self._writer.get_extra_info("socket")
+        pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        return os.pidfd_open(pid)
+
     async def receive(self) -> Message | None:
         """Return the next message; None at the end. InvalidArgument for what is no message."""
         try:
