@@ -117,6 +117,7 @@ class NoNetwork:
         attachments: Sequence[Attachment] = (),
         *,
         name: str = "",
+        hostname: str = "",
         servers: Sequence[str] = (),
     ) -> Sandbox:
         self.connected.add(container_id)

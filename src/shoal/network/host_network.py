@@ -49,11 +49,13 @@ class HostNetwork:
         attachments: Sequence[Attachment] = (),
         *,
         name: str = "",
+        hostname: str = "",
         servers: Sequence[str] = (),
     ) -> Sandbox:
         """Give a container its networks; ShoalError with the reason where it cannot have them: it is on none then.
 
-        `mode` counts without attachments. `servers` are asked for names that no network knows; none: the host's.
+        `mode` counts without attachments. `hostname` is one that somebody chose: it leads to
+        the container as its name does. `servers` are asked for names that no network knows; none: the host's.
         """
         if not attachments:
             return await self._bridge.connect(container_id, mode)
@@ -71,6 +73,7 @@ class HostNetwork:
                 for at, (attachment, endpoint) in enumerate(zip(attachments, endpoints, strict=True))
             ),
             servers=tuple(servers),
+            hostname=hostname,
         )
         try:
             await self._overlays.connect(sandbox, [attachment.overlay for attachment in attachments])

@@ -91,7 +91,14 @@ class Creation:
         return await self._connect(container.id, container.config)
 
     async def _connect(self, id: str, config: ContainerConfig) -> Sandbox:  # noqa: A002
-        return await self._network.connect(id, config.network, config.attachments, name=config.name, servers=config.dns)
+        return await self._network.connect(
+            id,
+            config.network,
+            config.attachments,
+            name=config.name,
+            hostname=config.hostname,
+            servers=config.dns,
+        )
 
     async def remove(self, container: Container, *, volumes: bool) -> None:
         """Undo everything. May be repeated, and goes on where an earlier one stopped."""

@@ -37,6 +37,7 @@ class Network(Protocol):
         attachments: Sequence[Attachment] = (),
         *,
         name: str = "",
+        hostname: str = "",
         servers: Sequence[str] = (),
     ) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...

@@ -82,13 +82,13 @@ async def test_on_overlays_it_has_an_interface_for_each_and_a_way_out() -> None:
     network, bridge, overlays = parts()
     service = Service("s", "web", "10.0.1.4")
     asked = [Attachment(BLUE, "10.0.1.5/24", service, ("x",)), Attachment(INNER, "10.0.2.5/24")]
-    sandbox = await network.connect("a", "bridge", asked, name="web.1.x", servers=["9.9.9.9"])
+    sandbox = await network.connect("a", "bridge", asked, name="web.1.x", hostname="db", servers=["9.9.9.9"])
     assert bridge.interfaces == {"a": "eth2"}
     assert [endpoint.network_name for endpoint in sandbox.endpoints] == ["blue", "inner"]
     assert sandbox.addresses == ("10.0.1.5", "10.0.2.5")
     assert sandbox.way_out == bridge.known["a"].first
     told = overlays.known["a"]
-    assert (told.name, told.netns, told.servers) == ("web.1.x", "/netns/a", ("9.9.9.9",))
+    assert (told.name, told.hostname, told.netns, told.servers) == ("web.1.x", "db", "/netns/a", ("9.9.9.9",))
     assert [endpoint.interface for endpoint in told.endpoints] == ["eth0", "eth1"]
     assert [endpoint.id for endpoint in told.endpoints] == [each.endpoint_id for each in sandbox.endpoints]
     assert told.endpoints[0].mac == "02:42:0a:00:01:05"

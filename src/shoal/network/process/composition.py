@@ -65,7 +65,7 @@ class NodeNetwork:
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         """Make it so."""
         async with self._changing:
-            recalled = b"[]" if self._wanted.revision else await asyncio.to_thread(memory.load, self._folder)
+            recalled = None if self._wanted.revision else await asyncio.to_thread(memory.load, self._folder)
             gone = {one.container: one for one in self._wanted.sandboxes}
             self._wanted = wanted
             troubles: list[Trouble] = []
@@ -83,7 +83,8 @@ class NodeNetwork:
             await self._kernel.forget([Path(one.netns) for one in gone.values()])
             self._take_part()
             self._directory.set_overlays(wanted.overlays)
-            self._directory.apply(self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays]))
+            if recalled is not None:
+                self._directory.apply(self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays]))
             # The kernel's side first: an address is told of when it can be reached.
             self._look_up([overlay.id for overlay in wanted.overlays])
             troubles += await self._make_overlays()
