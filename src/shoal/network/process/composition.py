@@ -241,13 +241,14 @@ class NodeNetwork:
         return troubles
 
     async def _balance(self, networks: set[str] | None) -> list[Trouble]:
-        named = [overlay.id for overlay in self._wanted.overlays if not overlay.ingress]
+        # A network of which nothing can be made (its subnets are none) is not balanced either.
+        made = [overlay for overlay in self._wanted.overlays if overlay.id in self._states]
         chosen = {
             Path(sandbox.netns): sandbox
             for sandbox in self._wanted.sandboxes
             if networks is None or networks & {endpoint.network for endpoint in sandbox.endpoints}
         }
-        wanted = {netns: virtuals(sandbox, self._directory, named) for netns, sandbox in chosen.items()}
+        wanted = {netns: virtuals(sandbox, self._directory, made) for netns, sandbox in chosen.items()}
         failed = await self._kernel.balance(wanted)
         return [
             Trouble(endpoint.network, endpoint.id, f"virtual IPs: {words}")

@@ -26,8 +26,7 @@ class Connection:
 
         OSError where it has ended already. The caller closes it.
         """
-        sock = self._writer.get_extra_info("socket")
-        pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        pid, _ = _peer(self._writer.get_extra_info("socket"))
         return os.pidfd_open(pid)
 
     async def receive(self) -> Message | None:
@@ -106,6 +105,12 @@ def accept(sock: socket.socket) -> socket.socket:
 
 
 def _require_own(sock: socket.socket) -> None:
-    _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    _, uid = _peer(sock)
     if uid != os.geteuid():
         raise PermissionDenied(f"the other end of the network process's socket is of user {uid}")
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """Return pid and user of the process at the other end, as the kernel says."""
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
