@@ -223,7 +223,11 @@ class NodeNetwork:
             await asyncio.sleep(KEEP_EVERY)
             if self._unkept:
                 self._unkept = False
-                await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
+                try:
+                    await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
+                except OSError as error:  # only a process that is started anew misses it
+                    log.error("what other nodes wrote is not kept for the next start: %s", error)
+                    self._unkept = True
 
     async def _settle(self, *, everywhere: bool) -> list[Trouble]:
         """Bring kernel and virtual IPs to what the tables say. `everywhere`: also where the tables did not change."""

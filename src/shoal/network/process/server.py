@@ -107,7 +107,10 @@ class NetworkServer:
         wanted = self._wanted
         if wanted is None:
             return
-        await asyncio.to_thread(state.keep, self._folder, wanted)
+        try:
+            await asyncio.to_thread(state.keep, self._folder, wanted)
+        except OSError as error:  # shoald tells it again, should this process be started anew
+            log.error("what is wanted of the network is not kept for the next start: %s", error)
         troubles: Sequence[Trouble]
         try:
             troubles = await self._parts.apply(wanted)

@@ -1,6 +1,8 @@
 """The server of the network process, with parts that only remember: the newest wanted state is made, and told."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from shoal.errors import NotFound
-from shoal.network.process import connection, server
+from shoal.network.process import connection, server, state
 from shoal.network.process.connection import Connection
 from shoal.network.process.messages import LENGTH, MAX_BYTES, Message, fields, small
 from shoal.network.process.parts import Legacy
@@ -136,6 +138,21 @@ async def test_it_goes_on_with_what_was_last_wanted(tmp_path: Path) -> None:
         link = await one.connect()
         assert await reached(link) == Reached(7, others=3)
         assert one.parts.applied == [7]
+        await link.close()
+
+
+async def test_a_full_disk_stops_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(folder: Path, wanted: Wanted) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(state, "keep", full)
+    async with serving(tmp_path) as one:
+        link = await one.connect()
+        await want(link, 1)
+        assert await reached(link) == Reached(1, others=3)
+        assert "No space left on device" in caplog.text
         await link.close()
 
 
