@@ -1,7 +1,8 @@
 """What the network process is told: how this node's networks are to look, whole.
 
-Values without behaviour, and their JSON. `shoald` sends a `Wanted`; the network process answers with a `Reached` of the
-same revision. Both sides may be of different versions: unknown fields are ignored, missing ones have their default.
+Values without behaviour, and their JSON. `shoald` sends a `Wanted`, and then what changed in it
+(`process/changes.py`); the network process answers with a `Reached` of the same revision. Both sides may be of
+different versions: unknown fields are ignored, missing ones have their default.
 """
 
 import dataclasses
@@ -9,6 +10,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from shoal.errors import InvalidArgument
@@ -142,7 +144,19 @@ T = TypeVar("T")
 
 def to_json(value: Wanted | Reached) -> bytes:
     """Return a value as JSON, its fields under their names."""
-    return json.dumps(dataclasses.asdict(value), separators=(",", ":")).encode()
+    return text_of(value).encode()
+
+
+def text_of(value: Any) -> str:
+    """Return a value, or a part of one, as JSON."""
+    return json.dumps(plain(value), separators=(",", ":"))
+
+
+def plain(value: Any) -> Any:
+    """Return a value, or a part of one, as JSON has it."""
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def from_json(kind: type[T], text: bytes) -> T:
@@ -151,16 +165,23 @@ def from_json(kind: type[T], text: bytes) -> T:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"not JSON: {error}") from error
-    made = _read(kind, value, kind.__name__)
-    return typing.cast("T", made)
+    return typing.cast("T", read(kind, value, kind.__name__))
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
+@cache
+def hints(kind: type) -> dict[str, Any]:
+    """Return the types of a value's fields."""
+    return get_type_hints(kind)
+
+
+def read(kind: Any, value: Any, where: str) -> Any:
+    """Read a value, or a part of one, from what JSON has; `where` names it in errors. InvalidArgument."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
             raise InvalidArgument(f"{where}: an object was expected")
-        hints = get_type_hints(kind)
-        given = {name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items() if name in value}
+        given = {
+            name: read(hint, value[name], f"{where}.{name}") for name, hint in hints(kind).items() if name in value
+        }
         try:
             return kind(**given)
         except TypeError as error:
@@ -168,9 +189,9 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             raise InvalidArgument(f"{where}: a list was expected")
-        return tuple(_read(get_args(kind)[0], item, f"{where}[{at}]") for at, item in enumerate(value))
+        return tuple(read(get_args(kind)[0], item, f"{where}[{at}]") for at, item in enumerate(value))
     if get_origin(kind) is types.UnionType:  # Service | None
-        return None if value is None else _read(get_args(kind)[0], value, where)
+        return None if value is None else read(get_args(kind)[0], value, where)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise InvalidArgument(f"{where}: one of {', '.join(get_args(kind))} was expected")
