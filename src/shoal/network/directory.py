@@ -60,6 +60,8 @@ class _Network:
         self.pointers: _Counted[Address, str] = _Counted()
         self.backends: dict[ServiceKey, _Counted[Address, bool]] = {}  # address -> enabled -> how many
         self.places: dict[Address, set[str]] = {}  # the keys of peer entries
+        self.neighbours: dict[Address, PeerRecord] = {}  # the entry of each that counts, but for the doubtful
+        self.doubtful: set[Address] = set()
         self.answers: dict[str, Named | None] = {}  # of names that were asked; as many as there are names
         self.changed_names: set[tuple[str, str]] = set()
         self.changed_services: set[ServiceKey] = set()
@@ -78,7 +80,7 @@ class _Network:
         self._set_pointer(former, record)
         self._set_backend(former, record)
         if peer := self.peers.get(key):  # which of several entries counts may be another now
-            self.changed_neighbours.add((self.id, peer.address.ip))
+            self.doubtful.add(peer.address.ip)
 
     def set_peer(self, key: str, record: PeerRecord | None) -> None:
         former = self.peers.pop(key, None)
@@ -95,10 +97,10 @@ class _Network:
             keys.remove(key)
             if not keys:
                 del self.places[former.address.ip]
-            self.changed_neighbours.add((self.id, former.address.ip))
+            self.doubtful.add(former.address.ip)
         if record is not None:
             self.places.setdefault(record.address.ip, set()).add(key)
-            self.changed_neighbours.add((self.id, record.address.ip))
+            self.doubtful.add(record.address.ip)
 
     def silence_peer(self, key: str) -> None:
         """Keep the place of a container whose node is heard no more, until its end is told.
@@ -145,6 +147,19 @@ class _Network:
             if not counted.of:
                 del self.backends[key]
             self.changed_services.add(key)
+
+    def settle(self) -> None:
+        """Say where the doubtful addresses are."""
+        for address in self.doubtful:
+            record = self.neighbour(address)
+            if record == self.neighbours.get(address):
+                continue
+            self.changed_neighbours.add((self.id, address))
+            if record is None:
+                del self.neighbours[address]
+            else:
+                self.neighbours[address] = record
+        self.doubtful.clear()
 
     def neighbour(self, address: Address) -> PeerRecord | None:
         """Return the entry that counts where several have one address.
@@ -210,6 +225,8 @@ class Directory:
     def take_changes(self) -> Changes:
         """Return what has changed since the last call."""
         books = list(self._networks.values())
+        for book in books:
+            book.settle()
         changes = Changes(
             frozenset(one for book in books if book.id not in self._ingress for one in book.changed_names),
             frozenset(one for book in books for one in book.changed_services),
@@ -260,11 +277,13 @@ class Directory:
             return {}
         return {address: True in counted.of[address] for address in sorted(counted.of, key=lambda one: one.packed)}
 
-    def neighbours(self, network: str) -> dict[Address, PeerRecord]:
+    def neighbours(self, network: str) -> Mapping[Address, PeerRecord]:
         """Return where each address of a network is. Own addresses are among them: their tunnel is this node."""
         book = self._networks.get(network)
-        found = {address: book.neighbour(address) for address in book.places} if book else {}
-        return {address: peer for address, peer in found.items() if peer}
+        if book is None:
+            return {}
+        book.settle()
+        return book.neighbours
 
     def neighbour(self, network: str, address: Address) -> PeerRecord | None:
         """Return where one address is."""

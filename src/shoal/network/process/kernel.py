@@ -83,7 +83,7 @@ class Kernel:
 
         return await self._run(work)
 
-    async def balance(self, virtuals: Mapping[Path, Sequence[Virtual]]) -> dict[Path, str]:
+    async def balance(self, virtuals: Mapping[Path, Mapping[Address, Virtual]]) -> dict[Path, str]:
         """Make the virtual IPs of these namespaces so. Return what could not be done, by namespace."""
 
         def work() -> dict[Path, str]:
