@@ -26,6 +26,7 @@ class Peer:
     name: str
     address: str
     port: int = PORT
+    answered: bool = True
 
 
 @dataclass

@@ -18,7 +18,7 @@ from shoal.network.gossip.memberlist import Memberlist
 from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.server import GossipServer
 from shoal.network.networkdb.networkdb import NetworkDB
-from shoal.network.networkdb.rejoining import Contact
+from shoal.network.networkdb.rejoining import Contact, contacts_of
 from shoal.network.wanted import Gossip
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Talk:
             ring = keys.ring(gossip.keys)
         except InvalidArgument as error:
             return f"the swarm's keys cannot be used: {error}"
-        contacts = tuple((contact, DEFAULT_PORT) for contact in gossip.contacts)
+        contacts = contacts_of(gossip.contacts, DEFAULT_PORT, gossip.advertise)
         if self._server is not None and former is not None and _place(former) != _place(gossip):
             await self.leave()
         if self._server is None:
@@ -80,7 +80,7 @@ class Talk:
         server.do(lambda memberlist, now: memberlist.set_keys(ring))
         self.tables.set_contacts(contacts)
         if former is None or former.contacts != gossip.contacts:
-            server.do(lambda memberlist, now: memberlist.join(gossip.contacts, now))
+            server.do(lambda memberlist, now: memberlist.call(contacts, now))
         return ""
 
     async def leave(self) -> None:
