@@ -27,7 +27,7 @@ SHELLS = {
     "network": "bridge namespaces netlink overlays plumbing",
     "network/balancing": "balancer",
     "network/gossip": "server",
-    "network/mesh": "mesher",
+    "network/mesh": "mesher reserved",
     "network/kernel": "nftables overlays workplace",
     "network/names": "outside server sockets",
     "network/process": "client composition connection kernel program server talk",

@@ -74,6 +74,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             bridge = BridgeNetwork(paths, tag, events=events)
             overlays = Overlays(process, last_wanted(paths.network_process), bridge.close_vxlan)
             async with bridge as network, _kept(process, overlays):
+                overlays.set_bridge(network.as_wanted())
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
                 devices = Devices(config.cdi_folders, frozenset(kind for kind, _ in config.generic))

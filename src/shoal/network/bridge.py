@@ -28,6 +28,7 @@ from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_add
 from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
 from shoal.network.types import Endpoint, LocalNetwork, Mode, Sandbox
+from shoal.network.wanted import HostBridge
 from shoal.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -206,6 +207,10 @@ class BridgeNetwork:
             LocalNetwork(known.host_id, "host", "host", known.created_at),
             LocalNetwork(known.none_id, "none", "null", known.created_at),
         ]
+
+    def as_wanted(self) -> HostBridge:
+        """Return the bridge as the network process is told of it."""
+        return HostBridge(self.interface, (str(self._pool.subnet),))
 
     @asynccontextmanager
     async def keep_out(self, port: int) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from shoal.errors import ShoalError, Unavailable
 from shoal.network import desired
-from shoal.network.wanted import Gossip, Overlay, Reached, Sandbox, Trouble, Wanted
+from shoal.network.wanted import Gossip, HostBridge, Overlay, Reached, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Overlays:
         self._process = process
         self._guard = guard
         self._wanted = last or Wanted(0)
+        self._bridge = self._wanted.bridge
         self._addresses = {overlay.id: overlay.node_address for overlay in self._wanted.overlays}
         self._given = asyncio.Event()  # set at the next word of the swarm; each has its own
         self._dirty = asyncio.Event()
@@ -86,7 +87,14 @@ class Overlays:
                 await self._guard(self._wanted.gossip.vxlan_port)
             await self._process.want(self._wanted)
 
+    def set_bridge(self, bridge: HostBridge) -> None:
+        """Tell of the host's own bridge. Nothing is wanted by that alone."""
+        self._bridge = bridge
+        if self._wanted.revision:
+            self._change(self._wanted)
+
     def _change(self, wanted: Wanted) -> int:
+        wanted = replace(wanted, bridge=self._bridge)
         if replace(wanted, revision=0) == replace(self._wanted, revision=0):
             return self._wanted.revision
         self._wanted = replace(wanted, revision=self._process.next_revision())
@@ -126,6 +134,8 @@ class Overlays:
         ours = {endpoint.id for endpoint in sandbox.endpoints}
         networks = {endpoint.network for endpoint in sandbox.endpoints}
         for trouble in reached.troubles:
+            if trouble.bearable:
+                continue
             if trouble.endpoint in ours or (not trouble.endpoint and trouble.network in {"", *networks}):
                 raise ShoalError(trouble.message)
 

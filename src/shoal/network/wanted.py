@@ -81,6 +81,7 @@ class Service:
     vip: str = ""  # without prefix length
     aliases: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()  # on ingress alone, in the service's order
+    keeps_source: bool = True  # by a published port, tasks see the client's own address
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Endpoint:
     network: str  # an Overlay's id
     address: str  # 10.0.1.5/24
     mac: str
-    interface: str  # its name in the container: eth0
+    interface: str  # its name in the container: eth0. Empty on ingress: there the node has the address
     service: Service | None = None
     aliases: tuple[str, ...] = ()  # names of this container alone
     # False before the task runs (and is healthy) and once it is to stop: no name leads to it, no new connection comes.
@@ -109,6 +110,15 @@ class Sandbox:
     endpoints: tuple[Endpoint, ...] = ()
     servers: tuple[str, ...] = ()  # asked for what no network knows; none: the host's
     hostname: str = ""
+    outside: str = ""  # its address on the host's own bridge, without prefix length; empty where it is not on it
+
+
+@dataclass(frozen=True, slots=True)
+class HostBridge:
+    """The host's own bridge, by which containers reach what is outside, and published ports lead to them."""
+
+    name: str
+    subnets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +129,7 @@ class Wanted:
     gossip: Gossip | None = None  # None: in no swarm
     overlays: tuple[Overlay, ...] = ()
     sandboxes: tuple[Sandbox, ...] = ()
+    bridge: HostBridge | None = None  # None: it is not there yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,7 @@ class Trouble:
     network: str
     endpoint: str  # empty: the network's
     message: str
+    bearable: bool = False  # a container can be there all the same
 
 
 @dataclass(frozen=True, slots=True)

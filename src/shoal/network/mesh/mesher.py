@@ -61,12 +61,15 @@ class Mesher:
     def remove(self, tag: str) -> None:
         """Remove a node's mesh. May be repeated."""
         table, device = f"shoal_{tag}_mesh", f"vxi{tag}"
-        self._written = None
-        self._nftables.run(rules.remove(table))
-        there = routing.ours(policy.rules(self._socket.run(policy.list_rules())))
-        self._try([policy.delete_rule(rule) for rule in there], _GONE)
+        # The device is the first that is made and the last that goes: without it there is nothing, and rules of routing
+        # are those of another node on this host.
         link = self._socket.link(device)
+        if link or self._written:
+            self._nftables.run(rules.remove(table))
+        self._written = None
         if link:
+            there = routing.ours(policy.rules(self._socket.run(policy.list_rules())))
+            self._try([policy.delete_rule(rule) for rule in there], _GONE)
             self._try([rtnetlink.delete_link(link.index)], _GONE)
 
     def _end_flows(self, mesh: Mesh, known: set[PublishedPort]) -> None:

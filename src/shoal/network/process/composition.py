@@ -1,4 +1,4 @@
-"""Makes the parts of the network process and joins them: talk with others, tables, directory, names, kernel.
+"""Makes the parts of the network process and joins them: talk with others, tables, directory, names, kernel, mesh.
 
 One task at a time changes anything here. What others' entries change is taken over as it comes, many together.
 """
@@ -27,6 +27,7 @@ from shoal.network.process.balances import Balances
 from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.kernel import Kernel
 from shoal.network.process.memory import Memory
+from shoal.network.process.meshwork import Meshwork
 from shoal.network.process.parts import Legacy, Parts
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
@@ -48,6 +49,7 @@ class NodeNetwork:
         self._began = asyncio.get_running_loop().time()
         self._unkept = False
         self._kernel = kernel
+        self._mesh = Meshwork(kernel)
         self._opener = opener
         self._news = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -67,6 +69,8 @@ class NodeNetwork:
         self._made: dict[str, Made] = {}
         self._states: dict[str, OverlayState] = {}
         self._troubles: dict[str, list[Trouble]] = {}  # by network, of its kernel state
+        self._standing: list[Trouble] = []  # of the last wanted state, but for the mesh's
+        self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
         self._mtu = 0
         self._balances = Balances(self._directory)
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
@@ -101,10 +105,11 @@ class NodeNetwork:
             self._look_up(changed.networks)
             troubles += await self._make_overlays()
             troubles += await self._serve_names(changed.sandboxes)
-            self._write(changed, {trouble.endpoint for trouble in troubles if trouble.endpoint})
+            self._write(changed, {one.endpoint for one in troubles if one.endpoint and not one.bearable})
             troubles += await self._settle(changed)
+            self._standing, self._told = troubles, self._mesh.troubles
             self._broken_off = False
-            return troubles
+            return [*troubles, *self._told]
 
     async def _look_at_path(self) -> None:
         if self._wanted.gossip is not None:
@@ -147,7 +152,8 @@ class NodeNetwork:
         self._without = without
         gone = [one.container for one in changed.gone]
         tunnel = self._tunnel(self._wanted)
-        steps = self._written.change(sandboxes.values(), gone, tunnel, self._joined, without)
+        own = entries.node_entries(self._wanted.overlays, tunnel, self._talk.name)
+        steps = self._written.change(own, sandboxes.values(), gone, tunnel, self._joined, without)
         for (table, network, key), value in steps:
             self._write_one(table, network, key, value)
         self._talk.changed()
@@ -268,6 +274,7 @@ class NodeNetwork:
         if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
             self._unkept = True
             self._directory.apply(heard)
+        meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
         if networks := {network for network, _ in changes.neighbours}:
@@ -275,6 +282,9 @@ class NodeNetwork:
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
+        touched = {change.network for change in heard} | {service.network for service in changes.services} | networks
+        if wanted is not None or touched & meshed:
+            await self._mesh.settle(self._wanted, self._directory, nodes=self._talk.addresses(), path_mtu=self._mtu)
         return troubles
 
     async def _balance(self, wanted: Differences | None, services: Iterable[ServiceKey]) -> list[Trouble]:
@@ -312,7 +322,11 @@ class NodeNetwork:
                 self._moved()
                 self._look_up(self._joined)
             troubles = await self._kernel.look_again(list(self._states.values()))
-            return troubles or None
+            await self._mesh.look_again(self._wanted)
+            if not troubles and self._mesh.troubles == self._told:
+                return None
+            self._told = self._mesh.troubles
+            return [*(troubles or self._standing), *self._told]
 
     async def show(self, network: str) -> Mapping[str, Any]:
         """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""
@@ -353,6 +367,10 @@ class NodeNetwork:
                 self._names.stop(container)
             await self._talk.leave()
             (self._folder / memory.FILE).unlink(missing_ok=True)
+            try:
+                await self._mesh.remove()
+            except (OSError, ShoalError) as error:
+                log.error("the routing mesh is left in the kernel: %s", error)
             for trouble in await self._kernel.remove():
                 log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
 

@@ -8,14 +8,17 @@ section 3.
 import ipaddress
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 
+from shoal.network.addresses import mac_address
 from shoal.network.records import ENDPOINTS, PEERS, Address, EndpointRecord, PeerRecord
-from shoal.network.wanted import Endpoint, Sandbox
+from shoal.network.wanted import Endpoint, Overlay, Sandbox
 
 Key = tuple[str, str, str]  # table, network, key
 Entries = Mapping[Key, bytes]
 
 _SHORT_ID = 12
+_NODE = ""  # what is written of no container
 
 
 class Written:
@@ -29,17 +32,26 @@ class Written:
         return {key[1] for entries in self._entries.values() for key in entries}
 
     def change(
-        self, sandboxes: Iterable[Sandbox], gone: Iterable[str], tunnel: Address, on: Container[str], without: set[str]
+        self,
+        node: Entries,
+        sandboxes: Iterable[Sandbox],
+        gone: Iterable[str],
+        tunnel: Address,
+        on: Container[str],
+        without: set[str],
     ) -> list[tuple[Key, bytes | None]]:
         """Return what is to be written, for containers that are others now or `gone`; None: the entry goes.
+
+        `node` is what this node has of its own, whole.
 
         `on` are the networks that this node is on: what was written on others went with them. `without`: endpoints
         that are not in the kernel.
         """
-        former: dict[Key, bytes] = {}
+        former = dict(self._entries.get(_NODE, {}))
+        self._entries[_NODE] = {key: value for key, value in node.items() if key[1] in on}
         for container in gone:
             former.update(self._entries.pop(container, {}))
-        wanted: dict[Key, bytes] = {}
+        wanted = dict(self._entries[_NODE])
         for sandbox in sandboxes:
             written = self._entries.get(sandbox.container, {})
             former.update(written)
@@ -47,6 +59,21 @@ class Written:
             self._entries[sandbox.container] = found
             wanted.update(found)
         return list(steps({key: value for key, value in former.items() if key[1] in on}, wanted))
+
+
+def node_entries(overlays: Iterable[Overlay], tunnel: Address, node: str) -> dict[Key, bytes]:
+    """Return the entries of the node itself, which has this name in gossip: its own address on ingress.
+
+    From there come connections that other nodes are to answer.
+    """
+    found: dict[Key, bytes] = {}
+    for overlay in overlays:
+        if overlay.ingress and overlay.node_address:
+            address = ipaddress.ip_interface(overlay.node_address)
+            # Nobody else's: this node has another name whenever its gossip begins anew.
+            name = sha256(f"{node} {overlay.id} {address}".encode()).hexdigest()
+            found[PEERS, overlay.id, name] = PeerRecord(address, mac_address(address.ip), tunnel).encode()
+    return found
 
 
 def sandbox_entries(
@@ -85,6 +112,7 @@ def _record(sandbox: Sandbox, endpoint: Endpoint) -> EndpointRecord:
         ports=service.ports,
         aliases=service.aliases,
         task_aliases=tuple(dict.fromkeys(own)),
+        keeps_source=bool(service.ports) and service.keeps_source,
     )
 
 

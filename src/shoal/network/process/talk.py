@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from random import SystemRandom
 
 from shoal.errors import InvalidArgument
@@ -19,6 +20,7 @@ from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.server import GossipServer
 from shoal.network.networkdb.networkdb import NetworkDB
 from shoal.network.networkdb.rejoining import Contact, contacts_of
+from shoal.network.records import Address
 from shoal.network.wanted import Gossip
 
 log = logging.getLogger(__name__)
@@ -103,6 +105,11 @@ class Talk:
     def others(self) -> int:
         """How many other nodes are there."""
         return self._server.memberlist.number_of_members - 1 if self._server is not None else 0
+
+    def addresses(self) -> set[Address]:
+        """Return the addresses that nodes gossip from."""
+        members = self._server.memberlist.members() if self._server is not None else []
+        return {ip_address(member.address) for member in members}
 
     def changed(self) -> None:
         """The tables were written: what is to be told is told soon."""

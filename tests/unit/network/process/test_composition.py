@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from shoal.errors import NotFound, ShoalError
 from shoal.network.balancing.rules import Virtual
 from shoal.network.kernel.state import OverlayState
+from shoal.network.mesh.rules import PublishedPort
+from shoal.network.mesh.state import Mesh
 from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import composition, memory
 from shoal.network.process.composition import NodeNetwork, compose
@@ -64,7 +66,10 @@ class Remembering:
     `failing`: how often it cannot be asked; `refused`: the last digit of the MACs that it does not take.
     """
 
+    tag = "t"
+
     def __init__(self) -> None:
+        self.routing: Mesh | None = None
         self.states: dict[str, OverlayState] = {}
         self.virtuals: dict[Path, Mapping[Address, Virtual]] = {}
         self.given = 0
@@ -91,6 +96,13 @@ class Remembering:
     async def forget(self, namespaces: Sequence[Path]) -> None:
         for netns in namespaces:
             self.virtuals.pop(netns, None)
+
+    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
+        self.routing = mesh
+        return set()
+
+    async def no_mesh(self) -> None:
+        self.routing = None
 
     async def rules(self, netns: Path, text: str) -> None:
         pass
@@ -126,7 +138,7 @@ class One:
             except NotFound:
                 continue
             found[network] = sorted(str(one) for one in shown["endpoints"].values()), shown["neighbours"]
-        return found | {"states": self.kernel.states, "virtuals": self.kernel.virtuals}
+        return found | {"states": self.kernel.states, "virtuals": self.kernel.virtuals, "mesh": self.kernel.routing}
 
     def close(self) -> None:
         for container in self.network._names.served():

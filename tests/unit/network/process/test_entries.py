@@ -1,11 +1,11 @@
 """What a node writes for its endpoints, and in which order."""
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
-from shoal.network.process.entries import Entries, Key, Written, sandbox_entries, steps
+from shoal.network.process.entries import Entries, Key, Written, node_entries, sandbox_entries, steps
 from shoal.network.records import ENDPOINTS, PEERS, Address, EndpointRecord, PeerRecord
-from shoal.network.wanted import Endpoint, Sandbox, Service
+from shoal.network.wanted import Endpoint, Overlay, Port, Sandbox, Service
 
 HERE = ip_address("10.9.0.1")
 
@@ -66,27 +66,56 @@ def test_a_peer_comes_before_its_endpoint_and_goes_after_it() -> None:
 
 def test_what_was_written_is_known_by_container() -> None:
     written = Written()
-    (peer,) = written.change([wanted(enabled=False)], (), HERE, {"blue"}, set())
+    (peer,) = written.change({}, [wanted(enabled=False)], (), HERE, {"blue"}, set())
     assert peer[0] == (PEERS, "blue", "e1")
-    (endpoint,) = written.change([wanted(enabled=True)], (), HERE, {"blue"}, set())
+    (endpoint,) = written.change({}, [wanted(enabled=True)], (), HERE, {"blue"}, set())
     assert endpoint[0] == (ENDPOINTS, "blue", "e1")
     assert written.networks() == {"blue"}
-    assert written.change([wanted(enabled=True)], (), HERE, {"blue"}, set()) == []
+    assert written.change({}, [wanted(enabled=True)], (), HERE, {"blue"}, set()) == []
     gone = [((ENDPOINTS, "blue", "e1"), None), ((PEERS, "blue", "e1"), None)]
-    assert written.change([], ["c" * 64], HERE, {"blue"}, set()) == gone
-    assert written.change([], ["c" * 64], HERE, {"blue"}, set()) == []
+    assert written.change({}, [], ["c" * 64], HERE, {"blue"}, set()) == gone
+    assert written.change({}, [], ["c" * 64], HERE, {"blue"}, set()) == []
 
 
 def test_what_was_written_on_a_network_that_was_left_went_with_it() -> None:
     written = Written()
-    written.change([wanted(enabled=True)], (), HERE, {"blue"}, set())
-    assert written.change([wanted(enabled=True)], (), HERE, {"red"}, set()) == []
-    assert len(written.change([wanted(enabled=True)], (), HERE, {"blue"}, set())) == 2
+    written.change({}, [wanted(enabled=True)], (), HERE, {"blue"}, set())
+    assert written.change({}, [wanted(enabled=True)], (), HERE, {"red"}, set()) == []
+    assert len(written.change({}, [wanted(enabled=True)], (), HERE, {"blue"}, set())) == 2
 
 
 def test_an_endpoint_that_is_another_containers_now_is_not_taken_away() -> None:
     written = Written()
-    written.change([wanted(enabled=True)], (), HERE, {"blue"}, set())
+    written.change({}, [wanted(enabled=True)], (), HERE, {"blue"}, set())
     other = replace(wanted(enabled=True), container="d" * 64)
-    ((key, value),) = written.change([other], ["c" * 64], HERE, {"blue"}, set())
+    ((key, value),) = written.change({}, [other], ["c" * 64], HERE, {"blue"}, set())
     assert (key, value is None) == ((ENDPOINTS, "blue", "e1"), False)
+
+
+def test_on_ingress_a_node_tells_of_its_own_address_by_a_key_that_is_nobody_elses() -> None:
+    overlays = (Overlay("in", "ingress", (), "10.0.0.2/24", ingress=True), Overlay("blue", "blue", (), "10.0.1.2/24"))
+    (entry,) = node_entries(overlays, HERE, "node").items()
+    (table, network, key), value = entry
+    assert (table, network, len(key)) == (PEERS, "in", 64)
+    assert PeerRecord.decode(value) == PeerRecord(ip_interface("10.0.0.2/24"), "02:42:0a:00:00:02", HERE)
+    assert list(node_entries(overlays, HERE, "node")) == [(table, network, key)]
+    assert list(node_entries(overlays, HERE, "other")) != [(table, network, key)]
+    written = Written()
+    assert written.change(dict([entry]), (), (), HERE, {"in"}, set()) == [entry]
+    assert written.change(dict([entry]), (), (), HERE, {"in"}, set()) == []
+    assert written.change({}, (), (), HERE, {"in"}, set()) == [((table, network, key), None)]
+    assert written.change(dict([entry]), (), (), HERE, {"in"}, set()) == [entry]
+    assert written.change(dict([entry]), (), (), HERE, {"blue"}, set()) == []
+
+
+def test_only_where_ports_are_published_a_task_says_that_clients_may_be_seen() -> None:
+    for ports, keeps, said in (
+        ((), True, False),
+        ((Port("tcp", 80, 8080),), True, True),
+        ((Port("tcp", 80, 8080),), False, False),
+    ):
+        service = Service("s", "web", "10.0.0.4", ports=ports, keeps_source=keeps)
+        endpoint = Endpoint("e1", "blue", "10.0.0.5/24", "02:42:0a:00:00:05", "", service, enabled=True)
+        made = sandbox_entries(Sandbox("c" * 64, "x", "/n", (endpoint,)), HERE, {"blue"}, set(), {})
+        assert record(made).keeps_source == said
+        assert EndpointRecord.decode(record(made).encode()) == record(made)
