@@ -26,8 +26,8 @@ pytestmark = pytest.mark.root
 # `/` is who answers; `/cgi-bin/who` also whom it sees.
 SERVE = """
 mkdir -p /web/cgi-bin; hostname > /web/index.html
-printf '#!/bin/sh\\necho; echo $(hostname) $REMOTE_ADDR\\n' > /web/cgi-bin/who; chmod +x /web/cgi-bin/who
-exec httpd -f -p 80 -h /web
+printf '#!/bin/sh\\necho; echo $(hostname) ${REMOTE_ADDR%%:*}\\n' > /web/cgi-bin/who; chmod +x /web/cgi-bin/who
+exec httpd -f -p 0.0.0.0:80 -h /web
 """
 # A datagram is answered by a process in the task's network.
 SERVE_UDP = """

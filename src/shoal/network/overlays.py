@@ -34,6 +34,9 @@ class Process(Protocol):
     def troubles(self) -> Sequence[Trouble]:
         """Return what is not as wanted now."""
 
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        """Wait until others than these are not as wanted, and return them."""
+
     async def want(self, wanted: Wanted) -> None:
         """Have it made."""
 
@@ -186,6 +189,20 @@ class Overlays:
     def troubles(self) -> Sequence[Trouble]:
         """Return what is not as it should be now."""
         return self._process.troubles()
+
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        """Wait until others than these are not as they should be, and return them."""
+        return await self._process.other_troubles(known)
+
+    def said_of(self, troubles: Iterable[Trouble]) -> dict[str, str]:
+        """Return what these troubles say of containers that run all the same, by their ids."""
+        said = {trouble.endpoint: trouble.message for trouble in troubles if trouble.bearable}
+        return {
+            sandbox.container: said[endpoint.id]
+            for sandbox in self._wanted.sandboxes
+            for endpoint in sandbox.endpoints
+            if endpoint.id in said
+        }
 
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""

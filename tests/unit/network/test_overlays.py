@@ -36,6 +36,9 @@ class Played:
     def troubles(self) -> Sequence[Trouble]:
         return self.given
 
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        return self.given
+
     async def want(self, wanted: Wanted) -> None:
         self.told.append(wanted)
         async with self._changed:
@@ -202,8 +205,13 @@ async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() 
 
 async def test_what_a_container_can_be_with_does_not_keep_it_from_coming() -> None:
     async with running() as (made, process):
-        process.given = (Trouble("blue", "a-blue", "port 80/tcp is another's", bearable=True),)
+        process.given = (
+            Trouble("blue", "a-blue", "port 80/tcp is another's", bearable=True),
+            Trouble("blue", "b-blue", "port 80/tcp is another's", bearable=True),
+            Trouble("blue", "a-red", "no"),
+        )
         await made.connect(sandbox("a", "blue"), [BLUE])
+        assert made.said_of(await made.other_troubles(())) == {"a": "port 80/tcp is another's"}
 
 
 async def test_the_bridge_is_told_with_what_else_is_wanted_and_alone_wants_nothing() -> None:

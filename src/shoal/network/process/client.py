@@ -75,6 +75,12 @@ class NetworkProcess:
         """Return what is not as wanted now."""
         return self._reached.troubles
 
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        """Wait until others than these are not as wanted, and return them."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._reached.troubles != tuple(known))
+            return self._reached.troubles
+
     async def want(self, wanted: Wanted) -> None:
         """Have it made. It is sent again whenever the process is another one; nothing happens while all is removed."""
         if self._removing:

@@ -150,7 +150,8 @@ class NodeNetwork:
                 if any(endpoint.id in doubtful for endpoint in one.endpoints)
             }
         self._without = without
-        gone = [one.container for one in changed.gone]
+        # Those that are gone now, and those whose end came to nothing last time.
+        gone = [container for container in self._written.containers() if container not in self._attached.all]
         tunnel = self._tunnel(self._wanted)
         own = entries.node_entries(self._wanted.overlays, tunnel, self._talk.name)
         steps = self._written.change(own, sandboxes.values(), gone, tunnel, self._joined, without)

@@ -31,6 +31,10 @@ class Written:
         """Return the networks on which something is written."""
         return {key[1] for entries in self._entries.values() for key in entries}
 
+    def containers(self) -> list[str]:
+        """Return the containers of which something may be written."""
+        return [container for container in self._entries if container != _NODE]
+
     def change(
         self,
         node: Entries,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from shoal.errors import NotFound, ShoalError
 from shoal.network.balancing.rules import Virtual
@@ -25,7 +25,7 @@ from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
 from shoal.network.process.talk import Talk
 from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
-from shoal.network.wanted import Overlay, Trouble, Wanted, from_json, to_json
+from shoal.network.wanted import Endpoint, Overlay, Sandbox, Trouble, Wanted, from_json, to_json
 from tests.unit.network.process.wanteds import NETWORKS, sequences
 
 
@@ -171,7 +171,18 @@ async def both_ways(folder: Path, sequence: list[Wanted]) -> None:
             whole.close()
 
 
+RED = (Overlay("red", "red", ()),)
+ON_RED = Endpoint("a1".ljust(64, "0"), "red", "10.2.0.10/24", "02:42:0a:02:00:0a", "eth1", enabled=True)
+
+
 @settings(deadline=None, max_examples=60)  # each example is a loop of its own
+@example(
+    [  # the end of a container is what is broken off
+        Wanted(1, overlays=RED),
+        Wanted(2, overlays=RED, sandboxes=(Sandbox("a" * 64, "web.a", "/n/a", (ON_RED,)),)),
+        Wanted(3, overlays=RED),
+    ]
+)
 @given(sequences())
 def test_what_is_made_by_changes_is_what_is_made_whole(sequence: list[Wanted]) -> None:
     """Kernel, virtual IPs, names and entries, also after one that was broken off."""
