@@ -124,13 +124,17 @@ def _published(
     A port whose tasks are all on their way out is still published: it is refused at once, and is not the host's own.
     """
     found: dict[PublishedPort, set[Backend]] = {}
+    last: dict[PublishedPort, set[Backend]] = {}  # where nobody else is there
+    late = directory.late(ingress.id)
     without_source: set[IPv4Address] = set()
     serving: set[Address] = set()
-    for outside, endpoint in tasks.values():
+    for own, (outside, endpoint) in tasks.items():
         for port in endpoint.service.ports if endpoint.service else ():
             places = found.setdefault((port.protocol, port.published), set())
             if endpoint.enabled:
                 places.add(Backend(outside, port.target))
+            elif own in late:
+                last.setdefault((port.protocol, port.published), set()).add(Backend(outside, port.target))
         if endpoint.service and not endpoint.service.keeps_source:
             without_source.add(outside)
     for record in directory.endpoints(ingress.id).values():
@@ -144,8 +148,14 @@ def _published(
             places = found.setdefault((port.protocol, port.published), set())
             if not record.disabled:
                 places.add(Backend(address, port.published))
+            elif address in late:
+                last.setdefault((port.protocol, port.published), set()).add(Backend(address, port.published))
     chosen = sorted(found)[:MOST_PORTS]
-    return {port: frozenset(found[port]) for port in chosen}, frozenset(without_source), serving
+    return (
+        {port: frozenset(found[port] or last.get(port, set())) for port in chosen},
+        frozenset(without_source),
+        serving,
+    )
 
 
 def _here(tasks: _Tasks) -> Iterator[Here]:

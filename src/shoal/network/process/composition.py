@@ -98,9 +98,8 @@ class NodeNetwork:
             if changed.overlays:
                 self._directory.set_overlays(wanted.overlays)
             if recalled is not None:
-                self._directory.apply(
-                    self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays], self._talk.now)
-                )
+                known = self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays], self._talk.now)
+                self._directory.apply(known, self._talk.now)
             # The kernel's side first: an address is told of when it can be reached.
             self._look_up(changed.networks)
             troubles += await self._make_overlays()
@@ -244,8 +243,9 @@ class NodeNetwork:
     async def follow(self) -> None:
         """Take over what others write, until cancelled; forget in time what is no longer confirmed."""
         while True:
+            times = [self._directory.next_expiry(), self._talk.now + FORGET_EVERY if self._memory.waits else None]
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FORGET_EVERY if self._memory.waits else None):
+                async with asyncio.timeout_at(min((at for at in times if at is not None), default=None)):
                     await self._news.wait()
             self._news.clear()
             async with self._changing:
@@ -256,7 +256,7 @@ class NodeNetwork:
     def _forget(self) -> None:
         now = self._talk.now
         if (self._talk.others or now >= self._began + memory.ALONE) and (ended := self._memory.forget(now)):
-            self._directory.apply(ended)
+            self._directory.apply(ended, now)
 
     async def remember(self) -> None:
         """Keep what others have written for the next run, until cancelled."""
@@ -274,7 +274,8 @@ class NodeNetwork:
         """Bring kernel and virtual IPs to what the tables say, and containers to what of them is `wanted` now."""
         if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
             self._unkept = True
-            self._directory.apply(heard)
+            self._directory.apply(heard, self._talk.now)
+        expired = self._directory.expire(self._talk.now)
         meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
@@ -283,7 +284,8 @@ class NodeNetwork:
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
-        touched = {change.network for change in heard} | {service.network for service in changes.services} | networks
+        touched = expired | networks
+        touched |= {change.network for change in heard} | {service.network for service in changes.services}
         if wanted is not None or touched & meshed:
             await self._mesh.settle(self._wanted, self._directory, nodes=self._talk.addresses(), path_mtu=self._mtu)
         return troubles

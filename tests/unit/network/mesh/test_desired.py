@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 import pytest
 
 from shoal.errors import FailedPrecondition, InvalidArgument
-from shoal.network.directory import Directory
+from shoal.network.directory import LINGER, Directory
 from shoal.network.mesh import desired
 from shoal.network.mesh.desired import desired_mesh
 from shoal.network.mesh.state import Backend, Gateway, Here, Mesh, mac_of
@@ -100,6 +100,20 @@ def test_one_on_its_way_out_gets_nothing_new_and_keeps_what_it_has() -> None:
     assert mesh.published == {("tcp", 8080): frozenset()}
     assert [one.address for one in mesh.here] == [IPv4Address("172.18.0.5")]
     assert IPv4Address("10.0.0.9") in mesh.peers
+
+
+def test_where_nobody_else_is_there_one_that_has_just_been_told_to_go_counts_a_moment_longer() -> None:
+    told = Told().task("10.0.0.9").task("10.0.0.9", disabled=True)
+    left = Backend(IPv4Address("10.0.0.9"), 8080)
+    assert made(wanted(), told).published == {("tcp", 8080): frozenset({left})}
+    assert left not in made(wanted(task()), told).published["tcp", 8080]
+    told.directory.expire(LINGER)
+    assert made(wanted(), told).published == {("tcp", 8080): frozenset()}
+    here = Told()
+    for disabled in (False, True):  # this node's own word
+        here.task("10.0.0.5", disabled=disabled, tunnel=HERE)
+    gone = wanted(task(enabled=False))
+    assert made(gone, here).published == {("tcp", 8080): frozenset({Backend(IPv4Address("172.18.0.5"), 80)})}
 
 
 def test_who_does_not_say_that_clients_may_be_seen_sees_none() -> None:
