@@ -297,13 +297,20 @@ def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
             lambda: len(serving(swarm)) == 2 and not containers(drained, "web"), "the node is empty", show=swarm.log
         )
         swarm.wait_served(*serving(swarm))
-    assert load.errors == []
+    assert load.errors[:5] == []
     assert sum(load.answers.values()) > 100
 
 
 def test_what_keeps_it_up_can_be_killed(swarm: Swarm) -> None:
     """Network process and daemon of each node, under load. The port is open all the while."""
     one, two = on_two(swarm)
+    for host in swarm.hosts:
+        kept = host.exec_root / "network" / "others.json"
+        others = [container.encode().hex() for container in (one, two) if container not in containers(host, "web")]
+        eventually(
+            lambda kept=kept, others=others: all(one in kept.read_text() for one in others),  # type: ignore[misc]
+            f"{host.name} has kept what others wrote",
+        )
     with Load(swarm.client, swarm.addresses) as load:
         for host in swarm.hosts:
             (process,) = processes(host)
@@ -313,7 +320,7 @@ def test_what_keeps_it_up_can_be_killed(swarm: Swarm) -> None:
             host.stop(signal.SIGKILL)
             host.start()
         swarm.wait_served(one, two)
-    assert load.errors == []
+    assert load.errors[:5] == []
     assert load.answers.keys() == {one, two}
 
 

@@ -36,8 +36,11 @@ from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-KEEP_EVERY = 1.0
 FORGET_EVERY = 1.0
+# What others write is kept soon, for a small part of the time: what a killed process had not kept its next one lacks.
+KEEP_PAUSE = 0.05  # seconds, at least
+KEEP_RETRY = 1.0
+KEEP_SHARE = 20  # a pause is so many times as long as the writing before it
 
 
 class NodeNetwork:
@@ -47,7 +50,7 @@ class NodeNetwork:
         self._folder = folder
         self._memory = Memory()
         self._began = asyncio.get_running_loop().time()
-        self._unkept = False
+        self._unkept = asyncio.Event()
         self._kernel = kernel
         self._mesh = Meshwork(kernel)
         self._opener = opener
@@ -260,20 +263,25 @@ class NodeNetwork:
 
     async def remember(self) -> None:
         """Keep what others have written for the next run, until cancelled."""
+        loop = asyncio.get_running_loop()
+        pause = KEEP_PAUSE
         while True:
-            await asyncio.sleep(KEEP_EVERY)
-            if self._unkept:
-                self._unkept = False
-                try:
-                    await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
-                except OSError as error:  # only a process that is started anew misses it
-                    log.error("what other nodes wrote is not kept for the next start: %s", error)
-                    self._unkept = True
+            await self._unkept.wait()
+            self._unkept.clear()
+            began = loop.time()
+            try:
+                await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
+                pause = max(KEEP_PAUSE, KEEP_SHARE * (loop.time() - began))
+            except OSError as error:  # only a process that is started anew misses it
+                log.error("what other nodes wrote is not kept for the next start: %s", error)
+                self._unkept.set()
+                pause = KEEP_RETRY
+            await asyncio.sleep(pause)
 
     async def _settle(self, wanted: Differences | None) -> list[Trouble]:
         """Bring kernel and virtual IPs to what the tables say, and containers to what of them is `wanted` now."""
         if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
-            self._unkept = True
+            self._unkept.set()
             self._directory.apply(heard, self._talk.now)
         expired = self._directory.expire(self._talk.now)
         meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}

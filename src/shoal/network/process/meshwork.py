@@ -35,6 +35,7 @@ class Meshwork:
         self.troubles: tuple[Trouble, ...] = ()
         self._kernel = kernel
         self._mesh: Mesh | None = None
+        self._made: Mesh | None = None  # as it is in the kernel, as far as is known
         self._gone = False  # it is known that the kernel has none
         self._taken: set[PublishedPort] = set()
         self._words = ""  # of the last failure
@@ -46,12 +47,15 @@ class Meshwork:
             self._mesh = desired_mesh(wanted, directory, tag=self._kernel.tag, nodes=nodes, path_mtu=path_mtu)
         except (InvalidArgument, FailedPrecondition) as error:
             self._mesh, words = None, str(error)
-        await self._make(wanted, words)
+        if words or self._words or self._mesh != self._made or (self._mesh is None and not self._gone):
+            await self._make(words)
+        self._say(wanted)
 
     async def look_again(self, wanted: Wanted) -> None:
         """Mend what others changed, try again what failed, take ports that others have given back."""
         if self._mesh is not None or not self._gone:
-            await self._make(wanted, "")
+            await self._make("")
+            self._say(wanted)
 
     async def remove(self) -> None:
         """Take it away. OSError, ShoalError."""
@@ -59,15 +63,17 @@ class Meshwork:
         await self._kernel.no_mesh()
         self._gone = True
 
-    async def _make(self, wanted: Wanted, words: str) -> None:
-        ingress = ingress_of(wanted)
-        taken: set[PublishedPort] = set()
+    async def _make(self, words: str) -> None:
+        taken, self._made = self._taken, None
         try:
             if self._mesh is not None:
                 self._gone = False
                 taken = await self._kernel.mesh(self._mesh)
-            elif not self._gone:
-                await self.remove()
+                self._made = self._mesh
+            else:
+                taken = set()
+                if not self._gone:
+                    await self.remove()
         except (OSError, ShoalError) as error:
             words = str(error)
         if words and words != self._words:
@@ -77,10 +83,13 @@ class Meshwork:
         for protocol, port in sorted(self._taken - taken):
             log.info("port %d/%s is no longer another program's", port, protocol)
         self._words, self._taken = words, taken
+
+    def _say(self, wanted: Wanted) -> None:
+        ingress, words = ingress_of(wanted), self._words
         network = ingress.id if ingress else ""
         self.troubles = (Trouble(network, "", f"routing mesh: {words}"),) if words else ()
         if ingress is not None:
-            self.troubles += tuple(_said(wanted, ingress, taken))
+            self.troubles += tuple(_said(wanted, ingress, self._taken))
 
 
 def _said(wanted: Wanted, ingress: Overlay, taken: Collection[PublishedPort]) -> Iterator[Trouble]:

@@ -59,6 +59,18 @@ async def test_it_is_made_and_taken_away_once() -> None:
     assert (kernel.has, kernel.removed) == (None, 2)
 
 
+async def test_the_kernel_is_asked_only_where_the_mesh_changes_or_is_looked_at_again() -> None:
+    """A container that comes on another network pays nothing for it."""
+    kernel = Kernel()
+    mesh = Meshwork(kernel)
+    await settle(mesh, wanted(task()))
+    kernel.has = None
+    await settle(mesh, wanted(task()))
+    assert kernel.has is None
+    await settle(mesh, wanted(task(), task(6)))
+    assert kernel.has is not None
+
+
 async def test_a_port_of_another_program_is_said_of_its_tasks_until_it_is_free(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -106,3 +118,4 @@ async def test_an_ingress_that_cannot_be_carried_takes_the_mesh_away_and_is_said
     assert "has no place on the bridge" in trouble.message
     assert not trouble.bearable
     assert kernel.has is None
+    assert await settle(mesh, wanted()) == ()
