@@ -228,8 +228,9 @@ class Host:
             run("umount", "-l", mount, check=False)
         self._remove_cgroups(self.tag())
         if self.namespace:
-            run(*self.inside("nft", "delete", "table", "ip", f"shoal_{self.tag()}"), check=False)
-            run("ip", "-n", self.namespace, "link", "delete", f"shoal{self.tag()}", check=False)
+            run(*self.inside("nft", "flush", "ruleset"), check=False)
+            for link in ("shoal", "vxi"):
+                run("ip", "-n", self.namespace, "link", "delete", f"{link}{self.tag()}", check=False)
         shutil.rmtree(self.exec_root)
 
     def docker(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
