@@ -180,7 +180,7 @@ def mesh_of(host: Host) -> list[str]:
 def create(swarm: Swarm, *flags: str, name: str = "web", replicas: int = 2, publish: str = "8080:80") -> None:
     swarm.first.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas), "--publish",
-        publish, "--stop-signal", "KILL", *flags, IMAGE, "sh", "-c", SERVE,
+        publish, "--stop-signal", "KILL", "--update-monitor", "100ms", *flags, IMAGE, "sh", "-c", SERVE,
     )  # fmt: skip
 
 
@@ -193,8 +193,8 @@ def on_two(swarm: Swarm, *flags: str) -> tuple[str, str]:
     return one, two
 
 
-def serving(swarm: Swarm) -> set[str]:
-    return {container for host in swarm.hosts for container in containers(host, "web")}
+def serving(swarm: Swarm, service: str = "web") -> set[str]:
+    return {container for host in swarm.hosts for container in containers(host, service)}
 
 
 def netns_of(host: Host, container: str) -> Path:
@@ -202,13 +202,15 @@ def netns_of(host: Host, container: str) -> Path:
     return found
 
 
-def wait_updated(swarm: Swarm, before: set[str]) -> None:
+def wait_updated(swarm: Swarm, before: set[str], service: str = "web") -> None:
+    def state() -> str:
+        return swarm.first.docker("service", "inspect", "-f", "{{.UpdateStatus.State}}", service).stdout.strip()
+
     eventually(
         lambda: (
-            len(serving(swarm)) == len(before)
-            and not serving(swarm) & before
-            and swarm.first.docker("service", "inspect", "-f", "{{.UpdateStatus.State}}", "web").stdout.strip()
-            == "completed"
+            len(serving(swarm, service)) == len(before)
+            and not serving(swarm, service) & before
+            and state() == "completed"
         ),
         "the update is done",
         every=0.2,
@@ -299,6 +301,20 @@ def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
         swarm.wait_served(*serving(swarm))
     assert load.errors[:5] == []
     assert sum(load.answers.values()) > 100
+
+
+def test_an_only_task_makes_way_for_the_next_and_no_request_is_lost(swarm: Swarm) -> None:
+    """Start-first: no node hears of the end of the one before it has heard of the other, or it waits for that."""
+    create(swarm, "--update-order", "start-first", replicas=1)
+    eventually(lambda: len(serving(swarm)) == 1, "it runs", show=swarm.log)
+    swarm.wait_served(*serving(swarm))
+    with Load(swarm.client, swarm.addresses) as load:
+        for _ in range(4):
+            before = serving(swarm)
+            swarm.first.docker("service", "update", "-d", "--force", "web")
+            wait_updated(swarm, before)
+    assert load.errors[:5] == []
+    assert len(load.answers) == 5
 
 
 def test_what_keeps_it_up_can_be_killed(swarm: Swarm) -> None:
