@@ -29,6 +29,15 @@ mkdir -p /web/cgi-bin; hostname > /web/index.html
 printf '#!/bin/sh\\necho; echo $(hostname) ${REMOTE_ADDR%%:*}\\n' > /web/cgi-bin/who; chmod +x /web/cgi-bin/who
 exec httpd -f -p 0.0.0.0:80 -h /web
 """
+# One that takes its time to end, and says so when it is asked meanwhile.
+SERVE_LONG = """
+mkdir -p /web/cgi-bin; hostname > /web/index.html
+printf '#!/bin/sh\\necho; echo $(hostname)$(cat /stopping)\\n' > /web/cgi-bin/state; chmod +x /web/cgi-bin/state
+touch /stopping
+trap 'echo -stopping > /stopping; sleep 1; exit 0' TERM
+httpd -f -p 0.0.0.0:80 -h /web &
+while true; do wait; done
+"""
 # A datagram is answered by a process in the task's network.
 SERVE_UDP = """
 import socket, sys
@@ -55,10 +64,10 @@ while not select.select([sys.stdin], [], [], 0)[0]:
     at += 1
     with socket.socket() as one:
         one.settimeout(10)
-        address = sys.argv[2 + at % (len(sys.argv) - 2)]
+        address = sys.argv[3 + at % (len(sys.argv) - 3)]
         try:
             one.connect((address, int(sys.argv[1])))
-            one.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+            one.sendall(f"GET {sys.argv[2]} HTTP/1.0\\r\\n\\r\\n".encode())
             text = b""
             while part := one.recv(4096):
                 text += part
@@ -75,8 +84,8 @@ print(json.dumps([answers, errors]))
 class Load:
     """Asks port 8080 of one address after the other out of the client's network, from entering to leaving."""
 
-    def __init__(self, client: Host, addresses: Sequence[str], port: int = 8080) -> None:
-        self._command = client.inside(sys.executable, "-c", LOAD, str(port), *addresses)
+    def __init__(self, client: Host, addresses: Sequence[str], path: str = "/") -> None:
+        self._command = client.inside(sys.executable, "-c", LOAD, "8080", path, *addresses)
         self.answers: Counter[str] = Counter()
         self.errors: list[str] = []
 
@@ -177,10 +186,10 @@ def mesh_of(host: Host) -> list[str]:
     return found + run(*host.inside("ip", "rule")).stdout.splitlines()[3:]
 
 
-def create(swarm: Swarm, *flags: str, name: str = "web", replicas: int = 2, publish: str = "8080:80") -> None:
+def create(swarm: Swarm, *flags: str, replicas: int = 2, command: str = SERVE) -> None:
     swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas), "--publish",
-        publish, "--stop-signal", "KILL", "--update-monitor", "100ms", *flags, IMAGE, "sh", "-c", SERVE,
+        "service", "create", "-d", "--no-resolve-image", "--name", "web", "--replicas", str(replicas), "--publish",
+        "8080:80", "--stop-signal", "KILL", "--update-monitor", "100ms", *flags, IMAGE, "sh", "-c", command,
     )  # fmt: skip
 
 
@@ -304,17 +313,19 @@ def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
 
 
 def test_an_only_task_makes_way_for_the_next_and_no_request_is_lost(swarm: Swarm) -> None:
-    """Start-first: no node hears of the end of the one before it has heard of the other, or it waits for that."""
-    create(swarm, "--update-order", "start-first", replicas=1)
+    """Start-first: a node that hears of the end of the one before it has heard of the other waits for that. Nor does
+    any lead to one that has got its stop signal (known fault 24)."""
+    create(swarm, "--update-order", "start-first", "--stop-signal", "TERM", replicas=1, command=SERVE_LONG)
     eventually(lambda: len(serving(swarm)) == 1, "it runs", show=swarm.log)
     swarm.wait_served(*serving(swarm))
-    with Load(swarm.client, swarm.addresses) as load:
+    with Load(swarm.client, swarm.addresses, "/cgi-bin/state") as load:
         for _ in range(4):
             before = serving(swarm)
             swarm.first.docker("service", "update", "-d", "--force", "web")
             wait_updated(swarm, before)
     assert load.errors[:5] == []
     assert len(load.answers) == 5
+    assert not [answer for answer in load.answers if "stopping" in answer]
 
 
 def test_what_keeps_it_up_can_be_killed(swarm: Swarm) -> None:
