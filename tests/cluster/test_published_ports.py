@@ -426,3 +426,19 @@ def test_a_port_is_taken_from_nobody(swarm: Swarm) -> None:
     eventually(
         lambda: not swarm.first.docker("service", "ps", "--format", "{{.Error}}", "web").stdout.strip(), "it is unsaid"
     )
+
+
+def test_an_ingress_of_ones_own(swarm: Swarm) -> None:
+    """The last test here: the swarm keeps it."""
+    swarm.first.docker("network", "rm", "ingress", input="y\n")
+    refused = swarm.first.docker("service", "create", "-d", "--publish", "8080:80", IMAGE, check=False).stderr
+    assert "service needs ingress network, but no ingress network is present" in refused
+    option = "com.docker.network.driver.mtu=1200"
+    swarm.first.docker(
+        "network", "create", "-d", "overlay", "--ingress", "--subnet", "10.11.0.0/16", "--opt", option, "mine"
+    )
+    one, two = on_two(swarm)
+    for name, answers in swarm.answers(4).items():
+        assert answers == {f"{each} {swarm.client.address}": 2 for each in (one, two)}, name
+    for host in swarm.hosts:
+        assert "mtu 1150 " in mesh_of(host)[0]
