@@ -106,7 +106,7 @@ async def test_a_container_reaches_out_as_the_host_and_nobody_reaches_it(host: s
 
 
 async def test_a_container_does_not_reach_the_hosts_loopback(host: str, paths: Paths) -> None:
-    """Where ports are published the bridge routes such addresses, and a container with capabilities can send to them."""
+    """Where ports are published the bridge routes such addresses; a container with capabilities can send to them."""
     async with BridgeNetwork(paths, "t1") as network:
         inside = await network.connect(name(1), "bridge")
         route = "echo 1 > /proc/sys/net/ipv4/conf/{}/route_localnet"

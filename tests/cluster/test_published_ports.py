@@ -293,7 +293,7 @@ def test_nothing_else_is_open(swarm: Swarm) -> None:
 def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
     """Updates of both kinds, more and fewer tasks, a drained node: by every node."""
     create(swarm, "--update-order", "start-first", "--update-delay", "0s", "--update-parallelism", "1")
-    wait_running(swarm.first, "web", {"first": 1, "second": 1})
+    eventually(lambda: len(serving(swarm)) == 2, "they run", show=swarm.log)
     swarm.wait_served(*serving(swarm))
     with Load(swarm.client, swarm.addresses) as load:
         before = serving(swarm)
