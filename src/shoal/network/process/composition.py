@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import logging
 import secrets
+import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import entries, memory
 from shoal.network.process.balances import Balances
 from shoal.network.process.differences import Attached, Differences, differences
+from shoal.network.process.early import TCP, UDP
 from shoal.network.process.kernel import Kernel
 from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
@@ -56,10 +58,10 @@ class NodeNetwork:
         self._opener = opener
         self._news = asyncio.Event()
         self._changing = asyncio.Lock()
-        self._talk = Talk(group, self._news.set)
+        self._legacy = dict(legacy.descriptors)
+        self._talk = Talk(group, self._news.set, _sockets(self._legacy))
         self._directory = Directory()
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
-        self._legacy = dict(legacy.descriptors)
         self._wanted = Wanted(0)
         self._broken_off = False  # what was wanted last was not made to its end
         self._place: tuple[object, ...] = ()  # where the kernel's side of all networks is made from
@@ -384,6 +386,16 @@ class NodeNetwork:
                 log.error("the routing mesh is left in the kernel: %s", error)
             for trouble in await self._kernel.remove():
                 log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
+
+
+def _sockets(legacy: dict[str, int]) -> tuple[socket.socket, socket.socket] | None:
+    """Take gossip's sockets, where they were left."""
+    udp, tcp = (socket.socket(fileno=legacy.pop(name)) if name in legacy else None for name in (UDP, TCP))
+    for sock in (udp, tcp):
+        if sock is not None:
+            sock.setblocking(False)
+            sock.set_inheritable(False)
+    return (udp, tcp) if udp is not None and tcp is not None else None
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ have changed. Without gossip (no keys yet, or the port is taken) the tables are 
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from random import SystemRandom
@@ -29,9 +30,18 @@ LEAVE_TIMEOUT = 5.0
 
 
 class Talk:
-    """Gossip and tables. `group` owns what runs; `news` is called when something may have changed."""
+    """Gossip and tables. `group` owns what runs; `news` is called when something may have changed.
 
-    def __init__(self, group: asyncio.TaskGroup, news: Callable[[], None]) -> None:
+    `sockets` are gossip's, UDP and TCP, open already; they are ours from now on.
+    """
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        news: Callable[[], None],
+        sockets: tuple[socket.socket, socket.socket] | None = None,
+    ) -> None:
+        self._sockets = sockets
         self._group = group
         self._news = news
         self._loop = asyncio.get_running_loop()
@@ -70,7 +80,8 @@ class Talk:
             await self.leave()
         if self._server is None:
             try:
-                self._server = GossipServer(Config(self.name, gossip.advertise), gossip.bind, self, ring)
+                config, sockets = Config(self.name, gossip.advertise), self._take_sockets(gossip.bind)
+                self._server = GossipServer(config, gossip.bind, self, ring, sockets=sockets)
             except OSError as error:
                 return f"gossip cannot listen on port {DEFAULT_PORT} of {gossip.bind}: {error.strerror}"
             self._running = [
@@ -84,6 +95,15 @@ class Talk:
         if former is None or former.contacts != gossip.contacts:
             server.do(lambda memberlist, now: memberlist.call(contacts, now))
         return ""
+
+    def _take_sockets(self, bind: str) -> tuple[socket.socket, socket.socket] | None:
+        """Return those that were open already, where they are of this address."""
+        sockets, self._sockets = self._sockets, None
+        if sockets is not None and any(sock.getsockname()[:2] != (bind, DEFAULT_PORT) for sock in sockets):
+            for sock in sockets:
+                sock.close()
+            return None
+        return sockets
 
     async def leave(self) -> None:
         """Tell the others that this node is gone, as far as they can be reached, and talk no more."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -14,11 +15,16 @@ import pytest
 
 import shoal
 from shoal.errors import NotFound, Unavailable
+from shoal.network.gossip.config import Config
+from shoal.network.gossip.keys import ring
+from shoal.network.gossip.messages import DEFAULT_PORT
+from shoal.network.gossip.server import GossipServer
 from shoal.network.process import client, connection
 from shoal.network.process.client import NetworkProcess
 from shoal.network.process.connection import Connection
 from shoal.network.process.messages import Message, fields, small
-from shoal.network.wanted import Overlay, Reached, Wanted
+from shoal.network.wanted import Gossip, Key, Overlay, Reached, Wanted
+from tests.simulation.airwaves import Listening
 
 NOWHERE = Overlay("n", "blue", ())  # without a subnet nothing of it is made in the kernel, for which one must be root
 
@@ -104,6 +110,33 @@ async def test_one_of_another_version_makes_way(
             await process.remove()
             await asyncio.to_thread(gone, pids[0])
     await first.close()
+
+
+async def test_who_calls_before_the_process_is_there_is_answered_by_it(tmp_path: Path) -> None:
+    """A Docker Engine that joins calls once, and then not for a minute."""
+    here, there = (f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.{number}" for number in (101, 102))
+    keys = tuple(Key("networking:gossip", secrets.token_hex(16), number) for number in (1, 2, 3))
+    async with asyncio.TaskGroup() as group, running(tmp_path) as (process, pids):
+        process.expect_gossip(here)
+        # Memberlist calls nobody a second time by itself.
+        caller = GossipServer(Config("caller", there), there, Listening(), ring(keys))
+        calling = group.create_task(caller.run())
+        await asyncio.sleep(0)
+        caller.do(lambda memberlist, now: memberlist.call([(here, DEFAULT_PORT)], now))
+        reader, writer = await asyncio.open_connection(here, DEFAULT_PORT)
+        assert pids == []
+        revision = process.next_revision()
+        await process.want(Wanted(revision, Gossip(here, here, here, keys=keys)))
+        async with asyncio.timeout(20):
+            reached = await process.reached(revision)
+            while caller.memberlist.number_of_members < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert reached.troubles == ()
+        writer.close()
+        calling.cancel()
+        await process.remove()
+        await asyncio.to_thread(gone, pids[0])
+        assert await reader.read() == b""
 
 
 async def test_of_two_that_are_started_at_once_one_serves(tmp_path: Path) -> None:
