@@ -21,8 +21,8 @@ from typing import Self, TypeVar
 
 from shoal.host import linux
 from shoal.network import rtnetlink
-from shoal.network.kernel.nftables import Nftables
 from shoal.network.kernel.overlays import Overlays
+from shoal.network.kernel.watched import Watched
 from shoal.network.namespaces import Namespaces
 from tests.harness.hosts import run
 
@@ -44,7 +44,7 @@ class OverlayHost:
         self._thread = ThreadPoolExecutor(1)
         self.do(self._enter)
         self.namespaces = self.do(Namespaces)
-        self.nftables = self.do(lambda: Nftables(self.namespaces))
+        self.nftables = self.do(lambda: Watched(self.namespaces))
         self.overlays = self.do(self.new_overlays)
 
     def _enter(self) -> None:

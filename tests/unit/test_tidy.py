@@ -29,8 +29,8 @@ SHELLS = {
     "network": "bridge namespaces netlink overlays plumbing",
     "network/balancing": "balancer",
     "network/gossip": "server sockets",
+    "network/kernel": "nftables overlays watched workplace",
     "network/mesh": "mesher reserved",
-    "network/kernel": "nftables overlays workplace",
     "network/names": "outside server sockets",
     "network/process": "client composition connection early kernel program server talk",
 }

@@ -31,6 +31,7 @@ from shoal.network.process.kernel import Kernel
 from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
 from shoal.network.process.parts import Legacy, Parts
+from shoal.network.process.rounds import Rounds
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
 from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
@@ -78,6 +79,7 @@ class NodeNetwork:
         self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
         self._mtu = 0
         self._balances = Balances(self._directory)
+        self._rounds = Rounds()
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
 
     # What shoald wants.
@@ -335,11 +337,34 @@ class NodeNetwork:
                 self._moved()
                 self._look_up(self._joined)
             troubles = await self._kernel.look_again(list(self._states.values()))
+            troubles += await self._look_at_rules()
             await self._mesh.look_again(self._wanted)
             if not troubles and self._mesh.troubles == self._told:
                 return None
             self._told = self._mesh.troubles
             return [*(troubles or self._standing), *self._told]
+
+    async def _look_at_rules(self) -> list[Trouble]:
+        """Write again what somebody else has changed in containers' namespaces. Nothing there is believed."""
+        sandboxes, now = self._attached.all, asyncio.get_running_loop().time()
+        due = self._rounds.due(self._names.served() & sandboxes.keys(), now)
+        paths = {container: Path(sandboxes[container].netns) for container in due}
+        changed = await self._kernel.others_wrote(
+            [*paths.values()], among=[Path(one.netns) for one in sandboxes.values()]
+        )
+        texts = {}
+        for container, netns in paths.items():
+            self._rounds.looked(container, netns in changed, now)
+            if netns in changed:
+                log.info("others changed packet rules in container %s: ours are written again", container[:12])
+                texts[netns] = redirect(*self._names.ports(container))
+        failed = await self._kernel.write_again(texts) if texts else {}
+        return [
+            Trouble(endpoint.network, endpoint.id, f"names and virtual IPs: {words}")
+            for container, netns in paths.items()
+            if (words := failed.get(netns))
+            for endpoint in sandboxes[container].endpoints[:1]
+        ]
 
     async def show(self, network: str) -> Mapping[str, Any]:
         """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""
