@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from shoal.network.process import entries, memory
 from shoal.network.process.balances import Balances
 from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.early import TCP, UDP
+from shoal.network.process.former import Former, entries_of, former_of, values_of, written_by
 from shoal.network.process.kernel import Kernel
 from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
@@ -60,7 +62,8 @@ class NodeNetwork:
         self._news = asyncio.Event()
         self._changing = asyncio.Lock()
         self._legacy = dict(legacy.descriptors)
-        self._talk = Talk(group, self._news.set, _sockets(self._legacy))
+        was = former_of(legacy.values)
+        self._talk = Talk(group, self._news.set, _sockets(self._legacy), was)
         self._directory = Directory()
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
         self._wanted = Wanted(0)
@@ -79,8 +82,22 @@ class NodeNetwork:
         self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
         self._mtu = 0
         self._balances = Balances(self._directory)
+        if was is not None:
+            self._resume(was)
         self._rounds = Rounds()
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
+
+    def _resume(self, was: Former) -> None:
+        """Have all that this node had in the tables, before anybody is heard who tells of it."""
+        tables, now = self._talk.tables, self._talk.now
+        for network in was.joined:
+            tables.join_network(network, now)
+        for entry in was.entries:
+            tables.put(entry.table, entry.network, entry.used, bytes.fromhex(entry.value), now)
+            if entry.used != entry.key:
+                self._keys[entry.table, entry.network, entry.key] = entry.used
+        self._joined, self._written_as = set(was.joined), self._talk.name
+        self._written = entries.Written(written_by(was.entries))
 
     # What shoald wants.
 
@@ -391,12 +408,21 @@ class NodeNetwork:
         }
 
     def bequeath(self) -> Legacy:
-        """Leave the sockets of names to a successor; the kernel's side stays as it is."""
+        """Leave gossip and names to a successor, with their sockets; the kernel's side stays as it is."""
         descriptors: dict[str, int] = {}
         for container in self._names.served():
             udp, tcp = self._names.release(container).descriptors
             descriptors |= {f"udp {container}": udp, f"tcp {container}": tcp}
-        return Legacy({}, descriptors)
+        left = self._talk.leave_to_successor()
+        if left is None:
+            return Legacy({}, descriptors)
+        try:
+            memory.keep(self._folder, self._memory.text())
+        except OSError as error:
+            log.error("what other nodes wrote last is not kept for the successor: %s", error)
+        who, (udp_socket, tcp_socket) = left
+        who = replace(who, joined=tuple(self._joined), entries=entries_of(self._written.all, self._keys))
+        return Legacy(values_of(who), descriptors | {UDP: udp_socket.fileno(), TCP: tcp_socket.fileno()})
 
     async def remove(self) -> None:
         """Leave the gossip and take all away."""
