@@ -6,7 +6,7 @@ kernel. It touches the namespaces in its own folder and the ends that it put int
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,11 @@ class Overlays:
                 return link.mtu
         return DEFAULT_MTU
 
-    def look_again(self) -> None:
-        """Read the kernel at the next `apply`, whatever was made so far."""
-        for held in (self._held or {}).values():
-            held.fresh, held.reached = False, None
+    def look_again(self, overlays: Iterable[str]) -> None:
+        """Read the kernel at the next `apply`, whatever was made so far of these."""
+        for overlay in overlays:
+            if held := (self._held or {}).get(overlay):
+                held.fresh, held.reached = False, None
 
     def apply(self, wanted: Sequence[OverlayState]) -> list[Trouble]:
         """Make it so, all other overlays of this node gone. Return what could not be done; the rest is done.

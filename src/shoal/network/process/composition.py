@@ -40,6 +40,9 @@ from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
+# At each look at the kernel, which is every 3 s: 200 containers, and 24 overlays, in ten seconds. A container costs a
+# question; an overlay is read whole, and with 200 containers has some 1,000 entries.
+CONTAINERS_AT_ONCE, OVERLAYS_AT_ONCE = 64, 8
 RESOLV_CONF = Path("/etc/resolv.conf")
 FORGET_EVERY = 1.0
 # What others write is kept soon, for a small part of the time: what a killed process had not kept its next one lacks.
@@ -84,7 +87,7 @@ class NodeNetwork:
         self._balances = Balances(self._directory)
         if was is not None:
             self._resume(was)
-        self._rounds = Rounds()
+        self._rounds, self._overlay_rounds = Rounds(CONTAINERS_AT_ONCE), Rounds(OVERLAYS_AT_ONCE)
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
 
     def _resume(self, was: Former) -> None:
@@ -353,7 +356,8 @@ class NodeNetwork:
             if self._mtu != former:
                 self._moved()
                 self._look_up(self._joined)
-            troubles = await self._kernel.look_again(list(self._states.values()))
+            due = self._overlay_rounds.due(self._states, asyncio.get_running_loop().time())
+            troubles = await self._kernel.look_again(list(self._states.values()), due)
             troubles += await self._look_at_rules()
             await self._mesh.look_again(self._wanted)
             if not troubles and self._mesh.troubles == self._told:

@@ -105,11 +105,11 @@ class Kernel:
 
         await self._run(work)
 
-    async def look_again(self, states: Sequence[OverlayState]) -> list[Trouble]:
-        """Read the kernel, and mend what is not as it was made."""
+    async def look_again(self, states: Sequence[OverlayState], due: Collection[str]) -> list[Trouble]:
+        """Read what the kernel has of some of these, and mend what is not as it was made."""
 
         def work() -> list[Trouble]:
-            self._overlays.look_again()
+            self._overlays.look_again(due)
             return self._overlays.apply(states)
 
         return await self._run(work)
@@ -143,6 +143,7 @@ class Kernel:
 
         def work() -> list[Path]:
             self._nftables.keep_only(among)
+            self._nftables.tidy()
             return self._nftables.foreign(namespaces)
 
         return await self._run(work)

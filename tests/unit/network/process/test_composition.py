@@ -111,7 +111,8 @@ class Remembering:
     async def rules(self, netns: Path, text: str) -> None:
         self.ruled[netns] = text
 
-    async def look_again(self, states: Sequence[OverlayState]) -> list[Trouble]:
+    async def look_again(self, states: Sequence[OverlayState], due: Collection[str]) -> list[Trouble]:
+        assert set(due) <= {state.id for state in states}
         return []
 
     async def others_wrote(self, namespaces: Collection[Path], among: Collection[Path]) -> list[Path]:

@@ -1,11 +1,11 @@
-"""Whose rules are looked at next."""
+"""Who is looked at next."""
 
-from shoal.network.process.rounds import AT_ONCE, FIRST_PAUSE, LONGEST_PAUSE, Rounds
+from shoal.network.process.rounds import FIRST_PAUSE, LONGEST_PAUSE, Rounds
 
 
 def test_all_are_looked_at_one_after_the_other() -> None:
-    rounds = Rounds()
-    containers = [f"c{number:03}" for number in range(2 * AT_ONCE)]
+    rounds = Rounds(64)
+    containers = [f"c{number:03}" for number in range(128)]
     first, second, third = (set(rounds.due(containers, float(turn))) for turn in range(3))
     assert first | second == set(containers)
     assert third == first
@@ -14,7 +14,7 @@ def test_all_are_looked_at_one_after_the_other() -> None:
 
 
 def test_one_that_others_keep_changing_is_looked_at_ever_less_often() -> None:
-    rounds, now, looks = Rounds(), 0.0, 0
+    rounds, now, looks = Rounds(64), 0.0, 0
     while now < 3600.0:
         for one in rounds.due(["a"], now):
             looks += 1
