@@ -32,7 +32,7 @@ SHELLS = {
     "network/kernel": "nftables overlays watched workplace",
     "network/mesh": "mesher reserved",
     "network/names": "outside server sockets",
-    "network/process": "client composition connection early kernel program server talk",
+    "network/process": "client composition connection early kernel lookout program server talk",
 }
 # Modules without unit tests of their own: the list may only become shorter.
 DEBTS = {

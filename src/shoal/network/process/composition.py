@@ -30,6 +30,7 @@ from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.early import TCP, UDP
 from shoal.network.process.former import Former, entries_of, former_of, values_of, written_by
 from shoal.network.process.kernel import Kernel
+from shoal.network.process.lookout import Lookout
 from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
 from shoal.network.process.parts import Legacy, Parts
@@ -40,9 +41,9 @@ from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
-# At each look at the kernel, which is every 3 s: 200 containers, and 24 overlays, in ten seconds. A container costs a
-# question; an overlay is read whole, and with 200 containers has some 1,000 entries.
-CONTAINERS_AT_ONCE, OVERLAYS_AT_ONCE = 64, 8
+# At each look at the kernel, which is every 3 s: 24 overlays in ten seconds. One is read whole, and with 200 containers
+# on it has some 1,000 entries.
+OVERLAYS_AT_ONCE = 8
 RESOLV_CONF = Path("/etc/resolv.conf")
 FORGET_EVERY = 1.0
 # What others write is kept soon, for a small part of the time: what a killed process had not kept its next one lacks.
@@ -87,7 +88,7 @@ class NodeNetwork:
         self._balances = Balances(self._directory)
         if was is not None:
             self._resume(was)
-        self._rounds, self._overlay_rounds = Rounds(CONTAINERS_AT_ONCE), Rounds(OVERLAYS_AT_ONCE)
+        self._lookout, self._overlay_rounds = Lookout(kernel, self._names), Rounds(OVERLAYS_AT_ONCE)
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
 
     def _resume(self, was: Former) -> None:
@@ -329,8 +330,8 @@ class NodeNetwork:
             one for network in self._balances.change(made, services) for one in self._attached.sandboxes(network)
         ]
         if wanted is not None:
-            sandboxes += wanted.sandboxes
-            sandboxes += [one for one in self._wanted.sandboxes if one.container in self._unbalanced]
+            self._unbalanced &= self._attached.all.keys()
+            sandboxes += [*wanted.sandboxes, *(self._attached.all[one] for one in self._unbalanced)]
         once = {sandbox.container: sandbox for sandbox in sandboxes}
         chosen = {Path(sandbox.netns): sandbox for sandbox in once.values()}
         failed = await self._kernel.balance({netns: self._balances.virtuals(one) for netns, one in chosen.items()})
@@ -358,34 +359,12 @@ class NodeNetwork:
                 self._look_up(self._joined)
             due = self._overlay_rounds.due(self._states, asyncio.get_running_loop().time())
             troubles = await self._kernel.look_again(list(self._states.values()), due)
-            troubles += await self._look_at_rules()
+            troubles += await self._lookout.look(self._attached.all)
             await self._mesh.look_again(self._wanted)
             if not troubles and self._mesh.troubles == self._told:
                 return None
             self._told = self._mesh.troubles
             return [*(troubles or self._standing), *self._told]
-
-    async def _look_at_rules(self) -> list[Trouble]:
-        """Write again what somebody else has changed in containers' namespaces. Nothing there is believed."""
-        sandboxes, now = self._attached.all, asyncio.get_running_loop().time()
-        due = self._rounds.due(self._names.served() & sandboxes.keys(), now)
-        paths = {container: Path(sandboxes[container].netns) for container in due}
-        changed = await self._kernel.others_wrote(
-            [*paths.values()], among=[Path(one.netns) for one in sandboxes.values()]
-        )
-        texts = {}
-        for container, netns in paths.items():
-            self._rounds.looked(container, netns in changed, now)
-            if netns in changed:
-                log.info("others changed packet rules in container %s: ours are written again", container[:12])
-                texts[netns] = redirect(*self._names.ports(container))
-        failed = await self._kernel.write_again(texts) if texts else {}
-        return [
-            Trouble(endpoint.network, endpoint.id, f"names and virtual IPs: {words}")
-            for container, netns in paths.items()
-            if (words := failed.get(netns))
-            for endpoint in sandboxes[container].endpoints[:1]
-        ]
 
     async def show(self, network: str) -> Mapping[str, Any]:
         """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""

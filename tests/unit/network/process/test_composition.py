@@ -25,7 +25,7 @@ from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
 from shoal.network.process.talk import Talk
 from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
-from shoal.network.wanted import Endpoint, Overlay, Sandbox, Subnet, Trouble, Wanted, from_json, to_json
+from shoal.network.wanted import Overlay, Trouble, Wanted, from_json, to_json
 from tests.unit.network.process.wanteds import NETWORKS, sequences
 
 
@@ -205,30 +205,3 @@ def test_what_is_made_by_changes_is_what_is_made_whole(sequence: list[Wanted]) -
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(Talk, "set_gossip", no_gossip)
         asyncio.run(both_ways(Path(folder), sequence))
-
-
-async def test_what_others_changed_in_a_container_is_written_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Talk, "set_gossip", no_gossip)
-    blue = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
-    endpoints = [
-        Endpoint(f"{n}".ljust(64, "0"), "blue", f"10.0.1.{n}/24", f"02:42:0a:00:01:{n}", "e") for n in (10, 11)
-    ]
-    sandboxes = tuple(Sandbox(f"c{n}", "t", f"/n/{n}", (one,)) for n, one in enumerate(endpoints))
-    async with asyncio.TaskGroup() as group:
-        one = One(tmp_path, group)
-        try:
-            await one.network.apply(Wanted(1, None, (blue,), sandboxes))
-            assert await one.network.verify() is None
-            assert one.kernel.again == []
-            one.kernel.spoilt = {Path("/n/0"), Path("/n/1")}
-            one.kernel.hopeless = {Path("/n/1")}
-            troubles = await one.network.verify()
-            assert [(trouble.endpoint, trouble.message) for trouble in troubles or ()] == [
-                (endpoints[1].id, "names and virtual IPs: no")
-            ]
-            assert one.kernel.again == [one.kernel.ruled]
-            assert await one.network.verify() is None  # they have a pause now
-        finally:
-            one.close()
