@@ -120,7 +120,8 @@ class NodeNetwork:
             changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
             for sandbox in changed.gone:
                 self._names.stop(sandbox.container)
-            await self._kernel.forget([Path(one.netns) for one in changed.gone])
+            if changed.gone:
+                await self._kernel.forget([Path(one.netns) for one in changed.gone])
             self._attached.change(changed.sandboxes, changed.gone)
             self._take_part()
             if changed.overlays:
@@ -205,17 +206,21 @@ class NodeNetwork:
 
     # The kernel.
 
-    def _look_up(self, networks: Collection[str]) -> None:
-        """Say anew how these networks are to look in the kernel."""
+    def _look_up(self, networks: Collection[str]) -> bool:
+        """Say anew how these networks are to look in the kernel; return whether any is to look otherwise."""
         # Ingress is the mesh's to make, once ports are published.
         overlays = {overlay.id: overlay for overlay in self._wanted.overlays if not overlay.ingress}
         for network in self._made.keys() - overlays.keys():
             del self._made[network]
             self._states.pop(network, None)
             self._troubles.pop(network, None)
+        former = dict(self._states)
         for network in networks:
             if (overlay := overlays.get(network)) is not None:
                 self._look_up_one(overlay)
+                if self._states.get(network) == former.get(network) and network in former:
+                    self._states[network] = former[network]  # by which it is quickly known
+        return any(self._states.get(network) is not former.get(network) for network in networks)
 
     def _look_up_one(self, overlay: Overlay) -> None:
         gossip = self._wanted.gossip
@@ -312,8 +317,8 @@ class NodeNetwork:
         meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
-        if networks := {network for network, _ in changes.neighbours}:
-            self._look_up(sorted(networks))
+        # What this node has written itself changes nothing there.
+        if self._look_up({network for network, _ in changes.neighbours}):
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
