@@ -260,7 +260,8 @@ _LOAD = """
 import collections, json, select, socket, struct, sys
 answers, errors = collections.Counter(), []
 print("up", flush=True)
-while not select.select([sys.stdin], [], [], 0)[0]:
+told = False
+while not told:  # once at least, however short the time is
     with socket.socket() as one:
         one.settimeout(5)
         # Closed by a reset, or the ports would run out.
@@ -270,6 +271,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
             answers[one.recv(64).decode()] += 1
         except OSError as error:
             errors.append(str(error))
+    told = bool(select.select([sys.stdin], [], [], 0)[0])
 print(json.dumps([answers, errors]))
 """
 

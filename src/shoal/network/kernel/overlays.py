@@ -34,6 +34,7 @@ class _Held:
     seen: Seen | None = None
     fresh: bool = False  # whether `seen` is what there is; else it is to be read
     reached: OverlayState | None = None
+    mark: object = None  # that of the state whose tables of others `seen` has
 
 
 class Overlays:
@@ -112,13 +113,16 @@ class Overlays:
         if state is not None and (held.reached is state or held.reached == state):
             return []
         held.reached = None
+        known_before = held.seen is not None and held.fresh and held.mark is not None
         try:
             seen = self._seen(held)
         except (OSError, ShoalError) as error:
             return [_trouble(overlay, "", error)]
         inodes, troubles = _inodes(state, known)
-        failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes))
+        touched = state.touched if state is not None and known_before and state.after is held.mark else None
+        failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes, touched))
         held.fresh = not failed
+        held.mark = state.mine if state is not None and not failed else None
         troubles += failed
         if state is None and not troubles:
             held.place.close()

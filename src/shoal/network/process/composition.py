@@ -18,7 +18,7 @@ from typing import Any
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
 from shoal.network.claims import ServiceKey
 from shoal.network.directory import Directory
-from shoal.network.kernel.state import Made, OverlayState, overlay_state
+from shoal.network.kernel.state import Made, OverlayState
 from shoal.network.names.answers import asker
 from shoal.network.names.outside import HostServers
 from shoal.network.names.redirect import redirect
@@ -206,35 +206,41 @@ class NodeNetwork:
 
     # The kernel.
 
-    def _look_up(self, networks: Collection[str]) -> bool:
-        """Say anew how these networks are to look in the kernel; return whether any is to look otherwise."""
+    def _look_up(self, networks: Collection[str], changed: Collection[tuple[str, Address]] = ()) -> bool:
+        """Say anew how these networks are to look in the kernel; return whether any is to look otherwise.
+
+        `changed` are the networks' addresses of which others have told since the last time.
+        """
         # Ingress is the mesh's to make, once ports are published.
         overlays = {overlay.id: overlay for overlay in self._wanted.overlays if not overlay.ingress}
         for network in self._made.keys() - overlays.keys():
             del self._made[network]
             self._states.pop(network, None)
             self._troubles.pop(network, None)
+        addresses: dict[str, list[Address]] = {}
+        for network, address in changed:
+            addresses.setdefault(network, []).append(address)
         former = dict(self._states)
         for network in networks:
             if (overlay := overlays.get(network)) is not None:
-                self._look_up_one(overlay)
-                if self._states.get(network) == former.get(network) and network in former:
-                    self._states[network] = former[network]  # by which it is quickly known
+                self._look_up_one(overlay, addresses.get(network, ()))
         return any(self._states.get(network) is not former.get(network) for network in networks)
 
-    def _look_up_one(self, overlay: Overlay) -> None:
+    def _look_up_one(self, overlay: Overlay, changed: Iterable[Address]) -> None:
         gossip = self._wanted.gossip
+        made = self._made.setdefault(overlay.id, Made())
         try:
-            self._states[overlay.id], self._troubles[overlay.id] = overlay_state(
+            self._states[overlay.id], self._troubles[overlay.id] = made.state(
                 overlay,
                 self._attached.endpoints(overlay.id),
-                self._directory.neighbours(overlay.id).values(),
+                self._directory.neighbours(overlay.id),
+                changed,
                 local=self._tunnel(self._wanted),
                 vxlan_port=gossip.vxlan_port if gossip is not None else 4789,
                 path_mtu=self._mtu,
-                made=self._made.setdefault(overlay.id, Made()),
             )
         except (InvalidArgument, FailedPrecondition) as error:
+            self._made[overlay.id] = Made()  # it may have missed what was told
             self._states.pop(overlay.id, None)
             self._troubles[overlay.id] = [Trouble(overlay.id, "", str(error))]
 
@@ -318,7 +324,7 @@ class NodeNetwork:
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
         # What this node has written itself changes nothing there.
-        if self._look_up({network for network, _ in changes.neighbours}):
+        if self._look_up({network for network, _ in changes.neighbours}, changes.neighbours):
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
