@@ -56,8 +56,8 @@ def test_any_changes_end_in_what_is_so_by_definition(steps: list[tuple[Records, 
         others.change([one for one in ADDRESSES if former.get(one) != now.get(one)], now)
         former, wanted = now, defined(now, now_here)
         assert (others.neighbours, others.forwarding) == wanted
-        tables = list(zip(before, wanted, strict=True))
-        different = {key for was, now_is in tables for key in was.keys() | now_is if was.get(key) != now_is.get(key)}
+        different = {key for key in {**before[0], **wanted[0]} if before[0].get(key) != wanted[0].get(key)}
+        different |= {key for key in {**before[1], **wanted[1]} if before[1].get(key) != wanted[1].get(key)}
         assert different <= others.touched
         before = wanted
 
