@@ -160,12 +160,13 @@ class Made:
             self._others, changed = Others(subnets, local), list(records)
             self._state = None
         others = self._others
-        here = {gateway.ip for segment in segments for gateway in segment.gateways}
-        here.update(port.address.ip for port in ports)
-        others.here(frozenset(here), frozenset(port.mac for port in ports))
+        if self._state is None or self._state.ports != ports:
+            here = {gateway.ip for segment in segments for gateway in segment.gateways}
+            here.update(port.address.ip for port in ports)
+            others.here(frozenset(here), frozenset(port.mac for port in ports))
         others.change(changed, records)
         mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments)
-        state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, tuple(ports))
+        state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, ports)
         return self._next(state, others), troubles
 
     def _next(self, state: OverlayState, others: Others) -> OverlayState:
@@ -191,7 +192,7 @@ class Made:
 
     def _ports_of(
         self, overlay: Overlay, endpoints: Iterable[tuple[str, Endpoint]]
-    ) -> tuple[list[Port], list[Trouble]]:
+    ) -> tuple[tuple[Port, ...], list[Trouble]]:
         former, troubles = self._ports, []
         self._ports = {}
         for netns, endpoint in endpoints:
@@ -203,7 +204,7 @@ class Made:
                 self._ports[endpoint.id] = (netns, endpoint, _port(self._segments, netns, endpoint))
             except InvalidArgument as error:
                 troubles.append(Trouble(overlay.id, endpoint.id, str(error)))
-        return [self._ports[one][2] for one in sorted(self._ports)], troubles
+        return tuple(self._ports[one][2] for one in sorted(self._ports)), troubles
 
 
 def overlay_state(
