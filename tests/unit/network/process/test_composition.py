@@ -25,7 +25,7 @@ from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
 from shoal.network.process.talk import Talk
 from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
-from shoal.network.wanted import Overlay, Trouble, Wanted, from_json, to_json
+from shoal.network.wanted import Endpoint, Overlay, Sandbox, Trouble, Wanted, from_json, to_json
 from tests.unit.network.process.wanteds import NETWORKS, sequences
 
 
