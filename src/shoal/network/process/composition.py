@@ -323,8 +323,9 @@ class NodeNetwork:
         meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
+        networks = {network for network, _ in changes.neighbours}
         # What this node has written itself changes nothing there.
-        if self._look_up({network for network, _ in changes.neighbours}, changes.neighbours):
+        if self._look_up(networks, changes.neighbours):
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
