@@ -149,7 +149,6 @@ class NetworkProcess:
                 await asyncio.sleep(pause)
             finally:
                 self._link = None
-                self._early.close()
                 for network in list(self._askers):
                     self._answer(network, Unavailable("the network process of this node has ended"))
 
