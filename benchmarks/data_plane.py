@@ -151,7 +151,7 @@ def traffic(one: OverlayHost, two: OverlayHost, seconds: float) -> list[Row]:
             measured["shoal"].append(throughput(a, b, "10.1.0.6", streams, seconds))
             measured["peer"].append(throughput(a, b, "10.99.9.2", streams, seconds))
         rows.append((f"task to task, streams: {streams} (peer: plain veth)", "Gbit/s", measured))
-    balancer = Balancer(one.namespaces, one.nftables, Random(1))
+    balancer = Balancer(one.nftables, Random(1))
     one.do(lambda: balancer.apply(a, {ip_address(VIP): Virtual(ip_address(VIP), frozenset({ip_address("10.1.0.6")}))}))
     say("connections")
     with start(b, _ACCEPT) as server:
@@ -177,7 +177,7 @@ def _in(path: Path) -> int:
 
 def virtual_ips(one: OverlayHost) -> list[Row]:
     path = one.sandbox("v")
-    balancer = Balancer(one.namespaces, one.nftables, Random(1))
+    balancer = Balancer(one.nftables, Random(1))
     rows: list[Row] = []
     for count in (1, 10, 200):
         backends = [frozenset(IPv4Address(f"10.1.{shift}.0") + at for at in range(count)) for shift in (1, 3)]

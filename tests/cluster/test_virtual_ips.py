@@ -46,7 +46,7 @@ class Site:
 
     def start_again(self) -> None:
         """Have balancers that remember nothing."""
-        self.balancers = {host: Balancer(host.namespaces, host.nftables, Random(host.number)) for host in self.hosts}
+        self.balancers = {host: Balancer(host.nftables, Random(host.number)) for host in self.hosts}
 
     def virtual(self, *backends: str, leaving: tuple[str, ...] = ()) -> None:
         """Say in every container who is behind the virtual IP."""

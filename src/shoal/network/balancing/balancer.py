@@ -16,7 +16,6 @@ from shoal.network.balancing import flows, rules
 from shoal.network.balancing.rules import Flows, Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
-from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address
 
@@ -32,8 +31,7 @@ class _Known:
 class Balancer:
     """The virtual IPs of all containers of this node."""
 
-    def __init__(self, namespaces: Namespaces, nftables: Watched, rng: Random) -> None:
-        self._namespaces = namespaces
+    def __init__(self, nftables: Watched, rng: Random) -> None:
         self._nftables = nftables
         self._rng = rng
         self._known: dict[Path, _Known] = {}
@@ -75,11 +73,11 @@ class Balancer:
             return
         there = dict.fromkeys(found or ())
         self._write(netns, rules.update(there, virtuals, self._rng), rules.update({}, virtuals, self._rng))
-        with self._conntrack(netns) as conntrack:
-            for address in there.keys() | virtuals.keys():
-                answering = flows.answering(conntrack.run(flows.list_all(address)))
-                for one in rules.stale(virtuals.get(address, Virtual(address)), answering):
-                    _end(conntrack, one)
+        conntrack = self._nftables.socket(netns)
+        for address in there.keys() | virtuals.keys():
+            answering = flows.answering(conntrack.run(flows.list_all(address)))
+            for one in rules.stale(virtuals.get(address, Virtual(address)), answering):
+                _end(conntrack, one)
 
     def _write(self, netns: int, text: str, anew: str) -> None:
         """Make the table, or go on with what is there; where somebody has spoilt it, make it anew."""
@@ -102,14 +100,8 @@ class Balancer:
             self._end(file.fileno(), rules.ended({}, known.virtuals))
 
     def _end(self, netns: int, ended: list[Flows]) -> None:
-        if ended:
-            with self._conntrack(netns) as conntrack:
-                for one in ended:
-                    _end(conntrack, one)
-
-    def _conntrack(self, netns: int) -> NetlinkSocket:
-        with self._namespaces.inside(netns):
-            return NetlinkSocket(netfilter=True)
+        for one in ended:
+            _end(self._nftables.socket(netns), one)
 
 
 def _end(conntrack: NetlinkSocket, ended: Flows) -> None:

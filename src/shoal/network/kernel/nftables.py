@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from shoal.errors import MissingProgram, ShoalError
 from shoal.network.namespaces import Namespaces
+from shoal.network.netlink import NetlinkSocket
 
 LIBRARY, PACKAGE = "libnftables.so.1", "libnftables1"
 # nftables/libnftables.h
 _DEFAULT, _OUTPUT_JSON = 0, 1 << 4
 # Each open context has 0.63 MB. Where there are so many, the half that was used longest ago is closed.
 MOST_CONTEXTS = 64
-# Opening one costs 0.7 ms. To close one, the kernel waits some 15 ms where something was destroyed just before; the
-# others then have waited with it.
+# Opening one costs 0.7 ms. To close one, as to close any netfilter socket, the kernel waits some 15 ms where something
+# was destroyed just before; the others then have waited with it. So nothing is closed while somebody waits.
 IDLE = 0.5
 
 
@@ -87,6 +88,12 @@ def reason(words: str) -> str:
 class _Open:
     context: Context
     used_at: float
+    socket: NetlinkSocket | None = None
+
+    def close(self) -> None:
+        self.context.close()
+        if self.socket is not None:
+            self.socket.close()
 
 
 class Nftables:
@@ -109,26 +116,44 @@ class Nftables:
             return self._run(netns, text, json)
 
     def _run(self, where: int | str, text: str, json: bool) -> str:
-        inode = os.stat(where).st_ino
-        kept = self._open.pop(inode, None)
-        context = kept.context if kept else self._make_room()
-        self._open[inode] = _Open(context, self._clock())
-        return context.run(text, json=json)
+        return self._held(os.stat(where).st_ino).context.run(text, json=json)
+
+    def _held(self, inode: int) -> _Open:
+        """Return what is open in the namespace that the thread is in."""
+        held = self._open.pop(inode, None) or _Open(self._make_room(), 0.0)
+        held.used_at = self._clock()
+        self._open[inode] = held
+        return held
+
+    def socket(self, netns: int) -> NetlinkSocket:
+        """Return a netfilter socket in the namespace of an open file; it stays open here for a moment."""
+        with self._namespaces.inside(netns):
+            held = self._held(os.fstat(netns).st_ino)
+            if held.socket is None:
+                held.socket = NetlinkSocket(netfilter=True)
+            return held.socket
+
+    def drop_socket(self, netns: int) -> None:
+        """Close that socket: not all was read from it."""
+        held = self._open.get(os.fstat(netns).st_ino)
+        if held is not None and held.socket is not None:
+            held.socket.close()
+            held.socket = None
 
     def _make_room(self) -> Context:
         if len(self._open) >= MOST_CONTEXTS:
             for inode in list(self._open)[: MOST_CONTEXTS // 2]:
-                self._open.pop(inode).context.close()
+                self._open.pop(inode).close()
         return Context(self._library)
 
     def tidy(self) -> float | None:
         """Close what has been idle. Return in how many seconds to call again; None when nothing is open."""
         now = self._clock()
         for inode in [inode for inode, kept in self._open.items() if now - kept.used_at >= IDLE]:
-            self._open.pop(inode).context.close()
+            self._open.pop(inode).close()
         return min((kept.used_at + IDLE - now for kept in self._open.values()), default=None)
 
     def close(self) -> None:
         """Close all; may be repeated."""
         while self._open:
-            self._open.popitem()[1].context.close()
+            self._open.popitem()[1].close()

@@ -16,7 +16,7 @@ from shoal.network.kernel import rulesets
 from shoal.network.kernel.nftables import Nftables
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
-from shoal.network.rtnetlink import Address
+from shoal.network.rtnetlink import Address, Reply, Request
 
 # Tables, and chains and sets in them. Listing one costs about a kilobyte for a moment; Docker in a container has some
 # fifty.
@@ -43,39 +43,39 @@ class Watched(Nftables):
         if netns is None or json:
             return super().run(text, netns, json=json)
         inode = os.fstat(netns).st_ino
-        with self._socket(netns) as socket:
-            before = rulesets.generation(socket.run(rulesets.get_generation()))
-            seen = self._seen.get(inode)
-            if seen is None or seen.generation != before:
-                self._require_few(socket, netns)
-            said = super().run(text, netns)
-            after = rulesets.generation(socket.run(rulesets.get_generation()))
+        before = self._generation(netns)
+        seen = self._seen.get(inode)
+        if seen is None or seen.generation != before:
+            self._require_few(netns)
+        said = super().run(text, netns)
+        after = self._generation(netns)
         foreign = after != before + 1 or (seen is not None and (seen.foreign or seen.generation != before))
         self._seen[inode] = _Seen(after, foreign)
         return said
 
-    def _socket(self, netns: int) -> NetlinkSocket:
-        with self._namespaces.inside(netns):
-            return NetlinkSocket(netfilter=True)
+    def _generation(self, netns: int) -> int:
+        return rulesets.generation(self.socket(netns).run(rulesets.get_generation()))
 
-    def _require_few(self, socket: NetlinkSocket, netns: int) -> None:
-        # Of its own: what is too long is not read to its end.
-        with self._socket(netns) as fresh:
-            count = rulesets.objects(fresh.run(rulesets.list_tables(), most=MOST_OBJECTS))
+    def _require_few(self, netns: int) -> None:
+        count = rulesets.objects(self._ask(netns, rulesets.list_tables(), MOST_OBJECTS))
         if count > MOST_OBJECTS:
             raise ShoalError(f"there are {count} chains and sets of others in the container's network namespace")
+
+    def _ask(self, netns: int, request: Request, most: int) -> list[Reply]:
+        try:
+            return self.socket(netns).run(request, most=most)
+        except ShoalError:
+            self.drop_socket(netns)
+            raise
 
     def addresses(self, netns: int, table: str, maps: Iterable[str]) -> set[Address] | None:
         """Return the addresses in maps of a table, None where there is no such table. ShoalError for too many."""
         found: set[Address] = set()
         for name in maps:
-            with self._socket(netns) as socket:
-                try:
-                    found.update(
-                        rulesets.addresses(socket.run(rulesets.list_elements(table, name), most=MOST_MESSAGES))
-                    )
-                except FileNotFoundError:
-                    return None
+            try:
+                found.update(rulesets.addresses(self._ask(netns, rulesets.list_elements(table, name), MOST_MESSAGES)))
+            except FileNotFoundError:
+                return None
         return found
 
     def foreign(self, namespaces: Iterable[Path]) -> list[Path]:
@@ -83,21 +83,25 @@ class Watched(Nftables):
         found = []
         for path in namespaces:
             try:
-                with path.open("rb") as file, self._socket(file.fileno()) as socket:
-                    seen = self._seen.get(os.fstat(file.fileno()).st_ino)
-                    now = rulesets.generation(socket.run(rulesets.get_generation()))
+                with path.open("rb") as file:
+                    seen, now = self._seen.get(os.fstat(file.fileno()).st_ino), self._look(file.fileno())
             except FileNotFoundError:
                 continue
             if seen is None or seen.foreign or seen.generation != now:
                 found.append(path)
         return found
 
+    def _look(self, netns: int) -> int:
+        """Return the generation, without a context and a socket that are kept."""
+        with self._namespaces.inside(netns):
+            socket = NetlinkSocket(netfilter=True)
+        with socket:
+            return rulesets.generation(socket.run(rulesets.get_generation()))
+
     def accept(self, netns: int) -> None:
         """All of ours is about to be written anew: what others wrote so far is no matter any more."""
-        inode = os.fstat(netns).st_ino
-        with self._socket(netns) as socket:
-            self._require_few(socket, netns)
-            self._seen[inode] = _Seen(rulesets.generation(socket.run(rulesets.get_generation())))
+        self._require_few(netns)
+        self._seen[os.fstat(netns).st_ino] = _Seen(self._generation(netns))
 
     def keep_only(self, namespaces: Iterable[Path]) -> None:
         """Forget all other namespaces: they are gone."""

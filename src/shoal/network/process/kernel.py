@@ -44,7 +44,7 @@ class Kernel:
         self._namespaces = Namespaces()
         self._overlays = Overlays(self._folder, self.tag, self._namespaces)
         self._nftables = Watched(self._namespaces)
-        self._balancer = Balancer(self._namespaces, self._nftables, SystemRandom())
+        self._balancer = Balancer(self._nftables, SystemRandom())
         self._mesher = Mesher(self._nftables, SystemRandom())
         self._ports = ReservedPorts()
 
@@ -124,7 +124,6 @@ class Kernel:
                     self._balancer.apply(netns, wanted)
                 except (OSError, ShoalError) as error:
                     failed[netns] = str(error)
-            self._nftables.tidy()
             return failed
 
         return await self._run(work)
@@ -161,7 +160,6 @@ class Kernel:
                     self._balancer.write_again(netns)
                 except (OSError, ShoalError) as error:
                     failed[netns] = str(error)
-            self._nftables.tidy()
             return failed
 
         return await self._run(work)

@@ -1,8 +1,6 @@
 """What a balancer writes into namespaces, with an nft and a connection tracking that only remember."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
@@ -11,12 +9,10 @@ from typing import cast
 import pytest
 
 from shoal.errors import ShoalError
-from shoal.network.balancing import balancer as module
 from shoal.network.balancing.balancer import Balancer
 from shoal.network.balancing.rules import Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
-from shoal.network.namespaces import Namespaces
 from shoal.network.rtnetlink import Address, Reply, Request
 
 VIP = ip_address("10.0.1.3")
@@ -28,11 +24,15 @@ class Nft:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.conntrack = Conntrack()
         self.there: set[Address] | None = None
         self.refuses = ""
 
     def addresses(self, netns: int, table: str, maps: list[str]) -> set[Address] | None:
         return self.there
+
+    def socket(self, netns: int) -> "Conntrack":
+        return self.conntrack
 
     def run(self, text: str, netns: int) -> str:
         self.texts.append(text)
@@ -42,14 +42,9 @@ class Nft:
 
 
 class Conntrack:
-    requests: list[Request]
-    failing: int | None
-
-    def __enter__(self) -> "Conntrack":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.failing: int | None = None
 
     def run(self, request: Request) -> list[Reply]:
         if self.failing:
@@ -58,28 +53,19 @@ class Conntrack:
         return []
 
 
-class Here:
-    @contextmanager
-    def inside(self, netns: int) -> Iterator[None]:
-        yield
-
-
 @pytest.fixture
 def nft() -> Nft:
     return Nft()
 
 
 @pytest.fixture
-def conntrack(monkeypatch: pytest.MonkeyPatch) -> Conntrack:
-    made = Conntrack()
-    made.requests, made.failing = [], None
-    monkeypatch.setattr(module, "NetlinkSocket", lambda netfilter: made)
-    return made
+def conntrack(nft: Nft) -> Conntrack:
+    return nft.conntrack
 
 
 @pytest.fixture
-def balancer(nft: Nft, conntrack: Conntrack) -> Balancer:
-    return Balancer(cast(Namespaces, Here()), cast(Watched, nft), Random(1))
+def balancer(nft: Nft) -> Balancer:
+    return Balancer(cast(Watched, nft), Random(1))
 
 
 def test_a_container_without_a_virtual_ip_gets_no_table(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import cast
 
@@ -130,3 +131,32 @@ def test_the_real_library_knows_what_is_asked_of_it() -> None:
     except OSError:
         pytest.skip("libnftables is not installed here")
     assert library.nft_run_cmd_from_buffer
+
+
+def test_a_namespace_has_one_socket_which_goes_with_its_context(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[BytesIO] = []
+
+    def open_socket(*, netfilter: bool) -> BytesIO:
+        assert netfilter
+        opened.append(BytesIO())
+        return opened[-1]
+
+    monkeypatch.setattr(nftables, "NetlinkSocket", open_socket)
+    now = 100.0
+    tables = Nftables(cast(Namespaces, Here()), clock=lambda: now)
+    (tmp_path / "ns").touch()
+    with (tmp_path / "ns").open("rb") as file:
+        tables.run("good", file.fileno())
+        first = tables.socket(file.fileno())
+        assert tables.socket(file.fileno()) is first
+        tables.drop_socket(file.fileno())
+        tables.drop_socket(file.fileno())
+        assert opened[0].closed
+        assert tables.socket(file.fileno()) is not first
+    assert len(library.open) == 1
+    now += nftables.IDLE
+    assert tables.tidy() is None
+    assert [one.closed for one in opened] == [True, True]
+    assert library.open == []

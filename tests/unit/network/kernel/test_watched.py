@@ -29,6 +29,9 @@ class Kernel:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def run(self, request: Request, most: int | None = None) -> list[Reply]:
         if request.type == 0xA10:
             return [Reply(0xA0F, 1, bytes(4) + attribute(1, self.generation.to_bytes(4, "big")))]
@@ -51,7 +54,9 @@ class Here:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(watched, "NetlinkSocket", lambda netfilter: kernel)
+    monkeypatch.setattr(nftables, "NetlinkSocket", lambda netfilter: kernel)
     monkeypatch.setattr(nftables, "_load", lambda: None)
+    monkeypatch.setattr(nftables, "Context", lambda library: kernel)
     monkeypatch.setattr(nftables.Nftables, "run", lambda self, text, netns=None, *, json=False: kernel.write(text))
     return kernel
 
