@@ -5,7 +5,7 @@ earlier process wrote, and goes on from there: no connection ends for it.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address
 
 Virtuals = Mapping[Address, Virtual]
+# Flows of a container that are read at once, of 300 bytes each. A busy one has some thousand.
+MOST_FLOWS = 50_000
 
 
 @dataclass(slots=True)
@@ -73,11 +75,24 @@ class Balancer:
             return
         there = dict.fromkeys(found or ())
         self._write(netns, rules.update(there, virtuals, self._rng), rules.update({}, virtuals, self._rng))
-        conntrack = self._nftables.socket(netns)
-        for address in there.keys() | virtuals.keys():
-            answering = flows.answering(conntrack.run(flows.list_all(address)))
-            for one in rules.stale(virtuals.get(address, Virtual(address)), answering):
-                _end(conntrack, one)
+        answering = self._answering(netns, there.keys() | virtuals.keys())
+        for address, answers in answering.items():
+            for one in rules.stale(virtuals.get(address, Virtual(address)), answers):
+                _end(self._nftables.socket(netns), one)
+
+    def _answering(self, netns: int, addresses: Collection[Address]) -> dict[Address, set[Address]]:
+        """Return who answers flows to each of these virtual IPs: nothing of those without a flow."""
+        if not flows.count(self._nftables.socket(netns).run(flows.get_count())):
+            return {}  # as in a container that is about to start
+        found: dict[Address, set[Address]] = {}
+        try:
+            for to, answers in flows.ends(self._nftables.ask(netns, flows.list_every(), MOST_FLOWS)):
+                if to in addresses:
+                    found.setdefault(to, set()).add(answers)
+        except ShoalError:  # too many to have them all here: one virtual IP after the other
+            conntrack = self._nftables.socket(netns)
+            found = {address: flows.answering(conntrack.run(flows.list_all(address))) for address in addresses}
+        return found
 
     def _write(self, netns: int, text: str, anew: str) -> None:
         """Make the table, or go on with what is there; where somebody has spoilt it, make it anew."""
@@ -100,8 +115,13 @@ class Balancer:
             self._end(file.fileno(), rules.ended({}, known.virtuals))
 
     def _end(self, netns: int, ended: list[Flows]) -> None:
+        if not ended:
+            return
+        answering = self._answering(netns, {one.virtual for one in ended})
         for one in ended:
-            _end(self._nftables.socket(netns), one)
+            answers = answering.get(one.virtual, ())
+            if one.backend in answers or (one.backend is None and answers):
+                _end(self._nftables.socket(netns), one)
 
 
 def _end(conntrack: NetlinkSocket, ended: Flows) -> None:

@@ -12,7 +12,8 @@ from shoal.network.balancing.rules import Flows
 from shoal.network.rtnetlink import ACK, AF_INET, AF_INET6, DUMP, Address, Reply, Request, attribute, attributes
 from shoal.network.wanted import Protocol
 
-_NEW, _GET, _DELETE = (1 << 8) | 0, (1 << 8) | 1, (1 << 8) | 2
+_NEW, _GET, _DELETE, _STATISTICS = (1 << 8) | 0, (1 << 8) | 1, (1 << 8) | 2, (1 << 8) | 5
+_ENTRIES = 1
 _HEADER = struct.Struct("=BBH")
 _VERSION = 1  # the family counts
 _NESTED = 0x8000
@@ -66,6 +67,37 @@ def delete_port(protocol: Protocol, address: Address, port: int) -> Request:
     return Request(_DELETE, ACK, body + attribute(_FILTER | _NESTED, attribute(_FILTER_ORIGINAL, by)))
 
 
+def get_count() -> Request:
+    """Ask how many flows the namespace has. Any list costs the kernel a walk through the whole host's table."""
+    return Request(_STATISTICS, ACK, _HEADER.pack(0, 0, 0))
+
+
+def count(replies: Iterable[Reply]) -> int:
+    """Read the answer; 0 where there is none."""
+    for reply in replies:
+        if reply.type == _STATISTICS:
+            return int.from_bytes(attributes(reply.body[_HEADER.size :]).get(_ENTRIES, b""), "big")
+    return 0
+
+
+def list_every() -> Request:
+    """Ask for all flows."""
+    return Request(_GET, DUMP, _HEADER.pack(0, 0, 0))
+
+
+def ends(replies: Iterable[Reply]) -> set[tuple[Address, Address]]:
+    """Read the answers to `list_every`: to whom a flow was begun, and who answers it."""
+    found = set()
+    for reply in replies:
+        if reply.type == _NEW:
+            flow = attributes(reply.body[_HEADER.size :])
+            to = _address(flow.get(_ORIGINAL, b""), _DESTINATION)
+            answers = _address(flow.get(_REPLY, b""), _SOURCE)
+            if to is not None and answers is not None:
+                found.add((to, answers))
+    return found
+
+
 def list_all(virtual: Address) -> Request:
     """Ask for all flows to a virtual IP."""
     return Request(_GET, DUMP, _body(Flows(virtual, None)))
@@ -87,8 +119,13 @@ def _sources(replies: Iterable[Reply]) -> Iterator[Address]:
     for reply in replies:
         if reply.type == _NEW:
             flow = attributes(reply.body[_HEADER.size :])
-            ip = attributes(attributes(flow.get(_REPLY, b"")).get(_TUPLE_IP, b""))
-            if packed := ip.get(_SOURCE[4]):
-                yield IPv4Address(packed)
-            elif packed := ip.get(_SOURCE[6]):
-                yield IPv6Address(packed)
+            if (address := _address(flow.get(_REPLY, b""), _SOURCE)) is not None:
+                yield address
+
+
+def _address(tuple_: bytes, which: dict[int, int]) -> Address | None:
+    ip = attributes(attributes(tuple_).get(_TUPLE_IP, b""))
+    if packed := ip.get(which[4]):
+        return IPv4Address(packed)
+    packed = ip.get(which[6], b"")
+    return IPv6Address(packed) if packed else None

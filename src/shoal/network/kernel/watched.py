@@ -57,11 +57,12 @@ class Watched(Nftables):
         return rulesets.generation(self.socket(netns).run(rulesets.get_generation()))
 
     def _require_few(self, netns: int) -> None:
-        count = rulesets.objects(self._ask(netns, rulesets.list_tables(), MOST_OBJECTS))
+        count = rulesets.objects(self.ask(netns, rulesets.list_tables(), MOST_OBJECTS))
         if count > MOST_OBJECTS:
             raise ShoalError(f"there are {count} chains and sets of others in the container's network namespace")
 
-    def _ask(self, netns: int, request: Request, most: int) -> list[Reply]:
+    def ask(self, netns: int, request: Request, most: int) -> list[Reply]:
+        """Ask in a container's namespace. ShoalError where there is more than so many messages of it."""
         try:
             return self.socket(netns).run(request, most=most)
         except ShoalError:
@@ -73,7 +74,7 @@ class Watched(Nftables):
         found: set[Address] = set()
         for name in maps:
             try:
-                found.update(rulesets.addresses(self._ask(netns, rulesets.list_elements(table, name), MOST_MESSAGES)))
+                found.update(rulesets.addresses(self.ask(netns, rulesets.list_elements(table, name), MOST_MESSAGES)))
             except FileNotFoundError:
                 return None
         return found

@@ -9,11 +9,12 @@ from typing import cast
 import pytest
 
 from shoal.errors import ShoalError
+from shoal.network.balancing import flows
 from shoal.network.balancing.balancer import Balancer
-from shoal.network.balancing.rules import Virtual
+from shoal.network.balancing.rules import Flows, Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
-from shoal.network.rtnetlink import Address, Reply, Request
+from shoal.network.rtnetlink import Address, Reply, Request, attribute
 
 VIP = ip_address("10.0.1.3")
 A, B = ip_address("10.0.1.5"), ip_address("10.0.1.6")
@@ -31,6 +32,9 @@ class Nft:
     def addresses(self, netns: int, table: str, maps: list[str]) -> set[Address] | None:
         return self.there
 
+    def ask(self, netns: int, request: Request, most: int) -> list[Reply]:
+        return self.conntrack.run(request)
+
     def socket(self, netns: int) -> "Conntrack":
         return self.conntrack
 
@@ -44,13 +48,22 @@ class Nft:
 class Conntrack:
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.flows: list[tuple[Address, Address]] = []  # to whom, and who answers
         self.failing: int | None = None
 
     def run(self, request: Request) -> list[Reply]:
+        if request.type == 0x105:
+            return [Reply(0x105, 1, bytes(4) + attribute(1, len(self.flows).to_bytes(4, "big")))]
+        if request.type == 0x101:
+            return [Reply(0x100, 1, bytes(4) + tuple_(1, 2, to) + tuple_(2, 1, answers)) for to, answers in self.flows]
         if self.failing:
             raise OSError(self.failing, os.strerror(self.failing))
         self.requests.append(request)
         return []
+
+
+def tuple_(kind: int, which: int, address: Address) -> bytes:
+    return attribute(kind, attribute(1, attribute(which, address.packed)))
 
 
 @pytest.fixture
@@ -82,11 +95,25 @@ def test_a_change_is_written_alone_and_what_is_the_same_not_at_all(
     balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path
 ) -> None:
     (tmp_path / "ns").touch()
+    conntrack.flows = [(VIP, A), (VIP, B), (B, B)]
     for backends, leaving in (({A, B}, ()), ({A, B}, ()), ({A}, {B}), ({A}, ())):
         balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset(backends), frozenset(leaving))})
     assert len(nft.texts) == 2
     assert "table" not in nft.texts[1].split()[1]
-    assert [request.type for request in conntrack.requests] == [0x101, 0x102]  # a list at first; B's flows at last
+    assert [request.body for request in conntrack.requests] == [flows.delete(Flows(VIP, B)).body]
+
+
+def test_what_began_before_a_virtual_ip_was_there_ends_and_nothing_is_asked_of_what_has_no_flow(
+    balancer: Balancer, conntrack: Conntrack, tmp_path: Path
+) -> None:
+    quiet: list[tuple[Address, Address]] = []
+    for name, began in (("quiet", quiet), ("busy", [(VIP, VIP), (VIP, A)])):
+        (tmp_path / name).touch()
+        conntrack.flows = began
+        balancer.apply(tmp_path / name, {VIP: Virtual(VIP, frozenset({A}))})
+        balancer.apply(tmp_path / name, {VIP: Virtual(VIP, frozenset({B}))})
+    deleted = [flows.delete(Flows(VIP, one)).body for one in (VIP, A)]
+    assert [request.body for request in conntrack.requests] == deleted
 
 
 def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
@@ -107,7 +134,7 @@ def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nf
 def test_after_an_error_it_looks_again(balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path) -> None:
     (tmp_path / "ns").touch()
     balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({A}))})
-    conntrack.failing = 95
+    conntrack.failing, conntrack.flows = 95, [(VIP, A)]
     with pytest.raises(ShoalError, match=r"cannot end the connections to 10\.0\.1\.3"):
         balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({B}))})
     conntrack.failing = None
@@ -125,7 +152,7 @@ def test_what_somebody_else_has_changed_is_written_again_whole(
     assert nft.texts == []  # nothing of ours is there
     wanted = {VIP: Virtual(VIP, frozenset({A}))}
     balancer.apply(tmp_path / "ns", wanted)
-    conntrack.requests.clear()
+    conntrack.flows = [(VIP, VIP)]
     balancer.write_again(tmp_path / "ns")
     assert "flush map inet shoal_vips vips4" in nft.texts[-1]
     assert "dnat ip to 10.0.1.5" in nft.texts[-1]

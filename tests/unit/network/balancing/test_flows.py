@@ -7,7 +7,7 @@ import pytest
 
 from shoal.network.balancing import flows
 from shoal.network.balancing.rules import Flows
-from shoal.network.rtnetlink import Reply, attribute, attributes
+from shoal.network.rtnetlink import Address, Reply, attribute, attributes
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,17 @@ def test_flows_to_a_port_of_an_address_can_end() -> None:
         3: (5353).to_bytes(2, "big"),
     }
     assert attributes(given[25]) == {1: struct.pack("=I", 0b101010)}
+
+
+def test_a_namespaces_flows_are_counted_and_read_by_both_ends() -> None:
+    assert (flows.get_count().type, flows.list_every().type) == (0x105, 0x101)
+    assert flows.count([Reply(0x105, 1, bytes(4) + attribute(1, b"\0\0\1\0"))]) == 256
+    assert flows.count([Reply(0x100, 1, bytes(4)), Reply(0x105, 1, bytes(4))]) == 0
+    four, six = (ip_address("10.0.1.3"), ip_address("10.0.1.5")), (ip_address("fd00::3"), ip_address("fd00::5"))
+
+    def flow(ends: tuple[Address, Address], destination: int, source: int) -> Reply:
+        original = attribute(1, attribute(1, attribute(destination, ends[0].packed)))
+        return Reply(0x100, 1, bytes(4) + original + attribute(2, attribute(1, attribute(source, ends[1].packed))))
+
+    replies = [flow(four, 2, 1), flow(six, 4, 3), Reply(0x100, 1, bytes(4)), Reply(3, 1, b"")]
+    assert flows.ends(replies) == {four, six}
