@@ -424,7 +424,7 @@ def test_a_port_is_taken_from_nobody(swarm: Swarm) -> None:
     eventually(lambda: ask(swarm.client, swarm.second.address, 8080, 1, "/") == {container: 1}, "others answer")
     assert "Directory listing" in str(ask(swarm.client, swarm.first.address, 8080, 1, "/"))
     shown = swarm.first.docker("service", "ps", "--no-trunc", "--format", "{{.Error}}", "web").stdout
-    assert "port 8080/tcp is not published on this node: another program has it" in shown
+    assert "port 8080/tcp is in use on this node, and not published there" in shown
     foreign.kill()
     swarm.wait_served(container)
     eventually(

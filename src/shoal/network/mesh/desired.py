@@ -15,14 +15,21 @@ from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import Backend, Gateway, Here, Mesh
 from shoal.network.records import PeerRecord
 from shoal.network.rtnetlink import Address
+from shoal.network.rules import GOSSIP_PORT
 from shoal.network.wanted import Endpoint, Gossip, HostBridge, Overlay, Sandbox, Wanted
 
+MANAGERS_PORT = 2377  # another is one that somebody listens on (reserved.py)
 # Each is a chain, and each change writes all of them anew.
 MOST_PORTS = 4096
 # Each is a rule and a route. A swarm of that many nodes is beyond what managers carry.
 MOST_GATEWAYS = 4096
 
 _Tasks = Mapping[IPv4Address, tuple[IPv4Address, Endpoint]]
+
+
+def ports_of_nodes(vxlan_port: int) -> frozenset[PublishedPort]:
+    """Return the ports by which nodes speak to each other: no service's, whether or not one listens just now."""
+    return frozenset({("tcp", MANAGERS_PORT), ("tcp", GOSSIP_PORT), ("udp", GOSSIP_PORT), ("udp", vxlan_port)})
 
 
 def ingress_of(wanted: Wanted) -> Overlay | None:
@@ -45,6 +52,8 @@ def desired_mesh(
     own, vni = _place(ingress)
     peers = _peers(ingress, directory, own, tasks, ipaddress.ip_address(gossip.data_path))
     published, without_source, serving = _published(directory, ingress, tasks, peers)
+    for port in ports_of_nodes(gossip.vxlan_port):
+        published.pop(port, None)
     if not published:
         return None
     return Mesh(

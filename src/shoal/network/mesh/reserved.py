@@ -6,7 +6,8 @@ of listening where nothing arrives. In: published ports; out: those that another
 
 import errno
 import socket
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _KINDS = {
 _TABLES = {"tcp": ("tcp", "0A"), "udp": ("udp", "07")}
 # The kernel has no such protocol, so that nobody can listen.
 _UNKNOWN = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
+# A program that is only started again gets its port back.
+WAIT_FOR_RESTART = 5.0  # seconds
 # The least that the kernel gives: nothing is ever read here.
 _BUFFER = 1
 
@@ -45,12 +48,25 @@ def _listens(port: PublishedPort) -> bool:
 class ReservedPorts:
     """The ports that the mesh has on this host. To be used in the host's network namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._held: dict[PublishedPort, socket.socket | None] = {}
+        self._free_at: dict[PublishedPort, float] = {}  # of those that others had: when they are taken for free
 
     def take(self, ports: Collection[PublishedPort]) -> set[PublishedPort]:
-        """Hold these ports too; return those that others have. OSError where it cannot be told."""
-        return {port for port in ports if port not in self._held and not self._take(port)}
+        """Hold these ports too; return those that others have, or had a moment ago. OSError where it cannot be told."""
+        return {port for port in ports if port not in self._held and not self._have(port)}
+
+    def _have(self, port: PublishedPort) -> bool:
+        now = self._clock()
+        if not self._take(port):
+            self._free_at[port] = now + WAIT_FOR_RESTART
+            return False
+        if self._free_at.get(port, now) > now:
+            self._give_back(port)
+            return False
+        self._free_at.pop(port, None)
+        return True
 
     def _take(self, port: PublishedPort) -> bool:
         kind, protocol = _KINDS[port[0]]
@@ -79,7 +95,10 @@ class ReservedPorts:
     def release(self, keep: Collection[PublishedPort] = ()) -> None:
         """Give back all ports but these."""
         for port in [port for port in self._held if port not in keep]:
-            held = self._held.pop(port)
-            if held is not None:
-                with suppress(OSError):  # closed all the same
-                    held.close()
+            self._give_back(port)
+
+    def _give_back(self, port: PublishedPort) -> None:
+        held = self._held.pop(port, None)
+        if held is not None:
+            with suppress(OSError):  # closed all the same
+                held.close()

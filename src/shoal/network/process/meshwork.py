@@ -10,7 +10,7 @@ from typing import Protocol
 
 from shoal.errors import FailedPrecondition, InvalidArgument, ShoalError
 from shoal.network.directory import Directory
-from shoal.network.mesh.desired import desired_mesh, ingress_of
+from shoal.network.mesh.desired import desired_mesh, ingress_of, ports_of_nodes
 from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import Mesh
 from shoal.network.records import Address
@@ -79,9 +79,9 @@ class Meshwork:
         if words and words != self._words:
             log.warning("routing mesh: %s", words)
         for protocol, port in sorted(taken - self._taken):
-            log.warning("port %d/%s is not published on this node: another program has it", port, protocol)
+            log.warning("port %d/%s is in use on this node, and not published there", port, protocol)
         for protocol, port in sorted(self._taken - taken):
-            log.info("port %d/%s is no longer another program's", port, protocol)
+            log.info("port %d/%s is published on this node now", port, protocol)
         self._words, self._taken = words, taken
 
     def _say(self, wanted: Wanted) -> None:
@@ -89,7 +89,8 @@ class Meshwork:
         network = ingress.id if ingress else ""
         self.troubles = (Trouble(network, "", f"routing mesh: {words}"),) if words else ()
         if ingress is not None:
-            self.troubles += tuple(_said(wanted, ingress, self._taken))
+            own = ports_of_nodes(wanted.gossip.vxlan_port) if wanted.gossip else frozenset()
+            self.troubles += tuple(_said(wanted, ingress, self._taken | own))
 
 
 def _said(wanted: Wanted, ingress: Overlay, taken: Collection[PublishedPort]) -> Iterator[Trouble]:
@@ -99,5 +100,5 @@ def _said(wanted: Wanted, ingress: Overlay, taken: Collection[PublishedPort]) ->
             if endpoint.network == ingress.id and endpoint.service is not None:
                 ports = [(one.protocol, one.published) for one in endpoint.service.ports]
                 if lost := ", ".join(f"{port}/{protocol}" for protocol, port in ports if (protocol, port) in taken):
-                    words = f"port {lost} is not published on this node: another program has it"
+                    words = f"port {lost} is in use on this node, and not published there"
                     yield Trouble(ingress.id, endpoint.id, words, bearable=True)

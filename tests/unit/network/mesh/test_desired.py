@@ -144,6 +144,14 @@ def test_a_service_whose_ports_change_has_both_for_a_while() -> None:
     assert {port: len(places) for port, places in mesh.published.items()} == {("tcp", 8080): 1, ("tcp", 9090): 1}
 
 
+def test_the_ports_by_which_nodes_speak_are_no_services() -> None:
+    """Held by the mesh, VXLAN's would keep every overlay of the node from being made."""
+    told = Told()
+    for number, port in enumerate((("udp", 4789), ("tcp", 7946), ("udp", 7946), ("tcp", 2377), ("tcp", 4789)), 10):
+        told.task(f"10.0.0.{number}", Port(port[0], 80, port[1]))  # type: ignore[arg-type]
+    assert made(wanted(), told).published.keys() == {("tcp", 4789)}
+
+
 def test_there_is_an_end_to_ports_and_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desired, "MOST_PORTS", 2)
     monkeypatch.setattr(desired, "MOST_GATEWAYS", 1)

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from shoal.network.mesh.reserved import ReservedPorts
+from shoal.network.mesh.reserved import WAIT_FOR_RESTART, ReservedPorts
 from shoal.network.mesh.rules import PublishedPort
 
 
@@ -20,11 +20,19 @@ def listener(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.
 @pytest.mark.parametrize(("protocol", "kind"), [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
 def test_a_port_is_taken_from_nobody_and_nobody_gets_it_then(protocol: str, kind: socket.SocketKind) -> None:
     """Known faults 26 to 28."""
-    ports = ReservedPorts()
+    now = [100.0]
+    ports = ReservedPorts(lambda: now[0])
     mine, number = listener(kind)
     port: PublishedPort = ("tcp" if protocol == "tcp" else "udp", number)
     assert ports.take([port]) == {port}
+    now[0] += WAIT_FOR_RESTART
+    assert ports.take([port]) == {port}
     mine.close()
+    now[0] += WAIT_FOR_RESTART / 2
+    assert ports.take([port]) == {port}  # it may be started again
+    with socket.socket(type=kind) as again:
+        again.bind(("127.0.0.1", number))
+    now[0] += WAIT_FOR_RESTART / 2
     assert ports.take([port]) == set()
     assert ports.take([port]) == set()
     with socket.socket(type=kind) as late:

@@ -9,7 +9,7 @@ from shoal.network.directory import Directory
 from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import Mesh
 from shoal.network.process.meshwork import Meshwork
-from shoal.network.wanted import Trouble, Wanted
+from shoal.network.wanted import Port, Service, Trouble, Wanted
 from tests.unit.network.mesh.test_desired import INGRESS, task, wanted
 
 
@@ -81,7 +81,7 @@ async def test_a_port_of_another_program_is_said_of_its_tasks_until_it_is_free(
     caplog.set_level(logging.INFO, logger="shoal")
     (trouble,) = await settle(mesh, state)
     assert trouble == Trouble(
-        INGRESS.id, "e5", "port 8080/tcp is not published on this node: another program has it", bearable=True
+        INGRESS.id, "e5", "port 8080/tcp is in use on this node, and not published there", bearable=True
     )
     await mesh.look_again(state)
     await settle(mesh, state)
@@ -90,9 +90,15 @@ async def test_a_port_of_another_program_is_said_of_its_tasks_until_it_is_free(
     await mesh.look_again(state)
     assert not mesh.troubles
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
-        ("WARNING", "port 8080/tcp is not published on this node: another program has it"),
-        ("INFO", "port 8080/tcp is no longer another program's"),
+        ("WARNING", "port 8080/tcp is in use on this node, and not published there"),
+        ("INFO", "port 8080/tcp is published on this node now"),
     ]
+
+
+async def test_a_port_by_which_nodes_speak_is_said_too() -> None:
+    mesh = Meshwork(Kernel())
+    (trouble,) = await settle(mesh, wanted(task(service=Service("s", "web", ports=(Port("tcp", 80, 2377),)))))
+    assert trouble.message == "port 2377/tcp is in use on this node, and not published there"
 
 
 async def test_what_the_kernel_refuses_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
