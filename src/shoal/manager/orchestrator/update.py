@@ -13,7 +13,7 @@ from shoal.api import v1 as api
 from shoal.api.states import is_dead
 from shoal.api.times import instant, seconds, timestamp
 from shoal.manager.deciding.draft import Draft
-from shoal.manager.orchestrator import restart
+from shoal.manager.orchestrator import restart, room
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import MakeTask
@@ -171,7 +171,28 @@ class Update:
                 if self._failures / self._total > settings.max_failure_ratio + 1e-6:
                     _give_up(draft, service, task_id, settings)
                     return None
-        return self._advance(draft, service, settings, make)
+        again = (self._advance(draft, service, settings, make), self._make_room(draft, service, settings))
+        return min((at for at in again if at is not None), default=None)
+
+    def _make_room(self, draft: Draft, service: api.Service, settings: Settings) -> float | None:
+        """Replace stop-first after all where the new task waits for what the old one has. Return when to look again."""
+        if settings.order != api.UpdateConfig.START_FIRST:
+            return None
+        again: list[float] = []
+        for place, begun in self._begun.items():
+            new = draft.view.tasks.get(begun.task_id) if begun.up_at is None else None
+            if new is None:
+                continue
+            live = meant_to_run(tasks_in(draft.view, service, place))
+            olds = [old for old in live if room.holds_up(draft.view, service, old, new)]
+            until = read(new).start_at + room.PATIENCE
+            if olds and until > draft.now:
+                again.append(until)
+            elif olds:
+                for old in olds:
+                    draft.set_desired(old, api.SHUTDOWN)
+                _say(draft, service, room.IN_PROGRESS)
+        return min(again, default=None)
 
     def _made_by_this(self, view: View, service: api.Service, tasks: list[api.Task]) -> api.Task | None:
         """Return the task that this update created for a place, if the view shows it.
@@ -351,6 +372,13 @@ def _give_up(draft: Draft, service: api.Service, task_id: str, settings: Setting
         changed.ClearField("previous_spec")
         changed.ClearField("previous_spec_version")
         _set_status(draft, changed, api.UpdateStatus.ROLLBACK_STARTED, f"update rolled back {cause}")
+
+
+def _say(draft: Draft, service: api.Service, more: str) -> None:
+    """Add to what the update status says, once."""
+    newest = draft.newest(api.Service, service.id) or service
+    if newest.update_status.state in _STARTED and more not in newest.update_status.message:
+        _set_status(draft, newest, newest.update_status.state, newest.update_status.message + more)
 
 
 def _set_status(

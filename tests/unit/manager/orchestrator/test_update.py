@@ -153,6 +153,37 @@ def test_start_first_keeps_the_old_task_while_the_new_one_fails() -> None:
     assert rig.step() == ["update web.1 on a running -> shutdown"]
 
 
+def test_start_first_gives_way_where_the_new_task_waits_for_what_the_old_one_has() -> None:
+    """known-faults 36: each would wait for the other for ever."""
+    port = api.PortConfig(target_port=80, published_port=8080, publish_mode=api.PortConfig.HOST)
+
+    def one_port(spec: api.ServiceSpec) -> None:
+        spec.update.order = api.UpdateConfig.START_FIRST
+        spec.endpoint.ports.append(port)
+
+    rig = updating(1, one_port)
+    old = copy(rig.memory.tasks.get("web.1") or api.Task())
+    old.endpoint.ports.append(port)
+    rig.change(old)
+    rig.step()
+    new = copy(rig.memory.tasks.get("new1") or api.Task())
+    new.endpoint.ports.append(port)
+    new.status.state = api.PENDING  # as the allocator leaves it; the scheduler finds no node
+    rig.change(new)
+    assert rig.step() == []
+    assert rig.look_again_at == NOW + 10
+    rig.now = NOW + 10
+    said = "update in progress; stop-first where no node has room for both tasks of a place"
+    assert rig.step() == ["update web.1 on a running -> shutdown", f"update web {said}"]
+    assert rig.step() == []
+    rig.report("web.1", api.SHUTDOWN)
+    rig.report("new1", api.RUNNING)
+    rig.step()
+    rig.now += 20
+    rig.step()
+    assert status(rig) == ("completed", "update completed")
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.5])
 def test_start_first_makes_one_new_task_for_one_whose_node_is_lost(delay: float) -> None:
     def start_first(spec: api.ServiceSpec) -> None:
