@@ -15,7 +15,8 @@ from pathlib import Path
 
 from shoal.errors import NotFound
 from shoal.host.events import EventBus
-from shoal.network.types import Attachment, Mode, Sandbox
+from shoal.network.host_ports.held import Held
+from shoal.network.types import Attachment, HostPort, Mode, Sandbox
 from shoal.paths import Paths
 from shoal.runtime.containers import Containers
 from shoal.runtime.types import Container, ContainerConfig, Image, Phase, Volume
@@ -122,6 +123,9 @@ class NoNetwork:
     ) -> Sandbox:
         self.connected.add(container_id)
         return self.sandbox
+
+    async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held:
+        return Held()
 
     async def disconnect(self, container_id: str) -> None:
         self.connected.discard(container_id)

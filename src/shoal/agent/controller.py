@@ -11,6 +11,7 @@ from typing import Any
 
 from shoal.agent.executor import container_id
 from shoal.agent.machine import Facts, Operation
+from shoal.agent.ports import port_status
 from shoal.agent.pulls import Pulls
 from shoal.agent.runtime import Containers, closing
 from shoal.errors import InvalidArgument, NotFound, ShoalError
@@ -123,7 +124,7 @@ class Controller:
         container = self._get()
         if container is None:
             return None
-        return Facts(container.id, container.pid, container.exit_code)
+        return Facts(container.id, container.pid, container.exit_code, port_status(container.sandbox.ports))
 
     def _get(self) -> Container | None:
         try:

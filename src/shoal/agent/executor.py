@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from shoal.agent.attachments import attachments
+from shoal.agent.ports import host_ports
 from shoal.agent.templates import Struct, expand
 from shoal.api import v1 as api
 from shoal.api.defaults import STOP_GRACE_PERIOD
@@ -94,6 +95,7 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
         no_new_privileges=spec.privileges.no_new_privileges,
         network=_network(task),
         attachments=attachments(task),
+        ports=host_ports(task.endpoint.ports),
         log_driver=driver.name,
         log_options=dict(driver.options),
         generic=named_resources(task.assigned_generic_resources),

@@ -1,4 +1,4 @@
-"""The host's own network: a bridge with a way out, and the network namespaces of containers.
+"""The host's own network: a bridge with a way out, the network namespaces of containers, and their ports of the host.
 
 In: container ids. Out: a `Sandbox` each, and the three networks `bridge`, `host` and `none` for the API. All names on
 the host carry the node's tag, so that two nodes share a host. Kernel work is done on one thread of its own; a
@@ -25,9 +25,14 @@ from shoal.errors import DamagedState, InvalidArgument, InvariantBroken, ShoalEr
 from shoal.files import write_atomic
 from shoal.host.events import EventBus
 from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_address
+from shoal.network.guard import Guard
+from shoal.network.host_ports.held import Held
+from shoal.network.host_ports.ports import Lead, Published, leads
+from shoal.network.host_ports.publisher import Publisher
+from shoal.network.namespaces import Namespaces
 from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
-from shoal.network.types import Endpoint, LocalNetwork, Mode, Sandbox
+from shoal.network.types import Endpoint, HostPort, LocalNetwork, Mode, Sandbox
 from shoal.network.wanted import HostBridge
 from shoal.paths import Paths
 
@@ -112,6 +117,7 @@ class BridgeNetwork:
         self._wanted = subnet
         self._events = events
         self.interface = f"shoal{tag}"
+        self._table = f"shoal_{tag}"
         self._sandboxes: dict[str, Sandbox] = {}
         self._strays: dict[str, IPv4Address | None] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -121,7 +127,7 @@ class BridgeNetwork:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netns")
         try:
             self._plumbing = await self._run(
-                lambda: Plumbing(self.interface, f"shoal_{self._tag}", f"{_ALIAS}{self._paths.data_root}")
+                lambda: Plumbing(self.interface, self._table, f"{_ALIAS}{self._paths.data_root}")
             )
             try:
                 await self._run(self._open)
@@ -139,9 +145,13 @@ class BridgeNetwork:
         try:
             if not self._sandboxes and not self._strays:
                 await self.remove()
-            await self._run(self._plumbing.close)
+            await self._run(self._close)
         finally:
             self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        self._publisher.close()
+        self._plumbing.close()
 
     async def _run(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -153,6 +163,7 @@ class BridgeNetwork:
         identity = _read_identity(file)
         subnet = self._ensure_bridge(identity.subnet)
         self._pool = AddressPool(subnet)
+        self._publisher = Publisher(self.interface, f"{self._table}_ports", subnet, Namespaces())
         if identity.subnet != str(subnet):
             identity = _Identity(
                 identity.bridge_id, identity.host_id, identity.none_id, identity.created_at, str(subnet)
@@ -272,10 +283,39 @@ class BridgeNetwork:
             self._thread.submit(self._plumbing.disconnect, path)
             raise
 
+    async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held:
+        """Let ports of this host lead to a container; the caller closes what holds them.
+
+        They lead there until `disconnect`, also while no daemon runs. ShoalError with Docker's words where one is
+        taken: none of them leads there then.
+        """
+        if not ports:
+            return Held()
+        place = self._sandboxes.get(container_id, Sandbox()).outer
+
+        def work() -> Held:
+            return self._publisher.publish(container_id, place, ports, self._plumbing.ports_of_nodes())
+
+        try:
+            if not place.address:
+                raise ShoalError("the container is on no network that leads out of this host")
+            async with self._locks.setdefault(container_id, asyncio.Lock()):
+                return await self._run(work)
+        except asyncio.CancelledError:
+            self._thread.submit(self._publisher.unpublish, container_id)  # the thread works on
+            raise
+        except ShoalError as error:
+            # moby daemon/start.go, libnetwork/drivers/bridge.
+            raise ShoalError(
+                "failed to set up container networking: driver failed programming external connectivity "
+                f"on endpoint {name} ({place.endpoint_id}): {error}"
+            ) from error
+
     async def disconnect(self, container_id: str) -> None:
         """Take a container's network away. May be repeated, and for one that never was connected."""
         async with self._locks.setdefault(container_id, asyncio.Lock()):
             path = self._path(container_id)
+            await self._run(lambda: self._publisher.unpublish(container_id))
             await self._run(lambda: self._plumbing.disconnect(path))
             sandbox = self._sandboxes.pop(container_id, None)
             stray = self._strays.pop(path.name, None)
@@ -303,6 +343,11 @@ class BridgeNetwork:
         for short_id, address in self._strays.items():
             if address is not None:
                 self._pool.claim(address, short_id)
+        published: dict[Published, Lead] = {}
+        for container_id, sandbox in self._sandboxes.items():
+            if sandbox.ports and sandbox.outer.address:
+                published |= leads(container_id, IPv4Address(sandbox.outer.address), sandbox.ports)
+        await self._run(lambda: self._publisher.adopt(published))
 
     def _claim(self, sandbox: Sandbox, container_id: str) -> bool:
         """Take all its addresses, or none where one is another's."""
@@ -337,7 +382,16 @@ class BridgeNetwork:
         """Remove the bridge and the rules, and every connection with them. May be repeated."""
         for container_id in list(self._sandboxes):
             await self.disconnect(container_id)
+        await self._run(self._publisher.remove)
         await self._run(self._plumbing.remove)
+
+    async def run(self) -> None:
+        """Mend the packet rules whenever somebody else has changed them, until cancelled."""
+        await Guard((self._table, self._publisher.table), self._mend).run()
+
+    async def _mend(self) -> None:
+        await self._run(self._plumbing.mend)
+        await self._run(self._publisher.mend)
 
     def _path(self, container_id: str) -> Path:
         return self._paths.netns / container_id[:12]

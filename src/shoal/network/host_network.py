@@ -13,7 +13,8 @@ from typing import Protocol
 
 from shoal.network import wanted
 from shoal.network.addresses import mac_address
-from shoal.network.types import Attachment, Endpoint, Mode, Sandbox
+from shoal.network.host_ports.held import Held
+from shoal.network.types import Attachment, Endpoint, HostPort, Mode, Sandbox
 
 PREDEFINED = frozenset({"bridge", "host", "none"})
 
@@ -23,6 +24,7 @@ class Bridge(Protocol):
 
     def sandboxes(self) -> dict[str, Sandbox]: ...
     async def connect(self, container_id: str, mode: Mode, interface: str = "eth0") -> Sandbox: ...
+    async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held: ...
     async def disconnect(self, container_id: str) -> None: ...
     async def adopt(self, sandboxes: dict[str, Sandbox]) -> None: ...
 
@@ -86,6 +88,13 @@ class HostNetwork:
             raise
         return Sandbox(base.netns, endpoints, base.first if goes_out else None)
 
+    async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held:
+        """Let ports of this host lead to a container, by its place on the bridge; the caller closes what holds them.
+
+        ShoalError with the reason where they cannot: none of them does then.
+        """
+        return await self._bridge.publish(container_id, name, ports)
+
     async def disconnect(self, container_id: str) -> None:
         """Take a container's networks away. May be repeated, and for one that never was connected."""
         await self._overlays.disconnect(container_id)
@@ -109,7 +118,7 @@ def _on_bridge(sandbox: Sandbox) -> Sandbox:
     """Return the part of a sandbox that is the bridge's."""
     if all(endpoint.network_name in PREDEFINED for endpoint in sandbox.endpoints):
         return sandbox
-    return Sandbox(sandbox.netns, (sandbox.way_out,) if sandbox.way_out else ())
+    return Sandbox(sandbox.netns, (sandbox.way_out,) if sandbox.way_out else (), ports=sandbox.ports)
 
 
 def _interfaces(attachments: Sequence[Attachment]) -> list[str]:

@@ -5,6 +5,7 @@ what is half done is found and removed by the next call.
 """
 
 import errno
+import logging
 import subprocess
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -16,6 +17,9 @@ from shoal.network import rtnetlink, rules
 from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
+from shoal.network.wanted import Protocol
+
+log = logging.getLogger(__name__)
 
 NFT_TIMEOUT = 30.0
 INSIDE = "eth0"
@@ -33,6 +37,7 @@ class Plumbing:
         self._subnet: IPv4Network | None = None  # while the rules stand
         self._closed_ports: set[int] = set()
         self._vxlan_port = rules.VXLAN_PORT
+        self._written = ""  # what nft then listed
         self._socket = NetlinkSocket()
         self._namespaces = Namespaces()
 
@@ -130,6 +135,18 @@ class Plumbing:
         if self._subnet is not None:
             ports, vxlan = self._closed_ports, self._vxlan_port
             self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports, vxlan))
+            self._written = self._listing()
+
+    def mend(self) -> None:
+        """Write the rules again where they are not as they were written."""
+        if self._subnet is not None and self._listing() != self._written:
+            log.warning("somebody has changed the rules of %s in nftables: they are written again", self._bridge)
+            self._write_rules()
+
+    def ports_of_nodes(self) -> frozenset[tuple[Protocol, int]]:
+        """Return the ports by which nodes speak to each other, which are no containers'."""
+        gossip, vxlan = rules.GOSSIP_PORT, (rules.VXLAN_PORT, self._vxlan_port)
+        return frozenset({("tcp", gossip), ("udp", gossip), ("udp", vxlan[0]), ("udp", vxlan[1])})
 
     def connect(
         self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network, inside_name: str = INSIDE
@@ -218,11 +235,19 @@ class Plumbing:
                 raise
 
     def _nft(self, text: str) -> None:
-        command = [programs.find("nft"), "-f", "-"]
-        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
+        done = self._run_nft("-f", "-", text=text)
         if done.returncode != 0:
             words = done.stderr.decode(errors="replace").strip()
             raise ShoalError(f"nft refused the rules of {self._bridge}: {words}")
+
+    def _listing(self) -> str:
+        """Return the table as nft shows it; empty where there is none."""
+        done = self._run_nft("list", "table", "ip", self._table)
+        return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
+
+    def _run_nft(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[bytes]":
+        command = [programs.find("nft"), *arguments]
+        return subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
 
 
 def _set_sysctl(name: str, value: str) -> None:

@@ -6,7 +6,7 @@ A container has one network namespace, its sandbox, and in it an endpoint for ea
 from dataclasses import dataclass
 from typing import Literal
 
-from shoal.network.wanted import Overlay, Service
+from shoal.network.wanted import Overlay, Protocol, Service
 
 # What a container may ask for.
 Mode = Literal["bridge", "host", "none"]
@@ -27,6 +27,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of this host that leads to a container's. 0 as `published` asks for whichever is free."""
+
+    protocol: Protocol
+    target: int
+    published: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A place in an overlay that a container asks for. Its address is the swarm's to give."""
 
@@ -44,6 +53,7 @@ class Sandbox:
     endpoints: tuple[Endpoint, ...] = ()
     # Of one on overlays: its place on the host's own bridge, by which it reaches what is outside.
     way_out: Endpoint | None = None
+    ports: tuple[HostPort, ...] = ()  # while it runs, each with the number that it has
 
     @property
     def first(self) -> Endpoint:
@@ -54,6 +64,11 @@ class Sandbox:
     def addresses(self) -> tuple[str, ...]:
         """The addresses that others reach it at."""
         return tuple(endpoint.address for endpoint in self.endpoints if endpoint.address)
+
+    @property
+    def outer(self) -> Endpoint:
+        """Its place on the host's own bridge; an empty one where it has none."""
+        return next((one for one in (self.way_out, self.first) if one and one.host_interface), Endpoint())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +76,17 @@ def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
 
 
 def launch(
-    program: str, runtime: OciRuntime, given: Launch, keep_apart: Callable[[int], None] = lambda pid: None
+    program: str,
+    runtime: OciRuntime,
+    given: Launch,
+    keep_apart: Callable[[int], None] = lambda pid: None,
+    held: Sequence[int] = (),
 ) -> Launched:
     """Create and start a container; `program` is conmon. Raises StartFailed with Docker's words; then nothing runs.
 
     `keep_apart` gets conmon's first pid at once, mostly before conmon has forked, so that its children are moved along
-    even if this process dies now. Later it gets the pid of the conmon that stays.
+    even if this process dies now. Later it gets the pid of the conmon that stays. It inherits the
+    descriptors `held`, which are then open for as long as the container lives: the container's own process has none.
     """
     for name in ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz"):
         with contextlib.suppress(FileNotFoundError):
@@ -93,7 +98,7 @@ def launch(
             with open(os.devnull, "r+b") as null:
                 child = runtime.spawn(
                     args,
-                    {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: writing},
+                    {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: writing, **dict(enumerate(held, 4))},
                     # conmon makes its console socket in TMPDIR and a file `oom` in its working directory. Both must be
                     # here; the absolute path would be too long for a socket.
                     {"_OCI_SYNCPIPE": "3", "TMPDIR": "."},

@@ -86,7 +86,7 @@ class Containers:
         self._tools = Tools(site, self._workers, self._children, self._events)
         self._creation = Creation(site, self._workers, self._images, self._volumes, self._network)
         self._watching = Watching(self._tools, self._network, self._cuts, self._logs)
-        self._starting = Starting(self._tools, self._images, self._creation, self._cuts, self._watching)
+        self._starting = Starting(self._tools, self._images, self._network, self._creation, self._cuts, self._watching)
         self._stopping = Stopping(self._tools)
         await self._children.__aenter__()
         try:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from shoal.network.types import Attachment, Mode, Sandbox
+from shoal.network.host_ports.held import Held
+from shoal.network.types import Attachment, HostPort, Mode, Sandbox
 from shoal.runtime.types import Image, Volume
 
 
@@ -40,6 +41,7 @@ class Network(Protocol):
         hostname: str = "",
         servers: Sequence[str] = (),
     ) -> Sandbox: ...
+    async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held: ...
     async def disconnect(self, container_id: str) -> None: ...
     async def enable(self, container_id: str) -> None: ...
     async def disable(self, container_id: str) -> None: ...

@@ -6,12 +6,13 @@ to find the container again is on disk before `start` returns.
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 from shoal.errors import NotFound, ShoalError
 from shoal.runtime import apparmor, bundle, conmon, records
 from shoal.runtime.creation import Creation
 from shoal.runtime.failures import FAILED, StartFailed
-from shoal.runtime.interfaces import Images
+from shoal.runtime.interfaces import Images, Network
 from shoal.runtime.life import Life
 from shoal.runtime.log_cuts import LogCuts
 from shoal.runtime.tools import Tools
@@ -22,9 +23,18 @@ from shoal.runtime.watching import Watching
 class Starting:
     """Starts containers."""
 
-    def __init__(self, tools: Tools, images: Images, creation: Creation, cuts: LogCuts, watching: Watching) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        images: Images,
+        network: Network,
+        creation: Creation,
+        cuts: LogCuts,
+        watching: Watching,
+    ) -> None:
         self._tools = tools
         self._images = images
+        self._network = network
         self._creation = creation
         self._cuts = cuts
         self._watching = watching
@@ -39,7 +49,11 @@ class Starting:
             container = dataclasses.replace(life.value, sandbox=await self._creation.connect(life.value))
             try:
                 lower = self._images.lower_dirs(container.image_id)
-                started, running = await self._tools.workers.run(self._launch, container, lower)
+                config = container.config
+                with await self._network.publish(container.id, config.name, config.ports) as held:
+                    sandbox = dataclasses.replace(container.sandbox, ports=held.ports)
+                    container = dataclasses.replace(container, sandbox=sandbox)
+                    started, running = await self._tools.workers.run(self._launch, container, lower, held.descriptors)
             except (ShoalError, OSError) as error:
                 await self._could_not_start(life, error)
                 raise
@@ -49,14 +63,14 @@ class Starting:
             self._watching.follow(life)
             return life.value
 
-    def _launch(self, container: Container, lower: list[str]) -> tuple[Container, records.Running]:
+    def _launch(self, container: Container, lower: list[str], held: Sequence[int]) -> tuple[Container, records.Running]:
         """Start it, and record how it is found again. If the record cannot be written, the start has failed."""
         site = self._tools.site
         profile = apparmor.held(site.host.apparmor, container.config.apparmor)
         container = dataclasses.replace(container, apparmor_profile=profile)
         self._cuts.begin(container)
         cgroups, written = site.cgroups, bundle.write(site, container, lower)
-        launched = conmon.launch(site.conmon, site.runtime, written, cgroups.keep_apart)
+        launched = conmon.launch(site.conmon, site.runtime, written, cgroups.keep_apart, held)
         started = dataclasses.replace(
             container,
             phase=Phase.RUNNING,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from shoal.network.types import Attachment, Mode, Sandbox
+from shoal.network.types import Attachment, HostPort, Mode, Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,7 @@ class ContainerConfig:
     no_new_privileges: bool = False
     network: Mode = "bridge"  # if it is on no overlay
     attachments: tuple[Attachment, ...] = ()
+    ports: tuple[HostPort, ...] = ()
     log_driver: str = ""  # empty: the daemon's
     log_options: Mapping[str, str] = field(default_factory=dict)
     generic: tuple[tuple[str, str], ...] = ()  # kinds and values of its claimed named resources

@@ -1,13 +1,14 @@
 """Containers on the bridge, on overlays, and on both: who is asked for what, and what is undone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 
 from shoal.errors import ShoalError
 from shoal.network import wanted
 from shoal.network.host_network import HostNetwork
-from shoal.network.types import Attachment, Endpoint, Mode, Sandbox
+from shoal.network.host_ports.held import Held
+from shoal.network.types import Attachment, Endpoint, HostPort, Mode, Sandbox
 from shoal.network.wanted import Overlay, Service, Subnet
 
 BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
@@ -30,6 +31,9 @@ class Bridge:
         endpoint = Endpoint(mode, mode, f"e-{container_id}", address="172.18.0.2" if mode == "bridge" else "")
         made = self.known[container_id] = Sandbox(f"/netns/{container_id}", (endpoint,))
         return made
+
+    async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held:
+        return Held(ports)
 
     async def disconnect(self, container_id: str) -> None:
         self.known.pop(container_id, None)
@@ -153,3 +157,12 @@ async def test_a_restart_takes_over_both_sides_and_sweeps_what_is_gone() -> None
         "inner": Sandbox("/netns/inner"),
     }
     assert set(overlays.known) == {"blue", "inner"}
+
+
+async def test_ports_of_the_host_are_the_bridges_and_stay_its_when_it_is_adopted() -> None:
+    network, bridge, _ = parts()
+    port = HostPort("tcp", 80, 8080)
+    assert (await network.publish("a", "web.1", [port])).ports == (port,)
+    way_out = Endpoint("bridge", "bridge", "e", "172.18.0.2")
+    await network.adopt({"a": Sandbox("/netns/a", (Endpoint("blue", "blue", "e1"),), way_out, (port,))})
+    assert bridge.known["a"] == Sandbox("/netns/a", (way_out,), None, (port,))

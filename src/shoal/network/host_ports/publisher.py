@@ -1,0 +1,228 @@
+"""Gives containers on the bridge their ports of this host, and takes them back. Blocking; the bridge's thread uses it.
+
+In: a container's place on the bridge, the ports that it asks for; out: those that it was given, with what holds them.
+What other programs listen on is never taken from them. The rules are compared with what nft listed after they were
+written, and are written again where somebody else has changed them.
+"""
+
+import errno
+import logging
+import os
+import resource
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from shoal.errors import ShoalError
+from shoal.network import nft_messages, rtnetlink
+from shoal.network.balancing import flows
+from shoal.network.host_ports import holding, ports, rules
+from shoal.network.host_ports.held import Held
+from shoal.network.host_ports.ports import Lead, Leads, Published
+from shoal.network.kernel.nftables import Nftables, Refused
+from shoal.network.kernel.workplace import set_sysctl
+from shoal.network.namespaces import Namespaces
+from shoal.network.netlink import NetlinkSocket
+from shoal.network.rtnetlink import Request
+from shoal.network.types import Endpoint, HostPort
+
+log = logging.getLogger(__name__)
+
+_KERNEL = Path("/proc/sys/net/ipv4")
+_GONE = (errno.ENOENT, errno.ESRCH)
+
+
+class Publisher:
+    """The host ports of one node."""
+
+    def __init__(self, bridge: str, table: str, subnet: IPv4Network, namespaces: Namespaces) -> None:
+        self._bridge = bridge
+        self.table = table
+        self._subnet = subnet
+        self._namespaces = namespaces
+        self._nftables: Nftables | None = None  # nobody pays for it on a node without host ports
+        self._leads: dict[Published, Lead] = {}
+        self._written = ""  # what nft then listed
+        self._last = 0  # the number that was chosen last
+
+    def close(self) -> None:
+        """Close what is open here; the rules stay."""
+        if self._nftables is not None:
+            self._nftables.close()
+
+    @property
+    def leads(self) -> Leads:
+        """Which port leads where."""
+        return dict(self._leads)
+
+    def publish(
+        self, container: str, place: Endpoint, asked: Sequence[HostPort], kept: Collection[Published] = ()
+    ) -> Held:
+        """Let ports of this host lead to a container. ShoalError with Docker's words: none of them does then.
+
+        `kept` are the node's own, also while nothing listens there.
+        """
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if len(asked) > limit // 4:  # who inherits them has them twice for a moment
+            raise ShoalError(f"{len(asked)} ports of the host are too many where {limit} files may be open")
+        taken: list[Held] = []
+        given: dict[int, HostPort] = {}
+        try:
+            # Those that are asked for by number first: none of them is to be given where any will do.
+            for at, port in sorted(enumerate(asked), key=lambda one: one[1].published == 0):
+                one = self._take(container, port, kept) if port.published else self._choose(container, port, kept)
+                taken.append(one)
+                given[at] = one.ports[0]
+            ordered = tuple(given[at] for at in range(len(asked)))
+            self._let_answer_itself(place.host_interface)
+            new = ports.leads(container, IPv4Address(place.address), ordered)
+            self._set({**ports.without(self._leads, container), **new})
+        except BaseException:
+            for one in taken:
+                one.close()
+            raise
+        return Held(ordered, [sock for one in taken for sock in one.sockets])
+
+    def unpublish(self, container: str) -> None:
+        """Let no port lead to a container any more, and end the flows that it answered. May be repeated."""
+        left = ports.without(self._leads, container)
+        if left != self._leads:
+            self._set(left)
+
+    def adopt(self, leads: Leads) -> None:
+        """Take over what the last run published, and remove whatever else is left of it."""
+        former = self._former()
+        self._leads = {}
+        if leads:
+            set_sysctl(f"ipv4/conf/{self._bridge}/route_localnet", "1")
+            self._write(leads)
+        elif former is not None:
+            self._nft().run(rules.remove(self.table))
+        stale = (former or set()) - {lead.address for lead in leads.values()}
+        self._end([flows.delete_answered(address) for address in stale])
+
+    def mend(self) -> None:
+        """Write the rules again where they are not as they were written."""
+        if self._leads and self._listing() != self._written:
+            log.warning("somebody has changed the rules of published ports in nftables: they are written again")
+            self._write(self._leads)
+
+    def remove(self) -> None:
+        """Remove all rules. May be repeated."""
+        self._leads, self._written = {}, ""
+        if self._is_there():
+            self._nft().run(rules.remove(self.table))
+
+    def _take(self, container: str, port: HostPort, kept: Collection[Published]) -> Held:
+        number, protocol = port.published, port.protocol
+        lead = self._leads.get((protocol, number))
+        mine = lead is not None and lead.container != container
+        try:
+            if (protocol, number) in kept:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            sock = holding.hold(protocol, number)
+        except OSError as error:
+            if mine and error.errno == errno.EADDRINUSE:
+                raise ShoalError(_allocated(number)) from error
+            raise ShoalError(
+                f"failed to bind host port 0.0.0.0:{number}/{protocol}: {(error.strerror or str(error)).lower()}"
+            ) from error
+        if sock is None and mine:
+            raise ShoalError(_allocated(number))
+        # Who had it and holds it no more has ended, though its rules are not gone yet.
+        return Held([port], [sock] if sock else [])
+
+    def _choose(self, container: str, port: HostPort, kept: Collection[Published]) -> Held:
+        protocol = port.protocol
+        used = {number for word, number in (*self._leads, *kept) if word == protocol}
+        away = used | ports.reserved(_read("ip_local_reserved_ports"))
+        for number in ports.candidates(ports.local_range(_read("ip_local_port_range")), self._last, away):
+            try:
+                sock = holding.hold(protocol, number)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise ShoalError(f"failed to bind a host port for {port.target}/{protocol}: {error}") from error
+                continue
+            self._last = number
+            return Held([HostPort(protocol, port.target, number)], [sock] if sock else [])
+        raise ShoalError("all ports are allocated")
+
+    def _set(self, leads: Leads) -> None:
+        former = dict(self._leads)
+        if leads:
+            set_sysctl(f"ipv4/conf/{self._bridge}/route_localnet", "1")
+            self._write(leads)
+        else:
+            self._nft().run(rules.remove(self.table))
+            self._leads, self._written = {}, ""
+        requests = [flows.delete_answered(one) for one in _changed(former, leads)]
+        # A flow of UDP to a port that was not published is remembered with where it led: to nobody.
+        begun = [port for port in leads if port not in former and port[0] != "tcp"]
+        if begun:
+            with NetlinkSocket() as kernel:
+                own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
+            four = {address for _, address in own if address.version == 4}
+            requests += [flows.delete_port(protocol, one, number) for protocol, number in begun for one in four]
+        self._end(requests)
+
+    def _write(self, leads: Leads) -> None:
+        self._nft().run(rules.rules(self.table, self._bridge, self._subnet, leads))
+        self._leads = dict(leads)
+        self._written = self._listing()
+
+    def _end(self, requests: Sequence[Request]) -> None:
+        if not requests:
+            return
+        with NetlinkSocket(netfilter=True) as conntrack:
+            bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
+        if bad:
+            log.warning("flows to ports that lead elsewhere now were not ended: %s", os.strerror(bad[0]))
+
+    def _let_answer_itself(self, interface: str) -> None:
+        """A container that reaches itself by a port of the host: where bridges' packets pass the rules of IP
+        (br_netfilter), they go back out of its port without being routed."""
+        with NetlinkSocket() as kernel:
+            link = kernel.link(interface)
+            if link is not None:
+                kernel.run(rtnetlink.hairpin(link.index))
+
+    def _former(self) -> set[IPv4Address] | None:
+        """Return where ports lead by the rules of the last run; None where there are no rules."""
+        return rules.addresses(self._nft().run(f"list table ip {self.table}", json=True)) if self._is_there() else None
+
+    def _is_there(self) -> bool:
+        with NetlinkSocket(netfilter=True) as kernel:
+            try:
+                kernel.run(nft_messages.get_table(self.table))
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                return False
+        return True
+
+    def _listing(self) -> str:
+        try:
+            return self._nft().run(f"list table ip {self.table}")
+        except Refused:
+            return ""
+
+    def _nft(self) -> Nftables:
+        if self._nftables is None:
+            self._nftables = Nftables(self._namespaces)
+        return self._nftables
+
+
+def _changed(former: Leads, now: Mapping[Published, Lead]) -> set[IPv4Address]:
+    """Return the addresses that some port led to and does not lead to any more."""
+    return {lead.address for port, lead in former.items() if now.get(port) != lead}
+
+
+def _allocated(number: int) -> str:
+    return f"Bind for 0.0.0.0:{number} failed: port is already allocated"
+
+
+def _read(name: str) -> str:
+    try:
+        return (_KERNEL / name).read_text()
+    except OSError:
+        return ""  # this kernel does not say, and the defaults hold
