@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from shoal.engine.container_json import labels
+from shoal.engine import container_ports
+from shoal.engine.container_json import image_config, labels
 from shoal.engine.requests import Filters
 from shoal.errors import InvalidArgument, NotFound
 from shoal.runtime.types import Container, Image, Phase
@@ -35,7 +36,6 @@ TASK_LABEL = "com.docker.swarm.task.id"
 
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _HEALTHS = ("none", "starting", "healthy", "unhealthy")
-_PORTS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp|sctp))?")
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ def check(filters: Filters) -> None:
         for value in filters.get(key):
             if ":" in value:
                 raise InvalidArgument(f"filter for '{key}' should not contain ':': {value}")
-            if not _PORTS.fullmatch(value):
+            if not container_ports.is_port(value):
                 raise InvalidArgument(f"error while looking up for {key} {value}: invalid port range")
 
 
@@ -147,8 +147,18 @@ def _matches(container: Container, filters: Filters, images: ImageFinder) -> boo
         and ("is-task" not in filters or filters.flag("is-task") == (TASK_LABEL in config.labels))
         and ("network" not in filters or _has_network(container, filters))
         and ("volume" not in filters or _has_volume(container, filters))
-        # Shoal's containers publish and expose no ports themselves; the ports of services belong to the swarm.
-        and not (filters.get("publish") or filters.get("expose"))
+        and _has_port(container, filters, images)
+    )
+
+
+def _has_port(container: Container, filters: Filters, images: ImageFinder) -> bool:
+    published, exposed = filters.get("publish"), filters.get("expose")
+    if not published and not exposed:
+        return True
+    shown = container_ports.rows(container, image_config(images.find(container.image_id)))
+    # One of either is enough: moby daemon/list.go.
+    return container_ports.any_matches(published, shown, "PublicPort") or container_ports.any_matches(
+        exposed, shown, "PrivatePort"
     )
 
 

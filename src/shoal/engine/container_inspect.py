@@ -6,6 +6,7 @@ Shoal's containers cannot have (links, for example) have Docker's empty value.
 
 from typing import Any
 
+from shoal.engine import container_ports
 from shoal.engine.container_json import image_config, instant, labels, mount_point, networks
 from shoal.runtime import log_options
 from shoal.runtime.types import Container, Health, HealthConfig, Image, Mount, Phase
@@ -16,7 +17,6 @@ _NANOS = 1_000_000_000
 _UNUSED_HOST_CONFIG: dict[str, Any] = {
     "Binds": None,
     "ContainerIDFile": "",
-    "PortBindings": {},
     "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
     "AutoRemove": False,
     "VolumeDriver": "",
@@ -62,7 +62,6 @@ _UNUSED_HOST_CONFIG: dict[str, Any] = {
 _UNUSED_NETWORK_SETTINGS: dict[str, Any] = {
     "Bridge": "",
     "SandboxID": "",
-    "Ports": {},
     "HairpinMode": False,
     "LinkLocalIPv6Address": "",
     "LinkLocalIPv6PrefixLen": 0,
@@ -103,7 +102,7 @@ def inspect(container: Container, image: Image | None, exec_ids: list[str], *, d
         "GraphDriver": {"Name": driver, "Data": None},
         "Mounts": [mount_point(container, mount) for mount in container.mounts],
         "Config": config(container, image),
-        "NetworkSettings": network_settings(container),
+        "NetworkSettings": network_settings(container, image),
     }
 
 
@@ -178,7 +177,7 @@ def config(container: Container, image: Image | None) -> dict[str, Any]:
         shown["Healthcheck"] = health_json(wanted.health)
     elif base.get("Healthcheck"):
         shown["Healthcheck"] = base["Healthcheck"]
-    if exposed := base.get("ExposedPorts"):
+    if exposed := container_ports.exposed(container, base):
         shown["ExposedPorts"] = exposed
     if wanted.stop_signal or base.get("StopSignal"):
         shown["StopSignal"] = wanted.stop_signal or base["StopSignal"]
@@ -191,6 +190,7 @@ def host_config(container: Container) -> dict[str, Any]:
     shown = _UNUSED_HOST_CONFIG | {
         "LogConfig": {"Type": wanted.log_driver or log_options.DRIVER, "Config": dict(wanted.log_options)},
         "NetworkMode": wanted.network,
+        "PortBindings": container_ports.asked_for(container),
         "CapAdd": list(wanted.cap_add) or None,
         "CapDrop": list(wanted.cap_drop) or None,
         "Dns": list(wanted.dns) or None,
@@ -265,11 +265,12 @@ def _volume_options(mount: Mount) -> dict[str, Any]:
     return options
 
 
-def network_settings(container: Container) -> dict[str, Any]:
+def network_settings(container: Container, image: Image | None) -> dict[str, Any]:
     """Return the `NetworkSettings` part. As in Docker before API 1.52, the top fields repeat the first endpoint's."""
     endpoint = container.sandbox.first
     return _UNUSED_NETWORK_SETTINGS | {
         "SandboxKey": container.sandbox.netns,
+        "Ports": container_ports.bound(container, image_config(image)),
         "EndpointID": endpoint.endpoint_id,
         "Gateway": endpoint.gateway,
         "IPAddress": endpoint.address,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from shoal.engine import container_ports
 from shoal.engine.human import human_duration
 from shoal.network.types import Endpoint
 from shoal.runtime.types import Container, Health, Image, Mount, Phase
@@ -58,7 +59,7 @@ def row(container: Container, now: float, image: Image | None = None, *, renamed
         "ImageID": container.image_id,
         "Command": command_line(container),
         "Created": int(container.created_at),
-        "Ports": [],
+        "Ports": container_ports.rows(container, image_config(image)),
         "Labels": labels(container, image),
         "State": container.phase.value,
         "Status": status_text(container, now),
