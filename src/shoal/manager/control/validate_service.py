@@ -19,6 +19,7 @@ from shoal.manager.scheduler import constraints
 MIN_NANO_CPUS = 1_000_000
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
 MIN_HEALTH_NANOS = 1_000_000
+LAST_PORT = 65535
 INT64_MAX = 2**63 - 1  # a larger count was a negative number in the client's request
 
 _HEALTH_FIELDS = {
@@ -158,3 +159,8 @@ def _validate_endpoint(endpoint: api.EndpointSpec) -> None:
         if key in taken:
             raise InvalidArgument("EndpointSpec: duplicate published ports provided")
         taken.add(key)
+    # Docker takes these, and no node can ever run the tasks.
+    for port in endpoint.ports:
+        for number, what, least in ((port.target_port, "target", 1), (port.published_port, "published", 0)):
+            if not least <= number <= LAST_PORT:
+                raise InvalidArgument(f"EndpointSpec: invalid {what} port {number}: ports are {least} to {LAST_PORT}")

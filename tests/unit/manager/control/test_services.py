@@ -5,7 +5,6 @@ import pytest
 from shoal import errors
 from shoal.api import times
 from shoal.api import v1 as api
-from shoal.manager.control import unsupported
 from tests.unit.manager.control.conftest import NOW, Make
 
 PREVIOUS = api.UpdateServiceRequest.PREVIOUS
@@ -344,8 +343,7 @@ async def test_services_on_overlays_with_ports(make: Make) -> None:
         await control.create_service(create(on_host))
 
 
-async def test_ports_without_ingress_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsupported, "REFUSES_HOST_PORTS", False)
+async def test_ports_without_ingress_are_refused(make: Make) -> None:
     control, store = make()
     await store.update(lambda tx: tx.remove(api.Network, "net-ingress"))
     with pytest.raises(errors.FailedPrecondition, match=r"^service needs ingress network, but no ingress network is"):

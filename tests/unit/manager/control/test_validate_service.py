@@ -149,6 +149,18 @@ INVALID = [
         ports(api.PortConfig(published_port=80), api.PortConfig(published_port=80, publish_mode=api.PortConfig.HOST)),
         "EndpointSpec: duplicate published ports provided",
     ),
+    (
+        ports(api.PortConfig(target_port=80, published_port=65536)),
+        "EndpointSpec: invalid published port 65536: ports are 0 to 65535",
+    ),
+    (
+        ports(api.PortConfig(target_port=70000, publish_mode=api.PortConfig.HOST)),
+        "EndpointSpec: invalid target port 70000: ports are 1 to 65535",
+    ),
+    (
+        ports(api.PortConfig(published_port=80)),
+        "EndpointSpec: invalid target port 0: ports are 1 to 65535",
+    ),
 ]
 
 
