@@ -385,7 +385,7 @@ class BridgeNetwork:
         await self._run(self._publisher.remove)
         await self._run(self._plumbing.remove)
 
-    async def run(self) -> None:
+    async def keep_rules(self) -> None:
         """Mend the packet rules whenever somebody else has changed them, until cancelled."""
         await Guard((self._table, self._publisher.table), self._mend).run()
 
