@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import DamagedState
-from shoal.network.types import Endpoint, Sandbox
+from shoal.network.types import Endpoint, HostPort, Sandbox
 from shoal.runtime.records import Running, decode, encode, read_config, read_state, write_config, write_state
 from shoal.runtime.types import Container, ContainerConfig, Health, HealthConfig, Mount, Phase, Probe, Ulimit
 
@@ -26,6 +26,7 @@ WHOLE = Container(
         memory_swap_bytes=None,
         init=True,
         stop_timeout=7,
+        ports=(HostPort("tcp", 80, 8080), HostPort("udp", 53)),
     ),
     image_id="sha256:1",
     phase=Phase.CREATED,
@@ -42,6 +43,7 @@ RAN = dataclasses.replace(
     pid=7,
     started_at=13.0,
     health=Health.HEALTHY,
+    sandbox=dataclasses.replace(WHOLE.sandbox, ports=(HostPort("tcp", 80, 8080), HostPort("udp", 53, 32768))),
     probes=(Probe(1.0, 2.0, 0, "ok"),),
 )
 

@@ -29,6 +29,20 @@ def test_what_is_too_much_for_a_plan_goes_into_the_next() -> None:
     assert bench.look_again_at is None
 
 
+def test_a_port_that_the_host_chooses_leaves_the_leader_at_rest() -> None:
+    """known-faults 34: without a number, each look found one to give."""
+    web = service("web", ports="host:0:80 host:8080:81")
+    bench = Bench(Allocator(), [web, alloc_task("web.1", web)])
+    bench.step()
+    assert bench.step() == []
+    found = bench.memory.services.get("web")
+    assert found is not None
+    assert [port.published_port for port in found.endpoint.ports] == [0, 8080]
+    told = bench.memory.tasks.get("web.1")
+    assert told is not None
+    assert [port.published_port for port in told.endpoint.ports] == [0, 8080]
+
+
 def test_a_task_carries_the_networks_that_its_spec_names() -> None:
     host = api.Network(id="n1", spec=api.NetworkSpec(annotations=api.Annotations(name="host", labels={LABEL: "true"})))
     attached, lost = task("web.1", api.NEW), task("web.2", api.NEW)

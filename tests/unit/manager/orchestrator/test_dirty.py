@@ -39,6 +39,21 @@ def test_what_it_does_not_depend_on_leaves_it_clean(change: Callable[[api.Servic
     assert not is_dirty(service(version=2, change=change), present(), node("a"))
 
 
+def test_another_mode_of_a_port_dirties() -> None:
+    """known-faults 34."""
+    port = api.PortConfig(target_port=80, published_port=8080)
+    running = present()
+    running.endpoint.spec.ports.append(port)
+
+    def published(mode: api.PortConfig.PublishMode) -> api.Service:
+        made = service(version=2, change=lambda made: made.spec.endpoint.ports.append(port))
+        made.spec.endpoint.ports[0].publish_mode = mode
+        return made
+
+    assert not is_dirty(published(api.PortConfig.INGRESS), running, node("a"))
+    assert is_dirty(published(api.PortConfig.HOST), running, node("a"))
+
+
 def test_the_same_spec_version_is_clean_unread() -> None:
     assert not is_dirty(service(version=1, change=CHANGES["image"]), present(), node("a"))
 
