@@ -51,7 +51,11 @@ def swarm() -> Iterator[Swarm]:
         first.docker("swarm", "leave", "--force")
         for host in (first, second):
             assert host.stop() == 0
-            assert not host.leftovers()
+            wait_empty(host)
+
+
+def wait_empty(host: Host) -> None:
+    eventually(lambda: not host.leftovers(), "nothing is left", show=lambda: "\n".join(host.leftovers()))
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +103,8 @@ def seen(asker: Host | Path, address: str, port: int) -> str:
     """Return as whom a task sees who asks: a host, or a container by its network. Empty where nobody answers."""
     command = ("curl", "-s", "-m", "3", f"http://{address}:{port}/cgi-bin/seen")
     there = asker.inside(*command) if isinstance(asker, Host) else ["nsenter", f"--net={asker}", *command]
-    return run(*there, check=False).stdout.strip()
+    # busybox has one socket for both kinds of IP, and shows ::ffff:10.99.0.1.
+    return run(*there, check=False).stdout.strip().strip("[]").rpartition(":")[2]
 
 
 def port_status(swarm: Swarm, service: str) -> list[dict[str, Any]]:
@@ -224,14 +229,15 @@ def test_requests_go_on_while_shoald_is_killed_and_the_port_is_nobody_elses(swar
         second.start()
         at_the_start = answered
         eventually(lambda: answered > at_the_start + 2, "it is answered with the next daemon")
+        assert not failed
         run(*second.inside("nft", "flush", "ruleset"))
         eventually(lambda: "dport map @ports" in table(second), "the rules are mended", patience=5)
     finally:
         over.set()
         for one in asking:
             one.join()
-    # While there are no rules, a packet may come.
-    assert not [said for said in failed if said], failed
+    # Without rules nobody answers, and then nobody else does.
+    assert not any(failed), failed
     eventually(lambda: seen(first, second.address, 8080), "it answers after the flush")
     wait_running(first, "web", {"second": 1})
     assert port_status(swarm, "web") == before
@@ -302,14 +308,11 @@ def test_a_stop_frees_the_port_and_ends_flows_of_udp(swarm: Swarm) -> None:
         assert not answered()
 
 
-def test_a_changed_mode_is_rolled_out_and_start_first_gives_way(swarm: Swarm) -> None:
+def test_start_first_gives_way_where_the_old_task_has_the_port(swarm: Swarm) -> None:
     first, second = swarm.hosts
-    create(swarm, "web", *on(second), *published(8084))
+    create(swarm, "web", *on(second), *published(8084), "--update-order", "start-first")
     wait_running(first, "web", {"second": 1})
-    first.docker(
-        "service", "update", "-d", "--no-resolve-image", "--update-order", "start-first", "--env-add", "a=b",
-        "--publish-rm", "8084:80", *(flag.replace("--publish", "--publish-add") for flag in published(8084)), "web",
-    )  # fmt: skip
+    first.docker("service", "update", "-d", "--no-resolve-image", "--env-add", "a=b", "web")
 
     def update() -> dict[str, str]:
         found: dict[str, str] = json.loads(first.docker("service", "inspect", "web").stdout)[0]["UpdateStatus"]
