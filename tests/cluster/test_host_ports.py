@@ -322,6 +322,8 @@ def test_start_first_gives_way_where_the_old_task_has_the_port(swarm: Swarm) -> 
     eventually(lambda: "stop-first" in update()["Message"], "known-faults 36: it goes on, and says how", patience=20)
     wait_running(first, "web", {"second": 1})
     eventually(lambda: seen(first, second.address, 8084), "the new task answers")
+    shown = [(one["Status"]["State"], bool(one["Status"]["PortStatus"].get("Ports"))) for one in tasks(first, "web")]
+    assert sorted(shown) == [("running", True), ("shutdown", False)]
 
 
 def test_a_users_own_drop_holds(swarm: Swarm) -> None:

@@ -124,7 +124,8 @@ class Controller:
         container = self._get()
         if container is None:
             return None
-        return Facts(container.id, container.pid, container.exit_code, port_status(container.sandbox.ports))
+        ports = container.sandbox.ports if container.phase is Phase.RUNNING else ()
+        return Facts(container.id, container.pid, container.exit_code, port_status(ports))
 
     def _get(self) -> Container | None:
         try:
