@@ -293,8 +293,8 @@ def test_a_stop_frees_the_port_and_ends_flows_of_udp(swarm: Swarm) -> None:
     # One and the same flow throughout: a port of the client's own.
     ask = ASK_UDP.replace("s.settimeout", "s.bind(('',40053));s.settimeout")
 
-    def answered() -> bool:
-        done = run(*first.inside(sys.executable, "-c", ask, second.address, "8083"), check=False)
+    def answered(asker: Host = first, address: str = second.address) -> bool:
+        done = run(*asker.inside(sys.executable, "-c", ask, address, "8083"), check=False)
         return "hello" in done.stdout
 
     assert not answered()  # and the kernel remembers where it led: to nobody
@@ -302,6 +302,8 @@ def test_a_stop_frees_the_port_and_ends_flows_of_udp(swarm: Swarm) -> None:
     wait_running(first, "dns", {"second": 1})
     with echo(netns(second, container(second, "dns"))):
         eventually(answered, "it echoes")
+        assert answered(second)
+        assert answered(second, "127.0.0.1")
         first.docker("service", "rm", "dns")
         eventually(lambda: not table(second), "its rules are gone", show=second.log)
         assert can_listen(second, 8083), "known-faults 26"

@@ -29,7 +29,6 @@ from shoal.network.guard import Guard
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Published, leads
 from shoal.network.host_ports.publisher import Publisher
-from shoal.network.namespaces import Namespaces
 from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
 from shoal.network.types import Endpoint, HostPort, LocalNetwork, Mode, Sandbox
@@ -163,7 +162,7 @@ class BridgeNetwork:
         identity = _read_identity(file)
         subnet = self._ensure_bridge(identity.subnet)
         self._pool = AddressPool(subnet)
-        self._publisher = Publisher(self.interface, f"{self._table}_ports", subnet, Namespaces())
+        self._publisher = Publisher(self.interface, f"{self._table}_ports", subnet)
         if identity.subnet != str(subnet):
             identity = _Identity(
                 identity.bridge_id, identity.host_id, identity.none_id, identity.created_at, str(subnet)
@@ -320,6 +319,7 @@ class BridgeNetwork:
             sandbox = self._sandboxes.pop(container_id, None)
             stray = self._strays.pop(path.name, None)
             if stray is not None:
+                await self._run(lambda: self._publisher.unpublish(path.name))
                 self._pool.free(stray, path.name)
             if sandbox:
                 for address in sandbox.addresses:
@@ -347,7 +347,8 @@ class BridgeNetwork:
         for container_id, sandbox in self._sandboxes.items():
             if sandbox.ports and sandbox.outer.address:
                 published |= leads(container_id, IPv4Address(sandbox.outer.address), sandbox.ports)
-        await self._run(lambda: self._publisher.adopt(published))
+        strays = {address: short_id for short_id, address in self._strays.items() if address is not None}
+        await self._run(lambda: self._publisher.adopt(published, strays))
 
     def _claim(self, sandbox: Sandbox, container_id: str) -> bool:
         """Take all its addresses, or none where one is another's."""

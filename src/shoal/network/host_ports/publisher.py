@@ -12,6 +12,7 @@ import resource
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import MappingProxyType
 
 from shoal.errors import ShoalError
 from shoal.network import nft_messages, rtnetlink
@@ -35,12 +36,12 @@ _GONE = (errno.ENOENT, errno.ESRCH)
 class Publisher:
     """The host ports of one node."""
 
-    def __init__(self, bridge: str, table: str, subnet: IPv4Network, namespaces: Namespaces) -> None:
+    def __init__(self, bridge: str, table: str, subnet: IPv4Network) -> None:
         self._bridge = bridge
         self.table = table
         self._subnet = subnet
-        self._namespaces = namespaces
         self._nftables: Nftables | None = None  # nobody pays for it on a node without host ports
+        self._namespaces: Namespaces | None = None
         self._leads: dict[Published, Lead] = {}
         self._written = ""  # what nft then listed
         self._last = 0  # the number that was chosen last
@@ -49,6 +50,8 @@ class Publisher:
         """Close what is open here; the rules stay."""
         if self._nftables is not None:
             self._nftables.close()
+        if self._namespaces is not None:
+            self._namespaces.close()
 
     @property
     def leads(self) -> Leads:
@@ -89,16 +92,25 @@ class Publisher:
         if left != self._leads:
             self._set(left)
 
-    def adopt(self, leads: Leads) -> None:
-        """Take over what the last run published, and remove whatever else is left of it."""
+    def adopt(self, leads: Leads, strays: Mapping[IPv4Address, str] = MappingProxyType({})) -> None:
+        """Take over what the last run published, and remove whatever else is left of it.
+
+        What leads to `strays`, which run though no record names them, goes on under the names that are given.
+        """
         former = self._former()
+        lost = {
+            port: Lead(strays[address], address, target)
+            for port, (address, target) in (former or {}).items()
+            if address in strays
+        }
         self._leads = {}
+        leads = {**lost, **leads}
         if leads:
             set_sysctl(f"ipv4/conf/{self._bridge}/route_localnet", "1")
             self._write(leads)
         elif former is not None:
             self._nft().run(rules.remove(self.table))
-        stale = (former or set()) - {lead.address for lead in leads.values()}
+        stale = {address for address, _ in (former or {}).values()} - {lead.address for lead in leads.values()}
         self._end([flows.delete_answered(address) for address in stale])
 
     def mend(self) -> None:
@@ -166,7 +178,12 @@ class Publisher:
         self._end(requests)
 
     def _write(self, leads: Leads) -> None:
-        self._nft().run(rules.rules(self.table, self._bridge, self._subnet, leads))
+        text = rules.rules(self.table, self._bridge, self._subnet, leads)
+        try:
+            self._nft().run(text)
+        except Refused:
+            # Something that is no longer ours stands under one of our names. What is wrong with ours is said now.
+            self._nft().run(rules.remove(self.table) + text)
         self._leads = dict(leads)
         self._written = self._listing()
 
@@ -186,9 +203,9 @@ class Publisher:
             if link is not None:
                 kernel.run(rtnetlink.hairpin(link.index))
 
-    def _former(self) -> set[IPv4Address] | None:
+    def _former(self) -> dict[Published, tuple[IPv4Address, int]] | None:
         """Return where ports lead by the rules of the last run; None where there are no rules."""
-        return rules.addresses(self._nft().run(f"list table ip {self.table}", json=True)) if self._is_there() else None
+        return rules.places(self._nft().run(f"list table ip {self.table}", json=True)) if self._is_there() else None
 
     def _is_there(self) -> bool:
         with NetlinkSocket(netfilter=True) as kernel:
@@ -208,6 +225,7 @@ class Publisher:
 
     def _nft(self) -> Nftables:
         if self._nftables is None:
+            self._namespaces = Namespaces()
             self._nftables = Nftables(self._namespaces)
         return self._nftables
 

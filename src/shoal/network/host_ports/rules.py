@@ -9,9 +9,10 @@ is still the destination.
 
 import json
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import get_args
 
-from shoal.network.host_ports.ports import Leads
+from shoal.network.host_ports.ports import Leads, Published
+from shoal.network.wanted import Protocol
 
 LOOPBACK = "127.0.0.0/8"
 
@@ -57,14 +58,16 @@ def remove(table: str) -> str:
     return f"add table ip {table}\ndelete table ip {table}\n"
 
 
-def addresses(listing: str) -> set[IPv4Address]:
-    """Return where ports lead by the rules that are there: nft's JSON of the table."""
-    found = set()
+def places(listing: str) -> dict[Published, tuple[IPv4Address, int]]:
+    """Return where ports lead by the rules that are there: nft's JSON of the table. What is not ours is left out."""
+    found: dict[Published, tuple[IPv4Address, int]] = {}
     for item in json.loads(listing)["nftables"]:
-        if item.get("map", {}).get("name") == "ports":
-            found |= {IPv4Address(address) for address in _addresses(item["map"].get("elem", []))}
+        there = item.get("map", {})
+        for element in there.get("elem", []) if there.get("name") == "ports" else []:
+            try:
+                (protocol, published), (address, target) = (side["concat"] for side in element)
+                if protocol in get_args(Protocol):
+                    found[protocol, int(published)] = IPv4Address(address), int(target)
+            except (KeyError, TypeError, ValueError):
+                continue  # somebody has edited it
     return found
-
-
-def _addresses(elements: list[Any]) -> list[str]:
-    return [value["concat"][0] for _, value in elements]

@@ -1,19 +1,20 @@
 """Which ports a container is given, and in which words it is refused: with real sockets, and a kernel that only
 listens. cluster/test_host_ports has a real one."""
 
+import json
 import resource
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import cast
 
 import pytest
 
 from shoal.errors import ShoalError
 from shoal.network.host_ports import publisher as module
+from shoal.network.host_ports.ports import Lead
 from shoal.network.host_ports.publisher import Publisher
 from shoal.network.kernel.nftables import Nftables, Refused
-from shoal.network.namespaces import Namespaces
 from shoal.network.types import Endpoint, HostPort
 
 ONE = Endpoint("bridge", "n", "e1", "172.18.0.2", 16, host_interface="ve1")
@@ -25,6 +26,7 @@ class Nft:
 
     def __init__(self) -> None:
         self.table = ""
+        self.foreign = False  # something of another kind stands there
         self.written = 0
 
     def run(self, text: str, *, json: bool = False) -> str:
@@ -32,7 +34,11 @@ class Nft:
             if not self.table:
                 raise Refused("No such file or directory")
             return self.table
-        self.table = "" if "delete table" in text else text
+        if self.foreign and "delete table" not in text:
+            raise Refused("File exists")
+        self.foreign = False
+        head, _, tail = text.rpartition("delete table ip shoal_t_ports\n")
+        self.table = tail if head else text
         self.written += 1
         return ""
 
@@ -48,7 +54,7 @@ def nft() -> Nft:
 @pytest.fixture
 def publisher(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> Publisher:
     monkeypatch.setattr(module, "set_sysctl", lambda name, value: None)
-    made = Publisher("shoalt", "shoal_t_ports", IPv4Network("172.18.0.0/16"), cast(Namespaces, None))
+    made = Publisher("shoalt", "shoal_t_ports", IPv4Network("172.18.0.0/16"))
     monkeypatch.setattr(made, "_nftables", cast(Nftables, nft))
     monkeypatch.setattr(made, "_let_answer_itself", lambda interface: None)
     monkeypatch.setattr(made, "_end", lambda requests: None)
@@ -170,6 +176,21 @@ def test_what_the_last_run_published_goes_on(publisher: Publisher, nft: Nft) -> 
     nft.table = '{"nftables": []}'  # what is there: nothing of it counts
     publisher.adopt(leads)
     assert (nft.table, publisher.leads) == (text, leads)
+
+
+def test_what_leads_to_one_whose_record_is_lost_goes_on_until_it_is_taken_away(publisher: Publisher, nft: Nft) -> None:
+    elements = [[{"concat": ["tcp", 80 + at]}, {"concat": [f"172.18.0.{at}", 80]}] for at in (2, 3)]
+    nft.table = json.dumps({"nftables": [{"map": {"name": "ports", "elem": elements}}]})
+    publisher.adopt({}, {IPv4Address("172.18.0.3"): "short"})
+    assert publisher.leads == {("tcp", 83): Lead("short", IPv4Address("172.18.0.3"), 80)}
+    publisher.unpublish("short")
+    assert not nft.table
+
+
+def test_a_table_that_somebody_made_in_our_name_gives_way(publisher: Publisher, nft: Nft) -> None:
+    nft.foreign = True
+    publisher.publish("a", ONE, [HostPort("tcp", 80, free())]).close()
+    assert "172.18.0.2" in nft.table
 
 
 def test_what_the_last_run_left_is_swept(publisher: Publisher, nft: Nft) -> None:

@@ -4,7 +4,7 @@ import json
 from ipaddress import IPv4Address, IPv4Network
 
 from shoal.network.host_ports.ports import Lead
-from shoal.network.host_ports.rules import addresses, remove, rules
+from shoal.network.host_ports.rules import places, remove, rules
 
 SUBNET = IPv4Network("172.18.0.0/16")
 LEADS = {
@@ -61,15 +61,25 @@ def test_removing_works_whether_or_not_the_table_is_there() -> None:
     assert remove("shoal_a1_ports") == "add table ip shoal_a1_ports\ndelete table ip shoal_a1_ports\n"
 
 
+def listed(*elements: object, name: str = "ports") -> str:
+    return json.dumps({"nftables": [{"metainfo": {}}, {"table": {}}, {"map": {"name": name, "elem": elements}}]})
+
+
 def test_where_ports_lead_is_read_from_what_nft_lists() -> None:
-    elements = [[{"concat": ["tcp", 8080]}, {"concat": ["172.18.0.2", 80]}]]
-    listed = {
-        "nftables": [
-            {"metainfo": {}},
-            {"table": {"name": "shoal_a1_ports"}},
-            {"map": {"name": "ports", "elem": elements}},
-            {"map": {"name": "other", "elem": [["x", "y"]]}},
-        ]
-    }
-    assert addresses(json.dumps(listed)) == {IPv4Address("172.18.0.2")}
-    assert addresses(json.dumps({"nftables": [{"map": {"name": "ports"}}]})) == set()
+    one = [{"concat": ["tcp", 8080]}, {"concat": ["172.18.0.2", 80]}]
+    assert places(listed(one)) == {("tcp", 8080): (IPv4Address("172.18.0.2"), 80)}
+    assert places(json.dumps({"nftables": [{"map": {"name": "ports"}}]})) == {}
+
+
+def test_what_somebody_else_wrote_there_is_left_out() -> None:
+    foreign: list[object] = [
+        ["x", "y"],
+        [{"concat": ["tcp", 1]}],
+        [{"concat": ["icmp", 1]}, {"concat": ["172.18.0.2", 80]}],
+        [{"concat": ["tcp", "x"]}, {"concat": ["172.18.0.2", 80]}],
+        [{"concat": ["tcp", 1]}, {"concat": ["nowhere", 80]}],
+        [{"concat": ["tcp", 1]}, {"set": []}],
+        7,
+    ]
+    assert places(listed(*foreign)) == {}
+    assert places(listed([{"concat": ["tcp", 1]}, {"concat": ["172.18.0.2", 80]}], name="other")) == {}
