@@ -6,6 +6,7 @@ The services have DNS round robin: Docker has no virtual IPs without IP_VS, whic
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,29 @@ def test_the_engine_shows_our_task_as_one_of_the_services(mixed: Mixed) -> None:
     ours = addresses(mixed)[container(mixed.shoal)]
     assert hosts[ours] == mixed.shoal.address
     assert set(hosts) == set(addresses(mixed).values())
+
+
+def inspected(host: Host | DockerEngine) -> dict[str, Any]:
+    """Return what a host shows of the network, lists in one order, without what each engine counts for itself."""
+    shown: dict[str, Any] = json.loads(host.docker("network", "inspect", "-v", "blue").stdout)[0]
+    shown["Peers"].sort(key=lambda peer: peer["Name"])
+    for service in shown["Services"].values():
+        del service["LocalLBIndex"]
+        service["Tasks"].sort(key=lambda task: task["EndpointID"])
+    return shown
+
+
+def test_both_show_the_same_nodes_services_and_tasks_and_each_its_own_containers(mixed: Mixed) -> None:
+    wait_for_names(mixed)
+    ours, theirs = inspected(mixed.shoal), inspected(mixed.engine)
+    for part in ("Name", "Id", "Scope", "Driver", "Attachable", "Ingress", "Peers", "Services"):
+        assert ours[part] == theirs[part], part
+    for host, shown in ((mixed.shoal, ours), (mixed.engine, theirs)):
+        (own,) = [each for key, each in shown["Containers"].items() if key.startswith(container(host))]
+        assert own.keys() == {"Name", "EndpointID", "MacAddress", "IPv4Address", "IPv6Address"}
+        tasks_here = {task["EndpointID"]: task for task in shown["Services"]["web"]["Tasks"]}
+        assert own["IPv4Address"] == f"{tasks_here[own['EndpointID']]['EndpointIP']}/24"
+        assert own["Name"] == tasks_here[own["EndpointID"]]["Name"]
 
 
 @pytest.mark.parametrize("where", ["shoal", "docker"])

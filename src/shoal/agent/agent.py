@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
+from shoal.agent.attachments import told_networks
 from shoal.agent.remotes import Remotes
 from shoal.agent.runtime import Runtime
 from shoal.agent.sessions import AgentConfig, Security, Sessions
@@ -61,6 +62,10 @@ class Agent:
     def manager(self) -> str:
         """The address (`host:port`) of the manager that this node has, or opens, a session with; else empty."""
         return self._sessions.manager if self._sessions is not None else ""
+
+    def networks(self) -> list[api.Network]:
+        """Return the swarm's networks that this node was told of, as it was told last."""
+        return told_networks(self.node, self._tasks.assigned() if self._tasks is not None else ())
 
     async def run(self) -> None:
         """Run the node's tasks and hold a session until cancelled.

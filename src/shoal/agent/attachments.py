@@ -140,6 +140,13 @@ def node_addresses(node: api.Node) -> tuple[dict[str, str], Overlay | None]:
     return addresses, ingress
 
 
+def told_networks(node: api.Node | None, tasks: Iterable[api.Task]) -> list[api.Network]:
+    """Return the networks that this node was told of, each once: with its own addresses, or with a task."""
+    told = list(node.attachments) if node is not None else []
+    told += [each for task in tasks for each in task.networks if not is_predefined(each.network)]
+    return list({each.network.id: each.network for each in reversed(told)}.values())
+
+
 def keys(given: Sequence[api.EncryptionKey]) -> tuple[Key, ...]:
     """Return the keys of a session, as the network process takes them."""
     return tuple(Key(each.subsystem, each.key.hex(), each.lamport_time) for each in given)

@@ -95,6 +95,10 @@ class TaskSet:
             self._swept = True
             self._group.create_task(self._sweep(), name="sweep-containers")
 
+    def assigned(self) -> list[api.Task]:
+        """Return the tasks of this node."""
+        return [loop.task for loop in self._tasks.values()]
+
     def report_all(self) -> None:
         """Report every task again: the manager of a new session may have missed the last reports."""
         for task_id, loop in self._tasks.items():

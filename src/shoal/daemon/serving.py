@@ -64,6 +64,7 @@ async def serve(config: DaemonConfig, parts: Parts, stop: asyncio.Event, notifie
         images=parts.images,
         volumes=parts.volumes,
         network=parts.network,
+        overlays=parts.overlays,
         events=parts.events,
         node=node,
         facts=_facts(config, parts),

@@ -16,6 +16,7 @@ from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
 from shoal.host.events import EventBus
 from shoal.network.types import LocalNetwork
+from shoal.network.wanted import Wanted
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.runtime.devices import Devices
 from shoal.runtime.image_types import DistributionInspect, Progress, PruneReport, RegistryAuth, Removed
@@ -95,6 +96,16 @@ class Networks(Protocol):
     def networks(self) -> list[LocalNetwork]: ...
 
 
+class Overlays(Protocol):
+    """The swarm's networks that this host takes part in."""
+
+    @property
+    def wanted(self) -> Wanted: ...
+    async def show(self, network: str) -> dict[str, Any]:
+        """Return what is known of a network. Raises NotFound where this host is not on it, and Unavailable."""
+        ...
+
+
 class WatchEvent(Protocol):
     """A change in the swarm's store. `old` is None for `create`; `obj` the last value for `remove`."""
 
@@ -135,6 +146,10 @@ class SwarmNode(Protocol):
 
     def watch(self, *kinds: type) -> Watch: ...
     def view(self) -> Any: ...
+    def networks(self) -> list[api.Network]:
+        """Return the swarm's networks that this node was told of."""
+        ...
+
     async def prepare(self) -> None:
         """Import what a node of a swarm needs."""
 
@@ -200,6 +215,7 @@ class Backend:
     images: Images
     volumes: Volumes
     network: Networks
+    overlays: Overlays
     events: EventBus
     node: SwarmNode
     facts: DaemonFacts

@@ -14,16 +14,25 @@ from aiohttp import web
 from shoal.api import times
 from shoal.api import v1 as api
 from shoal.api.predefined import is_ingress, is_predefined
-from shoal.engine import lookups
+from shoal.engine import lookups, overlay_json
 from shoal.engine.codec.message import decode_body, member
 from shoal.engine.codec.network import NETWORK_CREATE
 from shoal.engine.container_json import instant
 from shoal.engine.control_client import rpc
 from shoal.engine.errors import RpcError
 from shoal.engine.moments import labels_match, until
+from shoal.engine.parameters import go_flag
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call, Filters
-from shoal.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, ShoalError, Unimplemented
+from shoal.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ShoalError,
+    Unavailable,
+    Unimplemented,
+)
 from shoal.network.types import LocalNetwork
 
 LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
@@ -117,11 +126,17 @@ async def list_networks(call: Call) -> web.StreamResponse:
 
 
 async def _swarm_networks(call: Call) -> list[api.Network]:
+    """Return the swarm's networks; without a manager here, or a quorum, those that this node is on, as Docker does."""
     try:
         control = call.backend.node.control()
         return list((await rpc(control.list_networks, api.ListNetworksRequest())).networks)
     except ShoalError:
-        return []  # No manager here, or no quorum. Docker then lists only the local ones and says nothing.
+        return _own_part(call)
+
+
+def _own_part(call: Call) -> list[api.Network]:
+    on = {overlay.id for overlay in call.backend.overlays.wanted.overlays}
+    return [network for network in call.backend.node.networks() if network.id in on]
 
 
 def _passes(network: Shown, filters: Filters) -> bool:
@@ -144,6 +159,7 @@ def _passes(network: Shown, filters: Filters) -> bool:
 async def inspect_network(call: Call) -> web.StreamResponse:
     """GET /networks/{id}."""
     ref, scope = call.path["id"], call.query("scope")
+    verbose = go_flag(call, "verbose", 'invalid value for verbose: %s: strconv.ParseBool: parsing "%s": invalid syntax')
     local = [network for network in call.backend.network.networks() if scope in ("", "local")]
     for network in local:
         if network.id == ref:
@@ -151,7 +167,7 @@ async def inspect_network(call: Call) -> web.StreamResponse:
     if scope in ("", "swarm"):
         found = await _find_in_swarm(call, ref)
         if found is not None and (scope == "swarm" or found.id.startswith(ref)):
-            return json_reply(swarm_json(found))
+            return json_reply(await _as_seen_here(call, found, verbose))
     named = [network for network in local if network.name == ref]
     begun = named or [network for network in local if network.id.startswith(ref)]
     if len(begun) > 1:
@@ -159,7 +175,7 @@ async def inspect_network(call: Call) -> web.StreamResponse:
     if begun:
         return json_reply(_with_containers(call, begun[0]))
     if scope == "" and found is not None:
-        return json_reply(swarm_json(found))
+        return json_reply(await _as_seen_here(call, found, verbose))
     raise NotFound(f"network {ref} not found")
 
 
@@ -167,15 +183,39 @@ async def _find_in_swarm(call: Call, ref: str) -> api.Network | None:
     try:
         return await lookups.find_network(call.backend.node.control(), ref)
     except ShoalError:
-        return None
+        own = _own_part(call)
+    return (
+        next((each for each in own if each.id == ref), None)
+        or next((each for each in own if each.spec.annotations.name == ref), None)
+        or next((each for each in own if each.id.startswith(ref)), None)
+    )
+
+
+async def _as_seen_here(call: Call, network: api.Network, verbose: bool) -> Shown:
+    """Return a network of the swarm, with what this node knows of it where it takes part in it."""
+    shown = swarm_json(network)
+    try:
+        found = await call.backend.overlays.show(network.id)
+    except (NotFound, Unavailable):
+        return shown
+    shown["Containers"] = _containers(call, network.id)
+    if nodes := overlay_json.peers(found):
+        shown["Peers"] = nodes
+    if verbose:
+        shown["Services"] = overlay_json.services(found)
+    return shown
 
 
 def _with_containers(call: Call, network: LocalNetwork) -> Shown:
-    shown = local_json(network)
+    return {**local_json(network), "Containers": _containers(call, network.id)}
+
+
+def _containers(call: Call, network_id: str) -> Shown:
+    shown = {}
     for container in call.backend.containers.list():
         for endpoint in container.sandbox.endpoints:
-            if endpoint.network_id == network.id and endpoint.address and container.pid:
-                shown["Containers"][container.id] = {
+            if endpoint.network_id == network_id and endpoint.address and container.pid:
+                shown[container.id] = {
                     "Name": container.config.name,
                     "EndpointID": endpoint.endpoint_id,
                     "MacAddress": endpoint.mac,

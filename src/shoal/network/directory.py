@@ -337,6 +337,11 @@ class Directory:
         book = self._networks.get(network)
         return book.endpoints if book else {}
 
+    def peers(self, network: str) -> Mapping[str, PeerRecord]:
+        """Return where the endpoints of a network are, by their ids, for those who show them."""
+        book = self._networks.get(network)
+        return book.peers if book else {}
+
     def names(self, network: str) -> tuple[str, ...]:
         """Return all names of a network, in no order."""
         book = self._networks.get(network)

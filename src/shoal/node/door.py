@@ -137,6 +137,10 @@ class Door:
         """Return the swarm's objects as they are now, likewise."""
         return self._there().view()
 
+    def networks(self) -> list[api.Network]:
+        """Return the swarm's networks that this node was told of; none in no swarm."""
+        return self._node.networks() if self._node is not None else []
+
     async def explain_task(self, task_id: str) -> "pb.Explanation":
         """Return why a task is on its node, or has none, likewise. Also raises NotFound and RpcError."""
         return await self._there().explain_task(task_id)

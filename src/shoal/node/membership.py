@@ -105,6 +105,10 @@ class Membership:
         """Return whether a manager runs here or is being started."""
         return self.security.is_manager
 
+    def networks(self) -> list[api.Network]:
+        """Return the swarm's networks that this node was told of."""
+        return self._agent.networks() if self._agent is not None else []
+
     @property
     def registered(self) -> bool:
         """Return whether a session was held since the start."""

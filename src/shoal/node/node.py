@@ -426,6 +426,11 @@ class SwarmNode:
         """Return the swarm's objects as they are now. Raises as `control` does."""
         return self._active().store.view()
 
+    def networks(self) -> list[api.Network]:
+        """Return the swarm's networks that this node was told of; none in no swarm."""
+        membership = self._stay.membership if self._stay is not None else None
+        return membership.networks() if membership is not None else []
+
     async def explain_task(self, task_id: str) -> pb.Explanation:
         """Return why a task is on its node, or has none. Raises Unavailable as `control`, NotFound, RpcError."""
         return await self._active().placement.explain(task_id)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from shoal.agent import attachments
 from shoal.api import v1 as api
+from shoal.api.predefined import LABEL
 from shoal.errors import InvalidArgument, ShoalError, Unimplemented
 from shoal.network.types import Attachment
 from shoal.network.wanted import Gossip, Key, Overlay, Port, Service, Subnet
@@ -123,6 +124,22 @@ def test_a_nodes_own_addresses() -> None:
     older = api.Node(attachment=node.attachments[0])
     assert attachments.node_addresses(older)[0] == {"id-ingress": "10.0.1.2/24"}
     assert attachments.node_addresses(api.Node()) == ({}, None)
+
+
+def test_the_networks_that_a_node_was_told_of_are_each_there_once() -> None:
+    def on(name: str, label: str = "") -> api.NetworkAttachment:
+        return api.NetworkAttachment(
+            network=api.Network(
+                id=f"id-{name}", spec=api.NetworkSpec(annotations=api.Annotations(name=name, labels={"l": label}))
+            )
+        )
+
+    host = on("host")
+    host.network.spec.annotations.labels[LABEL] = "true"
+    tasks = [api.Task(networks=[on("blue", "older"), host]), api.Task(networks=[on("red")])]
+    told = attachments.told_networks(api.Node(attachments=[on("blue", "newer")]), tasks)
+    assert {each.id: each.spec.annotations.labels["l"] for each in told} == {"id-blue": "newer", "id-red": ""}
+    assert [each.id for each in attachments.told_networks(None, tasks[1:])] == ["id-red"]
 
 
 def test_how_a_node_takes_part_in_gossip() -> None:

@@ -16,6 +16,7 @@ from shoal.errors import NotFound, Unavailable
 from shoal.host.events import EventBus
 from shoal.manager.control import Control, SoleManager
 from shoal.manager.scheduler.scheduler import Scheduler
+from shoal.network.wanted import Wanted
 from shoal.node.types import InitRequest, JoinRequest, LocalState, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.store import backup as backup_file
 from shoal.store.backup_file import OBJECT, About, Encoder, Record, Summary
@@ -64,6 +65,20 @@ class FakeTable:
 
 
 @dataclass
+class FakeOverlays:
+    """Overlays that this host is on: what its network process would show, by id."""
+
+    shown: dict[str, Any] = field(default_factory=dict)
+    wanted: Wanted = field(default_factory=lambda: Wanted(0))
+
+    async def show(self, network: str) -> dict[str, Any]:
+        if network not in self.shown:
+            raise NotFound(f"network {network} is not on this node")
+        found: dict[str, Any] = self.shown[network]
+        return found
+
+
+@dataclass
 class FakeNode:
     """A node alone, or with a manager whose Control, log broker and watch are given."""
 
@@ -75,6 +90,7 @@ class FakeNode:
     asked: list[Any] = field(default_factory=list)
     saved: bytes = b"x" * 1000  # what a backup holds
     is_prepared: bool = False  # `prepare` was called
+    told: list[Any] = field(default_factory=list)  # networks
     explained: Any = None  # from a task's id to why it is where it is
 
     def info(self) -> SwarmInfo:
@@ -103,6 +119,9 @@ class FakeNode:
 
     def watch(self, *kinds: type) -> Any:
         return self._needs_manager(self.store_watch)(*kinds)
+
+    def networks(self) -> list[Any]:
+        return self.told
 
     async def join(self, request: JoinRequest) -> None:
         self.asked.append(request)
@@ -170,6 +189,7 @@ def backend(**parts: Any) -> Backend:
         images=parts.get("images", FakeTable()),
         volumes=parts.get("volumes", FakeTable()),
         network=parts.get("network", FakeTable()),
+        overlays=parts.get("overlays", FakeOverlays()),
         events=parts.get("events", EventBus()),
         node=parts.get("node", FakeNode()),
         facts=parts.get("facts", FACTS),

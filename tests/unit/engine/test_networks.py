@@ -1,12 +1,14 @@
+from dataclasses import replace
 from typing import Any
 
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.manager.allocator.networks import Networks
 from shoal.network.types import Endpoint, LocalNetwork, Sandbox
+from shoal.network.wanted import Overlay, Wanted
 from shoal.runtime.types import Container, ContainerConfig, Phase
 from shoal.store.changes import Object
-from tests.unit.engine.fakes import FakeTable, backend, client, manager_node
+from tests.unit.engine.fakes import FakeNode, FakeOverlays, FakeTable, backend, client, manager_node
 from tests.unit.manager.allocator.objects import network, service
 from tests.unit.manager.stores import MemoryStore
 
@@ -210,3 +212,59 @@ async def test_the_swarms_networks_pass_the_filters() -> None:
 def _found(value: Any) -> api.Network:
     assert isinstance(value, api.Network)
     return value
+
+
+def taking_part(*, manages: bool) -> Any:
+    """A node on the network blue, which is told of it, and of another one that it is not on."""
+    blue, red = allocated("blue"), allocated("red")
+    node = manager_node(SWARM_HOST, blue, red)[0] if manages else FakeNode()
+    node.told = [blue, red]
+    on = Endpoint(network_id=blue.id, endpoint_id="e1", address="10.0.0.3", prefix_length=24, mac="02:42")
+    way_out = Endpoint(network_id="b" * 64, endpoint_id="e2", address="172.18.0.2", prefix_length=16, mac="02:43")
+    container = replace(CONTAINER, sandbox=Sandbox("/n", (on,), way_out))
+    shown = {
+        "nodes": [{"name": "a1", "address": "192.168.0.1"}],
+        "endpoints": {
+            "e1": {
+                "name": "web.1.x", "address": "10.0.0.3", "service": "web", "vip": "", "ports": [],
+                "node": "192.168.0.1",
+            },
+        },
+    }  # fmt: skip
+    return client(
+        backend(
+            node=node,
+            network=FakeTable([BRIDGE]),
+            containers=FakeTable([container]),
+            overlays=FakeOverlays({blue.id: shown}, Wanted(1, overlays=(Overlay(blue.id, "blue", ()),))),
+        )
+    )
+
+
+async def test_a_network_that_this_node_is_on_shows_who_is_there() -> None:
+    for manages in (True, False):
+        async with taking_part(manages=manages) as http:
+            shown = await (await http.get("/networks/blue")).json()
+            assert shown["Peers"] == [{"Name": "a1", "IP": "192.168.0.1"}]
+            assert {key: each["IPv4Address"] for key, each in shown["Containers"].items()} == {"c" * 64: "10.0.0.3/24"}
+            assert "Services" not in shown
+            verbose = await (await http.get("/networks/blue?verbose=true")).json()
+            assert list(verbose.pop("Services")) == ["web"]
+            assert verbose == shown
+            refused = await http.get("/networks/blue?verbose=maybe")
+            assert (refused.status, await refused.json()) == (
+                400,
+                {"message": 'invalid value for verbose: maybe: strconv.ParseBool: parsing "maybe": invalid syntax'},
+            )
+
+
+async def test_a_network_that_this_node_is_not_on_is_known_to_managers_alone() -> None:
+    async with taking_part(manages=True) as http:
+        shown = await (await http.get("/networks/red?verbose=true")).json()
+        assert shown["Name"] == "red"
+        assert shown["Containers"] is None
+        assert not {"Peers", "Services"} & shown.keys()
+    async with taking_part(manages=False) as http:
+        answer = await http.get("/networks/red?verbose=true")
+        assert (answer.status, await answer.json()) == (404, {"message": "network red not found"})
+        assert [each["Name"] for each in await (await http.get("/networks")).json()] == ["blue", "bridge"]

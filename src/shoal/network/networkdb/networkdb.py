@@ -135,6 +135,11 @@ class NetworkDB:
             name for name in state.attachments.on(network) if name == state.name or state.members.is_active(name)
         )
 
+    def peer_addresses(self, network: str) -> list[tuple[str, str]]:
+        """Return these nodes with their addresses; that of this node is empty."""
+        members = self._state.members
+        return [(name, node.address if (node := members.get(name)) else "") for name in self.peers(network)]
+
     def statistics(self) -> Statistics:
         """Return how much there is of everything."""
         state = self._state

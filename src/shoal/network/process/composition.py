@@ -35,6 +35,7 @@ from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
 from shoal.network.process.parts import Legacy, Parts
 from shoal.network.process.rounds import Rounds
+from shoal.network.process.shown import shown
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
 from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
@@ -382,25 +383,11 @@ class NodeNetwork:
         """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""
         if not self._is_on(network):
             raise NotFound(f"network {network} is not on this node")
-        return {
-            "nodes": self._talk.tables.peers(network),
-            "endpoints": {
-                key: {
-                    "name": record.name,
-                    "address": str(record.address),
-                    "service": record.service_name,
-                    "service_id": record.service_id,
-                    "vip": str(record.vip) if record.vip else "",
-                    "ports": [[port.protocol, port.target, port.published] for port in record.ports],
-                    "disabled": record.disabled,
-                }
-                for key, record in self._directory.endpoints(network).items()
-            },
-            "neighbours": {
-                str(address): {"mac": peer.mac, "node": str(peer.tunnel)}
-                for address, peer in self._directory.neighbours(network).items()
-            },
-        }
+        nodes = [(name, address or self._own_address()) for name, address in self._talk.tables.peer_addresses(network)]
+        return shown(network, nodes, self._directory)
+
+    def _own_address(self) -> str:
+        return self._wanted.gossip.advertise if self._wanted.gossip is not None else ""
 
     def bequeath(self) -> Legacy:
         """Leave gossip and names to a successor, with their sockets; the kernel's side stays as it is."""

@@ -49,9 +49,10 @@ def test_a_push_pull_tells_all_attachments_and_stamps_own_ones_when_it_joins() -
 
 def test_attachments_are_learnt_by_push_pull_and_not_gossiped() -> None:
     db, _ = database(A)
-    db.member_joined(Peer(B, B), 1.0)
+    db.member_joined(Peer(B, "10.9.0.2"), 1.0)
     db.merge_state(push_pull(A, 9, (B, 5, NET, False), (A, 8, NET, True), ("stranger", 3, NET, False)), False, 1.0)
     assert db.peers(NET) == sorted([B, SELF])
+    assert dict(db.peer_addresses(NET)) == {B: "10.9.0.2", SELF: ""}
     assert db.broadcasts(3, 1400, 1.0) == []
     for bad in (b"", b"\xff", messages.EMPTY_COMPOUND, push_pull("", 1), push_pull(A, 20, (B, 9, "a/b", False))):
         db.merge_state(bad, True, 1.0)
