@@ -1,12 +1,12 @@
-"""The errors of Shoal: few, each because some caller acts differently on it.
+"""The errors of Shoal. There are few: each exists because some caller treats it differently.
 
-An error carries its HTTP and gRPC codes as class attributes; `shoal.engine` and `shoal.manager.port.guard` are the two
-places that translate. The text is what a person sees. Source of the HTTP codes: moby api/server/httpstatus, errdefs.
+An error carries its HTTP and gRPC codes as class attributes. Only `shoal.engine` and `shoal.manager.port.guard` turn
+them into answers. The text is shown to the user. Source of the HTTP codes: moby api/server/httpstatus, errdefs.
 """
 
 from grpclib.const import Status
 
-# gRPC's code as Go prints it, and the HTTP status for it. Source: grpc codes, moby daemon/server/httpstatus.
+# Each gRPC code with its name as Go prints it and its HTTP status. Source: grpc codes, moby daemon/server/httpstatus.
 _RPC_CODES = {
     Status.CANCELLED: ("Canceled", 500),
     Status.UNKNOWN: ("Unknown", 500),
@@ -28,21 +28,21 @@ _RPC_CODES = {
 
 
 class ShoalError(Exception):
-    """Something went wrong that nobody acts on in a special way (HTTP 500, gRPC Unknown)."""
+    """An error that no caller treats in a special way (HTTP 500, gRPC Unknown). The base of all others."""
 
     http_status: int = 500
     grpc_status: Status = Status.UNKNOWN
 
 
 class InvalidArgument(ShoalError):
-    """The request itself is wrong, whatever the state of the swarm."""
+    """The request is wrong in itself, in whatever state the swarm is."""
 
     http_status = 400
     grpc_status = Status.INVALID_ARGUMENT
 
 
 class FailedPrecondition(ShoalError):
-    """The request is right, the state of the object does not allow it."""
+    """The request is valid, but the state of the object does not allow it."""
 
     http_status = 400
     grpc_status = Status.FAILED_PRECONDITION
@@ -56,7 +56,7 @@ class Unauthenticated(ShoalError):
 
 
 class PermissionDenied(ShoalError):
-    """The caller is known and may not."""
+    """The caller is known, but is not allowed to do this."""
 
     http_status = 403
     grpc_status = Status.PERMISSION_DENIED
@@ -70,54 +70,56 @@ class NotFound(ShoalError):
 
 
 class Conflict(ShoalError):
-    """The object exists already, or is in a state that forbids this."""
+    """The object exists already, or its state forbids the request."""
 
     http_status = 409
     grpc_status = Status.ALREADY_EXISTS
 
 
 class OutOfSequence(ShoalError):
-    """The version given is not the stored one: read again, decide again. Docker answers 500."""
+    """The given version is not the stored one. The caller must read the object again and decide again. HTTP 500, as in
+    Docker.
+    """
 
     def __init__(self, message: str = "update out of sequence") -> None:
         super().__init__(message)
 
 
 class Unimplemented(ShoalError):
-    """Swarm has this, we do not yet, or Swarm refuses it itself."""
+    """Swarm has this and Shoal does not yet, or Swarm itself refuses it."""
 
     http_status = 501
     grpc_status = Status.UNIMPLEMENTED
 
 
 class Unavailable(ShoalError):
-    """Not now: no manager here, no quorum, starting or stopping."""
+    """This cannot be done now: the node is no manager, there is no quorum, or the daemon is starting or stopping."""
 
     http_status = 503
     grpc_status = Status.UNAVAILABLE
 
 
 class NoLeader(Unavailable):
-    """No manager leads that this one knows of, or it is asked to lead and does not: try another, or later."""
+    """This manager does not lead, or knows of no leader. The caller should try another manager, or try later."""
 
     def __init__(self, message: str = "this manager does not lead the swarm") -> None:
         super().__init__(message)
 
 
 class ResourceExhausted(ShoalError):
-    """The caller asks for more than one may have."""
+    """The caller asks for more than one caller may have."""
 
     grpc_status = Status.RESOURCE_EXHAUSTED
 
 
 class Aborted(ShoalError):
-    """The other side gave the call up: a new leader, a new session."""
+    """The other side gave up the call, for example because there is a new leader or a new session."""
 
     grpc_status = Status.ABORTED
 
 
 class MissingProgram(ShoalError):
-    """A host program is not installed. Carries its name and the Debian package that has it."""
+    """A program is not installed on this host. The error carries its name and the Debian package that contains it."""
 
     def __init__(self, program: str, package: str) -> None:
         self.program = program
@@ -126,7 +128,7 @@ class MissingProgram(ShoalError):
 
 
 class DamagedState(ShoalError):
-    """A file of ours does not say what it must. It is named, kept, and never written over."""
+    """A file of Shoal's cannot be read. The error names it. The file is kept and never written over."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
@@ -135,11 +137,11 @@ class DamagedState(ShoalError):
 
 
 class InvariantBroken(ShoalError):
-    """A thing that cannot be, is: the loop that saw it ends, the containers do not."""
+    """Something happened that should be impossible. The loop that noticed it ends; containers go on."""
 
 
 class RpcError(ShoalError):
-    """An error that came from a manager by gRPC, as Docker shows it. `desc` is its bare text."""
+    """An error that a manager answered over gRPC, with the text that Docker shows. `desc` is the manager's own text."""
 
     def __init__(self, status: Status, desc: str) -> None:
         code, http_status = _RPC_CODES.get(status, ("Unknown", 500))

@@ -1,12 +1,13 @@
-"""Mends asyncio.TaskGroup in Python 3.11 and 3.12, so that it behaves as Python 3.13's. Imported by `shoal` itself.
+"""Mends asyncio.TaskGroup in Python 3.11 and 3.12, so that it behaves as in Python 3.13. `shoal` imports it first.
 
-When a child fails while its group waits for the others, asyncio cancels the group's owner and never takes that back:
-`cancelling()` of the owner stays above 0. From then on the owner counts as cancelled, and its `asyncio.timeout` raises
-CancelledError instead of TimeoutError. Python 3.13 takes it back. Here the group cancels its other children itself and
-does not touch the owner, which waits for them anyway.
+Fault 1: when a child fails while its group waits for the others, asyncio cancels the group's owner and never takes that
+back. The owner's `cancelling()` stays above 0, so that its next `asyncio.timeout` raises CancelledError instead of
+TimeoutError. Python 3.13 takes it back. Here the group cancels its other children itself and leaves the owner alone,
+because the owner waits for them anyway.
 
-When somebody else cancels the owner while a child fails, the owner gets the failure alone. If it catches that, it goes
-on, and whoever cancelled it waits for ever. Python 3.13 cancels the owner again at its next wait; so does this module.
+Fault 2: when somebody else cancels the owner while a child fails, the owner only sees the failure. If it catches the
+failure it goes on, and whoever cancelled it waits for ever. Python 3.13 cancels the owner again at its next wait; so
+does this module.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ def _mend(group: Any) -> None:
 
     def on_task_done(self: Any, task: asyncio.Task[Any]) -> None:
         if self._exiting and not self._aborting and not task.cancelled() and task.exception() is not None:
-            self._abort()  # so that what follows does not cancel the owner
+            self._abort()  # then asyncio's own callback below does not cancel the owner
         told(self, task)
 
     group._on_task_done = on_task_done
@@ -30,8 +31,8 @@ def _mend(group: Any) -> None:
             await leave(self, *raised)
         except BaseExceptionGroup:
             if self._parent_task.cancelling():
-                # Later, not now: a timeout around the group, whose doing it may be, takes it back first, and before
-                # Python 3.13 what is taken back would be raised all the same.
+                # Not at once: if a timeout around the group cancelled the owner, it takes that back first. Before
+                # Python 3.13, a cancellation that was taken back would still be raised.
                 self._loop.call_soon(_cancel_again, self._parent_task)
             raise
 
@@ -41,7 +42,7 @@ def _mend(group: Any) -> None:
 def _cancel_again(owner: asyncio.Task[Any]) -> None:
     if owner.cancelling():
         owner.cancel()
-        owner.uncancel()  # it was counted the first time
+        owner.uncancel()  # the first cancellation is still counted
 
 
 if sys.version_info < (3, 13):

@@ -1,11 +1,11 @@
-"""Where Shoal keeps things: below two roots, and nowhere else."""
+"""Where Shoal keeps its files: below two roots, and nowhere else."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 def tag_of(engine_id: str) -> str:
-    """What is made of a daemon's id to name bridge, cgroups and tables with."""
+    """Return the part of a daemon's id that names its bridge, cgroups and packet tables: 8 hex digits."""
     return engine_id.replace("-", "")[:8]
 
 
@@ -13,8 +13,8 @@ def tag_of(engine_id: str) -> str:
 class Paths:
     """The two roots and the folders below them.
 
-    `data_root` survives a reboot, `exec_root` is on a tmpfs and need not. A folder is made, 0700, by who first
-    writes to it.
+    `data_root` must survive a reboot; `exec_root` need not and is on a tmpfs. Whoever first writes to a folder makes
+    it, with mode 0700.
     """
 
     data_root: Path
@@ -22,12 +22,12 @@ class Paths:
 
     @property
     def engine_id(self) -> Path:
-        """The daemon's id, in a file: made once."""
+        """The file with the daemon's id, which is made once."""
         return self.data_root / "engine-id"
 
     @property
     def swarm(self) -> Path:
-        """Certificates, etcd's data, the agent's tasks: gone after `swarm leave`."""
+        """Certificates, etcd's data, the agent's tasks. `swarm leave` removes it."""
         return self.data_root / "swarm"
 
     @property
@@ -42,7 +42,7 @@ class Paths:
 
     @property
     def mountpoints(self) -> Path:
-        """The lowest layer of every container's root: what is mounted over, for images that lack it."""
+        """The lowest layer of every container's root. It has the mount points that an image may lack."""
         return self.data_root / "mountpoints"
 
     @property
@@ -52,7 +52,7 @@ class Paths:
 
     @property
     def network(self) -> Path:
-        """What the host's own network must remember: addresses given out."""
+        """The state of the host's own network: the addresses that were given out."""
         return self.data_root / "network"
 
     @property
@@ -67,15 +67,15 @@ class Paths:
 
     @property
     def network_process(self) -> Path:
-        """The network process's socket, its lock, and what was last wanted of it."""
+        """The network process's socket, its lock, and the last state that the daemon asked it for."""
         return self.exec_root / "network"
 
     @property
     def etcd(self) -> Path:
-        """etcd's working directory, where its client socket is."""
+        """etcd's working directory, which holds its client socket."""
         return self.exec_root / "etcd"
 
     @property
     def restoring(self) -> "Paths":
-        """Where a swarm is made of a backup before it takes its place; what lies there otherwise was broken off."""
+        """Where a swarm is built from a backup before it is put in place. Leftovers here are from a broken restore."""
         return Paths(self.data_root / "restoring", self.exec_root / "restoring")

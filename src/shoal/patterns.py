@@ -1,8 +1,8 @@
-"""Regular expressions that somebody else chose: Go's, as Docker reads them, and never slow.
+"""Regular expressions from clients, in Go's syntax (RE2), as Docker reads them.
 
-RE2 (which Go's are) takes a time that grows with the text and not with its powers, and says so when an expression is
-too large; Python's own `re` tries (a+)+$ for minutes, with the whole daemon waiting. In: an expression and texts, of
-anybody's. Out: whether it is found in them.
+RE2 takes time that is linear in the text, and refuses an expression that is too large. Python's own `re` may try
+(a+)+$ for minutes while the whole daemon waits. In: an expression and texts, neither of them trusted. Out: whether the
+expression is found in a text.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from shoal.errors import ShoalError
 if TYPE_CHECKING:
     import re2
 
-# What RE2 may hold of one expression. Names of containers are matched by the thousand on the event loop: the worst
-# expression of this size takes about a millisecond for one of 64 characters, a plain one microseconds.
+# RE2's memory for one expression. Thousands of container names may be matched on the event loop. The worst expression
+# of this size takes about 1 ms for a name of 64 characters; an ordinary one takes microseconds.
 MAX_BYTES = 24 * 1024
-_REMEMBERED = 64  # expressions, of a client that asks again and again
+_REMEMBERED = 64  # compiled expressions, for clients that poll
 
 
 class BadPattern(ShoalError):
-    """This is no regular expression, or too large a one."""
+    """The text is not a regular expression, or the expression is too large."""
 
 
 def compiled(pattern: str) -> Callable[[str], bool]:
-    """Return whether the expression is found in a text, as a function. Raises BadPattern."""
-    import re2  # where it is used: the daemon starts without it
+    """Return a function that says whether the expression is found in a text. Raises BadPattern."""
+    import re2  # imported here, because the daemon starts faster without it
 
     try:
         expression = _compiled(pattern)

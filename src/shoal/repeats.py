@@ -1,17 +1,17 @@
-"""Equal log lines that others cause: told at once, then at 10, 100, 1,000, ... with how many there were.
+"""Limits log lines that others cause: equal lines are written the 1st, 10th, 100th, ... time, with their count.
 
-In: what a peer, an agent or a client did that is worth a line. Out: lines of a logger, of which nobody outside can
-make many. Bounded in memory too: whoever makes up new kinds of lines gets them counted as one.
+In: lines about what a peer, an agent or a client did. Out: lines of a logger, so few that nobody outside can flood the
+log. Memory is bounded too: beyond a limit, all new kinds of lines are counted together.
 """
 
 import logging
 import time
 from collections.abc import Callable, Hashable
 
-# Kinds of lines that are told apart. Beyond it new ones are counted together, so that somebody who can vary a line (by
-# his address, by a name that he chooses) can make so many lines and no more.
+# Kinds of lines that are counted apart; further ones are counted together. So somebody who can vary a line, by an
+# address or a name, can cause only this many.
 MAX_KINDS = 256
-# A kind that was silent for so long is told anew, as a first.
+# Seconds. A kind of line that did not occur for this long starts again at its first time.
 QUIET = 600.0
 
 
@@ -50,7 +50,7 @@ class Repeats:
         self._log.log(level, text, *args, exc_info=exc_info, stacklevel=2)
 
     def count(self, kind: Hashable) -> tuple[int, bool]:
-        """Count one more; return how many there are, and whether that is of all kinds that found no place."""
+        """Count one more line. Return the count, and whether it is the common count of all kinds beyond the limit."""
         now = self._clock()
         known = self._seen.pop(kind, None)
         if known is None and len(self._seen) >= self._max_kinds:
@@ -74,5 +74,5 @@ class Repeats:
 
 
 def is_told(count: int) -> bool:
-    """Return whether the line with this number is one to write: 1, 10, 100, ..."""
+    """Return whether the line with this number is written: 1, 10, 100, ..."""
     return str(count).strip("0") == "1"

@@ -1,6 +1,6 @@
-"""What Swarm assumes where a service's spec says nothing. Never written into a stored spec.
+"""The defaults of fields that a service's spec leaves out. They are never written into a stored spec.
 
-Source: SwarmKit api/defaults/service.go.
+Durations are in seconds. Source: SwarmKit api/defaults/service.go.
 """
 
 from shoal.api import times
@@ -13,7 +13,7 @@ UPDATE_PARALLELISM = 1
 
 
 def with_defaults(spec: api.ServiceSpec) -> api.ServiceSpec:
-    """Return a copy of a spec in which every field that has a default is filled in."""
+    """Return a copy of a spec with all defaults filled in."""
     full = api.ServiceSpec()
     full.CopyFrom(spec)
     task = full.task

@@ -1,9 +1,9 @@
-"""Makes grpclib take back the cancellation by which it wakes whoever waits on a connection that broke.
+"""Makes grpclib take back the cancellation with which it wakes a task that waits on a broken connection.
 
-grpclib cancels the task that waits and turns that into the error when it leaves the wait, but never tells asyncio that
-it is over (`Task.uncancel`, new in Python 3.11): the task counts as being cancelled from then on, and task groups and
-timeouts in it end as if somebody had cancelled them. And where somebody does cancel at the same moment, it makes that
-an error too, and the task goes on. `shoal.api` applies this once, before any stub can be used.
+grpclib cancels the waiting task and turns the CancelledError into the connection's error, but never calls
+`Task.uncancel` (new in Python 3.11). From then on the task counts as cancelled, and its task groups and timeouts end as
+if somebody had cancelled them. If somebody else really cancels the task at the same moment, grpclib turns that into an
+error too, and the task goes on. `shoal.api` applies this patch once, before any stub can be used.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _ENTERED = "_shoal_entered"  # how often the task had been cancelled by others b
 
 
 def apply() -> None:
-    """Replace the three methods of grpclib's wrapper; doing it again changes nothing."""
+    """Replace the three methods of grpclib's wrapper. May be repeated."""
     if not hasattr(Wrapper, _ASKED):
         setattr(Wrapper, _ASKED, True)
         Wrapper.__enter__ = _enter_counted(Wrapper.__enter__)  # type: ignore[method-assign]
@@ -56,7 +56,7 @@ def _exit_uncancelled(leave: Any) -> Any:
             before = self.__dict__.get(_ENTERED, {}).pop(task, 0)
             if kind is asyncio.CancelledError and task.cancelling() > before:
                 self._tasks.discard(task)
-                return  # somebody else cancelled the task as well, and that comes first
+                return  # somebody else cancelled the task as well; the CancelledError must not become an error
         leave(self, kind, error, trace)
 
     return exit_

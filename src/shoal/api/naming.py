@@ -6,9 +6,9 @@ from shoal.api import v1 as api
 
 
 def enum_name(kind: Any, value: int) -> str:
-    """Return the lower-case name of an enum's value; `unknown (9)` for one of another version, or that is none.
+    """Return the lower-case name of an enum's value, or `unknown (9)` for a number that this version does not know.
 
-    An enum's own `Name` raises for such a one, and whoever shows an object must not.
+    The enum's own `Name` raises for such a number, but an object that has one must still be shown.
     """
     found = kind.DESCRIPTOR.values_by_number.get(value)
     return found.name.lower() if found is not None else f"unknown ({value})"

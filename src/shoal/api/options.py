@@ -1,8 +1,8 @@
-"""Options that Docker's API has no field for: labels `shoal.*` of a service or a node, as checked, typed values.
+"""Options for which Docker's API has no field: labels `shoal.*` of a service or a node, as checked, typed values.
 
-In: labels; out: a `ServiceOptions` or `NodeOptions`, or InvalidArgument that names the label. Each option is one line
-in a table: its name, its field, and how its text is read. Names that begin with `shoal.` are ours, so one that is not
-in the table is a mistake, and refused where it is set.
+In: labels. Out: `ServiceOptions` or `NodeOptions`, or InvalidArgument that names the label. Each option is one line in
+a table: its name, its field and its parser. All names that begin with `shoal.` belong to Shoal, so a name that is not
+in the table is refused when somebody sets it.
 """
 
 import re
@@ -13,14 +13,14 @@ from typing import Any, Generic, TypeVar
 from shoal.errors import InvalidArgument
 
 PREFIX = "shoal."
-SHOWN_CHARACTERS = 64  # of a text that is refused: labels may be as long as a megabyte
+SHOWN_CHARACTERS = 64  # of a refused text, because a label may be a megabyte long
 
 T = TypeVar("T")
 Parse = Callable[[str], Any]
 
 
 class Malformed(ValueError):
-    """A text that an option does not take; the message says what it does."""
+    """A text that an option does not accept. The message says what it accepts."""
 
 
 def whole(lowest: int, highest: int) -> Parse:
@@ -35,7 +35,7 @@ def whole(lowest: int, highest: int) -> Parse:
 
 
 def percentage(lowest: float = 0, highest: float = 100) -> Parse:
-    """Return the parser of a percentage, `70%` or `12.5%`; its value is the part of one."""
+    """Return the parser of a percentage, `70%` or `12.5%`. Its value is a fraction: 0.7, 0.125."""
 
     def parse(text: str) -> float:
         if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?%", text, re.ASCII) and lowest <= float(text[:-1]) <= highest:
@@ -68,7 +68,7 @@ _LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(h|ms|m|s)", re.ASCII)
 
 
 def length(lowest: float, highest: float) -> Parse:
-    """Return the parser of a duration as Docker's flags take them, `1m30s` or `1.5s`; its value is in seconds."""
+    """Return the parser of a duration in the format of Docker's flags, `1m30s` or `1.5s`. Its value is in seconds."""
 
     def parse(text: str) -> float:
         parts = _LENGTH.findall(text) if len(text) <= SHOWN_CHARACTERS else []
@@ -90,7 +90,7 @@ class Option:
 
 
 class Options(Generic[T]):
-    """The options that one kind of object has. `made` is the dataclass of their values, with a default for each."""
+    """The options of one kind of object. `made` is the dataclass of their values; each field has a default."""
 
     def __init__(self, noun: str, made: type[T], *options: Option) -> None:
         self._noun = noun
@@ -98,9 +98,10 @@ class Options(Generic[T]):
         self._by_label = {PREFIX + option.name: option for option in options}
 
     def check(self, labels: Mapping[str, str], stored: Mapping[str, str] | None = None) -> None:
-        """Raise InvalidArgument for the first label of ours, by name, that is malformed or unknown.
+        """Raise InvalidArgument for the first `shoal.` label, in alphabetical order, that is malformed or unknown.
 
-        What is among `stored` already is let through: a swarm that has it from another version can still be changed.
+        A label that is among `stored` with the same value is accepted. So an object that got it from another version
+        of Shoal can still be changed.
         """
         for label in sorted(label for label in labels if label.startswith(PREFIX)):
             if stored is not None and stored.get(label) == labels[label]:
@@ -117,7 +118,7 @@ class Options(Generic[T]):
                 raise InvalidArgument(f'label {label}: "{_short(labels[label])}" is not {error}') from None
 
     def read(self, labels: Mapping[str, str]) -> T:
-        """Return the values. What is unknown or malformed, and so was never let in by this version, is passed over."""
+        """Return the values. Unknown and malformed labels, which only another version can have set, are ignored."""
         values: dict[str, Any] = {}
         for label, option in self._by_label.items():
             text = labels.get(label)
@@ -139,14 +140,14 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """What labels of a service say. `pull`: when a node asks the registry for a task's image; empty: as Docker does."""
+    """The options of a service. `pull`: when a node asks the registry for a task's image. Empty: as Docker does."""
 
     pull: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """What labels of a node say: nothing yet."""
+    """The options of a node. There are none yet."""
 
 
 PULL_ALWAYS, PULL_MISSING, PULL_NEVER = "always", "missing", "never"

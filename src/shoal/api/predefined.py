@@ -1,6 +1,6 @@
-"""The networks that every node has without anybody creating them.
+"""The networks that every node has, without anybody creating them.
 
-They are objects in the store only so that a service can name them; addresses are each node's own affair.
+They are objects in the store only so that a service can name them. Each node chooses its own addresses in them.
 Source: SwarmKit manager/allocator/networkallocator, manager/manager.go (`newPredefinedNetwork`).
 """
 
@@ -8,12 +8,12 @@ from shoal.api import v1 as api
 
 LABEL = "com.docker.swarm.predefined"
 
-# Name to driver. Docker has `bridge` and `host` here; `none` is ours, since a service may ask for no network at all.
+# Name to driver. Docker has `bridge` and `host` here. Shoal adds `none`, for a service that wants no network at all.
 NETWORKS = {"bridge": "bridge", "host": "host", "none": "null"}
 
 
 def is_predefined(network: api.Network) -> bool:
-    """Return whether a network object stands for one that every node has."""
+    """Return whether a network object stands for a predefined network."""
     return network.spec.annotations.labels.get(LABEL) == "true"
 
 

@@ -1,7 +1,7 @@
-"""References of images: whether one is well-formed.
+"""Checks whether an image reference is well-formed.
 
 Source: distribution/reference (grammar of `[domain/]path[:tag][@digest]`, and the short form that Docker
-takes as well).
+accepts as well).
 """
 
 import re
@@ -19,7 +19,7 @@ _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a text names an image, in the short or the full form. An image's bare id does not."""
+    """Return whether a text is an image reference, in the short or the full form. A bare image id is not one."""
     if _IDENTIFIER.fullmatch(text):
         return False
     match = _REFERENCE.fullmatch(text)

@@ -1,8 +1,8 @@
-"""Task states: their order, and who may make which move.
+"""Task states: their order, and which part may make which move.
 
-States only grow. The table is law wherever a state is written: for agents' reports (`manager.dispatcher.statuses`) and
-for what the manager itself decides (`manager.cascade`). Source: SwarmKit api/types.proto (`TaskState`),
-design/task_model.md.
+A task's state only moves forward. The table is checked wherever a state is written: for agents' reports
+(`manager.dispatcher.statuses`) and for the manager's own decisions (`manager.deciding.cascade`). Source: SwarmKit
+api/types.proto (`TaskState`), design/task_model.md.
 """
 
 from shoal.api import v1 as api
@@ -13,7 +13,7 @@ NAMES: dict[int, str] = {value: name.lower() for name, value in api.TaskState.it
 
 ALLOCATOR, SCHEDULER, AGENT, MANAGER = "allocator", "scheduler", "agent", "manager"
 
-# The one part that may move a task out of a state; ORPHANED is the manager's from anywhere that is not an end.
+# The part that moves a task out of each state. Besides, the manager may reject or orphan any task that is on a node.
 LEAVES = {
     api.NEW: ALLOCATOR,
     api.PENDING: SCHEDULER,
@@ -33,12 +33,12 @@ def _moves() -> dict[tuple[int, int], frozenset[str]]:
     moves: dict[tuple[int, int], set[str]] = {
         (api.NEW, api.PENDING): {ALLOCATOR},
         (api.PENDING, api.ASSIGNED): {SCHEDULER},
-        # Told to stop before it had a node: nobody else would ever end it.
+        # The task was told to stop before it had a node. No agent knows it, so the scheduler ends it.
         (api.PENDING, api.SHUTDOWN): {SCHEDULER},
     }
     for before in _ON_A_NODE:
         for after in _AGENT_REPORTS:
-            # Reports of one task may be merged on the way, so an agent may be seen to skip states.
+            # Several reports of one task may be merged into the last, so an agent may seem to skip states.
             if after > before:
                 moves.setdefault((before, after), set()).add(AGENT)
         moves.setdefault((before, api.REJECTED), set()).add(MANAGER)  # the constraint enforcer
@@ -46,17 +46,17 @@ def _moves() -> dict[tuple[int, int], frozenset[str]]:
     return {move: frozenset(owners) for move, owners in moves.items()}
 
 
-# Every move there is, and the parts that may make it. `REMOVE` is a desired state only, never an observed one.
+# All allowed moves, each with the parts that may make it. `REMOVE` is a desired state only, never an observed one.
 MOVES = _moves()
 
 
 def name_of(state: int) -> str:
-    """Return a state's name; `unknown (700)` for a number that is none: whoever shows a task must not fail at it."""
+    """Return a state's name, or `unknown (700)` for an unknown number, so that such a task can still be shown."""
     return NAMES.get(state) or f"unknown ({state})"
 
 
 def may_move(before: int, after: int, owner: str) -> bool:
-    """Return whether `owner` may move a task from one observed state to another; staying is no move."""
+    """Return whether `owner` may move a task from one observed state to another. Staying is always allowed."""
     return before == after or owner in MOVES.get((before, after), ())
 
 
@@ -67,7 +67,7 @@ def check_move(before: int, after: int, owner: str) -> None:
 
 
 def is_live(task: api.Task) -> bool:
-    """Return whether a task is on its way to running, or runs, and is meant to."""
+    """Return whether a task runs, or is on its way to running, and is meant to."""
     return task.status.state <= api.RUNNING and task.desired_state <= api.COMPLETE
 
 

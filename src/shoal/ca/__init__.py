@@ -1,1 +1,1 @@
-"""Root CA, join tokens, node certificates, key files, TLS contexts. Opens no sockets."""
+"""Root CA, join tokens, node certificates, key files, TLS contexts. This package opens no sockets."""

@@ -1,4 +1,4 @@
-"""Keys of nodes and their certificate requests. Of a request nothing but the public key counts."""
+"""Keys of nodes and their certificate requests. Only the public key of a request is used."""
 
 import hashlib
 
@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shoal.ca.identity import UNREADABLE, InvalidCertificate
 
-# A request is some 500 bytes with a P-256 key and 3 kB with the largest RSA key that is signed.
+# A request has about 500 bytes with a P-256 key, and 3 kB with the largest RSA key that is accepted.
 MAX_CSR_BYTES = 4 * 1024
 _MIN_RSA_BITS = 2048
-_MAX_RSA_BITS = 8192  # beyond it, checking signatures is a way to keep a manager busy
+_MAX_RSA_BITS = 8192  # the signature of a larger key takes a manager too long to check
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -30,13 +30,13 @@ def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def csr_public_key(pem: bytes) -> PublicKey:
-    """Return the public key of a request whose signature is right. Raises InvalidCertificate."""
+    """Return the public key of a request. Raises InvalidCertificate, also when the request's signature is wrong."""
     if len(pem) > MAX_CSR_BYTES:
         raise InvalidCertificate(f"certificate request is larger than {MAX_CSR_BYTES} bytes")
     try:
         request = x509.load_pem_x509_csr(pem)
         key = request.public_key()
-        # Before the signature: checking one of a key of any size is what it must not cost to be refused.
+        # Checked before the signature, because checking the signature of a huge key is expensive.
         if not isinstance(key, ec.EllipticCurvePublicKey) and not (
             isinstance(key, rsa.RSAPublicKey) and _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS
         ):
@@ -51,7 +51,7 @@ def csr_public_key(pem: bytes) -> PublicKey:
 
 
 def csr_key(pem: bytes) -> bytes:
-    """Return what tells the key of a request from others, without looking at the signature; empty where it has none."""
+    """Return a digest of a request's public key. The signature is not checked. Empty if the request cannot be read."""
     try:
         key = x509.load_pem_x509_csr(pem).public_key()
         return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()

@@ -1,4 +1,4 @@
-"""What a certificate says about a node, and whether it is valid here.
+"""Reads what a certificate says about a node, and checks whether it is valid here.
 
 In: PEM bytes, the time. Out: an `Identity`, or `InvalidCertificate` with the reason. Source: SwarmKit
 ca/certificates.go (`ValidateCertChain`), ca/transport.go.
@@ -24,7 +24,8 @@ CA_NAME = "swarm-ca"
 _ROLES = {MANAGER_OU: api.MANAGER, WORKER_OU: api.WORKER}
 _UNITS = {role: unit for unit, role in _ROLES.items()}
 
-# What cryptography raises for what it cannot read: at once, or only when a key, a name or an extension is asked for.
+# What `cryptography` raises for a certificate that it cannot read. Some of these come only when a key, a name or an
+# extension is accessed.
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -43,7 +44,7 @@ class InvalidCertificate(InvalidArgument):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a node certificate is for, and when. Instants are seconds since 1970."""
+    """Whom a node certificate is for, and when it is valid. Instants are seconds since 1970."""
 
     node_id: str
     role: api.NodeRole
@@ -63,7 +64,7 @@ def unit_of(role: int) -> str:
 def read_chain(pem: bytes) -> list[x509.Certificate]:
     """Return the certificates in PEM text, in order; at least one. Raises InvalidCertificate.
 
-    Keys, names and times of what is returned can be read; its extensions perhaps not.
+    Keys, names and times of the returned certificates are readable; their extensions may not be.
     """
     try:
         chain = x509.load_pem_x509_certificates(pem)
@@ -75,12 +76,12 @@ def read_chain(pem: bytes) -> list[x509.Certificate]:
 
 
 def normalized(pem: bytes) -> bytes:
-    """Return the certificates in PEM text as every program writes them. Raises InvalidCertificate."""
+    """Return the certificates in PEM text as canonical PEM, with nothing between them. Raises InvalidCertificate."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in read_chain(pem))
 
 
 def identity_of(certificate: x509.Certificate) -> Identity:
-    """Return who a node certificate is for. Raises InvalidCertificate if a name is missing or the role unknown."""
+    """Return whom a node certificate is for. Raises InvalidCertificate if a name is missing or the role unknown."""
     node_id = _only(certificate, NameOID.COMMON_NAME, "common name")
     unit = _only(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME, "organizational unit")
     organization = _only(certificate, NameOID.ORGANIZATION_NAME, "organization")
@@ -103,11 +104,12 @@ def validate_chain(
     *,
     any_time: bool = False,
 ) -> None:
-    """Check that each certificate is signed by the next, one of them by one of `roots`, and none is out of its time.
+    """Check that each certificate is signed by the next, that one of `roots` signed one of them, and the times of all.
 
-    Not only the last: after a root rotation a node still shows the cross-signed certificate beside its own, which the
-    new root has signed itself. Raises InvalidCertificate. `any_time` is for what a node already is: it may have been
-    off for long, or its clock may be wrong, and neither damages its files. Others judge it by their own clocks.
+    Any certificate of the chain may be the one that a root signed, not only the last: after a root rotation a node
+    still shows the cross-signed certificate after its own, which the new root signed directly. `any_time` skips the
+    check of times. It is for a node's own files: the node may have been off for long, or its clock may be wrong, and
+    neither means that the files are damaged. Peers check the times by their own clocks. Raises InvalidCertificate.
     """
     for certificate in chain:
         _check_time(certificate, now, any_time=any_time)
@@ -128,7 +130,7 @@ def validate_chain(
 
 
 def issuer_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> tuple[bytes, bytes]:
-    """Return the raw DER subject and public key of what signed the first certificate. Raises InvalidCertificate."""
+    """Return DER subject and public key of the signer of the first certificate. Raises InvalidCertificate."""
     for signer in (*chain[1:2], *roots):
         if chain[0].issuer == signer.subject:
             return signer.subject.public_bytes(), public_key_der(signer)
@@ -136,12 +138,12 @@ def issuer_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificat
 
 
 def public_key_der(holder: x509.Certificate | PrivateKey) -> bytes:
-    """Return a public key as DER SubjectPublicKeyInfo: what tells whether two keys are the same."""
+    """Return a public key as DER SubjectPublicKeyInfo, by which keys are compared."""
     return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _read_through(certificate: x509.Certificate) -> None:
-    """Read what is read only when it is asked for. Raises one of UNREADABLE."""
+    """Access the parts that `cryptography` parses only on access. Raises one of UNREADABLE."""
     certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for name in (certificate.subject, certificate.issuer):
         name.public_bytes()

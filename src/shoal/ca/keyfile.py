@@ -1,8 +1,8 @@
-"""The file with a node's private key: PEM with headers, sealed by a key-encryption key (KEK) where autolock is on.
+"""The file with a node's private key: PEM with headers. With autolock, a key-encryption key (KEK) seals it.
 
-In: bytes of the file, the KEK. Out: a `KeyFile`, and back. The data key (DEK), which the store's values are encrypted
-with, is in a header, sealed by the same KEK. Source: SwarmKit ca/keyreadwriter.go, manager/deks.go; the DEK is sealed
-with Fernet, the algorithm SwarmKit uses under FIPS, because `cryptography` has it and has no secretbox.
+In: bytes of the file, the KEK. Out: a `KeyFile`; and the other way round. A header holds the data key (DEK) that
+encrypts the store's values; the same KEK seals it. Source: SwarmKit ca/keyreadwriter.go, manager/deks.go. The DEK is
+sealed with Fernet, which SwarmKit uses under FIPS, because `cryptography` has no secretbox.
 """
 
 import base64
@@ -29,13 +29,13 @@ from shoal.errors import Unavailable
 
 KEK_VERSION = "kek-version"
 DATA_KEY = "raft-dek"
-_LEGACY = ("proc-type", "dek-info")  # RFC 1423's own headers: they belong to the sealed key, not to us
+_LEGACY = ("proc-type", "dek-info")  # RFC 1423's headers, which belong to the sealed key and are none of ours
 _BLOCK = re.compile(rb"\s*-----BEGIN ([A-Z ]+)-----\r?\n(.*?)-----END \1-----\s*", re.DOTALL)
 _MAX_BYTES = 64 * 1024
 
 
 class Locked(Unavailable):
-    """The key file is sealed and the key that opens it is missing or wrong."""
+    """The key file is sealed, and the unlock key is missing or wrong."""
 
     def __init__(self) -> None:
         super().__init__("node is locked, and needs a valid unlock key")
@@ -43,7 +43,7 @@ class Locked(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """What a key file says, opened. `kek` None: not sealed. `headers` are those that we do not know."""
+    """The content of a key file, unsealed. `kek` is None if the file is not sealed. `headers` are the unknown ones."""
 
     key: PrivateKey = field(repr=False)
     data_key: bytes | None = field(default=None, repr=False)
@@ -52,7 +52,10 @@ class KeyFile:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def with_kek(self, kek: bytes | None, version: int) -> "KeyFile":
-        """Return the file sealed by another KEK. A lower version is ignored; the same with another key raises."""
+        """Return the file, to be sealed by another KEK. A lower version changes nothing.
+
+        Raises InvalidCertificate for the same version with another key.
+        """
         if version < self.kek_version:
             return self
         if version == self.kek_version and kek != self.kek:
@@ -61,7 +64,7 @@ class KeyFile:
 
 
 def parse_key_file(data: bytes, kek: bytes | None = None) -> KeyFile:
-    """Return what a key file says. Raises Locked, or InvalidCertificate if it is no key file at all."""
+    """Return the content of a key file. Raises Locked, or InvalidCertificate if it is not a key file."""
     label, headers, body = _split(data)
     known = {name: headers.pop(name) for name in (KEK_VERSION, DATA_KEY) if name in headers}
     legacy = {name: headers.pop(name) for name in list(headers) if name.lower() in _LEGACY}
@@ -79,7 +82,7 @@ def parse_key_file(data: bytes, kek: bytes | None = None) -> KeyFile:
 
 
 def render_key_file(file: KeyFile) -> bytes:
-    """Return the bytes of a key file, sealed where it has a KEK."""
+    """Return the bytes of a key file, sealed if it has a KEK."""
     protection = BestAvailableEncryption(file.kek) if file.kek is not None else NoEncryption()
     pem = file.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
     headers = {**file.headers, KEK_VERSION: str(file.kek_version)}
@@ -140,7 +143,7 @@ def _open_key(pem: bytes, password: bytes | None) -> PrivateKey:
     try:
         key = load_pem_private_key(pem, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as fault:
-        # With a wrong password the bytes that come out are no key: that cannot be told from a damaged file.
+        # A wrong password yields bytes that are no key, which looks the same as a damaged file.
         if password is not None:
             raise Locked from fault
         raise InvalidCertificate("the private key cannot be read") from fault

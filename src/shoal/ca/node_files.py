@@ -1,8 +1,9 @@
 """The three files that make a host a node of a swarm, and the order in which they are written.
 
-Owns `swarm-root-ca.crt`, `swarm-node.crt` (0644) and `swarm-node.key` (0600). A new certificate goes to a dot-file,
-then the key is written, then the dot-file takes its place: whenever that stops, one of the two certificates fits the
-key. A file that is damaged is named and left alone. Everything here blocks. Source: SwarmKit ca/keyreadwriter.go.
+Owns `swarm-root-ca.crt`, `swarm-node.crt` (0644) and `swarm-node.key` (0600). A new certificate is written to a
+dot-file, then the key is written, then the dot-file is renamed. So after a crash at any point, one of the two
+certificates belongs to the key. A damaged file is named and left as it is. Everything here blocks. Source: SwarmKit
+ca/keyreadwriter.go.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the files say: bundle, chain, key; the key fits the chain's first certificate."""
+    """The content of the files: root bundle, chain, key. The key belongs to the chain's first certificate."""
 
     root_pem: bytes
     chain_pem: bytes
@@ -45,7 +46,7 @@ class NodeFiles:
 
     @property
     def pending_certificate(self) -> Path:
-        """The certificate that is about to take the other's place."""
+        """The new certificate, until it is renamed to `certificate`."""
         return self.folder / ".swarm-node.crt"
 
     @property
@@ -54,10 +55,10 @@ class NodeFiles:
         return self.folder / "swarm-node.key"
 
     def read(self, kek: bytes | None = None) -> Stored | None:
-        """Return what is stored; None where no node was ever whole. Raises DamagedState, Locked, OSError."""
+        """Return what is stored, or None if there is no node yet. Raises DamagedState, Locked, OSError."""
         key_bytes, chain_pem, root_pem = _bytes(self.key), _bytes(self.certificate), _bytes(self.root)
         if key_bytes is None and chain_pem is None:
-            return None  # perhaps a root alone: a join that did not get further
+            return None  # there may be a root bundle, from a join that was not completed
         if root_pem is None:
             raise DamagedState(str(self.root), "the file is missing")
         if key_bytes is None:
@@ -70,18 +71,18 @@ class NodeFiles:
         return Stored(root_pem, self._fitting(chain_pem, key_file), key_file)
 
     def write_root(self, root_pem: bytes) -> None:
-        """Write the bundle that this node trusts. Makes the folder, 0700, if need be."""
+        """Write the bundle that this node trusts. Makes the folder (0700) if it is missing."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(self.root, root_pem, 0o644)
 
     def write(self, chain_pem: bytes, key_file: KeyFile) -> None:
-        """Write a new certificate with its key. After an error, the old or the new pair is what `read` finds."""
+        """Write a new certificate with its key. After an error, `read` finds either the old or the new pair."""
         write_atomic(self.pending_certificate, chain_pem, 0o644)
         self.write_key(key_file)
         self._settle()
 
     def write_key(self, key_file: KeyFile) -> None:
-        """Write the key file alone: the same key, other headers or another KEK."""
+        """Write only the key file: the same key with other headers or another KEK."""
         write_atomic(self.key, render_key_file(key_file), 0o600)
 
     def _settle(self) -> None:

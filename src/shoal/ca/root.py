@@ -1,7 +1,7 @@
-"""The root of a swarm: made, read, checked, and used to sign.
+"""The root CA of a swarm: makes it, reads and checks it, and signs with it.
 
-In: PEM bytes (as in `api.RootCA`), the time. Out: PEM bytes. Profiles of root and leaf: SwarmKit ca/certificates.go,
-the SwarmKit reference sections 1.3, 1.4 and 1.7 (what is issued while a root rotation runs).
+In: PEM bytes (as in `api.RootCA`), the time. Out: PEM bytes. Source of the profiles of root and leaf certificates, and
+of what is issued while a root rotation runs: SwarmKit ca/certificates.go.
 """
 
 import secrets
@@ -48,10 +48,11 @@ _MIN_RSA_BITS = 2048
 
 @dataclass(frozen=True)
 class RootCA:
-    """What a swarm trusts, and, where `key_pem` is at hand, what signs its nodes.
+    """The certificates that a swarm trusts and, if it is here, the key that signs its nodes' certificates.
 
-    `certs_pem` is the bundle that everybody trusts and that tokens hash. `signer_pem` is the certificate that belongs
-    to the key; while a root rotation runs it is the cross-signed one, which is then sent along as `intermediates_pem`.
+    `certs_pem` is the bundle that all nodes trust; tokens contain its digest. `signer_pem` is the certificate of the
+    key. While a root rotation runs, it is the cross-signed certificate, which is then also in `intermediates_pem` and
+    is sent along with every certificate.
     """
 
     certs_pem: bytes
@@ -66,12 +67,12 @@ class RootCA:
 
     @property
     def can_sign(self) -> bool:
-        """Return whether the signing key is here (with an external CA it is not)."""
+        """Return whether the signing key is here. With an external CA it is not."""
         return bool(self.key_pem)
 
     @cached_property
     def certificates(self) -> list[x509.Certificate]:
-        """Return the trusted certificates, read."""
+        """Return the trusted certificates. Raises InvalidCertificate."""
         return read_chain(self.certs_pem)
 
     @cached_property
@@ -102,9 +103,9 @@ class RootCA:
         now: float,
         lifetime: timedelta | None = None,
     ) -> bytes:
-        """Return a node certificate, followed by the intermediates, as PEM. Raises InvalidCertificate.
+        """Return a node certificate, followed by the intermediates, as PEM. Raises InvalidCertificate, InvalidArgument.
 
-        Only the public key of the request is used. A lifetime below an hour means the default of 90 days.
+        Only the public key of the request is used. A lifetime below one hour means the default of 90 days.
         """
         lifetime = lifetime if lifetime is not None and lifetime >= MIN_NODE_LIFETIME else DEFAULT_NODE_LIFETIME
         unit = unit_of(role)
@@ -113,7 +114,10 @@ class RootCA:
         return leaf.sign(key, _hash_for(key)).public_bytes(Encoding.PEM) + self.intermediates_pem
 
     def cross_sign(self, other_pem: bytes) -> bytes:
-        """Return another root with its own subject, key and time, but signed by this one's key, as PEM."""
+        """Return another root's certificate, signed by this root's key, as PEM. Subject, key and times stay.
+
+        Raises InvalidCertificate.
+        """
         other = read_chain(other_pem)[0]
         if not is_ca(other):
             raise InvalidCertificate("certificate not a CA")
@@ -128,7 +132,7 @@ class RootCA:
 
 
 def create_root(now: float) -> RootCA:
-    """Return a fresh root: P-256, self-signed, 20 years."""
+    """Return a new root: P-256, self-signed, valid for 20 years."""
     key = new_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CA_NAME)])
     start = _minute(now) - _ROOT_BACKDATE
@@ -146,9 +150,9 @@ def create_root(now: float) -> RootCA:
 
 
 def root_from_api(root_ca: api.RootCA) -> RootCA:
-    """Return the root as a cluster object has it: while a rotation runs, the new key signs and the old one is trusted.
+    """Return the root of a cluster object. While a rotation runs, the new key signs and the old root is trusted.
 
-    Nothing is checked yet: `check` and `issue` raise if it is wrong.
+    Nothing is checked here; `check` and `issue` raise if the root is wrong.
     """
     if root_ca.HasField("root_rotation"):
         rotation = root_ca.root_rotation
@@ -158,7 +162,7 @@ def root_from_api(root_ca: api.RootCA) -> RootCA:
 
 
 def check_root(certificate: x509.Certificate, now: float) -> None:
-    """Check one root certificate, ours or a user's, against what Swarm accepts. Raises InvalidCertificate."""
+    """Check that Swarm accepts a root certificate, made here or by a user. Raises InvalidCertificate."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _MIN_RSA_BITS:
@@ -202,7 +206,7 @@ def _leaf(
             x509.NameAttribute(NameOID.COMMON_NAME, node_id),
         ]
     )
-    # A joiner checks the name swarm-ca on its first connection, so a manager without it accepts nobody.
+    # A joining node expects the name swarm-ca at its first connection, so no node could join a manager without it.
     names = [unit, node_id, *([CA_NAME] if unit == MANAGER_OU else [])]
     return (
         _builder(subject, signer.subject, public_key)

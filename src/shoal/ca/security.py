@@ -1,8 +1,8 @@
-"""A node's identity in use: TLS contexts, the node's own id and role, and renewal without a restart.
+"""A node's identity in use: TLS contexts, the node's id and role, and renewal without a restart.
 
-In: the files of `NodeFiles`, or a certificate just issued. Out: `ssl.SSLContext`s that follow each renewal, the
-identity, the data key. Files are written in threads, and what they hold is used on the event loop's. The TLS profile is
-that of port 2377 (SwarmKit ca/transport.go, ca/config.go).
+In: the files of `NodeFiles`, or a new certificate. Out: `ssl.SSLContext`s that follow each renewal, the identity, the
+data key. Files are written in worker threads; everything else happens on the event loop's thread. Source of the TLS
+profile, that of port 2377: SwarmKit ca/transport.go, ca/config.go.
 """
 
 import asyncio
@@ -30,22 +30,22 @@ from shoal.ca.tokens import root_digest
 from shoal.errors import DamagedState
 from shoal.files import write_all
 
-# The names that clients ask for and verify: any manager, or, for the first certificate, the CA.
+# The server names that clients verify: `swarm-manager`, and `swarm-ca` while a node has no certificate yet.
 MANAGER_SERVER_NAME = "swarm-manager"
 CA_SERVER_NAME = "swarm-ca"
-# What is spoken after the handshake (ALPN): gRPC, or the bytes of a manager's etcd on their way to another's.
+# The protocol after the handshake (ALPN): gRPC, or the traffic between the etcds of two managers.
 GRPC_PROTOCOL = "h2"
 RAFT_PROTOCOL = "shoal-raft"
 DATA_KEY_BYTES = 32
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all fit
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # for TLS 1.2; all ciphers of TLS 1.3 are acceptable
 
 
 class SecurityConfig:
-    """The identity of this node, and the TLS contexts that carry it.
+    """The identity of this node, and the TLS contexts that show it.
 
-    `server_context()` and `client_context()` are to be asked for at each connection. A renewal also changes the
-    contexts handed out before, so that a channel that reconnects by itself shows the new certificate; a new root makes
-    new ones, because OpenSSL cannot forget a root.
+    Call `server_context()` and `client_context()` for each connection. A renewal also changes contexts that were
+    returned before, so that a channel that reconnects by itself shows the new certificate. A new root bundle needs new
+    contexts, because OpenSSL cannot forget a root.
     """
 
     def __init__(self, files: NodeFiles, root_pem: bytes, chain_pem: bytes, key_file: KeyFile, now: float) -> None:
@@ -58,16 +58,16 @@ class SecurityConfig:
         self._client = _client_context()
         self._peer = _client_context(RAFT_PROTOCOL)
         self._fill()
-        self._changing = asyncio.Lock()  # files are written by one at a time, off the loop
+        self._changing = asyncio.Lock()  # one change at a time, because files are written off the loop
         self.watchers: set[Callable[[], None]] = set()
-        """Called whenever certificate, key or roots have changed, on the event loop's thread."""
+        """These are called on the event loop's thread when the certificate or the roots have changed."""
 
     @classmethod
     def load(cls, folder: Path, now: float, kek: bytes | None = None) -> "SecurityConfig | None":
-        """Return the identity that a folder holds; None if it holds none.
+        """Return the identity that a folder holds, or None if it holds none.
 
-        One that ran out, or that is not valid yet by this host's clock, is returned all the same.
-        Raises DamagedState (naming the file, which is left as it is), Locked, OSError.
+        A certificate that has expired, or is not valid yet by this host's clock, is accepted.
+        Raises DamagedState (which names the file; it is left as it is), Locked, OSError.
         """
         files = NodeFiles(folder)
         stored = files.read(kek)
@@ -90,7 +90,7 @@ class SecurityConfig:
         kek: bytes | None = None,
         kek_version: int = 0,
     ) -> "SecurityConfig":
-        """Write a fresh identity, with a fresh data key, and return it. Raises InvalidCertificate, OSError."""
+        """Write a new identity with a new data key, and return it. Raises InvalidCertificate, OSError."""
         key_file = KeyFile(key, os.urandom(DATA_KEY_BYTES), kek, kek_version)
         files = NodeFiles(folder)
         made = cls(files, root_pem, chain_pem, key_file, now)
@@ -105,12 +105,12 @@ class SecurityConfig:
 
     @property
     def cluster_id(self) -> str:
-        """Return the cluster's id, which is the organization of every certificate."""
+        """Return the cluster's id. It is the organization in every certificate."""
         return self.identity.organization
 
     @property
     def is_manager(self) -> bool:
-        """Return whether the certificate is one of a manager."""
+        """Return whether the certificate is a manager's."""
         return self.identity.role == api.MANAGER
 
     @property
@@ -130,7 +130,7 @@ class SecurityConfig:
 
     @property
     def key_pem(self) -> bytes:
-        """Return the private key as unprotected PKCS#8 PEM: for a program of ours that must have it in a file."""
+        """Return the private key as unprotected PKCS#8 PEM, for the process that carries etcd's traffic."""
         return key_to_pem(self._key_file.key)
 
     @property
@@ -139,29 +139,29 @@ class SecurityConfig:
         return self._key_file.data_key
 
     def files(self) -> dict[str, bytes]:
-        """Return what the files of this identity hold, by name; the key is sealed where it is on disk."""
+        """Return the contents of this identity's files by name. The key is sealed if it is sealed on disk."""
         files, key = self._files, render_key_file(self._key_file)
         return {files.root.name: self._root_pem, files.certificate.name: self._chain_pem, files.key.name: key}
 
     @property
     def kek_version(self) -> int:
-        """Return the cluster's version when the key-encryption key was learned."""
+        """Return the version of the cluster object from which the key-encryption key was taken."""
         return self._key_file.kek_version
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the context for accepting: the client's certificate is verified if it shows one."""
+        """Return the context for accepting connections. A client's certificate is verified if it shows one."""
         return self._server
 
     def client_context(self) -> ssl.SSLContext:
-        """Return the context for calling a manager; verify the name `MANAGER_SERVER_NAME`."""
+        """Return the context for calling a manager. The caller must verify the name `MANAGER_SERVER_NAME`."""
         return self._client
 
     def peer_context(self) -> ssl.SSLContext:
-        """Return the context for reaching another manager's etcd: as `client_context`, but speaking Raft."""
+        """Return the context for reaching another manager's etcd: as `client_context`, but with `RAFT_PROTOCOL`."""
         return self._peer
 
     def outside_context(self, trust_pem: bytes) -> ssl.SSLContext:
-        """Return a context for calling, as this node, a server that is none: an external CA of a root given."""
+        """Return a context for calling an external CA as this node. `trust_pem` has the roots that vouch for it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_verify_locations(cadata=trust_pem.decode("ascii"))
@@ -169,7 +169,7 @@ class SecurityConfig:
         return context
 
     def tls_info(self) -> api.NodeTLSInfo:
-        """Return what the node's description says of its certificate, by which a root rotation is followed."""
+        """Return the part of the node's description that tells its issuer. A root rotation is followed by it."""
         subject, public_key = issuer_of(read_chain(self._chain_pem), read_chain(self._root_pem))
         return api.NodeTLSInfo(
             trust_root=self._root_pem, cert_issuer_subject=subject, cert_issuer_public_key=public_key
@@ -178,9 +178,9 @@ class SecurityConfig:
     async def renew(
         self, chain_pem: bytes, key: PrivateKey, now: float, kek: bytes | None = None, kek_version: int | None = None
     ) -> None:
-        """Write and use a new certificate with its key; `kek_version` None leaves the KEK as it is.
+        """Write and use a new certificate with its key. With `kek_version` None the KEK stays.
 
-        Raises InvalidCertificate (nothing is changed) or OSError.
+        Raises InvalidCertificate (then nothing has changed) or OSError.
         """
         async with self._changing:
             identity = _verified(self._root_pem, chain_pem, key, now, any_time=False)
@@ -193,9 +193,9 @@ class SecurityConfig:
             self._tell()
 
     async def trust(self, root_pem: bytes, now: float) -> bool:
-        """Write and use a new root bundle, if our certificate holds under it; return whether it changed anything.
+        """Write and use a new root bundle. Return False if it is the one in use.
 
-        Raises InvalidCertificate (nothing is changed) or OSError.
+        Raises InvalidCertificate if this node's certificate is not valid under it (then nothing has changed), OSError.
         """
         async with self._changing:
             if root_pem == self._root_pem:
@@ -215,7 +215,7 @@ class SecurityConfig:
             await self._write_key(replace(self._key_file, data_key=data_key))
 
     async def set_kek(self, kek: bytes | None, version: int) -> None:
-        """Seal the key file by another key-encryption key, or unseal it. An older version changes nothing."""
+        """Seal the key file with another key-encryption key, or unseal it (None). An older version changes nothing."""
         async with self._changing:
             key_file = self._key_file.with_kek(kek, version)
             if key_file is not self._key_file:
@@ -223,11 +223,11 @@ class SecurityConfig:
 
     @property
     def kek(self) -> bytes | None:
-        """Return the key-encryption key that seals the key file; None where it is not sealed."""
+        """Return the key-encryption key that seals the key file, or None if it is not sealed."""
         return self._key_file.kek
 
     async def drop_kek(self) -> None:
-        """Unseal the key file for good: a worker's is never sealed."""
+        """Unseal the key file and forget the KEK's version. A worker's key file is never sealed."""
         async with self._changing:
             if self._key_file.kek is not None:
                 await self._write_key(replace(self._key_file, kek=None, kek_version=0))
@@ -247,7 +247,7 @@ class SecurityConfig:
 
 
 class RaftIdentity:
-    """A manager's identity towards others' etcds, for a process that has no files: made anew when anything changes."""
+    """A manager's identity in the process that carries etcd's traffic. It has no files; each change makes a new one."""
 
     def __init__(self, root_pem: bytes, chain_pem: bytes, key_pem: bytes) -> None:
         self._accepting = _server_context(RAFT_PROTOCOL)
@@ -258,7 +258,7 @@ class RaftIdentity:
             _load_pair(context, chain_pem, key_pem)
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the context for accepting: nobody without a certificate gets through the handshake."""
+        """Return the context for accepting connections. The handshake fails without a client certificate."""
         return self._accepting
 
     def peer_context(self) -> ssl.SSLContext:
@@ -267,14 +267,17 @@ class RaftIdentity:
 
 
 def joining_context(root_pem: bytes) -> ssl.SSLContext:
-    """Return the context for the first certificate request: no certificate of ours; verify `CA_SERVER_NAME`."""
+    """Return the context for a node's first certificate request. The node shows no certificate.
+
+    The caller must verify the name `CA_SERVER_NAME`.
+    """
     context = _client_context()
     context.load_verify_locations(cadata=root_pem.decode("ascii"))
     return context
 
 
 def first_context(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float) -> ssl.SSLContext:
-    """Return the context for calling managers with a certificate that is in no file yet. Raises InvalidCertificate."""
+    """Return the context for calling managers with a certificate that is not written yet. Raises InvalidCertificate."""
     _verified(root_pem, chain_pem, key, now, any_time=False)
     context = joining_context(root_pem)
     _load_pair(context, chain_pem, key_to_pem(key))
@@ -282,7 +285,7 @@ def first_context(root_pem: bytes, chain_pem: bytes, key: PrivateKey, now: float
 
 
 def unverified_context() -> ssl.SSLContext:
-    """Return the context for asking a swarm for its root, which only a token's digest can confirm."""
+    """Return the context for asking a swarm for its root. It verifies nothing: the digest in the token does."""
     context = _client_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -301,14 +304,14 @@ def _profile(context: ssl.SSLContext, *protocols: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols(protocols)
-    # A resumed session would carry a certificate that was verified under an older root; and tickets cost memory.
+    # A resumed session would trust a certificate that was verified under an older root. Tickets also cost memory.
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
 def _server_context(*protocols: str) -> ssl.SSLContext:
     context = _profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *(protocols or (GRPC_PROTOCOL, RAFT_PROTOCOL)))
-    context.verify_mode = ssl.CERT_OPTIONAL  # a joiner has no certificate; each call is judged by itself
+    context.verify_mode = ssl.CERT_OPTIONAL  # a joining node has no certificate; `port.authorization` checks each call
     context.num_tickets = 0
     return context
 
@@ -318,7 +321,7 @@ def _client_context(protocol: str = GRPC_PROTOCOL) -> ssl.SSLContext:
 
 
 def _load_pair(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
-    """Give a context a certificate and its key. `ssl` reads files only, so they are put into one that has no disk."""
+    """Give a context a certificate and its key. `ssl` only reads files, so they go through a file in memory."""
     handle = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
         write_all(handle, chain_pem + b"\n" + key_pem)

@@ -1,6 +1,6 @@
-"""Join tokens and unlock keys: the two texts that people copy from one host to another.
+"""Join tokens and unlock keys: the two texts that people copy between hosts.
 
-A token names the swarm (by the digest of its root certificates) and proves the right to join it. Forms and widths:
+A token names the swarm, by the digest of its root certificates, and proves the right to join it. Source of the formats:
 SwarmKit ca/config.go, manager/encryption/encryption.go.
 """
 
@@ -25,7 +25,7 @@ _BASE36 = re.compile(r"[0-9a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """A join token that was read. `digest` is the SHA-256 of the root bundle's PEM bytes as 64 hex digits."""
+    """A parsed join token. `digest` is the SHA-256 of the root bundle's PEM bytes as 64 hex digits."""
 
     digest: str
     secret: str = field(repr=False)
@@ -38,14 +38,14 @@ def root_digest(root_pem: bytes) -> str:
 
 
 def new_token(root_pem: bytes, *, fips: bool = False) -> str:
-    """Return a fresh join token for the swarm with this root bundle."""
+    """Return a new join token for the swarm with this root bundle."""
     digest = base36(int(root_digest(root_pem), 16)).rjust(DIGEST_WIDTH, "0")
     secret = base36(int.from_bytes(secrets.token_bytes(_SECRET_BYTES), "big")).rjust(SECRET_WIDTH, "0")
     return f"SWMTKN-2-1-{digest}-{secret}" if fips else f"SWMTKN-1-{digest}-{secret}"
 
 
 def parse_token(text: str) -> JoinToken:
-    """Return what a join token says. Raises InvalidArgument `invalid join token` for anything but an exact token."""
+    """Return a parsed join token. Raises InvalidArgument (`invalid join token`) for any other text."""
     match text.split("-"):
         case ["SWMTKN", "1", digest, secret]:
             fips = False
@@ -62,24 +62,25 @@ def parse_token(text: str) -> JoinToken:
 
 
 def same_token(given: str, held: str) -> bool:
-    """Return whether two tokens are the same, in time that does not depend on where they differ; never for empty."""
+    """Return whether two tokens are the same, in constant time. An empty `held` token equals none."""
     return bool(held) and hmac.compare_digest(given.encode(), held.encode())
 
 
 def new_kek() -> bytes:
-    """Return a fresh key-encryption key."""
+    """Return a new key-encryption key."""
     return secrets.token_bytes(KEK_BYTES)
 
 
 def unlock_key(kek: bytes) -> str:
-    """Return the text a person types to unlock a manager whose key file `kek` protects."""
+    """Return the text that a person types to unlock a manager whose key file `kek` seals."""
     return _UNLOCK_PREFIX + base64.b64encode(kek).decode().rstrip("=")
 
 
 def parse_unlock_key(text: str) -> bytes:
-    """Return the key-encryption key of an unlock key's text; of any length, as what fits no key file is merely wrong.
+    """Return the key-encryption key of an unlock key's text. Raises InvalidArgument.
 
-    Raises InvalidArgument. Source: SwarmKit manager/encryption (`ParseHumanReadableKey`, Go's base64 without padding).
+    Its length is not checked, because a key of a wrong length opens no key file. Source: SwarmKit manager/encryption
+    (`ParseHumanReadableKey`, Go's base64 without padding).
     """
     encoded = text.removeprefix(_UNLOCK_PREFIX).replace("\r", "").replace("\n", "")
     if not text.startswith(_UNLOCK_PREFIX) or not _UNPADDED.fullmatch(encoded) or len(encoded) % 4 == 1:
