@@ -1,1 +1,1 @@
-"""The `shoal` command, for what Docker's command cannot do. It speaks to `shoald` alone, over the Engine API."""
+"""The `shoal` command, for what Docker's command cannot do. It only talks to `shoald`, over the Engine API."""

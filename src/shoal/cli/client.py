@@ -1,7 +1,7 @@
-"""Calls of `shoald`'s Engine API as streams of bytes: one connection a call, nothing kept in memory.
+"""Calls `shoald`'s Engine API with bodies as streams of bytes: one connection per call, nothing kept in memory.
 
-In: a `Target`, a path, pieces of a body. Out: an answer to read, or a CommandError with what the daemon says. Why not
-docker-py: docs/decisions/0009-command.md.
+In: a `Target`, a path, pieces of a body. Out: an answer to read, or a CommandError with the daemon's message. Why it is
+not docker-py: docs/decisions/0009-command.md.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from shoal.cli.hosts import Target
 CONNECT_TIMEOUT = 10.0
 CHUNK_BYTES = 256 * 1024
 _LONGEST_MESSAGE_BYTES = 64 * 1024
-_SHOAL = "Shoal/"  # how the header Server of our own daemon begins
+_SHOAL = "Shoal/"  # the beginning of shoald's Server header
 
 
 class _Connection(http.client.HTTPConnection):
@@ -34,7 +34,7 @@ class _Connection(http.client.HTTPConnection):
             self.sock.connect(target.socket)
         else:
             self.sock = socket.create_connection((target.address, target.port), CONNECT_TIMEOUT)
-            # A backup may take long to begin; that the other host is gone is noticed by this alone.
+            # A backup may take long to begin. Only this notices that the other host is gone meanwhile.
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if target.tls is not None:
                 self.sock = target.tls.wrap_socket(self.sock, server_hostname=target.address)
@@ -50,9 +50,9 @@ def call(
     body: Iterable[bytes] | None = None,
     body_bytes: int | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
-    """Enter with the answer to a call. `body_bytes`: how long the body is, where that is known.
+    """Make a call and enter with its answer. `body_bytes` is the length of the body, if it is known.
 
-    Raises CommandError: the daemon's words where it refuses, or why it was not to be reached.
+    Raises CommandError with the daemon's message if it refuses, or with the reason why it could not be reached.
     """
     connection = _Connection(target)
     try:
@@ -77,11 +77,11 @@ def _send(connection: _Connection, method: str, url: str, body: Iterable[bytes] 
     except (BrokenPipeError, ConnectionResetError):
         if body is None:
             raise
-        # Refused before all of it was sent: the answer is there to be read, and if not, reading tells.
+        # The daemon refused before it had read everything. Its answer can be read; if not, reading raises.
 
 
 def pieces(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
-    """Yield the body of an answer as it comes. It ends early where the daemon does: its reader must be able to tell."""
+    """Yield the body of an answer as it comes. If the daemon dies it just ends early; the caller must notice that."""
     with _explained(target):
         while chunk := answer.read(CHUNK_BYTES):
             yield chunk
@@ -98,7 +98,7 @@ def _refusal(answer: http.client.HTTPResponse, target: Target) -> str:
 
 @contextlib.contextmanager
 def _explained(target: Target) -> Iterator[None]:
-    """Turn what goes wrong with a connection into a line that says what to do."""
+    """Turn errors of a connection into a CommandError that says what to do."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:

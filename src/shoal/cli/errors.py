@@ -1,12 +1,12 @@
-"""What the user reads when a command fails: one line on standard error; the exit code is 1."""
+"""The error that ends a command: the user reads one line on standard error, and the exit code is 1."""
 
 
 class CommandError(Exception):
-    """A command came to nothing. The text is the line, without the program's name."""
+    """A command failed. The text is the line for the user, without the program's name."""
 
 
 def reason(error: OSError) -> str:
-    """Return why the system refused, as it reads in the middle of a line."""
+    """Return the system's reason, with a lower-case first letter, for use inside a line."""
     if error.strerror is None:
         return str(error)
     return error.strerror[:1].lower() + error.strerror[1:]

@@ -1,4 +1,4 @@
-"""`shoal task explain`: why a task is on its node, or on none."""
+"""`shoal task explain`: says why a task is on its node, or on none."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -19,10 +19,10 @@ def explain(
     task: Annotated[str, typer.Argument(metavar="TASK", help="The task's id, or the beginning of it.")],
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Say for each node why TASK was placed there, could be, or cannot be. Ask any manager.
+    """Say for each node why TASK was placed there, could be, or cannot be. Any manager answers.
 
-    Nodes are listed in the order in which the scheduler would ask them now: the task's own first, then those that can
-    take it, best first, then those that cannot, each with all its reasons.
+    The task's own node comes first, then the nodes that can take it, the scheduler's first choice on top, then those
+    that cannot, each with all its reasons.
     """
     target: Target = context.obj()
     rendering.render(_result(JsonClient(target).one(EXPLAIN.format(quote(task, safe="")))), How(form))

@@ -1,4 +1,4 @@
-"""The file that a command reads or writes; `-` is standard input or output. A file is written whole or not at all."""
+"""The file that a command reads or writes. `-` is standard input or output. A file is written whole or not at all."""
 
 import contextlib
 import os
@@ -19,9 +19,10 @@ CHUNK_BYTES = 256 * 1024
 
 @contextlib.contextmanager
 def written(name: str) -> Iterator[Callable[[bytes], object]]:
-    """Enter with what writes to a file, which only its owner reads and which takes its place when this is left well.
+    """Enter with a function that writes to a new file, which only its owner can read.
 
-    A file that is there is replaced then, and stays otherwise. Raises CommandError.
+    The new file replaces an old one when the block ends without an error; otherwise the old one stays. Raises
+    CommandError.
     """
     if name == STANDARD:
         with _standard_output() as write:
@@ -50,7 +51,7 @@ def written(name: str) -> Iterator[Callable[[bytes], object]]:
 
 
 def _replaceable(name: str) -> Path:
-    """Return where a file is to be: a link's target, not the link. What is no file, as a device, is not replaced."""
+    """Return where the file goes: to a link's target, not the link. Raises CommandError for anything but a file."""
     with _told(name):
         path = Path(name).resolve()
         try:
@@ -75,14 +76,14 @@ def _standard_output() -> Iterator[Callable[[bytes], object]]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file to read once. `size_bytes`: None where it is not known before the end."""
+    """An open file, to be read once. `size_bytes` is None if it is not known before the end."""
 
     name: str
     file: BinaryIO
     size_bytes: int | None
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what it holds. Raises CommandError."""
+        """Yield its content. Raises CommandError."""
         with _told(self.name):
             while chunk := self.file.read(CHUNK_BYTES):
                 yield chunk
@@ -95,7 +96,7 @@ def opened(name: str) -> Iterator[Source]:
         yield Source("standard input", sys.stdin.buffer, None)
         return
     with _told(name):
-        file = open(name, "rb")  # noqa: SIM115 - closed below; what goes wrong inside has other words
+        file = open(name, "rb")  # noqa: SIM115 - closed below; errors inside the block are not about this file
     with file:
         status = os.fstat(file.fileno())
         yield Source(name, file, status.st_size if stat.S_ISREG(status.st_mode) else None)

@@ -1,6 +1,6 @@
-"""Finds the daemon to ask, from the same flags and variables that Docker's command has.
+"""Finds the daemon to call, from the same flags and variables that Docker's command has.
 
-In: what was given, the environment. Out: a `Target`. Nothing is opened but the TLS files that are named.
+In: flags, the environment. Out: a `Target`. Only the TLS files are opened.
 """
 
 import ssl
@@ -16,7 +16,7 @@ DEFAULT_TLS_PORT, DEFAULT_PORT = 2376, 2375
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A daemon: a socket's path, or an address with a port and, as shoald asks for, TLS."""
+    """A daemon: the path of a socket, or an address with a port and, usually, TLS."""
 
     url: str
     socket: str = ""
@@ -27,7 +27,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TLSFiles:
-    """Where the client's certificates are; empty: not said."""
+    """The flags about TLS. An empty path was not given."""
 
     verify: bool = False
     ca: str = ""
@@ -36,11 +36,11 @@ class TLSFiles:
 
 
 def find(host: str, files: TLSFiles, environment: Mapping[str, str]) -> Target:
-    """Return the daemon that the flags name, or else the variables, or else this host's. Raises CommandError."""
+    """Return the daemon that the flags name, or else the variables, or else this host's own. Raises CommandError."""
     url = host or environment.get("DOCKER_HOST", "") or DEFAULT_HOST
     scheme, separator, rest = url.partition("://")
     if not separator:
-        scheme, rest = "tcp", url  # as Docker's command reads HOST:PORT
+        scheme, rest = "tcp", url  # Docker's command reads a bare HOST:PORT like this
     if scheme == "unix" and rest.startswith("/"):
         return Target(url, socket=rest)
     if scheme != "tcp":
@@ -71,9 +71,10 @@ def _tls(files: TLSFiles, environment: Mapping[str, str]) -> ssl.SSLContext | No
     )
     try:
         context = ssl.create_default_context(cafile=ca)
-        # On by default since Python 3.13: refuses a CA without a key usage, as Docker's own instructions make one.
+        # This flag is on by default since Python 3.13. It would refuse a CA without a key usage, which is what Docker's
+        # own instructions produce.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_cert_chain(cert, key)
-    except OSError as error:  # ssl's errors are among them, and name no file
+    except OSError as error:  # includes ssl's errors, which name no file
         raise CommandError(f"the TLS files {ca}, {cert} and {key} cannot be used: {reason(error)}") from error
     return context

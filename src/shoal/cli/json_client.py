@@ -1,6 +1,6 @@
-"""Calls of `shoald`'s Engine API that are answered in JSON. The caller says whether it expects an object or a list.
+"""Calls of `shoald`'s Engine API with an answer in JSON. The caller says whether it expects an object or a list.
 
-In: a `Target`, a path, a query. Out: an object, a list of objects, or a CommandError. Streams are in `client`.
+In: a `Target`, a path, a query. Out: an object, a list of objects, or a CommandError. `client` has the calls below.
 """
 
 import http.client
@@ -12,7 +12,7 @@ from shoal.cli import client
 from shoal.cli.errors import CommandError
 from shoal.cli.hosts import Target
 
-# A hundred thousand tasks are some 150 MB. A longer answer is refused, and not kept in memory.
+# 100,000 tasks take about 150 MB. A longer answer is refused and not kept in memory.
 LONGEST_ANSWER_BYTES = 256 * 1024 * 1024
 
 Object = Mapping[str, Any]
@@ -29,7 +29,7 @@ class JsonClient:
         return self._object(self._ask("GET", path))
 
     def many(self, path: str, filters: Mapping[str, Sequence[str]] | None = None) -> list[Object]:
-        """Return the objects that GET lists: those that pass the filters, which are by name as Docker's are."""
+        """Return the list that GET answers with. `filters` are Docker's: the values by the filter's name."""
         query = {"filters": json.dumps(filters)} if filters else None
         found = self._ask("GET", path, query)
         if not isinstance(found, list):
@@ -37,7 +37,7 @@ class JsonClient:
         return [self._object(each) for each in found]
 
     def send(self, path: str, query: dict[str, str], body: Iterable[bytes], body_bytes: int | None) -> Object:
-        """Return the object that POST answers a stream with. `body_bytes`: its length, where that is known."""
+        """POST a stream and return the object in the answer. `body_bytes` is the stream's length, if it is known."""
         return self._object(self._ask("POST", path, query, body, body_bytes))
 
     def _ask(
@@ -61,7 +61,7 @@ class JsonClient:
             if size_bytes > LONGEST_ANSWER_BYTES:
                 raise CommandError(f"the answer of the daemon at {self._target.url} is too long: filter it")
             chunks.append(chunk)
-        if answer.length:  # what is still to come of what was announced
+        if answer.length:  # bytes that were announced and did not come
             raise CommandError(f"the connection to {self._target.url} ended early")
         return b"".join(chunks)
 

@@ -1,4 +1,4 @@
-"""`shoal`: finds out which daemon is meant, runs a command, and says in one line what went wrong."""
+"""`shoal`: finds the daemon to call, runs a command, and prints an error as one line."""
 
 import os
 import signal
@@ -51,14 +51,14 @@ def find_daemon(
         bool, typer.Option("--version", "-v", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Note which daemon the command is to ask; it is looked for when there is something to ask."""
+    """Remember which daemon the command should call. The command finds it only when it makes a call."""
     del version
     files = hosts.TLSFiles(tlsverify, tlscacert, tlscert, tlskey)
     context.obj = lambda: hosts.find(host, files, os.environ)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. Raises SystemExit: with 1, and one line on standard error, where it came to nothing."""
+    """Run a command. Raises SystemExit; if the command failed, with code 1 and one line on standard error."""
     try:
         app(arguments, prog_name="shoal")
     except CommandError as error:
@@ -67,13 +67,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def main() -> None:
-    """Be the program."""
+    """Run the program `shoal`."""
     signal.signal(signal.SIGTERM, _end)
     run()
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # as an exception, so that what was begun is cleaned up
+    sys.exit(128 + number)  # an exception, so that a half-written file is cleaned up
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Words for people: sizes, counts, moments, shortened texts, and progress on standard error."""
+"""Formats sizes, counts, instants and long texts for people, and shows progress on standard error."""
 
 import re
 import sys
@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 _UNITS = ("kB", "MB", "GB", "TB")
-# Less is there before anybody has read what a bar says.
+# Fewer bytes are transferred before anybody can read a progress bar.
 _LEAST_SHOWN_BYTES = 8_000_000
 
 
 def progress(chunks: Iterable[bytes], total_bytes: int | None, what: str) -> Iterator[bytes]:
-    """Yield the chunks, and show how far they have come where a person looks on and it takes long."""
+    """Yield the chunks. Show a progress bar if standard error is a terminal and there is much to transfer."""
     if not sys.stderr.isatty() or (total_bytes is not None and total_bytes < _LEAST_SHOWN_BYTES):
         yield from chunks
         return
@@ -27,7 +27,7 @@ def progress(chunks: Iterable[bytes], total_bytes: int | None, what: str) -> Ite
 
 
 def human_size(size_bytes: int) -> str:
-    """Return a size as Docker's command prints sizes: powers of 1000, up to four digits."""
+    """Return a size in the format of Docker's command: powers of 1000, up to four digits."""
     size, unit = float(size_bytes), "B"
     for larger in _UNITS:
         if size < 1000:
@@ -37,13 +37,13 @@ def human_size(size_bytes: int) -> str:
 
 
 def counted(objects: Mapping[str, int]) -> str:
-    """Return how many objects there are: `5: 1 cluster, 4 services`. Kinds are in the plural, all made with an s."""
+    """Return the number of objects: `5: 1 cluster, 4 services`. All kinds are plurals that end in s."""
     parts = [f"{count} {kind.removesuffix('s') if count == 1 else kind}" for kind, count in sorted(objects.items())]
     return f"{sum(objects.values())}: {', '.join(parts)}" if parts else "0"
 
 
 def moment(text: str) -> str:
-    """Return a moment of the API as people read it; a text that is none as it is."""
+    """Return an instant of the API in a readable form. A text that is no instant is returned unchanged."""
     try:
         found = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -52,15 +52,15 @@ def moment(text: str) -> str:
 
 
 def shortened(length: int) -> Callable[[str], str]:
-    """Return what shortens a text to so many letters, the last of them `…`, as Docker's command does."""
+    """Return a function that shortens a text to `length` letters, the last of them `…`, as Docker's command does."""
     return lambda text: text if len(text) <= length else text[: length - 1] + "…"
 
 
 def short_id(text: str) -> str:
-    """Return the beginning of an id by which Docker's command shows it."""
+    """Return the first 12 characters of an id, which is how Docker's command shows ids."""
     return text[:12]
 
 
 def natural(text: str) -> list[tuple[int, str]]:
-    """Return what sorts names as people do: `web.2` before `web.10`."""
+    """Return a key that sorts names as people do: `web.2` before `web.10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", text)]

@@ -1,7 +1,8 @@
-"""How every command shows what it found: one result with its values, or a listing; as text, as JSON, or briefly.
+"""Prints the result of every command, one object or a listing, as text, as JSON, or in short form.
 
-In: a `Result` or a `Listing`, and what the flags say. Out: text on standard output, or on standard error where that is
-taken. What a daemon says is shown without its control characters: an error's text may come from any worker.
+In: a `Result` or a `Listing`, and the flags. Out: text on standard output, or on standard error if the command's data
+goes to standard output. Control characters are replaced in text output, because an error's text may come from any
+worker.
 """
 
 import json
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Wider than any line: a line is never broken by us, for what stands in it is to be copied, and read by other programs.
+# Wider than any line. Lines are never wrapped, because people copy from them and programs read them.
 _WIDTH = 1_000_000
 _GAP = 3  # spaces between columns, as in Docker's tables
 
@@ -36,7 +37,7 @@ NoTruncOption = Annotated[bool, typer.Option("--no-trunc", help="Shorten nothing
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What the flags of a command say."""
+    """The flags about a command's output."""
 
     form: Format = Format.TEXT
     quiet: bool = False
@@ -45,7 +46,7 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One thing that was done: what it is, its values, what is good to know about it; `value` is the same for JSON."""
+    """What a command did: a title, rows of names and values, and notes. `value` is the same for JSON."""
 
     title: str
     rows: Sequence[tuple[str, str]]
@@ -54,13 +55,13 @@ class Result:
 
 
 def whole(text: str) -> str:
-    """Shorten nothing."""
+    """Return a text unshortened."""
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, which value of a row stands in it, how that is written, and how it is shortened."""
+    """A column: its heading, the key of its value in a row, how that becomes text, and how the text is shortened."""
 
     heading: str
     key: str
@@ -70,14 +71,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows, in their order. The first column names each: it is what `--quiet` prints."""
+    """Rows in their order. The first column identifies a row; `--quiet` prints only this one."""
 
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, Any]]
 
 
 def render(shown: Result | Listing, how: How, *, on_stderr: bool = False) -> None:
-    """Print a result or a listing as the flags say."""
+    """Print a result or a listing as the flags in `how` say."""
     stream = sys.stderr if on_stderr else sys.stdout
     if how.quiet:
         if isinstance(shown, Listing):
@@ -119,5 +120,5 @@ def _cell(column: Column, row: Mapping[str, Any], how: How) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text without what would move a terminal's cursor or change its colours."""
+    """Replace the characters that would move a terminal's cursor or change its colours."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -33,15 +33,14 @@ _SEALED = (
 def backup(
     context: typer.Context, file: FileArgument, form: FormatOption = Format.TEXT, quiet: QuietOption = False
 ) -> None:
-    """Save the swarm to FILE while it runs. Ask any manager, one that leads or not.
+    """Save the swarm to FILE while it runs. Any manager can do it, whether it leads or not.
 
-    All that was acknowledged before is in it, as of one moment: nodes, services, tasks, networks, secrets, configs,
-    the CA with its key, tokens, and the identity of the manager that was asked. What containers keep in volumes, and
-    images, are not.
+    FILE has the state of the swarm at one moment, with every change that was acknowledged before: nodes, services,
+    tasks, networks, secrets, configs, the CA with its key, tokens, and the identity of the manager that makes the
+    backup. Volumes and images are not in it.
 
-    FILE is a secret: with it anybody becomes the swarm's manager. It is written with mode 0600 and is there whole or
-    not at all; one that is there already is replaced. With autolock on, it is sealed by the unlock key of the moment,
-    which is not in it.
+    FILE is a secret: with it anybody becomes the swarm's manager. It is written with mode 0600, whole or not at all,
+    and replaces a file of that name. With autolock on, it is sealed by the current unlock key, which is not in it.
     """
     target: Target = context.obj()
     with files.written(file) as write:
@@ -88,15 +87,16 @@ def restore(
     form: FormatOption = Format.TEXT,
     quiet: QuietOption = False,
 ) -> None:
-    """Make the swarm of FILE again, on a host that is in no swarm: a new one with another address will do.
+    """Restore the swarm in FILE on a host that is in no swarm. It may be a new host with another address.
 
-    The host becomes the manager that made the backup, and is the only one. Swarm id, tokens, CA, services, secrets,
-    configs and the unlock key are as they were. Other managers are managers no more: remove those that are gone
-    (`docker node rm`), let new ones join. Workers that find this manager under an address that they know come back by
-    themselves; tasks of nodes that do not come are replaced.
+    The host becomes the manager that made the backup, and is the only manager. Swarm id, tokens, CA, services, secrets,
+    configs and the unlock key are as they were. The other managers are no managers any more: remove them
+    (`docker node rm`) and let new ones join. Workers that know an address of this host come back by themselves. Tasks
+    of nodes that do not come back are replaced.
 
-    Restore a swarm only when its managers are gone for good: two swarms of one identity would fight for its workers.
-    A swarm with autolock comes back locked: `docker swarm unlock` opens it, with the key of the time of the backup.
+    Restore a swarm only when its managers are gone for good. Two swarms with the same identity would fight for the
+    workers. A swarm with autolock comes back locked: `docker swarm unlock` opens it with the unlock key that was valid
+    when the backup was made.
     """
     target: Target = context.obj()
     query = {"listenAddr": listen_addr, "advertiseAddr": advertise_addr, "dataPathAddr": data_path_addr}

@@ -1,4 +1,7 @@
-"""`shoal task`: the tasks of the whole swarm, where Docker's command shows those of a service or of a node, and why."""
+"""`shoal task`: lists the tasks of the whole swarm, and explains a task's placement.
+
+Docker's command only lists the tasks of a service or of a node.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -59,7 +62,7 @@ def list_tasks(
     quiet: QuietListOption = False,
     no_trunc: NoTruncOption = False,
 ) -> None:
-    """List the tasks of all services, those of one place newest first. Ask any manager."""
+    """List the tasks of all services; those of the same slot or node newest first. Any manager answers."""
     target: Target = context.obj()
     client = JsonClient(target)
     wanted = _filters(filters or ())
@@ -81,14 +84,14 @@ def _filters(given: Iterable[str]) -> dict[str, list[str]]:
 
 
 def ordered(tasks: Sequence[Object], services: dict[str, str]) -> list[Object]:
-    """Return tasks by their names, those of one place newest first."""
-    # Without the Z, 20 s stands before 20.5 s.
+    """Return tasks in the order of their names; those with the same name newest first."""
+    # With the Z, 20Z would sort after 20.5Z.
     newest = sorted(tasks, key=lambda each: _text(each, "CreatedAt").rstrip("Z"), reverse=True)
     return sorted(newest, key=lambda each: natural(_name(each, services)))
 
 
 def _name(each: Object, services: dict[str, str]) -> str:
-    """Return `service.slot`, or `service.node` where the service has one on each node; a task of no service: its id."""
+    """Return `service.slot`, `service.node` for a global service, or the id of a task without a service."""
     service = _text(each, "ServiceID")
     if not service:
         return _text(each, "ID")
@@ -110,7 +113,7 @@ def _row(each: Object, services: dict[str, str], nodes: dict[str, str]) -> dict[
 
 
 def _text(found: Any, *path: str) -> str:
-    """Return the text or number at a path of an object; empty where there is none."""
+    """Return the text or number at a path of an object, or an empty text if there is none."""
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None
     return str(found) if isinstance(found, str | int) and found else ""

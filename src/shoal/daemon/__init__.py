@@ -1,1 +1,1 @@
-"""The composition root: flags, paths, wiring, signals. Holds no logic."""
+"""`shoald`, the daemon: reads flags, makes the parts and connects them, handles signals. It has no logic of a swarm."""

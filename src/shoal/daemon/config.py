@@ -1,7 +1,7 @@
-"""What `shoald` was told on its command line and in its configuration file, checked once.
+"""The settings of `shoald` from its command line and configuration file, checked once.
 
-Flags have dockerd's names where they mean the same, the file has daemon.json's. A setting given in both places, and a
-key that we do not know, is refused in dockerd's words (moby daemon/config/config.go).
+A flag has dockerd's name if it means the same; the file's keys are daemon.json's. A setting that is given in both
+places is refused, and so is an unknown key, in dockerd's words (moby daemon/config/config.go).
 """
 
 import json
@@ -23,8 +23,8 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 class DaemonConfig:
     """The settings of one daemon.
 
-    `hosts`: unix:// and tcp:// addresses of the API; default one socket below `exec_root`. `group`: who may use the
-    unix sockets besides root; taken if it exists.
+    `hosts`: unix:// and tcp:// addresses of the API; by default one socket below `exec_root`. `group`: the group that
+    may use the unix sockets besides root; ignored if the host has no such group.
     """
 
     hosts: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class DaemonConfig:
     group: str = "docker"
     insecure_registries: tuple[str, ...] = ()
     default_advertise_addr: str = ""
-    end_containers: bool = False  # of the command line alone: what to do instead of being a daemon
+    end_containers: bool = False  # a flag only: end the containers instead of running a daemon
     log_driver: str = log_options.DRIVER
     log_opts: Mapping[str, str] = field(default_factory=dict)
     node_generic_resources: tuple[str, ...] = ()
@@ -68,32 +68,32 @@ class DaemonConfig:
 
     @property
     def paths(self) -> Paths:
-        """The two roots."""
+        """The two roots and the folders below them."""
         return Paths(self.data_root, self.exec_root)
 
     @property
     def logs(self) -> log_options.LogDefault:
-        """How containers' logs are kept unless they say it themselves."""
+        """How the logs of containers are kept that do not choose it themselves."""
         return log_options.LogDefault(self.log_driver, self.log_opts)
 
     @property
     def sockets(self) -> tuple[str, ...]:
-        """Where the API listens; the default socket when nothing was asked for."""
+        """Where the API listens: the given hosts, or else the default socket."""
         return self.hosts or (f"unix://{self.exec_root}/shoal.sock",)
 
     @property
     def generic(self) -> tuple[generic_resources.Resource, ...]:
-        """The generic resources of this host that its owner names."""
+        """The generic resources of this host that its owner configured."""
         return generic_resources.parse(self.node_generic_resources)
 
     @property
     def cdi_folders(self) -> tuple[Path, ...]:
-        """Where CDI files are; none where the only one given is empty, as in Docker."""
+        """The folders with CDI files. As in Docker, a single empty value means none."""
         return () if self.cdi_spec_dirs == ("",) else tuple(map(Path, self.cdi_spec_dirs))
 
     @property
     def engine_labels(self) -> dict[str, str]:
-        """The labels of this engine, as constraints on `engine.labels.x` see them."""
+        """The labels of this engine. Constraints see them as `engine.labels.x`."""
         return dict(label.split("=", 1) for label in self.labels)
 
 
@@ -112,7 +112,7 @@ def _check_host(host: str, config: DaemonConfig) -> None:
         raise InvalidArgument(f"invalid --host {host}: the port is missing")
 
 
-# daemon.json's key -> the field here. Keys of lists take a list, as in daemon.json.
+# daemon.json's key -> the field here.
 FILE_KEYS = {
     "hosts": "hosts",
     "data-root": "data_root",
@@ -142,9 +142,10 @@ _PATHS = {"data_root", "exec_root", "pidfile"}
 
 
 def combine(flags: Mapping[str, Any], file_text: str | None, file_name: str) -> DaemonConfig:
-    """Return the settings from the flags that were given and the text of the file, if there is one.
+    """Return the settings from the flags and the text of the file, if there is one.
 
-    `flags` holds only what was given, by field name. Raises InvalidArgument with one line that says what to change.
+    `flags` holds only the flags that were given, by field name. Raises InvalidArgument with one line that says what to
+    change.
     """
     from_file = _parse_file(file_text, file_name) if file_text is not None else {}
     both = sorted(set(flags) & set(from_file))

@@ -1,10 +1,10 @@
 """The composition root: makes the parts, gives each what it needs, and ends them in the reverse order.
 
-Order of the start: lock on the data root, the host's network, images and volumes, containers (which adopts those that
-run), the node with its manager and agent, last the API's sockets. Containers go on when all of this ends.
+Order of the start: locks on the two roots, the host's network, images and volumes, containers (which adopts running
+ones), the node with its manager and agent, last the API's sockets. Containers go on when the daemon ends.
 
-What is made here is the host's side. The node and the API are made in `serving`, which is half of all that a daemon
-imports: it is imported once the host's side is there, so that a start that fails there fails soon.
+This module makes the host's side. `serving` makes the node and the API. It is half of what a daemon imports, so it is
+imported only once the host's side is there: a start that fails before that fails sooner.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from shoal.runtime.types import Phase
 from shoal.runtime.volumes import Volumes
 
 LOCK_FILE = "shoald.lock"
-# What must be there to start at all; etcd is asked for when a swarm is made.
+# The programs without which the daemon does not start. etcd is only needed by a manager.
 NEEDED = ("conmon", "ip", "mount", "nft", "skopeo")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What was made of this host; the node and the API are made of it. To the node's agent it is the runtime."""
+    """The parts of the host's side, from which the node and the API are made. It is the runtime of the node's agent."""
 
     engine_id: str
     events: EventBus
@@ -61,7 +61,7 @@ Serve = Callable[[DaemonConfig, Parts, asyncio.Event, Notifier], Awaitable[None]
 
 
 async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> None:
-    """Be a daemon until `stop` is set; `notifier` is told when it serves. ShoalError says in a line what to do."""
+    """Run the daemon until `stop` is set. `notifier` hears when it serves. Raises ShoalError, a line for the user."""
     paths = config.paths
     for name in NEEDED:
         programs.find(name)
@@ -88,7 +88,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                     logs=config.logs,
                     devices=devices,
                 ) as containers:
-                    # Without a root of ours, crun makes one in /run.
+                    # Without --root, crun would make a folder in /run.
                     runtime = group.create_task(
                         _version(containers.runtime_name, f"--root={config.exec_root}"), name="runtime's version"
                     )
@@ -112,7 +112,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
 
 @contextlib.asynccontextmanager
 async def _kept(process: NetworkProcess, overlays: Overlays) -> AsyncIterator[None]:
-    """Keep a network process there while this daemon runs, told of what is wanted; it stays when this ends."""
+    """Keep a network process running and up to date while this daemon runs. The process stays when the daemon ends."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(process.run(), name="network process"),
@@ -126,19 +126,20 @@ async def _kept(process: NetworkProcess, overlays: Overlays) -> AsyncIterator[No
 
 
 def _import_serving() -> Serve:
-    """Import all that the API needs. Blocks for a good part of a second."""
+    """Import everything that the API needs. Blocks for several tenths of a second."""
     from shoal.daemon import loading  # noqa: F401 - before anything that imports aiohttp
-    from shoal.daemon.serving import serve  # here, and nowhere else: see above
+    from shoal.daemon.serving import serve  # imported only here; see the module's docstring
 
     return serve
 
 
 @contextlib.contextmanager
 def _locked(paths: Paths) -> Iterator[None]:
-    """Hold both roots: two daemons over one would each remove what the other makes."""
+    """Lock both roots. Two daemons with a root in common would each remove the other's files."""
     with contextlib.ExitStack() as held:
         for root, flag in ((paths.data_root, "--data-root"), (paths.exec_root, "--exec-root")):
-            # Others may pass through, to the socket and to what containers mount; the folders inside are 0700.
+            # 0711, because others must reach the socket and the files that containers mount. The folders inside are
+            # 0700.
             root.mkdir(mode=0o711, parents=True, exist_ok=True)
             handle = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             held.callback(os.close, handle)
@@ -151,7 +152,7 @@ def _locked(paths: Paths) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _identified(paths: Paths) -> Iterator[tuple[str, str]]:
-    """This daemon's id, and the tag made of it, which it holds: what is named with the tag on this host is its own."""
+    """Yield this daemon's id and its tag, and claim the tag: objects of this host named with it are this daemon's."""
     engine_id = _engine_id(paths)
     tag = tag_of(engine_id)
     cgroups = Cgroups(tag)
@@ -180,7 +181,7 @@ def _pidfile(path: Path | None) -> Iterator[None]:
 
 
 def _engine_id(paths: Paths) -> str:
-    """Return this daemon's id: made once, kept in the data root. Bridge, cgroups and tables are named after it."""
+    """Return this daemon's id, which is made once and kept in the data root. Raises DamagedState."""
     path = paths.engine_id
     try:
         return str(uuid.UUID(path.read_text().strip()))

@@ -1,8 +1,8 @@
-"""Resources of a host that only its owner knows: `--node-generic-resource`. Pure.
+"""Parses `--node-generic-resource`, the resources of a host that its owner configures. Pure.
 
-In: texts `KIND=VALUE`; out: kinds with names or counts, or InvalidArgument in Docker's words. A kind with one number
-is a count (`fpga=2`); any other value names one resource of its kind (`gpu=GPU-1`, `gpu=GPU-2`), and numbers and names
-of a kind do not go together. Source: SwarmKit api/genericresource/parse.go.
+In: texts `KIND=VALUE`. Out: kinds with names or counts, or InvalidArgument in Docker's words. A kind with one number is
+a count (`fpga=2`). Any other value names one resource of its kind (`gpu=GPU-1`, `gpu=GPU-2`). A kind cannot have both.
+Source: SwarmKit api/genericresource/parse.go.
 """
 
 import re
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
 def parse(terms: Iterable[str]) -> tuple[Resource, ...]:
-    """Return the resources: a kind, and a name or how many there are. Kinds are in the order of their first term."""
+    """Return the resources, each a kind with a name or a count. Kinds are in the order of their first term."""
     kinds: dict[str, list[str]] = {}
     for term in terms:
         parts = term.split("=")

@@ -1,8 +1,8 @@
 """Finds bridges on this host whose daemon's data root is gone. Nobody uses them, and each takes a subnet.
 
-In: the bridges of other daemons, as the kernel has them. Out: those that nobody owns, and how they are removed.
-Nothing is removed here: whoever deleted the data root is asked. A daemon that lives keeps its bridge, and so does one
-that is stopped, as its data root still names it.
+In: the bridges of other daemons, from the kernel. Out: the ownerless ones, and the commands that remove them. Nothing
+is removed here; a log line asks the user to do it. A bridge has an owner while its daemon runs, or while the data root
+that it names still has the daemon's id.
 """
 
 import logging
@@ -18,7 +18,7 @@ ENGINE_ID_FILE = "engine-id"
 
 
 def tell(bridges: Iterable[OtherBridge]) -> None:
-    """Name in the log each bridge that nobody owns. Blocks for a few files."""
+    """Log each bridge without an owner. Blocks while it reads a few files."""
     for bridge in ownerless(bridges, lambda tag: Cgroups(tag).is_claimed()):
         log.warning(
             "the bridge %s is left of a shoald whose data root %s is gone (%s of its containers are connected). "
@@ -28,7 +28,7 @@ def tell(bridges: Iterable[OtherBridge]) -> None:
 
 
 def ownerless(bridges: Iterable[OtherBridge], alive: Callable[[str], bool]) -> list[OtherBridge]:
-    """Return those whose data root and daemon are gone. One that does not say whose it is may have an owner."""
+    """Return the bridges whose data root and daemon are gone. One that names no data root may still have an owner."""
     return [
         bridge
         for bridge in bridges
@@ -47,4 +47,4 @@ def _is_home(root: Path, tag: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
-        return True  # something is there, and it cannot be read now
+        return True  # the file exists but cannot be read now

@@ -1,4 +1,4 @@
-"""The sockets of the API: made with the right owner and mode before anyone can connect, removed at the end."""
+"""Makes the sockets of the API. They have the right owner and mode before anyone can connect."""
 
 import grp
 import os
@@ -11,21 +11,21 @@ from shoal.daemon.config import DaemonConfig
 from shoal.engine.hijack import HalfClosing
 from shoal.errors import InvalidArgument, ShoalError
 
-# Linux's own bound. A unix socket whose queue is full does not keep a client waiting: it refuses it.
+# Linux's own limit. A unix socket with a full queue refuses clients at once instead of letting them wait.
 BACKLOG = 4096
 
 
 def unix_socket(path: Path, group: str) -> socket.socket:
-    """Return a listening unix socket, 0660, of `group` where the host has it.
+    """Return a listening unix socket with mode 0660. It belongs to `group`, if the host has that group.
 
-    A socket that nobody listens on any more is taken over. Raises ShoalError when somebody does, or when a file is in
-    the way.
+    A socket file on which nobody listens is replaced. Raises ShoalError if another daemon listens there, or if another
+    kind of file is in the way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # The mask makes the socket root's alone from its first moment; the group gets in by the chmod below.
+    # With this mask only root can connect at first. The chmod below lets the group in.
     mask = os.umask(0o177)
     try:
         listener.bind(str(path))
@@ -37,7 +37,7 @@ def unix_socket(path: Path, group: str) -> socket.socket:
     try:
         os.chown(path, 0, grp.getgrnam(group).gr_gid)
     except (KeyError, PermissionError):
-        pass  # no such group here, or not root: the socket stays its maker's
+        pass  # no such group here, or not root: the owner stays as it is
     path.chmod(0o660)
     listener.listen(BACKLOG)
     listener.setblocking(False)
@@ -57,7 +57,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def tcp_socket(address: str) -> socket.socket:
-    """Return a listening TCP socket for `host:port` or `[v6]:port`."""
+    """Return a listening TCP socket for `host:port` or `[v6]:port`. Raises ShoalError."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
@@ -71,10 +71,13 @@ def tcp_socket(address: str) -> socket.socket:
 
 
 def tls_context(config: DaemonConfig) -> ssl.SSLContext:
-    """Return the context of the TCP listeners: a client must show a certificate that `tlscacert` signed."""
+    """Return the TLS context of TCP sockets: a client must show a certificate that `tlscacert` signed.
+
+    Raises InvalidArgument if the files cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Without it, a client that has sent all its input would not get the output of `exec` and `attach`.
+    # Otherwise a client of `exec` or `attach` that has closed its input would not get the remaining output.
     context.sslobject_class = HalfClosing
     try:
         context.load_cert_chain(config.tlscert, config.tlskey)

@@ -30,9 +30,9 @@ LEVELS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `shoald` to its end: 0 when it was asked to stop, 1 with one line on stderr when it cannot go on."""
+    """Run `shoald`. Return 0 when it was asked to stop; 1, after a line on stderr, when it cannot go on."""
     errors: list[BaseException] = []
-    faulthandler.enable()  # a crash below Python says where it was
+    faulthandler.enable()  # a crash in C code prints a traceback
     try:
         config = flags.parse(arguments)
         set_up_logging(config)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except* (ShoalError, OSError) as group:
         errors = _leaves(group)
     for error in errors:
-        print(f"shoald: {error}", file=sys.stderr)  # noqa: T201 - whoever started it reads this, not the log
+        print(f"shoald: {error}", file=sys.stderr)  # noqa: T201 - for whoever started the daemon
     return 1 if errors else 0
 
 
@@ -52,16 +52,16 @@ async def _run(config: DaemonConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # What a start makes stays, so that looking for garbage in it finds none; `daemon` begins with that when it serves.
+    # A start makes objects that stay, so a collection would find no garbage. `serving` turns it on again.
     gc.disable()
-    # Only where there is to be a daemon: to end containers, or to be told of a wrong flag, nobody waits for all of it.
+    # Imported only now, so that --end-containers and a wrong flag need not wait for it.
     from shoal.daemon import daemon
 
     await daemon.run(config, stop, service.Notifier(os.environ))
 
 
 def end_containers(config: DaemonConfig) -> int:
-    """End this host's containers, as a host that goes down must: 0 when none is left."""
+    """End this host's containers, because the host goes down. Return 0 if none is left."""
     try:
         tag = tag_of(config.paths.engine_id.read_text().strip())
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def end_containers(config: DaemonConfig) -> int:
 
 
 def set_up_logging(config: DaemonConfig) -> None:
-    """Log to stderr, one line an event: with time and level, unless that is the journal, which keeps its own."""
+    """Log to stderr, one line per event, with time and level. The journal records both itself and gets neither."""
     level = logging.DEBUG if config.debug else LEVELS[config.log_level]
     handler = logging.StreamHandler(sys.stderr)
     if service.is_journal(sys.stderr.fileno(), os.environ):
@@ -80,15 +80,15 @@ def set_up_logging(config: DaemonConfig) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # What these say at INFO and DEBUG is about frames and sockets, not about anything a person runs.
+    # At INFO and DEBUG these libraries log frames and sockets, which tells nothing about services.
     for chatty in ("asyncio", "hpack", "h2", "aiohttp", "grpclib"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
     logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
-    """Return whether aiohttp tells of more than a client that speaks no HTTP, whose traceback helps nobody."""
-    from aiohttp.http_exceptions import HttpProcessingError  # loaded: it was aiohttp that logs
+    """Return False for aiohttp's log records about clients that send broken HTTP; their tracebacks help nobody."""
+    from aiohttp.http_exceptions import HttpProcessingError  # already imported, because aiohttp made the record
 
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 

@@ -1,7 +1,7 @@
-"""What Prometheus scrapes from `--metrics-addr`: the engine, and the swarm where this node manages one.
+"""The metrics for Prometheus at `--metrics-addr`: those of the engine and, on a manager, those of the swarm.
 
-Names are Docker's where it has the same (engine_daemon_*, swarm_*); the text format is Prometheus's 0.0.4. Counts are
-taken when asked, so that nobody pays for them who does not ask.
+A metric that Docker has as well has Docker's name (engine_daemon_*, swarm_*). The text format is Prometheus's 0.0.4.
+Everything is counted only when it is asked for, so metrics cost nothing otherwise.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ NODE_STATES = {value: name.lower() for name, value in api.NodeStatus.State.items
 
 @contextlib.asynccontextmanager
 async def serve(address: str, backend: Backend) -> AsyncIterator[None]:
-    """Serve /metrics at `host:port`; nothing where no address was given."""
+    """Serve /metrics at `host:port`. With an empty address, do nothing."""
     if not address:
         yield
         return

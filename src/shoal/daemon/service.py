@@ -1,7 +1,7 @@
-"""Tells the service manager how the daemon stands: systemd's notify protocol, and log lines for its journal.
+"""Tells systemd the state of the daemon, by its notify protocol, and formats log lines for its journal.
 
-In: the environment and standard error that it gave. Out: datagrams, and a format of lines. Where nobody asked for it
-nothing happens. Protocol: sd_notify(3); prefixes of lines: sd-daemon(3).
+In: the environment and the standard error that systemd gave. Out: datagrams, and a format of log lines. Without systemd
+nothing happens. Source of the protocol: sd_notify(3); of the prefixes of lines: sd-daemon(3).
 """
 
 import logging
@@ -17,27 +17,27 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 
 
 class Notifier:
-    """Tells the service manager how the daemon stands.
+    """Tells systemd the state of the daemon.
 
-    The socket's name is taken out of the environment at once: no program that the daemon starts may speak for it.
+    It removes the socket's name from the environment, so that no program that the daemon starts can speak for it.
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._address = environment.pop(NOTIFY_SOCKET, "")
 
     def ready(self, status: str) -> None:
-        """It serves: what was ordered after it may begin. `status` is what `systemctl status` shows."""
+        """Tell that the daemon serves; units ordered after it may start. `systemctl status` shows `status`."""
         self._send(f"READY=1\nSTATUS={status}\n")
 
     def stopping(self, status: str) -> None:
-        """It has begun to end."""
+        """Tell that the daemon has begun to stop."""
         self._send(f"STOPPING=1\nSTATUS={status}\n")
 
     def _send(self, message: str) -> None:
-        """Send one datagram. OSError when the manager cannot be told: it would wait for ever otherwise."""
+        """Send one datagram. Raises OSError, because systemd would wait for ever if it heard nothing."""
         if not self._address:
             return
-        # A name that begins with @ is in Linux's abstract namespace.
+        # A leading @ stands for Linux's abstract namespace, whose names begin with a zero byte.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
             manager.connect(address)
@@ -45,7 +45,7 @@ class Notifier:
 
 
 def is_journal(stream: int, environment: MutableMapping[str, str]) -> bool:
-    """Return whether a descriptor leads to the journal, which keeps times and levels itself."""
+    """Return whether a descriptor leads to the journal, which records times and levels itself."""
     device, _, inode = environment.get(JOURNAL_STREAM, "").partition(":")
     if not (device.isdigit() and inode.isdigit()):
         return False
@@ -57,7 +57,10 @@ def is_journal(stream: int, environment: MutableMapping[str, str]) -> bool:
 
 
 class JournalFormatter(logging.Formatter):
-    """Lines without time and level; the level is a prefix that the journal takes off, on each line of a traceback."""
+    """Formats lines for the journal: without time, and with the level as a prefix that the journal removes.
+
+    Each line of a traceback has the prefix.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(name)s: %(message)s")

@@ -1,7 +1,7 @@
-"""What a daemon serves: its node, with manager and agent, and the API, until it is told to stop.
+"""Runs the node, with its manager and agent, and the API, until the daemon is told to stop.
 
-In: the host's parts. Out: nothing; a node that fails for good takes the daemon down. `daemon` imports this module, and
-with it aiohttp and all of `engine`, once the host's side is there.
+In: the host's parts. Out: nothing. A node that fails for good ends the daemon. `daemon` imports this module, and with
+it aiohttp and all of `engine`, once the host's side is there.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Objects made before the youngest, and collections before the older generations are searched for cycles. Requests and
-# messages make few; Python's 700 would search hundreds of times while a hundred tasks start.
+# gc's thresholds: new objects before the youngest generation is collected, then collections of each generation before
+# the next older one. Requests and messages make few cycles, and Python's default of 700 would collect hundreds of times
+# while 100 tasks start.
 GC_THRESHOLDS = (20_000, 10, 10)
-# A driver that is installed or loaded later writes its CDI file then. An agent looks at its description as often.
+# Seconds. A driver may write its CDI file at any time. The agent checks its own description at the same interval.
 LOOK_FOR_DEVICES_EVERY = 20.0
 
 
 async def serve(config: DaemonConfig, parts: Parts, stop: asyncio.Event, notifier: Notifier) -> None:
-    """Run a node and the API over these parts until `stop` is set; `notifier` is told when the API answers."""
+    """Run a node and the API over these parts until `stop` is set. `notifier` hears when the API answers."""
     node = Door(
         config.paths,
         parts,
@@ -96,24 +97,24 @@ async def serve(config: DaemonConfig, parts: Parts, stop: asyncio.Event, notifie
 
 
 def _settle_memory() -> None:
-    """Leave what was imported and made so far out of every later collection; there are a hundred thousand objects.
+    """Exclude all present objects, about 100,000, from later collections.
 
-    Without a collection before, whose pause would be every client's: what little garbage a start makes stays.
+    They are not collected first: the pause would delay every client, and a start makes little garbage.
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    gc.enable()  # `main` has turned it off
+    gc.enable()  # `main` turned it off
 
 
 async def _prepare(node: Door) -> None:
-    """Import what a swarm needs while nobody waits for it, so that who makes or joins one need not."""
+    """Import what a swarm needs while the daemon is idle, so that `swarm init` and `join` need not wait for it."""
     await node.prepare()
     gc.freeze()
 
 
 @contextlib.asynccontextmanager
 async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[list[web.SockSite]]:
-    """The Engine API's sockets, whose clients wait until the sites are started; metrics where they were asked for."""
+    """Open the Engine API's sockets and serve metrics. Clients wait in the sockets until the sites are started."""
     runner = make_runner(make_app(backend))
     await runner.setup()
     made: list[Path] = []
@@ -123,7 +124,7 @@ async def _api(config: DaemonConfig, backend: Backend) -> AsyncIterator[list[web
             scheme, _, rest = host.partition("://")
             sites.append(_site(runner, config, scheme, rest))
             if scheme == "unix":
-                made.append(Path(rest))  # only now is it ours, and not another daemon's
+                made.append(Path(rest))  # from here on it is ours to remove; before, it could be another daemon's
         async with metrics.serve(config.metrics_addr, backend):
             yield sites
     finally:
@@ -148,7 +149,7 @@ def _describe(config: DaemonConfig, devices: Devices, tls: api.NodeTLSInfo) -> a
 
 
 def _generic(config: DaemonConfig, devices: Devices) -> tuple[api.GenericResource, ...]:
-    """What services may reserve here: what the owner names, and the devices found."""
+    """Return what services may reserve here: the configured resources and the devices from CDI files."""
     offered = (*config.generic, *((offer.kind, offer.value) for offer in devices.offers))
     return tuple(_resource(kind, value) for kind, value in offered)
 
