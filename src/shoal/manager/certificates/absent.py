@@ -14,12 +14,12 @@ from shoal.manager.deciding.plan import Plan
 from shoal.store.changes import Change, Event, Kind, Remove
 from shoal.store.memory import View
 
-PATIENCE = 3600.0  # issuing.ABSENCE says it in words
+PATIENCE = 3600.0  # seconds; issuing.ABSENCE must say the same
 MAX_REMOVED = 500  # in one transaction
 
 
 class AbsentNodes:
-    """Removes nodes that have not come in time."""
+    """Removes nodes that did not register in time."""
 
     name = "absent nodes"
     kinds: tuple[Kind, ...] = (api.Node,)
@@ -35,7 +35,7 @@ class AbsentNodes:
 
 
 def may_go(node: api.Node) -> bool:
-    """Return whether a node is none but in name: it never registered, and has no part in the quorum."""
+    """Return whether a node may be removed: it never registered and is not a manager."""
     return (
         not node.HasField("description")
         and not node.HasField("manager_status")

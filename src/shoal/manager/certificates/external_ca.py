@@ -1,4 +1,4 @@
-"""What is said to an external CA, and what its answers mean: CFSSL's sign API. Pure.
+"""Makes requests to external CAs, and reads their answers: CFSSL's sign API. Pure.
 
 In: certificate requests, roots, the external CAs of a cluster's spec. Out: bodies of requests, certificates from bodies
 of answers. Source: SwarmKit ca/external.go, ca/certificates.go (`PrepareCSR`); cfssl's signer.SignRequest.
@@ -18,9 +18,9 @@ from shoal.ca.identity import CA_NAME, MANAGER_OU, InvalidCertificate, normalize
 from shoal.ca.root import load_key
 from shoal.errors import ShoalError, Unavailable
 
-MAX_ANSWER_BYTES = 256 * 1024  # a chain with keys of a ridiculous size is a tenth of it
+MAX_ANSWER_BYTES = 256 * 1024  # ten times a chain with the largest keys
 CROSS_SIGN_PROFILE = "CA"
-_NAMES = {  # cfssl's names of what a subject consists of
+_NAMES = {  # cfssl's names of the parts of a subject
     NameOID.COUNTRY_NAME: "C",
     NameOID.STATE_OR_PROVINCE_NAME: "ST",
     NameOID.LOCALITY_NAME: "L",
@@ -32,15 +32,15 @@ SignRequest = dict[str, Any]
 
 
 class ExternalCAUnreachable(Unavailable):
-    """No answer that says anything of the request: it is asked again later."""
+    """There was no answer to this request. It is sent again later."""
 
 
 class ExternalCARefused(ShoalError):
-    """The external CA does not sign this request, now or ever."""
+    """The external CA refused this request. Asking again is useless."""
 
 
 def urls_for(external: Iterable[api.ExternalCA], wanted_pem: bytes, current_pem: bytes) -> tuple[str, ...]:
-    """Return where a root's own external CAs are; an entry without a certificate stands for the current root."""
+    """Return the URLs of the external CAs of a root. An entry without a certificate belongs to the current root."""
     wanted = _comparable(wanted_pem)
     return tuple(
         each.url
@@ -50,19 +50,22 @@ def urls_for(external: Iterable[api.ExternalCA], wanted_pem: bytes, current_pem:
 
 
 def signing_urls(cluster: api.Cluster) -> tuple[str, ...]:
-    """Return the external CAs that sign for the root that is wanted now; none: the cluster's own key signs."""
+    """Return the URLs of the external CAs that sign now: for the next root while a rotation runs, else for the root.
+
+    If there are none, the cluster's own key signs.
+    """
     root_ca = cluster.root_ca
     wanted = root_ca.root_rotation.ca_cert if root_ca.HasField("root_rotation") else root_ca.ca_cert
     return urls_for(cluster.spec.ca_config.external_cas, wanted, root_ca.ca_cert)
 
 
 def trusted_pem(root_ca: api.RootCA) -> bytes:
-    """Return what external CAs' own certificates are checked by: the root, and the next one."""
+    """Return the roots that must have signed an external CA's TLS certificate: the current one and the next one."""
     return root_ca.ca_cert + (b"\n" + root_ca.root_rotation.ca_cert if root_ca.HasField("root_rotation") else b"")
 
 
 def node_request(csr: bytes, node_id: str, role: int, organization: str) -> SignRequest:
-    """Return what asks for a node's certificate."""
+    """Return the request for a node's certificate. Raises InvalidArgument for a number that is no role."""
     unit = unit_of(role)
     return {
         "hosts": [unit, node_id, *([CA_NAME] if unit == MANAGER_OU else [])],
@@ -75,7 +78,7 @@ def node_request(csr: bytes, node_id: str, role: int, organization: str) -> Sign
 
 
 def cross_sign_request(root_pem: bytes, key_pem: bytes) -> SignRequest:
-    """Return what asks for a root's cross-signed certificate. Raises InvalidCertificate."""
+    """Return the request for a root's cross-signed certificate. Raises InvalidCertificate."""
     root = read_chain(root_pem)[0]
     request = x509.CertificateSigningRequestBuilder().subject_name(root.subject)
     for extension in root.extensions:
@@ -90,7 +93,7 @@ def cross_sign_request(root_pem: bytes, key_pem: bytes) -> SignRequest:
         "profile": CROSS_SIGN_PROFILE,
         "crl_override": "",
         "label": "",
-        # cfssl takes from a request's extensions the names alone, so this is said once more.
+        # Of a CSR's extensions cfssl only reads the alternative names, so the basic constraints are given here as well.
         "extensions": [
             {
                 "id": extension.oid.dotted_string,

@@ -1,7 +1,7 @@
-"""The way to external CAs, and the leader's loop that has them sign what was let in.
+"""Calls external CAs, and runs the leader's loop that lets them sign the admitted certificate requests.
 
-Owns HTTPS connections with this node's certificate, time limits, repetition. What is asked and what an answer means is
-in `external_ca`, who waits in `issuing`. Source: SwarmKit ca/external.go.
+Owns the HTTPS connections with this node's certificate, their timeouts, and retries. Requests and answers are in
+`external_ca`; `issuing` decides which requests are admitted. Source: SwarmKit ca/external.go.
 """
 
 import asyncio
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
-AT_ONCE = 8  # requests under way
+AT_ONCE = 8  # concurrent requests
 _Broken = (OSError, TimeoutError, aiohttp.ClientError, ssl.SSLError, ValueError)
 
 
 class Security(Protocol):
-    """This node's identity, as `shoal.ca.security` keeps it."""
+    """This node's identity; see `shoal.ca.security`."""
 
     def outside_context(self, trust_pem: bytes) -> ssl.SSLContext:
-        """Return the context for calling a server that is no node, as this node."""
+        """Return the context for calling an external CA as this node."""
 
 
 class ExternalCAClient:
@@ -56,7 +56,7 @@ class ExternalCAClient:
         self._wait = wait
 
     async def is_reachable(self, url: str, trust_pem: bytes) -> bool:
-        """Return whether a TLS connection can be made, to a server that the root has certified."""
+        """Return whether a TLS connection to the URL works, with a server certificate that `trust_pem` signed."""
         try:
             parts = urlsplit(url)
             if parts.scheme != "https" or not parts.hostname:
@@ -72,7 +72,10 @@ class ExternalCAClient:
         return True
 
     async def sign(self, urls: Sequence[str], trust_pem: bytes, request: SignRequest) -> bytes:
-        """Return a certificate from the first that gives one, or raise what the last one said."""
+        """Return the certificate from the first URL that signs. If none does, raise the error of the last one.
+
+        Raises ExternalCAUnreachable, ExternalCARefused.
+        """
         failure: ShoalError = ExternalCAUnreachable("no external CA URLs")
         for url in urls:
             try:
@@ -102,7 +105,7 @@ class ExternalCAClient:
 
 
 class ExternalSigner:
-    """Has external CAs sign, while the cluster names one for the root that is wanted now."""
+    """Lets external CAs sign while the cluster's spec names one (`external_ca.signing_urls`)."""
 
     def __init__(
         self,
@@ -117,10 +120,10 @@ class ExternalSigner:
         self._client = client
         self._clock = clock
         self._retry = retry
-        self._waiting: dict[str, float] = {}  # nodes, and when to ask for them (the event loop's time)
+        self._waiting: dict[str, float] = {}  # waiting nodes, and when to ask for each (the event loop's time)
 
     async def run(self) -> None:
-        """Sign until cancelled. What could not be asked is asked again after ten seconds."""
+        """Let CAs sign until cancelled. If no CA answers, or the result cannot be stored, ask again after `retry`."""
         while True:
             with self._store.watch(api.Node, api.Cluster) as watch:
                 self._waiting.clear()
@@ -145,7 +148,7 @@ class ExternalSigner:
         nodes = self._store.view().nodes
         changed: set[str] = set()
         for event in events:
-            # Another external CA may answer where the former did not.
+            # A change of the cluster may name another CA, so all nodes are tried again at once.
             changed.update([event.obj.id] if isinstance(event.obj, api.Node) else self._waiting)
         for node_id in changed:
             self._waiting.pop(node_id, None)
@@ -202,7 +205,7 @@ class ExternalSigner:
             self._again(node_id, error)
 
     def _believed(self, signed: bytes, cluster: api.Cluster, asked: api.Certificate) -> bytes:
-        """Return a certificate with what leads from it to the swarm's root, if it is the one that was asked for."""
+        """Return a certificate with its intermediates. Raises InvalidCertificate unless it is the one asked for."""
         pem = signed + root_from_api(cluster.root_ca).intermediates_pem
         chain = read_chain(pem)
         identity = identity_of(chain[0])

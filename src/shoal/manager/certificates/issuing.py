@@ -1,7 +1,8 @@
-"""Who gets a certificate: the gate for requests, and the signing of those that were let in. Pure.
+"""Decides who gets a certificate, and signs the admitted requests. Pure.
 
-In: a request with its caller and the store's view, or the view alone. Out: changes of node objects. Source of rows,
-order and texts: SwarmKit ca/server.go. Root rotation is in `rotation`, what external CAs sign in `external_signer`.
+In: a request with its caller and the store's view, or only the view. Out: changes of node objects. Source of the
+checks, their order and their texts: SwarmKit ca/server.go. Root rotation is in `rotation`; external CAs are in
+`external_signer`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,37 +27,37 @@ from shoal.store.changes import Change, Create, Event, Update, copy
 if TYPE_CHECKING:
     from shoal.store.memory import View
 
-# Nodes that were made for a token and have never registered. A joiner registers within a second; a thousand may come
-# from one host at once. Who holds a leaked token makes no more of them than these, and they go by themselves
-# (`absent`). All ours: Swarm has no such limits.
+# Limits of nodes that were made for a token and have not registered yet. A joining node registers within a second, but
+# 1,000 may join from one host at once. Somebody with a leaked token can make no more nodes than this, and `absent`
+# removes them. These limits are Shoal's own; Swarm has none.
 MAX_ABSENT_OF_HOST = 2_000
 MAX_ABSENT = 5_000
 ABSENCE = "after an hour"
 NO_TOKEN = "A valid join token is necessary to join this cluster"
 ID_ATTEMPTS = 4  # the first, and three retries after a collision
-# One signature takes a third of a millisecond: this many do not hold up what else the leader does.
+# Per transaction. A signature takes 0.3 ms, so this many do not delay the leader's other work.
 MAX_SIGNED = 50
-RETRY = 10.0  # after a failure that the node has no part in (SwarmKit: reconciliationRetryInterval)
+RETRY = 10.0  # seconds, after a failure that is not the node's fault (SwarmKit: reconciliationRetryInterval)
 FINAL = frozenset({api.IssuanceStatus.ISSUED, api.IssuanceStatus.FAILED, api.IssuanceStatus.ROTATE})
 _SETTLED = frozenset({api.IssuanceStatus.ISSUED, api.IssuanceStatus.ROTATE})
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that was let in: what to write, None where it is written already; what to answer."""
+    """An admitted request: the change to write (None if it is written already) and the response."""
 
     change: Change | None
     response: api.IssueNodeCertificateResponse
 
 
 class Joiners:
-    """Which nodes were made for which keys, of those that have not come: for a joiner that asks again."""
+    """Remembers which unregistered node was made for which key, so that a repeated join makes no second node."""
 
     def __init__(self) -> None:
-        self._ids: dict[bytes, str] | None = None  # None: to be read
+        self._ids: dict[bytes, str] | None = None  # None: not read from the store yet
 
     def find(self, view: "View", csr: bytes) -> api.Node | None:
-        """Return the node that a request with this key has made already, if it has not come."""
+        """Return the node that an earlier request with this key made, if it has not registered yet."""
         if self._ids is None or len(self._ids) > 2 * MAX_ABSENT:
             self._ids = {csr_key(node.certificate.csr): node.id for node in view.nodes.find("came", key=False)}
         key = csr_key(csr)
@@ -66,7 +67,7 @@ class Joiners:
         return node
 
     def add(self, csr: bytes, node_id: str) -> None:
-        """Take note of a node that is being made; one that is not made after all is not found."""
+        """Remember a node that is about to be written. If it is not written, `find` does not return it."""
         if self._ids is not None:
             self._ids[csr_key(csr)] = node_id
 
@@ -74,12 +75,12 @@ class Joiners:
 def check_request(
     view: "View", request: api.IssueNodeCertificateRequest, caller: Caller, cluster_id: str
 ) -> api.Cluster:
-    """Refuse a request that cannot lead to a certificate, the cheapest checks first; return the cluster.
+    """Check that a request can lead to a certificate, with the cheapest checks first. Return the cluster.
 
-    What cannot be signed is not written either. Raises InvalidArgument, Aborted.
+    A request that cannot be signed is never written. Raises InvalidArgument, Aborted.
     """
     if not request.csr:
-        raise InvalidArgument("InvalidArgument")  # Swarm's whole text
+        raise InvalidArgument("InvalidArgument")  # this is Swarm's text
     if len(request.csr) > MAX_CSR_BYTES:
         raise InvalidArgument(f"certificate request is larger than {MAX_CSR_BYTES} bytes")
     cluster = view.clusters.get(cluster_id)
@@ -99,10 +100,10 @@ def admit(
     new_id: Callable[[], str],
     joiners: "Joiners",
 ) -> Admitted:
-    """Return what a certificate request leads to: a renewal for a node that we know, a new node for a token.
+    """Admit a certificate request: as a renewal for a caller with a certificate, as a new node for a join token.
 
-    A joiner that asks again, with the key of a node that has not come yet, is that node. Raises as `check_request`;
-    NotFound for a node that is no more, ResourceExhausted while too many others were made and have not come.
+    A second request with the key of an unregistered node is for that node. Raises the errors of `check_request`,
+    NotFound if the caller's node was removed, ResourceExhausted while too many nodes have not registered.
     """
     cluster = check_request(view, request, caller, cluster_id)
     if caller.node_id:
@@ -124,7 +125,7 @@ def admit(
 
 
 def token_role(token: str, tokens: api.JoinTokens) -> "api.NodeRole | None":
-    """Return the role that a join token gives. The role a joiner asks for does not count."""
+    """Return the role that a join token gives, or None. The role that a joining node asks for is ignored."""
     is_manager, is_worker = same_token(token, tokens.manager), same_token(token, tokens.worker)
     if is_manager:
         return api.MANAGER
@@ -132,7 +133,7 @@ def token_role(token: str, tokens: api.JoinTokens) -> "api.NodeRole | None":
 
 
 def check_room(view: "View", host: str) -> None:
-    """Refuse one more node from a host where too many were made and never came. Raises ResourceExhausted."""
+    """Raise ResourceExhausted if too many nodes, of this host or in all, were made and have not registered."""
     if len(view.nodes.find("absent_from", host)) >= MAX_ABSENT_OF_HOST:
         raise ResourceExhausted(
             f"{MAX_ABSENT_OF_HOST} nodes that joined from {host} have never come: they are forgotten {ABSENCE}"
@@ -167,7 +168,7 @@ def _newcomer(
             cn=node_id,
             status=api.IssuanceStatus(state=api.IssuanceStatus.PENDING),
         ),
-        # Where it joins from, until it registers and says so itself.
+        # The address that it joins from. When it registers, it gives its own.
         status=api.NodeStatus(addr=host),
         VXLANUDPPort=cluster.VXLANUDPPort,
     )
@@ -180,7 +181,7 @@ def _renewal(view: "View", node_id: str, csr: bytes) -> Admitted:
     if node is None:
         raise NotFound(f"node {node_id} not found when attempting to renew certificate")
     changed = copy(node)
-    # The observed role, which the role manager moves when it is safe to, and not the desired one.
+    # The observed role, not the desired one: the role manager changes the observed role when that is safe.
     changed.certificate.CopyFrom(
         api.Certificate(role=node.role, csr=csr, cn=node_id, status=api.IssuanceStatus(state=api.IssuanceStatus.RENEW))
     )
@@ -189,7 +190,7 @@ def _renewal(view: "View", node_id: str, csr: bytes) -> Admitted:
 
 
 def awaits_signature(node: api.Node) -> bool:
-    """Return whether a node's certificate request is to be signed now."""
+    """Return whether a node's certificate request should be signed now."""
     state = node.certificate.status.state
     if state == api.IssuanceStatus.RENEW:
         return True
@@ -197,7 +198,7 @@ def awaits_signature(node: api.Node) -> bool:
 
 
 class Signer:
-    """Signs what was let in, with the cluster's key. Keeps the key it has read and the nodes that wait for one."""
+    """The decider that signs admitted requests with the cluster's key. It keeps the key and the waiting nodes."""
 
     name = "signer"
     kinds = (api.Node, api.Cluster)
@@ -210,7 +211,7 @@ class Signer:
         self._root: RootCA | None = None
 
     def decide(self, view: "View", now: float, events: Sequence[Event] | None) -> Plan:
-        """Sign up to `MAX_SIGNED` requests; come back at once for more, and later for what could not be signed."""
+        """Sign up to `MAX_SIGNED` requests. If there are more, ask to look again at once; without a key, later."""
         if events is None:
             self._waiting.clear()
             self._root_as_stored = b""
@@ -220,7 +221,7 @@ class Signer:
             return Plan()
         cluster = view.clusters.get(self._cluster_id)
         if cluster is not None and signing_urls(cluster):
-            return Plan()  # an external CA signs; when there is none any more, who still waits is known
+            return Plan()  # an external CA signs; `_waiting` is kept, in case it is removed from the spec
         problem = "there is no cluster object" if cluster is None else self._read_root(cluster, now)
         if problem or cluster is None or self._root is None:
             return self._postpone(problem, now)
@@ -240,7 +241,7 @@ class Signer:
         return Plan(tuple(changes), tuple(notes))
 
     def _read_root(self, cluster: api.Cluster, now: float) -> str:
-        """Have the signing key at hand; return what is wrong if it is not."""
+        """Read the signing key into `_root`. Return the problem, or an empty text."""
         if not root_from_api(cluster.root_ca).can_sign:
             return "the cluster has no CA key"
         stored = cluster.root_ca.SerializeToString(deterministic=True)
@@ -261,7 +262,7 @@ class Signer:
 
 
 def _signed(node: api.Node, root: RootCA, cluster: api.Cluster, now: float) -> api.Node:
-    """Return a node with the certificate that it asked for, or with the reason why it gets none."""
+    """Return the node with the certificate that it asked for, or with the reason why it gets none."""
     config = cluster.spec.ca_config
     lifetime = timedelta(seconds=seconds(config.node_cert_expiry)) if config.HasField("node_cert_expiry") else None
     request = node.certificate
@@ -273,7 +274,7 @@ def _signed(node: api.Node, root: RootCA, cluster: api.Cluster, now: float) -> a
 
 
 def issued(node: api.Node, pem: bytes) -> api.Node:
-    """Return a node with its certificate."""
+    """Return the node with its new certificate."""
     changed = copy(node)
     changed.certificate.certificate = pem
     changed.certificate.status.CopyFrom(api.IssuanceStatus(state=api.IssuanceStatus.ISSUED))
@@ -281,7 +282,7 @@ def issued(node: api.Node, pem: bytes) -> api.Node:
 
 
 def refused(node: api.Node, reason: str) -> api.Node:
-    """Return a node that gets no certificate for what it asked."""
+    """Return the node with its request refused for this reason."""
     changed = copy(node)
     changed.certificate.status.CopyFrom(api.IssuanceStatus(state=api.IssuanceStatus.FAILED, err=reason))
     return changed

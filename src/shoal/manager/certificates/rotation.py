@@ -1,8 +1,8 @@
-"""Moves every node to a new root, and then the swarm. Pure.
+"""Moves all nodes to a new root CA, and then the swarm. Pure.
 
-In: the cluster while its root is being rotated, the nodes with what they say of their certificates. Out: nodes that are
-told to renew, a few at a time; when none is left, the cluster with the new root and new join tokens. How a rotation
-begins is in `control/root_change.py`. Source: SwarmKit ca/reconciler.go.
+In: the cluster while its root is being rotated; the nodes, whose descriptions name the issuer of their certificates.
+Out: nodes that must renew their certificates, a few at a time; when all have done so, the cluster with the new root and
+new join tokens. `control/root_change.py` begins a rotation. Source: SwarmKit ca/reconciler.go.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from shoal.manager.deciding.plan import NOTHING, Plan
 from shoal.store.changes import Event, Kind, Update, copy
 from shoal.store.memory import View
 
-ROUND = 3.0  # seconds between two rounds of telling nodes
-MAX_TOLD = 30  # in one round: they all come for a certificate at once
+ROUND = 3.0  # seconds between two rounds in which nodes are told to renew
+MAX_TOLD = 30  # nodes in one round, because all of them ask for a certificate at once
 _Status = api.IssuanceStatus
 _TOLD = frozenset({_Status.RENEW, _Status.PENDING, _Status.ROTATE})
 
@@ -23,20 +23,20 @@ Issuer = tuple[bytes, bytes]  # DER subject, DER public key
 
 
 def wanted_issuer(root_ca: api.RootCA) -> Issuer:
-    """Return what is to have signed every node's certificate. Raises InvalidCertificate."""
+    """Return the issuer that all certificates should have in the end. Raises InvalidCertificate."""
     rotating = root_ca.HasField("root_rotation")
     certificate = read_chain(root_ca.root_rotation.ca_cert if rotating else root_ca.ca_cert)[0]
     return certificate.subject.public_bytes(), public_key_der(certificate)
 
 
 def has_issuer(node: api.Node, issuer: Issuer) -> bool:
-    """Return whether a node says that its certificate was signed by this one."""
+    """Return whether a node reports a certificate from this issuer."""
     info = node.description.tls_info
     return (info.cert_issuer_subject, info.cert_issuer_public_key) == issuer
 
 
 def completed(root_ca: api.RootCA, make_token: Callable[[bytes], str] = new_token) -> api.RootCA:
-    """Return the root of a cluster whose nodes all have moved to the next one."""
+    """Return the cluster's root after the rotation: the next root, with new join tokens."""
     rotation = root_ca.root_rotation
     tokens = api.JoinTokens(worker=make_token(rotation.ca_cert), manager=make_token(rotation.ca_cert))
     return api.RootCA(
@@ -49,7 +49,7 @@ def completed(root_ca: api.RootCA, make_token: Callable[[bytes], str] = new_toke
 
 
 class RootRotation:
-    """The decider of a running root rotation; nodes that are down count until they are removed."""
+    """The decider of a running root rotation. It also waits for nodes that are down, until they are removed."""
 
     name = "root rotation"
     kinds: tuple[Kind, ...] = (api.Node, api.Cluster)
@@ -57,13 +57,13 @@ class RootRotation:
     def __init__(self, cluster_id: str, make_token: Callable[[bytes], str] = new_token) -> None:
         self._cluster_id = cluster_id
         self._make_token = make_token
-        self._target = b""  # the certificate that nodes are moved to; empty: no rotation runs
+        self._target = b""  # the new root certificate; empty while no rotation runs
         self._issuer: Issuer = (b"", b"")
-        self._behind: set[str] = set()  # nodes whose certificates another root has signed
+        self._behind: set[str] = set()  # nodes whose certificates are from another issuer
         self._next_round = 0.0
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return the nodes that are to renew now, or the cluster that has arrived."""
+        """Return the nodes that must renew now or, when all have, the cluster with the new root."""
         cluster = view.clusters.get(self._cluster_id)
         if cluster is None or not cluster.root_ca.HasField("root_rotation"):
             self._target, self._behind = b"", set()
@@ -87,7 +87,7 @@ class RootRotation:
         return Plan(tuple(self._tell(view)), look_again_at=self._next_round)
 
     def _look(self, view: View, events: Sequence[Event] | None) -> None:
-        """Note which nodes are behind, of all or of those that something happened to."""
+        """Update `_behind` from the changed nodes, or from all nodes if `events` is None."""
         if events is None:
             self._behind = {node.id for node in view.nodes.all() if not has_issuer(node, self._issuer)}
             return

@@ -1,7 +1,7 @@
-"""The CA and NodeCA services: the root for joiners, requests in, certificates out, the unlock key for managers.
+"""The gRPC services CA and NodeCA: the root for joining nodes, certificates, and the unlock key for managers.
 
-Owns the calls that wait for a signature. What is let in and what is signed is decided in `issuing`; this writes and
-waits. Source: SwarmKit ca/server.go.
+Owns the calls that wait for a signature. `issuing` decides what is admitted and signed; this module writes and waits.
+Source: SwarmKit ca/server.go.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 
-# A joiner waits five seconds a call and calls again (SwarmKit). Whoever sets no deadline is sent away after this,
-# with the status after which it calls again; strangers may make this call.
+# Seconds. SwarmKit's nodes wait five seconds per call and call again. A call without a deadline ends after this time,
+# with a status after which nodes call again, because callers without a certificate may make it too.
 MAX_WAIT = 60.0
 MAX_WAITING = 2_000
 
 
 class CAServer(CABase):
-    """Gives the root certificates to anyone and the unlock key to managers."""
+    """Gives the root certificates to everybody and the unlock key to managers."""
 
     def __init__(self, store: "Store", cluster_id: str) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class CAServer(CABase):
     async def GetRootCACertificate(  # noqa: N802 - the protocol's name
         self, stream: "Stream[api.GetRootCACertificateRequest, api.GetRootCACertificateResponse]"
     ) -> None:
-        """Answer with the root bundle, of which a join token holds the digest."""
+        """Answer with the root bundle. The caller compares its digest with the one in its join token."""
         await received(stream)
         certificate = self._cluster().root_ca.ca_cert
         await stream.send_message(api.GetRootCACertificateResponse(certificate=certificate))
@@ -56,7 +56,7 @@ class CAServer(CABase):
     async def GetUnlockKey(  # noqa: N802
         self, stream: "Stream[api.GetUnlockKeyRequest, api.GetUnlockKeyResponse]"
     ) -> None:
-        """Answer with the key that seals managers' key files, empty with autolock off, and its version."""
+        """Answer with the key that seals managers' key files (empty with autolock off), and its version."""
         await received(stream)
         cluster = self._cluster()
         response = api.GetUnlockKeyResponse(version=cluster.meta.version)
@@ -73,7 +73,7 @@ class CAServer(CABase):
 
 
 class NodeCAServer(NodeCABase):
-    """Takes certificate requests and tells how they fare. `is_signing` says whether this manager leads."""
+    """Takes certificate requests and answers with certificates. `is_signing` says whether this manager leads."""
 
     def __init__(
         self,
@@ -95,11 +95,11 @@ class NodeCAServer(NodeCABase):
     async def IssueNodeCertificate(  # noqa: N802
         self, stream: "Stream[api.IssueNodeCertificateRequest, api.IssueNodeCertificateResponse]"
     ) -> None:
-        """Write the request into a node object: that of the caller, or a new one for a join token."""
+        """Write the request into a node object: the caller's, or a new one for a join token."""
         request = await received(stream)
         self._check_signing()
         caller = self._caller()
-        check_request(self._store.view(), request, caller, self._cluster_id)  # before the writer hears of it
+        check_request(self._store.view(), request, caller, self._cluster_id)  # before it takes the writer's time
 
         def write(transaction: Transaction) -> api.IssueNodeCertificateResponse:
             admitted = admit(transaction, request, caller, self._cluster_id, self._fresh_id, self._joiners)
@@ -142,7 +142,7 @@ class NodeCAServer(NodeCABase):
                 try:
                     await watch.next()
                 except WatchLagged:
-                    continue  # what matters is the node as it is now
+                    continue  # only the node's present state matters
 
     def _check_signing(self) -> None:
         if not self._is_signing():

@@ -1,1 +1,1 @@
-"""Calls that only the leader can answer: every manager takes them, and sends them on unless it leads itself."""
+"""Calls that only the leader can answer. Every manager accepts them and, unless it leads, forwards them."""

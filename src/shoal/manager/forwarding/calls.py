@@ -1,8 +1,8 @@
-"""Calls of nodes that only the leader answers, re-issued by a manager that follows.
+"""Forwards calls of nodes from a manager that follows to the leader.
 
-In: a call as it came, and who made it. Out: the leader's answer. The call goes out over this manager's own connection,
-with headers that name the node and its address; what a peer itself has put into such headers is dropped. A call is
-forwarded once. Source: SwarmKit ca/forward.go, protobuf/plugin/raftproxy.
+In: a call and its caller. Out: the leader's answer. The forwarded call uses this manager's own connection, with headers
+that name the node and its address. Such headers from the caller itself are dropped. A call is forwarded only once.
+Source: SwarmKit ca/forward.go, protobuf/plugin/raftproxy.
 """
 
 import asyncio
@@ -27,21 +27,24 @@ from shoal.manager.port.authorization import (
 )
 from shoal.manager.port.guard import REDIRECTED, AnyStream, texts_of
 
-# A call that was sent here as to the leader waits for so long while this manager takes the lead up.
+# Seconds. A call that another manager forwarded here waits this long for this manager to become the leader.
 TAKING_OVER = 1.0
 MAX_STATUS = max(status.value for status in Status)
 _OURS = frozenset({FORWARDED_MARK, FORWARDED_CN, FORWARDED_ORG, FORWARDED_OU, FORWARDED_ADDRESS, REDIRECT})
 
 
 class Forwarder:
-    """Forwards calls to the leader. `own_address` is what this manager is known by."""
+    """Forwards calls to the leader. `own_address` is this manager's address for other managers."""
 
     def __init__(self, link: LeaderLink, own_address: str) -> None:
         self._link = link
         self._own_address = own_address
 
     async def __call__(self, path: str, handler: Handler, stream: AnyStream, peer: Peer) -> bool:
-        """Answer a call by what the leader answers; False where this manager leads by now."""
+        """Answer a call with the leader's answer. Return False if this manager leads by now and must answer itself.
+
+        Raises ResourceExhausted for a call that was forwarded before, Unavailable, or the leader's GRPCError.
+        """
         hops = texts_of(stream)
         if REDIRECT in hops or FORWARDED_MARK in hops:
             if await self._link.wait_own_lead(TAKING_OVER):
@@ -58,7 +61,7 @@ class Forwarder:
                 reply = await self._link.call(path, handler, request, metadata=metadata, deadline=stream.deadline)
                 await stream.send_message(reply)
         except LeadsHere:
-            # Of a unary call the request has been read: its caller asks again, and is answered here.
+            # The request of a unary call has been read already. Its caller calls again and is answered here.
             if handler.cardinality.client_streaming or handler.cardinality.server_streaming:
                 return False
             raise Unavailable(TAKEN_OVER) from None
@@ -80,11 +83,12 @@ class Forwarder:
 
 
 def headers(stream: AnyStream, peer: Peer, own_address: str) -> MultiDict[str]:
-    """Return the headers of a forwarded call: the caller's own, and who it is."""
+    """Return the headers of a forwarded call: the caller's own headers, and those that identify the caller."""
     metadata: MultiDict[Any] = MultiDict(
         (name, value) for name, value in (stream.metadata or {}).items() if name not in _OURS
     )
-    # The mark is set for a caller without a certificate as well: without it, the call would be this manager's own.
+    # The mark is also set for a caller without a certificate. Without it, the leader would take this manager for the
+    # caller.
     subject = peer.subject or Subject()
     metadata[FORWARDED_MARK] = "true"
     names = [
@@ -95,13 +99,13 @@ def headers(stream: AnyStream, peer: Peer, own_address: str) -> MultiDict[str]:
         (REDIRECT, own_address),
     ]
     for name, value in names:
-        if value:  # grpclib sends no blank ones; a header that is missing reads the same
+        if value:  # grpclib cannot send empty headers; a missing one means the same
             metadata.add(name, value)
     return metadata
 
 
 async def _both_ways(stream: AnyStream, out: Any) -> None:
-    """Carry requests and answers. Raises what the leader says, or one of Broken."""
+    """Carry requests and answers in both directions. Raises the leader's GRPCError, or one of Broken."""
     faults: list[BaseException] = []
     try:
         async with asyncio.TaskGroup() as group:
@@ -112,16 +116,16 @@ async def _both_ways(stream: AnyStream, out: Any) -> None:
         faults.extend(broken.exceptions)
     current = asyncio.current_task()
     if current is not None and current.cancelling():
-        # A group whose children fail while it is being cancelled tells only of the failures.
+        # A TaskGroup that is cancelled while its children fail only raises the failures.
         raise asyncio.CancelledError
     if faults:
         raise _refusal(out) or faults[0]
 
 
 def _refusal(out: Any) -> GRPCError | None:
-    """Return what the leader said before it reset a stream on which more requests came.
+    """Return the leader's error if it answered and then reset the stream, because more requests came.
 
-    grpclib forgets it: whoever waits for the answer is told of the reset alone.
+    grpclib drops that error and only raises StreamTerminatedError.
     """
     told = dict(out._stream.trailers or out._stream.headers or ())
     code = told.get("grpc-status", "")
@@ -133,7 +137,7 @@ def _refusal(out: Any) -> GRPCError | None:
 async def _answers(out: Any, stream: AnyStream) -> None:
     async for reply in out:
         await stream.send_message(reply)
-    await out.recv_trailing_metadata()  # raises what the leader has to say at the end
+    await out.recv_trailing_metadata()  # raises the leader's final error, if any
 
 
 async def _requests(stream: AnyStream, out: Any) -> None:

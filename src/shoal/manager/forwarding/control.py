@@ -1,8 +1,8 @@
-"""Control and Logs as any manager offers them to its own host: here while it leads, else at the leader's.
+"""Control and Logs for the Engine API of any manager: answered here while it leads, else by the leader.
 
-In: requests of the Engine API. Out: replies, or errors that show as Docker's: `RpcError` with what the leader said.
-The object is the same whoever leads; a call that meets a change of the lead goes where the lead has gone, as long as
-nothing of it was done.
+In: requests of the Engine API. Out: replies, or `RpcError` with the leader's error, which looks like Docker's. The
+objects stay the same when the leader changes. If the leader changes during a call that has not been carried out, the
+call goes to the new leader.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -18,18 +18,18 @@ from shoal.manager.forwarding.leader_link import Broken, LeaderLink, LeadsHere
 from shoal.manager.forwarding.services import ControlService, LogBroker, LogsService
 from shoal.manager.logs.broker import check_selector
 
-ATTEMPTS = 10  # each follows a change of the lead
+ATTEMPTS = 10  # each comes after a change of leader
 
 
 class RemoteControl(ControlRpcs):
-    """Every RPC of Control. `local` returns this manager's own Control in its term."""
+    """All RPCs of Control. `local` returns this manager's own Control while it leads, else None."""
 
     def __init__(self, link: LeaderLink, local: Callable[[], ControlRpcs | None]) -> None:
         self._link = link
         self._local = local
 
     async def carry_out(self, rpc: Rpc[Part, Request, Reply], request: Request) -> Reply:
-        """Return what the leader answers. Raises RpcError, NoLeader, Unavailable; what is raised here, as it is."""
+        """Return the leader's reply. Raises RpcError, NoLeader, Unavailable; while this manager leads, its own errors."""
         for _ in range(ATTEMPTS):
             local = self._local()
             try:
@@ -40,8 +40,8 @@ class RemoteControl(ControlRpcs):
             except LeadsHere:
                 await self._link.wait_settled()
             except NoLeader as moved:
-                # `call` has waited for a leader when it says that there is none. Here it was surely not done only
-                # where the store says just that it does not lead.
+                # From `call` this means that it waited for a leader in vain. From this manager's own Control, the
+                # request was certainly not carried out only if the error has the plain text of NoLeader.
                 if local is None or str(moved) != str(NoLeader()):
                     raise
                 await self._link.wait_settled()
@@ -51,7 +51,7 @@ class RemoteControl(ControlRpcs):
 
 
 class RemoteLogs:
-    """The log broker, likewise."""
+    """The log broker, here or at the leader. `local` returns this manager's own while it leads, else None."""
 
     def __init__(self, link: LeaderLink, local: Callable[[], LogBroker | None]) -> None:
         self._link = link
@@ -88,6 +88,6 @@ class RemoteLogs:
             raise Unavailable(f"connection to the leader was lost: {fault or type(fault).__name__}") from fault
 
 
-# What a call looks like on the wire: who answers matters on the other side.
+# Only the calls' paths and message types are used here; nobody answers these.
 _HANDLERS = ControlService(lambda: None).__mapping__()
 _SUBSCRIBE = next(iter(LogsService(lambda: None).__mapping__().items()))

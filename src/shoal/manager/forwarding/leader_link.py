@@ -1,7 +1,7 @@
-"""This manager's way to the one that leads: who that is, connections to it, calls that outlive a change of the lead.
+"""This manager's connection to the leader: who leads, channels to it, and calls that survive a change of leader.
 
-In: what this manager learns of the lead (`tell`). Out: calls of the leader's services over mutual TLS, as this node.
-While nobody leads, a call waits for a moment, as elections are short; later ones hear at once that there is no leader.
+In: what this manager learns about the leader (`tell`). Out: calls to the leader's services over mutual TLS, as this
+node. When the leader is lost, calls wait for `PATIENCE`, because elections are short; after that, calls fail at once.
 Source of the rules: SwarmKit protobuf/plugin/raftproxy, manager/state/raft (`ErrNoClusterLeader`).
 """
 
@@ -29,19 +29,19 @@ from shoal.manager.port.guard import NO_LEADER, REDIRECTED
 
 log = logging.getLogger(__name__)
 
-# How long calls wait for a leader, from when there was none: a few elections. SwarmKit's is ten seconds.
+# Seconds from the loss of the leader during which calls wait for a new one: a few elections. SwarmKit's is ten seconds.
 PATIENCE = 5.0
-RETRY_AFTER = 0.1  # the leader does not answer, and perhaps it is not known yet that it is gone
+RETRY_AFTER = 0.1  # seconds, when the leader does not answer but is not known to be gone
 CONNECT_TIMEOUT = 2.0
-# HTTP/2 lets a client open 100 streams on a connection (the default of our servers); nodes hold several each.
+# Our servers allow 100 streams per HTTP/2 connection, and each node keeps several open.
 STREAMS_PER_CHANNEL = 90
-# What was asked of a leader just before it handed the lead on is still answered; one that is gone does not answer.
+# Seconds. A leader that hands over still answers the calls from just before; one that is gone does not.
 LAST_WORDS = 0.5
 
 Broken = (StreamTerminatedError, ProtocolError, H2Error, OSError, TimeoutError)
-# What a manager says that came to lead while it read a request that it was to forward.
+# The error of a manager that became the leader while it was forwarding a call.
 TAKEN_OVER = "this manager has just taken the lead: try again"
-# What a manager says that was asked as the leader and is not, or not yet: it has done nothing.
+# The errors of a manager that was called as the leader but does not lead, or not yet. It has carried out nothing.
 _NOT_THE_LEADER = (
     str(NoLeader()),
     NO_LEADER,
@@ -50,11 +50,11 @@ _NOT_THE_LEADER = (
 
 
 class LeadsHere(Exception):
-    """The leader is this manager itself: what was to be sent to it is to be done here."""
+    """This manager leads itself, so the call must be answered here."""
 
 
 class Security(Protocol):
-    """This node's identity, as `shoal.ca.security` keeps it."""
+    """This node's identity; see `shoal.ca.security`."""
 
     def client_context(self) -> ssl.SSLContext:
         """Return the context for calling a manager."""
@@ -62,14 +62,14 @@ class Security(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """One connection to the leader, and how many calls are under way on it."""
+    """One connection to the leader, and the number of calls on it."""
 
     channel: Channel
     calls: int = 0
 
 
 class LeaderLink:
-    """Knows who leads and calls it. `tell` is to be called at every change, `close` at the end."""
+    """Knows the leader and calls it. Call `tell` at every change and `close` at the end."""
 
     def __init__(self, security: Security, *, patience: float = PATIENCE) -> None:
         self._security = security
@@ -79,15 +79,15 @@ class LeaderLink:
         self._lanes: list[_Lane] = []
         self._retired: dict[_Lane, asyncio.TimerHandle] = {}
         self.leads = False
-        """Whether this manager leads, and answers."""
+        """Whether this manager leads and can answer."""
         self.node_id = ""
-        """The manager that leads; empty where nobody knows."""
+        """The leader's node id; empty if it is unknown."""
         self.address = ""
         self.trouble: Callable[[], str | None] = lambda: None
-        """Tells what keeps this manager from knowing, if something of its own does: a full disk, say."""
+        """Returns what keeps this manager from knowing the leader, for example a full disk; else None."""
 
     def tell(self, node_id: str, address: str, *, leads: bool) -> None:
-        """Take in who leads, and where it is; `leads`: this manager does, and answers."""
+        """Set the leader and its address. `leads`: it is this manager, and it can answer."""
         if (node_id, address, leads) == (self.node_id, self.address, self.leads):
             return
         had = self.leads or bool(self.address)
@@ -106,7 +106,7 @@ class LeaderLink:
             self._end_lane(lane)
 
     async def wait_own_lead(self, seconds: float) -> bool:
-        """Return whether this manager leads, once it does or after so long."""
+        """Wait up to `seconds` for this manager to lead. Return whether it does."""
         try:
             async with asyncio.timeout(seconds):
                 while not self.leads:
@@ -116,11 +116,11 @@ class LeaderLink:
         return True
 
     async def wait_settled(self) -> None:
-        """Give a change of the lead a moment: return after the next one, or soon."""
+        """Return after the next change of leader, or after `RETRY_AFTER`."""
         await self._wait_change(RETRY_AFTER)
 
     async def wait_leader(self) -> None:
-        """Wait until a leader is known. Raises LeadsHere, and NoLeader with Docker's text."""
+        """Wait until another manager is known to lead. Raises LeadsHere, or NoLeader with Docker's text."""
         while not self.address or self.leads:
             if self.leads:
                 raise LeadsHere
@@ -144,9 +144,9 @@ class LeaderLink:
     ) -> Any:
         """Make a unary call and return its reply.
 
-        One that surely was not carried out is sent again until there has been no leader for too long; one that may have
-        been is sent again once if it is `repeatable`, as updates and removals are by versions and ids. Raises GRPCError
-        with what the leader says, Unavailable, LeadsHere.
+        A call that was certainly not carried out is sent again, for up to `patience` seconds. One that may have been
+        carried out is sent again once if it is `repeatable`: updates and removals are, because of their versions and
+        ids. Raises GRPCError with the leader's error, Unavailable, NoLeader, LeadsHere.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._patience
@@ -179,7 +179,7 @@ class LeaderLink:
         metadata: Mapping[str, str] | None = None,
         deadline: Deadline | None = None,
     ) -> AsyncIterator[Stream[Any, Any]]:
-        """Open a call to the leader that is known now (`wait_leader` first). The connection is made; raises OSError."""
+        """Open a call to the present leader, and connect if needed. Call `wait_leader` first. Raises OSError."""
         lane = self._lane()
         lane.calls += 1
         try:
@@ -227,11 +227,11 @@ class LeaderLink:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
-            pass  # the next attempt shows whether it answers now
+            pass  # then the caller just tries again
 
 
 class _Channel(Channel):
-    """A connection whose dead peer is noticed within about a second."""
+    """A connection that notices within about a second that its peer is gone."""
 
     async def _create_connection(self) -> H2Protocol:
         protocol = await super()._create_connection()
@@ -240,7 +240,7 @@ class _Channel(Channel):
 
 
 def _is_redirected(error: GRPCError) -> bool:
-    """Return whether a call was refused because the one that was asked does not lead."""
+    """Return whether a call was refused because the called manager does not lead."""
     message = error.message or ""
     if error.status is Status.UNAVAILABLE:
         return message.startswith(_NOT_THE_LEADER)

@@ -1,4 +1,4 @@
-"""Why a task is where it is, as any manager tells its own host: here while it leads, else asked of the leader."""
+"""Explains a task's placement for the Engine API of any manager: answered here while it leads, else by the leader."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,25 +11,25 @@ from shoal.errors import NoLeader, RpcError
 from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
 from shoal.manager.forwarding.services import TermService
 
-ATTEMPTS = 10  # each follows a change of the lead
+ATTEMPTS = 10  # each comes after a change of leader
 
 
 class Placement(Protocol):
-    """Whoever answers on the leader."""
+    """The part of the leader that answers."""
 
     def explain(self, task_id: str) -> pb.Explanation:
         """Return why a task is where it is. Raises NotFound."""
 
 
 class RemotePlacement:
-    """`shoal.v1.Placement`. `local` returns this manager's own part in its term."""
+    """`shoal.v1.Placement`. `local` returns this manager's own while it leads, else None."""
 
     def __init__(self, link: LeaderLink, local: Callable[[], Placement | None]) -> None:
         self._link = link
         self._local = local
 
     async def explain(self, task_id: str) -> pb.Explanation:
-        """Return what the leader answers. Raises RpcError with what it says, NotFound, NoLeader, Unavailable."""
+        """Return the leader's answer. Raises RpcError with the leader's error, NotFound, NoLeader, Unavailable."""
         for _ in range(ATTEMPTS):
             local = self._local()
             if local is not None:

@@ -1,7 +1,7 @@
-"""Services that exist for the length of a leader's term, behind a server that outlives it.
+"""gRPC services whose implementation only exists during a leader's term, for a server that lives longer.
 
-In: a generated service base, and what returns the part of the term that answers (the dispatcher, Control). Out: a
-service for `ManagerServer`. Between terms every call is told that this manager does not lead.
+In: a generated service base, and a function that returns the part of the term that answers (the dispatcher, Control).
+Out: a service for `ManagerServer`. Between terms every call fails with NoLeader.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -19,14 +19,14 @@ from shoal.manager.control.rpcs import RPCS, Part, Reply, Request, Rpc
 
 
 class LogBroker(Protocol):
-    """Whoever answers `docker.swarmkit.v1.Logs`."""
+    """The part that answers `docker.swarmkit.v1.Logs`."""
 
     def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncGenerator[api.SubscribeLogsMessage, None]:
         """Return the logs that a request selects, as they come. Raises InvalidArgument at once."""
 
 
 class TermService:
-    """A service whose methods are those of what `current` returns at the time of a call; None: NoLeader."""
+    """A service whose methods are those of the object that `current` returns at each call. None raises NoLeader."""
 
     def __init__(self, base: type, current: Callable[[], Any]) -> None:
         methods = {name: _method(current, name) for name in getattr(base, "__abstractmethods__", ())}
@@ -45,7 +45,7 @@ def _method(current: Callable[[], Any], name: str) -> Callable[[Any, Any], Await
 
 
 class ControlService:
-    """`docker.swarmkit.v1.Control` over what `current` returns, likewise."""
+    """`docker.swarmkit.v1.Control`, answered by the Control that `current` returns at each call. None: NoLeader."""
 
     def __init__(self, current: Callable[[], ControlRpcs | None]) -> None:
         self._current = current
@@ -65,7 +65,7 @@ class ControlService:
 
 
 class LogsService(LogsBase):
-    """`docker.swarmkit.v1.Logs`, likewise."""
+    """`docker.swarmkit.v1.Logs`, answered by the broker that `current` returns at each call. None: NoLeader."""
 
     def __init__(self, current: Callable[[], LogBroker | None]) -> None:
         self._current = current

@@ -1,1 +1,1 @@
-"""The log broker: passes the logs that a client asks for from the nodes that have them. Stores no logs."""
+"""The log broker: passes logs from the nodes that have them to the clients that ask for them. It stores no logs."""

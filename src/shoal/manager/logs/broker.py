@@ -1,7 +1,7 @@
-"""Which nodes a log subscription concerns, what they are told, and when it is complete. Pure.
+"""Decides which nodes a log subscription concerns, what they are told, and when it is complete. Pure.
 
-In: subscriptions, nodes that come and go, tasks as they change. Out: commands: what to tell a node, which subscription
-has ended and what is missing from it. Source: SwarmKit manager/logbroker.
+In: subscriptions, nodes that connect and disconnect, changed tasks. Out: commands, which say what to tell a node, which
+subscription has ended, and what is missing from it. Source: SwarmKit manager/logbroker.
 """
 
 from collections.abc import Hashable, Iterable
@@ -15,9 +15,9 @@ from shoal.errors import InvalidArgument, NotFound, PermissionDenied, Unavailabl
 if TYPE_CHECKING:
     from shoal.store.memory import View
 
-# A node listens once, and twice while it changes over to a new connection. Each is told of every subscription.
+# A node has one listener, and two while it changes over to a new connection. More are refused.
 LISTENERS_PER_NODE = 8
-MAX_ID = 128  # of what a node sends back, in a text for a reader
+MAX_ID = 128  # characters of an id from a node that an error's text repeats
 
 INCOMPLETE = "warning: incomplete log stream. some logs could not be retrieved for the following reasons: "
 
@@ -32,7 +32,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A subscription has all it will get. `warning` says what is missing; empty if nothing is."""
+    """A subscription has all the lines that it will get. `warning` says what is missing, or is empty."""
 
     subscription_id: str
     warning: str
@@ -43,7 +43,7 @@ Command = Tell | End
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """How far the lines of a task have come: when the last ones were written, and how many at that instant."""
+    """The newest line of a task that was passed on: its instant, and how many lines have that instant."""
 
     node_id: str
     at_nanos: int
@@ -52,14 +52,14 @@ class _Newest:
 
 @dataclass(slots=True)
 class _Subscription:
-    """`open_nodes` are those from which more may come; with follow no node ever leaves it."""
+    """`open_nodes` are the nodes from which more lines may come. With follow, no node is ever removed from it."""
 
     message: api.SubscriptionMessage
     open_nodes: dict[str, None] = field(default_factory=dict)
     unscheduled: dict[str, None] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     ended: bool = False
-    newest: dict[str, "_Newest"] = field(default_factory=dict)  # by task, where it follows
+    newest: dict[str, "_Newest"] = field(default_factory=dict)  # by task; only with follow
 
     @property
     def follow(self) -> bool:
@@ -82,9 +82,10 @@ class _Listener:
 
 @dataclass(slots=True)
 class Share:
-    """What a node sends of one subscription, on one stream.
+    """The part of one subscription that a node sends on one stream.
 
-    `services` are those of the tasks that have passed, `known` how far their lines had come by an earlier stream.
+    `services` has the service of each task whose lines were passed on. `known` has, for each task, the newest line that
+    an earlier stream sent.
     """
 
     node_id: str
@@ -95,7 +96,7 @@ class Share:
 
 
 def check_selector(request: api.SubscribeLogsRequest) -> None:
-    """Refuse a request that selects nothing."""
+    """Raise InvalidArgument for a request that selects nothing."""
     if not request.HasField("selector"):
         raise InvalidArgument("log selector must be provided")
     selector = request.selector
@@ -104,9 +105,9 @@ def check_selector(request: api.SubscribeLogsRequest) -> None:
 
 
 class Broker:
-    """All subscriptions and all nodes that listen for them.
+    """All subscriptions, and all nodes that listen for them.
 
-    A node listens once; while it changes over to a new connection it has two listeners, and the newer one is told.
+    A node has one listener. While it changes over to a new connection it has two, and the newer one gets the messages.
     """
 
     def __init__(self) -> None:
@@ -119,11 +120,11 @@ class Broker:
 
     @property
     def follows(self) -> bool:
-        """Return whether any subscription grows with its services' tasks."""
+        """Return whether any subscription follows, so that new tasks concern it."""
         return any(subscription.follow for subscription in self._subscriptions.values())
 
     def subscribe(self, subscription_id: str, request: api.SubscribeLogsRequest, view: "View") -> list[Command]:
-        """Open a subscription and tell the nodes it concerns. Those that do not listen are missing from it."""
+        """Open a subscription and tell the nodes that it concerns. Nodes that do not listen are missing from it."""
         message = api.SubscriptionMessage(id=subscription_id, selector=request.selector, options=request.options)
         subscription = _Subscription(message)
         self._subscriptions[subscription_id] = subscription
@@ -139,7 +140,7 @@ class Broker:
         return commands + self._ended(subscription)
 
     def unsubscribe(self, subscription_id: str) -> list[Command]:
-        """Close a subscription: its nodes need not send any more."""
+        """Close a subscription. Its nodes are told to stop sending."""
         subscription = self._subscriptions.pop(subscription_id, None)
         if subscription is None:
             return []
@@ -153,7 +154,10 @@ class Broker:
         return commands
 
     def connect(self, listener: Hashable, node_id: str) -> list[Command]:
-        """Take note that a node listens, and tell it what concerns it already. Raises Unavailable for one too many."""
+        """Add a node's listener, and tell it the open subscriptions that concern it.
+
+        Raises Unavailable if the node has too many listeners.
+        """
         if len(self._by_node.get(node_id, ())) >= LISTENERS_PER_NODE:
             raise Unavailable(f"node {node_id} listens for subscriptions {LISTENERS_PER_NODE} times already")
         self._listeners[listener] = _Listener(node_id)
@@ -165,7 +169,7 @@ class Broker:
         return commands
 
     def disconnect(self, listener: Hashable) -> list[Command]:
-        """Take note that a node listens no more. What it had not finished sending is missing."""
+        """Remove a node's listener. If it was the last, the lines that the node has not sent are missing."""
         gone = self._listeners.pop(listener, None)
         if gone is None:
             return []
@@ -180,7 +184,10 @@ class Broker:
         return commands
 
     def publisher(self, message: api.PublishLogsMessage, share: Share) -> None:
-        """Take note of which subscription a node's message belongs to, or raise what is wrong with it."""
+        """Check a node's message, and note in `share` which subscription the stream belongs to.
+
+        Raises InvalidArgument, NotFound, PermissionDenied.
+        """
         subscription_id = message.subscription_id
         if not subscription_id:
             raise InvalidArgument("missing subscription ID")
@@ -188,7 +195,7 @@ class Broker:
             raise InvalidArgument("different subscription IDs in the same session")
         if not share.subscription_id:
             subscription = self._subscriptions.get(subscription_id)
-            # A node that was never asked knows the id from elsewhere, and has nothing to say there.
+            # A node that was never asked must have the id from elsewhere. Its lines are not wanted.
             if subscription is None or share.node_id not in subscription.open_nodes:
                 raise NotFound("unknown subscription ID")
             share.known = dict(subscription.newest)
@@ -200,10 +207,10 @@ class Broker:
         share.subscription_id = subscription_id
 
     def lines(self, message: api.PublishLogsMessage, share: Share, view: "View") -> list[api.LogMessage]:
-        """Return the lines of a message that its subscription asked for: of tasks that it selects, on that node.
+        """Return those lines of a message that its subscription asked for: lines of selected tasks on that node.
 
-        What else stands in a line's context is the manager's to say. Lines of a task that is gone from the store pass
-        where others passed before it went: they were on their way.
+        The manager sets the service in a line's context itself. If a task is removed from the store, its later lines
+        are still passed on if earlier lines of the same stream were.
         """
         subscription = self._subscriptions.get(share.subscription_id)
         if subscription is None or message.close:
@@ -225,12 +232,12 @@ class Broker:
         return passed
 
     def done(self, subscription_id: str, node_id: str, reason: str = "") -> list[Command]:
-        """Take note that a node has sent its share; `reason` says why it is not whole. May be repeated."""
+        """Note that a node has sent its share. `reason` says why it is incomplete. May be repeated."""
         subscription = self._subscriptions.get(subscription_id)
         return [] if subscription is None else self._finish(subscription, node_id, reason)
 
     def saw_task(self, task: api.Task) -> list[Command]:
-        """Extend the subscriptions that follow a task's service to the node it is on."""
+        """Extend the subscriptions that follow this task to its node."""
         commands: list[Command] = []
         for subscription in self._subscriptions.values():
             if subscription.follow and subscription.wants(task):
@@ -238,7 +245,7 @@ class Broker:
         return commands
 
     def rematch(self, view: "View") -> list[Command]:
-        """Extend every subscription that follows to the tasks there are: after changes that nobody told of."""
+        """Extend every subscription that follows to all present tasks, after a watch has missed changes."""
         commands: list[Command] = []
         for subscription in self._subscriptions.values():
             if subscription.follow:
@@ -251,7 +258,7 @@ class Broker:
         named = set(selector.task_ids)
         for task in _selected(selector, view):
             if task.id not in named and not subscription.follow and task.status.state < api.RUNNING:
-                continue  # it has no log yet, and nobody waits for one
+                continue  # it has no log yet, and the subscription does not wait for one
             if task.node_id:
                 subscription.open_nodes[task.node_id] = None
             else:
@@ -283,7 +290,7 @@ class Broker:
     @staticmethod
     def _leave(subscription: _Subscription, node_id: str, reason: str) -> None:
         if subscription.follow:
-            return  # it may come back, and is told again when it does
+            return  # the node may come back; `connect` tells it again
         del subscription.open_nodes[node_id]
         if reason:
             subscription.reasons.append(reason)
@@ -299,7 +306,7 @@ class Broker:
 
 
 def _resumed(subscription: _Subscription, node_id: str) -> api.SubscriptionMessage:
-    """Return the subscription as a node is told it: where its lines came before, from those on."""
+    """Return the subscription for a node. If the node sent lines before, it asks for lines from then on."""
     instants = [newest.at_nanos for newest in subscription.newest.values() if newest.node_id == node_id]
     if not instants:
         return subscription.message
@@ -311,7 +318,10 @@ def _resumed(subscription: _Subscription, node_id: str) -> api.SubscriptionMessa
 
 
 def _is_new(line: api.LogMessage, subscription: _Subscription, share: Share) -> bool:
-    """Return whether a line has not passed before the node's daemon, or its session, began anew; note that it has."""
+    """Return whether a line was not passed on by an earlier stream, and note it as passed on.
+
+    After a new session or a restart of its daemon, a node sends some lines again.
+    """
     task_id, at_nanos = line.context.task_id, line.timestamp.seconds * times.NANOS + line.timestamp.nanos
     known = share.known.get(task_id)
     if known is not None:

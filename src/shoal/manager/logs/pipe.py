@@ -1,4 +1,4 @@
-"""A bounded queue from several writers to one reader, which can be ended from both sides. asyncio, one loop."""
+"""A bounded queue from several writers to one reader. Both sides can end it. For tasks of one event loop."""
 
 import asyncio
 from collections import deque
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Pipe(Generic[T]):
-    """Items with a weight. Writers wait while `limit` is reached; what was written before the end is still read."""
+    """A queue of items with weights. Writers wait while the sum is at `limit`. Items from before the end are read."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -24,31 +24,31 @@ class Pipe(Generic[T]):
         self._writable.set()
 
     async def put(self, item: T, weight: int = 1) -> bool:
-        """Add an item once there is room; return False where nobody reads any more."""
+        """Wait for room and add an item. Return False if the queue has ended or nobody reads it any more."""
         while not (self._ended or self._abandoned) and self._weight >= self._limit:
             self._writable.clear()
             await self._writable.wait()
         return self._add(item, weight)
 
     def put_nowait(self, item: T, weight: int = 1) -> bool:
-        """Add an item; return False where there is no room or no reader."""
+        """Add an item. Return False if there is no room or nobody reads."""
         return self._weight < self._limit and self._add(item, weight)
 
     def end(self, error: ShoalError | None = None) -> None:
-        """Let the reader have what is queued, then the end, or the error. Only the first end counts."""
+        """End the queue. The reader still gets the queued items, then the end or the error. May be repeated."""
         if not self._ended:
             self._ended, self._error = True, error
         self._readable.set()
         self._writable.set()
 
     def abandon(self) -> None:
-        """Say that nobody reads any more: writers that wait go on."""
+        """Stop reading: drop the items and release waiting writers."""
         self._abandoned = True
         self._items.clear()
         self._writable.set()
 
     async def get(self) -> T | None:
-        """Return the next item, waiting for it; None at the end. Raises the error that the pipe was ended with."""
+        """Wait for the next item and return it; None at the end. Raises the error with which the queue was ended."""
         while not self._items:
             if self._ended:
                 if self._error is not None:

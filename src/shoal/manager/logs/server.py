@@ -1,8 +1,8 @@
-"""The log broker's shell: streams of nodes on one side, of readers on the other, the store's tasks between.
+"""The log broker's I/O: streams of nodes on one side, streams of readers on the other.
 
-Owns the queues. A reader that is slow holds up the nodes that send to it, through HTTP/2's windows, and nobody else; a
-reader that goes ends the subscription at the nodes. What concerns whom is decided in `broker`. Loop: `Logs.run` (wakes
-on tasks while somebody follows logs).
+Owns the queues between them. A slow reader only delays the nodes that send to it, through HTTP/2's flow control. When a
+reader leaves, its subscription ends at the nodes. `broker` decides which nodes a subscription concerns. Loop:
+`Logs.run`, which wakes on tasks while somebody follows logs.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _told = Repeats(log)
 
-# What waits for one reader; a node's message is up to 4 MiB and usually one line.
+# The limit of lines that wait for one reader. A node's message has up to 4 MiB, and usually one line.
 READER_BYTES = 1024 * 1024
-# What waits for one node. One that does not take its subscriptions is cut off; it comes back and is told anew.
+# The limit of messages that wait for one node. A node that does not read them is disconnected. When it comes back it is
+# told its subscriptions again.
 LISTENER_MESSAGES = 1_000
 MAX_SUBSCRIPTIONS = 1_000
 
@@ -52,7 +53,7 @@ class Logs:
         self._running = False
 
     async def run(self) -> None:
-        """Serve until cancelled; then every stream ends. Raises Unavailable when the store does."""
+        """Serve until cancelled; then end every stream. Raises Unavailable when the store does."""
         self._running = True
         try:
             while True:
@@ -69,8 +70,8 @@ class Logs:
     def subscribe_logs(self, request: api.SubscribeLogsRequest) -> AsyncGenerator[api.SubscribeLogsMessage, None]:
         """Return the logs that a request selects, as they come. Close the generator (`aclosing`) to end it early.
 
-        Raises InvalidArgument at once for a selector of nothing. At its end the generator raises ShoalError, with
-        Swarm's text, if something is missing.
+        Raises InvalidArgument at once for an empty selector. If something is missing, the generator ends by raising
+        ShoalError with Swarm's text.
         """
         check_selector(request)
         return self._subscribed(request)
@@ -96,7 +97,7 @@ class Logs:
             self._do(self._broker.unsubscribe(subscription_id))
 
     async def listen(self, node_id: str) -> AsyncGenerator[api.SubscriptionMessage, None]:
-        """Return the subscriptions that concern a node, and their ends, as they come."""
+        """Yield the subscriptions that concern a node, and their ends, as they come."""
         self._check_running()
         pipe = _Told(LISTENER_MESSAGES)
         self._listeners.add(pipe)
@@ -112,9 +113,10 @@ class Logs:
             self._do(self._broker.disconnect(pipe))
 
     async def publish(self, message: api.PublishLogsMessage, share: Share) -> None:
-        """Pass on what was asked for of a node's message, once its reader has room.
+        """Pass on those lines of a node's message that were asked for. Waits until the reader has room.
 
-        `share` is the same for all messages of a stream. Raises for a message that may not be.
+        `share` is the same object for all messages of a stream. Raises the errors of `Broker.publisher` for a message
+        that is not allowed.
         """
         self._check_running()
         self._broker.publisher(message, share)
@@ -133,7 +135,7 @@ class Logs:
             await reader.put(lines, lines.ByteSize())
 
     def done(self, subscription_id: str, node_id: str, reason: str = "") -> None:
-        """Take note that a node has sent its share; `reason` says why it is not whole."""
+        """Note that a node has sent its share. `reason` says why it is incomplete."""
         self._do(self._broker.done(subscription_id, node_id, reason))
 
     async def _follow_tasks(self) -> None:
@@ -165,7 +167,7 @@ class Logs:
 
 
 class LogBrokerServer(LogBrokerBase):
-    """The nodes' side: what they are asked for, and what they send."""
+    """The gRPC service for nodes: they hear of subscriptions and send lines."""
 
     def __init__(self, logs: Logs, *, caller: Callable[[], Caller]) -> None:
         self._logs = logs
@@ -174,7 +176,7 @@ class LogBrokerServer(LogBrokerBase):
     async def ListenSubscriptions(  # noqa: N802 - the protocol's name
         self, stream: "Stream[api.ListenSubscriptionsRequest, api.SubscriptionMessage]"
     ) -> None:
-        """Tell a node of the subscriptions that concern it, for as long as it listens."""
+        """Tell a node the subscriptions that concern it, while it listens."""
         await stream.recv_message()
         async with aclosing(self._logs.listen(self._caller().node_id)) as messages:
             await stream.send_initial_metadata()
@@ -184,7 +186,7 @@ class LogBrokerServer(LogBrokerBase):
     async def PublishLogs(  # noqa: N802
         self, stream: "Stream[api.PublishLogsMessage, api.PublishLogsResponse]"
     ) -> None:
-        """Take a node's share of one subscription."""
+        """Receive a node's share of one subscription."""
         share = Share(self._caller().node_id)
         reason = f"node {share.node_id} disconnected unexpectedly"
         try:
@@ -203,7 +205,7 @@ class LogBrokerServer(LogBrokerBase):
 
 
 def _snapshot(message: api.SubscriptionMessage) -> api.SubscriptionMessage:
-    """Return a copy: the broker's own changes when the subscription closes, perhaps before this one is sent."""
+    """Return a copy, because the broker changes its message when the subscription closes, maybe before it is sent."""
     taken = api.SubscriptionMessage()
     taken.CopyFrom(message)
     return taken
