@@ -1,4 +1,4 @@
-"""The format of a backup's file: its records, written and read piece by piece. Pure.
+"""The format of a backup file: writes and reads its records piece by piece. Pure.
 
 In: records and facts about them, or the bytes of a file as they come. Out: bytes, or records and a `Summary`. The first
 bytes name the format. The last bytes are a SHA-256 of all others, which detects a file that was cut or changed. A file
@@ -20,7 +20,7 @@ FILE, OBJECT, ABOUT = b"f", b"o", b"a"
 DIGEST_BYTES = hashlib.sha256().digest_size
 _NAME = b"shoal backup "
 _MAGIC = b"%s%d\n" % (_NAME, FORMAT)
-_RECORD = struct.Struct(">cIQ")  # what it is, length of its name, length of its value
+_RECORD = struct.Struct(">cIQ")  # kind, length of the name, length of the value
 # Far above real sizes, as etcd takes 10 MiB in one request. A larger length is damage, and must not fill the memory.
 _MAX_NAME_BYTES, _MAX_VALUE_BYTES = 4096, 32 * 1024 * 1024
 _NO_BACKUP = "this is no backup of a swarm"
@@ -63,7 +63,7 @@ class Summary:
 
     @property
     def total(self) -> int:
-        """How many objects there are."""
+        """The number of objects."""
         return sum(self.objects.values())
 
     def shown(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""etcd's v3 API as the store needs it: over grpclib, and for what is short over `unary`, on our own etcd's unix socket.
+"""The part of etcd's v3 API that the store needs, on our etcd's unix socket: by grpclib, and short calls by `unary`.
 
 In: messages of `etcd_pb2`. Out: messages, or the errors below. The next call after a failed one reconnects. The client
 does not know whether a failed call was carried out. It talks to this host's member, which forwards requests to etcd's
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT = 7.0
 # A unix socket's path is at most this long: sun_path in unix(7), with its end mark.
 MAX_SOCKET_PATH_BYTES = 107
-# Pages of a load are a few MB; with HTTP/2's default of 64 KiB each would take hundreds of round trips.
+# A page of a load has a few MB. With HTTP/2's default of 64 KiB it would take dozens of round trips.
 _WINDOW_BYTES = 4 * 1024 * 1024
 
 _TXN = request_headers("/etcdserverpb.KV/Txn")
 _STATUS = request_headers("/etcdserverpb.Maintenance/Status")
 
-# What etcd says when there is no quorum, or was none a moment ago: etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go.
+# etcd's errors when there is no quorum, or was none a moment ago: etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go.
 _WITHOUT_LEADER = ("etcdserver: no leader", "etcdserver: request timed out", "etcdserver: leader changed")
 
 _REFUSALS = frozenset(
@@ -63,14 +63,14 @@ class Refused(ShoalError):
 
 
 class Compacted(ShoalError):
-    """etcd has dropped the requested revisions: load everything again."""
+    """etcd has dropped the requested revisions. The caller must load everything again."""
 
 
 class EtcdClient:
-    """The connections to an etcd on this host. `close()` ends them; a failed call opens one anew the next time."""
+    """The connections to an etcd on this host. `close()` ends them. After a failed call, the next one reconnects."""
 
     def __init__(self, socket: Path) -> None:
-        """Take the path of etcd's client socket. Raises InvalidArgument where the path is too long for one."""
+        """Take the path of etcd's client socket. Raises InvalidArgument if the path is too long for a socket."""
         if len(bytes(socket)) > MAX_SOCKET_PATH_BYTES:
             raise InvalidArgument(f"{socket} is too long for a socket: choose a shorter --exec-root")
         self._channel = Channel(
@@ -94,7 +94,10 @@ class EtcdClient:
         return await self._call(self._kv.Range, request)
 
     async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
-        """Compare and write in one step. After Unavailable, but not NoSpace, it may have been done, or may yet be."""
+        """Compare and write in one step.
+
+        After Unavailable (but not NoSpace) it may have happened, or may yet happen.
+        """
         return await self._call(partial(self._shortly, _TXN, pb.TxnResponse, self._kv.Txn), request)
 
     async def watch(self, begin: int) -> AsyncGenerator[tuple[int, list[pb.Event]], None]:
@@ -125,7 +128,7 @@ class EtcdClient:
         return await self._call(self._kv.Compact, pb.CompactionRequest(revision=revision, physical=physical))
 
     async def defragment(self) -> pb.DefragmentResponse:
-        """Give the free pages of the database back to the disk; writes wait meanwhile."""
+        """Return the free pages of the database to the disk. Writes wait meanwhile."""
         return await self._call(self._maintenance.Defragment, pb.DefragmentRequest())
 
     async def alarm(self, request: pb.AlarmRequest) -> pb.AlarmResponse:
@@ -133,7 +136,10 @@ class EtcdClient:
         return await self._call(self._maintenance.Alarm, request)
 
     async def status(self, patience: float = CALL_TIMEOUT) -> pb.StatusResponse:
-        """Return what this member says of itself: leader, term, size of its database. It may be out of date."""
+        """Return this member's own view of the leader, the term, and the size of its database.
+
+        It may be out of date.
+        """
         status = partial(self._shortly, _STATUS, pb.StatusResponse, self._maintenance.Status)
         return await self._call(status, pb.StatusRequest(), patience)
 
@@ -184,14 +190,14 @@ class EtcdClient:
         except GRPCError as error:
             raise _translated(error) from error
         except TimeoutError as error:
-            # The connection may be what hangs, so the next call gets another.
+            # The connection itself may hang, so the next call gets another one.
             self.close()
             raise Unavailable(f"etcd did not answer within {patience:g} s") from error
         except (OSError, StreamTerminatedError, ProtocolError, H2Error) as error:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
         except AttributeError as error:
-            # grpclib takes the transport away from a connection that is lost just after it was made (grpclib
-            # protocol.py, Connection.close), and then asks for it.
+            # If a connection is lost just after it was made, grpclib deletes its `_transport` (protocol.py,
+            # Connection.close) and then reads it.
             if error.name != "_transport":
                 raise
             raise Unavailable("etcd cannot be reached: the connection was lost") from error

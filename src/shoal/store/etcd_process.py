@@ -1,8 +1,8 @@
-"""Keeps one etcd running as a child of this process: started, watched, started again, stopped.
+"""Keeps one etcd running as a child of this process: starts it, watches it, restarts it, stops it.
 
-In: where its files are, who it is among its peers. Out: a client on its unix socket, and in one sentence what is wrong
-with it, if something is. etcd's client socket is in a 0700 folder, as it asks nobody for a certificate. The child ends
-with us, however we end. What is kept in etcd is `store`'s part.
+In: the paths of its files, its settings. Out: a client on its unix socket and, if something is wrong, one sentence
+about it. The client socket is in a 0700 folder, because etcd asks for no certificate there. The child ends with this
+process, however that ends. `store` decides what is kept in etcd.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ __all__ = ["EtcdConfig", "EtcdProcess", "LostData", "RemovedMember", "peer_socke
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT = 20.0  # replaying a long log from a slow disk; beyond this a person should look
-# It hands the lead to another and ends, in some 0.05 s; without quorum it looks for somebody to hand it to for seconds.
-# What was acknowledged is on disk in any case.
+START_TIMEOUT = 20.0  # seconds; enough to replay a long log from a slow disk
+# Seconds. etcd hands over the lead and ends, in about 0.05 s. Without a quorum it would try to hand over for seconds.
+# All acknowledged writes are on disk in any case.
 STOP_TIMEOUT = 1.0
-FIRST_DELAY = 0.05  # the usual reason for a second start is a kill: be back before anybody notices
+FIRST_DELAY = 0.05  # seconds; short, because the usual reason for a restart is that somebody killed etcd
 LONGEST_DELAY = 5.0
-STABLE_AFTER = 10.0  # a run of this length, in seconds, starts the delays anew, and what was is forgotten
-_LOGGED_FAILURES = frozenset({0, 1, 10, 100, 1000, 10_000})  # of those in a row
+STABLE_AFTER = 10.0  # seconds; after a run of this length, delays and `trouble` begin anew
+_LOGGED_FAILURES = frozenset({0, 1, 10, 100, 1000, 10_000})  # failures in a row
 _LAST_WORDS = 20  # lines kept to explain an end
 _LONGEST_LINE_BYTES = 4096
-# What etcd 3.4 says when its member is none any more: etcdserver/server.go, rafthttp/peer.go.
+# etcd 3.4's log lines when its member was removed: etcdserver/server.go, rafthttp/peer.go.
 _SIGNS_OF_REMOVAL = (
     "the member has been permanently removed from the cluster",
     "this member has been permanently removed from the cluster",
 )
-# What etcd warns of though nobody need act: we use no tokens; of peers that are away, and of a machine that is busy, it
-# tells at every look, several times a second.
+# etcd's warnings about which nobody need do anything: tokens are not used here, and about absent peers and a busy
+# machine it warns several times a second.
 _ORDINARY = (
     "simple token is not cryptographically signed",
     "failed to reach the peer URL",
@@ -48,8 +48,8 @@ _ORDINARY = (
     "leader failed to send out heartbeat on time",
     "apply request took too long",
 )
-# What etcd 3.4, 3.5 and bbolt say, before they serve, of files that are not as they wrote them. They seldom check, they
-# stumble: every panic at the start that was seen came from the files.
+# Log lines of etcd 3.4, 3.5 and bbolt about damaged files, before etcd serves. They seldom check their files but panic:
+# all panics at the start that were seen came from damaged files.
 _SIGNS_OF_DAMAGE = (
     "crc mismatch",
     "corrupt",
@@ -57,19 +57,19 @@ _SIGNS_OF_DAMAGE = (
     "file size too small",
     "failed to recover",
     "max entry size limit exceeded",
-    "proto: ",  # a record that is none
+    "proto: ",  # a record that does not parse
     "panic: ",
     "assertion failed",
 )
 
 
-# etcd, too, mends a log that ends in the middle of a record, by forgetting the rest, and does not compare what is left
-# with its database: it waits for ever then, or takes new writes for old ones and drops them.
+# If its log ends in the middle of a record, etcd cuts it there and does not compare the rest with its database. Then it
+# waits for ever, or takes new writes for old ones and drops them.
 _RESTARTS, _LOG_IS_EMPTY = "restarting local member", ", lastindex: 0,"
 
 
 class CutLog(DamagedState):
-    """etcd's log ends before what its database holds."""
+    """etcd's log ends before the state that its database has."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "its log ends before what its database holds")
@@ -81,7 +81,7 @@ class CutLog(DamagedState):
 
 
 class LostData(DamagedState):
-    """The data of a member that was one before is gone. It must join anew, under a new membership."""
+    """The data of an existing member is gone. The node must join again, with a new membership."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "this manager's data is gone")
@@ -92,19 +92,19 @@ class LostData(DamagedState):
 
 
 class RemovedMember(ShoalError):
-    """This manager's etcd was removed from its cluster: it will never serve again."""
+    """This manager's etcd was removed from its cluster and will never serve again."""
 
     def __init__(self) -> None:
         super().__init__("this manager was removed from the swarm's managers")
 
 
 class EtcdProcess:
-    """etcd while the context lasts; entering returns when it serves. One a data folder: a second one is refused.
+    """An async context in which etcd runs. Entering it returns when etcd serves. A data folder can have only one etcd.
 
-    A member of several serves only while most of them run: without `wait`, entering returns at once. Raises on
-    entering, or in `wait_serving`: MissingProgram; DamagedState when etcd cannot read what it once wrote, LostData when
-    that is gone; RemovedMember; Unavailable when another daemon holds the folder or the disk is full; on entering
-    ShoalError with etcd's last words otherwise.
+    One of several members serves only while most of them run. Without `wait`, entering returns at once. Entering and
+    `wait_serving` raise: MissingProgram; DamagedState if etcd cannot read its files, LostData if they are gone;
+    RemovedMember; Unavailable if another daemon holds the folder or the disk is full. For any other failure, entering
+    raises ShoalError with etcd's last log line.
     """
 
     def __init__(self, paths: Paths, config: EtcdConfig | None = None, *, wait: bool = True) -> None:
@@ -116,15 +116,15 @@ class EtcdProcess:
         self.client: EtcdClient
         """Valid inside the context."""
         self.trouble: str | None = None
-        """Why etcd ended last, in a sentence; None when it has served for a while since. On a full disk it serves until
-        it writes, so that what went wrong a moment ago is the better answer to a caller than that all is well."""
+        """Why etcd ended last, in a sentence. None once it has served for `STABLE_AFTER`: on a full disk etcd serves
+        until the first write, so right after a start the last reason is still the better answer to a caller."""
         self.serving = False
         self.raft_news = asyncio.Event()
-        """Set whenever etcd says something of who leads Raft, or ends; `leadership` clears it."""
+        """Set whenever etcd logs something about Raft's leader, or ends. `leadership` clears it."""
         self._removed = asyncio.Event()
         self._forcing = self.config.force_new_cluster
         self._final: ShoalError | None = None
-        self._is_restart = False  # of a member that was one before
+        self._is_restart = False  # whether etcd says that the member existed before
         self._log_is_cut = False
         self._process: asyncio.subprocess.Process | None = None
         self._failures = 0  # in a row
@@ -166,7 +166,7 @@ class EtcdProcess:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Without the error: the group would wrap what is not its own.
+        # Without the error, because the group would wrap it.
         self._child.cancel()
         try:
             await self._group.__aexit__(None, None, None)
@@ -175,14 +175,14 @@ class EtcdProcess:
             self._lock.release()
 
     async def wait_serving(self) -> None:
-        """Wait until it serves, however long that takes. Raises what entering raises, where it never will."""
+        """Wait until etcd serves, however long that takes. Raises the same errors as entering if it never will."""
         while not self.serving:
             if self._final is not None:
                 raise self._final
             await self._news.wait()
 
     async def wait_removed(self) -> None:
-        """Wait until it has ended for good, because its member was removed."""
+        """Wait until etcd has ended for good because its member was removed."""
         await self._removed.wait()
 
     async def _wait_first_news(self) -> None:
@@ -201,7 +201,7 @@ class EtcdProcess:
         self.raft_news.set()
 
     def _verdict(self) -> ShoalError | None:
-        """Return why another start is not going to help, if so."""
+        """Return the error because of which another start is useless, or None."""
         said = " ".join(self._words)
         if self._log_is_cut:
             return CutLog(str(self.data))
@@ -235,11 +235,11 @@ class EtcdProcess:
     async def _run_once(self) -> int:
         self._words.clear()
         self._is_restart = self._log_is_cut = False
-        # etcd does not remove the socket of one that was killed. The lock says that nobody else listens there.
+        # A killed etcd leaves its sockets behind. Because of the lock, nobody else can be listening on them.
         self.socket.unlink(missing_ok=True)
         if self.config.peer_url.startswith(UNIX):
             (self.folder / self.config.peer_url.removeprefix(UNIX)).unlink(missing_ok=True)
-        # No inherited environment: ETCD_* and proxy variables of the daemon's are not meant for this etcd.
+        # No inherited environment, because ETCD_* and proxy variables of the daemon are not meant for this etcd.
         process = await asyncio.create_subprocess_exec(
             *self._program,
             *self._arguments(),
@@ -248,7 +248,7 @@ class EtcdProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a ^C in a terminal is for the daemon, which stops etcd last
+            start_new_session=True,  # ^C in a terminal must only reach the daemon, which stops etcd last
         )
         self._process = process
         try:
@@ -268,7 +268,7 @@ class EtcdProcess:
                 break
             except Unavailable:
                 await asyncio.sleep(0.01)
-        if status.header.revision > status.raftIndex + 1:  # each revision is an entry of the log, but for the first
+        if status.header.revision > status.raftIndex + 1:  # except for the first, each revision is an entry of the log
             self._stop_for_cut_log()
             return
         self.serving, self._forcing, self._final = True, False, None
@@ -277,7 +277,7 @@ class EtcdProcess:
         self.trouble = None
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Log what etcd says, keeping the last of it. One line of a Go traceback is enough in the log."""
+        """Log etcd's lines, and keep the last ones. Of a Go traceback, only the first line is logged above DEBUG."""
         assert process.stderr is not None
         rest = b""
         while chunk := await process.stderr.read(65536):
@@ -299,7 +299,7 @@ class EtcdProcess:
             if self.config.is_alone:
                 self._stop_for_cut_log()
             else:
-                # It may have joined a moment before it was killed: then the others fill its log.
+                # It may have been killed just after it joined. Then the others fill its log.
                 log.warning("etcd finds nothing in its log, and waits for the other managers: %s", self.data)
 
     def _stop_for_cut_log(self) -> None:
@@ -347,11 +347,11 @@ def _parsed(line: bytes) -> tuple[int, str]:
         message, error, level = str(said["msg"]), said.get("error"), said["level"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return (logging.WARNING if text.startswith(("panic:", "fatal error:")) else logging.DEBUG), text
-    # Of connections to peers, too, etcd tells every end and every beginning.
+    # rafthttp logs every start and end of a connection to a peer.
     ordinary = message.startswith(_ORDINARY) or str(said.get("caller")).startswith("rafthttp/")
     if ordinary or level in ("debug", "info"):
         return logging.DEBUG, message
-    # "discovery" is what etcd calls everything it does at its start.
+    # etcd calls everything at its start "discovery".
     return logging.WARNING, f"{message}: {error}".removeprefix("discovery failed: ") if error else message
 
 
@@ -365,7 +365,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         log.debug("etcd does not stop by itself")
     finally:
-        # Not left to TimeoutError alone: in a task that is being cancelled Python 3.11 raises CancelledError here.
+        # Not only after TimeoutError: in a task that is being cancelled, Python 3.11 raises CancelledError here.
         if process.returncode is None:
             process.kill()
             await process.wait()

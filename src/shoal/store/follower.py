@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 BASE = b"base"
 BASE_BYTES = 8
-# A page is as many keys as make about so many bytes, judged by the page before it; the loop is free between pages.
-# A thousand tasks are less, four configs of the largest size are as much.
+# The number of keys in a page is chosen, from the page before, to give about this many bytes. Other work runs between
+# pages. 1,000 tasks are less than this; four configs of the largest size are as much.
 _PAGE_BYTES = 4 * 1024 * 1024
 _FIRST_KEYS, _MOST_KEYS = 16, 1000
 _FIRST_DELAY = 0.02
@@ -37,10 +37,10 @@ _Changes = list[tuple[Kind, str, Object | None]]
 
 
 async def pages(client: EtcdClient) -> AsyncGenerator[tuple[int, list[pb.KeyValue]], None]:
-    """Yield all keys of objects in pages, each with the one revision as of which all of them are.
+    """Yield all keys of objects in pages, all as of one revision, which comes with each page.
 
-    Read from this host's member alone, so it works without quorum, and may be out of date. Raises Unavailable, or
-    Compacted where it took too long.
+    They are read from this host's member only, so this works without a quorum and may be out of date. Raises
+    Unavailable, or Compacted if it took too long.
     """
     begin, end, revision = OBJECTS, OBJECTS[:-1] + bytes((OBJECTS[-1] + 1,)), 0
     limit = _FIRST_KEYS
@@ -62,7 +62,7 @@ async def pages(client: EtcdClient) -> AsyncGenerator[tuple[int, list[pb.KeyValu
 
 
 async def read_base(client: EtcdClient) -> int:
-    """Return what to add to etcd's revisions. It never changes in one etcd cluster."""
+    """Return the number to add to etcd's revisions. It never changes within one etcd cluster. Raises DamagedState."""
     kvs = (await client.range(pb.RangeRequest(key=BASE, serializable=True))).kvs
     if not kvs:
         return 0
@@ -72,7 +72,7 @@ async def read_base(client: EtcdClient) -> int:
 
 
 class Follower:
-    """Keeps a memory current while `run` runs; between runs somebody else may, telling by `moved`."""
+    """Keeps a memory current while `run` runs. Between runs somebody else may change it, and must call `moved`."""
 
     def __init__(
         self, client: EtcdClient, sealer: Sealer, memory: Memory, publish: Callable[[list[Event]], None]
@@ -85,7 +85,7 @@ class Follower:
         self.base = 0
 
     async def load(self) -> None:
-        """Read everything, and tell how it differs from what was there. Raises Unavailable, Compacted, DamagedState."""
+        """Read everything and publish the differences as events. Raises Unavailable, Compacted, DamagedState."""
         base = await read_base(self._client)
         found: _Changes = []
         seen: set[tuple[type, str]] = set()
@@ -98,14 +98,14 @@ class Follower:
                     found.append((type(obj), obj.id, obj))
                     seen.add((type(obj), obj.id))
         if revision + base < self._memory.revision:
-            # Its member fell behind itself: an etcd that was put back. Older is not shown after newer.
+            # An older copy of etcd's data was put back. Readers must never see an older state after a newer one.
             raise Unavailable(f"this manager's etcd is at revision {revision}, which is older than what is known")
         self.base = base
         gone: _Changes = [(kind, id, None) for kind, id in self._held() if (kind, id) not in seen]  # noqa: A001
         self._take(gone + found, revision)
 
     async def run(self) -> None:
-        """Follow until cancelled. Raises DamagedState when something cannot be read."""
+        """Follow etcd until cancelled. Raises DamagedState if something cannot be read."""
         delay, failures = _FIRST_DELAY, 0
         while True:
             began_at = self._memory.revision
@@ -125,7 +125,7 @@ class Follower:
             await asyncio.sleep(delay)
 
     async def wait_revision(self, revision: int) -> None:
-        """Wait until the memory is as of one of etcd's revisions, or newer."""
+        """Wait until the memory has reached this revision of etcd."""
         if self._memory.revision - self.base >= revision:
             return
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -138,7 +138,7 @@ class Follower:
                 self._waiting.remove(entry)
 
     def moved(self) -> None:
-        """Wake who waits for the revision that the memory has now."""
+        """Wake those who wait for the revision that the memory has now, or an earlier one."""
         if not self._waiting:
             return
         here = self._memory.revision - self.base

@@ -24,7 +24,7 @@ from shoal.store.space import Space
 EPOCH = b"epoch"
 COMMIT = b"commit"
 
-# How long a write is tried for, in seconds. An etcd that was killed serves again in about 0.4 s.
+# Seconds for which a write is tried. An etcd that was killed serves again in about 0.4 s.
 PATIENCE = 5.0
 LEAD_PATIENCE = 10.0
 _FIRST_DELAY = 0.01
@@ -41,11 +41,11 @@ class Deposed(NoLeader):
 
 
 class InDoubt(Unavailable):
-    """A write may have happened or not: `settle` before the next one."""
+    """A write may have happened or not. Call `settle` before the next one."""
 
 
 class Journal:
-    """Writes of one leader. One at a time: the caller waits for each before the next."""
+    """The writes of one leader. The caller must wait for each before it begins the next."""
 
     def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None], patience: float) -> None:
         self._patience = patience
@@ -57,13 +57,13 @@ class Journal:
         self._last = 0  # mod_revision of COMMIT after our last write
         self._doubtful: bytes | None = None  # the marker of the write in doubt
         self.revision = 0
-        """etcd's revision after our last write; the next one gets this and one."""
+        """etcd's revision after our last write. The next write gets this plus one."""
 
     async def lead(self, term: int = 0) -> None:
-        """Take the lead in a term of Raft: from here on no other writer's transaction takes effect.
+        """Take the lead in a term of Raft. From here on no other writer's transaction takes effect.
 
-        Raises Deposed when somebody has led in a later term: a manager that slept through an election takes nothing
-        away from who won it. Raises Unavailable.
+        Raises Deposed if somebody has led in a later term, so that a manager that was paused during an election cannot
+        depose its winner. Raises Unavailable.
         """
         loop = asyncio.get_running_loop()
         deadline, delay = loop.time() + LEAD_PATIENCE, _FIRST_DELAY
@@ -81,7 +81,7 @@ class Journal:
             delay = min(2 * delay, _LONGEST_DELAY)
 
     async def _write_epoch(self, term: int, marker: bytes) -> bool:
-        """Return whether the epoch is ours: by this attempt, or by one before whose answer was lost."""
+        """Return whether the epoch is ours, by this attempt or by an earlier one whose answer was lost."""
         read = await self._client.txn(pb.TxnRequest(success=[_read(EPOCH), _read(COMMIT)]))
         epoch, commit = (_only(answer) for answer in read.responses)
         if epoch.value == marker:
@@ -97,7 +97,7 @@ class Journal:
         return wrote.succeeded
 
     async def check(self) -> None:
-        """Ask whether this is still who may write. Raises Deposed, or Unavailable."""
+        """Ask etcd whether this writer may still write. Raises Deposed, or Unavailable."""
         epoch = (await self._client.range(pb.RangeRequest(key=EPOCH, keys_only=True))).kvs
         if not epoch or epoch[0].mod_revision != self._epoch:
             raise Deposed
@@ -120,7 +120,7 @@ class Journal:
         return revision
 
     async def settle(self) -> int | None:
-        """Find out what became of the write in doubt: its revision when it happened, None when it never will.
+        """Find out what became of the write in doubt. Return its revision, or None if it will never happen.
 
         Waits as long as that takes. Raises Deposed.
         """
@@ -181,7 +181,7 @@ class Journal:
         )
 
     def _result(self, response: pb.TxnResponse, markers: tuple[bytes, ...]) -> bytes:
-        """Return which of the requests with these markers took effect: the first by this response or another before."""
+        """Return the marker of the request that took effect: the first by this response, or an earlier one."""
         if response.succeeded:
             self._last = self.revision = response.header.revision
             return markers[0]
@@ -196,7 +196,7 @@ class Journal:
 
 
 def _only(answer: pb.ResponseOp) -> pb.KeyValue:
-    """Return the one key that was read; an empty one, whose revision is 0, where there is none."""
+    """Return the key that was read. If there is none, return an empty one, whose revision is 0."""
     kvs = answer.response_range.kvs
     return kvs[0] if kvs else pb.KeyValue()
 

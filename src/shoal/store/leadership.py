@@ -18,18 +18,19 @@ from shoal.store.etcd_process import EtcdProcess
 log = logging.getLogger(__name__)
 
 _AT_REST = 1.0
-# The only voter has nobody to lose the lead to; the question is all that its shoald does at rest.
+# A single voter cannot lose the lead to anybody, and this question is all that its shoald does at rest.
 _AT_REST_ALONE = 10.0
 _WITHOUT_LEADER = 0.05
 _LONGEST_WITHOUT = 0.5
-# An etcd that does not even say who it is does not lead for much longer: shorter than an election among the others.
-# In several waits: a loop that was away, with the answer waiting for it, has heard as little as one that was not.
+# If etcd does not answer within `_WAITS` times `_WAIT` seconds, it counts as not leading; that is shorter than an
+# election among the others. It is several waits, so that an answer that came while the event loop was busy still
+# counts.
 _WAIT, _WAITS = 0.05, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """Who leads Raft, by ids of etcd's members, as this host's member has it. `leader` 0: nobody that it hears."""
+    """Who leads Raft in the view of this host's member, by ids of etcd's members. `leader` 0: it hears no leader."""
 
     leads: bool = False
     leader: int = 0
@@ -38,7 +39,10 @@ class Leadership:
 
 
 class LeaderWatch:
-    """Keeps `state` current while `run` runs. `alone`: whether there is no other manager; `look` when that changes."""
+    """Keeps `state` current while `run` runs.
+
+    `alone` says whether this is the only manager; call `look` on a change.
+    """
 
     def __init__(self, etcd: EtcdProcess, alone: Callable[[], bool] = lambda: False) -> None:
         self._etcd = etcd
@@ -84,10 +88,11 @@ class LeaderWatch:
         return self.state
 
     async def wait_lost(self, term: int) -> None:
-        """Wait until the lead of a term is lost, though it be won again: in a later one another may have led between.
+        """Wait until this manager has lost the lead of a term, even if it has won a later one since.
 
-        Between two questions that is not to be seen but by the term, and a store whose lead it was would go on showing
-        what it knows until it writes. Earlier terms are no news: etcd tells its term when it has applied something.
+        Another manager may have led in between. If that happened between two questions, only the term shows it, and the
+        store would go on showing an old state until its next write. An earlier term means nothing: etcd reports a new
+        term only when it has applied an entry of it.
         """
         while self.state.leads and self.state.term <= term:
             await self._changed.wait()
@@ -102,7 +107,7 @@ class LeaderWatch:
                     break
             else:
                 asking.cancel()
-                self._etcd.client.close()  # the connection may be what hangs; the next call opens another
+                self._etcd.client.close()  # the connection itself may hang; the next call opens another
                 return unknown
         status = asking.result()
         if status is None:

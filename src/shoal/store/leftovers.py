@@ -62,7 +62,7 @@ def _end(pid: int, data: Path) -> None:
     except ProcessLookupError:
         return
     try:
-        # Looked at again behind the handle: the number may have gone to another process in between.
+        # Checked again now that there is a handle, because another process may have got the number in between.
         if not _is_etcd_on(pid, data):
             return
         log.warning("ending etcd %d, which an earlier daemon left on %s", pid, data)

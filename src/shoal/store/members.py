@@ -1,8 +1,8 @@
-"""Who is a member of etcd's cluster: managers enter as learners, become voters when they have caught up, and leave.
+"""Changes the members of etcd's cluster: managers enter as learners, become voters when they have caught up, and leave.
 
-In: a client of any member of it, node ids. A member is called by its node's id, and its peer URL is made of that; so a
-node has one membership at a time, and its data belongs to that one alone: a node that joins again gets a new one. Who
-may come and go, and whether enough of them stay, is the caller's to know.
+In: a client of any member, node ids. A member's name is its node's id, and its peer URL is made from that. So a node
+has one membership at a time, and its data belongs to this membership. A node that joins again gets a new one. The
+caller decides who may enter and leave, and whether enough members stay.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from shoal.store.etcd_config import UNIX, peer_url
 
 log = logging.getLogger(__name__)
 
-# etcd 3.4 has one learner at a time. A joiner starts in about 0.3 s and is promoted at once; a hundred megabytes over a
-# slow line take longer, and are not to be begun again and again.
+# Seconds. etcd 3.4 allows one learner at a time. A joining manager usually starts in about 0.3 s and is promoted at
+# once. A copy of 100 MB over a slow line takes longer and must not start again and again.
 ADMIT_PATIENCE = 20.0
 PROMOTE_PATIENCE = 60.0
 _LOOK_AGAIN = 0.02
@@ -30,7 +30,7 @@ _NOT_FOUND = "member not found"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A membership: etcd's id for it, the node that has it, and whether that one has no vote yet."""
+    """A membership: etcd's id for it, its node, and whether the member has no vote yet."""
 
     id: int
     node_id: str
@@ -38,7 +38,7 @@ class Member:
 
 
 async def listed(client: EtcdClient) -> dict[str, Member]:
-    """Return the members by node id, those too that have never started. Raises Unavailable."""
+    """Return the members by node id, including those that have never started. Raises Unavailable."""
     found = (await client.members()).members
     # A member's name is known once it has started, its URL from the beginning.
     names = [member.peerURLs[0].removeprefix(UNIX).rpartition(":")[0] for member in found]
@@ -46,11 +46,10 @@ async def listed(client: EtcdClient) -> dict[str, Member]:
 
 
 async def admit(client: EtcdClient, node_id: str, *, patience: float = ADMIT_PATIENCE) -> list[str]:
-    """Make a node a learner, and return the node ids of all members: what it starts its etcd with.
+    """Make a node a learner, and return the node ids of all members, with which it starts its etcd.
 
-    An older membership of the node is removed first: what etcd kept for that one is of no use for a new one. While
-    another learner is there, waits for at most `patience` seconds. May be repeated: the last membership counts. Raises
-    Unavailable.
+    An older membership of the node is removed first, because its data is useless for a new one. While there is another
+    learner, waits up to `patience` seconds. May be repeated: the last membership counts. Raises Unavailable.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
@@ -60,7 +59,8 @@ async def admit(client: EtcdClient, node_id: str, *, patience: float = ADMIT_PAT
             await client.add_member(peer_url(node_id), learner=True)
             return list(await listed(client))
         except ShoalError as error:
-            # An id is made of the URL and the second: within the one in which it was removed, it is refused.
+            # etcd makes a member's id from the URL and the current second. In the second in which a member was removed,
+            # the same id is refused.
             if _TOO_MANY_LEARNERS not in str(error) and _NOT_FOUND not in str(error):
                 raise
             if loop.time() > deadline:
@@ -69,10 +69,10 @@ async def admit(client: EtcdClient, node_id: str, *, patience: float = ADMIT_PAT
 
 
 async def settle_learners(client: EtcdClient, *, patience: float = PROMOTE_PATIENCE) -> None:
-    """Make every learner a voter once it has caught up; remove one that has not after `patience` seconds.
+    """Make every learner a voter once it has caught up. Remove one that has not after `patience` seconds.
 
-    Returns when there is no learner left. Raises Unavailable: where this member does not lead any more, the next
-    leader does it.
+    Returns when no learner is left. Raises Unavailable, also when this member no longer leads; then the next leader
+    must do this.
     """
     loop = asyncio.get_running_loop()
     deadline, delay = loop.time() + patience, _LOOK_AGAIN
@@ -98,9 +98,9 @@ async def expel(client: EtcdClient, node_id: str) -> None:
 
 
 async def move_lead(client: EtcdClient) -> bool:
-    """Hand Raft's lead, which this client's member has, to another voter; return whether one took it.
+    """Hand Raft's lead from this client's member to another voter. Return whether one took it.
 
-    A member that is up is not told from one that is not: each is tried in turn, for as long as an election takes.
+    Members that are down are not known here, so each voter is tried in turn, for as long as an election takes.
     """
     status = await client.status()
     if status.leader != status.header.member_id:
@@ -124,7 +124,7 @@ async def _promote(client: EtcdClient, learner: Member) -> bool:
         said = str(error)
         if _NOT_READY in said:
             return False
-        # Another leader may have done it, or removed it.
+        # Another leader may have promoted or removed it.
         if _NOT_A_LEARNER not in said and _NOT_FOUND not in said:
             raise
     return True

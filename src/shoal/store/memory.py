@@ -40,7 +40,7 @@ class View:
 
 
 class Memory(View):
-    """The view that holds the objects. Changed by `load`, `commit` and `follow` alone."""
+    """The view that holds the objects. Only `load`, `commit` and `follow` change it."""
 
     def __init__(self, revision: int = 0) -> None:
         self._held: dict[type, MemoryTable[Any]] = {kind: MemoryTable(kind) for kind in KINDS}
@@ -48,7 +48,7 @@ class Memory(View):
 
     @classmethod
     def of(cls, objects: Iterable[Object], revision: int = 0) -> "Memory":
-        """Return a memory of these objects as they are: for simulations and tests."""
+        """Return a memory of these objects as they are, for simulations and tests."""
         memory = cls(revision)
         for obj in objects:
             memory.load(obj)
@@ -129,7 +129,10 @@ class Transaction(View):
         return self._put(fresh)
 
     def adopt(self, obj: Object) -> None:
-        """Stage a new value without a copy: the caller must not use `obj` any more. Raises as `update` does."""
+        """Stage a new value without copying it.
+
+        The caller must not use `obj` afterwards. Raises the errors of `update`.
+        """
         if self._replaced(obj) is obj:
             raise InvariantBroken("what the store holds was given to it as a new value")
         self._put(obj)
@@ -143,7 +146,7 @@ class Transaction(View):
         self._touched[kind, id] = None
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Stage changes, in order. Raises what the first impossible one raises; those before it stay staged."""
+        """Stage changes in order. Raises the error of the first impossible one; those before it stay staged."""
         for change in changes:
             match change:
                 case Create(obj):

@@ -1,4 +1,4 @@
-"""Which members our own etcd has in its cluster. Its peer port tells that also without a quorum.
+"""Asks our own etcd for the members of its cluster by its peer port, which answers also without a quorum.
 
 In: the socket where it listens for peers. Out: members by node id. etcd answers from what it has applied itself; its
 client's port serves only once most members are there, which may need to be let in first.
@@ -56,7 +56,7 @@ async def _asked(etcd: Path) -> list[Any]:
         while len(answer) <= MAX_ANSWER_BYTES and (part := await reader.read(65536)):
             answer += part
             found = _read(answer)
-            if found is not None:  # etcd closes the connection, which would say so as well, half a second later
+            if found is not None:  # not waiting for etcd to close the connection saves half a second
                 return found
     finally:
         writer.transport.abort()
@@ -72,7 +72,7 @@ def _read(answer: bytes) -> list[Any] | None:
     try:
         found = json.loads(body)
     except ValueError:
-        return None  # not all of it is here
+        return None  # it is still incomplete
     return found if isinstance(found, list) else None
 
 

@@ -39,12 +39,15 @@ class Sealer:
         self._header = bytes((_FORMAT, current))
 
     def seal(self, key: bytes, value: bytes) -> bytes:
-        """Return the value, readable only with the data key and under this etcd key; `OVERHEAD_BYTES` longer."""
+        """Return the sealed value, which opens only with the data key and under this etcd key.
+
+        `OVERHEAD_BYTES` longer.
+        """
         nonce = os.urandom(_NONCE_SIZE_BYTES)
         return self._header + nonce + self._current.encrypt(nonce, value, self._header + key)
 
     def open(self, key: bytes, sealed: bytes) -> bytes:
-        """Return the plain value. Raises DamagedState, naming the etcd key, when this cannot be."""
+        """Return the plain value. Raises DamagedState, which names the etcd key, if it cannot be opened."""
         if len(sealed) < OVERHEAD_BYTES or sealed[0] != _FORMAT:
             raise _damaged(key, "it is not a sealed value")
         cipher = self._ciphers.get(sealed[1])

@@ -1,8 +1,9 @@
-"""Keeps etcd's size in bytes small: drops old history in time, and again when etcd refuses to grow.
+"""Keeps etcd small: drops old history after a number of bytes, and again when etcd refuses to write for lack of space.
 
 In: how much was written. Out: whether room was made. etcd itself does not count bytes. It compacts every five minutes,
-in which a busy leader can write more than the quota; and it keeps a fixed number of entries of Raft's log in memory and
-on disk, however large they are. So large entries are followed by small ones, which push them out (`Turnover`).
+and a busy leader can write more than the quota in that time. It also keeps a fixed number of entries of Raft's log in
+memory and on disk, however large they are. So large entries are followed by small ones, which push them out
+(`Turnover`).
 """
 
 import asyncio
@@ -15,47 +16,47 @@ from shoal.store.etcd_config import SNAPSHOT_COUNT
 
 log = logging.getLogger(__name__)
 
-# History worth keeping until the next look: dropping it is rare, and the database grows to some 200 MB at most.
+# History is dropped after this many written bytes. So that happens rarely, and the database stays below about 200 MB.
 COMPACT_AFTER_BYTES = 64 * 1024 * 1024
 
 # etcd keeps this many entries beyond those of a snapshot's interval (etcdserver/server.go, SnapshotCatchUpEntries).
 KEPT_ENTRIES = 5000 + SNAPSHOT_COUNT
 LOG_BYTES = 256 * 1024 * 1024
-"""What Raft's log may hold in memory: that much, and `SPARE_ENTRIES` more of the mean size."""
+"""The limit of Raft's log in memory; `SPARE_ENTRIES` of the mean size may come on top."""
 ENTRY_BYTES = LOG_BYTES // KEPT_ENTRIES
 SPARE_ENTRIES = 1000
-PADS_AT_ONCE = 64  # they share a flush of the disk
-PADS_A_WRITE = 512  # more than the largest request needs; what was owed while etcd was away is paid bit by bit
+PADS_AT_ONCE = 64  # concurrent small entries, which share a flush of the disk
+PADS_A_WRITE = 512  # small entries per write: more than the largest request needs; a backlog is made up over time
 
 
 class Turnover:
-    """How many small entries the log needs, so that the mean of all that are kept stays below `ENTRY_BYTES`. Pure.
+    """Says how many small entries the log needs to keep the mean size of the kept entries below `ENTRY_BYTES`. Pure.
 
-    Small writes, which most are, save up for larger ones: they need none.
+    Most writes are small. They need no extra entries, and save up for larger writes.
     """
 
     def __init__(self) -> None:
         self._balance_bytes = SPARE_ENTRIES * ENTRY_BYTES
 
     def wrote(self, size_bytes: int) -> int:
-        """Take note of an entry, and return how many small ones are owed by now."""
+        """Count an entry, and return how many small ones are needed now."""
         balance = self._balance_bytes + ENTRY_BYTES - size_bytes
-        # No more is ever owed than what pushes out everything there is.
+        # Never more than what pushes out everything that is kept.
         self._balance_bytes = max(-LOG_BYTES, min(SPARE_ENTRIES * ENTRY_BYTES, balance))
         return min(PADS_A_WRITE, max(0, -(self._balance_bytes // ENTRY_BYTES)))
 
 
 class Space:
-    """The database of one etcd, as its leader keeps it."""
+    """Keeps the database and log of one etcd small, on the leader."""
 
     def __init__(self, client: EtcdClient) -> None:
         self._client = client
         self._turnover = Turnover()
         self._written_bytes = 0
-        self._may_gain = True  # defragmenting stops all writes for a second a gigabyte: not again without new history
+        self._may_gain = True  # defragmenting stops all writes for 1 s per GB, so not again without new history
 
     async def wrote(self, size_bytes: int, revision: int) -> None:
-        """Take note of a write, and drop what is old when there is much of it. Never raises for that."""
+        """Count a write, and drop old history if there is much of it. A failure of that is logged, not raised."""
         self._written_bytes += size_bytes
         self._may_gain = True
         owed = self._turnover.wrote(size_bytes)
@@ -67,11 +68,11 @@ class Space:
         try:
             await self._client.compact(revision, physical=False)
         except ShoalError as error:
-            # The write holds; the next round, or etcd's own, makes up for it.
+            # The write has succeeded. The next round, or etcd's own, makes up for this.
             log.warning("etcd did not compact its history: %s", error)
 
     async def _pad(self, count: int) -> None:
-        # A question about alarms is an entry of Raft's log, and changes nothing: no key, no revision.
+        # Asking for alarms makes an entry in Raft's log but changes no key and no revision.
         question = pb.AlarmRequest(action=pb.AlarmRequest.GET)
 
         async def ask() -> None:
@@ -86,13 +87,14 @@ class Space:
                 for _ in range(min(count, PADS_AT_ONCE)):
                     group.create_task(ask(), name="etcd turnover")
         except* ShoalError as errors:
-            # The write holds; what is still owed is paid with the next one.
+            # The write has succeeded. The next one makes up for the missing entries.
             log.debug("etcd's log was not turned over: %s", errors.exceptions[0])
 
     async def make(self, revision: int) -> bool:
-        """After etcd said that it has no room: drop all history, give the disk back, let etcd write again.
+        """After etcd refused a write for lack of space: drop all history, free the disk, and let etcd write again.
 
-        Returns whether to try the write again. A smaller one, such as a removal, may then pass where a larger did not.
+        Returns whether to try the write again. A small write, such as a removal, may then pass where a large one does
+        not.
         """
         try:
             if self._may_gain:

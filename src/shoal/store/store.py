@@ -36,7 +36,7 @@ _R = TypeVar("_R")
 
 log = logging.getLogger(__name__)
 
-# More than the largest swarm has agents that report at once; a caller beyond it is refused, and tries again.
+# More than the agents of the largest swarm that report at once. Further callers are refused and try again.
 MAX_WAITING = 20_000
 
 
@@ -47,7 +47,7 @@ class _Waiting:
 
 
 class Store:
-    """The swarm's state on a manager. Made by `Store.follow`, or `Store.open` for one that leads at once."""
+    """The swarm's state on a manager. Made by `Store.follow`, or by `Store.open` if it should lead at once."""
 
     def __init__(self, client: EtcdClient, sealer: Sealer, trouble: Callable[[], str | None], patience: float) -> None:
         self._client = client
@@ -71,7 +71,7 @@ class Store:
         self.term = 0
         """Raft's term when this store took the lead last."""
         self.deposed = asyncio.Event()
-        """Set while this store does not lead any more; `lead` clears it."""
+        """Set when this store has stopped leading. `lead` clears it."""
 
     @classmethod
     @asynccontextmanager
@@ -85,9 +85,9 @@ class Store:
     ) -> AsyncIterator[Self]:
         """Read everything, and follow etcd while the context lasts; `lead` makes it write.
 
-        `trouble` says in a sentence why etcd does not serve, when it does not (`EtcdProcess.trouble`). A write is tried
-        for `patience` seconds before its caller hears Unavailable. Raises DamagedState, naming the etcd key, when a
-        value cannot be read; Unavailable when etcd cannot be had.
+        `trouble` returns a sentence that says why etcd does not serve, or None (`EtcdProcess.trouble`). A write is
+        tried for `patience` seconds before its caller gets Unavailable. Raises DamagedState, which names the etcd key,
+        if a value cannot be read, and Unavailable if etcd cannot be reached.
         """
         store = cls(client, sealer, trouble, patience)
         await store._load()
@@ -113,17 +113,17 @@ class Store:
         trouble: Callable[[], str | None] = lambda: None,
         patience: float = PATIENCE,
     ) -> AsyncIterator[Self]:
-        """Follow, and lead: for a swarm of one manager. Raises what both raise."""
+        """Follow and lead, for a swarm of one manager. Raises the errors of `follow` and `lead`."""
         async with cls.follow(client, sealer, trouble=trouble, patience=patience) as store:
             await store.lead()
             yield store
 
     async def lead(self) -> None:
-        """Write from now on: this manager's etcd leads Raft. Returns with everything in memory that was acknowledged.
+        """Write from now on, because this manager's etcd leads Raft.
 
-        The epoch that it writes deposes every other writer. Raises NoLeader when this manager's etcd does not lead
-        Raft, or another manager took the lead in a later term; Unavailable when it takes longer than 10 seconds. In
-        either case the store goes on following.
+        When this returns, everything that was acknowledged is in memory. The new epoch deposes every other writer.
+        Raises NoLeader if this manager's etcd does not lead Raft or another manager took the lead in a later term;
+        Unavailable if it takes longer than 10 seconds. After an error the store goes on following.
         """
         async with self._switching:
             if self.is_leader and await self._still_leads():
@@ -132,9 +132,9 @@ class Store:
             try:
                 async with asyncio.timeout(LEAD_PATIENCE):
                     await self._wait_raft_leader()
-                    # Before the epoch: a leader that there still is may go on while this one reads.
+                    # This comes before the epoch, so that an old leader that is still there can write meanwhile.
                     await self.catch_up()
-                    # After that read: etcd tells its own term only once it has applied something of it.
+                    # This comes after that read, because etcd reports a term only once it has applied an entry of it.
                     term = await self._wait_raft_leader()
                     await journal.lead(term)
                     await self._follower.wait_revision(journal.revision)
@@ -152,9 +152,9 @@ class Store:
             self._writing = self._group.create_task(self._write(), name="store writer")
 
     async def step_down(self, reason: str = "raft: failed to process the request: node lost leader status") -> None:
-        """Write no more, and follow again. Nothing where this store does not lead.
+        """Stop writing, and follow again. Does nothing if this store does not lead.
 
-        Callers whose changes are under way get NoLeader with this reason; the changes may have been committed.
+        Callers with unfinished changes get NoLeader with this reason; the changes may have been committed.
         """
         async with self._switching:
             if self.is_leader:
@@ -178,7 +178,7 @@ class Store:
     async def catch_up(self) -> int:
         """Wait until the view has everything that was acknowledged before this call, and return its etcd revision.
 
-        A store that was deposed without having heard of it hears of it here. Raises Unavailable without quorum.
+        A store that was deposed without knowing it notices here. Raises Unavailable without a quorum.
         """
         deadline, delay = asyncio.get_running_loop().time() + PATIENCE, 0.01
         while True:
@@ -203,21 +203,25 @@ class Store:
         return read.header.revision
 
     def view(self) -> View:
-        """Return what is committed, as far as this manager has heard: consistent until the next await."""
+        """Return the committed state, as far as this manager knows it. It is consistent until the next await."""
         return self._memory
 
     def watch(self, *kinds: type, max_events: int = MAX_EVENTS) -> Watch:
-        """Return a watch for objects of these kinds; without any, of all. It hears of every commit from now on."""
+        """Return a watch for objects of these kinds, or of all kinds if none is given.
+
+        It gets all commits from now on.
+        """
         return self._watches.add(frozenset(kinds or KINDS), max_events)
 
     async def update(self, change: Callable[[Transaction], _R]) -> _R:
         """Run a function once over the newest state, commit what it changed, and return its result.
 
-        Atomic: all of it or nothing. The function must not wait, and sees changes that will be committed together with
-        its own. Objects in the result carry their new version. Raises what the function raises; NoLeader where this
-        manager does not lead; Unavailable without etcd, or NoLeader when the lead was lost meanwhile, and then the
-        changes may have been committed all the same; ShoalError for more changes than one transaction can carry. A
-        cancelled call may or may not have taken effect.
+        The changes are committed all or not at all. The function must not wait. It sees the changes of other callers
+        that will be committed together with its own. Objects in the result have their new version.
+
+        Raises the function's errors; NoLeader if this manager does not lead; ShoalError for more changes than one
+        transaction can carry. After Unavailable (etcd cannot be reached), after NoLeader because the lead was lost
+        meanwhile, and after a cancellation, the changes may have been committed all the same.
         """
         if self._refusing is not None:
             raise self._refusal()
@@ -244,7 +248,7 @@ class Store:
             delay = min(2 * delay, 0.25)
 
     async def _wait_raft_leader(self) -> int:
-        """Return the term of Raft in which this manager's etcd leads. Raises NoLeader when another one does."""
+        """Return the term of Raft in which this manager's etcd leads. Raises NoLeader if another one leads."""
         while True:
             try:
                 status = await self._client.status()
@@ -271,7 +275,7 @@ class Store:
             self._lose(str(error))
             self._follow()
         finally:
-            if self.is_leader and not self._closed:  # a defect: nobody shall wait for a writer that is gone
+            if self.is_leader and not self._closed:  # a defect ended the writer; nobody must wait for it
                 self._close("the store is closed")
 
     async def _write_batch(self) -> None:
@@ -324,8 +328,7 @@ class Store:
     def _hold(self, batch: Batch, revision: int, staged: Sequence[tuple[_Waiting, Any]] = ()) -> None:
         batch.transaction.settle(revision + self._follower.base)
         events = self._memory.commit(batch.transaction)
-        # Callers go on when this returns, and in this order before those who watch: a client's answer need not wait for
-        # what follows from its change.
+        # Callers wake before watches, so that a client's answer does not wait for what its change causes.
         _finish(staged, None)
         if events:
             self._watches.publish(events)

@@ -1,7 +1,7 @@
 """Objects of one kind with their indexes: `MemoryTable` holds them, `StagedTable` shows changes over another table.
 
-Pure. Indexes are kept with each change, so that a look-up costs what it returns and a change what it touches. What may
-be put in, and when, is `memory`'s to say.
+Pure. Indexes are updated with each change. So the cost of a look-up depends only on its result, and the cost of a
+change only on the objects that it touches. `memory` decides what may be put in, and when.
 """
 
 from abc import ABC, abstractmethod
@@ -17,12 +17,12 @@ KeyOf = Callable[[Any], Hashable]
 
 NAME = "name"
 
-# What each kind can be found by. Names are folded to lower case, as Swarm compares them; a node's is its host name.
+# The indexes of each kind. Names are in lower case, because Swarm ignores case; a node's name is its host name.
 INDEXES: dict[Kind, dict[str, KeyOf]] = {
     api.Node: {
         NAME: lambda node: node.description.hostname.lower(),
         "role": lambda node: node.role,
-        # Whether it ever registered; where one that has not joined from.
+        # `came`: whether the node ever registered. `absent_from`: the host from which an unregistered node joined.
         "came": lambda node: node.HasField("description"),
         "absent_from": lambda node: None if node.HasField("description") else node.status.addr,
     },
@@ -46,7 +46,7 @@ def _keys_of_task(task: api.Task) -> tuple[Hashable, ...]:
 
 
 def _all_keys(kind: Kind) -> Callable[[Any], tuple[Hashable, ...]]:
-    """Return what reads all keys of an object, in the order of `INDEXES`. Tasks are many: theirs is written out."""
+    """Return a function that returns all keys of an object, in the order of `INDEXES`. For tasks it is a fast one."""
     if kind is api.Task:
         return _keys_of_task
     keys = tuple(INDEXES[kind].values())
@@ -54,21 +54,24 @@ def _all_keys(kind: Kind) -> Callable[[Any], tuple[Hashable, ...]]:
 
 
 class Table(ABC, Generic[T]):
-    """Objects of one kind, to read. What it returns is shared: copy before changing."""
+    """Objects of one kind, for reading. Returned objects are shared; copy one before changing it."""
 
     __slots__ = ()
 
     @abstractmethod
     def get(self, id: str) -> T | None:  # noqa: A002 - the word is Swarm's
-        """Return the object with this id."""
+        """Return the object with this id, or None."""
 
     @abstractmethod
     def all(self) -> Iterable[T]:
-        """Return every object, in no order. The table may not change while it is being iterated."""
+        """Return all objects, in no order. The table must not change during the iteration."""
 
     @abstractmethod
     def find(self, index: str, key: Hashable) -> list[T]:
-        """Return the objects with this key, in no order. Names are found in whatever case. KeyError: no such index."""
+        """Return the objects with this key, in no order.
+
+        Names match in any case. Raises KeyError for an unknown index.
+        """
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -81,8 +84,8 @@ class MemoryTable(Table[T]):
 
     def __init__(self, kind: Kind) -> None:
         self._objects: dict[str, T] = {}
-        # By index: what it is found by, and the ids that have a key. Ids and not objects: most changes leave every key
-        # as it was, and then there is nothing to do here.
+        # For each index, the ids with each key. They are ids, not objects, because most changes leave all keys as they
+        # are, and then the indexes need not be touched.
         self._indexes: dict[str, dict[Hashable, dict[str, None]]] = {index: {} for index in INDEXES[kind]}
         self._parts = list(self._indexes.values())
         self._keys_of = _all_keys(kind)
@@ -105,8 +108,8 @@ class MemoryTable(Table[T]):
         return len(self._objects)
 
     def put(self, obj: T) -> T | None:
-        """Hold an object from now on, and return the one with its id that it replaces."""
-        id = obj.id  # noqa: A001 - read once: this is what every commit does for every object
+        """Add or replace an object, and return the one that it replaces, or None."""
+        id = obj.id  # noqa: A001 - read once, because every commit does this for every object
         old = self._objects.get(id)
         self._objects[id] = obj
         keys = self._keys_of(obj)
@@ -123,7 +126,7 @@ class MemoryTable(Table[T]):
         return old
 
     def discard(self, id: str) -> T | None:  # noqa: A002
-        """Hold the object with this id no more, and return it."""
+        """Remove the object with this id, and return it, or None."""
         old = self._objects.pop(id, None)
         if old is not None:
             for ids_of, key in zip(self._parts, self._keys_of(old), strict=True):
@@ -147,7 +150,7 @@ def _unlist(ids_of: dict[Hashable, dict[str, None]], key: Hashable, id: str) -> 
 
 
 class StagedTable(Table[T]):
-    """Another table as it would be after some changes. That table must not change meanwhile."""
+    """A table with some changes over another table, which must not change meanwhile."""
 
     __slots__ = ("_base", "_hidden", "_kind", "_staged")
 
@@ -167,7 +170,7 @@ class StagedTable(Table[T]):
         return self._base.get(id)
 
     def all(self) -> Iterable[T]:
-        """Return every object, those changed here last."""
+        """Return all objects; those changed here come last."""
         if self._staged is None:
             return self._base.all()
         return chain(self._visible(self._base.all()), self._staged.all())
@@ -187,7 +190,7 @@ class StagedTable(Table[T]):
         return len(self._base) - len(self._hidden) + len(self._staged)
 
     def put(self, obj: T) -> None:
-        """Show an object from now on."""
+        """Add or replace an object."""
         if self._staged is None:
             self._staged = MemoryTable(self._kind)
         id = obj.id  # noqa: A001
@@ -196,7 +199,7 @@ class StagedTable(Table[T]):
         self._staged.put(obj)
 
     def discard(self, id: str) -> None:  # noqa: A002
-        """Show the object with this id no more."""
+        """Remove the object with this id."""
         if self._staged is None:
             self._staged = MemoryTable(self._kind)
         if self._base.get(id) is not None:

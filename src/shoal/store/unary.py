@@ -1,8 +1,8 @@
-"""gRPC calls with one short message each way, over one HTTP/2 connection to a unix socket: for etcd's transactions.
+"""gRPC calls with one short message each way over one HTTP/2 connection to a unix socket, for etcd's transactions.
 
-In: a method's path and a request's bytes. Out: the reply's bytes, or the error that grpclib would raise. Every request
-is one write of two frames whose headers were made beforehand; whoever asks for more (long requests, streams, TLS) uses
-grpclib. Why: docs/decisions/0024-short-calls.md. What is no answer as RFC 9113 and gRPC have it ends the connection.
+In: a method's headers and a request's bytes. Out: the reply's bytes, or the error that grpclib would raise. Every
+request is one write of two frames, with headers that were made beforehand. Anything more (long requests, streams, TLS)
+needs grpclib. Why: docs/decisions/0024-short-calls.md. An answer that breaks RFC 9113 or gRPC ends the connection.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class _Type:
     CONTINUATION = 9
 
 
-# Flags, settings, errors and bounds: likewise.
+# Flags, settings, errors and limits: also from RFC 9113.
 _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITIZED = 0x1, 0x1, 0x4, 0x8, 0x20
 _HEADER_TABLE_SIZE, _ENABLE_PUSH, _INITIAL_WINDOW_SIZE = 1, 2, 4
 _CANCEL = 8
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_WINDOW_BYTES = 65_535  # of each stream and of the connection, until somebody says otherwise
+_WINDOW_BYTES = 65_535  # of each stream and of the connection, until a SETTINGS or WINDOW_UPDATE frame
 _MAX_FRAME_BYTES = 16_384
 _LAST_STREAM = _STREAM_BITS = 2**31 - 1
-_PREFIX_BYTES = 5  # gRPC's own, before a message: whether it is compressed, and its length
+_PREFIX_BYTES = 5  # gRPC's prefix of a message: whether it is compressed, and its length
 MAX_REQUEST_BYTES = _MAX_FRAME_BYTES - _PREFIX_BYTES
 
 _HEAD = struct.Struct(">HBBBL")  # length in three bytes, type, flags, stream
@@ -59,7 +59,7 @@ class Unexpected(Unavailable):
 
 
 def request_headers(path: str) -> bytes:
-    """Return the headers of a call of a method, as they are sent each time."""
+    """Return the encoded headers for calls of a method; the same bytes are sent each time."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -69,13 +69,13 @@ def request_headers(path: str) -> bytes:
         "content-type": "application/grpc",
         "user-agent": "shoal",
     }
-    # As sensitive ones: none goes into the table that the server keeps, so that the same bytes always mean the same.
+    # Marked as sensitive, so that the server puts none into its table and the same bytes always mean the same.
     return bytes(Encoder().encode([(name, value, True) for name, value in headers.items()], huffman=True))
 
 
 @lru_cache(maxsize=64)
 def _decoded(block: bytes) -> dict[str, str]:
-    """Return the headers of a block. Depends on nothing before: we allow the server a table of no entries."""
+    """Return the headers of a block. No state is needed, because the server may use no table. Raises Unexpected."""
     decoder = Decoder(max_header_list_size=_MAX_FRAME_BYTES)
     decoder.max_allowed_table_size = decoder.header_table_size = 0
     try:
@@ -97,7 +97,7 @@ class _Call:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, from its making to its loss."""
+    """One connection, until it is lost."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -105,7 +105,7 @@ class _Connection(asyncio.Protocol):
         self._calls: dict[int, _Call] = {}
         self._stream = -1
         self._window = self._stream_window = _WINDOW_BYTES
-        self._taken = 0  # bytes received that the server has not been told of
+        self._taken = 0  # received bytes that are not acknowledged yet by WINDOW_UPDATE
         self.is_open = False
         """Whether it takes another call."""
 
@@ -119,11 +119,11 @@ class _Connection(asyncio.Protocol):
         self._end(Unavailable(f"etcd cannot be reached: {error or 'connection lost'}"))
 
     def has_room(self, size: int) -> bool:
-        """Return whether a request of so many bytes can be sent at once."""
+        """Return whether a request of this size can be sent at once."""
         return size + _PREFIX_BYTES <= min(self._window, self._stream_window, _MAX_FRAME_BYTES)
 
     async def call(self, headers: bytes, request: bytes) -> bytes:
-        """Send a request for which there is room, and return the reply."""
+        """Send a request for which there is room (`has_room`), and return the reply. Raises GRPCError, Unavailable."""
         self._stream += 2
         stream = self._stream
         self.is_open = stream + 2 <= _LAST_STREAM
@@ -142,7 +142,7 @@ class _Connection(asyncio.Protocol):
                 self._transport.close()  # its streams are used up
 
     def close(self) -> None:
-        """Close it. Calls that wait raise Unavailable."""
+        """Close the connection. Waiting calls raise Unavailable."""
         self._end(Unavailable("etcd cannot be reached: the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
@@ -183,7 +183,7 @@ class _Connection(asyncio.Protocol):
             case _Type.PUSH_PROMISE | _Type.CONTINUATION:
                 raise Unexpected(f"a frame of type {kind}")
             case _:
-                pass  # the server's own acknowledgements, and kinds of frames that RFC 9113 lets one ignore
+                pass  # acknowledgements from the server, and frames that RFC 9113 allows to ignore
 
     def _handle_headers(self, flags: int, call: _Call | None, stream: int, block: bytes) -> None:
         if flags & (_PADDED | _PRIORITIZED) or not flags & _END_HEADERS:
@@ -196,7 +196,7 @@ class _Connection(asyncio.Protocol):
         if flags & _END_STREAM:
             if not call.done.done():
                 _finish(call)
-            del self._calls[stream]  # now: what is not understood fails whatever is in here
+            del self._calls[stream]  # only now, because `_end` fails all calls in here if `_finish` raises
         elif not first:
             raise Unexpected("headers without end")
 
@@ -256,7 +256,7 @@ def _status(text: str) -> Status:
 
 
 class UnaryChannel:
-    """A connection that is made with the first call, and anew with the next one when it was lost."""
+    """A connection that is made by the first call, and made again by the next call if it was lost."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = str(socket)
@@ -264,14 +264,14 @@ class UnaryChannel:
         self._connection: _Connection | None = None
 
     async def call(self, headers: bytes, request: bytes) -> bytes | None:
-        """Return the reply to a call; None when it was not sent, because it is too long to be sent at once.
+        """Return the reply to a call, or None if it was not sent because it is too long to be sent at once.
 
         Raises GRPCError, Unavailable, Unexpected, OSError.
         """
         connection = self._connection
         if connection is None or not connection.is_open:
             connection = await self._connected()
-            if not connection.is_open:  # etcd may end while it starts
+            if not connection.is_open:  # etcd may have ended just now
                 raise Unavailable("etcd cannot be reached: connection lost")
         if not connection.has_room(len(request)):
             return None
@@ -285,6 +285,6 @@ class UnaryChannel:
             return self._connection
 
     def close(self) -> None:
-        """Close the connection, if there is one; another call makes another."""
+        """Close the connection, if there is one. Another call makes a new one."""
         if self._connection is not None and self._connection.is_open:
             self._connection.close()

@@ -1,7 +1,7 @@
-"""Tells readers of commits: a `Watch` is one reader's bounded queue of events, `Watches` are all of a store.
+"""Tells readers about commits. A `Watch` is one reader's bounded queue of events; `Watches` has all of a store.
 
-In: the events of a commit, published without waiting. Out: lists of events. A reader that is too slow loses them all
-at once and is told so; it reads the view again. asyncio, one loop.
+In: the events of a commit, published without waiting. Out: lists of events. A reader that is too slow loses all queued
+events and gets WatchLagged; then it must read the view again. For one event loop.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from shoal.store.changes import Event
 
 __all__ = ["Event", "Watch", "WatchLagged", "Watches"]
 
-# For a reader that is so many events behind, it is cheaper to read the view again. This is about four times the largest
-# number of tasks that the simulations schedule at once; an event is three pointers.
+# A reader that is this many events behind had better read the view again. It is about four times the largest number of
+# tasks that the simulations schedule at once; an event takes three pointers.
 MAX_EVENTS = 40_000
 
 
 class WatchLagged(Exception):
-    """Events were dropped, because the reader did not keep up. Read the view again; the watch goes on from there."""
+    """Events were dropped, because the reader was too slow. Read the view again; the watch goes on from there."""
 
 
 class Watch:
@@ -43,10 +43,10 @@ class Watch:
         self._owner.remove(self)
 
     async def next(self) -> list[Event]:
-        """Wait until there is an event, and return all there are; those of one commit stay together, in order.
+        """Wait for events, and return all that are queued. Those of one commit stay together, in order.
 
-        Raises WatchLagged once, after events were dropped: what the view holds at that moment is newer than all of
-        them. Raises Unavailable when the store was closed or lost its lead. A cancelled call loses nothing.
+        Raises WatchLagged once after events were dropped; the view is then newer than all of them. Raises Unavailable
+        when the store was closed. A cancelled call loses nothing.
         """
         await self._changed.wait()
         events = self.pending()

@@ -29,7 +29,7 @@ class RemoteControl(ControlRpcs):
         self._local = local
 
     async def carry_out(self, rpc: Rpc[Part, Request, Reply], request: Request) -> Reply:
-        """Return the leader's reply. Raises RpcError, NoLeader, Unavailable; while this manager leads, its own errors."""
+        """Return the leader's reply. Raises RpcError, NoLeader, Unavailable; or Control's errors if it answers here."""
         for _ in range(ATTEMPTS):
             local = self._local()
             try:
