@@ -90,7 +90,7 @@ class Volumes(Protocol):
 
 
 class Networks(Protocol):
-    """The networks of this host alone."""
+    """The networks that only this host has."""
 
     def networks(self) -> list[LocalNetwork]: ...
 
@@ -131,7 +131,7 @@ class SwarmNode(Protocol):
     def control(self) -> "ControlRpcs": ...
     def logs(self) -> Logs: ...
     async def wait_manager(self) -> None:
-        """Wait until a manager works here."""
+        """Wait until a manager runs here."""
 
     def watch(self, *kinds: type) -> Watch: ...
     def view(self) -> Any: ...
@@ -139,11 +139,11 @@ class SwarmNode(Protocol):
         """Import what a node of a swarm needs."""
 
     async def init(self, request: InitRequest) -> str:
-        """Make a swarm; returns the node's id once its manager answers."""
+        """Make a swarm. Returns the node's id once its manager answers."""
         ...
 
     async def join(self, request: JoinRequest) -> None:
-        """Become a node of a swarm; returns once this node is up."""
+        """Join a swarm. Returns once this node is up."""
         ...
 
     async def unlock(self, key: str) -> None: ...
@@ -158,7 +158,7 @@ class SwarmNode(Protocol):
         ...
 
     async def restore(self, request: RestoreRequest, file: BinaryIO) -> RestoreResult:
-        """Make this host a backup's manager; returns once it serves, or is locked."""
+        """Make this host the manager that made the backup. Returns once it serves or is locked."""
         ...
 
 
@@ -193,7 +193,7 @@ class DaemonFacts:
 
 @dataclass(slots=True)
 class Backend:
-    """All that handlers may use."""
+    """Everything that handlers may use."""
 
     containers: Containers
     execs: Execs
@@ -206,6 +206,6 @@ class Backend:
     host: HostFacts = field(default_factory=HostFacts.read)
     config: Mapping[str, Any] = field(default_factory=dict)  # daemon.json's names, as they took effect
     devices: Devices = field(default_factory=Devices)
-    generic: Callable[[], tuple[api.GenericResource, ...]] = tuple  # what this host offers: named by its owner, devices
+    generic: Callable[[], tuple[api.GenericResource, ...]] = tuple  # configured resources, and devices
     encoded: EncodedCache = field(default_factory=EncodedCache)
     swarm_events: SwarmEvents = field(default_factory=SwarmEvents)  # the daemon runs `swarm_events.run(node)`

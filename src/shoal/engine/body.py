@@ -1,4 +1,4 @@
-"""Members of a request's JSON object, by their type: as Go reads one into a struct, and Go's words for a mismatch."""
+"""Reads members of a request's JSON object by type, as Go reads JSON into a struct, with Go's words for a mismatch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from shoal.errors import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A JSON object. `struct`: what Go calls its type, for refusals. What is absent or null is empty."""
+    """A JSON object. `struct` is Go's name of its type, for error texts. An absent or null member counts as empty."""
 
     given: Mapping[str, Any]
     struct: str
 
     @classmethod
     async def read(cls, call: Call, struct: str) -> "Body":
-        """Read the body of a call; none is an empty object."""
+        """Read the body of a call. A missing body is an empty object."""
         return cls(await call.json_object(), struct)
 
     def value(self, name: str, kind: Kind, default: Any) -> Any:
-        """Return a member, or the default. InvalidArgument when it is of another type."""
+        """Return a member, or the default. Raises InvalidArgument if it has another type."""
         given = member(self.given, name)
         if given is None:
             return default

@@ -1,4 +1,4 @@
-"""Configs: which RPCs, JSON and filters they have. The calls are in `dependencies`.
+"""Configs: their RPCs, JSON and filters. The calls are in `dependencies`.
 
 Source: moby daemon/cluster/configs.go, filters.go.
 """

@@ -1,6 +1,6 @@
-"""Which containers a list shows. Source of the rules and texts: moby daemon/list.go.
+"""Decides which containers a list shows. Source of the rules and texts: moby daemon/list.go.
 
-In: the containers, newest first, the filters, and a way to find images. Out: the chosen, in the same order.
+In: the containers, newest first, the filters, and a way to find images. Out: the chosen ones in the same order.
 """
 
 import re
@@ -40,7 +40,7 @@ _PORTS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp|sctp))?")
 
 @dataclass(slots=True)
 class ImageFinder:
-    """Images by name or id, each looked up once for a call; None where there is none."""
+    """Finds images by name or id. It looks up each once, for the time of one call."""
 
     get: Callable[[str], Image]
     _known: dict[str, Image | None] = field(default_factory=dict)
@@ -51,12 +51,12 @@ class ImageFinder:
             try:
                 self._known[ref] = self.get(ref)
             except (NotFound, InvalidArgument):
-                self._known[ref] = None  # removed by force while the container stays, or never here
+                self._known[ref] = None  # it was removed by force while the container stayed, or was never here
         return self._known[ref]
 
 
 def check(filters: Filters) -> None:
-    """Refuse values that no container can have."""
+    """Raise InvalidArgument for values that no container can have."""
     filters.flag("is-task")
     for code in filters.get("exited"):
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", code):
@@ -89,7 +89,10 @@ def choose(
     *,
     stopped: bool,
 ) -> list[Container]:
-    """Return those that pass. `stopped`: also those that do not run. NotFound for an unknown `before` or `since`."""
+    """Return the containers that pass the filters. With `stopped`, also those that do not run.
+
+    Raises InvalidArgument, and NotFound for an unknown `before` or `since`.
+    """
     check(filters)
     stopped = stopped or "status" in filters
     found = _between(containers, filters, get)
@@ -106,7 +109,7 @@ def choose(
 
 
 def _between(containers: Sequence[Container], filters: Filters, get: Callable[[str], Container]) -> list[Container]:
-    """Keep the containers behind that of `before` in the list, and those in front of that of `since`."""
+    """Keep the containers after the one of `before` in the list, and those before the one of `since`."""
     found = list(containers)
     for ref in filters.get("before"):
         last = get(ref).id
@@ -120,7 +123,7 @@ def _between(containers: Sequence[Container], filters: Filters, get: Callable[[s
 
 
 def _by_prefix(containers: Sequence[Container], filters: Filters) -> set[str] | None:
-    """Return the ids for the filter `id`: each value must be a prefix of exactly one id. None without that filter."""
+    """Return the ids for the filter `id`: those of which a value is a unique prefix. None without that filter."""
     if not filters.get("id"):
         return None
     found = set()
@@ -144,7 +147,7 @@ def _matches(container: Container, filters: Filters, images: ImageFinder) -> boo
         and ("is-task" not in filters or filters.flag("is-task") == (TASK_LABEL in config.labels))
         and ("network" not in filters or _has_network(container, filters))
         and ("volume" not in filters or _has_volume(container, filters))
-        # Containers of ours publish and expose no ports: those of services are the swarm's.
+        # Shoal's containers publish and expose no ports themselves; the ports of services belong to the swarm.
         and not (filters.get("publish") or filters.get("expose"))
     )
 

@@ -1,7 +1,7 @@
-"""A container in the JSON of `GET /containers/{id}/json`. Pure.
+"""The JSON of a container for `GET /containers/{id}/json`. Pure.
 
-Source of the shapes: moby api/types/container/{config,hostconfig,state,network_settings}.go. What a container of
-Shoal's cannot have (links, devices) has Docker's empty value.
+Source of the shapes: moby api/types/container/{config,hostconfig,state,network_settings}.go. Fields for things that
+Shoal's containers cannot have (links, for example) have Docker's empty value.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from shoal.runtime.types import Container, Health, HealthConfig, Image, Mount, P
 
 _NANOS = 1_000_000_000
 
-# What no container of Shoal's has, as Docker shows that it is not there.
+# Docker's empty values for settings that Shoal's containers cannot have.
 _UNUSED_HOST_CONFIG: dict[str, Any] = {
     "Binds": None,
     "ContainerIDFile": "",
@@ -58,7 +58,7 @@ _UNUSED_HOST_CONFIG: dict[str, Any] = {
     "IOMaximumBandwidth": 0,
 }
 
-# Shown on top of the networks until API 1.52; Docker's own values where there is nothing.
+# Until API 1.52 these are shown beside the networks. These are Docker's empty values.
 _UNUSED_NETWORK_SETTINGS: dict[str, Any] = {
     "Bridge": "",
     "SandboxID": "",
@@ -75,7 +75,10 @@ _UNUSED_NETWORK_SETTINGS: dict[str, Any] = {
 
 
 def inspect(container: Container, image: Image | None, exec_ids: list[str], *, driver: str) -> dict[str, Any]:
-    """Return a container, whole. `image`: what it was made from, if still here; `driver`: of its file system."""
+    """Return the whole JSON of a container.
+
+    `image` is its image, if that still exists; `driver` is the storage driver.
+    """
     return {
         "Id": container.id,
         "Created": instant(container.created_at),
@@ -83,7 +86,7 @@ def inspect(container: Container, image: Image | None, exec_ids: list[str], *, d
         "Args": list(container.args),
         "State": state(container),
         "Image": container.image_id,
-        # Where these files lie is the runtime's own matter.
+        # Where these files are is internal to the runtime.
         "ResolvConfPath": "",
         "HostnamePath": "",
         "HostsPath": "",
@@ -137,7 +140,7 @@ def state(container: Container) -> dict[str, Any]:
 
 
 def health_json(health: HealthConfig) -> dict[str, Any]:
-    """Return a health check, durations in nanoseconds, without what is not set."""
+    """Return a health check with durations in nanoseconds, without unset fields."""
     shown: dict[str, Any] = {"Test": list(health.test)} if health.test else {}
     times = {
         "Interval": health.interval,
@@ -150,7 +153,7 @@ def health_json(health: HealthConfig) -> dict[str, Any]:
 
 
 def config(container: Container, image: Image | None) -> dict[str, Any]:
-    """Return the `Config` part: what is independent of this host."""
+    """Return the `Config` part, which does not depend on this host."""
     wanted, base = container.config, image_config(image)
     shown: dict[str, Any] = {
         "Hostname": wanted.hostname or ("" if wanted.network == "host" else container.id[:12]),
@@ -233,7 +236,7 @@ def _memory_and_swap(container: Container) -> int:
 
 
 def _host_mount(mount: Mount) -> dict[str, Any]:
-    """Return a mount as it was asked for. Source: moby api/types/mount/mount.go."""
+    """Return a mount as the request had it. Source: moby api/types/mount/mount.go."""
     shown: dict[str, Any] = {"Type": mount.type}
     if mount.source:
         shown["Source"] = mount.source
@@ -263,7 +266,7 @@ def _volume_options(mount: Mount) -> dict[str, Any]:
 
 
 def network_settings(container: Container) -> dict[str, Any]:
-    """Return the `NetworkSettings` part. The fields on top repeat the bridge's, as Docker did before 1.52."""
+    """Return the `NetworkSettings` part. As in Docker before API 1.52, the top fields repeat the first endpoint's."""
     endpoint = container.sandbox.first
     return _UNUSED_NETWORK_SETTINGS | {
         "SandboxKey": container.sandbox.netns,

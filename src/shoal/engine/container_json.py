@@ -1,4 +1,4 @@
-"""A container in Docker's JSON: the row of a list, and what `inspect` has in common with it. Pure.
+"""The JSON of a container in a list, and the parts that it shares with `inspect`. Pure.
 
 Source of the shapes: moby api/types/container/container.go, api/types/network/endpoint.go.
 """
@@ -15,7 +15,7 @@ NO_TIME = "0001-01-01T00:00:00Z"
 
 
 def instant(at: float) -> str:
-    """Return an instant as Go prints it, Go's zero for 0."""
+    """Return an instant in seconds since 1970 in Go's format; 0 is Go's zero time."""
     if not at:
         return NO_TIME
     text = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
@@ -23,7 +23,7 @@ def instant(at: float) -> str:
 
 
 def status_text(container: Container, now: float) -> str:
-    """Return the sentence of `docker ps`: `Up 5 seconds (healthy)`, `Exited (1) 2 minutes ago`."""
+    """Return the status text of `docker ps`: `Up 5 seconds (healthy)`, `Exited (1) 2 minutes ago`."""
     if container.phase is Phase.RUNNING:
         up = f"Up {human_duration(now - container.started_at)}"
         if container.health is Health.NONE:
@@ -35,13 +35,13 @@ def status_text(container: Container, now: float) -> str:
 
 
 def image_config(image: Image | None) -> Mapping[str, Any]:
-    """Return the `config` part of an image's configuration: what containers inherit."""
+    """Return the `config` part of an image's configuration, which containers inherit."""
     found = image.config.get("config") if image is not None else None
     return found if isinstance(found, dict) else {}
 
 
 def labels(container: Container, image: Image | None) -> dict[str, str]:
-    """Return the labels: the image's, and over them the container's own."""
+    """Return a container's labels: the image's, overridden by the container's own."""
     inherited = image_config(image).get("Labels") if image is not None else None
     return {**inherited, **container.config.labels} if inherited else dict(container.config.labels)
 

@@ -109,7 +109,7 @@ async def _stats_stream(call: Call, container: Container) -> web.StreamResponse:
             container = call.backend.containers.get(container.id)
         except NotFound:
             break
-        # A stopped container is told of as well, with empty numbers, until it runs again or is removed.
+        # A stopped container is reported too, with empty numbers, until it runs again or is removed.
         now = await _reading(call, container) if container.phase is Phase.RUNNING else None
         await write_json(response, stats_json(container, now, previous))
         previous = now
@@ -171,13 +171,13 @@ async def _send_logs(call: Call, client: RawConnection, container: Container, se
 
 
 async def wait(call: Call) -> web.StreamResponse:
-    """POST /containers/{id}/wait?condition=: the head at once, the exit code when it is known."""
+    """POST /containers/{id}/wait?condition=: sends the head at once, and the exit code when it is known."""
     condition = call.query("condition") if call.api >= 30 else ""
     if condition not in {"", "not-running", "next-exit", "removed"}:
         raise InvalidArgument(f'invalid condition: "{condition}"')
     changes = call.backend.containers.changes(call.backend.containers.get(call.path["id"]).id)
     async with ending(changes):
-        # Watched before the head goes out: who has the head may start or end the container.
+        # Watched before the head is sent, because a client that has the head may start or end the container.
         container = await anext(changes)
         response = await start_json_stream(call)
         container = await _ended(container, changes, condition)

@@ -1,6 +1,6 @@
 """Containers of this host: list, inspect, top, and the calls that act on one (kill, stop, remove).
 
-Containers are made by tasks alone for now: creating, starting and restarting one is refused.
+Only tasks make containers for now; creating, starting and restarting one is refused.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from shoal.runtime.types import Container, Phase
 
 # Seconds. A longer timeout of a client means none.
 _FOREVER = 10**9
-# How long a SIGKILL may take before it is called a failure; moby waits as long.
+# Seconds that a SIGKILL may take before the call fails; moby waits as long.
 _KILL_TIMEOUT = 10.0
 
 
@@ -40,7 +40,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
 
 
 def container_row(container: Container, now: float, images: ImageFinder, *, sized: bool) -> dict[str, Any]:
-    """Return a container as a list shows it; `sized`: with what it takes on the disk."""
+    """Return a container as a list shows it. With `sized`, its size on disk is included."""
     image = images.find(container.image_id)
     named = images.find(container.config.image)
     # As in Docker, the id is shown if the name means no image, or another one by now.
@@ -74,7 +74,7 @@ async def top(call: Call) -> web.StreamResponse:
 
 
 async def kill(call: Call) -> web.StreamResponse:
-    """POST /containers/{id}/kill?signal=: with SIGKILL, until it has ended."""
+    """POST /containers/{id}/kill?signal=. With SIGKILL it waits until the container has ended."""
     ref, name = call.path["id"], call.query("signal") or "KILL"
     try:
         await _kill(call, ref, name)
@@ -102,12 +102,12 @@ async def _ends_within(call: Call, container_id: str, seconds: float | None) -> 
     except TimeoutError:
         return False
     except NotFound:
-        pass  # it is not only ended but removed
+        pass  # it has ended and was removed
     return True
 
 
 async def stop(call: Call) -> web.StreamResponse:
-    """POST /containers/{id}/stop?t=&signal=: 304 when it does not run. `t` below 0 waits for ever."""
+    """POST /containers/{id}/stop?t=&signal=. 304 if it does not run. A negative `t` waits for ever."""
     seconds = min(call.integer("t"), _FOREVER) if call.query("t") else None
     container = call.backend.containers.get(call.path["id"])
     if container.phase is not Phase.RUNNING:
@@ -145,7 +145,7 @@ async def remove(call: Call) -> web.StreamResponse:
 
 
 async def prune(call: Call) -> web.StreamResponse:
-    """POST /containers/prune: removes what has ended and no task owns; a task's container is its agent's to remove."""
+    """POST /containers/prune: removes ended containers, except those of tasks, which their agent removes."""
     filters = call.filters(frozenset({"label", "label!", "until"}))
     before = until(filters, time.time())
     images = ImageFinder(call.backend.images.get)

@@ -1,7 +1,7 @@
-"""Calls to the manager's Control, as the Engine makes them: a deadline, and errors rendered as gRPC renders them.
+"""Calls the manager's Control for the Engine API, with a deadline, and gives errors the form of gRPC's.
 
-Docker reaches its manager by gRPC even on the same host, and people (and their scripts) know the texts
-`rpc error: code = NotFound desc = ...`. Errors of the Engine itself stay bare: only what `rpc` awaits is wrapped.
+Docker calls its manager by gRPC even on the same host, and people and scripts know texts like
+`rpc error: code = NotFound desc = ...`. So errors of `rpc` get this form; other errors of the Engine API do not.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from grpclib.const import Status
 from shoal.engine.errors import RpcError
 from shoal.errors import ShoalError
 
-# Source: moby daemon/cluster/cluster.go, swarmRequestTimeout.
+# Seconds. Source: moby daemon/cluster/cluster.go, swarmRequestTimeout.
 CONTROL_TIMEOUT = 20.0
 
 Request = TypeVar("Request")
@@ -21,7 +21,7 @@ Reply = TypeVar("Reply")
 
 
 async def rpc(method: Callable[[Request], Awaitable[Reply]], request: Request) -> Reply:
-    """Return what a method of the Control (or of another part of a manager) answers. Raises RpcError."""
+    """Return the reply of a method of Control, or of another part of a manager. Raises RpcError."""
     try:
         async with asyncio.timeout(CONTROL_TIMEOUT):
             return await method(request)
@@ -32,5 +32,5 @@ async def rpc(method: Callable[[Request], Awaitable[Reply]], request: Request) -
 
 
 def rendered(error: ShoalError) -> RpcError:
-    """Return an error of a manager as Docker shows it."""
+    """Return a manager's error in the form that Docker shows."""
     return error if isinstance(error, RpcError) else RpcError(error.grpc_status, str(error))

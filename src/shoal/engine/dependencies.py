@@ -1,6 +1,6 @@
-"""The five API calls that secrets and configs have in common. SwarmKit calls both dependencies.
+"""The five API calls that secrets and configs have in common. SwarmKit's word for both is dependencies.
 
-In: a `Kind`, which says what differs (`secrets`, `configs`). Out: its routes.
+In: a `Kind`, which has the differences between `secrets` and `configs`. Out: its routes.
 Source: moby daemon/server/router/swarm/cluster_routes.go.
 """
 
@@ -44,19 +44,19 @@ class Kind(ABC, Generic[Spec, Object]):
 
     @abstractmethod
     async def find(self, control: ControlRpcs, ref: str) -> Object:
-        """Return the one of this id, name or beginning of an id. NotFound."""
+        """Return the object with this id, name or unique prefix of an id. Raises NotFound."""
 
     @abstractmethod
     async def create(self, control: ControlRpcs, spec: Spec) -> Object:
-        """Return a new one."""
+        """Make an object and return it."""
 
     @abstractmethod
     async def update(self, control: ControlRpcs, object_id: str, version: api.Version, spec: Spec) -> None:
-        """Give one another spec. OutOfSequence on a version that is not the stored."""
+        """Give an object another spec. Raises OutOfSequence if the version is not the stored one."""
 
     @abstractmethod
     async def remove(self, control: ControlRpcs, object_id: str) -> None:
-        """Remove one."""
+        """Remove an object."""
 
 
 def routes(kind: Kind[Any, Any]) -> list[Route]:

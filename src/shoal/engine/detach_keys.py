@@ -1,4 +1,4 @@
-"""The keys that end a session with a terminal and leave the process running: ctrl-p ctrl-q, or those asked for. Pure.
+"""The keys that detach from a terminal and leave the process running: ctrl-p ctrl-q, or those of the request. Pure.
 
 Source: moby/term ascii.go, proxy.go.
 """
@@ -11,7 +11,10 @@ _CONTROLS = {f"ctrl-{chr(code + 64).lower()}": code for code in range(32)}
 
 
 def parse(keys: str, refusal: str) -> bytes:
-    """Return the bytes of `ctrl-a,b,DEL`, none for an empty text. InvalidArgument with `refusal` (`%s`: the text)."""
+    """Return the bytes of keys like `ctrl-a,b,DEL`; none for an empty text.
+
+    Raises InvalidArgument with the text `refusal`, where `%s` stands for the keys.
+    """
     if not keys:
         return b""
     codes = bytearray()
@@ -28,7 +31,7 @@ def parse(keys: str, refusal: str) -> bytes:
 
 
 class DetachFilter:
-    """Looks for the keys in a user's input. Bytes that may be their beginning are held back until that is clear."""
+    """Looks for the keys in a user's input. Bytes that may begin the keys are held back until more bytes come."""
 
     def __init__(self, keys: bytes) -> None:
         self._keys = keys or DEFAULT
@@ -46,7 +49,7 @@ class DetachFilter:
                     return bytes(passed), True
                 continue
             passed += self._keys[: self._held]
-            # The byte that breaks a beginning may itself begin the keys.
+            # A byte that does not continue the keys may begin them again.
             self._held = int(byte == self._keys[:1])
             if not self._held:
                 passed += byte

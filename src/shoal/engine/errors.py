@@ -25,12 +25,12 @@ def error_reply(status: int, message: str) -> web.Response:
 
 
 def break_off(request: web.Request, error: Exception) -> web.Response:
-    """End an answer whose handler failed after it had begun: the client sees it cut off."""
-    if not isinstance(error, ConnectionError):  # That the client went away is no news.
+    """End an answer whose handler failed after its beginning was sent. The client sees that it is cut off."""
+    if not isinstance(error, ConnectionError):  # the client only went away
         log.error("%s %s broke off", request.method, request.path, exc_info=error)
     if request.transport is not None:
         request.transport.close()
-    return web.Response()  # Goes nowhere: the connection is closed.
+    return web.Response()  # for aiohttp; nobody gets it, because the connection is closed
 
 
 def reply_for(error: Exception, method: str, path: str) -> web.Response:
@@ -40,10 +40,10 @@ def reply_for(error: Exception, method: str, path: str) -> web.Response:
             trace = error if isinstance(error, InvariantBroken) else None
             log.warning("%s %s failed: %s", method, path, error, exc_info=trace)
         return error_reply(error.http_status, str(error))
-    if isinstance(error, web.HTTPException):  # aiohttp's own: a body that is too large, say
+    if isinstance(error, web.HTTPException):  # aiohttp's own, for example for a body that is too large
         return error_reply(error.status, error.text or error.reason)
     log.error("%s %s failed", method, path, exc_info=error)
-    if isinstance(error, OSError) and error.strerror:  # What the host refuses is for its owner to know: a full disk.
+    if isinstance(error, OSError) and error.strerror:  # The user should know, for example, that the disk is full.
         where = f"{error.filename}: " if error.filename else ""
         return error_reply(500, f"{where}{error.strerror[0].lower()}{error.strerror[1:]}")
     return error_reply(500, INTERNAL_ERROR)

@@ -16,7 +16,7 @@ from shoal.engine.timestamps import unix_timestamp
 from shoal.errors import InvalidArgument
 from shoal.host.events import Event, EventBus, Subscription
 
-# Actions that go on after a colon; a filter for one of them is for what it begins with.
+# Actions that may continue after a colon. A filter for one of them matches the beginning of an action.
 _PREFIX_ACTIONS = frozenset({"health_status", "exec_create", "exec_start"})
 
 # Types of events that a filter can name an object of.
@@ -24,7 +24,7 @@ _NAMED = ("daemon", "container", "plugin", "volume", "network", "node", "service
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """Return an event in Docker's JSON, with the older fields where clients before 1.52 look for them."""
+    """Return an event in Docker's JSON, including the older fields that clients before 1.52 need."""
     shown: dict[str, Any] = {}
     if event.type in ("container", "image"):
         shown |= {"status": event.action, "id": event.id}
@@ -57,7 +57,7 @@ def included(event: Event, filters: Filters) -> bool:
 def _names(event: Event, key: str, filters: Filters) -> bool:
     known = [event.id, event.attributes.get("name", "")]
     if event.type == "task":
-        # A task is also found by what it belongs to.
+        # A task also matches by its service and its node.
         known += [event.attributes.get(f"{key}.{part}", "") for part in ("id", "name")]
     return any(filters.prefix(key, each) for each in known)
 
@@ -130,7 +130,7 @@ async def _follow(
                 if included(event, filters):
                     await write_json(response, event_json(event))
     except TimeoutError:
-        pass  # That is what `until` asked for.
+        pass  # `until` is reached
 
 
 ROUTES = [("GET", "/events", stream_events)]

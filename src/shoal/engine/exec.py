@@ -27,13 +27,13 @@ _MAX_SIDE = 0xFFFF
 
 
 def _console_size(call: Call, body: Body) -> tuple[int, int] | None:
-    """Return height and width of the terminal, where the client gives them; before 1.42 there were none."""
+    """Return height and width of the terminal, or None if the client does not give them. They came with API 1.42."""
     if call.api < 42:
         return None
     sides = body.value("ConsoleSize", _SIDES, None)
     if sides is None:
         return None
-    # Go reads a list into its two places: what is missing is 0, what is too much is left out.
+    # Go reads a list into an array of two: a missing number is 0, and more numbers are ignored.
     height, width = [*(min(side, _MAX_SIDE) for side in sides), 0, 0][:2]
     return height, width
 
@@ -58,7 +58,7 @@ async def create_exec(call: Call) -> web.StreamResponse:
         attach_stderr=body.flag("AttachStderr"),
         detach_keys=keys,
     )
-    _console_size(call, body)  # said again by `start`, which is where it counts; refused here when it is none
+    _console_size(call, body)  # only checked here; `start` gives it again and uses it
     return json_reply({"Id": call.backend.execs.create(call.path["id"], config)}, 201)
 
 
@@ -97,7 +97,7 @@ async def start_exec(call: Call) -> web.StreamResponse:
 
 
 def _startable(call: Call) -> Exec:
-    """Return the exec. NotFound, or Conflict when its container does not run."""
+    """Return the exec. Raises NotFound, or Conflict if its container does not run."""
     found = call.backend.execs.get(call.path["id"])
     container = call.backend.containers.get(found.container_id)
     if container.phase is not Phase.RUNNING:
@@ -146,7 +146,7 @@ def exec_json(found: Exec) -> dict[str, Any]:
         "OpenStdout": config.attach_stdout,
         "CanRemove": found.exit_code is not None,
         "ContainerID": found.container_id,
-        "DetachKeys": base64.b64encode(keys).decode(),  # Go's way with bytes
+        "DetachKeys": base64.b64encode(keys).decode(),  # Go writes bytes as base64
         "Pid": found.pid,
     }
 

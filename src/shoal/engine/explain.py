@@ -26,7 +26,7 @@ async def explain_task(call: Call) -> web.StreamResponse:
 
 
 def shown(found: pb.Explanation) -> dict[str, Any]:
-    """Return an explanation as JSON has it."""
+    """Return the JSON of an explanation."""
     return {
         "TaskID": found.task_id,
         "ServiceID": found.service_id,

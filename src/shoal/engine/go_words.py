@@ -1,10 +1,10 @@
-"""Words of Go's own that clients see in refusals."""
+"""Go's own words in error texts that clients see."""
 
 from typing import Any
 
 
 def go_kind(value: Any) -> str:
-    """Return what Go's decoder calls a JSON value in its errors."""
+    """Return the word of Go's JSON decoder for the kind of a value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):

@@ -20,20 +20,20 @@ from shoal.engine.streams import MULTIPLEXED_TYPE, RAW_TYPE, end_with_daemon
 
 # Unread input of the process; with more, the client must wait.
 HIGH_WATER_BYTES = 256 * 1024
-# How long a client may take to close after the last byte (seconds). Closed on at once, while input of its own is still
-# on the way, it would see a broken connection in place of the end of the output.
+# Seconds that a client may take to close its side after the last byte. If we closed at once while its input is still on
+# the way, it would see a broken connection instead of the end of the output.
 LINGER = 2.0
 
 
 class RawConnection(asyncio.Protocol):
-    """A taken connection. `read` gives what the client sends, empty at its end; `write` waits while it is slow.
+    """A connection taken from aiohttp. `read` returns what the client sends; `write` waits while the client is slow.
 
     When the client goes away the handler is not cancelled, so that it can clean up: `lost` is set, `read` ends and
     `write` raises.
     """
 
     def __init__(self, call: Call, *, multiplexed: bool) -> None:
-        """`multiplexed`: the output comes in frames. Clients before 1.42 know only the one media type."""
+        """`multiplexed`: the output comes in frames. Clients before 1.42 only know the media type for raw output."""
         transport = call.http.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
@@ -58,7 +58,7 @@ class RawConnection(asyncio.Protocol):
         tls = self._transport.get_extra_info("ssl_object")
         if isinstance(tls, HalfClosing):
             tls.on_end = self._end_of_tls_input
-        # What arrived behind the request is with aiohttp already: a version that kept it feeds it to us here.
+        # aiohttp already has the bytes that arrived after the request. A version that keeps them passes them on here.
         self._http.set_parser(cast(Any, self))
         self._transport.set_protocol(self)
         status = "101 UPGRADED" if self._upgraded else "200 OK"
@@ -74,7 +74,7 @@ class RawConnection(asyncio.Protocol):
                 await self._linger()
         finally:
             self._stop_watching()
-            # aiohttp must see its connection end, or it would count it as open for ever.
+            # aiohttp must see its connection end; otherwise it would count it as open for ever.
             if self.lost:
                 self._http.connection_lost(self._lost_by)
             else:
@@ -91,10 +91,10 @@ class RawConnection(asyncio.Protocol):
                 while await self.read():
                     pass
         except TimeoutError:
-            pass  # it had its time
+            pass  # the client did not close in time
 
     async def read(self) -> bytes:
-        """Return what the client sent since the last call; empty when it sends no more."""
+        """Wait for input and return all that the client sent since the last call. Empty at the end of its input."""
         while not self._input and not self._ended:
             self._readable.clear()
             await self._readable.wait()
@@ -105,14 +105,14 @@ class RawConnection(asyncio.Protocol):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Send bytes. Raises ConnectionResetError when the client is gone."""
+        """Send bytes. Raises ConnectionResetError if the client is gone."""
         await self._writable.wait()
         if self.lost or self._transport.is_closing():
             raise ConnectionResetError("the client went away")
         self._transport.write(data)
 
     async def wait_lost(self) -> None:
-        """Wait until the client is gone, also one that has sent the end of its input."""
+        """Wait until the client is gone, even if it has ended its input before."""
         await self._gone.wait()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
@@ -121,7 +121,7 @@ class RawConnection(asyncio.Protocol):
         return False, b""
 
     def feed_eof(self) -> None:
-        """For aiohttp, at the end of its connection: nothing more to do for us."""
+        """For aiohttp, at the end of its connection. There is nothing to do."""
 
     def data_received(self, data: bytes) -> None:
         self._input += data
@@ -141,7 +141,7 @@ class RawConnection(asyncio.Protocol):
         self._readable.set()
 
     def _end_of_tls_input(self) -> None:
-        # Called in the middle of TLS's own reading: no call back into the transport from here.
+        # This is called while TLS is reading, so it must not call into the transport.
         asyncio.get_running_loop().call_soon(self._end_input)
 
     def _watch_for_hangup(self) -> None:
@@ -182,15 +182,15 @@ class RawConnection(asyncio.Protocol):
 
 
 class HalfClosing(ssl.SSLObject):
-    """TLS whose client may end its input (Go's CloseWrite) and still get output; asyncio takes that for the end.
+    """TLS whose client may end its input (Go's CloseWrite) and still get output. asyncio would close the connection.
 
-    For `SSLContext.sslobject_class` of a listener. Without `on_end` it is as any other.
+    For `SSLContext.sslobject_class` of a listener. Without `on_end` it behaves like its base class.
     """
 
     on_end: Callable[[], None] | None = None
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as in the class above
-        """Read; where `on_end` is set, call it at the client's end, and say that more may come."""
+        """Read. At the end of the client's input, call `on_end` if it is set, and pretend that more may come."""
         data = super().read(len, buffer)
         if data or self.on_end is None:
             return data
@@ -199,5 +199,5 @@ class HalfClosing(ssl.SSLObject):
 
 
 def after_hijack() -> web.StreamResponse:
-    """Return what a handler gives aiohttp once the connection was taken: it goes nowhere, the transport is closed."""
+    """Return the response that a handler gives aiohttp after it took the connection. Nobody gets it."""
     return web.Response()

@@ -1,11 +1,11 @@
-"""What `/info` and `/version` say about the host: kernel, distribution, processors, memory, cgroups. Read once."""
+"""The host's facts in `/info` and `/version`: kernel, distribution, processors, memory, cgroups. They are read once."""
 
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-# Go's names for the machines that uname names otherwise (GOARCH), for /version; /info shows uname's own.
+# Go's names (GOARCH) for uname's names of machines, for /version. /info shows uname's own.
 _GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
 
 
@@ -25,7 +25,7 @@ class HostFacts:
 
     @classmethod
     def read(cls) -> "HostFacts":
-        """Ask the host."""
+        """Read the facts of this host."""
         release = _os_release()
         machine = platform.machine()
         return cls(
@@ -52,12 +52,12 @@ def _os_release() -> dict[str, str]:
     return {}
 
 
-# What Docker calls the file systems that it names otherwise than the kernel does.
+# Docker's names of file systems that differ from the kernel's.
 _FILE_SYSTEMS = {"ext2": "extfs", "ext3": "extfs", "ext4": "extfs", "fuseblk": "fuse"}
 
 
 def file_system(path: str) -> str:
-    """Return the kind of file system that a path is on, as `docker info` names it; empty when that cannot be told."""
+    """Return the type of a path's file system by the name of `docker info`, or an empty text if it is unknown."""
     try:
         device = os.stat(path).st_dev
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()

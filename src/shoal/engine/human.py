@@ -2,7 +2,7 @@
 
 
 def human_duration(length: float) -> str:
-    """Return a length in seconds as Docker says it: `About a minute`, `3 hours`."""
+    """Return a length in seconds in Docker's words: `About a minute`, `3 hours`."""
     seconds = int(length)
     if seconds < 1:
         return "Less than a second"

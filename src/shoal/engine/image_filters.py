@@ -1,4 +1,4 @@
-"""Which images a list shows, and by which of their names. Pure. Source: moby daemon/images/image_list.go.
+"""Decides which images a list shows, and with which of their names. Pure. Source: moby daemon/images/image_list.go.
 
 In: images, newest first, the filters, a way to find images, the time. Out: each chosen image with its names.
 """
@@ -21,7 +21,10 @@ Names = tuple[Sequence[str], Sequence[str]]
 def choose(
     images: Sequence[Image], filters: Filters, get: Callable[[str], Image], now: float
 ) -> list[tuple[Image, Names]]:
-    """Return those that pass. NotFound for an unknown `before` or `since`."""
+    """Return the images that pass the filters.
+
+    Raises InvalidArgument, and NotFound for an unknown `before` or `since`.
+    """
     older = [get(ref).created_at for ref in filters.get("before")]
     older += [moment(text, now) for text in filters.get("until")]
     newer = [get(ref).created_at for ref in filters.get("since")]
@@ -43,7 +46,10 @@ def choose(
 
 
 def _is_dangling(image: Image, wanted: bool) -> bool:
-    """Without a tag, an image is dangling; what has only a digest is listed either way, as in Docker."""
+    """Return whether an image passes the filter `dangling`.
+
+    An image without a tag is dangling. As in Docker, an image with only a digest passes both ways.
+    """
     return not image.repo_tags if wanted else bool(image.repo_tags or image.repo_digests)
 
 
@@ -65,7 +71,10 @@ def _repository(name: str) -> str:
 
 
 def glob(pattern: str) -> re.Pattern[str]:
-    """Return what Go's path.Match does with a pattern: a star stops at a slash. InvalidArgument for a malformed one."""
+    """Return the expression for a pattern of Go's path.Match, in which a star stops at a slash.
+
+    Raises InvalidArgument for a malformed pattern.
+    """
     chunks, at = [""], 0
     while at < len(pattern):
         if pattern[at] == "*":
@@ -83,7 +92,8 @@ def glob(pattern: str) -> re.Pattern[str]:
     first, *others = chunks
     if not others:
         return re.compile(first, re.DOTALL)
-    # Between two stars the first match is as good as any other, so there is no backtracking, which could take for ever.
+    # Between two stars the first match is as good as any other. So no backtracking is needed, which could take for
+    # ever.
     middle = "".join(f"(?>[^/]*?{chunk})" for chunk in others[:-1])
     return re.compile(f"{first}{middle}[^/]*{others[-1]}", re.DOTALL)
 
@@ -100,7 +110,7 @@ def _class(pattern: str, at: int) -> tuple[int, str]:
         if low <= high:
             ranges.append(f"{re.escape(low)}-{re.escape(high)}")
         else:
-            ranges.append("")  # holds nothing
+            ranges.append("")  # an empty range
     inside = "".join(ranges)
     if not inside:
         return at + 1, "." if negated else "(?!)"

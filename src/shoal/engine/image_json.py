@@ -1,7 +1,7 @@
-"""An image in Docker's JSON. Pure.
+"""The JSON of an image. Pure.
 
-Source of the shapes: moby api/types/image/{summary,image_inspect,history}.go, api/types/jsonstream, and what older API
-versions had besides: daemon/server/router/image/{image_routes,inspect_response}.go.
+Source of the shapes: moby api/types/image/{summary,image_inspect,history}.go, api/types/jsonstream. Source of the
+fields of older API versions: daemon/server/router/image/{image_routes,inspect_response}.go.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from shoal.engine.container_json import image_config, instant
 from shoal.runtime.image_types import DistributionInspect, Progress, Removed
 from shoal.runtime.types import Image
 
-# Always there until API 1.51, and until 1.49 with those of a container.
+# Until API 1.51 these fields are always shown; until 1.49, those of a container as well.
 _CONFIG: dict[str, Any] = {
     "Cmd": None,
     "Entrypoint": None,
@@ -41,7 +41,7 @@ def _text(config: Mapping[str, object], key: str) -> str:
 
 
 def summary(image: Image, containers: int = -1) -> dict[str, Any]:
-    """Return an image as `GET /images/json` lists it. `containers`: how many use it, -1 when not counted."""
+    """Return an image as `GET /images/json` lists it. `containers` is how many use it, or -1 if not counted."""
     return {
         "Containers": containers,
         "Created": int(image.created_at),
@@ -56,7 +56,7 @@ def summary(image: Image, containers: int = -1) -> dict[str, Any]:
 
 
 def listed(image: Image, names: tuple[Sequence[str], Sequence[str]], api: int) -> dict[str, Any]:
-    """Return an image as a list of an API version shows it, with those of its tags and digests that were asked for."""
+    """Return an image for the list of an API version. `names` are the tags and digests to show."""
     tags, digests = names
     shown = summary(image) | {"RepoTags": list(tags), "RepoDigests": list(digests)}
     if api < 43 and not tags and not digests:
@@ -67,7 +67,7 @@ def listed(image: Image, names: tuple[Sequence[str], Sequence[str]], api: int) -
 
 
 def inspect(image: Image, api: int, *, driver: str) -> dict[str, Any]:
-    """Return an image as `GET /images/{name}/json` of an API version shows it. `driver`: of the file system."""
+    """Return an image for `GET /images/{name}/json` of an API version. `driver` is the storage driver."""
     config = image.config
     shown: dict[str, Any] = {
         "Id": image.id,
@@ -111,7 +111,7 @@ def _comment(config: Mapping[str, object]) -> str:
 
 
 def history(image: Image) -> list[dict[str, Any]]:
-    """Return an image's steps, the newest first. The size of a step alone is not known: the newest has it all."""
+    """Return the steps of an image, newest first. The sizes of single steps are unknown; the newest gets all."""
     rows: list[dict[str, Any]] = [
         {
             "Id": "<missing>",
@@ -136,12 +136,12 @@ def _unix_time(text: str, default: float) -> int:
 
 
 def removal(removed: Removed) -> dict[str, str]:
-    """Return one line of what a removal did."""
+    """Return the JSON of one step of a removal."""
     return {"Untagged": removed.untagged} if removed.untagged else {"Deleted": removed.deleted}
 
 
 def progress_line(progress: Progress) -> dict[str, Any]:
-    """Return one line of a pull's or load's stream."""
+    """Return one line of the stream of a pull or load."""
     if progress.stream:
         return {"stream": progress.stream}
     shown: dict[str, Any] = {"status": progress.status}
@@ -153,12 +153,12 @@ def progress_line(progress: Progress) -> dict[str, Any]:
 
 
 def error_line(message: str) -> dict[str, Any]:
-    """Return the last line of a stream whose work failed."""
+    """Return the last line of a stream that failed."""
     return {"errorDetail": {"message": message}, "error": message}
 
 
 def distribution(found: DistributionInspect) -> dict[str, Any]:
-    """Return what a registry holds, as `GET /distribution/{name}/json` shows it."""
+    """Return the answer of `GET /distribution/{name}/json`: what a registry holds."""
     platforms = []
     for platform in found.platforms:
         shown: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}

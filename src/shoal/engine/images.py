@@ -1,4 +1,4 @@
-"""Images of this host: list, inspect, pull, import, load, tag, remove, prune, and what a registry holds."""
+"""Images of this host: list, inspect, pull, import, load, tag, remove, prune. And a registry's facts about an image."""
 
 import asyncio
 import time
@@ -68,7 +68,7 @@ async def create_image(call: Call) -> web.StreamResponse:
 
 async def _pull(call: Call, name: str) -> web.StreamResponse:
     tag = call.query("tag")
-    # What is called a tag may be a digest.
+    # The parameter `tag` may hold a digest.
     reference = f"{name}{'@' if ':' in tag else ':'}{tag}" if tag else name
     if name in ("scratch", "docker.io/scratch", "docker.io/library/scratch", "library/scratch"):
         raise PermissionDenied("'scratch' is a reserved name")
@@ -92,11 +92,11 @@ def _body(call: Call) -> AsyncIterator[bytes]:
 
 
 async def load_images(call: Call) -> web.StreamResponse:
-    """POST /images/load: what `docker save` wrote. As Docker, an error is always a line of the stream."""
+    """POST /images/load: an archive of `docker save`. As in Docker, an error is always a line of the stream."""
     platforms.refuse_others(call)
 
     async def load(tell: Tell) -> None:
-        # `quiet` is about progress bars, of which a load has none; what was loaded is always told.
+        # `quiet` is about progress bars, and a load has none. The loaded names are always shown.
         await call.backend.images.load(_body(call), tell)
 
     return await _stream(call, load, errors_inside=True)
@@ -163,7 +163,7 @@ async def remove_image(call: Call) -> web.StreamResponse:
 
 
 async def prune_images(call: Call) -> web.StreamResponse:
-    """POST /images/prune: untagged ones, with the filter dangling=false all that no container uses."""
+    """POST /images/prune: removes untagged images, or with the filter dangling=false all that no container uses."""
     filters = call.filters(frozenset({"dangling", "label", "label!", "until"}))
     dangling_only = filters.flag("dangling", True)
     before = until(filters, time.time())
@@ -178,12 +178,12 @@ async def prune_images(call: Call) -> web.StreamResponse:
 
 
 async def prune_build_cache(_: Call) -> web.StreamResponse:
-    """POST /build/prune: there is no cache, and `docker system prune` empties it last of all."""
+    """POST /build/prune: answers that nothing was removed. There is no cache, but `docker system prune` calls this."""
     return json_reply({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
 async def inspect_distribution(call: Call) -> web.StreamResponse:
-    """GET /distribution/{name}/json: digest and platforms, from the registry; `docker service create` pins with it."""
+    """GET /distribution/{name}/json: digest and platforms from the registry. `docker service create` pins with it."""
     found = await call.backend.images.distribution(call.path["name"], _auth(call))
     return json_reply(image_json.distribution(found))
 

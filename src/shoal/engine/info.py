@@ -24,7 +24,7 @@ TWO_MANAGERS = (
 
 
 def swarm_json(info: SwarmInfo) -> dict[str, Any]:
-    """Return the swarm's part: what any node knows, and on a manager the swarm itself, without its tokens."""
+    """Return the part about the swarm: what every node knows and, on a manager, the swarm itself without its tokens."""
     shown: dict[str, Any] = {
         "NodeID": info.node_id,
         "NodeAddr": info.node_addr,
@@ -38,7 +38,7 @@ def swarm_json(info: SwarmInfo) -> dict[str, Any]:
     if info.managers:
         shown["Managers"] = info.managers
     if info.cluster is not None:
-        # Where there is a cluster there is a manager; where there is none, its modules are not imported for this.
+        # Imported here, because only a manager has a cluster and its modules are loaded there anyway.
         from shoal.manager.control.clusters import redacted
 
         shown["Cluster"] = CLUSTER.encode(redacted(info.cluster))
@@ -92,7 +92,7 @@ def _contents(backend: Backend) -> dict[str, Any]:
 
 
 def _abilities() -> dict[str, Any]:
-    """What can be limited: all of it with cgroups, which the daemon asks for before it starts."""
+    """Return what can be limited. The daemon does not start without cgroups, so everything can."""
     return {
         "MemoryLimit": True,
         "SwapLimit": True,
@@ -104,7 +104,7 @@ def _abilities() -> dict[str, Any]:
         "PidsLimit": True,
         "IPv4Forwarding": True,
         "OomKillDisable": False,
-        "LiveRestoreEnabled": True,  # Containers outlive the daemon; with a swarm too, unlike Docker's.
+        "LiveRestoreEnabled": True,  # Containers outlive the daemon, also in a swarm, unlike Docker's.
     }
 
 
@@ -169,7 +169,7 @@ def _daemon(backend: Backend) -> dict[str, Any]:
         "DefaultRuntime": facts.runtime,
         "Isolation": "",
         "InitBinary": facts.init_binary,
-        # What stands in these places: conmon holds a container's process, the runtime makes it.
+        # conmon holds a container's process, as containerd does in Docker; the runtime makes it.
         "ContainerdCommit": {"ID": facts.conmon_version},
         "RuncCommit": {"ID": facts.runtime_version},
         "InitCommit": {"ID": ""},

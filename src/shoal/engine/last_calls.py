@@ -1,7 +1,7 @@
-"""The calls that are under way when a server stops: they get a little time to end, then they are cancelled.
+"""Ends the unfinished calls of a server that stops: they get a little time, then they are cancelled.
 
-aiohttp waits for them too, but fails with InvalidStateError, and a traceback in the log, where a call ends in the same
-turn of the loop in which its time runs out. So its own wait finds none left.
+aiohttp would wait for them too. But if a call ends in the same turn of the event loop in which its time runs out,
+aiohttp fails with InvalidStateError and a traceback. So this module leaves no calls for it.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-# Seconds that calls under way get when the daemon stops, and again to clean up after they were cancelled.
+# Seconds that unfinished calls get when the daemon stops, and again to clean up after they were cancelled.
 SHUTDOWN_TIMEOUT = 1.0
 
 _CONNECTIONS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("connections", weakref.WeakSet)
 
 
 def watch(app: web.Application) -> None:
-    """Let an application end its calls at its shutdown, after the functions that are in `on_shutdown` already."""
+    """Let an application end its calls at shutdown, after the functions that are already in `on_shutdown`."""
     app[_CONNECTIONS] = weakref.WeakSet()
     app.middlewares.append(_noted)
     app.on_shutdown.append(_end)

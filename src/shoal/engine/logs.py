@@ -18,7 +18,7 @@ from shoal.engine.streams import STDERR, STDOUT, SYSTEM_ERROR, frame, start_stre
 from shoal.engine.timestamps import unix_timestamp
 from shoal.errors import InvalidArgument, ShoalError
 
-# What a line is told to come from; a container's own attributes cannot take these names.
+# The prefix of the attributes that say where a line is from. A container's own attributes cannot override them.
 CONTEXT = "com.docker.swarm"
 
 _STREAMS = {api.LOG_STREAM_STDOUT: STDOUT, api.LOG_STREAM_STDERR: STDERR}
@@ -51,7 +51,7 @@ def _options(call: Call) -> api.LogSubscriptionOptions:
 
 
 def _tail(text: str) -> int:
-    """Return the tail as Swarm's nodes take it: 0 is all, -1 nothing, -(n + 1) the last n lines."""
+    """Return the tail in SwarmKit's encoding: 0 is all, -1 nothing, -(n + 1) the last n lines. Raises ShoalError."""
     if text in ("", "all"):
         return 0
     try:
@@ -70,7 +70,7 @@ async def _answer(
     if not task.HasField("container"):
         raise ShoalError("logs only supported on container tasks")
     tty = task.container.tty
-    # Asked for before the answer begins, so that a node without a manager still says 503.
+    # Called before the answer begins, so that a node without a manager can still answer 503.
     messages = call.backend.node.logs().subscribe_logs(api.SubscribeLogsRequest(selector=selector, options=options))
     response = await start_stream(call, stream_type(call, tty))
     stamps, details = call.flag("timestamps"), call.flag("details")
@@ -80,12 +80,12 @@ async def _answer(
             if lines:
                 await response.write(lines)
     except ShoalError as error:
-        # The head is out: the failure comes as the last words of the stream.
+        # The head was sent already, so the error is the last line of the stream.
         text = f"Error grabbing logs: {rendered(error)}\n".encode()
         await response.write(text if tty else frame(SYSTEM_ERROR, text))
     finally:
         if isinstance(messages, AsyncGenerator):
-            await messages.aclose()  # A follower that went away must not leave its subscription behind.
+            await messages.aclose()  # so that a client that went away leaves no subscription behind
     await response.write_eof()
     return response
 

@@ -1,4 +1,4 @@
-"""Finds an object of the swarm by the text in a path: its id, else its exact name, else a unique prefix of its id.
+"""Finds an object of the swarm by a text: its id, or else its exact name, or else a unique prefix of its id.
 
 Source: moby daemon/cluster/helpers.go.
 """
@@ -24,11 +24,11 @@ async def _find(
     by_name: Callable[[], Awaitable[Sequence[T]]],
     by_prefix: Callable[[], Awaitable[Sequence[T]]],
 ) -> T:
-    """Return the one object that is meant. NotFound, or InvalidArgument where it is ambiguous."""
+    """Return the object that `ref` means. Raises NotFound, InvalidArgument if it is ambiguous, RpcError."""
     try:
         return await get()
     except RpcError:
-        pass  # Whatever it was: if the manager cannot be asked, the next call says so.
+        pass  # if the manager cannot be reached, the last call below raises that
     try:
         found = await by_name()
     except RpcError:
@@ -71,7 +71,7 @@ async def find_service(control: "ControlRpcs", ref: str, *, insert_defaults: boo
     found = await _find(
         "service", ref, get, lambda: listed(filters(names=[ref])), lambda: listed(filters(id_prefixes=[ref]))
     )
-    # Lists know nothing of defaults.
+    # Lists do not insert defaults.
     return await get(found.id) if insert_defaults and found.id != ref else found
 
 
@@ -121,7 +121,7 @@ async def find_config(control: "ControlRpcs", ref: str) -> api.Config:
 
 
 async def find_network(control: "ControlRpcs", ref: str) -> api.Network:
-    """Return a network by id, name or beginning of an id. An unknown one is Docker's plain error, HTTP 500."""
+    """Return a network by id, name or beginning of an id. As in Docker, an unknown one is a ShoalError, HTTP 500."""
     filters = api.ListNetworksRequest.Filters
 
     async def get() -> api.Network:
@@ -147,5 +147,5 @@ async def the_cluster(control: "ControlRpcs") -> api.Cluster:
 
 
 def labels(values: Sequence[str]) -> dict[str, str]:
-    """Return label filters, `name` and `name=value`, as the manager takes them."""
+    """Return label filters, `name` or `name=value`, in the form of the manager's requests."""
     return {name: value for name, _, value in (each.partition("=") for each in values)}

@@ -1,4 +1,4 @@
-"""Points in time as filters name them: `24h` ago, `2024-05-01T12:00`, seconds since 1970; and what prune filters share.
+"""Reads instants in filters (`24h` ago, `2024-05-01T12:00`, seconds since 1970), and filters that all prunes share.
 
 Source: moby daemon/internal/timestamp (Parse), Go's time.ParseDuration, daemon/prune.go.
 """
@@ -21,7 +21,7 @@ _MAX_TEXT = 64
 
 
 def moment(text: str, now: float) -> float:
-    """Return the instant that a text means. InvalidArgument when it means none."""
+    """Return the instant that a text means, in seconds since 1970. Raises InvalidArgument."""
     shown = text.strip()
     if not shown:
         raise InvalidArgument("failed to parse value as time or duration: value is empty")
@@ -37,7 +37,7 @@ def moment(text: str, now: float) -> float:
 
 
 def _date(text: str) -> float:
-    # An hour alone, and more digits than microseconds, are not ISO 8601 to Python 3.11.
+    # Python 3.11 does not read an hour without minutes, or more digits than microseconds.
     cut = re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", text.upper())
     cut = re.sub(r"(T[0-9]{2})(?=$|[Z+-])", r"\1:00", cut)
     cut = re.sub(r"^([0-9-]{10})(?=$|[Z+-])", r"\1T00:00", cut)
@@ -49,7 +49,7 @@ def _date(text: str) -> float:
 
 
 def until(filters: Filters, now: float) -> float | None:
-    """Return the instant of the filter `until`, of which there may be one; None without it."""
+    """Return the instant of the filter `until`, or None without it. Raises InvalidArgument, also for more than one."""
     values = filters.get("until")
     if len(values) > 1:
         raise InvalidArgument("more than one until filter specified")

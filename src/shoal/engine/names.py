@@ -1,4 +1,4 @@
-"""A name for a service that was given none: two words, as Docker makes one of an adjective and a scientist."""
+"""Makes a name for a service without one: two words, like Docker's adjective and scientist."""
 
 import random
 
@@ -17,5 +17,5 @@ smelt sole sprat sturgeon tarpon tench trout tuna turbot wahoo whiting wrasse za
 
 
 def random_name(rng: random.Random) -> str:
-    """Return a name that is valid for a service; not checked to be free, as Docker does not either."""
+    """Return a valid name for a service. As in Docker, it may be taken."""
     return f"{rng.choice(_FIRST.split())}_{rng.choice(_SECOND.split())}"

@@ -1,4 +1,4 @@
-"""Networks: what is there, of this host and of the swarm; those of the swarm are made and removed here, too.
+"""Networks of this host and of the swarm: list and inspect; for those of the swarm also create, remove and prune.
 
 Source of the shapes and of the order of search: moby api/types/network, daemon/server/router/network/network_routes.go,
 daemon/cluster/networks.go.
@@ -68,11 +68,11 @@ def swarm_json(network: api.Network) -> Shown:
         "Attachable": spec.attachable,
         "Ingress": is_ingress(network),
         "ConfigFrom": {"Network": spec.network},
-        # Who is on it here is the node's to say, which has the network once a task of it uses it.
+        # Only nodes know their containers on a network of the swarm.
         "Containers": None,
         "Options": dict(network.driver_state.options) or None,
         "Labels": dict(spec.annotations.labels) or None,
-        # A network of the swarm is an overlay unless it says otherwise.
+        # A network of the swarm without a driver is an overlay.
         "Driver": network.driver_state.name or spec.driver_config.name or "overlay",
     }
     return shown
@@ -109,7 +109,7 @@ def _base(name: str, network_id: str, created: str, scope: str, driver: str) -> 
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
-    """GET /networks: the swarm's first; without a manager here, those of this host alone."""
+    """GET /networks: those of the swarm first. Without a manager here, only those of this host."""
     filters = call.filters(LIST_FILTERS)
     shown = [swarm_json(network) for network in await _swarm_networks(call) if not is_predefined(network)]
     shown += [local_json(network) for network in call.backend.network.networks()]
@@ -121,7 +121,7 @@ async def _swarm_networks(call: Call) -> list[api.Network]:
         control = call.backend.node.control()
         return list((await rpc(control.list_networks, api.ListNetworksRequest())).networks)
     except ShoalError:
-        return []  # No manager here, or no quorum: Docker lists the local ones then, without a word.
+        return []  # No manager here, or no quorum. Docker then lists only the local ones and says nothing.
 
 
 def _passes(network: Shown, filters: Filters) -> bool:
@@ -186,7 +186,7 @@ def _with_containers(call: Call, network: LocalNetwork) -> Shown:
 
 
 async def create_network(call: Call) -> web.StreamResponse:
-    """POST /networks/create: Docker's own refusals first, then the manager's."""
+    """POST /networks/create. The checks of Docker's Engine come first, then the manager's."""
     body = await call.json_object()
     name = member(body, "Name")
     if not isinstance(name, str) or not name.strip():
@@ -226,7 +226,7 @@ async def remove_network(call: Call) -> web.StreamResponse:
 
 
 async def prune_networks(call: Call) -> web.StreamResponse:
-    """POST /networks/prune: those of the swarm that nothing uses. Ingress goes only when it is asked for by name."""
+    """POST /networks/prune: removes networks of the swarm that nothing uses, except the ingress network."""
     filters = call.filters(frozenset({"label", "label!", "until"}))
     before = until(filters, time.time())
     removed = []
@@ -239,7 +239,7 @@ async def prune_networks(call: Call) -> web.StreamResponse:
         try:
             await rpc(call.backend.node.control().remove_network, api.RemoveNetworkRequest(network_id=network.id))
         except RpcError as error:
-            # In use is why most stay; whatever else stands in the way of one does not keep the others.
+            # Most stay because they are in use. Any other error is logged, and the next network is tried.
             if not _IN_USE.search(str(error)):
                 log.warning("could not remove network %s: %s", network.spec.annotations.name, error)
             continue

@@ -30,7 +30,7 @@ async def list_nodes(call: Call) -> web.StreamResponse:
         memberships=_values(api.NodeSpec.Membership, "membership", filters.get("membership")),
     )
     nodes = (await rpc(control.list_nodes, api.ListNodesRequest(filters=wanted))).nodes
-    # Not from the cache: what a node is as a manager is found when it is read, and is no part of its version.
+    # Not from the cache: a manager's status is added when a node is read, and its version does not cover that.
     return json_reply([NODE.encode(node) for node in nodes])
 
 

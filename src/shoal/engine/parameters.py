@@ -1,4 +1,4 @@
-"""Query parameters that Docker reads by Go's rules, with Go's words where they are wrong."""
+"""Query parameters that Docker reads by Go's rules, with Go's error texts."""
 
 import re
 
@@ -10,7 +10,10 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def object_version(call: Call, kind: str, *, brief: bool = False) -> int:
-    """Return `version`, which every update asks for. `brief`: secrets and configs refuse it without a reason."""
+    """Return the parameter `version`, which every update needs. Raises InvalidArgument.
+
+    `brief`: the refusal gives no reason, as for secrets and configs.
+    """
     text = call.query("version")
     if re.fullmatch(r"[0-9]+", text) and int(text) < 1 << 64:
         return int(text)
@@ -21,7 +24,10 @@ def object_version(call: Call, kind: str, *, brief: bool = False) -> int:
 
 
 def go_flag(call: Call, name: str, refusal: str) -> bool:
-    """Return a flag that must be one of Go's words for true and false; `refusal` says otherwise (`%s`: the value)."""
+    """Return a flag, which must be one of Go's words for true and false.
+
+    Raises InvalidArgument with the text `refusal`, where `%s` stands for the value.
+    """
     text = call.query(name)
     if text in _TRUE:
         return True
@@ -31,7 +37,7 @@ def go_flag(call: Call, name: str, refusal: str) -> bool:
 
 
 def uint32(call: Call, name: str, what: str) -> int:
-    """Return a number of 32 bits that must be there. Source: moby daemon/server/httputils/form.go (Uint32Value)."""
+    """Return a required number of 32 bits. Raises InvalidArgument. Source: moby httputils/form.go (Uint32Value)."""
     text = call.query(name)
     digits = text.removeprefix("-")
     if not re.fullmatch(r"[0-9]+", digits):

@@ -1,4 +1,4 @@
-"""Digests for images of services, for clients before API 1.30; newer ones ask `/distribution` and pin by themselves.
+"""Pins images of services to digests for clients before API 1.30. Newer ones call `/distribution` and pin themselves.
 
 Source of texts: moby daemon/cluster/services.go, imageWithDigestString, digestWarning.
 """
@@ -11,7 +11,7 @@ from shoal.runtime.references import parse
 
 
 async def pinned(images: Images, image: str, auth: str) -> str:
-    """Return an image's reference with the digest that its registry has for it. `auth` is X-Registry-Auth's text."""
+    """Return an image's reference with the digest from its registry. `auth` is the text of X-Registry-Auth."""
     reference = parse(image)
     if reference.digest:
         return reference.familiar
@@ -21,7 +21,7 @@ async def pinned(images: Images, image: str, auth: str) -> str:
 
 
 def warning(image: str) -> str:
-    """Return what a client is told where that was not possible."""
+    """Return the warning for a client whose image could not be pinned."""
     return (
         f"image {image} could not be accessed on a registry to record\n"
         f"its digest. Each node will access {image} independently,\n"

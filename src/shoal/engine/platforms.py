@@ -1,4 +1,4 @@
-"""The `platform` of a call about images: this host's passes, another one is refused, not ignored.
+"""Checks the `platform` of a call about images: this host's is accepted, any other is refused.
 
 Source of the two spellings: containerd platforms.Parse, moby daemon/server/httputils/form.go (DecodePlatform).
 """
@@ -9,7 +9,7 @@ import re
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, Unimplemented
 
-# Other names for what Go calls otherwise. Source: containerd platforms/database.go.
+# Other names of architectures, with Go's. Source: containerd platforms/database.go.
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "x86-64": "amd64",
@@ -18,7 +18,7 @@ _ARCHITECTURES = {
     "armel": "arm",
     "i386": "386",
 }
-# What Go builds for: a word alone must be one of these. Source: containerd platforms/database.go.
+# Go's systems and architectures. A single word must be one of these. Source: containerd platforms/database.go.
 _SYSTEMS = frozenset(
     {"aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl"}
     | {"netbsd", "openbsd", "plan9", "solaris", "windows", "zos"}
@@ -32,7 +32,7 @@ _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def refuse_others(call: Call) -> None:
-    """Raise Unimplemented when a call asks for another platform: its programs would not run here."""
+    """Raise Unimplemented if a call asks for another platform, whose programs would not run here."""
     here = call.backend.host.architecture
     for name in ("platform", "platforms"):
         for text in call.http.query.getall(name, []):
@@ -43,7 +43,7 @@ def refuse_others(call: Call) -> None:
 
 
 def _check(platform: str) -> None:
-    """Raise InvalidArgument, in containerd's words, for what is neither a system, a processor nor both."""
+    """Raise InvalidArgument, in containerd's words, for a malformed platform."""
     parts = platform.split("/")
     if "*" in platform:
         raise InvalidArgument(f'"{platform}": wildcards not yet supported: invalid argument')
@@ -58,7 +58,10 @@ def _check(platform: str) -> None:
 
 
 def _architecture(platform: str, here: str) -> str:
-    """Return the processor of `linux/arm64` or `{"os": "linux", "architecture": "arm64"}`; empty for another system."""
+    """Return the architecture of a platform, or an empty text if its system is not Linux.
+
+    A platform is `linux/arm64` or `{"os": "linux", "architecture": "arm64"}`.
+    """
     try:
         given = json.loads(platform)
     except (ValueError, RecursionError):
@@ -69,7 +72,7 @@ def _architecture(platform: str, here: str) -> str:
         elif rest:
             named = ""
         else:
-            named = system  # a processor alone is one of Linux
+            named = system  # a single architecture means Linux
     else:
         is_linux = isinstance(given, dict) and given.get("os") == "linux"
         named = str(given.get("architecture")) if is_linux else ""

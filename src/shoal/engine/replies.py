@@ -1,17 +1,17 @@
-"""Answers in the forms Docker uses: JSON with a newline after it, and the bare ones."""
+"""Answers in Docker's forms: JSON with a newline at the end, and answers without a body."""
 
 import json
 from typing import Any
 
 from aiohttp import web
 
-# As Go's encoder without HTML escapes: no spaces, UTF-8, a newline at the end.
+# Like Go's encoder without HTML escapes: no spaces, UTF-8.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 JSON_TYPE = "application/json"
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return a value as Docker writes JSON, without the newline."""
+    """Return a value as JSON in Docker's format, without the newline."""
     return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
@@ -21,7 +21,7 @@ def json_reply(value: Any, status: int = 200) -> web.Response:
 
 
 def encoded_reply(body: bytes, status: int = 200) -> web.Response:
-    """Return a JSON answer that is encoded already."""
+    """Return an answer whose JSON is already encoded."""
     return web.Response(body=body + b"\n", status=status, headers={"Content-Type": JSON_TYPE})
 
 

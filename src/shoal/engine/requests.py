@@ -1,6 +1,6 @@
-"""A call of the Engine API as handlers see it: path parameters, query, filters, JSON body, the API version asked for.
+"""A call of the Engine API for its handler: path parameters, query, filters, JSON body, the client's API version.
 
-Texts of refusals are Docker's own. Leaves what the parameters mean to the handlers.
+Error texts are Docker's own. The handlers know what the parameters mean.
 """
 
 import json
@@ -16,7 +16,7 @@ from shoal.engine.go_words import go_kind
 from shoal.errors import InvalidArgument
 from shoal.patterns import BadPattern, compiled
 
-# Far above any spec (a config of 1000 KiB is 1.4 MB in base64); a larger body is refused with 413.
+# Far more than any spec has (a config of 1000 KiB is 1.4 MB in base64). A larger body is refused with 413.
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_JSON_DEPTH_TEXT = "invalid JSON: exceeded max depth"
 
@@ -24,7 +24,7 @@ _FALSE_WORDS = frozenset({"", "0", "no", "false", "none"})
 
 
 class Filters:
-    """The `filters` of a list call: keys with values. An absent key lets everything through."""
+    """The `filters` of a list call: keys with values. Without a key, everything passes."""
 
     __slots__ = ("_values",)
 
@@ -33,7 +33,7 @@ class Filters:
 
     @classmethod
     def parse(cls, text: str) -> "Filters":
-        """Read both forms, `{"k": {"v": true}}` and the older `{"k": ["v"]}`. InvalidArgument for anything else."""
+        """Read both forms, `{"k": {"v": true}}` and the older `{"k": ["v"]}`. Raises InvalidArgument for others."""
         if not text:
             return cls({})
         try:
@@ -53,32 +53,32 @@ class Filters:
         return bool(self._values)
 
     def get(self, key: str) -> tuple[str, ...]:
-        """Return the values of a key, empty when it is absent."""
+        """Return the values of a key; none if it is absent."""
         return self._values.get(key, ())
 
     def check(self, accepted: frozenset[str]) -> None:
-        """Refuse keys that the call does not know."""
+        """Raise InvalidArgument for a key that the call does not know."""
         for key in self._values:
             if key not in accepted:
                 raise InvalidArgument(f"invalid filter '{key}'")
 
     def exact(self, key: str, value: str) -> bool:
-        """Return whether a value is one of the key's."""
+        """Return whether a value equals one of the key's values."""
         values = self.get(key)
         return not values or value in values
 
     def prefix(self, key: str, value: str) -> bool:
-        """Return whether a value begins with one of the key's."""
+        """Return whether a value begins with one of the key's values."""
         values = self.get(key)
         return not values or value.startswith(values)
 
     def pattern(self, key: str, value: str) -> bool:
-        """Return whether a value equals one of the key's or holds it as a regular expression."""
+        """Return whether a value equals one of the key's values, or one of them, as an expression, is found in it."""
         values = self.get(key)
         return not values or value in values or any(_searches(pattern, value) for pattern in values)
 
     def labels(self, key: str, labels: Mapping[str, str]) -> bool:
-        """Return whether all `name` or `name=value` of the key hold for the labels."""
+        """Return whether the labels have every `name` or `name=value` of the key."""
         for wanted in self.get(key):
             name, has_value, value = wanted.partition("=")
             if name not in labels or (has_value and labels[name] != value):
@@ -86,7 +86,7 @@ class Filters:
         return True
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Return a true-or-false filter; neither, or both, is refused."""
+        """Return a filter that is true or false. Raises InvalidArgument if it is neither or both."""
         if key not in self:
             return default
         values = set(self.get(key))
@@ -110,13 +110,13 @@ def _filter_values(value: Any) -> tuple[str, ...]:
 def _searches(pattern: str, value: str) -> bool:
     try:
         return compiled(pattern)(value)
-    except BadPattern:  # which Docker takes for one that nothing fits
+    except BadPattern:  # in Docker it matches nothing
         return False
 
 
 @dataclass(slots=True)
 class Call:
-    """One request. `api` is the minor number of the API version asked for: 44 for /v1.44, the newest without one."""
+    """One request. `api` is the minor number of its API version: 44 for /v1.44, the newest if it names none."""
 
     http: web.Request
     backend: Backend
@@ -128,12 +128,12 @@ class Call:
         return self.http.query.get(name, default)
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """Return a query parameter as Docker reads booleans: anything but empty, 0, no, false and none is true."""
+        """Return a query parameter by Docker's rule for booleans: anything but empty, 0, no, false and none is true."""
         value = self.http.query.get(name)
         return default if value is None else value.strip().lower() not in _FALSE_WORDS
 
     def integer(self, name: str, default: int = 0) -> int:
-        """Return a query parameter as a whole number. InvalidArgument with Go's words where it is none."""
+        """Return a query parameter as a whole number. Raises InvalidArgument with Go's words."""
         value = self.http.query.get(name, "")
         if not value:
             return default
@@ -142,18 +142,21 @@ class Call:
         return int(value)
 
     def filters(self, accepted: frozenset[str] | None = None) -> Filters:
-        """Return the filters, after refusing keys beyond the accepted ones."""
+        """Return the filters. Raises InvalidArgument for a key that is not accepted."""
         filters = Filters.parse(self.query("filters"))
         if accepted is not None:
             filters.check(accepted)
         return filters
 
     def header(self, name: str) -> str:
-        """Return a request header, empty when absent."""
+        """Return a request header, or an empty text."""
         return self.http.headers.get(name, "")
 
     async def json(self) -> Any:
-        """Return the body as JSON, None when it is empty. InvalidArgument for another type, or when it is malformed."""
+        """Return the JSON value of the body, or None if it is empty.
+
+        Raises InvalidArgument for another media type and for malformed JSON.
+        """
         kind = self.header("Content-Type")
         length = self.http.content_length
         if kind or length:
@@ -163,7 +166,7 @@ class Call:
         return parse_json(await self.http.read())
 
     async def json_object(self) -> dict[str, Any]:
-        """Return the body as a JSON object, an empty one when there is none."""
+        """Return the JSON object in the body, or an empty one if there is no body. Raises InvalidArgument."""
         value = await self.json()
         if value is None:
             return {}
@@ -181,7 +184,7 @@ def _check_json_type(kind: str) -> None:
 
 
 def parse_json(body: bytes) -> Any:
-    """Return a JSON text's value. InvalidArgument with Go's words when it is none."""
+    """Return the value of a JSON text. Raises InvalidArgument with Go's words."""
     try:
         text = body.decode("utf-8", "replace").strip(" \t\r\n")
         if not text:
@@ -191,7 +194,7 @@ def parse_json(body: bytes) -> Any:
         raise InvalidArgument(MAX_JSON_DEPTH_TEXT) from None
     except json.JSONDecodeError as error:
         raise InvalidArgument(f"invalid JSON: {_go_syntax_error(error)}") from None
-    except ValueError:  # Python's limit on the digits of a number, far above any of Go's types
+    except ValueError:  # Python limits the digits of a number, to far more than any Go type has
         raise InvalidArgument("invalid JSON: json: cannot unmarshal number into Go value of type int64") from None
     if text[end:].strip(" \t\r\n"):
         raise InvalidArgument("unexpected content after JSON")
@@ -204,7 +207,7 @@ def _refuse_constant(name: str) -> Any:
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
-# Python's words for where a JSON text went wrong, and Go's.
+# Python's words for a JSON syntax error, and Go's words for the same.
 _GO_PLACES = {
     "Expecting value": "looking for beginning of value",
     "Expecting property name enclosed in double quotes": "looking for beginning of object key string",

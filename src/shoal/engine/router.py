@@ -1,8 +1,8 @@
-"""From method and path to a handler: Docker's version prefix, then a small table.
+"""Finds the handler for a method and a path, after removing the API version from the path.
 
-aiohttp's own router tries one regular expression after another; with some hundred routes, each also with a version,
-that costs more than most handlers do. Here a path is looked up by its first word, and only paths with parameters are
-matched.
+aiohttp's own router tries one regular expression after another. With over a hundred routes, each also with a version,
+that costs more than most handlers. Here a path is looked up by its first word, and only routes with parameters are
+matched by expressions.
 """
 
 import re
@@ -25,13 +25,13 @@ _NO_PARAMETERS: Mapping[str, str] = {}
 
 
 def split_version(path: str) -> tuple[str, str]:
-    """Return the version in front of a path, empty without one, and the rest of it."""
+    """Return the version at the beginning of a path, or an empty text, and the rest of the path."""
     match = _VERSION.fullmatch(path)
     return (match[1], match[2]) if match else ("", path)
 
 
 def api_minor(version: str) -> int:
-    """Return the minor number of a version that a client asks for. InvalidArgument when we do not speak it."""
+    """Return the minor number of a client's API version. Raises InvalidArgument if it is not supported."""
     if not version:
         return MAX_API
     numbers = tuple(int(part) if part else 0 for part in version[:32].split("."))
@@ -48,7 +48,7 @@ def _refuse(version: str, how: str, bound: int, advice: str) -> NoReturn:
 
 
 class Router:
-    """The table. A parameter `{name}` stands for one word of the path, `{name:.*}` for any number of them."""
+    """The routes. A parameter `{name}` stands for one word of the path, `{name:.*}` for one or more."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._exact: dict[tuple[str, str], Handler] = {}

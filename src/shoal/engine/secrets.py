@@ -1,4 +1,4 @@
-"""Secrets: which RPCs, JSON and filters they have. The calls are in `dependencies`.
+"""Secrets: their RPCs, JSON and filters. The calls are in `dependencies`.
 
 Source: moby daemon/cluster/secrets.go, filters.go.
 """

@@ -72,7 +72,7 @@ async def _statuses(control: "ControlRpcs", services: list[api.Service]) -> dict
 
 
 def _with_status(text: bytes, status: bytes | None) -> bytes:
-    # The service's own text is kept by its version; its status changes without one.
+    # The cached text depends on the service's version only, and the status changes without it.
     return text if status is None else b'%b,"ServiceStatus":%b}' % (text[:-1], status)
 
 
@@ -81,7 +81,7 @@ def _text(call: Call, service: api.Service) -> bytes:
 
 
 def _legacy(service: api.Service) -> bytes:
-    """Return a service for clients before 1.25, which look for its networks beside the task's template."""
+    """Return a service for clients before 1.25, which expect its networks beside the task's template."""
     shown = SERVICE.encode(service)
     for spec in (shown["Spec"], shown.get("PreviousSpec")):
         networks = spec["TaskTemplate"].get("Networks") if spec else None
@@ -144,7 +144,10 @@ def _rollback(asked: str) -> api.UpdateServiceRequest.Rollback:
 
 
 def _keep_auth(auth: str, auth_from: str, current: api.Service, container: api.ContainerSpec) -> None:
-    """Put the registry's password into the new spec: the one sent, or else the one that was there."""
+    """Put the registry's password into the new spec: the one in the request, or else that of a former spec.
+
+    Raises ShoalError.
+    """
     if auth:
         container.pull_options.registry_auth = auth
         return
@@ -177,7 +180,7 @@ async def _read_spec(call: Call) -> api.ServiceSpec:
 
 
 async def _resolve_networks(call: Call, control: "ControlRpcs", spec: api.ServiceSpec) -> None:
-    """Name the networks by their ids in the swarm. Source: moby daemon/cluster/services.go, populateNetworkID."""
+    """Replace the names of networks by their ids in the swarm. Source: moby cluster/services.go, populateNetworkID."""
     for network in spec.task.networks:
         try:
             network.target = (await lookups.find_network(control, network.target)).id
@@ -185,7 +188,7 @@ async def _resolve_networks(call: Call, control: "ControlRpcs", spec: api.Servic
             local = next((n for n in call.backend.network.networks() if network.target in (n.id, n.name)), None)
             if local is None:
                 raise
-            # The host's own bridge, host and none, by their local ids, stand for the swarm's objects of these names.
+            # A local id of the host's bridge, host or none means the swarm's object of that name.
             try:
                 network.target = (await lookups.find_network(control, local.name)).id
             except ShoalError:
@@ -196,7 +199,7 @@ async def _resolve_networks(call: Call, control: "ControlRpcs", spec: api.Servic
 
 
 async def _pin(call: Call, spec: api.ServiceSpec) -> list[str]:
-    """Pin the image to its digest for clients that do not do so themselves. Returns warnings."""
+    """Pin the image to its digest for clients that do not do it themselves. Return warnings."""
     if call.api >= 30:
         return []
     container = spec.task.container

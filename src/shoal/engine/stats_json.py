@@ -1,11 +1,11 @@
-"""How a container's statistics read in Docker's JSON. Pure. Source of the shape: moby api/types/container/stats.go."""
+"""The JSON of a container's statistics. Pure. Source of the shape: moby api/types/container/stats.go."""
 
 from typing import Any
 
 from shoal.engine.container_json import NO_TIME, instant
 from shoal.runtime.types import Container, Stats
 
-# What only cgroups of version 1 counted.
+# Only cgroups of version 1 counted these.
 _UNCOUNTED = (
     "io_serviced_recursive",
     "io_queue_recursive",
@@ -18,7 +18,7 @@ _UNCOUNTED = (
 
 
 def stats_json(container: Container, now: Stats | None, previous: Stats | None) -> dict[str, Any]:
-    """Return one reading, with the one before it. `now` None: the container does not run."""
+    """Return one reading together with the one before it. `now` is None if the container does not run."""
     shown: dict[str, Any] = {
         "name": f"/{container.config.name}",
         "id": container.id,

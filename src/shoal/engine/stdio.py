@@ -1,6 +1,6 @@
-"""Carrying a process's stdio over a raw connection, for `attach` and `exec`.
+"""Carries a process's stdio over a raw connection, for `attach` and `exec`.
 
-Source of when a session ends: moby daemon/internal/stream/attach.go (CopyStreams).
+Source of the rules for the end of a session: moby daemon/internal/stream/attach.go (CopyStreams).
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from shoal.engine.streams import STREAM_NUMBERS, ending, frame
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a client wants of a process's stdio."""
+    """What a client wants from a process's stdio."""
 
-    tty: bool  # the process has a terminal: it is watched for the keys that detach
-    framed: bool  # the output comes in frames, by stream
-    streams: frozenset[str]  # of stdout and stderr
+    tty: bool  # the process has a terminal, so the input is checked for detach keys
+    framed: bool  # the output is sent in frames that name the stream
+    streams: frozenset[str]  # stdout, stderr or both
     wants_input: bool
-    closes_stdin: bool  # the client's end of input is the process's; else it is the end of the session
+    closes_stdin: bool  # the end of the client's input ends the process's input; otherwise it ends the session
     detach_keys: bytes = b""
 
 
 @contextlib.asynccontextmanager
 async def held(attachment: Any) -> AsyncIterator[Any]:
-    """Let go of an attachment at the end."""
+    """Close an attachment at the end of the block."""
     try:
         yield attachment
     finally:
@@ -36,7 +36,7 @@ async def held(attachment: Any) -> AsyncIterator[Any]:
 
 
 async def pump(client: RawConnection, attachment: Any, session: Session) -> None:
-    """Carry bytes both ways until the process ends its output, the client goes away, or it detaches."""
+    """Carry bytes both ways until the process ends its output, or the client goes away or detaches."""
     async with asyncio.TaskGroup() as group:
         ways = {
             group.create_task(_output(client, attachment, session), name="output to a client"),

@@ -1,7 +1,7 @@
-"""Answers of no fixed length: frames of a container's output, and JSON values one after another.
+"""Answers without a fixed length: frames of a container's output, and sequences of JSON values.
 
-The frame is Docker's: 8 bytes of header (stream, three zero bytes, length big-endian), then the data. Source: moby
-pkg/stdcopy.
+A frame is Docker's: a header of 8 bytes (stream, three zero bytes, length in big-endian order), then the data. Source:
+moby pkg/stdcopy.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ STREAM_NUMBERS: dict[Literal["stdout", "stderr"], int] = {"stdout": STDOUT, "std
 RAW_TYPE = "application/vnd.docker.raw-stream"
 MULTIPLEXED_TYPE = "application/vnd.docker.multiplexed-stream"
 
-# Calls whose answers go on: they end when the daemon does, instead of holding it up.
+# Long calls. They are cancelled when the daemon stops, so that it need not wait for them.
 OPEN_STREAMS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("open_streams", weakref.WeakSet)
 
 _HEADER = struct.Struct(">BxxxL")
@@ -36,13 +36,13 @@ def frame(stream: int, data: bytes) -> bytes:
 
 
 def stream_type(call: Call, tty: bool) -> str:
-    """Return the media type of a container's output. Clients before 1.42 know only the one."""
+    """Return the media type of a container's output. Clients before 1.42 only know the raw one."""
     return RAW_TYPE if tty or call.api < 42 else MULTIPLEXED_TYPE
 
 
 @contextlib.asynccontextmanager
 async def ending(values: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Close what is iterated when this is left: it may hold files and subscriptions."""
+    """Close an async iterator at the end of the block, because it may hold files and subscriptions."""
     try:
         yield values
     finally:
@@ -51,7 +51,7 @@ async def ending(values: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 
 def end_with_daemon(call: Call) -> None:
-    """Note that the present call goes on for long: it is cancelled when the daemon stops."""
+    """Mark the present call as a long one, which is cancelled when the daemon stops."""
     child = asyncio.current_task()
     if child is not None:
         call.http.app[OPEN_STREAMS].add(child)
@@ -62,16 +62,16 @@ async def start_stream(call: Call, media_type: str) -> web.StreamResponse:
     end_with_daemon(call)
     response = web.StreamResponse(headers={"Content-Type": media_type})
     await response.prepare(call.http)
-    # aiohttp keeps the head back until the first byte of the body; a client that waits for either would wait long.
+    # Otherwise aiohttp would send the head only with the first byte of the body, for which a client may wait long.
     await response.write(b"")
     return response
 
 
 async def write_json(response: web.StreamResponse, value: Any) -> None:
-    """Send one JSON value of a stream of them."""
+    """Send one JSON value of a stream, with a newline."""
     await response.write(json_bytes(value) + b"\n")
 
 
 async def start_json_stream(call: Call) -> web.StreamResponse:
-    """Send the head of an answer that is JSON values, one a line."""
+    """Send the head of an answer that has one JSON value per line."""
     return await start_stream(call, JSON_TYPE)

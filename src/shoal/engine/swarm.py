@@ -24,12 +24,12 @@ from shoal.node.types import InitRequest, JoinRequest
 if TYPE_CHECKING:
     from shoal.manager.control import ControlRpcs
 
-# The new leader writes the cluster as well, in its first moments.
+# Several, because the new leader also writes the cluster in its first moments.
 APPLY_ATTEMPTS = 5
 
 
 async def init_swarm(call: Call) -> web.StreamResponse:
-    """POST /swarm/init: answers with the node's id once the swarm is there."""
+    """POST /swarm/init: answers with the node's id once the swarm exists."""
     body = await call.json_object()
     spec = decode_body(CLUSTER_SPEC, member(body, "Spec"))
     if not _value(body, "ListenAddr", TEXT, ""):
@@ -40,16 +40,17 @@ async def init_swarm(call: Call) -> web.StreamResponse:
     spec.encryption_config.auto_lock_managers |= _value(body, "AutoLockManagers", FLAG, False)
     request = _init_request(call, body, spec)
     node = call.backend.node
-    # The manager's modules import each other: they come by one way alone, for another thread that begins elsewhere
-    # among them would find one half made.
+    # The manager's modules import each other. They are only imported by `prepare`, because a second thread that began
+    # elsewhere among them could see a half-imported module.
     await node.prepare()
-    # Before anything is made: a spec that is refused must not leave a swarm behind.
+    # Checked before anything is made, so that a refused spec leaves no swarm behind.
     _check(spec)
     node_id = await node.init(request)
     try:
         await _apply_spec(node.control(), spec, member(body, "Spec"))
     except ShoalError:
-        # What only the swarm's CA can judge. Whoever is told that there is no swarm is not to find one.
+        # Some errors only show in the running swarm, those of an external CA for example. A failed init leaves no
+        # swarm.
         if not request.force_new_cluster:
             await node.leave(True)
         raise
@@ -57,7 +58,7 @@ async def init_swarm(call: Call) -> web.StreamResponse:
 
 
 def _check(spec: api.ClusterSpec) -> None:
-    # A daemon in no swarm starts without the manager's modules.
+    # Imported here, because a daemon in no swarm starts without the manager's modules.
     from shoal.manager.control.clusters import refuse_unsupported_cluster, validate_cluster_spec
 
     validate_cluster_spec(spec)
@@ -70,7 +71,7 @@ def _init_request(call: Call, body: Mapping[str, Any], spec: api.ClusterSpec) ->
         listen_addr=_value(body, "ListenAddr", TEXT, ""),
         advertise_addr=_value(body, "AdvertiseAddr", TEXT, ""),
         data_path_addr=_value(body, "DataPathAddr", TEXT, ""),
-        # Options that came later than the API version spoken are ignored.
+        # Options that are newer than the client's API version are ignored.
         data_path_port=_value(body, "DataPathPort", UINT32, 0) if call.api >= 40 else 0,
         default_addr_pool=tuple(_value(body, "DefaultAddrPool", TEXTS, ())) if call.api >= 39 else (),
         subnet_size=_value(body, "SubnetSize", UINT32, 0) if call.api >= 39 else 0,
@@ -92,7 +93,7 @@ def _value(body: Mapping[str, Any], name: str, kind: Kind, default: Any, struct:
 
 
 async def _apply_spec(control: "ControlRpcs", asked: api.ClusterSpec, given: Any) -> None:
-    """Put what was asked for over the defaults of the new swarm; nothing asked, nothing written."""
+    """Apply the requested spec to the new swarm. If it changes nothing, nothing is written."""
     for left in reversed(range(APPLY_ATTEMPTS)):
         try:
             await _apply_once(control, asked, given)
@@ -123,7 +124,7 @@ async def inspect_swarm(call: Call) -> web.StreamResponse:
 
 
 async def update_swarm(call: Call) -> web.StreamResponse:
-    """POST /swarm/update: the spec is taken as a whole, unlike in init."""
+    """POST /swarm/update. Unlike in init, the given spec replaces the whole old one."""
     spec = decode_body(CLUSTER_SPEC, await call.json_object())
     version = object_version(call, "swarm")
     rotation = api.KeyRotation(
@@ -149,7 +150,7 @@ async def leave_swarm(call: Call) -> web.StreamResponse:
 
 
 async def unlock_key(call: Call) -> web.StreamResponse:
-    """GET /swarm/unlockkey: an empty key when managers are not locked."""
+    """GET /swarm/unlockkey: the key is empty if autolock is off."""
     return json_reply({"UnlockKey": await call.backend.node.unlock_key()})
 
 

@@ -1,7 +1,7 @@
-"""Events of the swarm: changes in its store, as Docker reports them, and those of tasks, which Docker does not report.
+"""Events of the swarm: changes in its store as Docker reports them, and changes of tasks, which Docker does not report.
 
-In: a manager's watch. Out: two event buses, one for nodes, services, networks, secrets and configs, one for tasks
-(there are many more of those, and they must not push the others out of what is kept for `since`).
+In: a manager's watch. Out: two event buses. One is for nodes, services, networks, secrets and configs, the other for
+tasks: there are many more of these, and they must not displace the others from the events kept for `since`.
 
 An event of a task has the type `task`, the task's id, and the attributes `name`, `service.id`, `service.name`,
 `node.id`, `slot`, `state`, `desiredstate`, after an update `state.old`, `state.new`, `desiredstate.old`,
@@ -29,11 +29,11 @@ _told = Repeats(log)
 
 KINDS = (api.Node, api.Service, api.Network, api.Secret, api.Config, api.Task)
 
-RETRY = 0.05  # seconds after a manager ended, whose end may not have been noted everywhere
+RETRY = 0.05  # seconds; after a manager's end, `wait_manager` may still return for a moment
 
 
 def attributes(obj: Any, old: Any) -> dict[str, str]:
-    """Return what an event says of an object; `old` is what it was before an update, else None."""
+    """Return an event's attributes for an object. `old` is its value before an update, else None."""
     if isinstance(obj, api.Task):
         return _task_attributes(obj, old)
     name = obj.spec.annotations.name
@@ -105,7 +105,7 @@ def event(action: str, obj: Any, old: Any, now_nanos: int) -> Event:
     elif action == "update":
         at_nanos = _nanos(obj.meta.updated_at)
     else:
-        at_nanos = now_nanos  # What is gone has no time of its own.
+        at_nanos = now_nanos  # a removed object does not tell when it was removed
     told = attributes(obj, old if action == "update" else None)
     return Event(type(obj).__name__.lower(), action, obj.id, told, at_nanos, "swarm")
 
@@ -115,7 +115,7 @@ def _nanos(at: Any) -> int:
 
 
 class SwarmEvents:
-    """The two buses, and the child that fills them wherever a manager runs."""
+    """The two buses, and the loop that fills them while a manager runs here."""
 
     def __init__(self) -> None:
         self.objects = EventBus()
@@ -143,6 +143,6 @@ class SwarmEvents:
             bus = self.tasks if isinstance(change.obj, api.Task) else self.objects
             try:
                 bus.publish(event(change.action, change.obj, change.old, now_nanos))
-            except Exception:  # noqa: BLE001 - supervised: an object costs its readers no more than its own event
+            except Exception:  # noqa: BLE001 - supervised: a strange object loses only its own event
                 kind = type(change.obj).__name__
                 _told.log(logging.ERROR, kind, "no event for %s %s", kind.lower(), change.obj.id, exc_info=True)

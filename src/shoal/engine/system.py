@@ -24,7 +24,7 @@ _KINDS = frozenset({"container", "image", "volume", "build-cache"})
 
 
 def swarm_status(call: Call) -> str:
-    """Return the `Swarm` header of a ping: the local state, and for a member of a swarm its role."""
+    """Return the `Swarm` header of a ping: the local state and, for an active node, its role."""
     info = call.backend.node.info()
     if info.local_state is not LocalState.ACTIVE:
         return info.local_state.value
@@ -32,7 +32,7 @@ def swarm_status(call: Call) -> str:
 
 
 async def ping(call: Call) -> web.Response:
-    """GET and HEAD /_ping: the daemon lives."""
+    """GET and HEAD /_ping: shows that the daemon answers."""
     headers = {
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
@@ -122,7 +122,7 @@ async def _volume_usage(call: Call, volume: Any) -> dict[str, Any]:
 
 
 async def authenticate(call: Call) -> web.Response:
-    """POST /auth: `docker login`. The registry is asked; the client keeps the password and sends it with each pull."""
+    """POST /auth, for `docker login`: asks the registry. The client keeps the password and sends it with each pull."""
     body = await call.json_object()
     given = {name: str(body.get(name) or "") for name in ("username", "password", "identitytoken", "serveraddress")}
     auth = RegistryAuth(given["username"], given["password"], given["identitytoken"], given["serveraddress"])

@@ -17,7 +17,7 @@ LIST_FILTERS = frozenset({"id", "name", "label", "service", "node", "desired-sta
 
 
 async def list_tasks(call: Call) -> web.StreamResponse:
-    """GET /tasks. Tasks of containers alone, unless others are asked for."""
+    """GET /tasks: only tasks of containers, unless the filter `runtime` asks for others."""
     filters = call.filters(LIST_FILTERS)
     control = call.backend.node.control()
     wanted = api.ListTasksRequest.Filters(
@@ -35,7 +35,7 @@ async def list_tasks(call: Call) -> web.StreamResponse:
 
 
 def _state(name: str) -> Any:
-    if name.upper() not in api.TaskState.keys():  # noqa: SIM118 - an enum wrapper, no mapping
+    if name.upper() not in api.TaskState.keys():  # noqa: SIM118 - this is an enum wrapper, not a mapping
         raise ShoalError(f"Invalid desired-state filter: '{name}'")
     return api.TaskState.Value(name.upper())
 

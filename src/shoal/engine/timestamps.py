@@ -1,4 +1,4 @@
-"""Instants in queries: seconds since 1970 with an optional fraction. Source: moby daemon/internal/timestamp."""
+"""Reads instants in queries: seconds since 1970 with an optional fraction. Source: moby daemon/internal/timestamp."""
 
 import re
 
@@ -7,7 +7,7 @@ from shoal.errors import InvalidArgument
 
 
 def unix_timestamp(text: str, name: str) -> int:
-    """Return nanoseconds since 1970, 0 for an empty text. InvalidArgument with Docker's words for anything else."""
+    """Return nanoseconds since 1970; 0 for an empty text. Raises InvalidArgument with Docker's words."""
     if not text:
         return 0
     seconds, _, fraction = text.partition(".")

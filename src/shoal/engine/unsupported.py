@@ -1,6 +1,6 @@
-"""Answers for what Docker has and Shoal does not: JSON with the reason.
+"""Answers for calls that Docker has and Shoal does not: JSON with the reason.
 
-Lists of what cannot be there are empty, so that clients that ask for everything go on.
+A list of things that Shoal does not have is empty, so that a client that lists everything does not fail.
 """
 
 from aiohttp import web
@@ -19,12 +19,12 @@ def _refuse(what: str) -> Handler:
 
 
 async def no_plugins(_: Call) -> web.StreamResponse:
-    """GET /plugins: there are none."""
+    """GET /plugins: an empty list."""
     return json_reply([])
 
 
 async def no_plugin(call: Call) -> web.StreamResponse:
-    """Everything that names a plugin."""
+    """Answer every call that names a plugin: it is not found."""
     raise NotFound(f'plugin "{call.path["name"]}" not found')
 
 

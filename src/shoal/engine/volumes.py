@@ -25,7 +25,7 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def volume_json(volume: Volume) -> dict[str, Any]:
-    """Return a volume in Docker's shape."""
+    """Return a volume in Docker's JSON."""
     return {
         "CreatedAt": instant(int(volume.created_at)),
         "Driver": "local",
@@ -38,7 +38,7 @@ def volume_json(volume: Volume) -> dict[str, Any]:
 
 
 def in_use(call: Call) -> set[str]:
-    """Return the names of the volumes that some container has."""
+    """Return the names of the volumes that containers use."""
     return {
         mount.source
         for container in call.backend.containers.list()
@@ -72,7 +72,7 @@ async def inspect_volume(call: Call) -> web.StreamResponse:
 
 
 async def create_volume(call: Call) -> web.StreamResponse:
-    """POST /volumes/create: the present one when there is one of this name."""
+    """POST /volumes/create: returns the existing volume if there is one with this name."""
     body = await Body.read(call, "CreateRequest")
     if call.api >= 42 and member(body.given, "ClusterVolumeSpec") is not None:
         raise Unimplemented("cluster volumes come with a later release of Shoal")
@@ -83,7 +83,7 @@ async def create_volume(call: Call) -> web.StreamResponse:
 
 
 async def remove_volume(call: Call) -> web.StreamResponse:
-    """DELETE /volumes/{name}?force=: with force, one that is not there is no error."""
+    """DELETE /volumes/{name}?force=. With force, a missing volume is no error."""
     force = call.flag("force")
     try:
         await call.backend.volumes.remove(call.path["name"], force)
@@ -94,12 +94,12 @@ async def remove_volume(call: Call) -> web.StreamResponse:
 
 
 async def update_volume(call: Call) -> web.StreamResponse:
-    """PUT /volumes/{name}: for cluster volumes alone."""
+    """PUT /volumes/{name}: only for cluster volumes, which do not exist here."""
     raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
 
 
 def _prunes_all(call: Call, filters: Filters) -> bool:
-    """Whether named volumes are pruned too: with the filter `all`, and before 1.42 always."""
+    """Return whether named volumes are pruned too: with the filter `all`, and always before API 1.42."""
     values = filters.get("all")
     if len(values) > 1:
         raise InvalidArgument(f"invalid filter 'all=[{' '.join(values)}]': only one value is expected")
@@ -109,7 +109,7 @@ def _prunes_all(call: Call, filters: Filters) -> bool:
 
 
 async def prune_volumes(call: Call) -> web.StreamResponse:
-    """POST /volumes/prune: anonymous volumes that no container has, with the filter `all` the others too."""
+    """POST /volumes/prune: removes anonymous volumes that no container uses, with the filter `all` named ones too."""
     filters = call.filters(frozenset({"all", "label", "label!"}))
     everything = _prunes_all(call, filters)
     used, deleted, freed = in_use(call), [], 0

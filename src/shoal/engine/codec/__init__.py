@@ -1,5 +1,5 @@
-"""Turns Docker's JSON into Swarm's messages and back. One declaration serves both ways.
+"""Turns Docker's JSON into Swarm's messages and back, with one declaration for both directions.
 
-`kinds` are single values, `message` puts them together as fields of a message; the other modules are the declarations.
-Names, and which fields are left out when they are empty, follow moby api/types/swarm and daemon/cluster/convert.
+`kinds` has single values, `message` combines them as fields of a message, and the other modules are the declarations.
+Source of the names, and of which empty fields are left out: moby api/types/swarm, daemon/cluster/convert.
 """

@@ -1,4 +1,4 @@
-"""Encoded JSON of objects, kept by id and version: a list of services that did not change costs no encoding."""
+"""Keeps the encoded JSON of objects by id and version, so that listing unchanged services costs no encoding."""
 
 from collections import OrderedDict
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from shoal.engine.codec.message import MessageCodec
 from shoal.engine.replies import json_bytes
 
-# 8 MB hold some 5000 services or tasks; beyond that the ones asked for longest ago are encoded anew.
+# 8 MB hold about 5,000 services or tasks. Beyond that, the least recently used are dropped and encoded again.
 MAX_BYTES = 8 * 1024 * 1024
 
 
 class EncodedCache:
-    """JSON texts, the least recently used dropped at `max_bytes`. For objects whose version says all about them."""
+    """JSON texts of objects whose JSON depends only on their version. At `max_bytes` the least recently used go."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -26,7 +26,7 @@ class EncodedCache:
             self._texts.move_to_end(key)
             return kept[1]
         text = json_bytes(codec.encode(obj))
-        if version:  # An object without a version was never stored, and may change under the same one.
+        if version:  # An object without a version was never stored and may change without getting another one.
             self._put(key, version, text)
         return text
 
@@ -44,5 +44,5 @@ class EncodedCache:
 
 
 def json_list(texts: list[bytes]) -> bytes:
-    """Return a JSON list of texts that are JSON already."""
+    """Return a JSON list of encoded JSON values."""
     return b"[" + b",".join(texts) + b"]"

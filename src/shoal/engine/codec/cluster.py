@@ -51,7 +51,7 @@ EXTERNAL_CA = MessageCodec(
 
 
 def _hide_signing_ca(_: Any, shown: dict[str, Any]) -> None:
-    # Taken from a request, never shown: a read and a write back must not rotate the CA.
+    # Accepted in a request but never shown, so that reading and writing back a spec does not rotate the CA.
     shown.pop("SigningCACert", None)
     shown.pop("SigningCAKey", None)
 
@@ -83,10 +83,10 @@ CLUSTER_SPEC: MessageCodec[api.ClusterSpec] = MessageCodec(
 )
 
 
-@lru_cache(maxsize=4)  # One certificate a swarm, two while its root is being rotated.
+@lru_cache(maxsize=4)  # A swarm has one root certificate, and two during a rotation.
 def _issuer(certificate: bytes) -> tuple[str, str]:
-    """Return subject and public key of a certificate, DER in base64; empty for what is none."""
-    # A daemon in no swarm starts without it.
+    """Return subject and public key of a certificate as DER in base64, or empty texts if it cannot be read."""
+    # Imported here, because a daemon in no swarm starts without it.
     from shoal.ca.identity import InvalidCertificate, public_key_der, read_chain
 
     try:
@@ -98,7 +98,7 @@ def _issuer(certificate: bytes) -> tuple[str, str]:
 
 
 def tls_info(root: api.RootCA) -> dict[str, str]:
-    """Return a swarm's TLSInfo: the root trusted now, and the issuer that signs next."""
+    """Return a swarm's TLSInfo: the trusted root and, during a rotation, the issuer of the next one."""
     rotating = root.HasField("root_rotation")
     subject, key = _issuer(root.root_rotation.ca_cert if rotating else root.ca_cert)
     info = {
@@ -127,23 +127,24 @@ CLUSTER: MessageCodec[api.Cluster] = MessageCodec(
 
 
 def encode_swarm(cluster: api.Cluster) -> dict[str, Any]:
-    """Return a swarm as `GET /swarm` shows it: the cluster and its join tokens."""
+    """Return the JSON of `GET /swarm`: the cluster with its join tokens."""
     tokens = cluster.root_ca.join_tokens
     return {**CLUSTER.encode(cluster), "JoinTokens": {"Worker": tokens.worker, "Manager": tokens.manager}}
 
 
 def merge_spec(asked: api.ClusterSpec, base: api.ClusterSpec, *, keep_snapshots: bool, keep_history: bool) -> None:
-    """Put what a `swarm init` asked for over the defaults: zero and empty keep the default. Changes `base`.
+    """Apply the spec of a `swarm init` to the defaults in `base`. Zero and empty values keep the default.
 
-    `keep_snapshots` and `keep_history`: these two were given, and count even when they are zero.
-    Source: MergeSwarmSpecToGRPC.
+    `keep_snapshots` and `keep_history` say that these two numbers were given; then they are applied even if they are
+    zero. Source: MergeSwarmSpecToGRPC.
     """
     base.annotations.MergeFrom(asked.annotations)
     if keep_history:
         base.orchestration.task_history_retention_limit = asked.orchestration.task_history_retention_limit
     if keep_snapshots:
         base.raft.keep_old_snapshots = asked.raft.keep_old_snapshots
-    # Merging numbers and strings is proto3's own "zero keeps"; lists are appended to, as Docker does.
+    # Merging in proto3 keeps numbers and strings that are zero or empty in `asked`. It appends to lists, as Docker
+    # does.
     base.raft.MergeFrom(asked.raft)
     base.dispatcher.MergeFrom(asked.dispatcher)
     base.ca_config.MergeFrom(asked.ca_config)

@@ -1,4 +1,4 @@
-"""What several objects share: names and labels, versions, drivers, platforms, resources, ports."""
+"""Parts that several objects share: names and labels, versions, drivers, platforms, resources, ports."""
 
 from shoal.api import v1 as api
 from shoal.engine.codec.kinds import INSTANT, INT64, TEXT_MAP, TEXTS, UINT32, UINT64, AnyCaseEnum, ListOf, lower_names
@@ -36,7 +36,7 @@ RESOURCES = MessageCodec(
     field("GenericResources", "generic", ListOf(GENERIC_RESOURCE)),
 )
 
-# An unknown protocol or publish mode is read as the first one: Docker does not check them here.
+# An unknown protocol or publish mode is read as the first one, because Docker does not check them here.
 PORT = MessageCodec(
     api.PortConfig,
     field("Name", "name"),

@@ -1,4 +1,4 @@
-"""What a task runs: `ContainerSpec` with its mounts, privileges, health check, secret and config references.
+"""`ContainerSpec`, which says what a task runs: mounts, privileges, health check, secret and config references.
 
 Source: moby api/types/swarm/container.go, api/types/mount, daemon/cluster/convert/container.go.
 """
@@ -54,7 +54,7 @@ ULIMIT = MessageCodec(
 
 
 class TmpfsOptionList:
-    """Mount options of a tmpfs: lists of words in Docker's JSON, the same JSON as one string in Swarm's message."""
+    """Mount options of a tmpfs: lists of words in Docker's JSON. Swarm's message has this JSON as one string."""
 
     go_type = "[][]string"
     _words = ListOf(TEXTS)
@@ -63,7 +63,7 @@ class TmpfsOptionList:
         try:
             options = json.loads(value) if value else []
             return self._words.decode(options) if options else []
-        except (ValueError, Mismatch):  # Whoever wrote it did not come through here: Docker shows nothing then.
+        except (ValueError, Mismatch):  # It was not written through this API. Docker shows nothing then.
             return []
 
     def decode(self, value: Any) -> str:
@@ -73,7 +73,7 @@ class TmpfsOptionList:
 
 def _read_bind_options(_: Mapping[str, Any], arguments: dict[str, Any]) -> None:
     for dropped in ("createmountpoint", "readonlynonrecursive", "readonlyforcerecursive"):
-        arguments.pop(dropped, None)  # Docker hands on only the other two (convert/container.go, containerToGRPC).
+        arguments.pop(dropped, None)  # Docker only passes on the other two (convert/container.go, containerToGRPC).
 
 
 BIND_OPTIONS = MessageCodec(
@@ -109,7 +109,7 @@ TMPFS_OPTIONS = MessageCodec(
 def _read_mount(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
     bind = member(given, "BindOptions")
     if not member(bind, "Propagation") and not member(bind, "NonRecursive"):
-        arguments.pop("bind_options", None)  # Nothing of them is handed on, so there are none.
+        arguments.pop("bind_options", None)  # Nothing of them is passed on, so Docker leaves the message out.
 
 
 MOUNT = MessageCodec(
@@ -160,7 +160,7 @@ CONFIG_REFERENCE = MessageCodec(
 
 
 def check_credential_spec(sources: list[str]) -> None:
-    """Refuse a credential spec that names no source, or several."""
+    """Raise InvalidArgument for a credential spec that names no source, or several."""
     named = [f'"{source}"' for source in sources]
     if not named:
         raise InvalidArgument(
@@ -250,7 +250,7 @@ CONTAINER_SPEC = MessageCodec(
     field("Healthcheck", "healthcheck", HEALTH_CONFIG),
     field("Hosts", "hosts", TEXTS),
     field("DNSConfig", "dns_config", DNS_CONFIG),
-    # A reference without a target is not shown (Docker logs a warning and leaves it out).
+    # A reference without a target is left out, as in Docker, which also logs a warning.
     field("Secrets", "secrets", ListOf(SECRET_REFERENCE, lambda ref: ref.HasField("file"))),
     field("Configs", "configs", ListOf(CONFIG_REFERENCE, lambda ref: ref.WhichOneof("target") is not None)),
     field("Isolation", "isolation", _ISOLATION),

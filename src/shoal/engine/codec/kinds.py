@@ -1,7 +1,8 @@
-"""Single values: how each is written as JSON, read back, and what Go calls its type.
+"""Kinds of single values: how each is written as JSON and read back, and Go's name of its type.
 
-A kind has `encode(value)`, from what a message's attribute holds, and `decode(json)`, to what the message's constructor
-takes. `decode` raises `Mismatch` for JSON of a wrong type, `InvalidArgument` for a value that is not one of the known.
+A kind has `encode(value)`, which takes the value of a message's attribute, and `decode(json)`, which returns a value
+for the message's constructor. `decode` raises `Mismatch` for JSON of a wrong type, and `InvalidArgument` for an unknown
+value.
 """
 
 import base64
@@ -20,7 +21,7 @@ from shoal.errors import InvalidArgument
 
 
 class Mismatch(Exception):
-    """JSON of a type that the field does not take. The codecs on the way out add where it is."""
+    """The JSON has a type that the field does not accept. The codecs around it add the path."""
 
     def __init__(self, value: Any, go_type: str) -> None:
         kind = go_kind(value)
@@ -32,13 +33,13 @@ class Mismatch(Exception):
         super().__init__(shown)
 
     def text(self) -> str:
-        """Return Go's words for it. Source: encoding/json, UnmarshalTypeError."""
+        """Return Go's error text. Source: encoding/json, UnmarshalTypeError."""
         where = f"Go struct field {self.struct}.{'.'.join(self.path)}" if self.struct else "Go value"
         return f"json: cannot unmarshal {self.found} into {where} of type {self.go_type}"
 
 
 class Kind(Protocol):
-    """One sort of value."""
+    """A kind of value."""
 
     go_type: str
 
@@ -57,7 +58,7 @@ class Text:
     def decode(self, value: Any) -> str:
         if not isinstance(value, str):
             raise Mismatch(value, self.go_type)
-        # A lone surrogate (JSON can spell one) is not UTF-8, which protobuf asks for; Go replaces it too.
+        # JSON can contain a lone surrogate, which is not valid UTF-8 for protobuf. Go replaces it too.
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -76,7 +77,7 @@ class Flag:
 
 
 class OptionalFlag(Flag):
-    """True, false, or unset: a wrapper message."""
+    """True, false, or unset. In the message it is a wrapper message."""
 
     def encode(self, value: BoolValue) -> bool:  # type: ignore[override]
         return value.value
@@ -86,7 +87,7 @@ class OptionalFlag(Flag):
 
 
 class Whole:
-    """A whole number within the bounds of its Go type."""
+    """A whole number within the range of its Go type."""
 
     def __init__(self, go_type: str) -> None:
         self.go_type = go_type
@@ -105,13 +106,13 @@ class Whole:
 
 
 class Float32:
-    """A float of 32 bits, written with as few digits as give the same float again."""
+    """A float of 32 bits, written with the fewest digits that give the same float."""
 
     go_type = "float32"
 
     def encode(self, value: float) -> float:
         if not math.isfinite(value):
-            return 0  # JSON has no word for it; whoever wrote it did not come through here
+            return 0  # JSON has no infinity or NaN. This value was not written through this API.
         if value == int(value) and abs(value) < 1 << 63:
             return int(value)
         for digits in range(1, 9):
@@ -148,7 +149,7 @@ class Bytes:
 
 
 def _first_bad_byte(data: bytes) -> int:
-    """Return where Go finds that this is no base64 (encoding/base64, `CorruptInputError`): Docker names the place."""
+    """Return the offset at which Go says that this is not base64 (encoding/base64, `CorruptInputError`)."""
     kept = [(at, byte) for at, byte in enumerate(data) if byte not in b"\r\n"]
     for place, (at, byte) in enumerate(kept):
         if byte in _BASE64:
@@ -163,12 +164,12 @@ def _first_bad_byte(data: bytes) -> int:
                 return after[0][0] - 1
             after = after[1:]
         return after[0][0] if after else len(data)
-    begin = len(kept) - len(kept) % 4  # the text ends inside of a group of four
+    begin = len(kept) - len(kept) % 4  # the text ends within a group of four
     return kept[begin][0] if begin < len(kept) else len(data)
 
 
 class TextBytes(Text):
-    """Bytes that are text: PEM."""
+    """Bytes that hold text, such as PEM."""
 
     def encode(self, value: bytes) -> str:  # type: ignore[override]
         return value.decode("utf-8", "replace")
@@ -178,12 +179,12 @@ class TextBytes(Text):
 
 
 class Duration:
-    """A length of time: nanoseconds in JSON."""
+    """A duration, in nanoseconds in JSON."""
 
     go_type = "time.Duration"
 
     def encode(self, value: Any) -> int:
-        # Go's clients read 64 bits, and refuse the whole object for one number that has more.
+        # Go's clients read 64 bits. If a number is larger, they refuse the whole object.
         return min(max(times.nanos(value), _NANOSECONDS.lowest), _NANOSECONDS.highest)
 
     def decode(self, value: Any) -> Any:
@@ -194,7 +195,7 @@ class Duration:
 
 
 class Instant:
-    """A point in time; only ever shown."""
+    """A point in time, which is only encoded, never decoded."""
 
     go_type = "time.Time"
 
@@ -206,9 +207,9 @@ class Instant:
 
 
 class Enum:
-    """One of a set of names. Others are refused with `refusal` (`%s`: the name), or read as the default without one.
+    """One of a set of names. Other names are refused with the text `refusal`, where `%s` stands for the name.
 
-    A number that has no name is shown as `unknown`.
+    Without `refusal` other names are read as the default. A number without a name is shown as `unknown`.
     """
 
     go_type = "string"
@@ -235,7 +236,7 @@ class Enum:
 
 
 class AnyCaseEnum(Enum):
-    """Likewise, in any case: Docker looks the upper-case name up in the protobuf enum."""
+    """An `Enum` whose names match in any case, because Docker looks up the upper-case name in the protobuf enum."""
 
     def decode(self, value: Any) -> int:
         return super().decode(value.lower() if isinstance(value, str) and value.lower() in self.values else value)
@@ -247,7 +248,7 @@ def lower_names(items: Callable[[], Any]) -> dict[int, str]:
 
 
 class ListOf:
-    """A list. What `shown` says no to is left out of the JSON."""
+    """A list. Items for which `shown` returns False are left out of the JSON."""
 
     def __init__(self, item: Kind, shown: Callable[[Any], bool] | None = None) -> None:
         self.item = item
@@ -277,12 +278,12 @@ class Texts(ListOf):
         return list(value)
 
     def decode(self, value: Any) -> list[Any]:
-        # Go reads null in a list of strings as the empty string.
+        # In a list of strings, Go reads null as the empty string.
         return super().decode(["" if item is None else item for item in value] if isinstance(value, list) else value)
 
 
 class TextMap:
-    """Strings by name, shown in the order of the names."""
+    """Strings by name, written in the order of the names."""
 
     go_type = "map[string]string"
 

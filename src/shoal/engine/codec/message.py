@@ -1,10 +1,10 @@
-"""Fields put together: the codec of one message.
+"""The codec of one message, declared by its fields.
 
     PLATFORM = MessageCodec(api.Platform, field("Architecture", "architecture"), field("OS", "os"))
 
-A field of the JSON object is named, then the message's attribute, then the kind (text, when not given), then when it is
-shown: `FILLED` (not when empty, Go's omitempty), `ALWAYS`, ... (see `When`). Fields of
-the JSON that are not declared are ignored, as Go does; their names are matched in any case, as Go does too.
+The arguments of `field` are: the field's name in JSON, the message's attribute, the kind (text by default), and when
+the field is written: `FILLED` (not if it is empty, like Go's omitempty), `ALWAYS`, ... (see `When`). As in Go, JSON
+fields that are not declared are ignored, and names match in any case.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,11 @@ M = TypeVar("M", bound=Message)
 
 
 class When(Enum):
-    """When a field is part of the JSON."""
-
-    FILLED = "filled"  # not when it is empty: "", 0, false, [], {}, an absent message
-    ALWAYS = "always"  # even when it is empty; an absent message as an empty one
-    NULLABLE = "nullable"  # an absent message as null
-    NONZERO = "nonzero"  # not when it is absent or holds nothing: a duration that Go keeps by value
+    """When a field is written to the JSON."""
+    FILLED = "filled"  # not if it is empty: "", 0, false, [], {}, an absent message
+    ALWAYS = "always"  # even if it is empty; an absent message becomes an empty one
+    NULLABLE = "nullable"  # an absent message becomes null
+    NONZERO = "nonzero"  # not if it is absent or zero, for a duration that Go keeps by value
 
 
 FILLED, ALWAYS, NULLABLE, NONZERO = When
@@ -40,8 +39,8 @@ class Field:
     attribute: str
     kind: Kind
     when: When
-    inline: bool = False  # the sub-message's fields are those of the object itself
-    set: bool = True  # False: shown, but not taken from a request
+    inline: bool = False  # the sub-message's fields are written into the object itself
+    set: bool = True  # False: written, but ignored in a request
 
 
 def field(json: str, attribute: str, kind: Kind = TEXT, when: When = FILLED, *, set: bool = True) -> Field:  # noqa: A002
@@ -50,7 +49,7 @@ def field(json: str, attribute: str, kind: Kind = TEXT, when: When = FILLED, *, 
 
 
 def inline(attribute: str, kind: "MessageCodec[Any]") -> Field:
-    """Declare a sub-message whose fields are those of the object itself, as an embedded struct of Go's."""
+    """Declare a sub-message whose fields are written into the object itself, like an embedded struct in Go."""
     return Field("", attribute, kind, ALWAYS, inline=True)
 
 
@@ -59,10 +58,10 @@ Read = Callable[[Mapping[str, Any], dict[str, Any]], None]
 
 
 class MessageCodec(Generic[M]):
-    """How one message is written and read.
+    """Writes one kind of message as JSON, and reads it.
 
-    `shown(message, json)` may add to the JSON what no field says; `read(json, arguments)` likewise to what the message
-    is made from, or refuse it.
+    `shown(message, json)` may change the JSON after the fields are written. `read(json, arguments)` may change the
+    arguments of the message's constructor after the fields are read, or raise InvalidArgument.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class MessageCodec(Generic[M]):
         return self.cls(**self.arguments(value))
 
     def arguments(self, value: Any) -> dict[str, Any]:
-        """Return what the message is made from."""
+        """Return the arguments for the message's constructor. Raises Mismatch or InvalidArgument."""
         if not isinstance(value, dict):
             raise Mismatch(value, self.go_type)
         arguments: dict[str, Any] = {}
@@ -112,7 +111,7 @@ class MessageCodec(Generic[M]):
                 arguments[each.attribute] = each.kind.decode(value)
             except Mismatch as error:
                 if error.struct == each.kind.go_type.removeprefix("swarm."):
-                    error.struct = self.go_name  # Go says whose fields they are here
+                    error.struct = self.go_name  # Go names the outer struct for fields of an embedded one
                 raise
         if self._read is not None:
             self._read(value, arguments)
@@ -120,7 +119,7 @@ class MessageCodec(Generic[M]):
 
 
 def member(given: Any, name: str) -> Any:
-    """Return a member of a JSON object in any case, None where there is none or it is no object; for `read`."""
+    """Return a member of a JSON object, matching its name in any case. None if there is none or it is no object."""
     if not isinstance(given, dict):
         return None
     if name in given:
@@ -129,7 +128,7 @@ def member(given: Any, name: str) -> Any:
 
 
 def decode_body(codec: MessageCodec[M], value: Any) -> M:
-    """Return the message for a request's body; null or no body is an empty object. Raises InvalidArgument."""
+    """Return the message for a request's body. Null and a missing body are an empty object. Raises InvalidArgument."""
     try:
         return codec.decode({} if value is None else value)
     except Mismatch as error:
@@ -140,7 +139,7 @@ Encoder = Callable[[Any, dict[str, Any]], None]
 
 
 def _encoder(cls: type[Message], each: Field) -> Encoder:
-    """Return the function that writes one field, chosen once so that encoding an object asks nothing twice."""
+    """Return the function that writes one field. It is chosen once here, so that encoding an object is fast."""
     name, attribute, encode = each.json, each.attribute, each.kind.encode
     if each.inline:
         return lambda message, json: json.update(encode(getattr(message, attribute)))

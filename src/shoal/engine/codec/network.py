@@ -1,4 +1,4 @@
-"""A network of the swarm as it is asked for: JSON to a spec.
+"""Reads the request for a network of the swarm: from JSON to a spec.
 
 Source: moby api/types/network, daemon/cluster/convert/network.go (`BasicNetworkCreateToGRPC`).
 """
@@ -20,7 +20,7 @@ IPAM_CONFIG = MessageCodec(
     field("Subnet", "subnet"),
     field("IPRange", "range"),
     field("Gateway", "gateway"),
-    # Docker drops these for networks of the swarm, and gives what they name to a task.
+    # Docker drops these for networks of the swarm, so that a task may get such an address.
     field("AuxiliaryAddresses", "reserved", TEXT_MAP),
 )
 
@@ -41,7 +41,7 @@ _CONFIG_FROM = MessageCodec(api.NetworkSpec, field("Network", "network"), go_nam
 
 
 class _ConfigFrom:
-    """The name of the network of each node whose options are this network's."""
+    """The name of a network that each node has, whose options this network uses."""
 
     go_type = "network.ConfigReference"
 

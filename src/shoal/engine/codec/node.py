@@ -21,7 +21,7 @@ from shoal.errors import InvalidArgument
 
 def _read_spec(_: Mapping[str, Any], arguments: dict[str, Any]) -> None:
     for attribute, name in (("desired_role", "Role"), ("availability", "Availability")):
-        # Both are asked for, and an empty one is as wrong as an unknown one; -1 is what the kinds read it as.
+        # Both are required, and an empty one is as wrong as an unknown one. The kinds read it as -1.
         if arguments.get(attribute, -1) < 0:
             raise InvalidArgument(f'invalid {name}: ""')
 

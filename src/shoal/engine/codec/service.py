@@ -1,4 +1,4 @@
-"""Services: spec and object, and what an older API version may not say.
+"""Services: spec and object, and which fields an older API version does not have.
 
 Source: moby api/types/swarm/service.go, daemon/cluster/convert/service.go, router/swarm/helpers.go.
 """
@@ -47,7 +47,7 @@ UPDATE_CONFIG = MessageCodec(
 _STATES = {
     value: name.lower()
     for name, value in api.UpdateStatus.UpdateState.items()
-    if value != api.UpdateStatus.UNKNOWN  # Docker shows nothing for it.
+    if value != api.UpdateStatus.UNKNOWN  # Docker does not show it
 }
 
 
@@ -70,7 +70,7 @@ REPLICATED_JOB = MessageCodec(
 GLOBAL = MessageCodec(api.GlobalService)
 GLOBAL_JOB = MessageCodec(api.GlobalJob)
 
-# The modes of a service: their name in JSON, their attribute, their kind, and their name in filters.
+# The modes of a service: name in JSON, attribute, kind, name in filters.
 MODES = (
     ("Replicated", "replicated", REPLICATED, "replicated"),
     ("Global", "global", GLOBAL, "global"),
@@ -87,7 +87,7 @@ def _show_spec(message: Any, shown: dict[str, Any]) -> None:
     }
     template = shown["TaskTemplate"]
     if message.networks and not message.task.networks:
-        # Where services were given their networks before API 1.25.
+        # Before API 1.25 a service's networks were in this place.
         template["Networks"] = ListOf(NETWORK_ATTACHMENT_CONFIG).encode(message.networks)
     if message.task.HasField("container"):
         template["Runtime"] = "container"
@@ -110,13 +110,16 @@ def _read_spec(given: Mapping[str, Any], arguments: dict[str, Any]) -> None:
             error.struct = error.struct or "ServiceMode"
             raise
     _default_mode(modes, arguments)
-    # Without a template there is no container either: the same refusal as for an empty one.
+    # Without a template there is no container, so the refusal is the same as for an empty template.
     if "task" not in arguments:
         raise InvalidArgument("mismatched Runtime and *Spec fields")
 
 
 def _default_mode(modes: Mapping[str, Any], arguments: dict[str, Any]) -> None:
-    """One replica; a job runs one task at a time, and as many as run at a time. Source: ServiceSpecToGRPC."""
+    """Fill in defaults: 1 replica; for a job 1 task at a time, and as many in all as at a time.
+
+    Source: ServiceSpecToGRPC.
+    """
     if "replicated_job" in arguments:
         job = arguments["replicated_job"]
         if member(member(modes, "ReplicatedJob"), "MaxConcurrent") is None:
@@ -145,7 +148,7 @@ VIRTUAL_IP = MessageCodec(api.Endpoint.VirtualIP, field("NetworkID", "network_id
 
 
 def _show_endpoint_spec(message: Any, shown: dict[str, Any]) -> None:
-    # Go's struct without a pointer: there, and empty, where the message has none.
+    # In Go it is a struct without a pointer, so it is shown as empty if the message has none.
     shown["Spec"] = ENDPOINT_SPEC.encode(message.spec) if message.HasField("spec") else {}
 
 
@@ -177,7 +180,10 @@ _LEGACY_NETWORKS = ListOf(NETWORK_ATTACHMENT_CONFIG)
 
 
 def read_legacy_networks(given: Mapping[str, Any], spec: api.ServiceSpec) -> None:
-    """Take the networks from where clients before 1.44 may put them, unless the task's template names some."""
+    """Take the networks from where clients before 1.44 may put them, unless the task's template has some.
+
+    Raises InvalidArgument.
+    """
     networks = member(given, "Networks")
     if networks and not spec.task.networks:
         try:
@@ -187,7 +193,7 @@ def read_legacy_networks(given: Mapping[str, Any], spec: api.ServiceSpec) -> Non
 
 
 def drop_newer(spec: api.ServiceSpec, version: int) -> None:
-    """Clear what came after the API version that a client speaks. Changes the spec in place.
+    """Clear the fields that are newer than the client's API version (its minor number). Changes the spec in place.
 
     Source: moby daemon/server/router/swarm/helpers.go, adjustForAPIVersion.
     """

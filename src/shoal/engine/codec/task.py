@@ -1,4 +1,4 @@
-"""Tasks, and the networks they are attached to; only ever shown.
+"""Tasks, and the networks that they are attached to. They are only encoded, never decoded.
 
 Source: moby api/types/swarm/task.go, network.go, daemon/cluster/convert/task.go, network.go.
 """
@@ -78,7 +78,7 @@ VOLUME_ATTACHMENT = MessageCodec(
 
 
 def _show_volumes(message: Any, shown: dict[str, Any]) -> None:
-    # Go's nil slice without omitempty.
+    # In Go it is a nil slice without omitempty, which is written as null.
     shown["Volumes"] = [VOLUME_ATTACHMENT.encode(volume) for volume in message.volumes] or None
 
 

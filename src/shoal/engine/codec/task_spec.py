@@ -1,4 +1,4 @@
-"""What a task is asked to be: `TaskSpec` with resources, restart policy and placement.
+"""`TaskSpec`: resources, restart policy and placement of a task.
 
 Source: moby api/types/swarm/task.go, daemon/cluster/convert/service.go.
 """
@@ -36,7 +36,7 @@ PREFERENCE = MessageCodec(api.PlacementPreference, field("Spread", "spread", SPR
 
 
 class _Preferences(ListOf):
-    """Placement preferences: one that names no kind of preference is dropped, as Docker does."""
+    """Placement preferences. As in Docker, one without a kind of preference is dropped."""
 
     def decode(self, value: Any) -> list[Any]:
         return [preference for preference in super().decode(value) if preference.HasField("spread")]
@@ -50,7 +50,7 @@ PLACEMENT = MessageCodec(
     field("Platforms", "platforms", ListOf(PLATFORM)),
 )
 
-# The limit on processes stands among the limits in JSON and in the container's spec in the message.
+# The limit of processes is among these limits in JSON, but in the container's spec in the message.
 LIMITS = MessageCodec(
     api.Resources, field("NanoCPUs", "nano_cpus", INT64), field("MemoryBytes", "memory_bytes", INT64), go_name="Limit"
 )
@@ -69,7 +69,7 @@ def _show_swap(message: Any, shown: dict[str, Any]) -> None:
         shown["MemorySwappiness"] = message.memory_swappiness.value
 
 
-# Swap settings are shown where a manager of Docker's stored them. They are not read: they came with API 1.52.
+# Swap settings are shown if a manager of Docker's stored them. They are not read, because they came with API 1.52.
 REQUIREMENTS = MessageCodec(
     api.ResourceRequirements,
     field("Limits", "limits", LIMITS),
