@@ -1,7 +1,7 @@
-"""Compares what is on disk with what runs. Blocking; once at start, in a worker thread.
+"""Compares the containers on disk with the running ones. Blocking; called once at the start, in a worker thread.
 
-In: the folders of containers and bundles. Out: a `Found` for each container; leftovers of no container are removed.
-Nothing that runs and has a record is touched.
+In: the folders of containers and bundles. Out: a `Found` for each container. Leftovers that belong to no container are
+removed. Containers that run and have a record are not touched.
 """
 
 import dataclasses
@@ -31,11 +31,11 @@ class Found:
     container: Container
     running: records.Running | None
     conmon_fd: int | None
-    ended_unseen: bool  # it ended while nobody looked: to be told and cleaned up
+    ended_unseen: bool  # it ended while no daemon ran, so its end must still be reported and cleaned up
 
 
 def scan(site: bundle.Site) -> list[Found]:
-    """Every container on disk. A damaged one is named in the log and left alone, with its bundle."""
+    """Return every container on disk. A damaged one is logged and left as it is, with its bundle."""
     for folder in (site.containers, site.bundles):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found, known = [], set()
@@ -74,7 +74,7 @@ def _look(site: bundle.Site, folder: Path) -> Found | None:
     if state is not None:
         container = state[0]
     if there.exists() and (conmon.read_number(there / "conmon.pid") or site.cgroups.pids(container.id)):
-        # The daemon died between the start of the process and its record: as if it had never been started.
+        # The daemon died after the start of the process and before its record. It counts as never started.
         _kill_conmon(there)
         bundle.remove(site, container.id)
         return Found(dataclasses.replace(container, sandbox=Sandbox()), None, None, False)
@@ -88,18 +88,18 @@ def _look(site: bundle.Site, folder: Path) -> Found | None:
 
 
 def _judge(site: bundle.Site, container: Container, running: records.Running | None) -> Found:
-    """A container that ran when its state was written."""
+    """Return a container that was running when its state was written."""
     assert running is not None
     there = site.bundle(container.id)
     fd = processes.open_if(running.conmon_pid, running.conmon_started) if running.conmon_started else None
     if fd is not None:
-        site.cgroups.keep_apart(running.conmon_pid)  # started by a release that left it in the service's cgroup
+        site.cgroups.keep_apart(running.conmon_pid)  # an older release left it in the service's cgroup
         return Found(container, running, fd, False)
     code = conmon.exit_of(there)
     oom = conmon.was_oom_killed(there)
     if code is not None:
         return Found(dataclasses.replace(_ended(container, *code), oom_killed=oom), None, None, True)
-    # conmon is gone without a word: its container has lost its stdio and nobody can learn its exit code.
+    # conmon died without writing an exit code. The container has lost its stdio, and its exit code cannot be known.
     alive = processes.started(container.pid) == running.pid_started
     return Found(_ended(container, KILLED_EXIT if alive else UNSEEN_EXIT, time.time()), None, None, True)
 
@@ -123,12 +123,12 @@ def _kill_conmon(there: Path) -> None:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return
-    if os.fsencode(there.name) in command:  # the number may be another's by now
+    if os.fsencode(there.name) in command:  # another process may have the number by now
         processes.send(pid, 0, 9)
 
 
 def _sweep(site: bundle.Site, known: set[str]) -> None:
-    """Remove bundles and cgroups of containers that are no more."""
+    """Remove bundles and cgroups of containers that no longer exist."""
     for entry in os.scandir(site.bundles):
         if entry.name not in known and entry.is_dir(follow_symlinks=False):
             _kill_conmon(Path(entry.path))

@@ -1,4 +1,4 @@
-"""The AppArmor profile of containers: its text, and whether this host's kernel holds containers to it.
+"""The AppArmor profile of containers: its text, loading it, and whether this host's kernel enforces it.
 
 The profile is as strict as Docker's (moby profiles/apparmor). It has its own name, because Docker's only exists once
 dockerd has loaded it. In: the kernel's list of profiles, the program that loads one. Out: `Confinement`. Blocking.
@@ -17,8 +17,9 @@ PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 _PARSER = "apparmor_parser"
 _PARSER_WITHIN = 60.0  # seconds; it takes 0.1 s, but much longer on an emulated host
 
-# What is not granted is refused: of mounting, only to take away. What is denied is refused whatever is granted. Paths
-# are those after links were followed, so `self` is a number. `*` ends at a slash, `**` does not.
+# Everything that is not granted is refused. For example, only unmounting is granted, not mounting. A `deny` rule wins
+# over every grant. Paths are those after links were followed, so `/proc/self` is a number. `*` stops at a slash, `**`
+# does not.
 PROFILE = f"""\
 profile {NAME} flags=(attach_disconnected,mediate_deleted) {{
   file,
@@ -62,16 +63,15 @@ profile {NAME} flags=(attach_disconnected,mediate_deleted) {{
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What this host's kernel does about containers. `failure`: why it could, and does not."""
-
-    profile: str = ""  # the one that is loaded; empty where there is none
+    """The AppArmor state of this host. `failure` says why the kernel has AppArmor but not the profile."""
+    profile: str = ""  # the loaded profile, or empty
     failure: str = ""
 
     def of(self, wanted: str) -> str:
-        """The profile of a container that wants `default` or `disabled`: a name, UNCONFINED, or empty without AppArmor.
+        """Return the profile for a container that wants `default` or `disabled`.
 
-        Raises ShoalError where the kernel has AppArmor and the profile could not be loaded: as with Docker, a
-        container starts without it only where that was asked for.
+        It is a name, UNCONFINED, or empty without AppArmor. Raises ShoalError if the kernel has AppArmor but the
+        profile could not be loaded: as in Docker, a container only starts without a profile if it asks for that.
         """
         if wanted == "disabled":
             return UNCONFINED if self.profile or self.failure else ""
@@ -81,10 +81,10 @@ class Confinement:
 
 
 def held(found: Confinement, wanted: str, profiles: Path = PROFILES) -> str:
-    """The profile of a process that starts now in a container that wants `default` or `disabled`, as `Confinement.of`.
+    """Return the profile for a process that starts now in a container, like `Confinement.of`.
 
-    `found` at the daemon's start. The kernel may have lost the profile since (no file names it, so that
-    `aa-remove-unknown`, or somebody else's removal, takes it away): then it is loaded again, as dockerd does.
+    `found` is from the daemon's start. The kernel may have lost the profile since: it is in no file, so
+    `aa-remove-unknown` removes it. Then it is loaded again, as dockerd does. Raises ShoalError.
     """
     if wanted == "disabled" or found == Confinement() or (found.profile and NAME in loaded(_listed(profiles))):
         return found.of(wanted)
@@ -95,15 +95,15 @@ def held(found: Confinement, wanted: str, profiles: Path = PROFILES) -> str:
 
 
 def load(profiles: Path = PROFILES) -> Confinement:
-    """Hand the kernel the profile, also where one of this name is there: it may be that of an older release."""
+    """Load the profile into the kernel. A loaded one is replaced, because it may be from an older release."""
     try:
         profiles.read_bytes()
-    except OSError:  # no AppArmor in this kernel, or none that we may see
+    except OSError:  # no AppArmor in this kernel, or we may not see it
         return Confinement()
     try:
         parser = programs.find(_PARSER)
     except MissingProgram:
-        # Docker takes such a host for one without AppArmor, too.
+        # Docker also treats such a host like one without AppArmor.
         return Confinement()
     try:
         done = subprocess.run(
@@ -131,6 +131,6 @@ def _listed(profiles: Path) -> str:
 
 
 def loaded(text: str) -> set[str]:
-    """The names of profiles in the kernel's list that it enforces: `docker-default (enforce)`."""
+    """Return the enforced profiles in the kernel's list, whose lines are like `docker-default (enforce)`."""
     lines = (line.rpartition(" ") for line in text.splitlines())
     return {name for name, _, mode in lines if mode == "(enforce)"}

@@ -21,7 +21,7 @@ _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.n
 
 @dataclass(frozen=True, slots=True)
 class ArchivedLayer:
-    """A layer's tar, maybe compressed. `digest` is that of the file, where the archive says it."""
+    """A layer's tar, maybe compressed. `digest` is the file's digest if the archive names it."""
 
     file: Path
     diff_id: str
@@ -38,7 +38,7 @@ class ArchivedImage:
 
 
 def read(folder: Path) -> list[ArchivedImage]:
-    """Return the images of an unpacked archive. InvalidArgument when it is none."""
+    """Return the images of an unpacked archive. Raises InvalidArgument."""
     try:
         if (folder / "manifest.json").is_file():
             entries = image_config.archive_items(json.loads(_content(folder, "manifest.json", MAX_INDEX_BYTES)))
@@ -50,13 +50,13 @@ def read(folder: Path) -> list[ArchivedImage]:
     except image_config.WrongType as error:
         raise InvalidArgument(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        # RuntimeError: links that lead to each other, JSON deeper than Python reads.
+        # RuntimeError: a loop of links, or JSON that is too deep for Python.
         raise InvalidArgument(f"invalid image archive: {error}") from error
     raise InvalidArgument("invalid image archive: neither manifest.json nor index.json is in it")
 
 
 def _file(folder: Path, name: str) -> Path:
-    """Old archives have a layer twice by a symbolic link: follow it, but not out of the folder."""
+    """Return a file's path. Links are followed, because old archives link equal layers, but not out of the folder."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         raise InvalidArgument(f"invalid image archive: {name} is not a file of it")
@@ -117,7 +117,7 @@ def _layout_image(folder: Path, entry: manifests.Descriptor) -> ArchivedImage:
     names = []
     for key in _NAME_ANNOTATIONS:
         name = (entry.annotations or {}).get(key, "")
-        # The second annotation may be a bare tag, which names no image: then it has no name.
+        # The second annotation may be a bare tag, which does not name an image.
         if "/" in name or ":" in name:
             names = [_name(name)]
             break

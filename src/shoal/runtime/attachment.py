@@ -27,27 +27,27 @@ class Attachment(ABC):
 
     @abstractmethod
     def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
-        """What the process says, until it has ended."""
+        """Yield the output of the process until it has ended."""
 
     @abstractmethod
     async def write(self, data: bytes) -> None:
-        """To its stdin; dropped when nobody reads it any more."""
+        """Write to its stdin. The data is dropped if nobody reads it any more."""
 
     @abstractmethod
     async def close_stdin(self) -> None:
-        """No more will be written."""
+        """End its stdin."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go. The process goes on."""
+        """Close the connection. The process goes on."""
 
     @staticmethod
     async def to_container(bundle: Path, *, tty: bool) -> "Attachment":
-        """Connect to the conmon of a bundle. Conflict when it has ended."""
+        """Connect to the conmon of a bundle. Raises Conflict if it has ended."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # Through the descriptor: the bundle's own path may be longer than a socket address.
+            # Through a descriptor, because the bundle's path may be too long for a socket address.
             await asyncio.get_running_loop().sock_connect(sock, f"/proc/self/fd/{folder}/attach")
         except (FileNotFoundError, ConnectionRefusedError) as error:
             sock.close()
@@ -97,7 +97,7 @@ class _ToConmon(Attachment):
 
 
 class ToProcess(Attachment):
-    """Our ends of a process's pipes or terminal, none of them blocking."""
+    """Our ends of a process's pipes or terminal, all non-blocking."""
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class ToProcess(Attachment):
         *,
         tty: bool,
     ) -> None:
-        """`outputs`: descriptor -> stream; with a terminal, `stdin` is the same descriptor. `exited`: its pidfd.
+        """`outputs`: descriptor -> stream; with a terminal, `stdin` is the same descriptor. `exited`: the pidfd.
 
-        `verdict` comes when it has ended: why it could not be started, or nothing. `abandon` is called when the client
-        goes before that; it must see to it that `drain` runs.
+        `verdict` is set when the process has ended: to the reason why it could not be started, or to an empty text.
+        `abandon` is called if the client leaves before that, and must let `drain` run.
         """
         self._verdict = verdict
         self._abandon = abandon
@@ -137,7 +137,7 @@ class ToProcess(Attachment):
                 else:
                     del left[fd]
             if idle:
-                # What it left running may hold its pipes open: its own end is the end.
+                # A child that it left running may hold its pipes open, so its own end counts.
                 if over:
                     break
                 over = await _any_readable([*left, self._exited], self._exited)
@@ -173,7 +173,7 @@ class ToProcess(Attachment):
             self._let_go()
 
     async def drain(self) -> None:
-        """Read until the end, for nobody."""
+        """Read and drop the output until the end."""
         try:
             async for _ in self.output():
                 continue
@@ -188,19 +188,19 @@ class ToProcess(Attachment):
 
 
 def _read(fd: int) -> bytes | None:
-    """What is there; empty at the end, None when nothing is there yet."""
+    """Return the available bytes: empty at the end, None if there are none yet."""
     try:
         return os.read(fd, _READ)
     except BlockingIOError:
         return None
     except OSError as error:
-        if error.errno == errno.EIO:  # how a terminal says that its other end was closed
+        if error.errno == errno.EIO:  # the other end of a terminal was closed
             return b""
         raise
 
 
 async def _any_readable(fds: list[int], special: int) -> bool:
-    """Wait until one can be read; whether it was the special one."""
+    """Wait until one descriptor can be read. Return whether it is the special one."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
 
@@ -225,7 +225,7 @@ async def _writable(fd: int) -> None:
         if not ready.done():
             ready.set_result(None)
 
-    # A terminal is read and written by one descriptor; the loop keeps a reader and a writer apart.
+    # A terminal has one descriptor for reading and writing. The event loop can have a reader and a writer for it.
     loop.add_writer(fd, wake)
     try:
         await ready

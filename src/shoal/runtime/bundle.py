@@ -63,16 +63,16 @@ class Site:
     devices: Devices = field(default_factory=Devices)
 
     def folder(self, id: str) -> Path:  # noqa: A002 - a container's id
-        """What survives a reboot."""
+        """Return the container's folder that survives a reboot."""
         return self.containers / id
 
     def bundle(self, id: str) -> Path:  # noqa: A002
-        """What does not."""
+        """Return the container's bundle, which does not survive a reboot."""
         return self.bundles / id
 
 
 def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
-    """Mount a container's root; where it is."""
+    """Mount a container's root and return its path. `lower` are the image's layers, topmost first."""
     bundle = site.bundle(id)
     if os.path.ismount(bundle / "rootfs"):
         return bundle / "rootfs"
@@ -83,7 +83,10 @@ def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
 
 
 def write(site: Site, container: Container, lower: list[str]) -> Launch:
-    """Everything that conmon and the runtime need."""
+    """Write everything that conmon and the runtime need to start a container.
+
+    Raises StartFailed, InvalidArgument, FailedPrecondition, ShoalError, OSError.
+    """
     root = set_up_root(site, container.id, lower)
     bundle = site.bundle(container.id)
     identity = identity_of(root, container.user, container.config.groups)
@@ -139,12 +142,12 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
 
 
 def take_down(site: Site, id: str) -> None:  # noqa: A002
-    """Unmount and forget what an ended container used. Its writable layer, log and state stay."""
+    """Unmount what an ended container used, and remove its cgroup. Its writable layer, log and state stay."""
     bundle = site.bundle(id)
     rootfs.unmount(bundle / "rootfs")
     for point in _staged(bundle):
         rootfs.unmount(point)
-    # Nothing is left in it, unless conmon was killed and the container was not. Killed processes take a while to go.
+    # The cgroup is empty, unless conmon was killed and the container was not. Killed processes take a while to go.
     deadline = time.monotonic() + _KILLED_WITHIN
     while not site.cgroups.remove(id) and time.monotonic() < deadline:
         site.cgroups.kill(id)
@@ -161,33 +164,33 @@ def remove(site: Site, id: str) -> None:  # noqa: A002
     except FileNotFoundError:
         return
     except OSError:
-        # Something is still mounted below: never walk into it, unmount and try again.
+        # Something is still mounted below. It must be unmounted first, so that nothing in it is removed.
         rootfs.unmount_below(bundle)
         confined.remove_tree(bundle)
 
 
 def hostname(container: Container) -> str:
-    """A container's host name; on the host's network it is the host's."""
+    """Return a container's host name. On the host's network the default is the host's own."""
     if container.config.hostname:
         return container.config.hostname
     return os.uname().nodename if container.config.network == "host" else container.id[:12]
 
 
 def identity_of(root: Path, user: str, groups: tuple[str, ...]) -> Identity:
-    """Who `user` is, by the user database inside a root."""
+    """Return the identity of `user` from the user database inside a root. Raises InvalidArgument."""
     passwd = confined.read_text(root, "/etc/passwd")
     group = confined.read_text(root, "/etc/group")
     return resolve(user, groups, passwd, group)
 
 
 def _named_addresses(container: Container) -> Sequence[str]:
-    """Return the addresses that stand beside its name: on overlays all but ingress, which has no names."""
+    """Return the addresses for its name in /etc/hosts: all but that on ingress, which has no names."""
     ingress = {each.overlay.id for each in container.config.attachments if each.overlay.ingress}
     return [one.address for one in container.sandbox.endpoints if one.address and one.network_id not in ingress]
 
 
 def _resolv_conf(config: ContainerConfig) -> str:
-    if config.attachments:  # its own servers are asked by the one that it is given
+    if config.attachments:  # it gets our DNS server, which asks the container's own servers
         return resolvconf.resolv_conf(resolv_conf(), config.dns_search, config.dns_options)
     on_host = config.network == "host"
     return hostfiles.resolv_conf(
@@ -196,10 +199,10 @@ def _resolv_conf(config: ContainerConfig) -> str:
 
 
 def write_etc(folder: Path, container: Container) -> dict[str, str]:
-    """Write hosts, hostname and resolv.conf anew; where each goes and lies.
+    """Write hosts, hostname and resolv.conf. Return a map from path in the container to path on the host.
 
-    `folder` is on the data root: a container may write to these files, and could fill the small disk that every start
-    and exec on this host needs.
+    `folder` is on the data root, not on the small disk of the exec root: a container may write to these files, and a
+    full exec root would stop every start and exec on this host.
     """
     config = container.config
     on_host = config.network == "host"
@@ -218,10 +221,10 @@ def write_etc(folder: Path, container: Container) -> dict[str, str]:
     for name, text in texts.items():
         path = folder / name
         path.unlink(missing_ok=True)
-        # A file of its own each time: what a process of an earlier start still has open is not this one.
+        # A new file each time, so that a process of an earlier start that still has the old one open cannot change it.
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            os.fchmod(fd, 0o644)  # whatever the umask: every user in the container reads it
+            os.fchmod(fd, 0o644)  # despite the umask, because every user in the container reads it
             write_all(fd, text.encode())
         finally:
             os.close(fd)
@@ -230,12 +233,12 @@ def write_etc(folder: Path, container: Container) -> dict[str, str]:
 
 
 def missing_source(path: str) -> InvalidArgument:
-    """Docker's words for a bind mount of nothing."""
+    """Return the error for a bind mount without a source, in Docker's words."""
     return InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {path}')
 
 
 def check_binds(mounts: tuple[Mount, ...]) -> None:
-    """Every bind's source is there, or is made where that was asked for."""
+    """Check that the source of every bind exists, or make it if the mount asks for that. Raises InvalidArgument."""
     for mount in mounts:
         if mount.type != "bind" or os.path.lexists(mount.source):
             continue
@@ -245,7 +248,7 @@ def check_binds(mounts: tuple[Mount, ...]) -> None:
 
 
 def open_subpath(mountpoint: str, subpath: str) -> int:
-    """A descriptor of something inside a volume that no link leads out of. InvalidArgument when it is not there."""
+    """Open a path inside a volume; no link can lead out of the volume. Raises InvalidArgument if it does not exist."""
     root = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return linux.open_in_root(root, subpath, os.O_PATH)
@@ -258,14 +261,15 @@ def open_subpath(mountpoint: str, subpath: str) -> int:
 
 
 def check_subpath(mountpoint: str, subpath: str) -> None:
-    """InvalidArgument when a volume has nothing there."""
+    """Raise InvalidArgument if the path does not exist in the volume."""
     os.close(open_subpath(mountpoint, subpath))
 
 
 def _netns(site: Site, container: Container) -> str:
     path = container.sandbox.netns
     if path and site.runtime.namespace is not None:
-        # It was pinned after the runtime's mount namespace was made: reach it through ours. Only `create` opens it.
+        # It was pinned after the runtime's mount namespace was made, so it must be reached through ours. Only `create`
+        # opens it.
         return f"/proc/{os.getpid()}/root{path}"
     return path
 
@@ -291,11 +295,11 @@ def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> di
 
 
 def _visible(site: Site, bundle: Path, mounts: tuple[Mount, ...], mount_sources: Mapping[str, str]) -> dict[str, str]:
-    """Mount sources as the runtime's mount namespace sees them.
+    """Return the mount sources with paths that are valid in the runtime's mount namespace.
 
-    A part of a volume is bound below the bundle by its descriptor: by its path, a container that has the volume too
-    could put a link there in the meantime. A source on a mount that was made after the runtime's namespace is not in it
-    where the host's mounts are private: it is bound below the bundle as well, which is shared.
+    A subpath of a volume is opened and bound below the bundle by its descriptor, because another container with the
+    volume could replace the path by a link. If the host's mounts are private, the runtime's namespace does not have
+    mounts that were made after it. A source on such a mount is bound below the bundle as well, which is shared.
     """
     sources = {mount.target: mount_sources[mount.target] for mount in mounts if _has_source(mount)}
     for mount in mounts:
@@ -330,7 +334,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _stage(point: Path, source: str) -> str:
     rootfs.unmount(point)
-    if point.is_dir():  # of an earlier start: what is at its source may be of another kind by now
+    if point.is_dir():  # from an earlier start; the source may be a file by now
         point.rmdir()
     point.unlink(missing_ok=True)
     if stat.S_ISDIR(os.stat(source).st_mode):

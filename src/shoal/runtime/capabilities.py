@@ -1,10 +1,10 @@
-"""Linux capabilities of a container: Docker's defaults, and what `--cap-add` and `--cap-drop` make of them. Pure."""
+"""Linux capabilities of a container: Docker's defaults, changed by `--cap-add` and `--cap-drop`. Pure."""
 
 from collections.abc import Iterable
 
 from shoal.errors import InvalidArgument
 
-# Number order, as in linux/capability.h.
+# In the order of their numbers, as in linux/capability.h.
 _ALL = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
     "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
@@ -22,7 +22,7 @@ DEFAULT = frozenset(f"CAP_{name}" for name in _DEFAULT.split())
 
 
 def from_mask(mask: int) -> frozenset[str]:
-    """The names of a mask as /proc/PID/status has it (CapBnd)."""
+    """Return the capabilities in a mask of /proc/PID/status (CapBnd)."""
     return frozenset(name for number, name in enumerate(NAMES) if mask >> number & 1)
 
 
@@ -42,9 +42,9 @@ def _normal(names: Iterable[str]) -> set[str]:
 
 
 def effective(add: Iterable[str], drop: Iterable[str], available: frozenset[str]) -> tuple[str, ...]:
-    """The capabilities of a container, in number order. `available` is what the daemon itself may give.
+    """Return the capabilities of a container in number order. `available` are those that the daemon has itself.
 
-    InvalidArgument for an unknown one, or one that is asked for by name and cannot be given (moby oci/caps).
+    Raises InvalidArgument for an unknown name, and for a name in `add` that is not available. Source: moby oci/caps.
     """
     added, dropped = _normal(add), _normal(drop)
     missing = sorted(added - {"ALL"} - available)

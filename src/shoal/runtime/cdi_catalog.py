@@ -1,10 +1,10 @@
-"""All CDI devices of a host: which there are, which of them its swarm is offered, which a task has claimed. Pure.
+"""All CDI devices of a host: decides which of them are offered to the swarm, and finds those that a task claimed. Pure.
 
-In: the specs of its files, each with its folder's place in the order of folders. Out: a `Catalog`.
+In: the specs of the CDI files, each with the priority of its folder. Out: a `Catalog`.
 
-Vendors describe one device under several names (index, UUID), and sets of devices (`all`) as a device. Each device is
-offered once: the first of the names that give the same device files, and none that gives all files of another one and
-more. A kind of resource is the class of the devices: `nvidia.com/gpu` is offered as `gpu`.
+Vendors give one device several names (index, UUID), and have names for sets of devices (`all`). Each device is offered
+once: under the first of the names with the same device files. A name whose files include all files of another name is a
+set and is not offered. The kind of a resource is the class of the device: `nvidia.com/gpu` is offered as `gpu`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from shoal.errors import FailedPrecondition
 from shoal.runtime.cdi_spec import NO_EDITS, CdiSpec, Edits
 
-# A node that describes itself in more than 65,536 bytes is refused by its manager.
+# A manager refuses a node whose description is longer than 65,536 bytes.
 MAX_OFFERED = 128
-EVERYTHING = "all"  # the name under which vendors give all their devices
+EVERYTHING = "all"  # vendors' name for the set of all their devices
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One named resource of this node: a kind and a value, as services ask for them, and its device."""
+    """One named resource of this node: the kind and value that services ask for, and its device."""
 
     kind: str
     value: str
@@ -29,17 +29,17 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The devices of a host by their full names, vendor/class=name, and what they change in a container."""
+    """The devices of a host by their full names (vendor/class=name), and their edits of a container's config."""
 
     devices: Mapping[str, Edits] = field(default_factory=dict)
-    commons: Mapping[str, tuple[Edits, ...]] = field(default_factory=dict)  # edits of the files that a device is from
+    commons: Mapping[str, tuple[Edits, ...]] = field(default_factory=dict)  # the common edits of each device's file
     offers: tuple[Offer, ...] = ()
     problems: tuple[str, ...] = ()
 
     def claimed(self, resources: Iterable[tuple[str, str]], own: frozenset[str]) -> list[str]:
-        """Return the devices of named resources. `own`: kinds that the configuration offers, which need have none.
+        """Return the devices of named resources. Kinds in `own`, which the configuration offers, need no device.
 
-        FailedPrecondition for a resource that has no device any more, or none that can be told.
+        Raises FailedPrecondition for a resource without a device, for example because the device has gone.
         """
         by_resource = {(offer.kind, offer.value): offer.device for offer in self.offers}
         found: list[str] = []
@@ -55,7 +55,7 @@ class Catalog:
         return found
 
     def edits(self, devices: Sequence[str]) -> Edits:
-        """Return what these devices change together: what comes with their files first, each once."""
+        """Return the edits of these devices together. The common edits of their files come first, each once."""
         parts = list(dict.fromkeys(part for device in devices for part in self.commons[device]))
         return joined([*parts, *(self.devices[device] for device in devices)])
 
@@ -78,8 +78,8 @@ def joined(parts: Iterable[Edits]) -> Edits:
 def catalog(files: Sequence[tuple[int, str, CdiSpec]], own: frozenset[str] = frozenset()) -> Catalog:
     """Return the devices of files, each with its priority and its path.
 
-    The higher priority wins; a device that two files of one priority have is nobody's. Kinds in `own`, which the
-    configuration offers by itself, are not offered.
+    The higher priority wins. If two files of the same priority have a device, it is left out. Kinds in `own` are not
+    offered, because the configuration offers them.
     """
     best: dict[str, tuple[int, str, CdiSpec, Edits]] = {}
     disputed: dict[str, int] = {}

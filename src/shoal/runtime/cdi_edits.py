@@ -1,7 +1,7 @@
-"""What CDI devices change in a container's OCI config, put into it. Pure: what the host knows of a device is given.
+"""Applies the edits of CDI devices to a container's OCI config. Pure: facts about the host's devices are arguments.
 
-In: an OCI config, edits, the numbers of the host's device files. Out: the config with them. As in CDI's own library:
-a variable, device or mount that is there already is replaced, and mounts go parents first.
+In: an OCI config, edits, the numbers of the host's device files. Out: the edited config. As in CDI's own library, an
+existing variable, device or mount is replaced, and mounts are ordered parents first.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,19 +15,19 @@ from shoal.runtime.types import Mount
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What a device file of the host is."""
+    """Type and numbers of a device file of the host."""
 
     type: str  # b, c, p
     major: int
     minor: int
 
 
-# The numbers of the device file at a path of the host; None where there is none.
+# Returns the numbers of the device file at a path of the host, or None if there is none.
 Look = Callable[[str], Numbers | None]
 
 
 def apply(spec: Mapping[str, Any], edits: Edits, look: Look) -> dict[str, Any]:
-    """Return the config with the edits. FailedPrecondition where a device file of the host is missing, or another."""
+    """Return the config with the edits. Raises FailedPrecondition if a device file is missing or of another type."""
     if not edits:
         return dict(spec)
     process = dict(spec["process"])
@@ -48,7 +48,7 @@ def apply(spec: Mapping[str, Any], edits: Edits, look: Look) -> dict[str, Any]:
 
 
 def binds(edits: Edits) -> tuple[Mount, ...]:
-    """Return the binds among the mounts, to be looked at as the container's own are."""
+    """Return the bind mounts, which must be checked like the container's own."""
     return tuple(
         Mount("bind", mount.container_path, mount.host_path)
         for mount in edits.mounts
@@ -57,7 +57,7 @@ def binds(edits: Edits) -> tuple[Mount, ...]:
 
 
 def at(edits: Edits, sources: Mapping[str, str]) -> Edits:
-    """Return the edits with the sources of mounts where the runtime finds them. `sources`: target -> path."""
+    """Return the edits with mount sources that are valid for the runtime. `sources`: target -> path."""
     moved = tuple(
         replace(mount, host_path=sources.get(mount.container_path, mount.host_path)) for mount in edits.mounts
     )
@@ -76,7 +76,7 @@ def _with_groups(user: Mapping[str, Any], more: tuple[int, ...]) -> dict[str, An
 
 
 def _filled(node: DeviceNode, look: Look) -> tuple[DeviceNode, Numbers]:
-    """Return a device with what its file on the host is, where the vendor did not say it."""
+    """Return a device with its type and numbers, from the host's device file if the CDI file does not have them."""
     if node.type and (node.major or node.type == "p"):
         return node, Numbers("c" if node.type == "u" else node.type, node.major, node.minor)
     path = node.host_path or node.path
@@ -104,7 +104,7 @@ def _add_devices(linux: dict[str, Any], nodes: list[tuple[DeviceNode, Numbers]],
         if node.file_mode is not None:
             entry["fileMode"] = node.file_mode
         for name, own in (("uid", node.uid), ("gid", node.gid)):
-            # A container that does not run as root could not open a file of root's.
+            # The default is the container's user, because one that is not root could not open a device of root's.
             owner = own if own is not None else user[name]
             if owner or own is not None:
                 entry[name] = owner
@@ -122,7 +122,7 @@ def _with_mounts(mounts: list[dict[str, Any]], edits: Edits) -> list[dict[str, A
     for mount in edits.mounts:
         by_target.pop(mount.container_path, None)
         options = list(mount.options)
-        # Without a type, runtimes take it for a bind mount by its options alone.
+        # Runtimes recognize a bind mount by its options.
         if mount.type in ("", "bind") and not {"bind", "rbind"} & set(options):
             options.append("rbind")
         by_target[mount.container_path] = {

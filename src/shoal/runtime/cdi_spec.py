@@ -1,8 +1,8 @@
-"""One CDI file: what a vendor says that a container needs to use each of its devices. Pure.
+"""Parses a CDI file, in which a vendor describes what a container needs to use each of its devices. Pure.
 
-In: the value of its JSON or YAML; out: a `CdiSpec`, or BadCdi with one line. Nothing in it is believed before it is
-looked at: types, bounds, names, absolute paths; a field that the specification does not have is refused, as by Docker.
-Source: the Container Device Interface, cncf-tags/container-device-interface, SPEC.md, versions 0.1.0 to 0.8.0.
+In: the value of its JSON or YAML. Out: a `CdiSpec`, or BadCdi with one line. Everything in it is checked: types,
+bounds, names, absolute paths. As in Docker, a field that the specification does not have is refused. Source: the
+Container Device Interface, cncf-tags/container-device-interface, SPEC.md, versions 0.1.0 to 0.8.0.
 """
 
 import re
@@ -14,7 +14,7 @@ VERSIONS = frozenset({"0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 MAX_DEVICES = 512
-MAX_ENTRIES = 2048  # of one list of edits: NVIDIA's files name some hundred libraries
+MAX_ENTRIES = 2048  # in one list of edits; NVIDIA's files name over a hundred libraries
 MAX_NAME = 128
 MAX_TEXT = 4096  # a path, a variable, an argument
 MAX_ID = 2**32 - 2
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class BadCdi(ValueError):
-    """A file that is no CDI specification; the message says where it is wrong."""
+    """A file that is not a valid CDI file. The message says where it is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceNode:
-    """A device file. Where `type` is empty or `major` is 0, the file at `host_path` (or `path`) of the host says it."""
+    """A device file. An empty `type` or a `major` of 0 is taken from the host's file at `host_path`, or else `path`."""
 
     path: str
     host_path: str = ""
@@ -39,14 +39,14 @@ class DeviceNode:
     major: int = 0
     minor: int = 0
     file_mode: int | None = None
-    permissions: str = ""  # of r, w, m; empty: all
+    permissions: str = ""  # letters of r, w, m; empty means all
     uid: int | None = None
     gid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CdiMount:
-    """A mount of something of the host."""
+    """A mount of a path of the host."""
 
     host_path: str
     container_path: str
@@ -67,7 +67,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What changes in a container's OCI config. `intel_rdt` is as the OCI config has it."""
+    """Changes of a container's OCI config. `intel_rdt` has the names of the OCI config."""
 
     env: tuple[str, ...] = ()
     nodes: tuple[DeviceNode, ...] = ()
@@ -85,7 +85,7 @@ NO_EDITS = Edits()
 
 @dataclass(frozen=True, slots=True)
 class CdiSpec:
-    """One file. `kind` is vendor/class, `edits` come with every device of it; devices in the file's order."""
+    """One file. `kind` is vendor/class; `edits` apply to every device in it. Devices are in the file's order."""
 
     kind: str
     devices: Mapping[str, Edits]
@@ -93,7 +93,7 @@ class CdiSpec:
 
 
 def parse(value: Any) -> CdiSpec:
-    """Return what a file says. BadCdi for the first mistake."""
+    """Return a parsed file. Raises BadCdi for the first mistake."""
     top = _Object(value, "the file")
     version = top.text("cdiVersion").removeprefix("v")
     if version not in VERSIONS:
@@ -122,7 +122,7 @@ def parse(value: Any) -> CdiSpec:
 
 
 def check_kind(kind: str) -> str:
-    """Return a kind, vendor/class. BadCdi when it is none."""
+    """Return a kind (vendor/class). Raises BadCdi if it is malformed."""
     vendor, slash, device_class = kind.partition("/")
     if not slash or len(kind) > MAX_NAME or not _VENDOR.fullmatch(vendor) or not _VENDOR.fullmatch(device_class):
         raise BadCdi(f"kind: {_shown(kind)} is not vendor/class")
@@ -130,7 +130,7 @@ def check_kind(kind: str) -> str:
 
 
 class _Object:
-    """A JSON object whose members are taken one by one, so that those that nobody takes are known."""
+    """A JSON object whose members are taken one by one, so that unknown members remain at the end."""
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
@@ -145,7 +145,7 @@ class _Object:
         value = self.take(name)
         if value is None and default is not None:
             return default
-        # YAML reads `name: 0` as a number; Go's reader gives a field of text its text.
+        # YAML reads `name: 0` as a number, but Go's reader gives the text.
         return _text(str(value) if type(value) is int and name == "name" else value, f"{self._where}.{name}")
 
     def number(self, name: str, lowest: int, highest: int) -> int | None:
@@ -185,7 +185,7 @@ class _Object:
         return BadCdi(f"{self._where}.{name}: {why}")
 
     def end(self) -> None:
-        """Refuse what was not taken."""
+        """Raise BadCdi if a member was not taken."""
         if self._left:
             unknown = min(map(str, self._left))
             raise BadCdi(f"{self._where}: the specification has no field {_shown(unknown)}")

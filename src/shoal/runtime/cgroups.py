@@ -1,7 +1,7 @@
-"""The cgroups of this daemon's containers: `shoal-<tag>/<container id>` in whichever layout the host has.
+"""The cgroups of this daemon's containers: `shoal-<tag>/<container id>`, in the host's layout.
 
-The OCI runtime makes a container's cgroup; this finds it, reads it, and removes it. Blocking, but quick: the files are
-the kernel's. In: container ids. Out: paths, numbers; OSError only where the kernel refuses what must be possible.
+The OCI runtime makes a container's cgroup; this module finds it, reads it and removes it. Its methods block, but only
+for files of the kernel. In: container ids. Out: paths, numbers. OSError if the kernel refuses what must be possible.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 ROOT = "/sys/fs/cgroup"
-# Beside the containers: those who hold them.
+# The cgroup of the conmons, beside those of the containers.
 _MONITORS = "conmon"
 
 
@@ -29,7 +29,7 @@ class Layout(StrEnum):
 
 
 def parse_mounts(mountinfo: str) -> tuple[Layout, dict[str, str]]:
-    """The layout, and where each v1 controller (or "" for v2) is mounted. The first mount of each counts."""
+    """Return the layout, and where each v1 controller (or "" for v2) is mounted. The first mount of each counts."""
     found: dict[str, str] = {}
     for line in mountinfo.splitlines():
         left, separator, right = line.partition(" - ")
@@ -49,7 +49,7 @@ def parse_mounts(mountinfo: str) -> tuple[Layout, dict[str, str]]:
 
 
 class Cgroups:
-    """This daemon's part of the cgroup tree. Two daemons on a host have two tags."""
+    """This daemon's part of the cgroup tree. Each daemon on a host has its own tag."""
 
     def __init__(self, tag: str, mountinfo: str | None = None) -> None:
         self.parent = f"shoal-{tag}"
@@ -59,10 +59,10 @@ class Cgroups:
         self._claimed: int | None = None
 
     def claim(self) -> bool:
-        """Hold this daemon's part of the tree, on the whole host, until `release`; False when another process does.
+        """Lock this daemon's part of the tree until `release`. Return False if another process of this host has it.
 
-        A lock on the folder itself: unlike a name of a socket or a file elsewhere, it is in no namespace and below no
-        root, and what is swept by its name is just what it holds.
+        The lock is on the cgroup's folder itself. Unlike a socket or a file elsewhere, that is in no namespace and
+        below no root, and it covers exactly the cgroups that are cleaned up by this name.
         """
         folder = self._claim_folder
         while True:
@@ -82,7 +82,7 @@ class Cgroups:
             os.close(handle)
 
     def is_claimed(self) -> bool:
-        """Return whether some process holds this part of the tree now."""
+        """Return whether a process holds the lock now."""
         try:
             handle = os.open(self._claim_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -96,23 +96,23 @@ class Cgroups:
         return False
 
     def release(self) -> None:
-        """Hold it no more, and remove it when it is empty. May be repeated."""
+        """Release the lock, and remove this part of the tree if it is empty. May be repeated."""
         if self._claimed is not None:
             self.remove_parent()
             os.close(self._claimed)
             self._claimed = None
 
     def path(self, id: str) -> str:  # noqa: A002 - a container's id
-        """What `cgroupsPath` of an OCI config says."""
+        """Return the value of `cgroupsPath` in an OCI config."""
         return f"/{self.parent}/{id}"
 
     def folder(self, id: str, controller: str) -> str:  # noqa: A002
-        """Where a container's files of a controller are."""
+        """Return the folder with a container's files of a controller, or an empty text."""
         mount = self._mounts[""] if self.layout is Layout.UNIFIED else self._mounts.get(controller, "")
         return f"{mount}/{self.parent}/{id}" if mount else ""
 
     def read(self, id: str, controller: str, name: str) -> str:  # noqa: A002
-        """A file of a container's cgroup; empty when there is none."""
+        """Return the content of a file of a container's cgroup. Empty if there is none."""
         folder = self.folder(id, controller)
         if not folder:
             return ""
@@ -120,20 +120,20 @@ class Cgroups:
             with open(f"{folder}/{name}") as file:
                 return file.read()
         except OSError as error:
-            # ENODEV and ENOENT: the container ended between two reads, or the kernel lacks the file.
+            # The container ended between two reads, or the kernel lacks the file.
             if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
                 return ""
             raise
 
     def pids(self, id: str) -> list[int]:  # noqa: A002
-        """Every process in a container's cgroup."""
+        """Return the pids of a container's cgroup."""
         controller = "" if self.layout is Layout.UNIFIED else self._tracking
         return [int(line) for line in self.read(id, controller, "cgroup.procs").split()]
 
     def kill(self, id: str) -> None:  # noqa: A002
-        """SIGKILL to every process in it and below it, also to those that are frozen.
+        """Send SIGKILL to every process in it and below it, also to frozen ones.
 
-        At once where the kernel can (cgroup v2, Linux 5.14), forks or no forks.
+        With cgroup v2 and Linux 5.14 the kernel kills all at once, so that forks cannot escape.
         """
         if self.layout is Layout.UNIFIED:
             with contextlib.suppress(OSError), open(f"{self.folder(id, '')}/cgroup.kill", "w") as file:
@@ -147,10 +147,9 @@ class Cgroups:
         self.thaw(id)
 
     def thaw(self, id: str) -> None:  # noqa: A002
-        """Let what is frozen in it, or below it, go on: on v1 a frozen process does not die of SIGKILL before that.
+        """Thaw the frozen processes in it and below it. On v1 a frozen process does not die of SIGKILL before that.
 
-        After the signal, then: what goes on can freeze itself again no more. Where the host cannot freeze, nothing
-        happens.
+        Call it after the signal; then the processes cannot freeze themselves again. Without a freezer it does nothing.
         """
         unified = self.layout is Layout.UNIFIED
         name, word = ("cgroup.freeze", "0") if unified else ("freezer.state", "THAWED")
@@ -160,16 +159,16 @@ class Cgroups:
                 with open(f"{folder}/{name}", "r+") as file:
                     file.write(word)
             except OSError as error:
-                # It has just gone, or is above what may be frozen.
+                # It has just gone, or cannot be frozen.
                 if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EACCES):
                     raise
 
     def keep_apart(self, pid: int) -> None:
-        """Take a process that outlives the daemon (a conmon, the network process) out of the service's cgroup.
+        """Move a process that outlives the daemon (a conmon, the network process) out of the service's cgroup.
 
-        It goes into one beside the containers. systemd would name each of them in its journal whenever the daemon
-        ends and starts, end them with `systemctl kill`, and take one that the kernel kills for memory for the
-        service's failure.
+        It goes into a cgroup beside the containers. Otherwise systemd would log each such process whenever the daemon
+        ends and starts, end them with `systemctl kill`, and call it a failure of the service if the kernel kills one
+        for memory.
         """
         for mount in {self._mounts.get(name, "") for name in ("", "systemd")} - {""}:
             folder = f"{mount}/{self.parent}/{_MONITORS}"
@@ -180,16 +179,16 @@ class Cgroups:
             except ProcessLookupError:
                 return  # it has ended
             except OSError as error:
-                # It works all the same.
+                # Only a warning, because everything works all the same.
                 log.warning("process %s stays in the daemon's cgroup: %s", pid, error)
 
     def remove(self, id: str) -> bool:  # noqa: A002
-        """Remove a container's cgroups. False when a process is still in one; may be repeated."""
+        """Remove a container's cgroups. Return False if a process is still in one. May be repeated."""
         left = [mount for mount in set(self._mounts.values()) if not _remove_tree(f"{mount}/{self.parent}/{id}")]
         return not left
 
     def remove_parent(self) -> bool:
-        """Remove what is left of this daemon's part, when no container is in it."""
+        """Remove this daemon's part of the tree if no container is in it. Return whether it is gone."""
         done = True
         for mount in set(self._mounts.values()):
             _remove_tree(f"{mount}/{self.parent}/{_MONITORS}")
@@ -204,7 +203,7 @@ class Cgroups:
         return done
 
     def ids(self) -> set[str]:
-        """The containers that have a cgroup of ours."""
+        """Return the ids of the containers that have a cgroup here."""
         found: set[str] = set()
         for mount in set(self._mounts.values()):
             with contextlib.suppress(FileNotFoundError):
@@ -226,7 +225,7 @@ class Cgroups:
 
 
 def _numbers(path: str) -> list[int]:
-    """The process ids in a file of the kernel's; none when it is gone."""
+    """Return the pids in a file of the kernel, or none if it is gone."""
     try:
         with open(path) as file:
             return [int(line) for line in file.read().split()]
@@ -237,9 +236,12 @@ def _numbers(path: str) -> list[int]:
 
 
 def _tree(folder: str) -> list[str]:
-    """A cgroup that there is, and all below it, parents first. Not by recursion: who may make some makes them deep."""
+    """Return a cgroup and all below it, parents first.
+
+    There is no recursion, because containers can nest them deeply.
+    """
     found = [folder] if os.path.isdir(folder) else []
-    for at in found:  # which grows meanwhile
+    for at in found:  # `found` grows during the loop
         try:
             found += [entry.path for entry in os.scandir(at) if entry.is_dir(follow_symlinks=False)]
         except OSError as error:

@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class Children:
-    """A context manager; what it started is cancelled when it is left, after what must finish has finished."""
+    """An async context manager. On leaving, it waits for work that must finish, then cancels the rest."""
 
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
@@ -35,18 +35,18 @@ class Children:
         finally:
             for child in self._loops:
                 child.cancel()
-            # The error of the body is not the group's: it goes on as it is, not inside an ExceptionGroup.
+            # Without the body's error, which would otherwise be wrapped in an ExceptionGroup.
             await self._group.__aexit__(None, None, None)
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run it until it ends, is cancelled, or this is left."""
+        """Run work until it ends, is cancelled, or the context is left."""
         child = self._group.create_task(self._isolated(work, name), name=name)
         self._loops.add(child)
         child.add_done_callback(self._loops.discard)
         return child
 
     async def finish(self, work: Coroutine[Any, Any, R], name: str) -> R:
-        """Its result; it goes on to its end also when the caller is cancelled."""
+        """Run work to its end, even if the caller is cancelled, and return its result."""
         outcome: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         child = self._group.create_task(_carry(work, outcome), name=name)
         self._finishing.add(child)
@@ -54,13 +54,13 @@ class Children:
         try:
             await asyncio.wait([child])
         except asyncio.CancelledError:
-            # Nobody is left to tell; what it did is in the container's state.
+            # Nobody waits for the result any more. The effect shows in the container's state.
             outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise
         return await outcome
 
     def must_finish(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run it to its end, with nobody waiting."""
+        """Run work to its end; nobody waits for it."""
         child = self._group.create_task(self._isolated(work, name), name=name)
         self._finishing.add(child)
         child.add_done_callback(self._finishing.discard)

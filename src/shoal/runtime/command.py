@@ -23,20 +23,20 @@ from shoal.runtime.workers import Workers
 
 @dataclass
 class Started:
-    """A command that was handed to the runtime."""
+    """A command that was given to the runtime."""
 
     child: processes.Child
     pid_file: Path
     spec_file: Path
-    log_file: Path  # where the runtime says why it could not
+    log_file: Path  # the runtime's log, with the reason for a failure
     command: str
 
     def inside_pid(self) -> int:
-        """The command's own pid on the host; 0 when it did not start."""
+        """Return the command's own pid on the host; 0 if it did not start."""
         return conmon.read_number(self.pid_file) or 0
 
     def explain(self, code: int) -> tuple[int, str]:
-        """The command's exit code, and where it never ran, why, in Docker's words."""
+        """Return the command's exit code and, if it never ran, the reason in Docker's words."""
         if code == 0 or self.inside_pid():
             return code, ""
         try:
@@ -47,13 +47,13 @@ class Started:
         return code, text
 
     def kill(self) -> None:
-        """End the command. The runtime that waits for it ends with it."""
+        """Kill the command. The runtime that waits for it then ends too."""
         pid = self.inside_pid()
         if pid:
             processes.send(pid, 0, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill what still runs, and remove its files."""
+        """Kill the command if it still runs, and remove its files."""
         if self.child.exit_code is None:
             self.kill()
         with self.child:
@@ -64,15 +64,15 @@ class Started:
 
 
 def spec(site: Site, container: Container, config: ExecConfig) -> dict[str, Any]:
-    """The OCI process: the container's own, with what was asked for in its place."""
+    """Return the OCI process: the container's own, changed as the request says."""
     own = json.loads((site.bundle(container.id) / "config.json").read_bytes())["process"]
     own["args"] = list(config.command)
     own["terminal"] = config.tty
     own["cwd"] = config.working_dir or own["cwd"]
     identity = None
     if config.user:
-        # The root as the image and the container left it, without what is mounted in it, as Docker has it: what a
-        # container can put into its own /proc or a volume is not a user database, and its pid may be another's by now.
+        # The user database is read from the root without the mounts in it, as in Docker. A container could put anything
+        # into its /proc or a volume, and another process may have its pid by now.
         identity = bundle.identity_of(site.bundle(container.id) / "rootfs", config.user, container.config.groups)
         own["user"] = oci_spec.user(identity)
     if config.env or config.tty or identity:
@@ -93,7 +93,7 @@ def spec(site: Site, container: Container, config: ExecConfig) -> dict[str, Any]
 
 
 def start(site: Site, container: Container, config: ExecConfig, fds: dict[int, int]) -> Started:
-    """Hand it to the runtime. In a worker thread; `fds` are its stdio."""
+    """Give the command to the runtime. For a worker thread. `fds` are its stdio. Raises ShoalError, OSError."""
     if container.apparmor_profile == apparmor.NAME:
         apparmor.held(site.host.apparmor, "default")
     name = secrets.token_hex(6)
@@ -108,10 +108,10 @@ def start(site: Site, container: Container, config: ExecConfig, fds: dict[int, i
 
 
 async def run(site: Site, workers: Workers, container: Container, args: Sequence[str], limit: int) -> tuple[int, bytes]:
-    """Run a command without stdin to its end: exit code, and the first `limit` bytes of what it said."""
+    """Run a command without stdin to its end. Return its exit code and the first `limit` bytes of its output."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)
-    held: list[Started] = []  # what was started, also when we are cancelled before we are told
+    held: list[Started] = []  # filled by the thread, so that it is known even if we are cancelled meanwhile
     try:
         try:
             await workers.run(_start_quiet, site, container, ExecConfig(tuple(args)), writing, held)

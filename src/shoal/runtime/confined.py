@@ -18,10 +18,10 @@ from shoal.host import linux
 
 log = logging.getLogger(__name__)
 
-# The largest /etc/passwd or /etc/group that is read: thousands of users.
+# Bytes of /etc/passwd or /etc/group that are read: enough for thousands of users.
 TEXT_LIMIT = 1 << 20
 
-# How many names of a folder are held at a time while it is emptied: a container may have made millions.
+# Names of a folder that are kept at a time while it is emptied, because a container may have made millions.
 _NAMES_AT_ONCE = 10_000
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.EXDEV, errno.ENAMETOOLONG, errno.EACCES)
@@ -29,10 +29,10 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.EXDE
 
 @contextmanager
 def opened(root: Path | str, path: str) -> Iterator[int | None]:
-    """What is at a path inside a root, by a descriptor that neither reads nor writes; None when nothing is.
+    """Yield an O_PATH descriptor of a path inside a root, or None if there is nothing.
 
-    Links are followed as a process in that root would follow them. Looking is all that is done: opening a device to
-    read it may start a watchdog or wind a tape, and a fifo would make us wait.
+    Links are followed as a process in that root would follow them. The file itself is not opened, because opening a
+    device may start a watchdog or wind a tape, and opening a fifo would block.
     """
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -51,16 +51,16 @@ def opened(root: Path | str, path: str) -> Iterator[int | None]:
 
 
 def read_text(root: Path | str, path: str) -> str:
-    """A small text file inside a root, whatever links the image set up; empty when there is none."""
+    """Return the beginning of a text file inside a root. Links cannot lead out of the root. Empty if there is none."""
     with opened(root, path) as fd:
         if fd is None or not stat.S_ISREG(os.fstat(fd).st_mode):
             return ""
-        with open(f"/proc/self/fd/{fd}", "rb") as file:  # this very file, whatever the path leads to by now
+        with open(f"/proc/self/fd/{fd}", "rb") as file:  # the same file, even if the path leads elsewhere by now
             return file.read(TEXT_LIMIT).decode(errors="replace")
 
 
 def folder_mode(root: Path | str, path: str) -> int | None:
-    """The permissions of a folder inside a root; None when no folder is there."""
+    """Return the permissions of a folder inside a root, or None if there is no folder."""
     with opened(root, path) as fd:
         if fd is None:
             return None
@@ -69,7 +69,7 @@ def folder_mode(root: Path | str, path: str) -> int | None:
 
 
 def read_link(root: Path | str, path: str) -> str | None:
-    """Where a symbolic link inside a root leads; None when none is there. No other link is followed on the way."""
+    """Return the target of a symbolic link inside a root, or None if there is none. No other link is followed."""
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fd = linux.open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW, resolve=linux.RESOLVE_NO_SYMLINKS)
@@ -86,9 +86,9 @@ def read_link(root: Path | str, path: str) -> str | None:
 
 
 def tree_size_bytes(path: Path | str) -> int:
-    """What the files below a folder hold, each once; what vanishes meanwhile counts for nothing.
+    """Return the size of all files below a folder. A file with several names counts once.
 
-    Nor does what is nested deeper than a path may be long (4096 characters).
+    Files that vanish meanwhile do not count, nor files nested deeper than a path may be long (4096 characters).
     """
     try:
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -113,7 +113,7 @@ def tree_size_bytes(path: Path | str) -> int:
 
 
 def _stats(top: int, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """What is in a folder below another, reached by no link; nothing where it cannot be opened any more."""
+    """Yield name and stat of each entry of a folder below `top`, following no links. None if it cannot be opened."""
     try:
         fd = linux.open_in_root(top, folder, os.O_RDONLY | os.O_DIRECTORY, resolve=linux.RESOLVE_NO_SYMLINKS)
     except OSError as error:
@@ -132,11 +132,11 @@ def _stats(top: int, folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def remove_tree(path: Path | str, *, dir_fd: int | None = None) -> None:
-    """Remove a folder and all in it. May be repeated after an error; FileNotFoundError when it is not there.
+    """Remove a folder and all in it. May be repeated after an error. Raises FileNotFoundError if it does not exist.
 
-    shutil.rmtree calls itself for each level and holds a descriptor of each: a container that nests a thousand folders
-    could not be removed, and its remains would end the daemon at its next start. Nothing is removed through a mount
-    point: OSError (EXDEV).
+    shutil.rmtree recurses and holds a descriptor for each level. So it could not remove a thousand nested folders, and
+    such leftovers of a container would end the daemon at its next start. Nothing is removed through a mount point:
+    that raises OSError (EXDEV).
     """
     top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
@@ -147,7 +147,7 @@ def remove_tree(path: Path | str, *, dir_fd: int | None = None) -> None:
 
 
 def remove_remains(path: Path) -> None:
-    """Remove a folder that broken-off work left, if it is there. What cannot be removed is named in the log."""
+    """Remove the folder of unfinished work, if it exists. If it cannot be removed, that is logged."""
     try:
         remove_tree(path)
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def remove_remains(path: Path) -> None:
 
 
 def _empty(top: int) -> None:
-    """Remove all that is in a folder: each folder in it that is not empty is first moved up into it."""
+    """Remove the content of a folder. Each folder below that is not empty is first moved up into the top folder."""
     prefix, count = f".removing-{secrets.token_hex(8)}-", 0
     todo = ["."]
     while todo:
@@ -180,7 +180,7 @@ def _empty(top: int) -> None:
 
 
 def _some_entries(fd: int, moved: str) -> list[tuple[str, bool]]:
-    """Names, and whether each is a folder's; without those of the folders that were moved up."""
+    """Return some names in a folder, each with whether it is a folder, without the folders that were moved up."""
     with os.scandir(fd) as entries:
         rest = (entry for entry in entries if not moved or not entry.name.startswith(moved))
         return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(rest, _NAMES_AT_ONCE)]

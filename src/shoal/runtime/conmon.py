@@ -24,7 +24,7 @@ from shoal.runtime.records import Running
 # moby never gives up, containerd's shim does after 2 minutes too.
 CREATE_TIMEOUT = 120.0
 
-# How often it is looked at whether a silent runtime is still there; twice gone is gone.
+# Seconds between checks whether a silent runtime still exists. It counts as gone after two checks.
 _LOOK_EVERY = 1.0
 
 _MESSAGE_LIMIT = 65536
@@ -32,7 +32,7 @@ _MESSAGE_LIMIT = 65536
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A container whose process runs."""
+    """A started container: its pid, and the record of what runs."""
 
     pid: int
     running: Running
@@ -40,20 +40,20 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What conmon is told."""
+    """What conmon needs to know."""
 
     id: str
     bundle: Path
     log_path: str
-    command: str  # for the words of a failure
+    command: str  # for the text of a failure
     tty: bool = False
     stdin: bool = False
-    log_size_max: int = 0  # bytes; 0: unlimited, as Docker's json-file
-    below_proc: frozenset[str] | None = None  # where it may have mounts there; None: not looked at
+    log_size_max: int = 0  # bytes; 0: unlimited, like Docker's json-file
+    below_proc: frozenset[str] | None = None  # the paths that may be mounted below /proc; None: not checked
 
 
 def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
-    """conmon's command line."""
+    """Return conmon's command line."""
     bundle = str(launch.bundle)
     args = [
         program, "--cid", launch.id, "--cuuid", launch.id, "--name", launch.id[:12],
@@ -61,7 +61,7 @@ def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
         "--bundle", bundle, "--persist-dir", bundle, "--full-attach",
         "--container-pidfile", f"{bundle}/pid", "--conmon-pidfile", f"{bundle}/conmon.pid",
         "--log-path", f"k8s-file:{launch.log_path}", "--log-level", "error",
-        # The log of an ended container may be lost with the power; waiting for the disk at each end may not.
+        # A power failure may cost the log of an ended container. Waiting for the disk at each end would be worse.
         "--no-sync-log",
     ]  # fmt: skip
     if launch.tty:
@@ -78,10 +78,10 @@ def arguments(program: str, runtime: OciRuntime, launch: Launch) -> list[str]:
 def launch(
     program: str, runtime: OciRuntime, given: Launch, keep_apart: Callable[[int], None] = lambda pid: None
 ) -> Launched:
-    """Create and start; `program` is conmon. StartFailed with Docker's words; nothing runs then.
+    """Create and start a container; `program` is conmon. Raises StartFailed with Docker's words; then nothing runs.
 
-    `keep_apart` is told conmon's pid as soon as there is one, mostly before it has forked, so that what it starts goes
-    along should this process die now; and that of the conmon that stays.
+    `keep_apart` gets conmon's first pid at once, mostly before conmon has forked, so that its children are moved along
+    even if this process dies now. Later it gets the pid of the conmon that stays.
     """
     for name in ("exit", "oom", "pid", "conmon.pid", "attach", "ctl", "winsz"):
         with contextlib.suppress(FileNotFoundError):
@@ -94,8 +94,8 @@ def launch(
                 child = runtime.spawn(
                     args,
                     {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: writing},
-                    # conmon makes its console socket in TMPDIR, whose path would be too long for one, and a file
-                    # `oom` where it works: both here.
+                    # conmon makes its console socket in TMPDIR and a file `oom` in its working directory. Both must be
+                    # here; the absolute path would be too long for a socket.
                     {"_OCI_SYNCPIPE": "3", "TMPDIR": "."},
                     str(given.bundle),
                 )
@@ -104,7 +104,7 @@ def launch(
         with child:
             keep_apart(child.pid)
             message = _message(reading, given.bundle)
-            child.reap()  # what we started ends as soon as it has forked the conmon that stays
+            child.reap()  # it ends as soon as it has forked the conmon that stays
     finally:
         os.close(reading)
     pid = message.get("data", message.get("pid"))
@@ -124,19 +124,19 @@ def launch(
 
 
 def _misplaced(pid: int, given: Launch) -> str | None:
-    """Why a container that was made must not run: something is mounted over its /proc."""
+    """Return why a created container must not run: something unexpected is mounted over its /proc. Else None."""
     if given.below_proc is None:
         return None
     try:
         mounted = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape")
-    except (FileNotFoundError, ProcessLookupError):  # it was killed meanwhile: conmon tells how it ended
+    except (FileNotFoundError, ProcessLookupError):  # it was killed meanwhile; conmon will write its exit code
         return None
-    # A process that has just ended has an empty one.
+    # The file of a process that has just ended is empty.
     return mount_targets.unexpected(mounted, given.below_proc) if mounted else None
 
 
 def _message(fd: int, bundle: Path) -> dict[str, object]:
-    """The first line that conmon writes; empty when it ended without one."""
+    """Return the first message that conmon writes, or an empty one if it ended without it. Raises ShoalError."""
     deadline = time.monotonic() + CREATE_TIMEOUT
     data, gone = b"", 0
     while b"\n" not in data and len(data) < _MESSAGE_LIMIT:
@@ -158,15 +158,15 @@ def _message(fd: int, bundle: Path) -> dict[str, object]:
     try:
         message = json.loads(data.partition(b"\n")[0])
     except ValueError:
-        # conmon 2.1.6 does not escape all that a runtime may say.
+        # conmon 2.1.6 does not escape all characters of a runtime's message.
         return {"pid": -1, "message": data.decode(errors="replace")}
     return message if isinstance(message, dict) else {}
 
 
 def _runtime_is_gone(bundle: Path) -> bool:
-    """Whether conmon waits for nobody: its runtime was killed, and left it a process inside the container.
+    """Return whether conmon's runtime was killed and left a process inside the container.
 
-    That process holds the pipe on which conmon waits for its runtime's last words.
+    That process holds the pipe open on which conmon waits for the runtime's message, so conmon would wait for ever.
     """
     conmon_pid = read_number(bundle / "conmon.pid")
     if not conmon_pid:
@@ -176,7 +176,7 @@ def _runtime_is_gone(bundle: Path) -> bool:
 
 
 def read_number(path: Path) -> int | None:
-    """The number in a file; None when it is not there or not whole."""
+    """Return the number in a file, or None if the file is missing or incomplete."""
     try:
         return int(path.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -184,7 +184,7 @@ def read_number(path: Path) -> int | None:
 
 
 def exit_of(bundle: Path) -> tuple[int, float] | None:
-    """Exit code and when, of a container that has ended under its conmon."""
+    """Return exit code and time of the end of a container, or None if its conmon has not written them."""
     path = bundle / "exit"
     code = read_number(path)
     if code is None:
@@ -193,12 +193,12 @@ def exit_of(bundle: Path) -> tuple[int, float] | None:
 
 
 def was_oom_killed(bundle: Path) -> bool:
-    """Whether conmon saw the kernel kill for memory."""
+    """Return whether conmon saw the kernel kill a process for lack of memory."""
     return (bundle / "oom").exists()
 
 
 def resize(bundle: Path, height: int, width: int) -> None:
-    """Tell a container's terminal its size. Nothing happens when it has ended."""
+    """Set the size of a container's terminal. Does nothing if the container has ended."""
     with contextlib.suppress(FileNotFoundError):
         try:
             fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

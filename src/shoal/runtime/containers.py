@@ -1,11 +1,11 @@
 """The containers of this host: creates, starts, watches, stops and removes them.
 
 In: references (an id, a name, a unique prefix of an id) and configs. Out: Container values, events on the bus, errors
-with Docker's words. Entering the context adopts what an earlier process left; leaving it ends nothing. One loop uses
-it; what blocks runs in a few worker threads.
+with Docker's words. Entering the context adopts the containers of an earlier process; leaving it ends none. It is for
+one event loop; blocking work runs in a few worker threads.
 
-The parts: `roster` knows which there are, `creation` makes and removes, `starting` starts, `watching` notices ends and
-health, `stopping` sends signals. Here they are put together, and a running container is looked at.
+The parts: `roster` knows the containers, `creation` makes and removes them, `starting` starts them, `watching` notices
+ends and health, `stopping` sends signals. This module combines them, and reads logs, statistics and processes.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ NO_DEFAULT = LogDefault()
 
 
 class Containers:
-    """All containers. An async context manager: adopts on enter; on leave containers go on running."""
+    """All containers. An async context manager: it adopts on entering, and on leaving containers go on running."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Containers:
         logs: LogDefault = NO_DEFAULT,
         devices: Devices | None = None,
     ) -> None:
-        """`tag` tells this daemon's cgroups from another's on the same host: letters and digits of the node's id.
+        """`tag` distinguishes this daemon's cgroups from another's on the same host (`paths.tag_of`).
 
-        `logs`: how logs are kept where a container does not say. `devices`: those that containers may claim.
+        `logs`: the default for containers' logs. `devices`: the devices that containers may claim.
         """
         self._paths = paths
         self._network = network
@@ -74,7 +74,7 @@ class Containers:
         self._workers = Workers()
         self._children = Children()
         self._logs = LogFiles()
-        # These need to know the host, which is looked up when this is entered.
+        # These need facts about the host, which are only read on entering.
         self._tools: Tools
         self._creation: Creation
         self._watching: Watching
@@ -91,7 +91,7 @@ class Containers:
         await self._children.__aenter__()
         try:
             await self._adopt()
-            # The first start need not wait for it, nor it for the first start.
+            # In the background, so that the first start need not wait for it.
             self._children.must_finish(self._workers.run(survey.prepare, site), "preparing")
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -117,12 +117,12 @@ class Containers:
 
     @property
     def runtime_name(self) -> str:
-        """Which OCI runtime starts containers here: crun or runc."""
+        """The OCI runtime that starts containers here: crun or runc."""
         return self._tools.site.runtime.name
 
     @property
     def apparmor(self) -> str:
-        """The AppArmor profile that containers are held to; empty where the kernel holds them to none."""
+        """The AppArmor profile of containers, or an empty text without AppArmor."""
         return self._tools.site.host.apparmor.profile
 
     @property
@@ -131,17 +131,20 @@ class Containers:
         return self._tools
 
     def list(self) -> list[Container]:
-        """Every container, newest first."""
+        """Return all containers, newest first."""
         return self._roster.list()
 
     def get(self, ref: str) -> Container:
-        """One container. NotFound, or InvalidArgument for a prefix of several."""
+        """Return a container. Raises NotFound, or InvalidArgument for a prefix of several ids."""
         return self._roster.find(ref).value
 
-    # From making one to removing it.
+    # The life of a container.
 
     async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
-        """Make one. One with this id already: returned as it is. Conflict when the name is taken."""
+        """Make a container. If there is one with this id, it is returned as it is.
+
+        Raises Conflict if the name is taken, NotFound and InvalidArgument.
+        """
         there = self._roster.by_id(id) if id is not None else None
         if there is not None:
             return there.value
@@ -160,32 +163,38 @@ class Containers:
         return container
 
     async def start(self, ref: str) -> Container:
-        """Start it; returns when its process runs. Nothing happens when it runs already. StartFailed."""
+        """Start it, and return when its process runs. Does nothing if it runs already. Raises StartFailed."""
         life = self._roster.find(ref)
         return await self._children.finish(self._starting.start(life), f"start {life.value.id[:12]}")
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
-        """Send a signal. Conflict when it does not run."""
+        """Send a signal. Raises Conflict if it does not run."""
         await self._stopping.kill(self._roster.find(ref), ref, signal)
 
     async def activate(self, ref: str) -> None:
-        """Let names and balancers of its overlays lead to it; returns when this node's do."""
+        """Let names and load balancers of its overlays lead to it. Returns when those of this node do."""
         life = self._roster.find(ref)
         if life.value.config.attachments:
             await self._network.enable(life.value.id)
 
     async def deactivate(self, ref: str) -> None:
-        """Let no name and no new connection of its overlays lead to it, from any node; the wait for them is bounded."""
+        """Let no name and no new connection of its overlays lead to it. The wait for the other nodes is bounded."""
         life = self._roster.find(ref)
         if life.value.config.attachments:
             await self._network.disable(life.value.id)
 
     async def stop(self, ref: str, timeout: float | None = None) -> None:
-        """Ask it to end with its stop signal, then kill it. Ends when it has ended; a negative timeout never kills."""
+        """Send its stop signal and, after `timeout` seconds, SIGKILL. Return when it has ended.
+
+        A negative timeout means no SIGKILL; None means the container's own timeout.
+        """
         await self._stopping.stop(self._roster.find(ref), timeout)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
-        """Remove it and all that it has; `volumes`: its anonymous volumes too. Conflict when it runs."""
+        """Remove it and everything that it has; with `volumes`, its anonymous volumes too.
+
+        Raises Conflict if it runs, unless `force` is given.
+        """
         life = self._roster.find(ref)
         if life.value.phase is Phase.RUNNING:
             if not force:
@@ -214,38 +223,38 @@ class Containers:
             self._logs.poke(container.log_path)
             self._tools.tell(container, "destroy")
 
-    # Looking at one.
+    # Reading from a container.
 
     async def wait(self, ref: str) -> Container:
-        """Its value once it has exited; at once when it has."""
+        """Wait until it has ended, and return its value."""
         return await self._roster.find(ref).wait_ended()
 
     async def changes(self, ref: str) -> AsyncIterator[Container]:
-        """The present value, then each new one, until it is removed."""
+        """Yield the present value, then each new one, until it is removed."""
         async with contextlib.aclosing(self._roster.find(ref).changes()) as values:  # type: ignore[type-var]
             async for value in values:
                 yield value
 
     def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
-        """Lines of its output. With `follow` until it ends or is removed."""
+        """Yield lines of its output. With `follow`, until it ends or is removed."""
         life = self._roster.find(ref)
         return self._logs.read(
             life.value.log_path, options, lambda: life.removed or life.value.phase is not Phase.RUNNING
         )
 
     async def stats(self, ref: str) -> Stats:
-        """One reading; zeros when it does not run."""
+        """Return one reading of its statistics; zeros if it does not run."""
         container = self.get(ref)
         return await self._workers.run(stats.read, self._tools.site.cgroups, container.id, container.pid)
 
     async def top(self, ref: str, ps_args: str = "") -> top.Table:
-        """Its processes: titles and rows, as `docker top`."""
+        """Return its processes as titles and rows, like `docker top`. Raises Conflict if it does not run."""
         container = self._roster.running(ref).value
         pids = await self._workers.run(self._tools.site.cgroups.pids, container.id)
         return await self._workers.run(top.processes, pids, ps_args)
 
     async def attach(self, ref: str) -> Attachment:
-        """Both ways of its stdio from now on."""
+        """Connect to its stdio from now on. Raises Conflict if it does not run."""
         container = self._roster.running(ref).value
         bundle = self._tools.site.bundle(container.id)
         attachment = await Attachment.to_container(bundle, tty=container.config.tty)
@@ -253,12 +262,12 @@ class Containers:
         return attachment
 
     async def resize(self, ref: str, height: int, width: int) -> None:
-        """Tell its terminal the size."""
+        """Set the size of its terminal. Raises Conflict if it does not run."""
         container = self._roster.running(ref).value
         conmon.resize(self._tools.site.bundle(container.id), height, width)
         self._tools.tell(container, "resize", height=str(height), width=str(width))
 
-    # The first and the last that is done.
+    # Entering and leaving the context.
 
     async def _adopt(self) -> None:
         found = await self._workers.run(adoption.scan, self._tools.site)

@@ -1,7 +1,7 @@
 """Makes a container on disk from a ContainerConfig, and removes it.
 
-`Creation` is one attempt: image held, volumes made and held, network connected, root mounted, record written. What was
-done is undone when a later step fails.
+The steps of making one: hold the image, make and hold volumes, connect the network, mount the root, write the record.
+If a step fails, the earlier ones are undone.
 """
 
 import logging
@@ -36,7 +36,7 @@ class Creation:
         self._discards = Discards(site)
 
     async def make(self, id: str, config: ContainerConfig) -> Container:  # noqa: A002 - a container's id
-        """The container, CREATED and recorded. InvalidArgument and NotFound with Docker's words."""
+        """Make a container, CREATED and recorded. Raises InvalidArgument and NotFound with Docker's words."""
         image = self._images.get(config.image)
         wanted = process.process(image.config, config)
         oci_spec.check_mounts(config)
@@ -76,15 +76,15 @@ class Creation:
         return container
 
     async def connect(self, container: Container) -> Sandbox:
-        """Mount its volumes; the sandbox to start with: its own, or a new one where that is gone.
+        """Mount its volumes, and return the sandbox for its start: its present one, or a new one if that is gone.
 
-        It is gone after an earlier end and after a reboot.
+        A sandbox is gone after an earlier end and after a reboot.
         """
         for mount in container.mounts:
             if mount.type == "volume":
                 await self._volumes.mount(mount.source)
         present = container.sandbox
-        # A stat of a pinned namespace on a tmpfs: a thread would take longer.
+        # A stat on a tmpfs is faster than a thread.
         pinned = bool(present.netns) and os.path.exists(present.netns)  # noqa: ASYNC240
         if container.config.network == "host" or pinned:
             return present
@@ -101,7 +101,7 @@ class Creation:
         )
 
     async def remove(self, container: Container, *, volumes: bool) -> None:
-        """Undo everything. May be repeated, and goes on where an earlier one stopped."""
+        """Remove everything that the container has. May be repeated after an error."""
         await self._network.disconnect(container.id)
         await self._workers.run(self._discards.discard, container.id, self._site.folder(container.id))
         self._images.release(container.image_id, container.id)
@@ -118,7 +118,7 @@ class Creation:
                 continue
 
     async def hold_again(self, container: Container) -> None:
-        """After a restart: its image and volumes are in use."""
+        """Hold its image and volumes again, after a restart of the daemon."""
         try:
             self._images.hold(container.image_id, container.id)
             for mount in container.mounts:
@@ -134,7 +134,7 @@ class Creation:
         declared: tuple[str, ...],
         undo: AsyncExitStack,
     ) -> tuple[tuple[Mount, ...], dict[str, str], list[tuple[str, Volume]]]:
-        """The mounts with volume names filled in, where each is on the host, and (target, volume) to fill."""
+        """Return the mounts with volume names filled in, the source of each, and (target, volume) to fill."""
         mounts: list[Mount] = []
         sources: dict[str, str] = {}
         fresh: list[tuple[str, Volume]] = []
@@ -161,9 +161,10 @@ class Creation:
     async def _to_fill(
         self, container: Container, lower: list[str], fresh: list[tuple[str, Volume]]
     ) -> list[tuple[str, Volume]]:
-        """Leave out what the image has nothing for, where a volume's options name what is mounted in its place.
+        """Return the volumes to fill, mounted.
 
-        That is mounted by the start then, as Docker does: a mount that cannot be had is a start that failed.
+        A volume with mount options is left out if the image has no folder there. As in Docker, it is only mounted by
+        the start: if its mount fails, the start fails.
         """
         filled = []
         for target, volume in fresh:

@@ -1,9 +1,9 @@
 """Reads the CDI devices of this host from its files, and adds claimed devices to containers.
 
 In: folders of CDI files (`/etc/cdi`, `/var/run/cdi`), kinds of resources that the configuration offers. Out: devices
-that the node offers, and OCI configs with devices in them. Blocking; used from several threads. Files are read again
-when they have changed. A wrong file is left out, and the log says so once. CDI's hooks run as root on the host, so a
-file that others than root may write is not read.
+that the node offers, and the edits of claimed devices. Blocking; for several threads. Files are read again when they
+have changed. A malformed file is left out, and the log says so once. CDI's hooks run as root on the host, so a file
+that others than root may write is not read.
 """
 
 import json
@@ -26,17 +26,17 @@ SUFFIXES = (".json", ".yaml", ".yml")
 MAX_FILES = 64  # in one folder
 MAX_FILE_BYTES = 1024 * 1024
 MAX_YAML_DEPTH = 32
-# For so long a device that is gone is offered on. A manager takes tasks from a node that no longer has what they hold,
-# and a driver's update may write its file anew, for a moment without its devices.
+# Seconds for which a device that is gone is still offered. A manager removes tasks from a node that no longer offers
+# their resources, and an update of a driver may write its file without devices for a moment.
 WITHDRAWN_AFTER = 60.0
 
 _Signature = tuple[tuple[int, int, int], ...]
 
 
 class Devices:
-    """The devices of a host. Without folders it has none. `own`: kinds of resources that are offered by configuration.
+    """The devices of a host, as of the last `refresh`. Without folders there are none.
 
-    What it offers is what was last read; `refresh` reads.
+    `own`: the kinds of resources that the configuration offers.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class Devices:
         self._catalog = Catalog()
         self._read: dict[str, tuple[_Signature, CdiSpec | None]] = {}
         self._clock = clock
-        self._gone: dict[Offer, float] = {}  # and since when
+        self._gone: dict[Offer, float] = {}  # gone offers, and since when
         self._lock = threading.Lock()
 
     @property
     def offers(self) -> tuple[Offer, ...]:
-        """The named resources that this node offers for its devices, those that went a short while ago among them."""
+        """The named resources that this node offers for its devices, including those that went a short while ago."""
         with self._lock:
             since = self._clock() - WITHDRAWN_AFTER
             return (*self._catalog.offers, *(offer for offer, at in self._gone.items() if at > since))[:MAX_OFFERED]
 
     @property
     def names(self) -> list[str]:
-        """Every device, as vendor/class=name."""
+        """All devices, as vendor/class=name."""
         return sorted(self._catalog.devices)
 
     def refresh(self) -> bool:
-        """Read what has changed; return whether anything has."""
+        """Read the files that have changed. Return whether any have."""
         with self._lock:
             found = {path: (priority, signature) for priority, path, signature in self._files()}
             if {path: signature for path, (_, signature) in found.items()} == {
@@ -89,9 +89,9 @@ class Devices:
         return True
 
     def edits(self, resources: Sequence[tuple[str, str]]) -> Edits:
-        """Return what the devices of named resources that a task has claimed change in its container.
+        """Return the edits of the devices whose named resources a task has claimed.
 
-        FailedPrecondition where one is not there any more.
+        Raises FailedPrecondition if a device is gone.
         """
         if not resources:
             return NO_EDITS
@@ -105,11 +105,11 @@ class Devices:
                 status = os.stat(folder)
                 names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIXES))
             except OSError:
-                continue  # most hosts have neither
+                continue  # most hosts have none of these folders
             for name in names[:MAX_FILES]:
                 path = str(folder / name)
                 try:
-                    # What is linked to counts, and so does the link: both may be changed.
+                    # Both a link and its target may change, so both are part of the signature.
                     yield priority, path, (_marks(status, rights=True), _marks(os.stat(path)), _marks(os.lstat(path)))
                 except OSError:
                     continue
@@ -162,8 +162,8 @@ def _value(path: str, text: str) -> Any:
 
 
 def read_yaml(text: str) -> Any:
-    """Return the value of a YAML text without references, whose size could be far beyond its text's. Else BadCdi."""
-    import yaml  # only where a host has such a file
+    """Return the value of a YAML text. Raises BadCdi, also for references, which could make the value huge."""
+    import yaml  # imported here, because few hosts have such a file
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     depth = 0
@@ -174,7 +174,7 @@ def read_yaml(text: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_YAML_DEPTH:
                 raise BadCdi(f"it is deeper than {MAX_YAML_DEPTH} levels")
-        return yaml.load(text, Loader=loader)  # a safe loader: it makes plain values alone
+        return yaml.load(text, Loader=loader)  # a safe loader, which only makes plain values
     except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError) as error:
         if isinstance(error, BadCdi):
             raise
@@ -182,7 +182,7 @@ def read_yaml(text: str) -> Any:
 
 
 def look(path: str) -> cdi_edits.Numbers | None:
-    """Return what a device file of this host is; None where it is none."""
+    """Return type and numbers of a device file of this host, or None if it is not one."""
     try:
         status = os.stat(path)
     except OSError:

@@ -13,18 +13,21 @@ from shoal.runtime import bundle, confined
 log = logging.getLogger(__name__)
 
 REMOVING = ".removing"
-"""At the end of a folder's name: it is removed at the next start, should the daemon end before."""
+"""The ending of a folder's name that marks it for removal. If the daemon ends before, its next start removes it."""
 
 
 class Discards:
-    """What is to be removed. Its methods block, and several threads may be in them."""
+    """Removes containers' files, and remembers what could not be removed yet. Blocking; for several threads."""
 
     def __init__(self, site: bundle.Site) -> None:
         self._site = site
         self._left: dict[str, Path] = {}
 
     def discard(self, id: str, folder: Path) -> None:  # noqa: A002 - a container's id
-        """Remove all there is of a container, and of those before it. OSError, ShoalError: it stays for the next."""
+        """Remove all files of a container, and those that earlier calls could not remove.
+
+        Raises OSError or ShoalError if this container's files could not be removed; the next call tries them again.
+        """
         going = folder.with_name(folder.name + REMOVING)
         try:
             folder.rename(going)
@@ -41,7 +44,7 @@ class Discards:
     def _remove(self, id: str) -> None:  # noqa: A002
         going = self._left.pop(id, None)
         if going is None:
-            return  # Another thread is at it.
+            return  # another thread removes it
         try:
             bundle.remove(self._site, id)
             if going.exists():

@@ -20,16 +20,16 @@ from shoal.runtime.types import Container, Phase
 
 log = logging.getLogger(__name__)
 
-# However long its own grace: systemd forces a reboot that takes 30 minutes (JobTimeoutSec of reboot.target).
+# The longest grace, in seconds, because systemd forces a reboot after 30 minutes (JobTimeoutSec of reboot.target).
 GRACE_LIMIT = 25 * 60.0
-# How long a process may take to go after SIGKILL; it is in the kernel's hands.
+# Seconds that a process may take to end after SIGKILL.
 KILLED_WITHIN = 10.0
 _LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What was done: how many ended by their stop signal, how many were killed, how many are still there."""
+    """How many containers ended by their stop signal, how many were killed, and how many are still there."""
 
     asked: int
     killed: int
@@ -38,20 +38,20 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A container whose end is waited for."""
+    """A container that was sent its stop signal."""
 
     container: Container
-    fd: int  # pidfd of its conmon, which ends after it; of its first process, where conmon is gone
+    fd: int  # pidfd of its conmon, which ends after it, or of its first process if conmon is gone
     deadline: float
 
 
 def grace(stop_timeout: float) -> float:
-    """How long to wait for a container, in seconds. A negative timeout is one without an end, in Docker's words."""
+    """Return how long to wait for a container, in seconds. A negative timeout means for ever, as in Docker."""
     return GRACE_LIMIT if stop_timeout < 0 else min(stop_timeout, GRACE_LIMIT)
 
 
 def end_all(paths: Paths, cgroups: Cgroups) -> Ended:
-    """End them all at once; returns when the last has ended. May be repeated."""
+    """End all containers at the same time, and return when the last has ended. May be repeated."""
     waiting = {one.fd: one for one in _ask(paths)}
     asked, poll = 0, select.poll()
     for fd in waiting:
@@ -59,7 +59,7 @@ def end_all(paths: Paths, cgroups: Cgroups) -> Ended:
     while waiting:
         now = time.monotonic()
         for one in [one for one in waiting.values() if one.deadline <= now]:
-            _forget(poll, waiting, one.fd)  # its cgroup is killed below, with all that nobody knows
+            _forget(poll, waiting, one.fd)  # its cgroup is killed below, together with unknown ones
         if not waiting:
             break
         nearest = min(one.deadline for one in waiting.values())
@@ -78,7 +78,7 @@ def _forget(poll: select.poll, waiting: dict[int, _Running], fd: int) -> None:
 
 
 def _ask(paths: Paths) -> list[_Running]:
-    """Send each running container its stop signal."""
+    """Send each running container its stop signal, and return those containers."""
     found = []
     for folder in sorted(paths.containers.iterdir()) if paths.containers.is_dir() else ():
         try:
@@ -109,7 +109,7 @@ def _ask_one(folder: Path, bundle: Path) -> _Running | None:
 
 
 def _kill(cgroups: Cgroups) -> tuple[int, int]:
-    """Kill what is left in any container's cgroup: how many there were, and how many are still there."""
+    """Kill what is left in the cgroups. Return how many containers that were, and how many are still there."""
     left = {id for id in cgroups.ids() if cgroups.pids(id)}  # noqa: A001 - a container's id
     killed, deadline = len(left), time.monotonic() + KILLED_WITHIN
     while left and time.monotonic() < deadline:

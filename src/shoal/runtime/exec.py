@@ -1,4 +1,4 @@
-"""Commands that users run in running containers (`docker exec`).
+"""Runs commands of users in running containers (`docker exec`).
 
 In: a container and an ExecConfig. Out: an id, an Attachment once started, an exit code once ended. Execs are children
 of this process: they end with the daemon.
@@ -22,10 +22,10 @@ from shoal.runtime.types import Container, Exec, ExecConfig, Phase
 
 __all__ = ["Exec", "ExecConfig", "Execs"]
 
-# So many ended execs are kept for clients that ask for the exit code; the oldest go first. moby drops them by time.
+# Ended execs that are kept, for clients that ask for the exit code. The oldest go first. moby drops them by time.
 KEPT = 512
 
-# The major numbers of pseudo-terminals' ends in /dev/pts (Linux, admin-guide/devices.txt).
+# The major numbers of the pseudo-terminals in /dev/pts (Linux, admin-guide/devices.txt).
 _TERMINALS = range(136, 144)
 
 
@@ -39,7 +39,7 @@ class _Running:
 
 @dataclass
 class _Stdio:
-    """Descriptors of an exec: theirs to be closed after the start, ours after the end."""
+    """Descriptors of an exec. `theirs` are closed after the start, the others after the end."""
 
     theirs: dict[int, int]
     outputs: dict[int, Stream]
@@ -47,20 +47,20 @@ class _Stdio:
 
 
 class _Caller:
-    """Whoever started an exec, who may go away at any moment of the start: what it is to get is let go of then."""
+    """The caller of a start, which may be cancelled at any moment. Then the attachment is closed."""
 
     def __init__(self) -> None:
         self._gone = False
         self._attachment: Attachment | None = None
 
     async def take(self, attachment: Attachment) -> None:
-        """The start has succeeded."""
+        """Keep the attachment after a successful start, or close it if the caller is gone."""
         self._attachment = attachment
         if self._gone:
             await attachment.close()
 
     async def leave(self) -> None:
-        """Nobody waits any more."""
+        """Note that the caller is gone, and close the attachment."""
         self._gone = True
         if self._attachment is not None:
             await self._attachment.close()
@@ -75,7 +75,7 @@ class Execs:
         self._running: dict[str, _Running] = {}
 
     def create(self, ref: str, config: ExecConfig) -> str:
-        """Prepare one; its id. Conflict when the container does not run."""
+        """Prepare an exec and return its id. Raises Conflict if the container does not run, InvalidArgument."""
         container = self._containers.get(ref)
         if container.phase is not Phase.RUNNING:
             raise Conflict(f"container {container.id} is not running")
@@ -88,7 +88,7 @@ class Execs:
         return id
 
     def get(self, id: str) -> Exec:  # noqa: A002
-        """What is known of one."""
+        """Return an exec. Raises NotFound."""
         found = self._execs.get(id)
         if found is None:
             raise NotFound(f"No such exec instance: {id}")
@@ -96,7 +96,7 @@ class Execs:
         return replace(found, pid=running.started.inside_pid()) if running else found
 
     def ids_of(self, container_id: str) -> list[str]:
-        """The ids of a container's execs that have not ended."""
+        """Return the ids of a container's execs that have not ended."""
         return [one.id for one in self._execs.values() if one.container_id == container_id and one.exit_code is None]
 
     async def start(
@@ -106,7 +106,7 @@ class Execs:
         detach: bool = False,
         size: tuple[int, int] | None = None,
     ) -> Attachment:
-        """Run it. `detach`: its stdio goes nowhere. `size`: (height, width) of its terminal."""
+        """Run an exec. `detach`: without stdio. `size`: (height, width) of its terminal. Raises NotFound, Conflict."""
         one = self.get(id)
         if one.exit_code is not None or one.running:
             raise Conflict(f"exec {id} has already run" if one.exit_code is not None else f"exec {id} is running")
@@ -178,16 +178,16 @@ class Execs:
         self._containers.tools.tell(container, "exec_die", execID=id, exitCode=str(code))
 
     def _abandon(self, attachment: ToProcess) -> None:
-        """Its client has gone: read on, so that the command neither waits for a reader nor dies for want of one."""
+        """Read on after the client has gone. Otherwise the command would block on its output, or die of SIGPIPE."""
         self._containers.tools.children.start(attachment.drain(), "drain an exec")
 
     async def resize(self, id: str, height: int, width: int) -> None:  # noqa: A002
-        """Tell its terminal the size. Conflict when it does not run or has none."""
+        """Set the size of its terminal. Raises Conflict if it does not run or has none."""
         running = self._running.get(self.get(id).id)
         if running is None or running.terminal is None:
             raise Conflict(f"exec {id} is not running, or has no terminal")
         _set_size(running.terminal, height, width)
-        # Runtimes differ in whether they pass a size on: the terminal inside is told as well.
+        # Not every runtime passes the size on, so it is also set on the terminal inside.
         pid = running.started.inside_pid()
         inside = terminal_of(pid)
         if inside is None:
@@ -204,10 +204,10 @@ class Execs:
 
 
 def terminal_of(pid: int) -> int | None:
-    """The terminal that is a process's stdin, opened; None when it has ended or has none.
+    """Open the terminal that is a process's stdin. Return None if the process has ended or has none.
 
-    The process is a container's, and its stdin whatever it put there: a device of the host's, which it may name but not
-    open, would be opened by us. So it is looked at first, and only the end of a terminal is opened.
+    The process is a container's and can make its stdin anything, for example a device that it cannot open itself. So
+    the file is checked first, and only a pseudo-terminal is opened.
     """
     try:
         looking = os.open(f"/proc/{pid}/fd/0", os.O_PATH | os.O_CLOEXEC)
@@ -229,7 +229,7 @@ def _set_size(fd: int, height: int, width: int) -> None:
 
 
 def _open(stdio: _Stdio, config: ExecConfig, size: tuple[int, int] | None) -> None:
-    """A terminal, or a pipe for each stream that is asked for. What was opened before one fails is in `stdio`."""
+    """Open a terminal, or a pipe for each wanted stream, into `stdio`. After an error, it has those opened before."""
     if config.tty:
         ours, theirs = pty.openpty()
         stdio.theirs, stdio.outputs, stdio.stdin = dict.fromkeys((0, 1, 2), theirs), {ours: "stdout"}, ours

@@ -1,4 +1,4 @@
-"""Translates the OCI runtime's reasons why a container did not start into Docker's texts. Pure."""
+"""Translates an OCI runtime's reason for a failed start into Docker's text. Pure."""
 
 import json
 import re
@@ -7,20 +7,20 @@ from shoal.errors import ShoalError
 
 COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, FAILED = 127, 126, 128
 
-# crun's words, of 1.8 (Debian 12), 1.21 (13) and 1.28; where a text changed, each.
+# The texts of crun 1.8 (Debian 12), 1.21 (Debian 13) and 1.28.
 _CRUN_NOT_FOUND = re.compile(r"executable file `[^`]*` not found|cannot find `[^`]*` in \$PATH")
 _CRUN_NO_FOLDER = re.compile(r"open executable: Not a directory|(?:cannot )?open `[^`]*`: Not a directory")
-# Of what is a folder, and of what has no x: 1.8 says "not permitted" and "denied", later ones what it is.
+# For a folder, and for a file that is not executable. 1.8 says "not permitted" and "denied"; later ones say what it is.
 _CRUN_DENIED = re.compile(
     r"open executable(?: `[^`]*`)?: (?:Permission denied|Operation not permitted)"
     r"|exec(?: container process)?(?: `[^`]*`)?: Permission denied"
     r"|the path `[^`]*` (?:exists but it is not executable|is not a regular file)"
 )
 _CRUN_CWD = re.compile(r"chdir (?:to )?`([^`]*)`: (.*)")
-# runc 1.3 says first where it was.
+# runc 1.3 begins with the stage of the start.
 _RUNC_STAGES = ("unable to start container process: ", "error during container init: ")
 
-# moby daemon/errors.go says so wherever a folder is missing.
+# moby daemon/errors.go adds this whenever something is not a directory.
 _HINT = (
     ": Are you trying to mount a directory onto a file (or vice-versa)? "
     "Check if the specified host path exists and is the expected type"
@@ -28,19 +28,19 @@ _HINT = (
 
 
 class StartFailed(ShoalError):
-    """The container's process could not be started. `exit_code` is what Docker gives the container for it."""
+    """The container's process could not be started. `exit_code` is the container's exit code in Docker."""
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         self.exit_code = exit_code
-        # Docker calls a command that is not in the image the caller's mistake (moby daemon/errors.go).
+        # In Docker, a command that is not in the image is the caller's mistake (moby daemon/errors.go).
         self.http_status = 400 if exit_code in (COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE) else 500
         super().__init__(message)
 
 
 def reason(text: str, command: str) -> tuple[str, int]:
-    """What a runtime said, as runc would have said it, and the exit code that Docker gives it."""
+    """Return a runtime's reason in the words of runc, and Docker's exit code for it."""
     said = _message(text)
-    # An empty command is looked up like any other; crun 1.8 takes it for the root.
+    # Docker looks up an empty command like any other; crun 1.8 takes it for the root folder.
     if _CRUN_NOT_FOUND.search(said) or (not command and _CRUN_DENIED.search(said)):
         if "/" in command:
             return f'exec: "{command}": stat {command}: no such file or directory', COMMAND_NOT_FOUND
@@ -64,7 +64,7 @@ def reason(text: str, command: str) -> tuple[str, int]:
 
 
 def start_failed(runtime: str, text: str, command: str) -> StartFailed:
-    """The error of a start, in the nesting of texts that Docker shows and clients search."""
+    """Return the error of a start, with the prefixes that Docker shows and clients search for."""
     why, code = reason(text, command)
     return StartFailed(
         "failed to create task for container: failed to create shim task: OCI runtime create failed: "
@@ -74,10 +74,10 @@ def start_failed(runtime: str, text: str, command: str) -> StartFailed:
 
 
 def exec_failed(text: str, command: str) -> tuple[str, int]:
-    """What an exec whose command could not be started shows, and its exit code: 126 where nothing else is known."""
+    """Return the text and exit code of an exec whose command could not be started."""
     why, code = reason(text, command)
     said = f"OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown{_hint(why)}"
-    return said, COMMAND_NOT_EXECUTABLE if code == FAILED else code  # Docker's for all else (moby daemon/exec.go)
+    return said, COMMAND_NOT_EXECUTABLE if code == FAILED else code  # as Docker's (moby daemon/exec.go)
 
 
 def _hint(why: str) -> str:
@@ -85,7 +85,7 @@ def _hint(why: str) -> str:
 
 
 def _message(text: str) -> str:
-    """The last thing said, without runc's log dressing."""
+    """Return the last line of a runtime's log, without log formatting and prefixes."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
     if not lines:
         return ""

@@ -2,7 +2,7 @@
 
 Another container may have the volume already and change it at the same time. So nothing is done by a path: each folder
 is opened below the volume without following links, each file must be new (O_EXCL), and nothing that exists is changed.
-At worst such a container gets a volume without those of the image's files whose names it took itself.
+At worst, the image's files are missing whose names that container has taken.
 Blocking; for worker threads. In: a root that no process uses yet, a path in it, the volume's folder.
 """
 
@@ -20,18 +20,18 @@ from shoal.runtime import confined
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_")
 
-# Files with several names are linked in the volume as well, by a descriptor that is held of each. With more such files
-# than this the rest become files of their own: the descriptors are the whole daemon's.
+# A file with several names is linked in the volume as well. That needs an open descriptor for each such file, and the
+# daemon has only so many. Beyond this number each name becomes a file of its own.
 _LINKED_FILES_MOST = 256
 
-# sendfile copies at most 2 GiB a call; less keeps a worker thread from being one call for minutes.
+# Bytes per call of sendfile, so that no call takes minutes.
 _COPY_AT_ONCE = 64 << 20
 
 
 def fill(root: Path, target: str, volume: str) -> None:
-    """Fill an empty volume with what the image has at a path. A volume with anything in it is left as it is.
+    """Fill an empty volume with the image's files at a path. A volume that is not empty is left as it is.
 
-    A failure (a full disk) leaves it empty again. ShoalError.
+    Raises ShoalError, for example if the disk is full; then the volume is empty again.
     """
     with _opened(os.open(volume, _FOLDER)) as there:
         if not _is_empty(there):
@@ -70,7 +70,7 @@ def _opened(fd: int) -> Iterator[int]:
 
 
 class _Copy:
-    """One copy, from folder to folder."""
+    """One copy of a folder to another."""
 
     def __init__(self, source: int, there: int) -> None:
         self._source = source
@@ -94,14 +94,14 @@ class _Copy:
                     todo += [f"{path}/{name}" for name in self._folder(source, there, top=path == ".")]
 
     def _folder(self, source: int, there: int, *, top: bool) -> list[str]:
-        """Copy what is in a folder but what is in the folders in it; the names of those."""
+        """Copy the entries of a folder. Return the names of the folders in it, whose content is not copied yet."""
         below = []
         for name in os.listdir(source):
             found = os.stat(name, dir_fd=source, follow_symlinks=False)
             try:
                 self._entry(source, there, name, found)
             except FileExistsError:
-                continue  # a container has put something there: that is its volume
+                continue  # a container has put something there, which stays
             if top:
                 self._made.append(name)
             if stat.S_ISDIR(found.st_mode):
@@ -123,12 +123,12 @@ class _Copy:
         elif stat.S_ISFIFO(found.st_mode):
             os.mkfifo(name, 0o600, dir_fd=there)
             _give_fifo(there, name, found)
-        # Devices would be the host's: layers have none either.
+        # Devices are left out, because they would be the host's. Layers have none either.
 
     def _file(self, source: int, there: int, name: str, found: os.stat_result) -> None:
         key = (found.st_dev, found.st_ino)
         if found.st_nlink > 1 and key in self._linked:
-            with suppress(FileNotFoundError):  # a container has removed the first of its names: then copy it again
+            with suppress(FileNotFoundError):  # a container has removed the first name, so the file is copied again
                 os.link(f"/proc/self/fd/{self._linked[key]}", name, dst_dir_fd=there, follow_symlinks=True)
                 return
         flags = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -177,7 +177,7 @@ def _copy_data(reading: int, writing: int, size: int) -> None:
 
 
 def _give(target: int, source: int, found: os.stat_result) -> None:
-    """Give a file or folder of ours the image's owner, mode, attributes and times. Owner first: it clears the rest."""
+    """Give a new file or folder the image's owner, mode, attributes and times. Setting the owner clears the others."""
     os.chown(target, found.st_uid, found.st_gid)
     os.chmod(target, stat.S_IMODE(found.st_mode))
     for name in os.listxattr(source):
@@ -186,12 +186,12 @@ def _give(target: int, source: int, found: os.stat_result) -> None:
                 os.setxattr(target, name, os.getxattr(source, name))
             except OSError as error:
                 if name == "security.capability" or error.errno not in (errno.ENOTSUP, errno.EPERM):
-                    raise  # a program would run without what it needs; other attributes are a comfort
+                    raise  # without its capabilities a program fails; other attributes are optional
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def _give_fifo(there: int, name: str, found: os.stat_result) -> None:
-    """The same for a fifo, which must not be opened: that waits for its other end."""
+    """Give a new fifo the image's owner and mode. It must not be opened, because that waits for its other end."""
     try:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
     except FileNotFoundError:

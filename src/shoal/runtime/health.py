@@ -1,7 +1,7 @@
 """Health probes: runs a container's check at intervals and keeps the result.
 
-`judge` decides, `watch` is the loop of one container: it sleeps, runs the probe inside, and changes the container's
-value. Defaults and rules are those of moby daemon/health.go.
+`judge` decides. `watch` is the loop of one container: it sleeps, runs the probe inside, and changes the container's
+value. Durations are in seconds. Source of the defaults and rules: moby daemon/health.go.
 """
 
 import asyncio
@@ -23,14 +23,17 @@ OUTPUT_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a probe's end makes of a container."""
+    """A container's health after a probe."""
 
     health: Health
     failing_streak: int
 
 
 def judge(container: Container, probe: Probe, config: HealthConfig) -> Verdict:
-    """One success heals. Failures count once the start period is over, or after a first success."""
+    """Return the health after a probe. One success is enough to be healthy.
+
+    Failures only count after the start period or after a first success.
+    """
     if probe.exit_code == 0:
         return Verdict(Health.HEALTHY, 0)
     young = probe.started_at - container.started_at < config.start_period
@@ -43,7 +46,7 @@ def judge(container: Container, probe: Probe, config: HealthConfig) -> Verdict:
 
 
 def pause(container: Container, config: HealthConfig, now: float) -> float:
-    """Seconds to the next probe."""
+    """Return the seconds to the next probe."""
     interval = config.interval or INTERVAL
     if container.health is Health.STARTING and now - container.started_at < config.start_period:
         return min(interval, config.start_interval or START_INTERVAL)
@@ -51,14 +54,14 @@ def pause(container: Container, config: HealthConfig, now: float) -> float:
 
 
 def arguments(config: HealthConfig) -> tuple[str, ...]:
-    """What is run inside."""
+    """Return the command of the check."""
     if config.test[0] == "CMD-SHELL":
         return ("/bin/sh", "-c", *config.test[1:])
     return config.test[1:] if config.test[0] == "CMD" else config.test
 
 
 async def watch(site: bundle.Site, workers: Workers, life: Life, changed: Callable[[Life], None]) -> None:
-    """Probe until cancelled, or until it has ended. `changed` is called when the verdict is another."""
+    """Probe a container until it ends or this is cancelled. `changed` is called when its health has changed."""
     config = life.value.health_config
     if config is None:
         return

@@ -21,36 +21,36 @@ SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
 _SECCOMP_PACKAGE = "golang-github-containers-common"
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
 
-# Container inits, best first: linked statically, as a container's root may have no libc.
+# Programs for `--init`, best first. They are linked statically, because a container's root may have no libc.
 _INITS = ("docker-init", "tini-static", "catatonit")
 
 
-@dataclass(frozen=True, eq=False)  # a host is itself: this makes it a key of the cache below
+@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of the caches below
 class Host:
     """Facts that do not change while the daemon runs."""
 
-    available: frozenset[str]  # capabilities that can be given away
+    available: frozenset[str]  # capabilities that containers can get
     seccomp_profile: Mapping[str, Any] | None  # None: the kernel has no seccomp
     apparmor: apparmor.Confinement
     masked: tuple[str, ...]
     machine: str
 
-    @functools.lru_cache(maxsize=16)  # noqa: B019 - one Host a process, and containers have few sets of capabilities
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - there is one Host, and few sets of capabilities
     def seccomp(self, names: tuple[str, ...]) -> dict[str, Any] | None:
-        """The default filter for a set of capabilities. Shared: not to be changed."""
+        """Return the default filter for a set of capabilities. It is shared and must not be changed."""
         if self.seccomp_profile is None:
             return None
         return seccomp.default(self.seccomp_profile, names, self.machine)
 
     @functools.lru_cache(maxsize=16)  # noqa: B019
     def seccomp_program(self, names: tuple[str, ...]) -> str:
-        """The same filter compiled, in base64; empty where it cannot be."""
+        """Return the same filter, compiled and in base64; empty if it cannot be compiled."""
         profile = self.seccomp(names)
         return (seccomp_bpf.compile_profile(profile) or "") if profile else ""
 
 
 def look() -> Host:
-    """Look the host up."""
+    """Read the facts of this host. Raises DamagedState, FailedPrecondition, MissingProgram."""
     if not linux.can_open_in_root():
         raise FailedPrecondition(
             "the system call openat2 is missing, without which a container's links would lead to files of this host: "
@@ -81,13 +81,13 @@ def _profile() -> Mapping[str, Any]:
 
 
 def _throttles() -> tuple[str, ...]:
-    """Files that tell a container of the heat of each CPU: masked, as moby does (GHSA-6fw5-f8r9-fgfm)."""
+    """Return the files that show the heat of each CPU. As in moby, they are masked (GHSA-6fw5-f8r9-fgfm)."""
     found = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle")
     return tuple(str(path) for path in sorted(found))
 
 
 def init_program() -> str:
-    """The program for `--init`; MissingProgram where the host has none."""
+    """Return the program for `--init`. Raises MissingProgram."""
     for name in _INITS:
         try:
             return programs.find(name)
@@ -97,7 +97,10 @@ def init_program() -> str:
 
 
 def resolv_conf() -> str:
-    """The host's own, or where it names only a local stub, what that stub asks. Read anew: networks come and go."""
+    """Return the host's resolv.conf or, if it only names a local stub, the file with the servers behind that stub.
+
+    It is read each time, because it changes with the host's networks.
+    """
     text = _read("/etc/resolv.conf")
     if hostfiles.has_only_loopback(text) and os.path.exists(_RESOLVED):
         return _read(_RESOLVED)
@@ -105,7 +108,7 @@ def resolv_conf() -> str:
 
 
 def etc_hosts() -> str:
-    """The host's own."""
+    """Return the host's /etc/hosts."""
     return _read("/etc/hosts")
 
 

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterable
 
-# What Docker writes first: moby daemon/libnetwork/etchosts.
+# The first lines of Docker's file: moby daemon/libnetwork/etchosts.
 _LOCAL = (
     ("127.0.0.1", "localhost"),
     ("::1", "localhost ip6-localhost ip6-loopback"),
@@ -13,7 +13,7 @@ _LOCAL = (
     ("ff02::2", "ip6-allrouters"),
 )
 
-# Docker's own choice where the host has only servers that a container cannot reach (libnetwork/internal/resolvconf).
+# Docker's choice if a container can reach none of the host's servers (libnetwork/internal/resolvconf).
 FALLBACK_DNS = ("8.8.8.8", "8.8.4.4")
 
 
@@ -24,10 +24,10 @@ def hosts(
     extra: Iterable[tuple[str, tuple[str, ...]]],
     base: str | None = None,
 ) -> str:
-    """/etc/hosts. `base`: the host's own file, which a container on the host's network starts from."""
+    """Return the text of /etc/hosts. `base`: the host's own file, for a container on the host's network."""
     lines = [base.rstrip("\n")] if base is not None else [f"{one}\t{names}" for one, names in _LOCAL]
     lines += [f"{one}\t{' '.join(names)}" for one, names in extra]
-    # The whole name and its first label, whichever way it was split in two: libnetwork, buildHostsFile.
+    # The whole name and its first label, as in libnetwork's buildHostsFile.
     whole = f"{hostname}.{domainname}" if domainname else hostname
     label, dot, _ = whole.partition(".")
     lines += [f"{address}\t{whole}{f' {label}' if dot else ''}" for address in addresses]
@@ -38,11 +38,11 @@ def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
-        return True  # not an address at all: nothing that a container could ask
+        return True  # not an address, so no container could ask it
 
 
 def has_only_loopback(host: str) -> bool:
-    """Whether the host's resolv.conf names only servers on its own loopback (systemd-resolved, dnsmasq)."""
+    """Return whether the host's resolv.conf only names servers on its own loopback (systemd-resolved, dnsmasq)."""
     servers = [line.split()[1] for line in host.splitlines() if line.split()[:1] == ["nameserver"] and line.split()[1:]]
     return bool(servers) and all(_is_loopback(server) for server in servers)
 
@@ -55,9 +55,9 @@ def resolv_conf(
     *,
     keep_loopback: bool = False,
 ) -> str:
-    """/etc/resolv.conf from the host's, with what was asked for in its place.
+    """Return the text of /etc/resolv.conf: the host's, with the given servers, search list and options instead.
 
-    `keep_loopback`: for a container on the host's network, which reaches the host's loopback.
+    `keep_loopback`: for a container on the host's network, which can reach the host's loopback.
     """
     own_servers: list[str] = []
     own_search: list[str] = []
@@ -78,7 +78,7 @@ def resolv_conf(
     searched = list(search) or own_search
     opted = list(options) or own_options
     lines = [f"nameserver {server}" for server in chosen]
-    # "." is how a person asks for no search at all (docker run --dns-search=.).
+    # "." means no search list (docker run --dns-search=.).
     if searched and searched != ["."]:
         lines.append("search " + " ".join(searched))
     if opted:

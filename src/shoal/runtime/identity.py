@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from shoal.errors import InvalidArgument
 
-# The largest id that the kernel takes for a real user (2^32-1 means "no change").
+# The largest allowed id, as in moby/sys. For the kernel 2^32-1 means "no change".
 _MAX_ID = 2**31 - 1
-_DIGITS_MOST = 20  # with leading zeros; Python refuses to read numbers of thousands of digits
+_DIGITS_MOST = 20  # including leading zeros; Python refuses numbers with thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def _rows(text: str, columns: int) -> Iterable[list[str]]:
 
 
 def _number(text: str) -> int:
-    """A number that the kernel takes for an id, or -1. A file that says 2^32-1 would mean: stay root."""
+    """Return a number that is a valid id, or -1. The id 2^32-1 would let a process stay root."""
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_MOST:
         return -1
     return int(text) if int(text) <= _MAX_ID else -1
@@ -86,12 +86,13 @@ def _gid(groups: list[_Group], name: str) -> int:
 
 
 def resolve(user: str, extra_groups: Iterable[str], passwd: str, group: str) -> Identity:
-    """The identity for `name`, `uid`, `name:group`, `uid:gid` (empty: root).
+    """Return the identity for `name`, `uid`, `name:group` or `uid:gid` (empty: root). Raises InvalidArgument.
 
-    A number is never looked up as a name: an image whose user `1000` is root does not make `--user 1000` root. Without
-    a group the user's own counts, with all groups that name the user; a number that is nobody's gets group 0. The group
-    is the first of the supplementary ones: without it, a file that denies that group would let the process in
-    (CVE-2022-36109). Source of rules and texts: moby/sys user.GetExecUser, moby daemon/oci_linux.go.
+    A number is never looked up as a name, so that an image with a root user called `1000` does not make `--user 1000`
+    root. Without a group, the process gets the user's own group and all groups that list the user; a uid that is not in
+    passwd gets group 0. The group is also the first supplementary one. Otherwise a file that denies access to that
+    group would let the process in (CVE-2022-36109). Source of rules and texts: moby/sys user.GetExecUser, moby
+    daemon/oci_linux.go.
     """
     users, groups = _users(passwd), _groups(group)
     wanted, _, wanted_group = user.partition(":")

@@ -1,8 +1,8 @@
-"""Reads an image's config and an archive's list: each field has its type or is refused. Pure.
+"""Reads an image's config and an archive's list, and checks the type of each field. Pure.
 
-In: JSON that an image brought. Out: the fields that Docker knows, under Docker's names, or WrongType in the words of
-Go's JSON: Docker refuses such an image when it is loaded or pulled. `lenient` leaves out what is wrong instead: for
-images that are here already.
+In: JSON from an image. Out: the fields that Docker knows, by Docker's names, or WrongType in the words of Go's JSON.
+Docker refuses such an image when it is loaded or pulled. `lenient` leaves out wrong fields instead; it is for images
+that are already on this host.
 
 Source of the fields: moby image/image.go, api/types/container/config.go; of the words: Go's encoding/json.
 """
@@ -16,16 +16,16 @@ from shoal.errors import InvalidArgument
 from shoal.runtime import references
 
 MAX_CONFIG_BYTES = 8 << 20
-"""An image's config is some kilobytes; as much as registries take for a manifest is refused beyond."""
+"""Larger configs are refused. They usually have a few kilobytes; this is more than registries accept for a manifest."""
 
 Fields = dict[str, Any]
-Read = Callable[[Any, str], Any]  # a value and where it is; WrongType
+Read = Callable[[Any, str], Any]  # takes a value and its path; raises WrongType
 
 _NAMES = ((bool, "bool"), (str, "string"), (int, "number"), (float, "number"), (list, "array"), (dict, "object"))
 
 
 class WrongType(ValueError):
-    """A value that is none of its field. The text is Go's."""
+    """A value has another type than its field. The text is Go's."""
 
 
 def _wrong(value: Any, where: str, wanted: str, shown: str = "") -> WrongType:
@@ -41,7 +41,7 @@ def _string(value: Any, where: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Half a surrogate pair is no character: Go reads U+FFFD, and Python could not write it anywhere."""
+    """Replace lone surrogates by U+FFFD, as Go does, because Python could not encode them."""
     return "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text) if not text.isascii() else text
 
 
@@ -87,7 +87,7 @@ def _nothing(value: Any, where: str) -> Fields:
 
 
 def _words(value: Any, where: str) -> list[str]:
-    """A command: words, or one of them alone (moby api/types/strslice)."""
+    """Read a command: a list of words, or a single text (moby api/types/strslice)."""
     return [_clean(value)] if isinstance(value, str) else _strings(value, where)
 
 
@@ -99,10 +99,10 @@ def _time(value: Any, where: str) -> str:
 
 
 def instant(text: str) -> float:
-    """Read a time as Go writes it, in seconds since 1970. WrongType for anything else."""
+    """Return a time in Go's format in seconds since 1970. Raises WrongType."""
     head, dot, tail = text.partition(".")
     shortened = text
-    if dot:  # nine digits are more than Python 3.11 reads
+    if dot:  # Python 3.11 does not read nine digits
         digits = tail.rstrip("Z").split("+")[0].split("-")[0]
         shortened = f"{head}.{digits[:6].ljust(6, '0')}{tail[len(digits) :]}"
     try:
@@ -121,7 +121,7 @@ _strings = _list("[]string", _string, str)
 
 
 class Struct:
-    """An object of known fields; others are left out. `lenient`: wrong ones too."""
+    """An object with known fields. Others are left out; with `lenient`, wrong ones too."""
 
     def __init__(self, name: str, fields: Mapping[str, Read]) -> None:
         self.name = name
@@ -129,7 +129,7 @@ class Struct:
         self._folded = {name.lower(): name for name in fields}
 
     def read(self, value: Any, where: str = "", *, lenient: bool = False) -> Fields:
-        """Return the fields that are there. Names count without their case, as in Go; null is nothing."""
+        """Return the present fields. As in Go, names match in any case, and null counts as absent. Raises WrongType."""
         if not isinstance(value, dict):
             raise _wrong(value, f"{where}" if where else "", self.name)
         _, _, path = where.partition(".")
@@ -218,7 +218,7 @@ _ITEMS = _list(
 
 
 def parse(data: bytes) -> tuple[Fields, tuple[str, ...]]:
-    """Read an image's config; return it with its layers' diff ids, lowest first. InvalidArgument when it is none."""
+    """Read an image's config. Return it with its layers' diff ids, lowest first. Raises InvalidArgument."""
     try:
         if len(data) > MAX_CONFIG_BYTES:
             raise ValueError("it is too large")
@@ -233,7 +233,7 @@ def parse(data: bytes) -> tuple[Fields, tuple[str, ...]]:
 
 
 def lenient(text: str) -> tuple[Fields, tuple[str, ...]]:
-    """Read the config of an image that is here, without what is wrong in it. InvalidArgument when nothing is right."""
+    """Read the config of an image on this host, without its wrong fields. Raises InvalidArgument if it is useless."""
     try:
         config = _IMAGE.read(json.loads(text), lenient=True)
         return config, _layers(config)
@@ -249,6 +249,6 @@ def _layers(config: Fields) -> tuple[str, ...]:
 
 
 def archive_items(value: Any) -> list[Fields]:
-    """Read the manifest.json of an archive. WrongType when it is none."""
+    """Read the manifest.json of an archive. Raises WrongType."""
     found: list[Fields] = _ITEMS(value, "")
     return found

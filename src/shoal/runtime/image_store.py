@@ -1,9 +1,9 @@
-"""The records of the images on this host, one file each, and the names that lead to them.
+"""The records of the images on this host, one file each, and the names that refer to them.
 
     records/<hex of image id>.json
 
-A record holds the image's config word for word, whose digest is the image's id: a damaged record shows. It is named,
-kept, and the others go on. Layers are elsewhere (`layers.py`).
+A record has the exact text of the image's config. Its digest is the image's id, so a damaged record is noticed. It is
+logged and kept, and the other images work. Layers are in `layers.py`.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from shoal.runtime import image_config, references
 
 log = logging.getLogger(__name__)
 
-# The years 1 to 9999 in UTC; a zone may put a time beyond them.
+# The years 1 to 9999 in UTC. A time with a zone may be beyond them.
 _EARLIEST, _LATEST = -62135596800.0, 253402300799.0
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image. `names` maps a full tagged reference to the number of its tagging: the highest has it.
+    """One image. `names` maps full tagged references to a number; of several records, the highest number has the name.
 
-    `hidden`: removed, but a container still has its layers.
+    `hidden`: the image was removed, but a container still needs its layers.
     """
 
     id: str
@@ -40,12 +40,12 @@ class Record:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config, without what is wrong in it."""
+        """The config without wrong fields."""
         return image_config.lenient(self.config_text)[0]
 
 
 def created_at(config: dict[str, Any]) -> float:
-    """Return when an image was made; 0 when it does not say."""
+    """Return when an image was made, in seconds since 1970; 0 if it does not say."""
     try:
         return min(max(image_config.instant(config.get("created") or ""), _EARLIEST), _LATEST)
     except image_config.WrongType:
@@ -53,7 +53,7 @@ def created_at(config: dict[str, Any]) -> float:
 
 
 class ImageStore:
-    """The records below one folder, read when made. Every change is on disk before it shows."""
+    """The records below one folder, which are read at the start. Every change is on disk before it is visible."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "records"
@@ -62,7 +62,7 @@ class ImageStore:
         self.damaged: list[DamagedState] = []
         for path in sorted(self._folder.glob("*.json")):
             if path.name.startswith("."):
-                path.unlink()  # a write that a crash cut short
+                path.unlink()  # from a write that a crash interrupted
                 continue
             try:
                 record = _read(path)
@@ -86,19 +86,19 @@ class ImageStore:
         self._number = max(numbers.values(), default=0)
 
     def all(self) -> Iterable[Record]:
-        """Return every record, hidden ones too."""
+        """Return all records, including hidden ones."""
         return list(self._records.values())
 
     def by_id(self, image_id: str) -> Record | None:
-        """Return the record of a full id, hidden or not."""
+        """Return the record with a full id, hidden or not, or None."""
         return self._records.get(image_id)
 
     def names(self, record: Record) -> list[str]:
-        """Return the full tagged references that lead to a record now."""
+        """Return the full tagged references that refer to a record now."""
         return sorted(name for name in record.names if self._by_name.get(name) == record.id)
 
     def find(self, text: str) -> Record:
-        """Return the image of a reference, an id or a unique prefix of one. NotFound with Docker's words."""
+        """Return the image of a reference, an id or a unique prefix of an id. Raises NotFound with Docker's words."""
         if references.is_digest(text):
             record = self._records.get(text)
             if record is None or record.hidden:
@@ -122,7 +122,7 @@ class ImageStore:
         raise NotFound(f"No such image: {shown}")
 
     def put(self, data: bytes, layers: tuple[str, ...], names: Iterable[str], digests: Iterable[str]) -> Record:
-        """Keep an image under its config's digest, and give it names and digests besides those it has."""
+        """Store an image under its config's digest, and add names and digests to it."""
         image_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
         known = self._records.get(image_id)
         record = known or Record(image_id, data.decode(), layers, {})
@@ -135,7 +135,7 @@ class ImageStore:
         return self.save(record)
 
     def save(self, record: Record) -> Record:
-        """Write a record, and take its newest names away from those that had them."""
+        """Write a record, and remove its newest names from the records that had them."""
         fields = {
             "id": record.id,
             "config": record.config_text,
@@ -147,7 +147,7 @@ class ImageStore:
         write_atomic(self._path(record.id), json.dumps(fields).encode())
         self._records[record.id] = record
         self._index()
-        # After a crash in between, two records have a name; the higher number has it then (see `_index`).
+        # After a crash in between, two records have the name; then the higher number counts (see `_index`).
         for other in list(self._records.values()):
             lost = [name for name in other.names if self._by_name[name] != other.id]
             if lost:
@@ -155,7 +155,7 @@ class ImageStore:
         return self._records[record.id]
 
     def delete(self, image_id: str) -> None:
-        """Forget an image."""
+        """Remove the record of an image."""
         self._path(image_id).unlink(missing_ok=True)
         self._records.pop(image_id, None)
         self._index()

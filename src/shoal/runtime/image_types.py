@@ -1,6 +1,6 @@
 """Values about images besides `types.Image`: progress, removals, credentials, contents of a registry.
 
-Values without behaviour, apart from reading the `X-Registry-Auth` header.
+They have no behaviour, apart from reading the header `X-Registry-Auth`.
 """
 
 import base64
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from shoal.errors import InvalidArgument
 
 MAX_AUTH_BYTES = 64 * 1024
-"""A login is a few hundred bytes, an identity token a few thousand: more is refused."""
+"""Longer headers are refused. A login has a few hundred bytes, an identity token a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One line of a pull or a load, as Docker's JSON stream has it: `id` and `status`, or `stream` alone."""
+    """One line of Docker's JSON stream of a pull or load: either `id` and `status`, or `stream`."""
 
     status: str = ""
     id: str = ""
@@ -31,7 +31,7 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class RegistryAuth:
-    """A login at a registry. `repr` hides what must not reach a log."""
+    """A login at a registry. `repr` hides its secrets, so that they reach no log."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -40,13 +40,13 @@ class RegistryAuth:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to log in with."""
+        """Whether there are no credentials."""
         return not (self.username or self.password or self.identity_token)
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """One thing that `remove` or `prune` did: exactly one of the two is set."""
+    """One step of `remove` or `prune`. Exactly one of the two fields is set."""
 
     untagged: str = ""
     deleted: str = ""
@@ -62,7 +62,7 @@ class PruneReport:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """An operating system and processor, as in an image index."""
+    """An operating system and architecture, as in an image index."""
 
     os: str = ""
     architecture: str = ""
@@ -82,9 +82,9 @@ class DistributionInspect:
 
 
 def parse_registry_auth(encoded: str) -> RegistryAuth | None:
-    """Read an `X-Registry-Auth` header (also a task's `PullOptions.registry_auth`): base64url of JSON, padded or not.
+    """Read a header `X-Registry-Auth` (also a task's `PullOptions.registry_auth`): base64url of JSON, padded or not.
 
-    None when it holds no credentials. Raises InvalidArgument with Docker's words when it is not that.
+    Return None if it has no credentials. Raises InvalidArgument with Docker's words if it is malformed.
     Source: moby api/types/registry/authconfig.go.
     """
     if not encoded:

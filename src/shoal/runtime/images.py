@@ -1,7 +1,7 @@
-"""The images of this host: pulled, loaded, imported, named, removed. What containers and the API use.
+"""The images of this host, for containers and the API: pull, load, import, tag, remove.
 
-Owns nothing by itself: records are in `image_store`, layers in `layers`, registries behind `registry`. Everything about
-an image that is here is answered from memory.
+The records are in `image_store`, the layers in `layers`; `registry` calls registries. Questions about an image on this
+host are answered from memory.
 """
 
 import asyncio
@@ -45,13 +45,13 @@ Names = list[str]
 Removals = list[Removed]
 
 LOADS_AT_ONCE = 2
-"""Unpacking is bound by the disk and by one processor each."""
+"""Few, because each unpacking keeps one processor and the disk busy."""
 
 
 class Images:
-    """The images below one data root. Reads what is there when made; one loop uses it.
+    """The images below one data root, which are read at the start. For one event loop.
 
-    `running` says whether a container that holds an image runs: such an image cannot even be removed by force.
+    `running` says whether a container that holds an image runs; such an image cannot be removed, even by force.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Images:
     ) -> None:
         self._staging = paths.images / "staging"
         self.layers = LayerStore(paths.images)
-        confined.remove_remains(self._staging)  # of a run that ended too early
+        confined.remove_remains(self._staging)  # from an earlier run that did not finish
         self._staging.mkdir(mode=0o700, exist_ok=True)
         self.store = ImageStore(paths.images)
         self.running = running
@@ -76,12 +76,12 @@ class Images:
         self._values: dict[str, tuple[Record, list[str], Image]] = {}
 
     def list(self) -> list[Image]:
-        """Return all images, the newest first."""
+        """Return all images, newest first."""
         images = [self._value(record) for record in self.store.all() if not record.hidden]
         return sorted(images, key=lambda image: -image.created_at)
 
     def get(self, ref: str) -> Image:
-        """Return the image of a name, a digest reference, an id or a unique prefix of one; NotFound otherwise."""
+        """Return the image of a name, a digest reference, an id or a unique prefix of an id. Raises NotFound."""
         return self._value(self.store.find(ref))
 
     def _value(self, record: Record) -> Image:
@@ -103,8 +103,10 @@ class Images:
         return image
 
     def lower_dirs(self, image_id: str) -> Names:
-        """Return the folders of an image's layers for overlayfs, topmost first. Also of an image that was removed while
-        a container holds it."""
+        """Return the folders of an image's layers for overlayfs, topmost first. Raises NotFound, ShoalError.
+
+        This also works for an image that was removed while a container holds it.
+        """
         record = self.store.by_id(image_id)
         if record is None:
             raise NotFound(f"No such image: {image_id}")
@@ -114,11 +116,11 @@ class Images:
             raise ShoalError(f"the layer {error.args[0]} of image {image_id} is gone: pull the image again") from error
 
     def hold(self, image_id: str, holder: str) -> None:
-        """Keep an image's layers for a container, whatever happens to its names. May be repeated."""
+        """Keep an image's layers for a container, even if the image is removed. May be repeated."""
         self._holders.setdefault(image_id, set()).add(holder)
 
     def release(self, image_id: str, holder: str) -> None:
-        """End a hold. Layers that nothing needs any more go with the next removal or the next start."""
+        """End a hold. Layers that are no longer needed go with the next removal or the next start."""
         holders = self._holders.get(image_id, set())
         holders.discard(holder)
         if not holders:
@@ -128,11 +130,11 @@ class Images:
                 self._forget(record)
 
     def holders(self, image_id: str) -> Names:
-        """Return which containers hold an image."""
+        """Return the containers that hold an image."""
         return sorted(self._holders.get(image_id, ()))
 
     async def pull(self, ref: str, auth: RegistryAuth | None, progress: ProgressCallback | None = None) -> Image:
-        """Bring an image here from its registry, or see that it is up to date."""
+        """Pull an image from its registry, or find that it is up to date. Raises ShoalError."""
         reference = references.parse(ref).tagged()
         record = await self._puller.pull(reference, auth, progress)
         self._tell("pull", reference.familiar, {"name": reference.familiar_name})
@@ -143,11 +145,11 @@ class Images:
         return await self._registry.distribution(references.parse(ref).tagged(), auth)
 
     async def login(self, auth: RegistryAuth) -> None:
-        """Ask a registry whether it takes these credentials. Raises Unauthenticated when it does not."""
+        """Ask a registry whether it accepts these credentials. Raises Unauthenticated."""
         await self._registry.login(auth)
 
     async def load(self, stream: AsyncIterator[bytes], progress: ProgressCallback | None = None) -> Names:
-        """Take in the images of an archive; return their names, and the ids of those without."""
+        """Load the images of an archive. Return their names, and the ids of those without names."""
         async with self._loads:
             folder = self._staging / f"load-{secrets.token_hex(8)}"
             try:
@@ -185,7 +187,10 @@ class Images:
     async def import_(
         self, stream: AsyncIterator[bytes], repo: str, tag: str, changes: Iterable[str], message: str
     ) -> Image:
-        """Make an image of a tar of a root file system. `changes` are Dockerfile instructions."""
+        """Make an image from a tar of a root file system. `changes` are Dockerfile instructions.
+
+        Raises InvalidArgument, ShoalError.
+        """
         name = _target(repo, tag) if repo else None
         wanted = [*changes]
         created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
@@ -207,9 +212,9 @@ class Images:
         self._tell("tag", record.id, {"name": name.familiar})
 
     async def remove(self, ref: str, force: bool = False, prune: bool = True) -> Removals:
-        """Take a name away, and with the last one the image. Conflict, in Docker's words, when it is in use.
+        """Remove a name and, with the last one, the image. Raises NotFound, and Conflict in Docker's words.
 
-        `prune` is there for Docker's sake: it is about untagged parents, which images of ours do not have.
+        `prune` has no effect: in Docker it is about untagged parents, which Shoal's images do not have.
         """
         record = self.store.find(ref)
         plan = removal.decide(
@@ -219,7 +224,7 @@ class Images:
         return removed
 
     async def prune(self, dangling_only: bool = True, wanted: Callable[[Image], bool] = lambda _: True) -> PruneReport:
-        """Remove the images that no container holds: those without any name, or all. `wanted` may keep some."""
+        """Remove images that no container holds: those without a name, or all. Those not `wanted` are kept."""
         removed: list[Removed] = []
         freed = 0
         for record in self.store.all():
@@ -258,21 +263,21 @@ class Images:
         self._values.pop(record.id, None)
 
     async def sweep(self) -> None:
-        """Remove what an earlier run left: after the containers of this host hold their images again."""
+        """Remove leftovers of an earlier run. Call it after the containers of this host hold their images again."""
         for record in self.store.all():
             if record.hidden and not self._holders.get(record.id):
                 self._forget(record)
         await self._collect()
 
     async def _collect(self) -> int:
-        """Remove the layers of no image. With a damaged record nobody knows what it needs: then none."""
+        """Remove the layers that no image needs. If a record is damaged, none, because its layers are unknown."""
         if self.store.damaged:
             return 0
         needed = {layer for record in self.store.all() for layer in record.layers}
         return await self.layers.remove([layer for layer in self.layers.all() if layer not in needed])
 
     async def _drop(self, fresh: Iterable[str]) -> None:
-        """Remove layers of an image that was refused, but for those that another has by now."""
+        """Remove the new layers of a refused image, except for those that another image has by now."""
         needed = {layer for record in self.store.all() for layer in record.layers}
         await self.layers.remove([layer for layer in fresh if layer not in needed])
 

@@ -1,6 +1,6 @@
-"""`docker import`: the config of an image made from a bare root file system, with `--change` instructions. Pure.
+"""Makes the config of an image from `docker import`: a bare root file system with `--change` instructions. Pure.
 
-Source of what may be changed: moby builder/dockerfile/dispatchers, daemon/internal/image (validCommitCommands).
+Source of the allowed instructions: moby builder/dockerfile/dispatchers, daemon/internal/image (validCommitCommands).
 """
 
 import json
@@ -25,7 +25,7 @@ _HEALTH_FLAGS = {
 
 
 def image_config(diff_id: str, created: str, message: str, changes: Iterable[str]) -> bytes:
-    """Return the config of an image with one layer. InvalidArgument when a change is not well-formed."""
+    """Return the config of an image with one layer. Raises InvalidArgument for a malformed change."""
     config: Config = {}
     for change in changes:
         apply_change(config, change)
@@ -45,7 +45,7 @@ def image_config(diff_id: str, created: str, message: str, changes: Iterable[str
 
 
 def apply_change(config: Config, change: str) -> None:
-    """Apply one Dockerfile instruction to an image's `config`."""
+    """Apply one Dockerfile instruction to an image's `config`. Raises InvalidArgument."""
     word, _, rest = change.strip().partition(" ")
     word, rest = word.upper(), rest.strip()
     if not word:
@@ -64,7 +64,7 @@ def _json_list(text: str) -> list[str] | None:
     try:
         words = json.loads(text)
     except ValueError:
-        return None  # as Docker: what is no JSON is a shell's business
+        return None  # as in Docker, text that is not JSON is for the shell
     return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
 
 

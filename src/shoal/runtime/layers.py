@@ -1,11 +1,11 @@
-"""Image layers on disk: each once, by the digest of its tar, unpacked as overlayfs wants its lower folders.
+"""Image layers on disk: each once, by the digest of its tar, unpacked as a lower folder for overlayfs.
 
     layers/<hex of diff id>/fs      the files
     layers/<hex of diff id>/layer.json
     l/<short>                       symbolic link to .../fs: mount options have 4096 bytes for up to 127 folders
 
-Tars are unpacked by `unpack_child.py`, locked into the new folder, which is renamed into place when it is whole. All
-folders above `fs` are 0700: a set-uid program of an image is out of reach for the host's users.
+`unpack_child.py` unpacks tars and cannot leave the new folder, which is renamed into place when it is complete. All
+folders above `fs` are 0700, so that users of the host cannot run an image's set-uid programs.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from shoal.host import programs
 from shoal.runtime import confined, unpack_child
 from shoal.runtime.references import is_digest
 
-SHORT_CHARACTERS = 13  # of base 16: 52 bits; a link that another layer has already is made longer
+SHORT_CHARACTERS = 13  # hex digits, 52 bits; if another layer has the link already, a longer one is used
 MAX_REPORT_BYTES = 64 * 1024
 # Docker's limit: moby layer/layer.go, maxLayerDepth; overlayfs itself takes 500.
 MAX_LAYERS = 127
@@ -35,23 +35,23 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What came out of a tar."""
+    """The result of unpacking a tar."""
 
     diff_id: str  # digest of the tar
-    digest: str  # digest of the bytes that came in, maybe compressed
-    size_bytes: int  # of the files in it
+    digest: str  # digest of the input, which may be compressed
+    size_bytes: int  # of the unpacked files
 
 
 async def unpack(source: Path | AsyncIterator[bytes], folder: Path, kind: Literal["layer", "archive"]) -> Unpacked:
-    """Unpack a tar, compressed or not, into an existing folder and nowhere else. The folder may be half full after an
-    error.
+    """Unpack a tar, compressed or not, into an existing folder and nowhere else.
 
-    InvalidArgument when the tar is at fault, ShoalError when this host is (a full disk), MissingProgram for zstd.
+    Raises InvalidArgument if the tar is at fault, ShoalError if this host is (a full disk), MissingProgram for zstd.
+    After an error the folder may be half full.
     """
     try:
         zstd = programs.find("zstd")
     except MissingProgram:
-        zstd = ""  # needed for zstd data only, which then is refused
+        zstd = ""  # only needed for zstd data, which is then refused
     command = (sys.executable, "-I", "-S", "-X", "utf8", unpack_child.__file__, kind, str(folder), zstd)
     if isinstance(source, Path):
         with source.open("rb") as file:
@@ -60,7 +60,7 @@ async def unpack(source: Path | AsyncIterator[bytes], folder: Path, kind: Litera
         child = await _start(command, asyncio.subprocess.PIPE)
     try:
         if not isinstance(source, Path):
-            # It says one line at its end, which fits any pipe: no need to read while it is fed.
+            # The child writes one line at its end. That fits any pipe, so it need not be read meanwhile.
             await _feed(child, source)
         out, complaint = await child.communicate()
     finally:
@@ -69,7 +69,7 @@ async def unpack(source: Path | AsyncIterator[bytes], folder: Path, kind: Litera
                 child.kill()
             await child.wait()
         if child.stdin is not None:
-            # How its pipe ended is of no interest, but asyncio logs what nobody asks for.
+            # The error is irrelevant, but asyncio would log it if nobody retrieved it.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 await child.stdin.wait_closed()
     return _told(out, complaint, await child.wait(), bool(zstd))
@@ -85,11 +85,11 @@ async def _feed(child: asyncio.subprocess.Process, source: AsyncIterator[bytes])
     try:
         async for chunk in source:
             if child.stdin.is_closing():
-                return  # it ended while nothing was written: uvloop takes a write for a mistake of ours then
+                return  # the child has ended; with uvloop, a write would raise an error now
             child.stdin.write(chunk)
             await child.stdin.drain()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it has ended early, and says why on its output
+        pass  # the child has ended early and gives the reason on its output
     finally:
         child.stdin.close()
 
@@ -111,7 +111,7 @@ def _told(out: bytes, complaint: bytes, code: int, have_zstd: bool) -> Unpacked:
 
 
 class LayerStore:
-    """The layers below one folder. Reads what is there when made; one loop uses it."""
+    """The layers below one folder, which are read at the start. For one event loop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "layers"
@@ -129,12 +129,12 @@ class LayerStore:
     def _read(self, path: Path, links: dict[str, str]) -> None:
         diff_id = f"sha256:{path.name}"
         if not is_digest(diff_id):
-            confined.remove_remains(path)  # the new folder of a run that ended too early
+            confined.remove_remains(path)  # the new folder of a run that did not finish
             return
         try:
             size = int(json.loads((path / "layer.json").read_bytes())["size"])
         except (OSError, ValueError, KeyError, TypeError):
-            size = 0  # the files are what counts; the number is shown to people only
+            size = 0  # the layer still works; the number is only shown to people
         target = f"../layers/{path.name}/fs"
         short = next((name for name, to in links.items() if to == target), "")
         self._know(diff_id, size, short)
@@ -158,7 +158,7 @@ class LayerStore:
         return diff_id in self._lower
 
     def lower(self, diff_id: str) -> str:
-        """Return the path for overlayfs of a layer that is here: a short link to its files."""
+        """Return a layer's path for overlayfs, a short link to its files. Raises KeyError."""
         return self._lower[diff_id]
 
     def size(self, diff_id: str) -> int:
@@ -171,7 +171,7 @@ class LayerStore:
 
     @contextlib.contextmanager
     def pinned(self, diff_ids: Iterable[str]) -> Iterator[None]:
-        """Keep layers, here or to come, from being removed until a record names them."""
+        """Protect layers, present or future, from removal within this block, until a record names them."""
         pins = list(diff_ids)
         self._pinned.update(pins)
         try:
@@ -181,10 +181,11 @@ class LayerStore:
             self._pinned = +self._pinned
 
     async def add(self, source: Path | AsyncIterator[bytes], *, diff_id: str = "", digest: str = "") -> str:
-        """Unpack a layer and return its diff id; it is here then whole, or not at all.
+        """Unpack a layer and return its diff id. The layer is stored whole or not at all.
 
-        `diff_id` and `digest` are what it must be, where that is known: InvalidArgument otherwise. Those who add the
-        same diff id at one time share the work. The disk is not flushed: `sync` does that once an image.
+        `diff_id` and `digest` are the expected ones, if known. Callers that add the same diff id at the same time share
+        the work. The disk is not flushed; `sync` does that once per image. Raises InvalidArgument, also for another
+        digest; ShoalError, MissingProgram.
         """
         lock = self._locks.setdefault(diff_id, asyncio.Lock()) if diff_id else asyncio.Lock()
         async with lock:
@@ -194,7 +195,7 @@ class LayerStore:
             try:
                 (fresh / "fs").mkdir(mode=0o755, parents=True)
                 fresh.chmod(0o700)
-                (fresh / "fs").chmod(0o755)  # whatever the umask
+                (fresh / "fs").chmod(0o755)  # despite the umask
                 done = await unpack(source, fresh / "fs", "layer")
                 _check("layer", diff_id, done.diff_id)
                 _check("blob", digest, done.digest)
@@ -210,13 +211,17 @@ class LayerStore:
 
     def _put(self, fresh: Path, done: Unpacked) -> None:
         place = self._folder / done.diff_id.removeprefix("sha256:")
-        # An earlier time may have ended between the two steps, for want of room for a link: what is there is whole.
+        # An earlier attempt may have ended between the two steps, because there was no room for the link. Then the
+        # folder is there and complete.
         if not place.exists():
             os.rename(fresh, place)
         self._know(done.diff_id, done.size_bytes)
 
     async def sync(self) -> None:
-        """Flush the file system that the layers are on: a record that names a layer is written only after this."""
+        """Flush the layers' file system.
+
+        A record that names a layer must be written only after this. Raises ShoalError.
+        """
         await asyncio.to_thread(self._sync)
 
     def _sync(self) -> None:
@@ -228,8 +233,10 @@ class LayerStore:
             os.close(descriptor)
 
     async def remove(self, diff_ids: Iterable[str]) -> int:
-        """Remove layers that are not pinned and return how many bytes that freed. They are
-        forgotten at once, however long it takes."""
+        """Remove layers that are not pinned, and return how many bytes that freed.
+
+        The layers are unknown at once, even while their files are still being removed.
+        """
         freed, gone = 0, []
         for diff_id in diff_ids:
             if diff_id in self and not self._pinned[diff_id]:

@@ -21,11 +21,11 @@ class _Watcher:
 
 
 class Life:
-    """What is known of a container, and how it is followed."""
+    """A container's present value, and the means to follow it."""
 
     def __init__(self, value: Container) -> None:
         self.value = value
-        self.lock = asyncio.Lock()  # held by whoever creates, starts, cleans up or removes it
+        self.lock = asyncio.Lock()  # held while it is created, started, cleaned up or removed
         self.running: Running | None = None
         self.conmon_fd: int | None = None
         self.removed = False
@@ -33,17 +33,17 @@ class Life:
         self._watchers: set[_Watcher] = set()
 
     def change(self, **changes: Any) -> Container:
-        """Replace fields of the value and tell the watchers."""
+        """Replace fields of the value, and tell the watchers."""
         return self.become(dataclasses.replace(self.value, **changes))
 
     def become(self, value: Container) -> Container:
-        """Replace the value and tell the watchers."""
+        """Replace the value, and tell the watchers."""
         self.value = value
         self._tell(value)
         return value
 
     def end(self) -> None:
-        """It was removed: watchers end after the values they have."""
+        """Note that it was removed. Watchers end after their queued values."""
         self.removed = True
         self._tell(None)
 
@@ -54,7 +54,7 @@ class Life:
             watcher.ready.set()
 
     async def changes(self) -> AsyncIterator[Container]:
-        """The present value, then each new one, until it is removed."""
+        """Yield the present value, then each new one, until it is removed."""
         watcher = _Watcher(self.value)
         self._watchers.add(watcher)
         try:
@@ -69,7 +69,7 @@ class Life:
             self._watchers.discard(watcher)
 
     async def wait_ended(self) -> Container:
-        """Its value once its process has ended, or it was removed."""
+        """Wait until its process has ended or it was removed, and return its value."""
         watcher = _Watcher(self.value)
         self._watchers.add(watcher)
         try:
@@ -81,7 +81,7 @@ class Life:
             self._watchers.discard(watcher)
 
     def close(self) -> None:
-        """Let go of descriptors."""
+        """Close its descriptors."""
         if self.conmon_fd is not None:
             os.close(self.conmon_fd)
             self.conmon_fd = None

@@ -22,7 +22,7 @@ PAUSE = 0.005
 
 
 class LogCuts:
-    """The logs that have a limit and more than one file, of containers that run. May be used by any thread."""
+    """Watches the logs of running containers that have a limit and more than one file. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,12 +33,12 @@ class LogCuts:
         self._apart = threading.Event()
 
     def begin(self, container: Container) -> None:
-        """Make a container's log ready for conmon, and look after it. Blocks for a few system calls."""
+        """Prepare a container's log for conmon, and watch it. Blocks for a few system calls."""
         log_files.prepare(container.log_path, log_options.limits(container.config.log_options))
         self._watch(container)
 
     def adopt(self, container: Container) -> None:
-        """Look after the log of a container that runs already; that of one that has ended is as it is."""
+        """Watch the log of a container from an earlier run, if the container still runs."""
         if container.phase is Phase.RUNNING:
             self._watch(container)
 
@@ -58,7 +58,7 @@ class LogCuts:
             self._settle(number)
 
     def end(self, container: Container) -> None:
-        """Look after it no more: its container has ended. May be repeated."""
+        """Stop watching the log of a container that has ended. May be repeated."""
         with self._lock:
             for number in [number for number, (path, _) in self._watched.items() if path == container.log_path]:
                 linux.inotify_remove(self._inotify, number)
@@ -76,7 +76,8 @@ class LogCuts:
             os.close(fd)
 
     def _run(self) -> None:
-        # The worker thread that started this one may step into other mount namespaces only while it shares nothing.
+        # A thread shares its working folder with the one that started it, here a worker thread. While it does, that one
+        # could not enter another mount namespace.
         linux.unshare(linux.CLONE_FS)
         self._apart.set()
         while True:
@@ -85,7 +86,7 @@ class LogCuts:
                 return
             numbers = {number for number, _ in linux.inotify_read(self._inotify)}
             with self._lock:
-                # -1: more happened than the kernel kept.
+                # -1 means that the kernel lost events.
                 for number in self._watched if -1 in numbers else numbers & set(self._watched):
                     self._settle(number)
             time.sleep(PAUSE)
@@ -96,5 +97,5 @@ class LogCuts:
             log_files.settle(path, limits)
         except FileNotFoundError:
             pass  # its container was removed
-        except OSError as error:  # a full disk: older output is lost then, the limit holds
+        except OSError as error:  # for example a full disk; older output is lost, but the limit holds
             log.warning("what was cut off the log %s is not kept: %s", path, error)

@@ -1,12 +1,12 @@
-"""A container's log on disk: the file that conmon writes, and older ones that it has cut off. Blocking.
+"""A container's log on disk: the file that conmon writes, and older parts that conmon has cut off. Blocking.
 
-    output.log        conmon's. At its size limit conmon puts a new one in its place, at once and by itself, also while
-                      no daemon runs: what was in it is gone, unless it has another name
-    output.log.head   that other name: a hard link. Once it is not the same file any more, conmon has cut
-    output.log.<n>    older ones, the higher the newer
+    output.log        conmon's file. At its size limit conmon replaces it by a new one, also while no daemon runs. The
+                      old content would be lost if it had no other name
+    output.log.head   that other name, a hard link. When it is another file than output.log, conmon has cut the log
+    output.log.<n>    older parts; higher numbers are newer
 
-So the size is bounded whether or not the daemon runs. How much older output is kept depends on the daemon. A container
-that fills more than one file before we have seen the first cut loses whole files in between, never the newest.
+So the size is bounded even while no daemon runs. Older output is only kept if the daemon notices the cut. If a
+container fills more than one file before that, whole files in between are lost, but never the newest.
 
 In: a path and limits. Out: the files in their order, their bytes one after the other.
 """
@@ -18,14 +18,17 @@ from shoal.runtime.log_options import LogLimits
 
 CHUNK = 256 << 10
 
-# A listing is taken again until it is twice the same; each time one of a thousand renames came between.
+# Attempts. A listing is repeated until it is the same twice, because files may be renamed meanwhile.
 _LISTINGS = 20
 
 Identity = tuple[int, int]
 
 
 def prepare(path: str, limits: LogLimits) -> None:
-    """Make the file before conmon opens it, with its second name; conmon counts its size from zero each time."""
+    """Make the file, with its second name, before conmon opens it.
+
+    A full file is replaced by a new one, because conmon counts the size from zero at each start.
+    """
     if not limits.size_bytes:
         return
     _settle(path, limits.files)
@@ -39,7 +42,7 @@ def prepare(path: str, limits: LogLimits) -> None:
 
 
 def settle(path: str, limits: LogLimits) -> None:
-    """Keep what conmon has cut off, and as much of it as is wanted. May be repeated, and cut short anywhere."""
+    """Keep the parts that conmon has cut off, up to the limit. May be repeated, also after a crash at any point."""
     if limits.size_bytes:
         _settle(path, limits.files)
         _link(path, limits.files)
@@ -60,13 +63,13 @@ def _settle(path: str, files: int) -> None:
         if begun is None:
             if current is None or kept is None or kept == current:
                 return
-            # Named before the other moves: from here on a cut loses neither.
+            # The new file gets a second name before the old one is renamed, so that a cut now loses neither.
             os.link(path, fresh)
             continue
         if kept is not None and kept != begun:
             os.rename(head, f"{path}.{max(_numbers(path), default=0) + 1}")
         elif kept is not None:
-            os.unlink(head)  # rename(2) leaves two names of one file as they are
+            os.unlink(head)  # rename(2) does nothing if both names are the same file
         os.rename(fresh, head)
         for number in _numbers(path)[: -(files - 1)]:
             os.unlink(f"{path}.{number}")
@@ -87,13 +90,13 @@ def _numbers(path: str) -> list[int]:
 
 
 def listed(path: str) -> list[tuple[str, Identity]]:
-    """The files of a log, the oldest first, each once. None is missing, though they are renamed meanwhile."""
+    """Return the files of a log, oldest first, each once. None is missing, even if files are renamed meanwhile."""
     before: list[Identity] | None = None
     found: list[tuple[str, Identity]] = []
     for _ in range(_LISTINGS):
         try:
             found = _look(path)
-        except FileNotFoundError:  # the folder: its container was removed
+        except FileNotFoundError:  # the container was removed
             return []
         now = [identity for _, identity in found]
         if now == before:
@@ -115,13 +118,16 @@ def _end(file: tuple[str, Identity]) -> tuple[Identity, int]:
     name, identity = file
     try:
         found = os.stat(name)
-    except FileNotFoundError:  # cut just now: all of it
+    except FileNotFoundError:  # it was cut just now, so all of it counts
         return identity, 1 << 62
     return identity, found.st_size if (found.st_dev, found.st_ino) == identity else 1 << 62
 
 
 def tail_offset(fd: int, lines: int) -> tuple[int, int]:
-    """Where the last `lines` whole lines of a file begin, and how many of them it has. Read from its end backwards."""
+    """Return the offset at which the last `lines` whole lines of a file begin, and how many of them the file has.
+
+    The file is read backwards from its end.
+    """
     position = os.fstat(fd).st_size
     if lines == 0:
         return position, 0
@@ -130,13 +136,13 @@ def tail_offset(fd: int, lines: int) -> tuple[int, int]:
         size = min(CHUNK, position)
         position -= size
         buffer = os.pread(fd, size, position) + buffer
-        end = len(buffer)  # just after the newline of the record that is looked at
+        end = len(buffer)  # just after the newline of the present record
         while (newline := buffer.rfind(b"\n", 0, end - 1)) >= 0:
             found += _ends_line(buffer[newline + 1 : end])
             if found > lines:
                 return position + end, lines
             end = newline + 1
-        buffer = buffer[:end]  # its first part may be in the block before
+        buffer = buffer[:end]  # the beginning of this record may be in the block before
     found += _ends_line(buffer)
     return (len(buffer), lines) if found > lines else (0, found)
 
@@ -146,21 +152,22 @@ def _ends_line(record: bytes) -> bool:
 
 
 class Reader:
-    """Reads a log from some line on to its end, and further as it grows, across every cut.
+    """Reads a log from a line to its end and, while it grows, further, across all cuts.
 
-    Without `follow` its end is where it was at `begin`: who writes without end would keep a reader for ever.
+    Without `follow` it stops where the log ended at `begin`; otherwise a container that never stops writing would keep
+    the reader for ever.
     """
 
     def __init__(self, path: str, *, follow: bool) -> None:
         self._path = path
         self._follow = follow
-        self._last: tuple[Identity, int] | None = None  # the file, and its size, that the end is in
+        self._last: tuple[Identity, int] | None = None  # the file with the end, and the size at which it ends
         self._fd = -1
         self._offset = 0
         self._final = False
 
     def begin(self, tail: int | None) -> bool:
-        """Go to the first line, or to the last `tail` ones. False when there is no log."""
+        """Go to the first line, or to the last `tail` lines. Return False if there is no log."""
         for _ in range(_LISTINGS):
             files = listed(self._path)
             if not files:
@@ -179,7 +186,7 @@ class Reader:
         return False
 
     def read(self) -> bytes | None:
-        """Return the next bytes; none where the log ends now; None where another file begins."""
+        """Return the next bytes: none at the present end of the log, None where another file begins."""
         while True:
             size = CHUNK if self._last is None or self._last[0] != self._own() else self._last[1] - self._offset
             chunk = os.pread(self._fd, max(0, min(CHUNK, size)), self._offset)
@@ -195,11 +202,11 @@ class Reader:
                 return None
             if _identity(self._path) in (None, self._own()):
                 return b""
-            # conmon closed it before it made the next: what it wrote last is read once more, then it is done.
+            # conmon closed this file before it made the next one. One more read gets its last bytes.
             self._final = True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -214,8 +221,8 @@ class Reader:
             files = listed(self._path)
             after = [identity for _, identity in files]
             if self._last is not None and self._last[0] not in after:
-                return False  # so much was written meanwhile that what was asked for is gone
-            # One that is not listed any more was the oldest: it goes on with the oldest that is left.
+                return False  # so much was written meanwhile that the rest is gone
+            # A file that is no longer listed was the oldest, so the oldest remaining file is the next one.
             at = after.index(own) + 1 if own in after else 0
             if at >= len(files):
                 return False

@@ -1,7 +1,7 @@
-"""How much of a container's log is kept: Docker's options of json-file, read and checked. Pure.
+"""Reads and checks Docker's options of json-file, which say how much of a container's log is kept. Pure.
 
-In: the driver and options that were asked for, and the daemon's own. Out: those that hold, as `docker inspect` shows
-them, and limits. Source of names and texts: moby daemon/logger/jsonfilelog, daemon/logs.go, go-units.
+In: the driver and options of a container, and the daemon's own. Out: the effective ones, which `docker inspect` shows,
+and limits. Source of names and texts: moby daemon/logger/jsonfilelog, daemon/logs.go, go-units.
 """
 
 import re
@@ -12,9 +12,9 @@ from shoal.errors import InvalidArgument, Unimplemented
 
 DRIVER = "json-file"
 
-# They choose what `docker service logs --details` shows.
+# These choose what `docker service logs --details` shows.
 _DETAILS = frozenset({"labels", "labels-regex", "env", "env-regex"})
-# What is always so, and may be asked for.
+# Options that have only these values here.
 _FIXED = {"compress": ("false", "0", "f"), "mode": ("blocking",)}
 _KNOWN = _DETAILS | {"max-size", "max-file", "compress", "mode", "tag", "max-buffer-size"}
 
@@ -22,12 +22,12 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?([kmgtp]?)i?b?", re.IGNORECASE |
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _MOST_BYTES = 1 << 62
 MOST_FILES = 1000
-"""A reader looks at each file's name; Docker has no limit."""
+"""A limit, because a reader lists all files. Docker has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogDefault:
-    """What the daemon's configuration says: `log-driver` and `log-opts`."""
+    """`log-driver` and `log-opts` of the daemon's configuration."""
 
     driver: str = DRIVER
     options: Mapping[str, str] = field(default_factory=dict)
@@ -35,16 +35,16 @@ class LogDefault:
 
 @dataclass(frozen=True, slots=True)
 class LogLimits:
-    """`size_bytes`: how large one file gets, 0 without limit. `files`: how many there are, the present one included."""
+    """`size_bytes`: the largest size of a file; 0: unlimited. `files`: the number of files, with the present one."""
 
     size_bytes: int = 0
     files: int = 1
 
 
 def resolve(driver: str, options: Mapping[str, str], default: LogDefault) -> tuple[str, dict[str, str]]:
-    """Return the driver and options that hold for a container. InvalidArgument for what is none.
+    """Return the effective driver and options of a container. Raises the errors of `check`.
 
-    The daemon's options come in where the driver is the daemon's, and its own say nothing else.
+    If the driver is the daemon's, the daemon's options apply as well, unless the container has the same option.
     """
     driver = driver or default.driver
     merged = {**(default.options if driver == default.driver else {}), **options}
@@ -53,7 +53,7 @@ def resolve(driver: str, options: Mapping[str, str], default: LogDefault) -> tup
 
 
 def check(driver: str, options: Mapping[str, str]) -> None:
-    """InvalidArgument or Unimplemented for a driver or an option that cannot be."""
+    """Raise InvalidArgument or Unimplemented for a wrong or unsupported driver or option."""
     if driver != DRIVER:
         raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
     for name, value in sorted(options.items()):
@@ -65,7 +65,7 @@ def check(driver: str, options: Mapping[str, str]) -> None:
 
 
 def limits(options: Mapping[str, str]) -> LogLimits:
-    """Return the limits that options set. InvalidArgument with Docker's words."""
+    """Return the limits in options. Raises InvalidArgument with Docker's words."""
     failed = "failed to initialize logging driver: "
     size = 0
     if "max-size" in options:

@@ -1,8 +1,7 @@
-"""Containers' output as conmon wrote it: lines of `<time> <stream> <F|P> <text>` (P: the next line continues it).
+"""Reads containers' output from conmon's logs: lines of `<time> <stream> <F|P> <text>` (P: the next line continues it).
 
-In: a file's path and LogOptions. Out: LogLines, parts put together, across the cuts of a log with a limit. Followers
-share one inotify instance; none has a thread. Reading blocks for a page cache's time and goes through threads of
-asyncio's own, a chunk at a time.
+In: a file's path and LogOptions. Out: LogLines, assembled from their parts, across the cuts of a log with a limit.
+Followers share one inotify instance and have no threads of their own. Chunks are read in asyncio's worker threads.
 """
 
 import asyncio
@@ -15,14 +14,14 @@ from shoal.host import linux
 from shoal.runtime.log_files import Reader
 from shoal.runtime.types import LogLine, LogOptions
 
-# A line longer than this is handed out in parts, without a newline.
+# A longer line is returned in parts without newlines.
 _LINE_LIMIT = 1 << 20
 
 _seconds: dict[bytes, int] = {}
 
 
 def parse_time(text: bytes) -> int:
-    """Nanoseconds since 1970 of `2023-11-23T07:14:46.865323123+00:00`. ValueError for anything else."""
+    """Return a time like `2023-11-23T07:14:46.865323123+00:00` in nanoseconds since 1970. Raises ValueError."""
     at, dot, rest = text.partition(b".")
     if not dot or len(rest) < 10:
         raise ValueError(f"not a time: {text!r}")
@@ -36,14 +35,14 @@ def parse_time(text: bytes) -> int:
 
 
 class Assembler:
-    """Puts records together to lines."""
+    """Assembles lines from conmon's records."""
 
     def __init__(self) -> None:
         self._parts: dict[bytes, list[bytes]] = {b"stdout": [], b"stderr": []}
         self._began: dict[bytes, int] = {}
 
     def feed(self, record: bytes) -> LogLine | None:
-        """The line that a record (without its newline) ends. A record that is none of conmon's is left out."""
+        """Return the line that a record (without its newline) completes, or None. Malformed records are ignored."""
         fields = record.split(b" ", 3)
         if len(fields) < 4 or fields[1] not in self._parts:
             return None
@@ -62,7 +61,7 @@ class Assembler:
         return LogLine(began, _stream(stream), data)
 
     def rest(self) -> Iterator[LogLine]:
-        """What was said last, without an end of line."""
+        """Yield the last lines, which have no newline."""
         for stream, parts in self._parts.items():
             if parts:
                 yield LogLine(self._began.pop(stream), _stream(stream), b"".join(parts))
@@ -74,15 +73,15 @@ def _stream(name: bytes) -> Literal["stdout", "stderr"]:
 
 
 class LogFiles:
-    """Readers of logs. `poke` after a container has ended, so that its followers end."""
+    """Reads logs. Call `poke` after a container has ended, so that its followers end."""
 
     def __init__(self) -> None:
         self._inotify: int | None = None
         self._watches: dict[int, str] = {}
-        self._followers: dict[str, set[asyncio.Event]] = {}  # by folder: a file is replaced when it is cut
+        self._followers: dict[str, set[asyncio.Event]] = {}  # by folder, because the file is replaced when it is cut
 
     async def read(self, path: str, options: LogOptions, ended: Callable[[], bool]) -> AsyncIterator[LogLine]:
-        """The lines asked for, in the order they were written."""
+        """Yield the requested lines in the order in which they were written."""
         reader, changed = Reader(path, follow=options.follow), asyncio.Event()
         if options.follow and os.path.isdir(os.path.dirname(path)):  # noqa: ASYNC240 - a stat
             self._follow(path, changed)
@@ -105,7 +104,7 @@ class LogFiles:
             over = ended()
             changed.clear()
             chunk = await asyncio.to_thread(reader.read)
-            if chunk is None:  # a new file: records are whole in each
+            if chunk is None:  # a new file; no record continues in the next file
                 carry = b""
                 continue
             *records, carry = (carry + chunk).split(b"\n")
@@ -127,7 +126,7 @@ class LogFiles:
                 yield line
 
     def poke(self, path: str) -> None:
-        """Make followers of a file look again."""
+        """Make the followers of a file read again."""
         self._poke(os.path.dirname(path))
 
     def _poke(self, folder: str) -> None:
@@ -135,7 +134,7 @@ class LogFiles:
             event.set()
 
     def close(self) -> None:
-        """Wake every follower and let go of inotify."""
+        """Close the inotify instance."""
         if self._inotify is not None:
             asyncio.get_running_loop().remove_reader(self._inotify)
             os.close(self._inotify)
@@ -169,7 +168,7 @@ class LogFiles:
             return
         for watch, mask in linux.inotify_read(self._inotify):
             for folder in [self._watches[watch]] if watch in self._watches else list(self._followers):
-                self._poke(folder)  # all of them where the kernel lost events
+                self._poke(folder)  # all folders if the kernel lost events
             if mask & linux.IN_IGNORED:
                 self._watches.pop(watch, None)
 

@@ -1,4 +1,4 @@
-"""Image manifests and indexes, as registries and archives have them. Pure.
+"""Reads image manifests and indexes of registries and archives. Pure.
 
 Source of names and media types: OCI image-spec, distribution's manifest schema 2.
 """
@@ -16,7 +16,7 @@ from shoal.runtime.layers import MAX_LAYERS
 from shoal.runtime.references import is_digest
 
 MAX_MANIFEST_BYTES = 4 << 20
-"""Docker's limit too: moby distribution/pull_v2.go, maxManifestSize."""
+"""Docker's limit: moby distribution/pull_v2.go, maxManifestSize."""
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -41,7 +41,7 @@ _ANY = Platform()
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A blob, by digest."""
+    """A reference to a blob."""
 
     media_type: str
     digest: str
@@ -61,7 +61,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Several images under one name, a platform each."""
+    """Several images under one name, one for each platform."""
 
     media_type: str
     manifests: tuple[Descriptor, ...]
@@ -73,13 +73,13 @@ def digest_of(data: bytes) -> str:
 
 
 def host_platform() -> Platform:
-    """Return what this host runs."""
+    """Return the platform of this host."""
     architecture, variant = _ARCHITECTURES.get(platform.machine(), (platform.machine(), ""))
     return Platform("linux", architecture, variant)
 
 
 def parse(data: bytes) -> Manifest | Index:
-    """Read a manifest or an index. InvalidArgument when it is neither, or older than Docker still takes."""
+    """Read a manifest or an index. Raises InvalidArgument, also for formats that are too old for Docker."""
     try:
         if len(data) > MAX_MANIFEST_BYTES:
             raise ValueError("it is too large")
@@ -121,9 +121,9 @@ def _descriptor(fields: Mapping[str, Any]) -> Descriptor:
 
 
 def choose(index: Index, wanted: Platform) -> Descriptor:
-    """Return the image of an index for a platform: the same variant, or else the first of the architecture.
+    """Return the image of an index for a platform: with the same variant, or else the first of the architecture.
 
-    An index of one image that names no platform gives that one. NotFound with Docker's words when none fits.
+    If the index has a single image without a platform, that one is returned. Raises NotFound with Docker's words.
     """
     fitting = [
         entry
@@ -142,7 +142,7 @@ def choose(index: Index, wanted: Platform) -> Descriptor:
 
 
 def config_platform(data: bytes) -> Platform:
-    """Return the platform that an image's config names."""
+    """Return the platform in an image's config. Raises InvalidArgument."""
     try:
         fields = json.loads(data)
         return Platform(

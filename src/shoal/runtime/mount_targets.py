@@ -1,9 +1,9 @@
-"""Finds where a mount lands in a container, after the image's links, and refuses places where none may be.
+"""Finds where a mount will be in a container after the image's links are followed, and refuses forbidden places.
 
-A mount at or below /proc could hide what the kernel says there, or what the runtime writes there to lock the container
-in. runc refuses those (libcontainer/rootfs_linux.go, checkProcMount), crun does not: here they are refused for both.
-Blocking, but quick; before the container's process runs. In: a mounted root, mounts. Out: nothing, or why not; the
-modes of folders that will be covered.
+A mount at or below /proc could hide the kernel's files there, or those that the runtime writes to confine the
+container. runc refuses such mounts (libcontainer/rootfs_linux.go, checkProcMount), crun does not; here they are refused
+for both. Blocking, but quick; called before the container's process runs. In: a mounted root, mounts. Out: None or a
+reason; the modes of folders that mounts will cover.
 """
 
 import errno
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from shoal.runtime import confined, rootfs
 from shoal.runtime.types import Mount
 
-# What tools like lxcfs replace; runc's list.
+# Files that tools like lxcfs replace. Source: runc's list.
 _ALLOWED = frozenset(
     f"/proc/{name}"
     for name in (
@@ -24,18 +24,18 @@ _ALLOWED = frozenset(
         "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
     )
 )  # fmt: skip
-_LINKS_LIMIT = 255  # securejoin's
+_LINKS_LIMIT = 255  # the limit of Go's securejoin
 
 
 class Part(NamedTuple):
-    """What is mounted: a folder or a file of the host's (empty: a tmpfs), or a part of that folder."""
+    """The source of a mount: a path on the host (empty for a tmpfs), and maybe a path below it."""
 
     source: str
     subpath: str
 
 
 def refusal(root: str, etc: Iterable[str], mounts: Iterable[Mount], sources: Mapping[str, str]) -> str | None:
-    """In runc's words, why the first of these mounts may not be; None when all may. `etc`: files that we mount."""
+    """Return, in runc's words, why one of these mounts is refused, or None. `etc`: targets of our files of /etc."""
     for target, kind in (("/proc", "proc"), ("/sys", "sysfs")):
         if not _is_ordinary(root, target):
             why = f'filesystem "{kind}" must be mounted on ordinary directory'
@@ -51,17 +51,17 @@ def refusal(root: str, etc: Iterable[str], mounts: Iterable[Mount], sources: Map
 
 
 def expected_below_proc(masked: Iterable[str], mounts: Iterable[Mount]) -> frozenset[str] | None:
-    """Where a container that is made may have mounts below its /proc; None where it is the host's, as was asked for."""
+    """Return where a container may have mounts below its /proc, or None if it has a mount of its own at /proc."""
     if any(posixpath.normpath(mount.target) == "/proc" for mount in mounts):
         return None
     return frozenset(path for path in (*masked, *_ALLOWED) if path.startswith("/proc/"))
 
 
 def unexpected(mountinfo: str, expected: frozenset[str]) -> str | None:
-    """In runc's words, what is mounted over /proc of a container that was made but does not run yet.
+    """Return, in runc's words, what is wrongly mounted over /proc of a created container, or None.
 
-    `refusal` looks before the runtime mounts. Another container that has one of the volumes may put a link in it right
-    then, which crun follows. This looks at what came of it.
+    `refusal` checks before the runtime mounts. Another container with one of the volumes may put a link into it just
+    then, and crun would follow it. So this checks the result.
     """
     points = rootfs.mount_points_in(mountinfo)
     for point in points:
@@ -73,10 +73,10 @@ def unexpected(mountinfo: str, expected: frozenset[str]) -> str | None:
 
 
 def covered_modes(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]) -> dict[str, int]:
-    """The mode of the folder that each tmpfs will cover, by its target: without one of its own it gets that."""
+    """Return, by target, the mode of the folder that each tmpfs will cover. It is the tmpfs's default mode."""
     modes = {}
     for mount, place, before in _places(root, mounts, sources):
-        # What the image has below these is covered already when the tmpfs is mounted.
+        # The image's folders below these are already covered when the tmpfs is mounted.
         if mount.type == "tmpfs" and not place.startswith(("/dev/", "/proc/", "/sys/")):
             where, path = _on_host(root, place, before)
             mode = confined.folder_mode(where, path) if where else None
@@ -88,7 +88,7 @@ def covered_modes(root: str, mounts: Iterable[Mount], sources: Mapping[str, str]
 def _places(
     root: str, mounts: Iterable[Mount], sources: Mapping[str, str]
 ) -> Iterator[tuple[Mount, str, dict[str, Part]]]:
-    """Each mount, where it will be, and what lies where by then; in the order that they are mounted."""
+    """Yield each mount with its place and the mounts before it (place -> source), in the order of mounting."""
     before: dict[str, Part] = {}
     for mount in sorted(mounts, key=lambda one: one.target.count("/")):
         place = resolve(root, mount.target, before)
@@ -97,7 +97,10 @@ def _places(
 
 
 def _is_ordinary(root: str, target: str) -> bool:
-    """Whether a folder, or nothing, is there: through a link the kernel's own would be mounted elsewhere."""
+    """Return whether there is a folder or nothing.
+
+    Through a link, the kernel's file system would be mounted elsewhere.
+    """
     try:
         return stat.S_ISDIR(os.lstat(f"{root}{target}").st_mode)
     except FileNotFoundError:
@@ -106,7 +109,7 @@ def _is_ordinary(root: str, target: str) -> bool:
 
 def _why_not(place: str, source: str) -> str:
     if place == "/proc":
-        # The host's own, at the container's, is no lie.
+        # The host's /proc at the container's /proc is allowed.
         return "" if source == "/proc" else f'"{place}" cannot be mounted because it is not of type proc'
     if not place.startswith("/proc/") or place in _ALLOWED:
         return ""
@@ -114,9 +117,9 @@ def _why_not(place: str, source: str) -> str:
 
 
 def resolve(root: str, target: str, mounted: Mapping[str, Part]) -> str:
-    """The path of a target without links, as the container sees it. `mounted`: path -> what lies there on the host.
+    """Return a target's path in the container with all links followed. `mounted`: path in the container -> source.
 
-    What is below /proc is not followed: the root has no /proc yet, and whatever is there will be hidden.
+    Links below /proc are not followed: the real /proc is not mounted yet and will hide what the image has there.
     """
     todo = [part for part in reversed(target.split("/")) if part]
     place, links = "/", 0
@@ -134,7 +137,7 @@ def resolve(root: str, target: str, mounted: Mapping[str, Part]) -> str:
             continue
         links += 1
         if links > _LINKS_LIMIT:
-            return target  # the runtime will say so
+            return target  # the runtime will refuse it
         todo += [name for name in reversed(link.split("/")) if name]
         if link.startswith("/"):
             place = "/"
@@ -148,16 +151,17 @@ def _link(root: str, path: str, mounted: Mapping[str, Part]) -> str | None:
     try:
         return confined.read_link(where, inside)
     except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ENOENT):  # a file is mounted there, or no longer is
+        if error.errno in (errno.ENOTDIR, errno.ENOENT):  # the path leads through a file, or has gone
             return None
         raise
 
 
 def _on_host(root: str, path: str, mounted: Mapping[str, Part]) -> tuple[str, str]:
-    """The folder on the host that a path of the container is in, and the path below it; a tmpfs is in none."""
+    """Return the host's folder for a path of the container, and the path below it. The folder is empty for a tmpfs."""
     where, inside = root, path
     for point, part in mounted.items():
         if path == point or path.startswith(f"{point}/"):
-            # The part of a volume is found inside it, as when it is mounted: a container may have made it a link.
+            # A subpath is looked up inside its volume, as when it is mounted, because a container may have made it a
+            # link.
             where, inside = part.source, f"/{part.subpath}{path[len(point) :]}"
     return where, inside

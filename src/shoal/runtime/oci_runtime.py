@@ -1,11 +1,11 @@
 """Finds the OCI runtime that works on this host, and calls it.
 
-`probe` tries crun, then crun where the v2 half of a hybrid cgroup tree is hidden (crun refuses such hosts as they are),
-then runc. crun runs in a mount namespace that protects its program. Blocking, in worker threads. In: bundles and
-argument lists. Out: child processes.
+`probe` tries crun, then crun with the v2 part of a hybrid cgroup tree hidden (crun refuses such hosts otherwise), then
+runc. crun runs in a mount namespace that protects its program. Blocking; for worker threads. In: bundles and argument
+lists. Out: child processes.
 
-The namespace is ours alone: nothing pins it but this process and the conmons in it, so nothing has to be removed. It is
-a slave of the host's, and bundles lie on a shared mount, so what is mounted there later appears in it too, and goes.
+Only this process and the conmons in it keep the namespace alive, so it need not be removed. It is a slave of the host's
+namespace, and bundles are on a shared mount, so later mounts and unmounts there take effect in it too.
 """
 
 import contextlib
@@ -31,41 +31,41 @@ log = logging.getLogger(__name__)
 
 _UNIFIED = "/sys/fs/cgroup/unified"
 _PROBE = "shoal-probe"
-# crun runs itself anew from a read-only mount of its program before it does anything, so that no container can write
-# to it through /proc/self/exe (CVE-2019-5736): a mount, an unmount and a second program start each time. Told by this
-# variable that it has done so, and finding its program on a read-only mount, it goes on at once (crun and runc,
-# cloned_binary.c). The mount is made once, in the namespace that it is started in.
+# Before it does anything, crun mounts its program read-only and starts itself again from there, so that no container
+# can write to it through /proc/self/exe (CVE-2019-5736). That costs a mount, an unmount and a program start each time.
+# If this variable says that it has done so, and its program is on a read-only mount, it goes on at once (crun and runc,
+# cloned_binary.c). So the mount is made once, in the namespace in which crun is started.
 _CLONED = {"_LIBCONTAINER_CLONED_BINARY": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class OciRuntime:
-    """A runtime that works here."""
+    """A runtime that works on this host."""
 
     name: str  # crun, runc
     path: str
-    root: Path  # its own state, below exec_root
+    root: Path  # the runtime's own state, below exec_root
     namespace: MountNamespace | None = None
     protected: bool = False  # the namespace has its program on a read-only mount
 
     def args(self, *rest: str) -> list[str]:
-        """A command line."""
+        """Return a command line of the runtime."""
         return [self.path, f"--root={self.root}", *rest]
 
     def spawn(
         self, args: Sequence[str], fds: dict[int, int], env: dict[str, str] | None = None, folder: str = "/"
     ) -> processes.Child:
-        """Start the runtime, or conmon above it, where it works. In a worker thread."""
+        """Start the runtime, or conmon, in the runtime's mount namespace. For a worker thread."""
         environment = {"PATH": programs.search_path(), **(_CLONED if self.protected else {}), **(env or {})}
         with self.namespace.entered() if self.namespace else contextlib.nullcontext():
-            os.chdir(folder)  # stepping into a namespace goes to its /
+            os.chdir(folder)  # because entering a namespace changes the folder to its /
             try:
                 return processes.spawn(args, environment, fds)
             finally:
                 os.chdir("/")
 
     def run(self, *rest: str) -> tuple[int, str]:
-        """Run it to its end: exit code and what it said."""
+        """Run it to its end, and return its exit code and output."""
         with tempfile.TemporaryFile() as said, open(os.devnull, "r+b") as null:
             with self.spawn(self.args(*rest), {0: null.fileno(), 1: said.fileno(), 2: said.fileno()}) as child:
                 code = child.reap()
@@ -73,10 +73,10 @@ class OciRuntime:
             return code, said.read().decode(errors="replace")
 
     def start(self, id: str) -> None:  # noqa: A002 - a container's id
-        """Let a created container's process run.
+        """Let a created container's process run. Raises ShoalError.
 
-        `crun start` opens the fifo that the process waits at, removes it and writes a byte. Doing the same here saves
-        a process for each container; anything unexpected is left to `crun start` itself.
+        `crun start` opens the fifo at which the process waits, removes it and writes a byte. Doing the same here saves
+        a process for each container. If the fifo cannot be opened, `crun start` is called.
         """
         if self.name == "crun":
             fifo = self.root / id / "exec.fifo"
@@ -94,14 +94,14 @@ class OciRuntime:
             raise ShoalError(said.strip() or f"{self.name} start ended with {code}")
 
     def forget(self, id: str) -> None:  # noqa: A002
-        """Remove what the runtime remembers of an ended container. May be repeated."""
+        """Remove the runtime's state of an ended container. May be repeated."""
         shutil.rmtree(self.root / id, ignore_errors=True)
 
 
 def share(bundles: Path) -> None:
-    """Make the folder of the bundles a mount of its own whose mounts slaves see. May be repeated.
+    """Make the folder of the bundles a shared mount, so that slave namespaces see the mounts in it. May be repeated.
 
-    Done whatever the runtime is: binding it later, over mounts that are there, would keep those busy underneath.
+    This is done for every runtime, because a later bind over existing mounts would keep those busy underneath.
     """
     if not rootfs.is_mount_point(bundles):
         linux.mount(str(bundles), str(bundles), flags=linux.MS_BIND | linux.MS_REC)
@@ -115,12 +115,12 @@ def unshare(bundles: Path) -> None:
 
 
 def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
-    """The fastest runtime that works on this host; `bundles` is shared. Blocking; in a worker thread.
+    """Return the fastest runtime that works on this host. `bundles` must be shared. Blocking; for a worker thread.
 
-    Raises MissingProgram where neither is installed, ShoalError with the runtimes' words where none works.
+    Raises MissingProgram if none is installed, ShoalError with the runtimes' reasons if none works.
     """
     if not rootfs.is_mount_point(Path("/")):
-        # Every runtime begins with a mount namespace where / passes nothing on, which can be said of mounts alone.
+        # Every runtime first makes / private in a new mount namespace, which is only possible if / is a mount point.
         raise ShoalError(
             "/ is no mount point, as in a chroot, where no container can be made: enter it by a bind mount and "
             "pivot_root"
@@ -159,7 +159,7 @@ def probe(root: Path, bundles: Path, cgroups: Cgroups) -> OciRuntime:
 
 
 def _protected(crun: OciRuntime, prepare: Callable[[], None]) -> OciRuntime:
-    """crun in a mount namespace of its own, where its program cannot be written to."""
+    """Return crun with a mount namespace of its own, in which its program is on a read-only mount."""
 
     def make() -> None:
         prepare()
@@ -170,7 +170,10 @@ def _protected(crun: OciRuntime, prepare: Callable[[], None]) -> OciRuntime:
 
 
 def _try(runtime: OciRuntime, bundles: Path, cgroups: Cgroups) -> str | None:
-    """Create a container from an empty root. None when only its command was missing: all else works."""
+    """Try to create a container from an empty root. Return the reason for a failure.
+
+    The command does not exist. If that is the only failure, everything else works, and None is returned.
+    """
     name = f"{_PROBE}-{os.getpid()}"
     bundle = bundles / name
     (bundle / "rootfs").mkdir(mode=0o700, parents=True, exist_ok=True)

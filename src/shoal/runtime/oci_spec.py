@@ -1,7 +1,7 @@
-"""The OCI runtime config of a container. Pure: everything that has to be looked up is in `SpecInput`.
+"""Makes the OCI runtime config of a container. Pure: all facts about the host are in `SpecInput`.
 
-Follows Docker's own (moby daemon/oci_linux.go, daemon/pkg/oci/defaults.go), so that a container of ours is locked in
-as one of Docker's is.
+It follows Docker's (moby daemon/oci_linux.go, daemon/pkg/oci/defaults.go), so that containers are confined as strictly
+as Docker's.
 """
 
 import posixpath
@@ -19,13 +19,13 @@ MASKED = (
     "/sys/firmware",
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-# Where v1 cgroups are mounted one by one, runtimes leave the tmpfs that they are mounted on writable.
+# With cgroups of v1, runtimes leave the tmpfs writable on which the hierarchies are mounted.
 _CGROUP_TMPFS = "/sys/fs/cgroup"
 SHM_BYTES = 64 << 20
 INIT_TARGET = "/sbin/docker-init"
 CPU_PERIOD_US = 100_000
 
-# Programs without privileges may ping and listen below 1024 in a network namespace of their own, as Docker lets them.
+# As in Docker, unprivileged programs with their own network namespace may ping and listen on ports below 1024.
 _NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
 # (type, major, minor): null, zero, full, random, urandom, tty, console.
@@ -36,7 +36,7 @@ _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 @dataclass(frozen=True, slots=True)
 class SpecInput:
-    """All that a spec is made of."""
+    """Everything that a config is made from."""
 
     config: ContainerConfig
     args: tuple[str, ...]
@@ -52,19 +52,19 @@ class SpecInput:
     mounts: tuple[Mount, ...] = ()
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
     folders: frozenset[str] = frozenset()  # the targets whose source is a folder
-    covered_modes: Mapping[str, int] = field(default_factory=dict)  # tmpfs target -> mode of the folder that is there
+    covered_modes: Mapping[str, int] = field(default_factory=dict)  # tmpfs target -> mode of the folder that it covers
     seccomp: Mapping[str, Any] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     apparmor: str = ""
-    init: str = ""  # the host's init program, when one is wanted
+    init: str = ""  # the host's init program, if one is wanted
     cgroup_namespace: bool = False
-    runtime: str = "crun"  # which one will read it
+    runtime: str = "crun"  # the runtime that will read it
     swap_accounting: bool = True
     masked: tuple[str, ...] = MASKED
 
 
 def build(given: SpecInput) -> dict[str, Any]:
-    """The whole config.json."""
+    """Return the whole config.json."""
     config = given.config
     linux: dict[str, Any] = {
         "cgroupsPath": given.cgroup,
@@ -95,20 +95,27 @@ def build(given: SpecInput) -> dict[str, Any]:
 
 
 def read_only_paths(given: SpecInput) -> list[str]:
-    """What is made read-only after mounting."""
+    """Return the paths that are made read-only after mounting."""
     return [*READ_ONLY, _CGROUP_TMPFS] if given.runtime == "runc" and _locks_cgroup_tmpfs(given) else list(READ_ONLY)
 
 
 def _cgroup_options(given: SpecInput) -> list[str]:
-    """crun 1.8.1 makes a read-only path of a copy of all that is mounted there, and makes the copies below it writable:
-    with v1's hierarchies every limit would be the container's to change. What it knows instead is `rro`."""
+    """Return the options of the cgroup mount.
+
+    If /sys/fs/cgroup were a read-only path, crun 1.8.1 would make a copy of the mounts there in which the v1
+    hierarchies are writable, and the container could change all its limits. So with crun the mount has the option `rro`
+    instead.
+    """
     locked = given.runtime == "crun" and _locks_cgroup_tmpfs(given)
     return ["ro", "nosuid", "noexec", "nodev", *(("rro",) if locked else ())]
 
 
 def _locks_cgroup_tmpfs(given: SpecInput) -> bool:
-    """Not where the maker mounts something below: its folder could not be made. The hierarchies are read-only as well,
-    each by itself."""
+    """Return whether the tmpfs at /sys/fs/cgroup is made read-only.
+
+    It is not if a mount of the config is below it, because its folder could not be made. The hierarchies themselves are
+    read-only in any case.
+    """
     below = f"{_CGROUP_TMPFS}/"
     return not given.cgroup_namespace and not any(
         f"{posixpath.normpath(mount.target)}/".startswith(below) for mount in given.mounts
@@ -116,7 +123,7 @@ def _locks_cgroup_tmpfs(given: SpecInput) -> bool:
 
 
 def process(given: SpecInput) -> dict[str, Any]:
-    """The `process` part; exec starts from it."""
+    """Return the `process` part. An exec starts from it."""
     config = given.config
     args = ([INIT_TARGET, "--"] if given.init else []) + list(given.args)
     result: dict[str, Any] = {
@@ -140,7 +147,7 @@ def process(given: SpecInput) -> dict[str, Any]:
 
 
 def user(identity: Identity) -> dict[str, Any]:
-    """The `user` part."""
+    """Return the `user` part."""
     result: dict[str, Any] = {"uid": identity.uid, "gid": identity.gid}
     if identity.groups:
         result["additionalGids"] = list(identity.groups)
@@ -148,13 +155,13 @@ def user(identity: Identity) -> dict[str, Any]:
 
 
 def capability_sets(names: tuple[str, ...], identity: Identity) -> dict[str, list[str]]:
-    """The sets Docker fills: none inheritable or ambient, and only the bounding set for a user that is not root."""
+    """Return the sets, as in Docker: none inheritable or ambient, and only the bounding set unless the user is root."""
     held = list(names) if identity.uid == 0 else []
     return {"bounding": list(names), "effective": held, "permitted": held}
 
 
 def namespaces(given: SpecInput) -> list[dict[str, str]]:
-    """Namespaces of its own, but for the network where it is the host's or was made beforehand."""
+    """Return the namespaces. All are new, except for the network if it is the host's or was made before."""
     result = [{"type": kind} for kind in ("mount", "uts", "pid", "ipc")]
     if given.netns:
         result.append({"type": "network", "path": given.netns})
@@ -166,7 +173,7 @@ def namespaces(given: SpecInput) -> list[dict[str, str]]:
 
 
 def resources(config: ContainerConfig, *, swap_accounting: bool) -> dict[str, Any]:
-    """The `resources` part: devices, memory, cpu, pids."""
+    """Return the `resources` part: devices, memory, cpu, pids."""
     devices: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     devices += [
         {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in _DEVICES
@@ -194,7 +201,7 @@ def _entry(target: str, kind: str, source: str, *options: str) -> dict[str, Any]
 
 
 def mounts(given: SpecInput) -> list[dict[str, Any]]:
-    """The system's mounts, then /etc's three files, then the maker's, parents before children."""
+    """Return the mounts: the system's, then the three files of /etc, then the config's, parents before children."""
     shm = f"size={SHM_BYTES}"
     result = [
         _entry("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
@@ -225,7 +232,7 @@ def mounts(given: SpecInput) -> list[dict[str, Any]]:
 
 
 def _tmpfs(mount: Mount, mode: int) -> dict[str, Any]:
-    """`mode`: where the mount itself names none."""
+    """Return a tmpfs mount. `mode` is the default."""
     options = ["noexec", "nosuid", "nodev", *mount.tmpfs_options]
     if mount.read_only:
         options.append("ro")
@@ -240,15 +247,15 @@ def _bind(mount: Mount, source: str, *, of_folder: bool) -> dict[str, Any]:
     options = ["rbind" if recursive else "bind", mount.propagation or "rprivate"]
     if mount.read_only:
         options.append("ro")
-        # Mounts below the source too, as Docker does since 25.0. Below anything but a folder there are none, and crun
-        # (1.8) then fails with "Not a directory".
+        # As in Docker since 25.0, mounts below the source are read-only too. A file has no mounts below, and crun 1.8
+        # would fail with "Not a directory".
         if recursive and of_folder and not mount.propagation.endswith("shared"):
             options.append("rro")
     return _entry(mount.target, "bind", source, *options)
 
 
 def check_mounts(config: ContainerConfig) -> None:
-    """InvalidArgument with Docker's words for a mount that cannot be, whatever the host."""
+    """Raise InvalidArgument, with Docker's words, for a mount that is invalid on every host."""
     seen = set()
     for mount in config.mounts:
         prefix = f'invalid mount config for type "{mount.type}"'

@@ -1,6 +1,6 @@
-"""Decides whether a download may continue, and which may start now. Pure but for asyncio's semaphores.
+"""Decides whether a download may continue, and which download may start. Pure except for asyncio's semaphores.
 
-In: bytes that are here, and the time; the domain of a registry. Out: why a download is given up; a place to work in.
+In: received bytes and the time; the domain of a registry. Out: the reason to stop a download; permission to start one.
 """
 
 import asyncio
@@ -9,29 +9,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 PULLS_OF_A_REGISTRY = 3
-"""Docker's `max-concurrent-downloads`; more would only share the same line. A registry that stalls takes no other's."""
+"""Docker's `max-concurrent-downloads`. It is per registry, so that one that stalls does not block pulls from others."""
 
 PULLS_AT_ONCE = 12
-"""Of all registries: each is a process, a folder and a share of the disk."""
+"""The limit for all registries together, because each pull is a process and writes to the disk."""
 
 STALLED_AFTER = 60.0
 STALLED_BYTES = 64 << 10
-"""A download that brings less than this in `STALLED_AFTER` seconds is given up: 1 KB/s is no line, but a registry that
-keeps a place taken. Docker has no such limit."""
+"""A download that receives less than this in `STALLED_AFTER` seconds (1 KB/s) is given up, because it blocks others.
+Docker has no such limit."""
 
 SLACK_BYTES = 16 << 20
-"""How much more than the layers' sizes may come: the config, the manifest, a layer begun again."""
+"""How many bytes more than the layers' sizes may be received: the config, the manifest, a layer that was retried."""
 
 
 class Pace:
-    """One download. `most_bytes`: what all that is wanted has by its manifest."""
+    """One download. `most_bytes` is the size of all wanted layers in the manifest."""
 
     def __init__(self, now: float, most_bytes: int) -> None:
         self._most = most_bytes + SLACK_BYTES
         self._since, self._before, self._highest = now, 0, 0
 
     def refusal(self, now: float, here_bytes: int) -> str | None:
-        """Return why it is to be given up, or None. What is loaded a second time is no progress."""
+        """Return why the download must stop, or None. Bytes that are loaded again do not count as progress."""
         if here_bytes > self._most:
             return f"the registry sends more than the {self._most - SLACK_BYTES} bytes that the manifest names"
         self._highest = max(self._highest, here_bytes)
@@ -43,7 +43,7 @@ class Pace:
 
 
 class Places:
-    """Where pulls wait for their turn: few of one registry, more of all."""
+    """Lets pulls wait for their turn: few from one registry, more in all."""
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(PULLS_AT_ONCE)
@@ -52,7 +52,7 @@ class Places:
 
     @asynccontextmanager
     async def taken(self, domain: str) -> AsyncIterator[None]:
-        """Wait for a place of a registry, and hold it."""
+        """Wait for a place for a registry's domain, and hold it within this block."""
         self._wanted[domain] += 1
         own = self._of.setdefault(domain, asyncio.Semaphore(PULLS_OF_A_REGISTRY))
         try:

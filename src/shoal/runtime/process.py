@@ -1,4 +1,4 @@
-"""What a container runs: the image's defaults merged with what its creator asked for. Pure.
+"""Decides what a container runs: the image's defaults merged with its config. Pure.
 
 In: the image's `config` (JSON of the OCI image config) and a ContainerConfig. Out: argv, environment, working folder,
 user, stop signal, health probe, the targets of anonymous volumes.
@@ -13,32 +13,32 @@ from typing import Any
 from shoal.errors import InvalidArgument
 from shoal.runtime.types import ContainerConfig, HealthConfig, Mount
 
-# An image may say what a client may not: with less, its probes would be all that the host does.
+# Seconds. With a shorter interval, probes would keep the host busy. An image can contain any value.
 _LEAST_DURATION = 0.001
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What will run, before the image's user database is read."""
+    """What will run. Its user is not looked up in the image yet."""
 
     args: tuple[str, ...]
-    env: tuple[str, ...]  # image's and config's
+    env: tuple[str, ...]  # the image's and the config's, merged
     cwd: str
     user: str
     stop_signal: int
     health: HealthConfig | None
-    volumes: tuple[str, ...]  # targets that the image declares and no mount covers
+    volumes: tuple[str, ...]  # targets of the image's VOLUMEs for which there is no mount
 
 
 def section(image: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The `config` part of an image config; empty when the image has none."""
+    """Return the `config` part of an image config, or an empty one."""
     found = image.get("config") or image.get("Config") or {}
     return found if isinstance(found, Mapping) else {}
 
 
 def argv(image: Mapping[str, Any], config: ContainerConfig) -> tuple[str, ...]:
-    """Entrypoint and command; InvalidArgument when there is neither."""
+    """Return entrypoint and command. Raises InvalidArgument if there is neither."""
     own = section(image)
     if config.entrypoint:
         result = (*(one for one in config.entrypoint if one or len(config.entrypoint) > 1), *config.command)
@@ -50,7 +50,7 @@ def argv(image: Mapping[str, Any], config: ContainerConfig) -> tuple[str, ...]:
 
 
 def merge_env(lower: Iterable[str], upper: Iterable[str]) -> tuple[str, ...]:
-    """`upper` over `lower`, each KEY once and in its first place; KEY alone in `upper` removes it."""
+    """Return `lower` overridden by `upper`, each KEY once and in its first place. A bare KEY in `upper` removes it."""
     merged = {entry.partition("=")[0]: entry for entry in lower}
     for entry in upper:
         key, equals, _ = entry.partition("=")
@@ -62,7 +62,7 @@ def merge_env(lower: Iterable[str], upper: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse_signal(name: str) -> int:
-    """A signal by number or by name with or without SIG; InvalidArgument with Docker's words."""
+    """Return the number of a signal, given as a number or a name with or without SIG. Raises InvalidArgument."""
     text = name.strip()
     if text.isdigit():
         number = int(text)
@@ -82,7 +82,10 @@ def parse_signal(name: str) -> int:
 
 
 def health(image: Mapping[str, Any], given: HealthConfig | None) -> HealthConfig | None:
-    """The probe to run, or None. The image's where none is given or the given one has no test of its own."""
+    """Return the probe to run, or None. Raises InvalidArgument.
+
+    It is the image's if none is given. A given one without a test is merged with the image's.
+    """
     own = section(image).get("Healthcheck") or {}
     base = None
     if own.get("Test"):
@@ -108,7 +111,7 @@ def health(image: Mapping[str, Any], given: HealthConfig | None) -> HealthConfig
             start_interval=given.start_interval or base.start_interval,
             retries=given.retries or base.retries,
         )
-    # Others than these two are as Docker's NONE (moby daemon/health.go, getProbe).
+    # As in Docker, any other kind means NONE (moby daemon/health.go, getProbe).
     if merged is None or len(merged.test) < 2 or merged.test[0] not in ("CMD", "CMD-SHELL"):
         return None
     for name, value in (
@@ -125,14 +128,14 @@ def health(image: Mapping[str, Any], given: HealthConfig | None) -> HealthConfig
 
 
 def declared_volumes(image: Mapping[str, Any], mounts: Iterable[Mount]) -> tuple[str, ...]:
-    """The targets of the image's VOLUMEs that no mount is for."""
+    """Return the targets of the image's VOLUMEs for which there is no mount."""
     taken = {posixpath.normpath(mount.target) for mount in mounts}
     declared = (posixpath.normpath("/" + str(target).lstrip("/")) for target in section(image).get("Volumes") or {})
     return tuple(target for target in dict.fromkeys(declared) if target not in taken and target != "/")
 
 
 def process(image: Mapping[str, Any], config: ContainerConfig) -> Process:
-    """Merge. InvalidArgument for what cannot run whatever the host."""
+    """Merge an image's config and a container's. Raises InvalidArgument for what can run on no host."""
     own = section(image)
     cwd = config.working_dir or own.get("WorkingDir") or "/"
     if not cwd.startswith("/"):
@@ -156,13 +159,13 @@ def process(image: Mapping[str, Any], config: ContainerConfig) -> Process:
         ("host name", (config.hostname, config.domainname)),
         ("group", config.groups),
     ):
-        if any("\0" in text for text in texts):  # no program, and no path, can have it
+        if any("\0" in text for text in texts):  # arguments and paths of the kernel cannot contain it
             raise InvalidArgument(f"the {what} is invalid: it contains a NUL byte")
     return made
 
 
 def environment(entries: Iterable[str], hostname: str, home: str, *, tty: bool) -> tuple[str, ...]:
-    """The environment of a process, with what Docker adds where it is missing: PATH, HOSTNAME, TERM, HOME."""
+    """Return the environment of a process. As in Docker, missing PATH, HOSTNAME, TERM and HOME are added."""
     first = [DEFAULT_PATH, f"HOSTNAME={hostname}"]
     if tty:
         first.append("TERM=xterm")

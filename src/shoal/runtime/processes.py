@@ -1,6 +1,7 @@
-"""Processes by pidfd: an end is noticed at once, and a signal never reaches another process with a reused number.
+"""Handles processes by pidfd. An end is noticed at once, and a signal never reaches another process with a reused pid.
 
-In: pids. Out: pidfds that the loop watches. No threads, no SIGCHLD: asyncio's own children are left alone.
+In: pids. Out: pidfds that the event loop watches. It uses no threads and no SIGCHLD, and leaves asyncio's children
+alone.
 """
 
 import asyncio
@@ -12,19 +13,22 @@ from typing import Self
 
 
 def started(pid: int) -> int:
-    """When a process began, in clock ticks since boot; 0 when there is none. With the pid it names a process."""
+    """Return when a process began, in clock ticks since boot; 0 if there is none.
+
+    Together with the pid it is unique.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             data = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    # The name in parentheses may hold anything, also ") R".
+    # The name in parentheses may contain anything, even ") R".
     fields = data[data.rindex(b")") + 2 :].split()
     return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def open_if(pid: int, began: int) -> int | None:
-    """A pidfd of that very process, or None when it has ended."""
+    """Return a pidfd of this process, or None if it has ended. `began` 0: any process with the pid."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -36,7 +40,7 @@ def open_if(pid: int, began: int) -> int | None:
 
 
 def send(pid: int, began: int, number: int) -> bool:
-    """Signal that very process. False when it has ended."""
+    """Send a signal to this process. Return False if it has ended. `began` 0: any process with the pid."""
     fd = open_if(pid, began)
     if fd is None:
         return False
@@ -50,7 +54,7 @@ def send(pid: int, began: int, number: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process's first thread that have not ended; none when it has itself."""
+    """Return the children of a process's first thread that have not ended. None if the process itself has ended."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
             return [int(word) for word in file.read().split() if started(int(word))]
@@ -59,7 +63,7 @@ def children(pid: int) -> list[int]:
 
 
 def in_own_pid_namespace(pid: int) -> bool:
-    """Whether a process has another number in a namespace below ours."""
+    """Return whether a process is in a pid namespace below ours."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             return any(line.startswith(b"NSpid:") and len(line.split()) > 2 for line in file)
@@ -68,7 +72,7 @@ def in_own_pid_namespace(pid: int) -> bool:
 
 
 async def readable(fd: int) -> None:
-    """Wait until a descriptor can be read. One waiter a descriptor."""
+    """Wait until a descriptor can be read. There may be only one waiter per descriptor."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
 
@@ -84,7 +88,7 @@ async def readable(fd: int) -> None:
 
 
 class Child:
-    """A child process of ours. To be waited for, or killed and waited for on leaving the context."""
+    """A child process. If it has not been waited for, leaving the context kills it and waits."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -101,7 +105,7 @@ class Child:
         os.close(self.fd)
 
     async def wait(self) -> int:
-        """Its exit code."""
+        """Wait for its end, and return its exit code."""
         if self.exit_code is None:
             await readable(self.fd)
             self.reap()
@@ -109,7 +113,7 @@ class Child:
         return self.exit_code
 
     def reap(self) -> int:
-        """Its exit code; blocks until it has ended."""
+        """Block until it has ended, and return its exit code."""
         if self.exit_code is None:
             _, status = os.waitpid(self.pid, 0)
             code = os.waitstatus_to_exitcode(status)
@@ -118,12 +122,12 @@ class Child:
 
 
 def spawn(args: Sequence[str], env: dict[str, str], fds: dict[int, int]) -> Child:
-    """Start a program with just these descriptors (theirs -> ours), and signals as they are by default.
+    """Start a program with only these descriptors (theirs -> ours) and with default signal handling.
 
-    posix_spawn: cheap whatever the size of this process, and it may be called from any thread.
+    It uses posix_spawn, which is cheap even if this process is large, and may be called from any thread.
     """
     actions: list[tuple[int, ...]] = []
-    # Move ours out of the way of theirs first, so that no dup2 overwrites one that is still to be used.
+    # Ours are first moved to high numbers, so that no dup2 overwrites one that is still needed.
     high = max([*fds, *fds.values(), 9]) + 1
     for offset, ours in enumerate(fds.values()):
         actions.append((os.POSIX_SPAWN_DUP2, ours, high + offset))

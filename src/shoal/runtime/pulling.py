@@ -1,8 +1,8 @@
 """Pulls an image from a registry: manifest, config, missing layers, then the record.
 
-In: a reference, credentials. Out: the record, and progress in Docker's words. Pulls of the same thing share one
-download; a few run at once (`pace.py`). A pull that fails leaves what was here as it was; layers that it completed stay
-until the next removal of unused ones.
+In: a reference, credentials. Out: the record, and progress in Docker's words. Equal pulls share one download; only a
+few downloads run at once (`pace.py`). A failed pull changes nothing, but its complete layers stay until unused layers
+are removed.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class _Flight(Generic[R]):
-    """Work that several callers wait for."""
+    """Work for which several callers wait."""
 
     done: asyncio.Event = field(default_factory=asyncio.Event)
     listeners: list[ProgressCallback] = field(default_factory=list)
@@ -36,8 +36,10 @@ class _Flight(Generic[R]):
 
 
 class Shared(Generic[R]):
-    """Work done once for all who ask for the same at one time. The first does it; when that one is cancelled, another
-    of those who wait begins anew."""
+    """Does work once for all callers that ask for the same at the same time.
+
+    The first caller does it. If that one is cancelled, another waiting caller starts it again.
+    """
 
     def __init__(self) -> None:
         self._flights: dict[object, _Flight[R]] = {}
@@ -45,7 +47,7 @@ class Shared(Generic[R]):
     async def run(
         self, key: object, progress: ProgressCallback | None, work: Callable[[ProgressCallback], Awaitable[R]]
     ) -> R:
-        """Return what `work` returns, or raise the ShoalError that it raises, for one caller or many."""
+        """Return the result of `work`, or raise its ShoalError, for all callers with this key."""
         while flight := self._flights.get(key):
             if progress:
                 flight.listeners.append(progress)
@@ -74,7 +76,7 @@ class Shared(Generic[R]):
 
 
 class Puller:
-    """Pulls images into the stores that it is given."""
+    """Pulls images into an image store and a layer store."""
 
     def __init__(self, registry: Registry, store: ImageStore, layers: LayerStore, staging: Path) -> None:
         self._registry = registry
@@ -85,7 +87,10 @@ class Puller:
         self._shared: Shared[Record] = Shared()
 
     async def pull(self, reference: Reference, auth: RegistryAuth | None, progress: ProgressCallback | None) -> Record:
-        """Pull a reference with a tag or a digest. NotFound, Unauthenticated or ShoalError, in the registry's words."""
+        """Pull a reference with a tag or a digest.
+
+        Raises NotFound, Unauthenticated or ShoalError with the registry's words, InvalidArgument for a bad image.
+        """
 
         async def work(tell: ProgressCallback) -> Record:
             async with self._places.taken(reference.domain):
@@ -132,7 +137,7 @@ class Puller:
     async def _one_image(
         self, reference: Reference, auth: RegistryAuth | None, raw: bytes, digest: str
     ) -> tuple[Reference, Manifest]:
-        """Return the image for this host by its own digest: what the tag leads to may change meanwhile."""
+        """Return this host's image with its own digest, because the tag may change meanwhile."""
         parsed = manifests.parse(raw)
         if isinstance(parsed, manifests.Index):
             digest = manifests.choose(parsed, manifests.host_platform()).digest

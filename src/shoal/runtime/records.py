@@ -1,13 +1,13 @@
 """Containers on disk: config.json (written once), state.json (after the end), and the state of a running one.
 
-    data_root/containers/<id>/config.json     flushed at create: what makes it a container
+    data_root/containers/<id>/config.json     flushed at create; without it, a folder is not a container
     data_root/containers/<id>/state.json      how it ended
-    exec_root/containers/<id>/state.json      that it runs: pids and when; gone after a reboot, as the process is
+    exec_root/containers/<id>/state.json      that it runs, with pids and times; a reboot removes it
 
 In: Container values. Out: the same, or DamagedState, which names the file. Blocking.
 
-A file says its format. One that says none has the first, in which a container had a single endpoint, with the path of
-its network namespace. It is read, and what is written anew has the format of today.
+A file contains the number of its format. A file without a number has format 1, in which a container had a single
+endpoint with the path of its network namespace. Both formats are read; the newest is written.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ T = TypeVar("T")
 CONFIG, STATE = "config.json", "state.json"
 FORMAT = 2
 
-# What a container's state is, against what it was made as.
+# The fields of a container's state; all others are its config.
 _STATE_FIELDS = (
     "phase", "started_at", "finished_at", "pid", "exit_code", "oom_killed", "error", "health", "failing_streak",
     "probes", "restart_count", "sandbox", "apparmor_profile",
@@ -39,15 +39,15 @@ _STATE_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How a running container is found again."""
+    """What is needed to find a running container again."""
 
     conmon_pid: int
-    conmon_started: int  # clock ticks since boot: tells a process from a later one with its number
+    conmon_started: int  # clock ticks since boot, to distinguish it from a later process with the same pid
     pid_started: int
 
 
 def encode(value: Any) -> Any:
-    """A dataclass as plain JSON values."""
+    """Return a dataclass as plain JSON values."""
     if value is None or type(value) in (str, int, float, bool):
         return value
     if dataclasses.is_dataclass(value):
@@ -72,7 +72,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def decode(kind: type[T], data: Any) -> T:
-    """The dataclass of plain JSON values. Unknown keys are left out, so that an older version reads a newer file."""
+    """Return a dataclass from plain JSON values. Unknown keys are ignored. Raises KeyError, TypeError, ValueError."""
     if not isinstance(data, dict):
         raise TypeError(f"{kind.__name__} is not an object")
     hints = _hints(kind)
@@ -105,9 +105,9 @@ def _value(hint: Any, data: Any) -> Any:
 
 
 def write_config(folder: Path, container: Container) -> None:
-    """Make it a container: flushed, so that no folder without a whole config is ever one.
+    """Write a container's config. The file is flushed, so that no folder ever has an incomplete config.
 
-    Whether it still is one after a loss of power does not matter: nothing runs then, and its task is begun anew.
+    The folder's entry is not flushed: after a power failure nothing runs, and the container's task is replaced anyway.
     """
     data = {"format": FORMAT, **encode(container)}
     for name in _STATE_FIELDS:
@@ -117,7 +117,7 @@ def write_config(folder: Path, container: Container) -> None:
 
 
 def write_state(folder: Path, container: Container, running: Running | None = None) -> None:
-    """Write the state, whole but not flushed: after a loss of power the container has ended whatever this said."""
+    """Write the state atomically. It is not flushed, because after a power failure the container has ended anyway."""
     data = {"format": FORMAT, **{name: encode(getattr(container, name)) for name in _STATE_FIELDS}}
     if running is not None:
         data["running"] = encode(running)
@@ -129,7 +129,7 @@ def write_state(folder: Path, container: Container, running: Running | None = No
 
 
 def read_config(folder: Path) -> Container | None:
-    """The container of a folder; None when it was never one (no config yet)."""
+    """Return the container of a folder, or None if it has no config yet. Raises DamagedState."""
     data = _read(folder / CONFIG)
     if data is None:
         return None
@@ -144,7 +144,7 @@ def read_config(folder: Path) -> Container | None:
 
 
 def read_state(folder: Path, container: Container) -> tuple[Container, Running | None] | None:
-    """The container with the state of a folder put in; None when the folder has none."""
+    """Return the container with the state in a folder, or None if there is no state. Raises DamagedState."""
     data = _read(folder / STATE)
     if data is None:
         return None
@@ -163,8 +163,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if not text and path.name == STATE:
-        # A state is not flushed: a loss of power may leave its name without its content, on most file systems. How the
-        # container ended is then not known; that is no reason to leave it lying about for ever.
+        # A state is not flushed. After a power failure, most file systems may have its name without its content. Then
+        # it is unknown how the container ended, but the container must not count as damaged.
         return None
     try:
         data = json.loads(text)
@@ -176,7 +176,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _as_of_today(path: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """What a file of an earlier format says, in the words of this one."""
+    """Return a file's data in the present format."""
     found = data.pop("format", 1)
     if found == FORMAT:
         return data
@@ -188,6 +188,6 @@ def _as_of_today(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(endpoint, dict):
         raise DamagedState(str(path), "its endpoint is not an object")
     netns = endpoint.pop("netns", "")
-    # An endpoint without an id was none: so an ended container was written.
+    # In format 1, an ended container had an endpoint without an id.
     data["sandbox"] = {"netns": netns, "endpoints": [endpoint] if endpoint.get("endpoint_id") else []}
     return data

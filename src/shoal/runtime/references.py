@@ -1,6 +1,7 @@
-"""Image references: `busybox`, `registry:5000/team/app:1.2`, `app@sha256:...`, in full and in familiar form.
+"""Parses image references (`busybox`, `registry:5000/team/app:1.2`, `app@sha256:...`), and shows them in both forms.
 
-Pure. Rules: github.com/distribution/reference (normalize.go), as Docker applies them.
+The full form has a domain; the familiar form is Docker's short one. Pure. Source of the rules:
+github.com/distribution/reference (normalize.go).
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Reference:
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         short = self.path.removeprefix("library/")
-        # library/team/app without its prefix would be read as the user team's.
+        # Without its prefix, library/team/app would be read as an image of the user `team`.
         return short if "/" not in short else self.path
 
     @property
@@ -52,18 +53,18 @@ class Reference:
 
     @property
     def remote(self) -> str:
-        """What to ask a registry for: a digest outweighs a tag."""
+        """The reference for a registry: with the digest, or else with the tag."""
         return self.name + (f"@{self.digest}" if self.digest else f":{self.tag or DEFAULT_TAG}")
 
     def tagged(self) -> "Reference":
-        """Return it with Docker's default tag where it has neither tag nor digest."""
+        """Return it with Docker's default tag if it has neither tag nor digest."""
         if self.tag or self.digest:
             return self
         return Reference(self.domain, self.path, DEFAULT_TAG)
 
 
 def parse(text: str) -> Reference:
-    """Read a reference in short or full form. InvalidArgument with Docker's words when it is none."""
+    """Read a reference in short or full form. Raises InvalidArgument with Docker's words."""
     if len(text) == 64 and set(text) <= _HEX:
         raise InvalidArgument(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     domain, remainder = _split_domain(text)
@@ -88,7 +89,7 @@ def _split_domain(text: str) -> tuple[str, str]:
 
 
 def is_digest(text: str) -> bool:
-    """Return whether a text is a sha256 digest: the only algorithm that images use."""
+    """Return whether a text is a sha256 digest, the only algorithm that images use."""
     algorithm, _, digits = text.partition(":")
     return algorithm == "sha256" and len(digits) == 64 and set(digits) <= _HEX
 
@@ -100,7 +101,7 @@ def is_id_prefix(text: str) -> bool:
 
 
 def is_loopback(domain: str) -> bool:
-    """Return whether a registry is on this host: Docker lets such a one do without TLS.
+    """Return whether a registry is on this host. Docker does not require TLS for such a registry.
 
     Source: moby registry/config.go (127.0.0.0/8 and ::1 are insecure registries by default; localhost resolves there).
     """

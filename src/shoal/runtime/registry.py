@@ -1,7 +1,7 @@
-"""Image registries, through skopeo: manifests, configs and layers of a reference.
+"""Calls image registries through skopeo: manifests, configs and layers of a reference.
 
-In: references, credentials. Out: bytes whose digests the caller checks, files, and errors in Docker's words.
-Credentials go into a file, 0600, below a folder on a tmpfs, for as long as one skopeo runs; never on a command line.
+In: references, credentials. Out: bytes whose digests the caller checks, files, and errors in Docker's words. While a
+skopeo runs, its credentials are in a file (0600) on a tmpfs. A password is never on a command line.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from shoal.runtime.pace import Pace
 from shoal.runtime.references import Reference, is_loopback
 
 INSPECT_TIMEOUT = 60.0
-"""A manifest is some kilobytes: a registry that takes longer is not there."""
+"""Seconds. A manifest has a few kilobytes; a registry that takes longer counts as unreachable."""
 
 LOOK_EVERY = 0.1
-"""How often the folder of a download is looked at, to tell which layers are complete."""
+"""Seconds between looks into the folder of a download, to see which layers are complete."""
 
 MAX_WORDS_BYTES = 64 * 1024
 _MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
-# What skopeo says before the registry's own words.
+# skopeo's own words before the registry's.
 _PREFIX = re.compile(
     r'(?:Error parsing image name "[^"]*"|initializing source \S+|pinging container registry \S+'
     r"|reading manifest \S+ in \S+|(?:copying|determining|writing|reading|parsing) [^:]*(?: sha256:[0-9a-f]+)?): "
@@ -40,18 +40,18 @@ _PREFIX = re.compile(
 
 
 class Registry:
-    """The registries of the world. `insecure`: domains that may be asked without TLS, besides those on this host."""
+    """Calls registries. `insecure`: domains that may be called without TLS, besides registries on this host."""
 
     def __init__(self, scratch: Path, insecure: Iterable[str] = ()) -> None:
         self._scratch = scratch
         self._insecure = frozenset(insecure)
         if scratch.exists():
-            shutil.rmtree(scratch)  # credentials of a run that was killed
+            shutil.rmtree(scratch)  # credentials from a run that was killed
 
     async def login(self, auth: RegistryAuth) -> None:
-        """Ask a registry whether it takes these credentials. Raises Unauthenticated when it does not.
+        """Ask a registry whether it accepts these credentials. Raises Unauthenticated, ShoalError.
 
-        They are kept nowhere: the client sends them again with each pull.
+        They are not kept; the client sends them again with each pull.
         """
         domain = _login_domain(auth.server_address)
         insecure = domain in self._insecure or is_loopback(domain)
@@ -73,11 +73,11 @@ class Registry:
             raise ShoalError(said)
 
     async def manifest(self, reference: Reference, auth: RegistryAuth | None) -> bytes:
-        """Return the manifest or index that a reference leads to, byte for byte."""
+        """Return the exact bytes of a reference's manifest or index. Raises NotFound, Unauthenticated, ShoalError."""
         return await self._inspect(reference, auth, "--raw")
 
     async def config(self, reference: Reference, auth: RegistryAuth | None) -> bytes:
-        """Return the config of the one image that a reference leads to, byte for byte."""
+        """Return the exact bytes of the config of a reference's image. Raises NotFound, Unauthenticated, ShoalError."""
         return await self._inspect(reference, auth, "--raw", "--config")
 
     async def _inspect(self, reference: Reference, auth: RegistryAuth | None, *flags: str) -> bytes:
@@ -103,10 +103,10 @@ class Registry:
         present: Iterable[Descriptor],
         complete: Callable[[Descriptor], None],
     ) -> None:
-        """Download layers of one image as `folder`/<hex of digest>, and tell of each that is complete.
+        """Download layers of one image to `folder`/sha256/<hex of digest>. `complete` is called for each finished one.
 
-        The layers in `present` are left out: an empty file of their size stands for each, which skopeo takes for the
-        layer itself and leaves alone.
+        The layers in `present` are not downloaded. For each there is an empty file of its size, which skopeo takes for
+        the layer. Raises NotFound, Unauthenticated, ShoalError.
         """
         wanted = list(wanted)
         try:
@@ -133,7 +133,7 @@ class Registry:
             raise ShoalError(f"skopeo did not download {missing}")
 
     async def distribution(self, reference: Reference, auth: RegistryAuth | None) -> DistributionInspect:
-        """Return what a registry holds under a reference."""
+        """Return a registry's facts about a reference. Raises NotFound, Unauthenticated, ShoalError."""
         raw = await self.manifest(reference, auth)
         parsed, digest = manifests.parse(raw), manifests.digest_of(raw)
         if isinstance(parsed, manifests.Index):
@@ -148,7 +148,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _auth_file(self, reference: Reference, auth: RegistryAuth | None) -> Iterator[str]:
-        # Without credentials an empty file still: else skopeo would take those of the user who runs the daemon.
+        # Also without credentials, because skopeo would otherwise use those of the user who runs the daemon.
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._scratch / f"auth-{secrets.token_hex(8)}.json"
         entry: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _stand_in(blobs: Path, present: list[Descriptor]) -> None:
 
 
 class _Download:
-    """What skopeo has brought into a folder so far, and whether it still brings something."""
+    """The progress of a download into a folder."""
 
     def __init__(self, folder: Path, wanted: list[Descriptor], complete: Callable[[Descriptor], None]) -> None:
         blobs = folder / "sha256"
@@ -187,7 +187,7 @@ class _Download:
         self._pace = Pace(time.monotonic(), sum(layer.size for layer in self.waiting.values()))
 
     async def watch(self, child: asyncio.subprocess.Process) -> None:
-        """Tell of each layer that is complete, until cancelled; end a download that stands still."""
+        """Report complete layers until cancelled, and kill skopeo if the download stalls or is too large."""
         while self.refusal is None:
             await asyncio.sleep(LOOK_EVERY)
             self.look()
@@ -196,7 +196,7 @@ class _Download:
             child.kill()
 
     def look(self) -> None:
-        """Tell of each layer that is complete."""
+        """Report the layers that are complete now."""
         for path in [path for path in self.waiting if path.exists()]:
             layer = self.waiting.pop(path)
             self._done_bytes += layer.size
@@ -204,14 +204,14 @@ class _Download:
 
     def _partial_bytes(self) -> int:
         total = 0
-        with contextlib.suppress(FileNotFoundError):  # it moves what is whole out of here
+        with contextlib.suppress(FileNotFoundError):  # skopeo moves complete layers out of here
             for entry in os.scandir(self._layout):
                 total += entry.stat(follow_symlinks=False).st_size
         return total
 
 
 def _login_domain(address: str) -> str:
-    """Return the domain of what `docker login` was given; Docker's own registry has an address of its own there."""
+    """Return the domain of an address of `docker login`, which has a special form for Docker's own registry."""
     domain = address.partition("://")[2] or address
     domain = domain.partition("/")[0]
     return "docker.io" if domain in {"", "index.docker.io", "registry-1.docker.io"} else domain
@@ -219,7 +219,7 @@ def _login_domain(address: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _skopeo(*arguments: str, has_input: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run skopeo; it is gone when the block is left, also by cancellation."""
+    """Run skopeo. When the block is left, even by cancellation, skopeo has ended."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec(
         programs.find("skopeo"), *arguments, stdin=pipe if has_input else null, stdout=pipe, stderr=pipe
@@ -234,7 +234,7 @@ async def _skopeo(*arguments: str, has_input: bool = False) -> AsyncIterator[asy
 
 
 def explain(reference: Reference, stderr: bytes) -> ShoalError:
-    """Return skopeo's complaint as Docker would say it: the registry's own words behind Docker's.
+    """Return the error for skopeo's output: Docker's words, then the registry's own.
 
     Source of the texts: moby daemon/internal/distribution/errors.go.
     """
@@ -242,7 +242,7 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
     while match := _PREFIX.match(words):
         words = words[match.end() :]
     if words.startswith("errors:\n"):
-        words = words.splitlines()[1]  # several; the first is what Docker shows too
+        words = words.splitlines()[1]  # there are several; Docker shows the first
     if "manifest unknown" in words:
         return NotFound(f"manifest for {reference.tagged().familiar} not found: {words}")
     denied = (
@@ -251,14 +251,14 @@ def explain(reference: Reference, stderr: bytes) -> ShoalError:
     if "denied" in words or "name unknown" in words or "repository name not known" in words:
         return NotFound(f"{denied}: {words}")
     if words.startswith("authentication required"):
-        words = f"unauthorized: {words}"  # the registry's code, which skopeo of Debian 13 leaves out
+        words = f"unauthorized: {words}"  # the registry's code, which Debian 13's skopeo leaves out
     if "unauthorized" in words or "authentication required" in words:
         return Unauthenticated(f"{denied}: {words}")
     return ShoalError(words)
 
 
 def said_by_skopeo(stderr: bytes) -> str:
-    """Return the last complaint of a skopeo, without time and level."""
+    """Return the last error in skopeo's output, without time and level."""
     text = stderr[-MAX_WORDS_BYTES:].decode(errors="replace").strip()
     found = _MESSAGE.findall(text)
     return re.sub(r"\\(.)", _unescape, found[-1]) if found else (text.splitlines() or ["skopeo gave no reason"])[-1]

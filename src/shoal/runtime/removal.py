@@ -1,6 +1,6 @@
-"""What removing an image does: which names go, whether the image goes, or why it may not. Pure.
+"""Decides what the removal of an image does: which names go, whether the image goes, or why it is refused. Pure.
 
-Rules and texts: moby daemon/images/image_delete.go.
+Source of rules and texts: moby daemon/images/image_delete.go.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from shoal.runtime.image_store import Record
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Names (tags and digests, in full) to take away, and whether the image itself goes."""
+    """The names (tags and digests, in full) to remove, and whether the image itself is removed."""
 
     untag: tuple[str, ...]
     delete: bool
@@ -33,9 +33,9 @@ def decide(
     holders: Sequence[str],
     running: Callable[[str], bool],
 ) -> Plan:
-    """Return what `docker rmi ref` does. Conflict when a container or another name forbids it.
+    """Return what `docker rmi ref` does. Raises Conflict if a container or another name forbids it.
 
-    `names` are the full tagged references that lead to the image, `holders` the containers that use it.
+    `names` are the full tagged references of the image, `holders` the containers that use it.
     """
     short = _short(record.id)
     if _is_id(record, ref):
@@ -53,7 +53,7 @@ def decide(
                 f"container {holders[0][:12]} is using its referenced image {short}"
             )
         if plan.delete and holders:
-            # By force, a name goes; the image stays with who uses it.
+            # With force the name is removed, but the image stays while a running container uses it.
             return Plan(plan.untag, False) if any(running(holder) for holder in holders) else plan
     if plan.delete:
         _check_use(short, force, holders, running)
@@ -78,7 +78,7 @@ def _untag(record: Record, names: Sequence[str], reference: references.Reference
     gone = [f"{reference.name}@{reference.digest}" if reference.digest else reference.full]
     left = [name for name in names if name not in gone]
     digests = [digest for digest in record.digests if digest not in gone]
-    # With the last tag of a repository its digests go too, unless the image was pulled by digest alone.
+    # With the last tag of a repository its digests are removed too, unless the image was only pulled by digest.
     if not reference.digest and not any(references.parse(name).name == reference.name for name in left):
         gone += [digest for digest in digests if references.parse(digest).name == reference.name]
         digests = [digest for digest in digests if digest not in gone]
@@ -86,7 +86,7 @@ def _untag(record: Record, names: Sequence[str], reference: references.Reference
 
 
 def without(record: Record, gone: Sequence[str]) -> Record:
-    """Return a record that has lost some names."""
+    """Return a record without some names."""
     return replace(
         record,
         names={name: number for name, number in record.names.items() if name not in gone},
@@ -95,7 +95,7 @@ def without(record: Record, gone: Sequence[str]) -> Record:
 
 
 def hide(record: Record) -> Record:
-    """Return the record of an image that is gone for people, while a container still has its layers."""
+    """Return the record of a removed image whose layers a container still needs."""
     return replace(record, names={}, digests=(), hidden=True)
 
 
@@ -106,7 +106,7 @@ def _is_id(record: Record, ref: str) -> bool:
         full = references.parse(ref).tagged().full
     except InvalidArgument:
         return True
-    return full not in record.names  # an image may be called cafe
+    return full not in record.names  # an image may have a name like `cafe`, which is also hexadecimal
 
 
 def _short(image_id: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shoal.host import linux
 from shoal.runtime import workers
 
-# mount(2) takes one page of options; with more than this the layers are named through short links.
+# Bytes. mount(2) takes one page of options. If the options are longer than this, layers are named by short links.
 _OPTIONS_LIMIT = 3500
 
 
@@ -22,14 +22,14 @@ def prepare(folder: Path) -> None:
             os.mkdir(f"{folder}/{name}", mode)
         except FileExistsError:
             continue
-        os.chmod(f"{folder}/{name}", mode)  # mkdir takes the umask away; `upper` becomes the container's /
+        os.chmod(f"{folder}/{name}", mode)  # mkdir applies the umask; `upper` becomes the container's /
 
 
 def make_mountpoints(layer: Path) -> None:
-    """Make a layer of what the runtime mounts over, to be the lowest of every root. May be repeated.
+    """Make a layer with the mount points of the runtime. It is the lowest layer of every root. May be repeated.
 
-    Where an image lacks these, the runtime would make them in each writable layer, and copy the image's /etc up for it.
-    Docker has a layer for that too (moby daemon/initlayer), but one for each container.
+    Without it, the runtime would make the missing mount points of an image in each writable layer, and overlayfs would
+    copy the image's /etc there. Docker has such a layer too (moby daemon/initlayer), but one for each container.
     """
     for name in ("", "dev", "etc", "proc", "sys"):
         (layer / name).mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def make_mountpoints(layer: Path) -> None:
 
 
 def mount(lower: list[str], folder: Path, bundle: Path) -> None:
-    """Mount the layers and `folder`'s writable one at `bundle`/rootfs. Nothing happens where that is done."""
+    """Mount the layers, and the writable one in `folder`, at `bundle`/rootfs. Does nothing if it is mounted."""
     target = bundle / "rootfs"
     if os.path.ismount(target):
         return
@@ -70,7 +70,7 @@ def _awkward(paths: list[str]) -> bool:
 
 
 def unmount(target: Path) -> None:
-    """Unmount whatever is mounted at a path. May be repeated."""
+    """Unmount everything that is mounted at a path. May be repeated."""
     while True:
         try:
             linux.umount(str(target), linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
@@ -87,12 +87,12 @@ def unmount_below(folder: Path) -> None:
 
 
 def mounted_below(folder: Path) -> list[str]:
-    """The mount points below a folder."""
+    """Return the mount points below a folder."""
     return [point for point in _mount_points() if point.startswith(f"{folder}/")]
 
 
 def is_mount_point(path: Path) -> bool:
-    """Whether something is mounted at a path. os.path.ismount does not see a bind mount of the same filesystem."""
+    """Return whether something is mounted at a path. os.path.ismount misses a bind mount of the same file system."""
     return str(path) in _mount_points()
 
 
@@ -101,7 +101,7 @@ def _mount_points() -> list[str]:
 
 
 def mount_points_in(mountinfo: str) -> list[str]:
-    """The mount points of a mountinfo file, in the order that they were mounted."""
+    """Return the mount points of a mountinfo file in the order of mounting."""
     return [_unescape(line.split()[4]) for line in mountinfo.splitlines()]
 
 

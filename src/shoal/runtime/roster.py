@@ -23,11 +23,11 @@ class Roster:
         return iter(self._lives.values())
 
     def by_id(self, id: str) -> Life | None:  # noqa: A002 - a container's id
-        """The one with exactly this id."""
+        """Return the container with exactly this id, or None."""
         return self._lives.get(id)
 
     def find(self, ref: str) -> Life:
-        """One container. NotFound, or InvalidArgument for a prefix of several."""
+        """Return a container. Raises NotFound, or InvalidArgument for a prefix of several ids."""
         name = ref.removeprefix("/")
         found = self._lives.get(name) or self._lives.get(self._names.get(name, ""))
         if found is not None:
@@ -40,18 +40,18 @@ class Roster:
         raise NotFound(f"No such container: {ref}")
 
     def running(self, ref: str) -> Life:
-        """One container; Conflict when it does not run."""
+        """Return a running container. Raises Conflict if it does not run, and the errors of `find`."""
         life = self.find(ref)
         if life.value.phase is not Phase.RUNNING:
             raise Conflict(f"container {life.value.id} is not running")
         return life
 
     def list(self) -> Containers:
-        """Every container, newest first."""
+        """Return all containers, newest first."""
         return sorted((life.value for life in self), key=lambda one: -one.created_at)
 
     def take_name(self, name: str, id: str) -> None:  # noqa: A002
-        """Keep a name for a container that is to be made. Conflict when another has it."""
+        """Reserve a name for a new container. Raises Conflict if another container has it."""
         holder = self._names.get(name)
         if holder is not None:
             raise Conflict(
@@ -61,16 +61,16 @@ class Roster:
         self._names[name] = id
 
     def give_name_back(self, name: str, id: str) -> None:  # noqa: A002
-        """Undo `take_name`; nothing happens when the name is another's."""
+        """Undo `take_name`. Does nothing if another container has the name."""
         if self._names.get(name) == id:
             del self._names[name]
 
     def add(self, life: Life) -> None:
-        """From now on there is this one."""
+        """Add a container."""
         self._lives[life.value.id] = life
         self._names[life.value.config.name] = life.value.id
 
     def remove(self, container: Container) -> None:
-        """It is no more, and its name is free."""
+        """Remove a container, and free its name."""
         del self._lives[container.id]
         self.give_name_back(container.config.name, container.id)

@@ -24,8 +24,8 @@ ARCHITECTURES = {
     "s390x": ("s390x", "SCMP_ARCH_S390X"),
 }
 
-# Calls that containers-common leaves open to everyone and Docker opens only with one of these capabilities (none: to
-# nobody). The facts are those of moby's default profile.
+# Calls that containers-common allows to everyone, and Docker only with one of these capabilities; an empty tuple means
+# never. Source: moby's default profile.
 GATED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
@@ -45,19 +45,22 @@ GATED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("io_uring_enter", "io_uring_register", "io_uring_setup"), ()),
 }  # fmt: skip
 
-# Calls newer than Debian 12's profile that Docker allows; libseccomp leaves out the names it does not know.
+# Calls that Docker allows and that are newer than Debian 12's profile. libseccomp ignores unknown names.
 NEWER = (
     "cachestat", "fchmodat2", "futex_requeue", "futex_wait", "futex_waitv", "futex_wake", "getxattrat", "listmount",
     "listxattrat", "map_shadow_stack", "mseal", "removexattrat", "setxattrat", "statmount", "vmsplice",
 )  # fmt: skip
 
-# CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET: a clone that makes a namespace.
+# CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET: the flags of clone that make a namespace.
 NAMESPACE_FLAGS = 0x7E020000
 AF_ALG, AF_VSOCK = 38, 40
 
 
 def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine: str) -> dict[str, Any]:
-    """The profile for one set of capabilities on one architecture (as `platform.machine` names it)."""
+    """Return the profile for a set of capabilities and an architecture (`platform.machine`'s name).
+
+    Raises InvalidArgument.
+    """
     if not isinstance(profile, Mapping) or "defaultAction" not in profile:
         raise InvalidArgument("decoding seccomp profile failed: there is no defaultAction")
     go_name, native = ARCHITECTURES.get(machine, (machine, ""))
@@ -78,7 +81,7 @@ def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine
 
 
 def default(profile: Mapping[str, Any], capabilities: Collection[str], machine: str) -> dict[str, Any]:
-    """The host's profile, translated and then narrowed to what Docker's default lets through."""
+    """Return the host's profile, translated and narrowed to what Docker's default profile allows."""
     result = translate(profile, capabilities, machine)
     held = frozenset(capabilities)
     shut = {name for name, openers in GATED.items() if held.isdisjoint(openers)}
@@ -92,7 +95,7 @@ def default(profile: Mapping[str, Any], capabilities: Collection[str], machine: 
     opened = sorted(set(GATED) - shut)
     if opened:
         rules.append({"names": opened, "action": ALLOW})
-    if "clone3" in shut:  # its flags cannot be looked at; ENOSYS makes libc fall back to clone
+    if "clone3" in shut:  # a filter cannot read its flags; with ENOSYS, libc falls back to clone
         rules.append({"names": ["clone3"], "action": REFUSE, "errnoRet": ENOSYS})
     rules.append({"names": sorted(shut - {"clone3"}), "action": REFUSE, "errnoRet": EPERM})
     if "clone" in special:
@@ -113,7 +116,7 @@ def _applies(rule: Mapping[str, Any], capabilities: frozenset[str], architecture
         return False
     if excludes.get("caps") and not capabilities.isdisjoint(excludes["caps"]):
         return False
-    # `minKernel` names kernels (4.8) that are older than any this runs on.
+    # `minKernel` is ignored: it names kernels (4.8) that are older than those that Shoal needs.
     return not (excludes.get("arches") and architecture in excludes["arches"])
 
 

@@ -1,8 +1,8 @@
 """Compiles a translated seccomp profile to BPF once, instead of at each start of a container.
 
-libseccomp takes some 20 ms of CPU for Docker's profile, more than all else in a start. crun takes a ready program in
-the annotation `run.oci.seccomp_bpf_data`; other runtimes ignore it and compile the profile, which the config has too.
-In: what `seccomp.translate` returns. Out: the program in base64, or None where libseccomp will not have it.
+libseccomp takes about 20 ms of CPU for Docker's profile, more than everything else in a start. crun accepts a compiled
+program in the annotation `run.oci.seccomp_bpf_data`; other runtimes ignore it and compile the profile, which is in the
+config as well. In: the result of `seccomp.translate`. Out: the program in base64, or None if it cannot be compiled.
 """
 
 import base64
@@ -30,7 +30,7 @@ _OPERATORS = {
     f"SCMP_CMP_{name}": number for number, name in enumerate(("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"), 1)
 }
 _UNKNOWN_SYSCALL = -1
-_OPTIMIZE, _BINARY_TREE = 8, 2  # SCMP_FLTATR_CTL_OPTIMIZE: a filter of 400 calls is a search, not a list
+_OPTIMIZE, _BINARY_TREE = 8, 2  # SCMP_FLTATR_CTL_OPTIMIZE: search 400 calls in a tree, not in a list
 
 
 class _Comparison(ctypes.Structure):
@@ -38,11 +38,11 @@ class _Comparison(ctypes.Structure):
 
 
 class _Refused(Exception):
-    """libseccomp did not take a part of the profile."""
+    """libseccomp refused a part of the profile."""
 
 
 def compile_profile(profile: Mapping[str, Any]) -> str | None:
-    """The program for all architectures of the profile. Blocking, some 30 ms."""
+    """Return the program for all architectures of the profile, or None. Blocks for about 30 ms."""
     try:
         library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     except OSError:
@@ -72,7 +72,7 @@ def compile_profile(profile: Mapping[str, Any]) -> str | None:
 
 
 def _fill(library: ctypes.CDLL, context: int, profile: Mapping[str, Any], default: int) -> None:
-    library.seccomp_attr_set(context, _OPTIMIZE, _BINARY_TREE)  # older libraries refuse, and make a list
+    library.seccomp_attr_set(context, _OPTIMIZE, _BINARY_TREE)  # older libraries refuse this and make a list
     for name in profile.get("architectures", ()):
         token = library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
         if not token:

@@ -1,7 +1,7 @@
-"""Starts a container that is on disk.
+"""Starts a created container.
 
-In: a Life. Out: the same, running and followed, or the error that says why not, kept in its value. Everything needed to
-find it again is on disk before `start` returns.
+In: a Life. Out: the same, running and followed; or an error, which is also kept in its value. Everything that is needed
+to find the container again is on disk before `start` returns.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Starting:
         self._watching = watching
 
     async def start(self, life: Life) -> Container:
-        """Start it; returns when its process runs. Nothing happens when it runs already. StartFailed."""
+        """Start it, and return when its process runs. Does nothing if it runs already. Raises StartFailed."""
         async with life.lock:
             if life.removed:
                 raise NotFound(f"No such container: {life.value.id}")
@@ -50,7 +50,7 @@ class Starting:
             return life.value
 
     def _launch(self, container: Container, lower: list[str]) -> tuple[Container, records.Running]:
-        """Start it, and put on disk how it is found again: a start that cannot be recorded is none."""
+        """Start it, and record how it is found again. If the record cannot be written, the start has failed."""
         site = self._tools.site
         profile = apparmor.held(site.host.apparmor, container.config.apparmor)
         container = dataclasses.replace(container, apparmor_profile=profile)
@@ -71,7 +71,7 @@ class Starting:
             probes=(),
         )
         records.write_state(site.bundle(container.id), started, launched.running)
-        # What is in the bundle is gone after a reboot: that it ran, and ended with the host, is told by this.
+        # The bundle is gone after a reboot. Then this record tells that the container ran and ended with the host.
         records.write_state(site.folder(container.id), started)
         return started, launched.running
 

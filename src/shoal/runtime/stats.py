@@ -1,4 +1,4 @@
-"""One reading of what a container uses: its cgroup (v1 or v2), its interfaces, and the host's CPUs.
+"""Reads what a container uses: its cgroup (v1 or v2), its interfaces, and the host's CPUs.
 
 Blocking, but only for the kernel's files. In: a container's id and pid. Out: Stats, with zeros if it does not run.
 """
@@ -12,7 +12,7 @@ from shoal.runtime.types import Stats
 
 _TICK_NANOS = 10**9 // os.sysconf("SC_CLK_TCK")
 
-# More than any host has: how v1 says "no limit".
+# More than any host has. cgroups of v1 have such a number if there is no limit.
 _NO_LIMIT = 1 << 60
 
 _INTERFACE_FIELDS = (
@@ -22,7 +22,7 @@ _INTERFACE_FIELDS = (
 
 
 def read(cgroups: Cgroups, id: str, pid: int) -> Stats:  # noqa: A002 - a container's id
-    """Read now."""
+    """Return the present reading. `pid` 0: the container does not run."""
     host_cpu, online = _host_cpu()
     one = _unified(cgroups, id) if cgroups.layout is Layout.UNIFIED else _legacy(cgroups, id)
     total, user, system, usage, limit, memory, pids, pids_limit, block_io = one
@@ -87,7 +87,7 @@ def _legacy(cgroups: Cgroups, id: str) -> _Reading:  # noqa: A002
 
 
 def pairs(text: str) -> dict[str, int]:
-    """Lines of a name and a number."""
+    """Parse lines of a name and a number."""
     found = {}
     for line in text.splitlines():
         name, _, value = line.partition(" ")
@@ -97,13 +97,13 @@ def pairs(text: str) -> dict[str, int]:
 
 
 def number(text: str) -> int:
-    """A number; 0 for `max` and for nothing."""
+    """Parse a number; 0 for `max` and for an empty text."""
     value = text.strip()
     return int(value) if value.isdigit() else 0
 
 
 def block_io(text: str) -> tuple[tuple[int, int, str, int], ...]:
-    """Lines of `major:minor Operation bytes`, reads and writes."""
+    """Parse lines of `major:minor Operation bytes`, and keep reads and writes."""
     found = []
     for line in text.splitlines():
         words = line.split()
@@ -114,7 +114,7 @@ def block_io(text: str) -> tuple[tuple[int, int, str, int], ...]:
 
 
 def interfaces(text: str) -> dict[str, dict[str, int]]:
-    """/proc/PID/net/dev without the loopback."""
+    """Parse /proc/PID/net/dev, without the loopback."""
     found = {}
     for line in text.splitlines()[2:]:
         name, _, values = line.partition(":")
@@ -126,7 +126,7 @@ def interfaces(text: str) -> dict[str, dict[str, int]]:
 
 def _host_cpu() -> tuple[int, int]:
     lines = _read("/proc/stat").splitlines()
-    # user nice system idle iowait irq softirq steal: guest times are in user and nice already.
+    # user nice system idle iowait irq softirq steal. The times of guests are already in user and nice.
     ticks = sum(int(word) for word in lines[0].split()[1:9])
     online = sum(line.startswith("cpu") for line in lines) - 1
     return ticks * _TICK_NANOS, online

@@ -12,7 +12,8 @@ from shoal.runtime.life import Life
 from shoal.runtime.tools import Tools
 from shoal.runtime.types import Phase
 
-# How long a SIGKILL may take before it is called a failure: a process in the kernel's hands (moby waits as long).
+# Seconds that a SIGKILL may take before it counts as failed, because a process may hang in the kernel. moby waits as
+# long.
 KILL_TIMEOUT = 10.0
 
 
@@ -23,7 +24,7 @@ class Stopping:
         self._tools = tools
 
     async def kill(self, life: Life, ref: str, signal: str) -> None:
-        """Send a signal. Conflict when it does not run; `ref` is what the caller calls it."""
+        """Send a signal. `ref` is the caller's name for the container. Raises Conflict if it does not run."""
         number = process.parse_signal(signal)
         if not _send(life, number):
             raise Conflict(f"cannot kill container: {ref}: container {life.value.id} is not running")
@@ -32,7 +33,10 @@ class Stopping:
         self._tell(life, number)
 
     async def stop(self, life: Life, timeout: float | None) -> None:
-        """Ask it to end with its stop signal, then kill it. Ends when it has ended; a negative timeout never kills."""
+        """Send its stop signal and, after `timeout` seconds, SIGKILL. Return when it has ended.
+
+        A negative timeout means no SIGKILL; None means the container's own timeout. Raises ShoalError.
+        """
         if life.value.phase is not Phase.RUNNING:
             return
         wait = life.value.config.stop_timeout if timeout is None else timeout
@@ -46,7 +50,7 @@ class Stopping:
         self._tools.tell(life.value, "stop")
 
     async def kill_and_wait(self, life: Life) -> None:
-        """Kill it; returns when it has ended. ShoalError where the kernel does not let it end."""
+        """Kill it, and return when it has ended. Raises ShoalError if it does not end in time."""
         if _send(life, SIGKILL):
             self._tell(life, SIGKILL)
         await self._thaw(life)
@@ -57,7 +61,7 @@ class Stopping:
             raise ShoalError("tried to kill container, but did not receive an exit event") from error
 
     async def _thaw(self, life: Life) -> None:
-        """A frozen process does not die of a signal."""
+        """Thaw it, because a frozen process does not die of a signal."""
         await self._tools.workers.run(self._tools.site.cgroups.thaw, life.value.id)
 
     def _tell(self, life: Life, number: int) -> None:

@@ -1,6 +1,6 @@
-"""Looks up, once at start, what this host offers containers: `Site`. Blocking; in a worker thread.
+"""Makes the `Site` of this host, once at the start. Blocking; for a worker thread.
 
-In: the daemon's paths and tag. Out: the folders that containers need, made, and the OCI runtime that works here.
+In: the daemon's paths and tag. Out: the folders that containers need, and the OCI runtime that works here.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from shoal.runtime.log_options import LogDefault
 
 
 def look_around(paths: Paths, tag: str, logs: LogDefault, devices: Devices) -> bundle.Site:
-    """Where and by what containers are made. MissingProgram, or ShoalError where no OCI runtime works."""
+    """Return the site. Raises MissingProgram, FailedPrecondition, DamagedState; ShoalError if no OCI runtime works."""
     if not tag.isalnum():
         raise FailedPrecondition(f"a node tag is letters and digits, not {tag!r}")
     for folder in (paths.containers, paths.bundles):
@@ -23,7 +23,7 @@ def look_around(paths: Paths, tag: str, logs: LogDefault, devices: Devices) -> b
     rootfs.make_mountpoints(paths.mountpoints)
     cgroups = Cgroups(tag)
     oci_runtime.share(paths.bundles)
-    with ThreadPoolExecutor(1) as beside:  # both mostly wait for programs: AppArmor's parser here, crun there
+    with ThreadPoolExecutor(1) as beside:  # in parallel, because both mostly wait for programs
         looking = beside.submit(host.look)
         runtime = oci_runtime.probe(paths.exec_root / "runtime", paths.bundles, cgroups)
         facts = looking.result()
@@ -41,6 +41,6 @@ def look_around(paths: Paths, tag: str, logs: LogDefault, devices: Devices) -> b
 
 
 def prepare(site: bundle.Site) -> None:
-    """Make what most containers have, the seccomp program: it is kept. To be called beside the daemon's start."""
+    """Compile the default seccomp program into the cache, because most containers need it."""
     if site.runtime.name == "crun":
         site.host.seccomp_program(capabilities.effective((), (), site.host.available))

@@ -1,4 +1,4 @@
-"""What all parts for containers share: folders and OCI runtime, threads, children, the event bus."""
+"""What all parts that handle containers share: folders and OCI runtime, threads, children, the event bus."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from shoal.runtime.workers import Workers
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """One for all parts. Whoever makes it enters and leaves what is in it."""
+    """One object for all parts. Its maker enters and leaves the contexts in it."""
 
     site: Site
     workers: Workers

@@ -1,6 +1,6 @@
-"""The processes of a container, as the host's `ps` shows them. Blocking.
+"""Lists the processes of a container with the host's `ps`. Blocking.
 
-In: the pids of its cgroup and the person's arguments for ps. Out: titles and rows, without other processes.
+In: the pids of its cgroup and the user's arguments for ps. Out: titles and rows, without other processes.
 """
 
 import subprocess
@@ -15,9 +15,9 @@ _TIMEOUT = 10.0
 
 
 def processes(pids: list[int], ps_args: str) -> Table:
-    """Run ps and keep the rows of these pids."""
+    """Run ps and keep the rows of these pids. Raises ShoalError, InvalidArgument."""
     args = (ps_args or DEFAULT_ARGS).split()
-    # ps takes all processes with -q only in some styles: it prints everything, and we choose, as moby does.
+    # Not all styles of ps accept -q. So, as in moby, ps prints all processes, and the rows are chosen here.
     done = subprocess.run(
         [programs.find("ps"), *args], capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False
     )
@@ -28,7 +28,10 @@ def processes(pids: list[int], ps_args: str) -> Table:
 
 
 def choose(output: str, pids: frozenset[int]) -> Table:
-    """The titles, and the rows whose PID is one of these; the last column keeps its blanks."""
+    """Return the titles, and the rows with one of these pids. The last column keeps its blanks.
+
+    Raises InvalidArgument if there is no column PID.
+    """
     lines = output.splitlines()
     titles = lines[0].split() if lines else []
     if "PID" not in titles:

@@ -35,7 +35,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class HealthConfig:
-    """How to ask a container how it is. `test[0]` is NONE, CMD or CMD-SHELL; 0 means Docker's default (or the image's).
+    """How to check a container's health. `test[0]` is NONE, CMD or CMD-SHELL; 0 means the image's or Docker's default.
+
 
     Defaults: interval 30 s, timeout 30 s, retries 3, start period 0 s, start interval 5 s (moby daemon/health.go).
     """
@@ -59,13 +60,13 @@ class Ulimit:
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
-    """A container as its maker wants it. Empty values mean: as the image says, or else Docker's default."""
+    """A container as its creator wants it. Empty values mean the image's value, or else Docker's default."""
 
     name: str
     image: str  # the reference as it was given; shown to people
     entrypoint: tuple[str, ...] = ()  # replaces the image's entrypoint, and with it the image's command
     command: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()  # KEY=value; KEY alone removes the image's
+    env: tuple[str, ...] = ()  # KEY=value; a bare KEY removes the image's
     working_dir: str = ""
     user: str = ""
     groups: tuple[str, ...] = ()
@@ -97,15 +98,15 @@ class ContainerConfig:
     seccomp: str = "default"  # default, unconfined, or a profile as JSON text
     apparmor: str = "default"  # default, disabled
     no_new_privileges: bool = False
-    network: Mode = "bridge"  # where it is on no overlay
+    network: Mode = "bridge"  # if it is on no overlay
     attachments: tuple[Attachment, ...] = ()
     log_driver: str = ""  # empty: the daemon's
     log_options: Mapping[str, str] = field(default_factory=dict)
-    generic: tuple[tuple[str, str], ...] = ()  # kinds and values of named resources that it has for itself
+    generic: tuple[tuple[str, str], ...] = ()  # kinds and values of its claimed named resources
 
 
 class Phase(StrEnum):
-    """Where a container is in its life, in Docker's words."""
+    """The phase of a container's life, in Docker's words."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -115,7 +116,7 @@ class Phase(StrEnum):
 
 
 class Health(StrEnum):
-    """What the health probes say, in Docker's words."""
+    """The result of the health probes, in Docker's words."""
 
     NONE = "none"
     STARTING = "starting"
@@ -135,14 +136,14 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What is known of a container. A new value at each change; never changed in place."""
+    """The state of a container. Each change makes a new value; none is changed in place."""
 
     id: str  # 64 hex digits
     config: ContainerConfig
     image_id: str  # sha256:...
     phase: Phase
     created_at: float
-    path: str = ""  # what was run, after the image's defaults were applied
+    path: str = ""  # the program, after the image's defaults were applied
     args: tuple[str, ...] = ()
     env: tuple[str, ...] = ()  # image's and config's, merged
     started_at: float = 0.0
@@ -150,13 +151,13 @@ class Container:
     pid: int = 0  # 0 unless running
     exit_code: int = 0
     oom_killed: bool = False
-    error: str = ""  # why it could not start
+    error: str = ""  # why it could not be started
     health: Health = Health.NONE
     failing_streak: int = 0
     probes: tuple[Probe, ...] = ()  # the last five
     restart_count: int = 0
     sandbox: Sandbox = field(default_factory=Sandbox)
-    apparmor_profile: str = ""  # the one it was last started with; empty where the kernel has none
+    apparmor_profile: str = ""  # the profile of its last start; empty without AppArmor
     mounts: tuple[Mount, ...] = ()  # with volume names filled in
     mount_sources: Mapping[str, str] = field(default_factory=dict)  # target -> path on the host
     log_path: str = ""
@@ -168,7 +169,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class ExecConfig:
-    """A command to run in a running container. Empty values mean: as the container's own process."""
+    """A command to run in a running container. Empty values mean those of the container's own process."""
 
     command: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -184,7 +185,7 @@ class ExecConfig:
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """What is known of an exec. A new value at each change."""
+    """The state of an exec. Each change makes a new value."""
 
     id: str  # 64 hex digits
     container_id: str
@@ -205,7 +206,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """Which lines, and whether to wait for more. `tail` None: all; `until_nanos` 0: no end."""
+    """Which lines to read, and whether to wait for more. `tail` None: all; `until_nanos` 0: no end."""
 
     stdout: bool = True
     stderr: bool = True
@@ -236,7 +237,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that is here. `config` is the OCI/Docker image config as parsed JSON."""
+    """An image on this host. `config` is the OCI/Docker image config as parsed JSON."""
 
     id: str  # sha256: of the config
     config: Mapping[str, object]

@@ -1,16 +1,16 @@
-"""A separate program: unpacks one tar from its standard input into one folder, and cannot write outside of it.
+"""A separate program that unpacks one tar from its standard input into one folder and cannot write outside of it.
 
-The tar is a stranger's: names with `..`, symbolic links out of the folder, hard links to the host's files. Before it
-reads the first entry this process makes the folder its root (chroot), so that every path that it can name is inside.
-That is why it is a process and not a function; it also keeps the work off the daemon's interpreter. Standard library
-only; started by `layers.py` as `python -I -S unpack_child.py layer|archive FOLDER ZSTD-PROGRAM`.
+The tar is not trusted: it may have names with `..`, symbolic links out of the folder, hard links to the host's files.
+Before it reads the first entry, this process makes the folder its root (chroot), so that every path is inside. That is
+why it is a process and not a function. It also keeps the work out of the daemon's interpreter. It only uses the
+standard library. `layers.py` starts it as `python -I -S unpack_child.py layer|archive FOLDER ZSTD-PROGRAM`.
 
-`layer`: an image layer. Owners, modes, times and attributes are kept; whiteouts become what overlayfs takes for them
-(character device 0/0, `trusted.overlay.opaque`). Other device nodes are left out: they would be the host's devices,
-and a container gets its own /dev. `archive`: a `docker save` archive; plain files of root's, mode 0600.
+`layer`: an image layer. Owners, modes, times and attributes are kept. Whiteouts become those of overlayfs (character
+device 0/0, `trusted.overlay.opaque`). Other device nodes are left out, because they would be the host's devices, and a
+container gets its own /dev. `archive`: a `docker save` archive; its plain files become root's, with mode 0600.
 
-Out, on standard output: one JSON object, `{"diff_id", "digest", "size", "entries"}` or `{"error"}`; `digest` is that of
-the bytes read, `diff_id` that of the tar inside.
+Out, on standard output: one JSON object, `{"diff_id", "digest", "size", "entries"}` or `{"error", "kind"}`. `digest` is
+that of the input, `diff_id` that of the tar inside.
 """
 
 import bz2
@@ -32,19 +32,19 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from typing import Protocol
 
-# What is imported above must be all that is needed: after the chroot there is no library to import from.
+# Everything must be imported before the chroot; after it, there is no library to import from.
 _PRELOADED = (encodings.ascii, encodings.latin_1, traceback)
 
-MAX_ENTRIES = 2_000_000  # the largest public images have some 500,000; refused beyond
-# What may follow the end of a tar: tapes are written in blocks, and some tools pad to megabytes. Compressed zeros cost
-# a stranger a thousandth of what reading them costs us.
+MAX_ENTRIES = 2_000_000  # more are refused; the largest public images have about 500,000
+# Bytes that may follow the end of a tar, because some tools pad it to megabytes. There is a limit, because compressed
+# zeros cost an attacker a thousandth of what it costs to read them.
 MAX_TRAILING_BYTES = 64 << 20
-MAX_MEMORY_BYTES = 2 << 30  # a header that says it is gigabytes long ends in MemoryError, not in the host's swap
+MAX_MEMORY_BYTES = 2 << 30  # a header that claims gigabytes ends in MemoryError, not in the host's swap
 CHUNK_BYTES = 256 * 1024
-# What a tar may not take of the disk: this share, at most so much. The daemon, its store and every container write to
-# the same disk as a rule, and a small layer may unpack to any size.
+# The reserve of the disk that no tar may use: 1/20, but at most this much. The daemon, its store and all containers
+# usually write to the same disk, and a small layer may unpack to any size.
 RESERVED_SHARE, RESERVED_BYTES_MOST, RESERVED_INODES_MOST = 20, 1 << 30, 10_000
-# How much is written, and how many entries, until the disk is looked at again.
+# Bytes and entries that are written before the free space is checked again.
 LOOK_AFTER_BYTES, LOOK_AFTER_ENTRIES = 1 << 20, 100
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -54,15 +54,15 @@ _REFUSED_ATTRIBUTES = ("user.overlay.", "trusted.")
 
 
 class Refused(Exception):
-    """The tar cannot be taken as it is; the text says why."""
+    """The tar is refused. The text says why."""
 
 
 class NoRoom(Exception):
-    """The disk would be too full; the text says so."""
+    """The disk would be too full. The text says so."""
 
 
 class Decompressor(Protocol):
-    """What zlib, bz2 and lzma have in common."""
+    """The common part of zlib, bz2 and lzma."""
 
     @property
     def eof(self) -> bool: ...
@@ -106,18 +106,18 @@ def _decompress(source: _Input, zstd: str) -> Iterator[bytes]:
 
 
 def _streams(source: _Input, make: Callable[[], Decompressor]) -> Iterator[bytes]:
-    """Decompress one stream after the other: gzip, bzip2 and xz files may be several joined."""
+    """Decompress one stream after the other, because gzip, bzip2 and xz files may be joined."""
     current: Decompressor | None = None
     for chunk in source.chunks():
         while chunk:
             if current is None:
                 current = make()
-            # A chunk of zeros may grow a thousandfold: that is 256 MiB, within the limit of memory.
+            # A chunk may grow a thousandfold, to 256 MiB, which is within the memory limit.
             if data := current.decompress(chunk):
                 yield data
             chunk = b""
             if current.eof:
-                # Zeros after the end are padding, as tar writes it to tapes and some tools to files.
+                # Zeros after the end are padding.
                 chunk, current = current.unused_data.lstrip(b"\0"), None
     if current is not None:
         raise Refused("unexpected EOF")
@@ -137,7 +137,7 @@ def _zstd(source: _Input, program: str) -> Iterator[bytes]:
                 for chunk in source.chunks():
                     to_zstd.write(chunk)
             except BrokenPipeError:
-                pass  # zstd has said why
+                pass  # zstd has ended; its exit code tells
 
     feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()
@@ -166,7 +166,7 @@ class _Tar:
         return bytes(data)
 
     def drain(self) -> None:
-        """Read what follows the end of the tar: it belongs to the digest. Refused when it is too much."""
+        """Read what follows the end of the tar, because it is part of the digest. Raises Refused if it is too much."""
         left = MAX_TRAILING_BYTES
         while chunk := self.read(CHUNK_BYTES):
             left -= len(chunk)
@@ -175,45 +175,45 @@ class _Tar:
 
 
 def room(folder: str) -> tuple[int, int]:
-    """Return how many bytes and how many inodes may still be taken of the disk that a folder is on."""
+    """Return how many bytes and inodes of a folder's disk may still be used."""
     found = os.statvfs(folder)
     reserved = min(found.f_blocks * found.f_frsize // RESERVED_SHARE, RESERVED_BYTES_MOST)
     inodes = found.f_favail - min(found.f_files // RESERVED_SHARE, RESERVED_INODES_MOST)
-    # Some file systems make inodes as they need them, and say 0.
+    # Some file systems make inodes as needed, and report 0.
     return found.f_bavail * found.f_frsize - reserved, inodes if found.f_files else MAX_ENTRIES
 
 
 def need_room(folder: str, size: int, entries: int = 0) -> None:
-    """Raise NoRoom unless so much more may be put on the disk."""
+    """Raise NoRoom unless there is room for so many bytes and entries."""
     left, inodes = room(folder)
     if size > left or entries > inodes:
         raise NoRoom("no space left on device: what is left of it is kept for what runs on this host")
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it: at the end of a disk os.write writes a part and says so, and only the next one fails."""
+    """Write all of it. At the end of a disk, os.write writes only a part, and the next call fails."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 class Unpacker:
-    """Writes the entries of one tar below `/`, which the caller has made the folder to fill."""
+    """Writes the entries of one tar below `/`, which the caller has changed to the folder to fill."""
 
     def __init__(self, *, layer: bool) -> None:
         self._layer = layer
-        self._folders = {"/"}  # known to be there, so that not each entry asks the kernel
+        self._folders = {"/"}  # folders that exist, to save system calls
         self._whiteouts: set[str] = set()
         self._times: dict[str, int] = {}
-        self._unlooked = 0  # bytes written since the disk was looked at
+        self._unlooked = 0  # bytes written since the free space was checked
         self.entries = 0
         self.size = 0
 
     def unpack(self, source: "tarfile._Fileobj") -> None:
-        """Unpack all entries. OSError, tarfile.TarError or Refused when one cannot be."""
+        """Unpack all entries. Raises OSError, tarfile.TarError, Refused, NoRoom."""
         with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES, errors="surrogateescape") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every entry in memory
+                tar.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps all entries in memory
                 self.entries += 1
                 if self.entries > MAX_ENTRIES:
                     raise Refused(f"more than {MAX_ENTRIES} entries")
@@ -250,7 +250,7 @@ class Unpacker:
             self._finish(path, member)
 
     def _new(self, path: str, make: Callable[[], None]) -> None:
-        """Make what must not be there yet; an earlier entry of that name gives way."""
+        """Make a new entry. An earlier entry with the same name is removed."""
         try:
             make()
         except FileExistsError:
@@ -280,14 +280,14 @@ class Unpacker:
         try:
             os.mkdir(path, 0o755)
         except FileExistsError:
-            # A symbolic link to a folder will do: it is followed inside our root. To anything else: NotADirectoryError.
+            # A symbolic link to a folder is accepted; it is followed inside our root.
             if not stat.S_ISDIR(os.stat(path).st_mode):
                 self._clear(path)
                 os.mkdir(path, 0o755)
         self._folders.add(path)
 
     def _replace_whiteout(self, path: str) -> None:
-        """A folder that the layer removes and has again hides the one below."""
+        """Replace a whiteout by an opaque folder: the layer has both, so the folder hides the one below."""
         self._clear(path)
         os.mkdir(path, 0o755)
         os.setxattr(path, "trusted.overlay.opaque", b"y")
@@ -297,7 +297,7 @@ class Unpacker:
             os.setxattr(parent, "trusted.overlay.opaque", b"y")
             return
         if name.startswith(WHITEOUT * 2):
-            return  # aufs's own bookkeeping
+            return  # internal entries of aufs
         hidden = name.removeprefix(WHITEOUT)
         if hidden in ("", ".", ".."):
             raise Refused(f'invalid whiteout "{name}"')
@@ -363,7 +363,7 @@ class Unpacker:
             need_room("/", 0)
 
     def _finish(self, target: int | str, member: tarfile.TarInfo) -> None:
-        """Owner first: changing it clears set-uid bits and capabilities."""
+        """Set owner, mode, attributes and times. The owner is first, because changing it clears set-uid bits."""
         if not self._layer:
             return
         at = int(member.mtime * 1_000_000_000)
@@ -384,7 +384,7 @@ class Unpacker:
                     os.setxattr(target, name, value.encode("utf-8", "surrogateescape"))
                 except OSError:
                     if name == "security.capability":
-                        raise  # a program would run without what it needs; other attributes are a comfort
+                        raise  # without its capabilities a program fails; other attributes are optional
 
 
 _INPUT_ERRORS = (
@@ -400,7 +400,7 @@ _INPUT_ERRORS = (
 
 
 def inside(name: str) -> str:
-    """Return an entry's name as a path below `/`. Refused when `..` leads out of it, as Docker refuses it."""
+    """Return an entry's name as a path below `/`. As in Docker, a `..` that leads out of it raises Refused."""
     parts: list[str] = []
     for part in name.split("/"):
         if part == "..":
@@ -413,11 +413,11 @@ def inside(name: str) -> str:
 
 
 def main(kind: str, folder: str, zstd: str) -> dict[str, object]:
-    """Unpack standard input into `folder` and return what to tell."""
+    """Unpack standard input into `folder`, and return the report."""
     source = _Input(FileIO(0, closefd=False))
     tar = _Tar(_decompress(source, zstd))
     if source.peek(6).startswith(b"\x28\xb5\x2f\xfd"):
-        tar.read(0)  # starts zstd while there still is one
+        tar.read(0)  # starts zstd while its program can still be reached
     os.chroot(folder)
     os.chdir("/")
     os.umask(0o022)
@@ -435,7 +435,7 @@ def main(kind: str, folder: str, zstd: str) -> dict[str, object]:
 
 
 def tell(kind: str, folder: str, zstd: str) -> dict[str, object]:
-    """Unpack, and turn what goes wrong into words: `kind` says whether the tar or this host is at fault."""
+    """Unpack, and return the report or an error, whose `kind` says whether the tar or this host is at fault."""
     try:
         return main(kind, folder, zstd)
     except MemoryError:

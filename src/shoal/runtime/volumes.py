@@ -1,10 +1,10 @@
-"""The volumes of this host, Docker's `local` driver: a folder each, or a mount that the volume's options name.
+"""The volumes of this host, Docker's `local` driver. Each is a folder, or a mount that the volume's options describe.
 
-    volumes/<name>/volume.json      what it is
-    volumes/<name>/_data            what containers see
+    volumes/<name>/volume.json      its record
+    volumes/<name>/_data            its files, which containers see
 
-Rules and texts: moby daemon/volume/local, daemon/volume/service. Who uses which volume is told by `hold` and `release`
-and not kept on disk: containers say it again after a restart.
+Source of rules and texts: moby daemon/volume/local, daemon/volume/service. The users of a volume are known by `hold`
+and `release` and not kept on disk; after a restart, containers hold their volumes again.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 _PASSWORD = re.compile(r"password=[^,]*")
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 MOUNT_TIMEOUT = 120.0
-"""A server that does not answer for longer is not there."""
+"""Seconds after which a file server that does not answer counts as unreachable."""
 
 
 # Inside the class below, `list` is its method.
@@ -46,7 +46,7 @@ Names = list[str]
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidArgument unless a volume may be called this."""
+    """Raise InvalidArgument unless this is a valid name of a volume."""
     if len(name) == 1:
         raise InvalidArgument("volume name is too short, names should be at least two alphanumeric characters")
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
@@ -70,7 +70,7 @@ def check_options(name: str, options: Mapping[str, str]) -> None:
 
 
 class Volumes:
-    """The volumes below one data root. Reads what is there when made; one loop uses it."""
+    """The volumes below one data root, which are read at the start. For one event loop."""
 
     def __init__(self, paths: Paths, events: EventBus | None = None) -> None:
         self._folder = paths.volumes
@@ -82,7 +82,7 @@ class Volumes:
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         for path in self._folder.iterdir():
             if path.name.startswith((".new-", ".old-")):
-                confined.remove_remains(path)  # of a run that ended too early
+                confined.remove_remains(path)  # from a run that did not finish
             elif path.is_dir():
                 self._read(path)
 
@@ -107,7 +107,7 @@ class Volumes:
         return [self._volumes[name] for name in sorted(self._volumes)]
 
     def get(self, name: str) -> Volume:
-        """Return a volume; NotFound, or DamagedState when its record cannot be read."""
+        """Return a volume. Raises NotFound, or DamagedState if its record cannot be read."""
         if name in self._damaged:
             raise self._damaged[name]
         volume = self._volumes.get(name)
@@ -122,7 +122,10 @@ class Volumes:
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Make a volume, or return the one of this name as it is. Without a name it is anonymous and gets one."""
+        """Make a volume, or return the existing one with this name. Without a name it is anonymous.
+
+        Raises NotFound for an unknown driver, InvalidArgument, ShoalError.
+        """
         if driver not in ("", "local", "default"):
             message = f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
             raise NotFound(message)
@@ -148,7 +151,7 @@ class Volumes:
         return volume
 
     async def remove(self, name: str, force: bool = False) -> None:
-        """Remove a volume with its data; Conflict while a container uses it, also with `force`."""
+        """Remove a volume with its data. Raises Conflict while a container uses it, even with `force`."""
         self.get(name)
         if holders := self._holders.get(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(holders))}]")
@@ -166,12 +169,12 @@ class Volumes:
         self._tell("destroy", name)
 
     def hold(self, name: str, container_id: str) -> None:
-        """Say that a container uses a volume. May be repeated."""
+        """Note that a container uses a volume. May be repeated."""
         self.get(name)
         self._holders.setdefault(name, set()).add(container_id)
 
     def release(self, name: str, container_id: str) -> None:
-        """End a hold; with the last, what the volume's options had mounted is unmounted."""
+        """End a hold. With the last one, the mount of the volume's options is unmounted."""
         holders = self._holders.get(name, set())
         holders.discard(container_id)
         if not holders:
@@ -181,11 +184,11 @@ class Volumes:
                 _unmount(Path(volume.mountpoint))
 
     def holders(self, name: str) -> Names:
-        """Return which containers use a volume."""
+        """Return the containers that use a volume."""
         return sorted(self._holders.get(name, ()))
 
     async def mount(self, name: str) -> Volume:
-        """Mount what the options of a held volume name; nothing for most. May be repeated."""
+        """Mount a held volume if its options describe a mount. May be repeated. Raises ShoalError."""
         volume = self.get(name)
         if volume.options.get("device"):
             async with self._locks.setdefault(name, asyncio.Lock()):
@@ -202,7 +205,7 @@ def _write(path: Path, volume: Volume) -> None:
     try:
         fresh.mkdir(mode=0o711)
         (fresh / "_data").mkdir(mode=0o755)
-        (fresh / "_data").chmod(0o755)  # whatever the umask: containers' users are let in
+        (fresh / "_data").chmod(0o755)  # despite the umask, so that containers' users can enter
         fields = {
             "created_at": volume.created_at,
             "labels": dict(volume.labels),
@@ -217,7 +220,7 @@ def _write(path: Path, volume: Volume) -> None:
 
 
 def mount_command(volume: Volume, options: str) -> list[str]:
-    """Return the command that mounts a volume's device. `-i`: the kernel alone, no helper program, as Docker does."""
+    """Return the command that mounts a volume's device. As in Docker, no helper program is used (`-i`)."""
     kind, device = volume.options.get("type", ""), volume.options["device"]
     extra = ["-o", options] if options else []
     return [programs.find("mount"), "-i", "-t", kind, *extra, "--", device, volume.mountpoint]
@@ -244,7 +247,7 @@ def _mount(volume: Volume) -> None:
 
 
 def _with_address(options: str) -> str:
-    """The kernel wants an address where people write a name: addr=storage.example."""
+    """Resolve a name in the option `addr`, because the kernel needs an address."""
     parts = options.split(",")
     for at, part in enumerate(parts):
         name, _, value = part.partition("=")
@@ -265,8 +268,10 @@ def _unmount(path: Path) -> None:
 
 
 def _mounts_below(path: Path) -> list[str]:
-    """Return the mount points at or below a path. The kernel's list is asked: a bind mount of the same disk does not
-    show in `ismount`."""
+    """Return the mount points at or below a path, from the kernel's list.
+
+    `os.path.ismount` would miss a bind mount of the same file system.
+    """
     prefix = f"{path}/"
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         points = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split()[4]) for line in lines]

@@ -30,14 +30,14 @@ class Watching:
         self._logs = logs
 
     def begin(self, life: Life, running: records.Running) -> None:
-        """It has been started: open what its end is noticed by, for `follow`."""
+        """Note that it was started, and open the pidfd of its conmon for `follow`."""
         life.running = running
         if running.conmon_started:
             life.conmon_fd = processes.open_if(running.conmon_pid, running.conmon_started)
 
     def follow(self, life: Life) -> None:
-        """Be told of its end, and probe its health."""
-        if life.conmon_fd is None:  # it has ended before we looked
+        """Watch for its end, and probe its health."""
+        if life.conmon_fd is None:  # it has ended already
             self._ended(life)
             return
         asyncio.get_running_loop().add_reader(life.conmon_fd, self._ended, life)
@@ -46,18 +46,18 @@ class Watching:
             life.probing = self._tools.children.start(probing, f"health of {life.value.id[:12]}")
 
     def look_away(self, life: Life) -> None:
-        """Follow it no more; it goes on."""
+        """Stop watching it. It goes on."""
         if life.conmon_fd is not None:
             asyncio.get_running_loop().remove_reader(life.conmon_fd)
 
     def ended_unseen(self, life: Life) -> None:
-        """It ended while no daemon ran: put that on disk, tell it, and clean up."""
+        """Record, report and clean up after a container that ended while no daemon ran."""
         self.record(life.value)
         self._tell_end(life.value)
         self._clean_up_soon(life)
 
     async def clean_up(self, life: Life) -> None:
-        """Give back what only a running container needs. The caller holds its lock."""
+        """Free what only a running container needs. The caller holds its lock."""
         container, site = life.value, self._tools.site
         (site.bundle(container.id) / records.STATE).unlink(missing_ok=True)
         await self._tools.workers.run(bundle.take_down, site, container.id)
@@ -66,7 +66,7 @@ class Watching:
         life.change(sandbox=Sandbox())
 
     def record(self, container: Container) -> None:
-        """Write how it ended. A disk that is full loses that at the next start of the daemon, and nothing now."""
+        """Write how it ended. If that fails, for example on a full disk, only the next start of the daemon notices."""
         try:
             records.write_state(self._tools.site.folder(container.id), container)
         except OSError as error:

@@ -17,8 +17,8 @@ from shoal.host import linux
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A start waits for its runtime most of the time, and making a container half of it for netlink, without a thread. More
-# threads than this only queue for the CPUs and the kernel's mount lock.
+# A start mostly waits for its runtime. Making a container waits half of the time for netlink, without a thread. More
+# threads would only queue for the CPUs and the kernel's mount lock.
 THREADS_PER_CPU, THREADS_MOST = 3, 24
 
 _own = threading.local()
@@ -30,16 +30,16 @@ def _prepare() -> None:
 
 
 class Workers:
-    """A bounded pool. Functions given to it run to their end, also when the caller has gone."""
+    """A bounded pool of threads. Functions run to their end, even if the caller is cancelled."""
 
     def __init__(self) -> None:
         threads = min(THREADS_PER_CPU * len(os.sched_getaffinity(0)), THREADS_MOST)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shoal-runtime", initializer=_prepare)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it in a thread and return what it returns.
+        """Run a function in a thread and return its result.
 
-        A cancelled caller is told so when the function has ended: descriptors it uses may then be closed.
+        A cancelled caller only continues when the function has ended, so that it may close descriptors in use.
         """
         outcome = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
         try:
@@ -47,18 +47,18 @@ class Workers:
         except asyncio.CancelledError:
             await asyncio.wait([outcome])
             if not outcome.cancelled():
-                outcome.exception()  # nobody is left to hear it
+                outcome.exception()  # nobody waits for the error any more
             raise
         return outcome.result()
 
     def close(self) -> None:
-        """Wait for what runs and end the threads."""
+        """Wait for running functions, and end the threads."""
         self._pool.shutdown()
 
 
 @contextmanager
 def folder(path: str) -> Iterator[None]:
-    """Work in a folder, in this worker thread alone."""
+    """Change the working folder of this worker thread, within this block."""
     if not getattr(_own, "prepared", False):
         raise RuntimeError("only a worker thread may change folder")
     os.chdir(path)
@@ -69,10 +69,10 @@ def folder(path: str) -> Iterator[None]:
 
 
 class MountNamespace:
-    """A mount namespace that this process alone holds open. What runs in it keeps it alive after us."""
+    """A mount namespace that only this process holds open. Processes in it keep it alive after us."""
 
     def __init__(self, prepare: Callable[[], None]) -> None:
-        """Make one, a slave of the present one, and call `prepare` inside. To be called in a worker thread."""
+        """Make a slave of the present namespace, and call `prepare` inside. For a worker thread."""
         self._home = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
             linux.unshare(linux.CLONE_NEWNS)
@@ -88,7 +88,7 @@ class MountNamespace:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Be in it, in this worker thread alone."""
+        """Enter it with this worker thread, within this block."""
         if not getattr(_own, "prepared", False):
             raise RuntimeError("only a worker thread may change its mount namespace")
         linux.setns(self._fd, linux.CLONE_NEWNS)
@@ -98,6 +98,6 @@ class MountNamespace:
             linux.setns(self._home, linux.CLONE_NEWNS)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close our descriptors of it."""
         os.close(self._fd)
         os.close(self._home)
