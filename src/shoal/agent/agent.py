@@ -110,7 +110,10 @@ class Agent:
             self._sessions.describe_changed()
 
     def identity_changed(self) -> None:
-        """Register again, because the certificate has changed. The agent notices a new description by itself."""
+        """Register again, because the certificate has changed.
+
+        A new description needs no call; the agent notices it.
+        """
         if self._sessions is not None:
             self._sessions.identity_changed()
 

@@ -111,7 +111,7 @@ class Controller:
         await self._watch(until_healthy=False)
 
     async def stop(self) -> None:
-        """End the container, by its stop signal if it listens, once no new connection comes to it."""
+        """Wait until no new connection is led to the container, then stop it by its signal and, if needed, kill it."""
         try:
             await self._containers.deactivate(self.id)
             await self._containers.stop(self.id, self.config.stop_timeout)

@@ -157,7 +157,7 @@ def generic_env(resources: Sequence[api.GenericResource]) -> list[str]:
 
 
 def template_values(task: api.Task, node: api.NodeDescription) -> Struct:
-    """Return what placeholders may name."""
+    """Return the values that placeholders may use."""
     platform = Struct("template.Platform", Architecture=node.platform.architecture, OS=node.platform.os)
     return Struct(
         "*template.Context",

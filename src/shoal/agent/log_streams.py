@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUBSCRIPTIONS = 256  # at once; a further one gets an empty stream that is closed at once
+SUBSCRIPTIONS = 256  # concurrent ones; a further one gets an empty stream
 QUEUED_LINES = 1000  # lines read but not yet sent; when there are more, the readers wait
 STOP_TIMEOUT = 1.0
 
@@ -47,7 +47,7 @@ class LogSource(Protocol):
     """The tasks and their logs."""
 
     def logged_tasks(self) -> Iterable[LoggedTask]:
-        """Return the tasks that are here now."""
+        """Return the present tasks of this node."""
 
     def hear_new_tasks(self, hear: Callable[[LoggedTask], None]) -> AbstractContextManager[None]:
         """Call `hear` with each task that is assigned here while the context is open."""

@@ -11,7 +11,7 @@ from shoal.api import v1 as api
 from shoal.api.times import timestamp
 from shoal.errors import InvariantBroken
 
-RETRY_AFTER = 1.0  # seconds before a step that failed for a time is tried again
+RETRY_AFTER = 1.0  # seconds before a step with a temporary failure is tried again
 
 
 class Operation(Enum):

@@ -15,8 +15,8 @@ from shoal.api import v1 as api
 
 BATCH_LIMIT = 1000  # statuses in one call: some 300 kB, far below the 4 MiB that a manager takes
 PASSING = 0.1  # seconds that a passing status waits for the next one of its task
-# The pause after a report, in seconds: so much for each task that is on its way, and so much at most. With few tasks on
-# their way a report is sent almost at once; many tasks share reports. SwarmKit's manager always waits 0.1 s.
+# The pause after a report, in seconds: for each task that is on its way to its desired state, and at most. With few
+# such tasks a report is sent almost at once; many tasks share reports. SwarmKit's manager always waits 0.1 s.
 PAUSE_EACH, PAUSE_MOST = 0.005, 0.1
 
 Report = tuple[str, api.TaskStatus]

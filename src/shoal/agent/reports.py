@@ -1,4 +1,4 @@
-"""Waits until statuses are due to be reported. `reporter` decides when that is."""
+"""Waits until statuses must be reported. `reporter` decides when that is."""
 
 import asyncio
 from collections.abc import Iterable

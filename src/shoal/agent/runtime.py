@@ -41,11 +41,10 @@ class Containers(Protocol):
         """Return when the process runs. Raises ShoalError when it cannot be started."""
 
     async def activate(self, ref: str) -> None:
-        """Let names and balancers lead to a container that is on overlays."""
+        """Let names and load balancers of its overlays lead to a container."""
 
     async def deactivate(self, ref: str) -> None:
-        """Let no name and no new connection lead to a container any more; waits for the other nodes, for a bounded
-        time."""
+        """Let no name and no new connection lead to a container any more. The wait for the other nodes is bounded."""
 
     async def stop(self, ref: str, timeout: float | None = None) -> None:
         """Send the stop signal, kill after `timeout` seconds, and return when the container has ended."""

@@ -128,7 +128,8 @@ class ClientSession:
                 async for message in stream:
                     self._owner.handle_assignments(message)
                     if not follows(message, applied):
-                        # A message was lost. This one is applied all the same; a new stream begins with all of them.
+                        # A message was lost. This one is applied all the same, and a new stream begins with the
+                        # complete assignments.
                         log.warning("an increment of assignments was missed: reading all of them again")
                         await stream.cancel()
                         break

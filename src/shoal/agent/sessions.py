@@ -27,7 +27,7 @@ from shoal.runtime.types import LogLine, LogOptions
 
 log = logging.getLogger(__name__)
 
-DESCRIBE_EVERY = 20.0  # seconds between two looks at the node's description
+DESCRIBE_EVERY = 20.0  # seconds between two checks of the node's description
 
 
 class Security(Protocol):
@@ -182,7 +182,7 @@ class Sessions:
                 continue
 
     def logged_tasks(self) -> Iterable[LoggedTask]:
-        """Return the tasks that are here now."""
+        """Return the present tasks of this node."""
         return self._tasks.logged_tasks()
 
     def hear_new_tasks(self, hear: Callable[[LoggedTask], None]) -> AbstractContextManager[None]:

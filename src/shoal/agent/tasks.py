@@ -142,7 +142,7 @@ class TaskSet:
     # The methods of LogSource.
 
     def logged_tasks(self) -> "list[LoggedTask]":
-        """Return the tasks that are here now."""
+        """Return the present tasks of this node."""
         return [_Logged(loop, self._runtime) for loop in self._tasks.values()]
 
     @contextmanager

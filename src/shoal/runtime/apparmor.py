@@ -64,6 +64,7 @@ profile {NAME} flags=(attach_disconnected,mediate_deleted) {{
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """The AppArmor state of this host. `failure` says why the kernel has AppArmor but not the profile."""
+
     profile: str = ""  # the loaded profile, or empty
     failure: str = ""
 

@@ -9,7 +9,7 @@ from shoal.agent.templates.mistakes import parse_error
 SPACES = " \t\r\n"
 KEYWORDS = frozenset({"if", "else", "end", "range", "with", "break", "continue", "define", "template", "block", "nil"})
 
-# The order matters. A number is whatever begins like one: `parser` decides whether it is valid.
+# The order matters. Everything that begins like a number is a number here; `parser` decides whether it is valid.
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)|(?P<string>"(?:\\.|[^"\\\n])*")|(?P<raw>`[^`]*`)|(?P<char>'(?:\\.|[^'\\\n])*')"""
     r"""|(?P<number>[+-]?(?=\.?[0-9])(?:0[xX][0-9a-fA-F_]*|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]+)?)\w*)|(?P<field>\.[^\W\d]\w*)|(?P<dot>\.)"""

@@ -12,7 +12,7 @@ def parse_error(text: str, at: int, reason: str) -> InvalidArgument:
 
 
 def exec_error(text: str, at: int, shown: str, reason: str) -> InvalidArgument:
-    """Return the error for a piece that cannot be carried out. `at` counts characters; the column told counts bytes."""
+    """Return the error for a piece that cannot be carried out. `at` counts characters, the column in the text bytes."""
     line = text.count("\n", 0, at) + 1
     column = len(text[text.rfind("\n", 0, at) + 1 : at].encode())
     return InvalidArgument(f'template: {NAME}:{line}:{column}: executing "{NAME}" at <{shown}>: {reason}')

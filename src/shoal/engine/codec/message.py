@@ -22,6 +22,7 @@ M = TypeVar("M", bound=Message)
 
 class When(Enum):
     """When a field is written to the JSON."""
+
     FILLED = "filled"  # not if it is empty: "", 0, false, [], {}, an absent message
     ALWAYS = "always"  # even if it is empty; an absent message becomes an empty one
     NULLABLE = "nullable"  # an absent message becomes null
