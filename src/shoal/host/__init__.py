@@ -1,1 +1,1 @@
-"""What both `network` and `runtime` need of this host: system calls, programs, events. Imports neither of them."""
+"""What both `network` and `runtime` need from this host: system calls, programs, events. It imports neither of them."""

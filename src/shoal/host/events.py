@@ -1,7 +1,7 @@
 """The events of this host: what happened to containers, images, volumes and networks.
 
-In: `publish`, never waits. Out: subscribers, each with a bounded queue, and the last 256 events for those who ask
-"since". One thread (the loop's) uses it.
+In: `publish`, which never waits. Out: subscribers, each with a bounded queue, and the last 256 events for requests with
+"since". For the event loop's thread only.
 """
 
 import asyncio
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-# Docker keeps as many: moby daemon/events/events.go, eventsLimit.
+# As in Docker: moby daemon/events/events.go, eventsLimit.
 KEPT = 256
 
-# A subscriber that is this far behind has stopped reading: it loses the oldest, and `dropped` says how many.
+# A subscriber that is this far behind has stopped reading. It loses the oldest events; `dropped` counts them.
 QUEUED = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened here to a container, an image, a volume or a network. Docker's types and actions."""
+    """Something that happened on this host. Types and actions are Docker's."""
 
     type: str
     action: str
@@ -32,7 +32,7 @@ class Event:
 
 
 class Subscription:
-    """One reader of the bus. Events that do not fit its queue push the oldest out."""
+    """One reader of the bus. If its queue is full, a new event displaces the oldest."""
 
     def __init__(self, bus: "EventBus") -> None:
         self._bus = bus
@@ -48,14 +48,14 @@ class Subscription:
         self._bus.detach(self)
 
     async def next(self) -> Event:
-        """The next event, waiting for it."""
+        """Wait for the next event and return it."""
         while not self._queue:
             self._ready.clear()
             await self._ready.wait()
         return self._queue.popleft()
 
     def put(self, event: Event) -> None:
-        """For the bus alone."""
+        """Queue an event. Only for the bus."""
         if len(self._queue) == QUEUED:
             self.dropped += 1
         self._queue.append(event)
@@ -71,7 +71,7 @@ class EventBus:
         self._last_nanos = 0
 
     def publish(self, event: Event) -> None:
-        """Tell everyone. Never waits, never fails."""
+        """Give an event to all subscribers. Never waits, never fails."""
         self._kept.append(event)
         for subscription in self._subscriptions:
             subscription.put(event)
@@ -84,23 +84,23 @@ class EventBus:
         attributes: Mapping[str, str],
         scope: Literal["local", "swarm"] = "local",
     ) -> None:
-        """Publish something that happened just now."""
-        # Two events of one instant keep their order for a reader that sorts or filters by time.
+        """Publish an event of this moment."""
+        # No two events have the same time, so that a reader that sorts or filters by time keeps their order.
         self._last_nanos = max(time.time_ns(), self._last_nanos + 1)
         self.publish(Event(type, action, id, attributes, self._last_nanos, scope))
 
     def subscribe(self) -> Subscription:
-        """A context manager; events published inside it are read with `next`."""
+        """Return a context manager. Events that are published within it are read with `next`."""
         return Subscription(self)
 
     def since(self, nanos: int) -> list[Event]:
-        """The kept events that happened at or after an instant, oldest first."""
+        """Return the kept events since an instant in nanoseconds since 1970, oldest first."""
         return [event for event in self._kept if event.at_nanos >= nanos]
 
     def attach(self, subscription: Subscription) -> None:
-        """For Subscription alone."""
+        """Add a subscription. Only for Subscription."""
         self._subscriptions.add(subscription)
 
     def detach(self, subscription: Subscription) -> None:
-        """For Subscription alone."""
+        """Remove a subscription. Only for Subscription."""
         self._subscriptions.discard(subscription)

@@ -1,6 +1,6 @@
 """The system calls that Python 3.11 does not have: mount, umount2, setns, unshare, openat2, inotify.
 
-In and out: plain values; a failure is OSError with errno and the path it was about. Nothing here decides anything.
+In and out: plain values. A failure raises OSError with errno and the path. Nothing here decides anything.
 """
 
 import ctypes
@@ -16,9 +16,9 @@ CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
 AT_FDCWD = -100
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x04, 0x10
-_SYS_OPENAT2 = 437  # the same on every architecture, as all calls since Linux 5.0
-# The kernel says "again" when a rename anywhere may have moved what a `..` stands for. Who renames without end can keep
-# it saying so: then the path is not opened.
+_SYS_OPENAT2 = 437  # the same on every architecture, like all calls since Linux 5.0
+# The kernel returns EAGAIN if a rename anywhere may have changed the meaning of a `..`. Somebody who renames all the
+# time can cause that again and again; then the path is not opened.
 _OPEN_TRIES = 200
 
 IN_MODIFY, IN_MOVED_TO, IN_IGNORED = 0x2, 0x80, 0x8000
@@ -59,14 +59,14 @@ def setns(fd: int, kind: int) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Give this thread what it shared so far."""
+    """Give this thread its own copy of what it shared with others."""
     _check(_libc.unshare(flags))
 
 
 def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0, *, resolve: int = 0) -> int:
     """Open a path below a folder as if that folder were `/`: no symbolic link and no `..` leads out of it.
 
-    `resolve`: RESOLVE_NO_SYMLINKS where none may be on the way, RESOLVE_NO_XDEV where no mount may.
+    `resolve`: RESOLVE_NO_SYMLINKS to refuse symbolic links on the way, RESOLVE_NO_XDEV to refuse mounts.
     """
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
     for _ in range(_OPEN_TRIES):
@@ -83,7 +83,7 @@ def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0, *, resolve:
 
 
 def can_open_in_root() -> bool:
-    """Whether the kernel has openat2: Linux 5.6 and later, unless a filter around this process forbids it."""
+    """Return whether the kernel has openat2: Linux 5.6 and later, unless a filter forbids it to this process."""
     try:
         os.close(open_in_root(AT_FDCWD, ".", os.O_PATH))
     except OSError as error:
@@ -94,22 +94,22 @@ def can_open_in_root() -> bool:
 
 
 def inotify_init() -> int:
-    """A new inotify instance that does not block."""
+    """Return a new, non-blocking inotify instance."""
     return _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def inotify_add(fd: int, path: str, mask: int) -> int:
-    """Watch a path; the number events carry."""
+    """Watch a path. Return the number that its events have."""
     return _check(_libc.inotify_add_watch(fd, os.fsencode(path), mask), path)
 
 
 def inotify_remove(fd: int, watch: int) -> None:
-    """Stop watching; nothing happens when the kernel has forgotten it already."""
+    """Stop watching. Does nothing if the kernel has already removed the watch."""
     _libc.inotify_rm_watch(ctypes.c_int(fd), ctypes.c_int(watch))
 
 
 def inotify_read(fd: int) -> list[tuple[int, int]]:
-    """The waiting events as (watch, mask); empty when there are none."""
+    """Return the waiting events as (watch, mask); empty if there are none."""
     try:
         data = os.read(fd, 65536)
     except BlockingIOError:

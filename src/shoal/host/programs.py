@@ -29,13 +29,13 @@ _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin
 
 
 def search_path() -> str:
-    """PATH of this process, then the folders where a Debian package puts its programs."""
+    """Return PATH of this process, followed by the folders where Debian's packages put programs."""
     given = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     return os.pathsep.join([*given, *(folder for folder in _FOLDERS if folder not in given)])
 
 
 def find(name: str) -> str:
-    """The path of a host program; MissingProgram with its Debian package when it is not installed."""
+    """Return the path of a host program. Raises MissingProgram, with its Debian package, if it is not installed."""
     path = shutil.which(name, path=search_path())
     if path is None:
         raise MissingProgram(name, PACKAGES.get(name, name))

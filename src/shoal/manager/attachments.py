@@ -1,8 +1,7 @@
-"""The ResourceAllocator service: a container that nobody's service made is put on an attachable network.
+"""The gRPC service ResourceAllocator: it puts a container that belongs to no service on an attachable network.
 
-In: calls of nodes, by the certificate that they came with. Out: tasks without a service, whose addresses the allocator
-gives and which the node then finds among its assignments. Source of semantics and texts: SwarmKit
-manager/resourceapi/allocator.go.
+In: calls of nodes, identified by their certificates. Out: tasks without a service. The allocator gives them addresses,
+and the node gets them with its assignments. Source of semantics and texts: SwarmKit manager/resourceapi/allocator.go.
 """
 
 from collections.abc import Callable
@@ -23,7 +22,7 @@ Request = TypeVar("Request")
 
 
 class Caller(Protocol):
-    """Whose certificate the call came with."""
+    """The caller, identified by its certificate."""
 
     @property
     def node_id(self) -> str:

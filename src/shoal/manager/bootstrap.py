@@ -1,6 +1,7 @@
-"""What the first leader of a swarm writes, and every later one completes: cluster, own node, Swarm's own networks.
+"""The objects that the first leader of a swarm writes: cluster, own node, Swarm's own networks.
 
-Pure: keys, certificates, tokens and ids are made by the caller. Source: SwarmKit manager/manager.go (`becomeLeader`).
+Later leaders write those that are missing. Pure: the caller makes keys, certificates, tokens and ids. Source: SwarmKit
+manager/manager.go (`becomeLeader`).
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ INGRESS = "ingress"
 
 
 def default_cluster_spec() -> api.ClusterSpec:
-    """Return what a swarm is made with where nothing else is asked for."""
+    """Return the default spec of a new swarm."""
     return api.ClusterSpec(
         annotations=api.Annotations(name=CLUSTER_NAME),
         orchestration=api.OrchestrationConfig(task_history_retention_limit=TASK_HISTORY_RETENTION_LIMIT),
@@ -44,14 +45,14 @@ class FirstLeader:
     availability: api.NodeSpec.Availability = api.NodeSpec.ACTIVE
     address_pools: tuple[str, ...] = ()
     subnet_size: int = 0  # 0: Swarm's default of 24, which Control fills in
-    vxlan_port: int = 0  # 0: 4789, likewise
+    vxlan_port: int = 0  # 0: 4789, which Control fills in
     unlock_keys: tuple[api.EncryptionKey, ...] = ()
 
 
 def bootstrap(
     view: View, first: FirstLeader, *, new_id: Callable[[], str], random_bytes: RandomBytes
 ) -> tuple[Change, ...]:
-    """Return what is missing of what every swarm has. Nothing, when it has all."""
+    """Return the changes that create the missing ones of these objects."""
     changes: list[Change] = []
     if view.clusters.get(first.cluster_id) is None:
         changes.append(Create(_cluster(first, random_bytes)))

@@ -1,7 +1,7 @@
-"""The keys that nodes encrypt their gossip and their overlay traffic with: making, rotating.
+"""Makes and rotates the keys with which nodes encrypt their gossip and overlay traffic.
 
-In goes the cluster object, out comes the one with other keys. Keys reach nodes through the dispatcher and are never
-shown by Control. Source: SwarmKit manager/keymanager.
+In: the cluster object. Out: the cluster object with other keys. Nodes get the keys from the dispatcher; Control never
+shows them. Source: SwarmKit manager/keymanager.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from shoal.store.memory import View
 
 GOSSIP, IPSEC = "networking:gossip", "networking:ipsec"
 SUBSYSTEMS = (GOSSIP, IPSEC)
-KEYS = 3  # of each subsystem: the one before, the one in use, the one to come
+KEYS = 3  # of each subsystem: the previous one, the present one, the next one
 KEY_BYTES = 16
 ROTATION = 12 * 3600.0
 
@@ -52,10 +52,10 @@ def _add_key(cluster: api.Cluster, subsystem: str, random_bytes: RandomBytes) ->
 
 
 class KeyManager:
-    """The decider that gives a cluster keys where it has none, and rotates them every 12 h of one leader's term."""
+    """The decider that gives a cluster without keys its first ones, and rotates them every 12 h of a leader's term."""
 
     name = "keys"
-    kinds: tuple[Kind, ...] = ()  # time alone wakes it; a cluster without keys is met at the start of a term
+    kinds: tuple[Kind, ...] = ()  # only time wakes it; a cluster without keys gets them at the start of a term
 
     def __init__(self, random_bytes: RandomBytes) -> None:
         self._random_bytes = random_bytes
