@@ -87,8 +87,8 @@ def _moves(task: JSON) -> bool:
 
 
 def picture(sequence: Sequence, snapshot: Snapshot, hostnames: dict[str, str]) -> JSON:
-    """Return the picture of a sequence's part of a snapshot. `hostnames` maps hostnames to the file's names of the
-    nodes.
+    """Return the picture of a sequence's part of a snapshot. `hostnames` maps the file's names of nodes to their
+    hostnames.
     """
     names = {node["ID"]: node["Description"]["Hostname"] for node in snapshot.nodes}
     ours = {host: told for told, host in hostnames.items()}
