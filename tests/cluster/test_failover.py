@@ -1,4 +1,4 @@
-"""Three managers, each a daemon in a network namespace: the leader is killed, paused, cut off; roles change."""
+"""Three managers, each a daemon in a network namespace. The leader is killed, paused and cut off; roles change."""
 
 import json
 import signal
@@ -37,7 +37,7 @@ def three(net: Network) -> list[Host]:
 
 
 def managers(host: Host) -> dict[str, str]:
-    """Return the manager status of every node by its hostname, as one manager tells it; empty where it cannot."""
+    """Return the manager status of every node by its hostname, from one manager. Empty if it cannot answer."""
     done = host.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
     if done.returncode:
         return {}
@@ -60,7 +60,7 @@ def leader_of(hosts: list[Host], through: Host) -> Host:
 
 
 def write(host: Host, name: str) -> bool:
-    """Create a service; whether it was accepted."""
+    """Create a service. Returns whether it was accepted."""
     done = host.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, *WITHOUT_IMAGE, "bb:latest", check=False
     )
@@ -74,7 +74,7 @@ def unanswered(host: Host) -> int:
 
 
 def change_role(through: Host, how: str, host: Host) -> None:
-    """Promote or demote a node; its object may change between the CLI's question and its answer, as Docker's does."""
+    """Promote or demote a node. Its object may change between the CLI's two calls, as in Docker."""
     changed = node_id(host)
     eventually(
         lambda: through.docker("node", how, changed, check=False).returncode == 0, how, patience=PATIENCE, every=0.1
@@ -116,7 +116,7 @@ def test_the_leader_is_gone(net: Network, three: list[Host], how: str) -> None:
     else:
         net.cut(leader)
     took = first_write(rest[0], "after", since)
-    assert took < 6  # the goal, 2 s, is measured in benchmarks/; this machine runs other things as well
+    assert took < 6  # the goal, 2 s, is measured in benchmarks/; this machine has other work as well
     wait_statuses(rest[1], ["Leader", "Reachable", "Unreachable"])
     if how == "kill":
         leader.start()
@@ -138,7 +138,7 @@ def test_only_a_host_that_is_gone_is_not_given_three_heartbeats(net: Network, th
     else:
         lost.pause()
     eventually(lambda: nodes(leader)[lost.name] == "Down", "the node is down", patience=PATIENCE, show=leader.log)
-    # A daemon that is stopped or dead has time to come back, as its host's kernel answers.
+    # A daemon that is stopped or dead has time to come back, because its host's kernel answers.
     assert ("does not answer: its heartbeats are not waited for" in leader.log()) == (how == "cut")
     if how == "cut":
         net.heal(lost)
@@ -158,7 +158,7 @@ def test_worker_leaves_a_manager_that_is_cut_off_for_another(net: Network, three
     net.cut(through)
     said = f"session with {through.address}:2377 ended: "
     eventually(lambda: said in worker.log(), "it leaves", patience=PATIENCE, show=worker.log)
-    # By the kernel's word, and not because a heartbeat has waited for its answer in vain.
+    # Because the kernel ended the connection, and not because a heartbeat had no answer.
     assert said + "Connection lost" in worker.log()
     import_image(worker)
     create(leader, "here", 1, "--constraint", "node.hostname==w")
