@@ -44,7 +44,7 @@ def test_a_task_carries_the_networks_that_its_spec_names() -> None:
 
 
 class Swarm(Bench):
-    """A swarm with ingress, one node and these objects, allocated."""
+    """A swarm with ingress, one node and these objects, after the allocator has run."""
 
     def __init__(self, *objects: Object) -> None:
         super().__init__(Allocator(), [network("ingress", ingress=True), api.Node(id="n1"), *objects])

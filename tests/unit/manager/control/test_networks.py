@@ -152,7 +152,7 @@ def stopping(one: api.Task) -> api.Task:
 
 
 def former(one: api.Task) -> api.Task:
-    """A task that runs on a network which its service's spec does not name any more."""
+    """Return a task that runs on a network which its service's spec does not name any more."""
     one.service_id = "web"
     return one
 

@@ -22,7 +22,7 @@ def clash(has: api.Service, wants: str) -> str:
         ("80:80", "80:81", "an ingress port"),
         ("80:80", "host:80:81", "an ingress port"),
         ("host:80:80", "80:81", "a host-published port"),
-        # known-faults 35: where these two go is the scheduler's matter.
+        # known-faults 35: the scheduler decides where these two go.
         ("host:80:80", "host:80:81", ""),
         ("80:80", "80:80/udp", ""),
         ("80:80", "0:80", ""),
