@@ -1,4 +1,4 @@
-"""Whom a node calls so that it is not alone."""
+"""Which nodes a node calls so that it is not alone."""
 
 import random
 
