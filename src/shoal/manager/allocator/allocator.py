@@ -128,7 +128,7 @@ class Allocator:
 
     def _read_task(self, task: api.Task) -> None:
         if task.status.state == api.NEW:
-            # One that is to be removed never had anything: the reaper takes it as it is.
+            # A new task that is to be removed never had anything; the reaper removes it as it is.
             if task.desired_state >= api.REMOVE:
                 self._drop_task(task.id)
             else:
@@ -323,7 +323,7 @@ class Allocator:
 
     def _look_at_task(self, draft: Draft, task_id: str) -> None:
         task = draft.newest(api.Task, task_id)
-        # One that is to be removed never had anything: the reaper takes it as it is.
+        # A new task that is to be removed never had anything; the reaper removes it as it is.
         if task is None or task.status.state != api.NEW or task.desired_state >= api.REMOVE:
             self.waiting.drop((TASK, task_id))
             return

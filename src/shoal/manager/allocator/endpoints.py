@@ -14,7 +14,7 @@ from shoal.manager.allocator.numbers import Numbers
 from shoal.manager.allocator.waiting import Lacking
 from shoal.store.changes import copy
 
-FIRST_PORT, LAST_PORT = 30000, 32767  # given where 0 was asked for
+FIRST_PORT, LAST_PORT = 30000, 32767  # given for a port 0
 MOST = 65535
 
 _Port = tuple[int, int]  # protocol, number
