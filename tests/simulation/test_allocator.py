@@ -366,7 +366,7 @@ TestLife.settings = settings(
 
 
 def test_a_thousand_networks_of_fixed_and_other_subnets_never_overlap() -> None:
-    """known-faults 42."""
+    """Known fault 42."""
     rng = random.Random(42)
     bench = Bench(Allocator(), [api.Cluster(id="cluster", defaultAddressPool=["10.0.0.0/16"], subnetSize=26)])
     seen: Counter[str] = Counter()

@@ -197,7 +197,7 @@ def test_a_task_told_to_stop_keeps_its_message_and_loses_its_reason() -> None:
     assert statuses([node("a"), waiting]) == {"web.1": ("pending task scheduling", "")}
 
 
-# Known faults 67: any change that makes a waiting task placeable places it.
+# Known fault 67: any change that makes a waiting task placeable places it.
 
 
 def test_a_label_that_is_right_again_places_a_waiting_task() -> None:
