@@ -1,12 +1,15 @@
 """Overlay networks of a swarm of two hosts, driven by Docker's own command: addresses, names, virtual IPs, and what is
 left of them when a process is killed, a daemon is restarted, a service or a network goes."""
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +73,14 @@ def processes(host: Host) -> list[int]:
     return found
 
 
+def create(swarm: Swarm, *arguments: str) -> None:
+    """Create a service. Its tasks run as process 1 and hear no SIGTERM, so they are not given long."""
+    swarm.first.docker("service", "create", "-d", "--no-resolve-image", "--stop-grace-period", "1s", *arguments)
+
+
 def serve(swarm: Swarm, name: str, replicas: int, *flags: str) -> None:
-    swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", name, "--network", "blue", "--replicas",
+    create(
+        swarm, "--name", name, "--network", "blue", "--replicas",
         str(replicas), *flags, IMAGE, "sh", "-c", SERVE,
     )  # fmt: skip
     wait_running(swarm.first, name, {"first": replicas // 2, "second": replicas // 2})
@@ -157,8 +165,8 @@ def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Swarm, blue: str) -
 def test_services_of_different_networks_do_not_see_each_other(swarm: Swarm, blue: str) -> None:
     swarm.first.docker("network", "create", "-d", "overlay", "red")
     serve(swarm, "web", 2)
-    swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", "other", "--network", "red", "--replicas", "2",
+    create(
+        swarm, "--name", "other", "--network", "red", "--replicas", "2",
         IMAGE, "sh", "-c", SERVE,
     )  # fmt: skip
     wait_running(swarm.first, "other", {"first": 1, "second": 1})
@@ -195,63 +203,110 @@ def test_names_and_connections_outlive_the_daemon_and_a_killed_network_process(s
     assert ask(swarm.first, asker, vip, 8)["failed"] == 0
 
 
-def test_a_network_process_that_is_killed_costs_no_connection(swarm: Swarm, blue: str) -> None:
-    swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", "web", "--network", "blue", "--replicas", "2",
-        "--constraint", "node.hostname==second", IMAGE, "sh", "-c", SERVE,
-    )  # fmt: skip
-    swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", "asker", "--network", "blue",
-        "--constraint", "node.hostname==first", IMAGE, "sleep", "1d",
-    )  # fmt: skip
+@pytest.fixture
+def asked(swarm: Swarm, blue: str) -> tuple[str, str]:
+    """Return a container on the first host, and the virtual IP of two tasks on the second."""
+    for name, where, *rest in (
+        ("web", "second", "--replicas", "2", IMAGE, "sh", "-c", SERVE),
+        ("asker", "first", IMAGE, "sleep", "1d"),
+    ):
+        create(
+            swarm, "--name", name, "--network", blue,
+            "--constraint", f"node.hostname=={where}", *rest,
+        )  # fmt: skip
     wait_running(swarm.first, "web", {"second": 2})
     wait_running(swarm.first, "asker", {"first": 1})
     wait_names(swarm, "web", "asker")
-    eventually(lambda: (swarm.first.exec_root / "network" / "others.json").exists(), "what others wrote is kept")
-    vip, over, results = virtual_ip(swarm, "web"), threading.Event(), Counter[str]()
     (asker,) = containers(swarm.first, "asker")
+    return asker, virtual_ip(swarm, "web")
 
-    def load() -> None:
+
+@contextmanager
+def load(host: Host, asker: str, address: str) -> Iterator[Counter[str]]:
+    """Ask all the time from a container; yields who answered so far. At least ten are asked before the end."""
+    over, results = threading.Event(), Counter[str]()
+
+    def ask_on() -> None:
         while not over.is_set():
-            results.update(ask(swarm.first, asker, vip, 20))
+            results.update(ask(host, asker, address, 5))
 
-    thread = threading.Thread(target=load)
+    thread = threading.Thread(target=ask_on)
     thread.start()
     try:
-        for _ in range(3):
-            (process,) = processes(swarm.first)
-            os.kill(process, signal.SIGKILL)
-            eventually(lambda before=process: processes(swarm.first) not in ([], [before]), "another took its place")  # type: ignore[misc]
-            # It answers, although gossip has told it nothing yet.
-            eventually(lambda: look_up(swarm.first, asker, "tasks.web") == addresses(swarm, "web"), "names are there")
+        yield results
+        before = results.total()
+        eventually(lambda: results.total() >= before + 10, "it still asks")
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def connected(host: Host, container: str, address: str) -> Iterator[Callable[[], str]]:
+    """Open a connection from a container's network; yields what asks on it and returns the answer's last line."""
+    (netns,) = [path for path in (host.exec_root / "netns").iterdir() if path.name.startswith(container)]
+    script = (
+        "import socket, sys; s = socket.create_connection((sys.argv[1], 80), 10); print('open', flush=True); input();"
+        "s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); print(s.makefile().read())"
+    )
+    command = ["nsenter", f"--net={netns}", "python3", "-c", script, address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "open\n"
+        try:
+            yield lambda: client.communicate("now\n", timeout=20)[0]
+        finally:
+            client.kill()
+
+
+def test_network_processes_that_are_killed_cost_no_connection_and_no_name(swarm: Swarm, asked: tuple[str, str]) -> None:
+    asker, vip = asked
+    for host in swarm.hosts:
+        kept = host.exec_root / "network" / "others.json"
+        eventually(lambda kept=kept: kept.exists() and len(kept.read_bytes()) > 2, "what others wrote is kept")  # type: ignore[misc]
+    tasks_of_web = addresses(swarm, "web")
+    with load(swarm.first, asker, vip) as results, connected(swarm.first, asker, vip) as answer:
+        for host in (*swarm.hosts, *swarm.hosts):
+            (process,) = processes(host)
+            os.kill(process, signal.SIGKILL)
+            gone = [process]
+            eventually(lambda host=host, gone=gone: processes(host) not in ([], gone), "another took its place")  # type: ignore[misc]
+            # It answers, although gossip has told it nothing yet; the others go on with what its last one had said.
+            eventually(lambda: look_up(swarm.first, asker, "tasks.web") == tasks_of_web, "names are there")
+        said = answer()
+        assert any(one in said for one in containers(swarm.second, "web")), said
     wait_names(swarm, "web", "asker")
     assert results["failed"] == 0, results
-    assert results  # how many is the machine's matter
+
+
+def test_a_node_whose_network_process_is_stuck_keeps_its_connections(swarm: Swarm, asked: tuple[str, str]) -> None:
+    asker, vip = asked
+    (inside, _) = containers(swarm.second, "web")
+    (process,) = processes(swarm.first)
+    with load(swarm.first, asker, vip) as results:
+        os.kill(process, signal.SIGSTOP)
+        try:
+            eventually(lambda: not look_up(swarm.second, inside, "asker"), "the other takes it for dead", patience=60)
+            before = results.total()
+            eventually(lambda: results.total() >= before + 10, "it still asks")
+        finally:
+            os.kill(process, signal.SIGCONT)
+    wait_names(swarm, "web", "asker")
+    wait_names(swarm, "asker", "web")
+    assert results["failed"] == 0, results
 
 
 def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
     serve(swarm, "web", 2, "--update-order", "start-first", "--update-delay", "0s")
-    swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", "asker", "--network", "blue", "--replicas", "2",
+    create(
+        swarm, "--name", "asker", "--network", "blue", "--replicas", "2",
         IMAGE, "sleep", "1d",
     )  # fmt: skip
     wait_running(swarm.first, "asker", {"first": 1, "second": 1})
     wait_names(swarm, "web", "asker")
-    vip, over = virtual_ip(swarm, "web"), threading.Event()
-    results: Counter[str] = Counter()
-
-    def load(host: Host) -> None:
-        (asker,) = containers(host, "asker")
-        while not over.is_set():
-            results.update(ask(host, asker, vip, 20))
-
-    threads = [threading.Thread(target=load, args=(host,)) for host in swarm.hosts]
-    for thread in threads:
-        thread.start()
-    try:
+    vip = virtual_ip(swarm, "web")
+    with contextlib.ExitStack() as loads:
+        results = [loads.enter_context(load(host, containers(host, "asker")[0], vip)) for host in swarm.hosts]
         before = addresses(swarm, "web")
         swarm.first.docker("service", "update", "-d", "--force", "web")
         settled(swarm, lambda: not addresses(swarm, "web") & before)
@@ -260,12 +315,7 @@ def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
         swarm.first.docker("service", "scale", "-d", "web=2")
         settled(swarm, lambda: len(addresses(swarm, "web")) == 2)
         wait_names(swarm, "web", "asker")
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-    assert results["failed"] == 0, results
-    assert results
+    assert [one["failed"] for one in results] == [0, 0], results
 
 
 def settled(swarm: Swarm, done: Callable[[], bool]) -> None:

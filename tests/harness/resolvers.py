@@ -17,6 +17,7 @@ _KNOWN = (
     "--cname=other.test,outside.test",
     "--ptr-record=9.2.0.192.in-addr.arpa,nine.test",
     "--local=/test/",
+    "--local=/hidden/",  # 2.91 refuses a name of one label over TCP, though not over UDP
     "--local=/in-addr.arpa/",
 )
 MANY = [f"192.0.3.{last}" for last in range(200)]

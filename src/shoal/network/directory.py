@@ -55,6 +55,7 @@ class _Network:
         self.id = network
         self.endpoints: dict[str, EndpointRecord] = {}
         self.peers: dict[str, PeerRecord] = {}
+        self.silent: set[str] = set()  # the keys of peer entries whose nodes are heard no more
         self.names: dict[str, _Counted[tuple[str, Kind], Address]] = {}
         self.pointers: _Counted[Address, str] = _Counted()
         self.backends: dict[ServiceKey, _Counted[Address, bool]] = {}  # address -> enabled -> how many
@@ -81,9 +82,13 @@ class _Network:
 
     def set_peer(self, key: str, record: PeerRecord | None) -> None:
         former = self.peers.pop(key, None)
+        was_silent = key in self.silent
+        self.silent.discard(key)
         if record is not None:
             self.peers[key] = record
         if former == record:
+            if record is not None and was_silent:  # which of several entries counts may be another now
+                self.changed_neighbours.add((self.id, record.address.ip))
             return
         if former is not None:
             keys = self.places[former.address.ip]
@@ -94,6 +99,15 @@ class _Network:
         if record is not None:
             self.places.setdefault(record.address.ip, set()).add(key)
             self.changed_neighbours.add((self.id, record.address.ip))
+
+    def silence_peer(self, key: str) -> None:
+        """Keep the place of a container whose node is heard no more, until its end is told.
+
+        It may be the node's network process alone that is stuck: its containers' connections go on.
+        """
+        if peer := self.peers.get(key):
+            self.silent.add(key)
+            self.changed_neighbours.add((self.id, peer.address.ip))
 
     def _set_names(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
         before = claims(former) if former else frozenset()
@@ -136,11 +150,14 @@ class _Network:
         """Return the entry that counts where several have one address.
 
         The one whose task takes connections, then one with a task at all: an entry without is what a node left behind.
+        Last is one whose node is heard no more.
         """
         keys = self.places.get(address, ())
         return self.peers[max(keys, key=lambda key: (self._weight(key, address), key))] if keys else None
 
     def _weight(self, key: str, address: Address) -> int:
+        if key in self.silent:
+            return -1
         record = self.endpoints.get(key)
         return 0 if record is None or record.address != address else 1 if record.disabled else 2
 
@@ -176,6 +193,8 @@ class Directory:
                 network = self._networks[change.network] = _Network(change.network)
             if change.table == ENDPOINTS:
                 network.set_endpoint(change.key, _endpoint(change.value))
+            elif change.table == PEERS and change.end == "silent":
+                network.silence_peer(change.key)
             elif change.table == PEERS:
                 network.set_peer(change.key, _peer(change.value))
 

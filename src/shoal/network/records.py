@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Literal
 
 from google.protobuf.message import DecodeError
 
@@ -31,6 +32,9 @@ _PROTOCOLS: dict[int, Protocol] = {
 }
 
 Address = IPv4Address | IPv6Address
+# An entry ends because its owner says so, because its owner is heard no more (and may return), or because another node
+# has come up at its owner's address: most likely the same one, started again, which will soon say the same.
+End = Literal["deleted", "silent", "replaced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Changed:
     owner: str
     former: bytes | None
     value: bytes | None
+    end: End = "deleted"  # why there is no value
 
 
 @dataclass(frozen=True, slots=True)

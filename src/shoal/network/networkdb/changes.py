@@ -7,7 +7,7 @@ fault 5).
 from collections.abc import Callable
 
 from shoal.network.networkdb.tables import Key
-from shoal.network.records import Changed
+from shoal.network.records import Changed, End
 
 Shown = tuple[str, bytes]  # owner and value
 
@@ -17,27 +17,27 @@ class Changes:
 
     def __init__(self) -> None:
         self._told: dict[tuple[str, Key], Shown] = {}
-        self._marked: dict[tuple[str, Key], None] = {}
+        self._marked: dict[tuple[str, Key], End] = {}
 
     def __bool__(self) -> bool:
         return bool(self._marked)
 
-    def mark(self, network: str, key: Key, shown: bool) -> None:
-        """Note that a key may have changed; `shown`: it has a value now.
+    def mark(self, network: str, key: Key, shown: bool, end: End = "deleted") -> None:
+        """Note that a key may have changed. `shown`: it has a value now; `end`: why not.
 
         A key without a value that nobody was told of is no change: so there are never more marks than entries, those
         that are there and those that were told.
         """
         at = (network, key)
         if shown or at in self._told:
-            self._marked[at] = None
+            self._marked[at] = end
         else:
             self._marked.pop(at, None)
 
     def take(self, show: Callable[[str, Key], Shown | None]) -> list[Changed]:
         """Return what is different from what was told, in the order of the first marks, and take it as told."""
         changes = []
-        for network, key in self._marked:
+        for (network, key), end in self._marked.items():
             former = self._told.get((network, key))
             now = show(network, key)
             if now == former:
@@ -47,8 +47,7 @@ class Changes:
             else:
                 self._told[network, key] = now
             owner = (now or former or ("", b""))[0]
-            changes.append(
-                Changed(key.table, network, key.key, owner, former[1] if former else None, now[1] if now else None)
-            )
+            values = former[1] if former else None, now[1] if now else None
+            changes.append(Changed(key.table, network, key.key, owner, *values, end if now is None else "deleted"))
         self._marked.clear()
         return changes

@@ -156,7 +156,7 @@ class NetworkDB:
         alone = not len(state.members.active)
         older = state.members.joined(member, now)
         if older is not None:
-            state.purge_node(older, now)
+            state.purge_node(older, now, "replaced")
             self._answers.gone(older)
         state.hidden.drop(member.name)
         state.mark_all_of(member.name)
@@ -179,7 +179,7 @@ class NetworkDB:
             return
         state.members.silent(member.name, now)
         state.hidden.set(member.name, now + HIDDEN)
-        state.mark_all_of(member.name)
+        state.mark_all_of(member.name, "silent")
         state.rounds.gone(member.name, now)
         self._answers.gone(member.name)
         # Where most are silent it is rather this node that was cut off, and they think the same of it.

@@ -19,6 +19,8 @@ from shoal.network.networkdb.tables import Entry, Key, Tables
 if TYPE_CHECKING:
     from random import Random
 
+    from shoal.network.records import End
+
 # What others say wrongly about this node is put right so often. More is forged, and would make us gossip without end.
 CORRECTIONS_PER_SECOND = 20.0
 CORRECTIONS_AT_ONCE = 200
@@ -66,39 +68,43 @@ class State:
             return None
         return entry.owner, entry.value
 
-    def mark(self, network: str, key: Key) -> None:
-        """Note that what is shown of a key may be another now."""
-        self.changes.mark(network, key, self.show(network, key) is not None)
+    def mark(self, network: str, key: Key, end: End = "deleted") -> None:
+        """Note that what is shown of a key may be another now; `end`: why, if nothing is."""
+        self.changes.mark(network, key, self.show(network, key) is not None, end)
 
-    def mark_all_of(self, node: str) -> None:
-        """Note that all that is shown of a node may be other now."""
+    def mark_all_of(self, node: str, end: End = "deleted") -> None:
+        """Note that all that is shown of a node may be other now; `end`: why, if nothing is."""
         for network in self.attachments.of(node):
             for key in self.tables.owned(network, node):
-                self.mark(network, key)
+                self.mark(network, key, end if self._alive(network, key) else "deleted")
 
     def store(self, network: str, key: Key, entry: Entry) -> None:
         """Write an entry."""
         self.tables.store(network, key, entry)
         self.mark(network, key)
 
-    def purge(self, network: str, node: str) -> bool:
+    def purge(self, network: str, node: str, end: End = "deleted") -> bool:
         """Remove a node's entries of a network, tombstones too. Returns whether live ones were among them."""
         live = False
         for key in self.tables.owned(network, node):
-            entry = self.tables.get(network, key)
-            live = live or (entry is not None and not entry.deleting)
+            alive = self._alive(network, key)
+            live = live or alive
             self.tables.remove(network, key)
-            self.mark(network, key)
+            self.mark(network, key, end if alive else "deleted")
             if network in self.queues:
                 self.queues[network].discard(key)
         return live
 
-    def purge_node(self, node: str, now: float) -> None:
+    def _alive(self, network: str, key: Key) -> bool:
+        entry = self.tables.get(network, key)
+        return entry is not None and not entry.deleting
+
+    def purge_node(self, node: str, now: float, end: End = "deleted") -> None:
         """Remove all that a node wrote, and on which networks it is."""
         self.hidden.drop(node)
         self.rounds.gone(node, now)
         for network in list(self.attachments.of(node)):
-            self.purge(network, node)
+            self.purge(network, node, end)
             self.attachments.remove(node, network)
             self.left_records.drop((node, network))
             self.network_events.discard((network, node))

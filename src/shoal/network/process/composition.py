@@ -4,6 +4,7 @@ One task at a time changes anything here. What others' entries change is taken o
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import secrets
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 KEEP_EVERY = 1.0
+FORGET_EVERY = 1.0
 
 
 class NodeNetwork:
@@ -41,7 +43,7 @@ class NodeNetwork:
     def __init__(self, folder: Path, kernel: Kernel, opener: Opener, group: asyncio.TaskGroup, legacy: Legacy) -> None:
         self._folder = folder
         self._memory = Memory()
-        self._hold_until: float | None = asyncio.get_running_loop().time() + memory.HOLD
+        self._began = asyncio.get_running_loop().time()
         self._unkept = False
         self._kernel = kernel
         self._opener = opener
@@ -83,10 +85,11 @@ class NodeNetwork:
             await self._kernel.forget([Path(one.netns) for one in gone.values()])
             self._take_part()
             self._directory.set_overlays(wanted.overlays)
+            networks = [overlay.id for overlay in wanted.overlays]
             if recalled is not None:
-                self._directory.apply(self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays]))
+                self._directory.apply(self._memory.recall(recalled, networks, self._talk.now))
             # The kernel's side first: an address is told of when it can be reached.
-            self._look_up([overlay.id for overlay in wanted.overlays])
+            self._look_up(networks)
             troubles += await self._make_overlays()
             troubles += await self._serve_names()
             self._write({trouble.endpoint for trouble in troubles if trouble.endpoint})
@@ -204,18 +207,21 @@ class NodeNetwork:
     # What others change.
 
     async def follow(self) -> None:
-        """Take over what others write, until cancelled; after a while forget what only the last run knew of them."""
+        """Take over what others write, until cancelled; forget in time what is no longer confirmed."""
         while True:
-            try:
-                async with asyncio.timeout_at(self._hold_until):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FORGET_EVERY if self._memory.waits else None):
                     await self._news.wait()
-            except TimeoutError:
-                self._hold_until = None
-                self._directory.apply(self._memory.forget())
             self._news.clear()
             async with self._changing:
+                self._forget()
                 for trouble in await self._settle(everywhere=False):
                     log.warning("network %s: %s", trouble.network, trouble.message)
+
+    def _forget(self) -> None:
+        now = self._talk.now
+        if (self._talk.others or now >= self._began + memory.ALONE) and (ended := self._memory.forget(now)):
+            self._directory.apply(ended)
 
     async def remember(self) -> None:
         """Keep what others have written for the next run, until cancelled."""
@@ -231,7 +237,7 @@ class NodeNetwork:
 
     async def _settle(self, *, everywhere: bool) -> list[Trouble]:
         """Bring kernel and virtual IPs to what the tables say. `everywhere`: also where the tables did not change."""
-        if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name):
+        if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
             self._unkept = True
             self._directory.apply(heard)
         changes = self._directory.take_changes()

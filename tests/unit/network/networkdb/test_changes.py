@@ -37,3 +37,17 @@ def test_what_is_as_told_is_no_change() -> None:
     changes.take(lambda _network, _key: ("a", b"1"))
     changes.mark("net", K, True)
     assert changes.take(lambda _network, _key: ("a", b"1")) == []
+
+
+def test_an_end_says_why() -> None:
+    changes = Changes()
+    shown: dict[Key, Shown] = {K: ("a", b"1")}
+    show = lambda _network, key: shown.get(key)  # noqa: E731
+    changes.mark("net", K, True)
+    changes.take(show)
+    del shown[K]
+    changes.mark("net", K, False, "silent")
+    assert changes.take(show) == [Changed("t", "net", "k", "a", b"1", None, "silent")]
+    shown[K] = ("a", b"2")
+    changes.mark("net", K, True, "silent")
+    assert changes.take(show) == [Changed("t", "net", "k", "a", None, b"2")]

@@ -44,6 +44,24 @@ def test_1_a_failed_nodes_entries_are_hidden_and_shown_again_when_it_returns() -
     assert told(db) == {"after": (None, b"v")}
 
 
+def test_1_an_end_tells_a_silent_node_and_one_that_was_started_again_from_what_its_owner_took_away() -> None:
+    db, _ = database(A, B)
+    db.heard(create(A, 5, "a"), 1.0)
+    db.heard(create(A, 6, "deleted"), 1.0)
+    db.heard(sync(B, 7, create(B, 7, "b")), 1.0)
+    told(db)
+    db.heard(delete(A, 8, "deleted"), 2.0)
+    db.member_failed(Peer(A, A), 2.0)
+    db.member_joined(Peer("started again", B), 2.0)
+    assert {change.key: change.end for change in db.take_changes()} == {
+        "deleted": "deleted",
+        "a": "silent",
+        "b": "replaced",
+    }
+    db.member_left(Peer(A, A), 3.0)
+    assert told(db) == {}
+
+
 def test_1_nodes_that_saw_each_other_fail_sync_within_seconds_of_the_return() -> None:
     db, wire = database(A)
     db.member_failed(Peer(A, A), 2.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import NotFound
-from shoal.network.process import memory
+from shoal.network.process import composition, memory
 from shoal.network.process.composition import compose
 from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
@@ -31,9 +31,11 @@ async def test_what_the_last_process_knew_of_others_is_forgotten_unless_gossip_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "HOLD", 0.2)
+    monkeypatch.setattr(memory, "ALONE", 0.2)
+    monkeypatch.setattr(composition, "FORGET_EVERY", 0.05)
     record = EndpointRecord("web.1", ip_address("10.0.1.9"), "s", "web").encode()
     last = Memory()
-    last.hear([Changed(ENDPOINTS, "n", "e1", "other", None, record)], "me")
+    last.hear([Changed(ENDPOINTS, "n", "e1", "other", None, record)], "me", 0.0)
     memory.keep(tmp_path, last.text())
     wanted = Wanted(1, overlays=(Overlay("n", "blue", ()),))
     async with compose(tmp_path, "test", Legacy()) as parts:
