@@ -17,8 +17,36 @@ from tests.harness.network import LIVE
 asyncio.set_event_loop(None)
 
 
+# What takes a minute and more, the longest first.
+LONGEST = (
+    "interop/test_sequences.py",
+    "cluster/test_faults_swarm.py",
+    "interop/test_demo.py",
+    "cluster/test_faults_kill.py",
+    "interop/test_demo_many.py",
+    "cluster/test_managers.py",
+    "cluster/test_failover.py",
+    "cluster/test_runtime_containers.py",
+    "cluster/test_backup.py",
+    "interop/test_names.py",
+)
+_KINDS = ("cluster", "interop", "attackers", "simulation", "unit")
+
+
+def when(path: Path) -> tuple[int, int]:
+    """Return when a module's turn is in a run of several processes: what takes long begins early.
+
+    Otherwise one process is still at it when the others have nothing left to do.
+    """
+    name = path.relative_to(Path(__file__).parent)
+    early = LONGEST.index(str(name)) if str(name) in LONGEST else len(LONGEST)
+    return early, _KINDS.index(name.parts[0])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the time that a slow machine needs."""
+    """Put what takes long first where processes share a run; give each test the time that a slow machine needs."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: when(item.path))
     if PATIENCE == ORDINARY_PATIENCE:
         return
     for item in items:

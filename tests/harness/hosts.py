@@ -48,6 +48,7 @@ def eventually(
     patience = patient(patience)
     end = time.monotonic() + patience
     while True:
+        began = time.monotonic()
         seen = look()
         if seen:
             return seen
@@ -55,7 +56,8 @@ def eventually(
             raise AssertionError(
                 f"not within {patience} s: {what}; last seen: {seen!r}" + (f"\n{show()}" if show else "")
             )
-        time.sleep(every)
+        # Who looks by running programs leaves at least as much time to what is waited for.
+        time.sleep(max(every, time.monotonic() - began))
 
 
 def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST, when
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "shoal"
 # Test modules that are about the repository as a whole, or about the tests themselves.
@@ -191,3 +193,9 @@ def test_tests_that_the_documents_name_are_there() -> None:
         if not source or (function and f"def test_{function}(" not in source):
             missing.append(f"{path}::{function}")
     assert not missing
+
+
+def test_modules_that_take_long_are_there_and_begin_first() -> None:
+    files = sorted((ROOT / "tests").rglob("test_*.py"), key=when)
+    assert [str(path.relative_to(ROOT / "tests")) for path in files[: len(LONGEST)]] == list(LONGEST)
+    assert files[-1].is_relative_to(ROOT / "tests" / "unit")

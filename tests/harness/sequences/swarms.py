@@ -40,8 +40,10 @@ class Watcher:
             # A manager may well be too busy for a moment; who waits here sees nothing new until it answers again.
             with contextlib.suppress(OSError, HTTPException, ApiError):
                 while not self._over:
+                    began = time.monotonic()
                     self._ask(client)
-                    time.sleep(EVERY)
+                    # A manager that needs long for its answers is busy with what it is asked for.
+                    time.sleep(max(EVERY, time.monotonic() - began))
             client.close()
             time.sleep(EVERY)
 
