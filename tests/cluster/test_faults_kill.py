@@ -35,7 +35,7 @@ from tests.harness.hosts import Host, eventually
 pytestmark = pytest.mark.root
 
 SEED = int(os.environ.get("SHOAL_FAULT_SEED") or random.randrange(1 << 32))
-ROUNDS = int(os.environ.get("SHOAL_FAULT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("SHOAL_FAULT_ROUNDS", "6"))
 
 
 @pytest.fixture(scope="module")

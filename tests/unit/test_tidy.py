@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONGEST, when
+from tests.conftest import LONGEST, in_turn
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "shoal"
@@ -196,6 +196,12 @@ def test_tests_that_the_documents_name_are_there() -> None:
 
 
 def test_modules_that_take_long_are_there_and_begin_first() -> None:
-    files = sorted((ROOT / "tests").rglob("test_*.py"), key=when)
-    assert [str(path.relative_to(ROOT / "tests")) for path in files[: len(LONGEST)]] == list(LONGEST)
-    assert files[-1].is_relative_to(ROOT / "tests" / "unit")
+    files = [str(path.relative_to(ROOT / "tests")) for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+    turn = in_turn(files)
+    assert sorted(turn) == files
+    assert [module for module in turn if module in LONGEST] == list(LONGEST)
+    assert turn.index(LONGEST[-1]) < len(turn) / 4
+    assert in_turn(["unit/a", "unit/b", "cluster/x", "unit/c", "unit/d", "interop/y"]) == [
+        *("unit/a", "cluster/x", "unit/b", "unit/c", "interop/y", "unit/d"),
+    ]
+    assert in_turn([]) == []
