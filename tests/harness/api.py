@@ -1,7 +1,7 @@
 """The Engine API as a small client: one connection to a unix socket, JSON both ways.
 
 For demos and benchmarks: they must work where neither the `docker` command nor docker-py is, and their client must cost
-nothing. Tests use Docker's own clients.
+nothing. Tests use Docker's own clients, but where they look again and again.
 """
 
 import http.client

@@ -107,7 +107,9 @@ class Stage:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        run(*self.inside(*DEMO, "--down"), check=False, cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(self.folder)})
+        if any(self.folder.iterdir()):
+            environment = {**os.environ, "TMPDIR": str(self.folder)}
+            run(*self.inside(*DEMO, "--down"), check=False, cwd=REPOSITORY, env=environment)
         run("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder.parent / f"{self.folder.name}.log").unlink(missing_ok=True)
