@@ -25,8 +25,6 @@ LONGEST = (
     "cluster/test_faults_kill.py",
     "interop/test_demo_many.py",
     "cluster/test_managers.py",
-    "simulation/test_faults.py",
-    "simulation/test_swarm.py",
     "cluster/test_failover.py",
     "cluster/test_runtime_containers.py",
     "cluster/test_backup.py",
