@@ -128,7 +128,7 @@ def test_our_mesh_leads_to_the_engines_task_and_the_engine_knows_ours(mixed: Mix
     shoal = mixed.shoal
     shoal.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", "pub", "--publish", "8080:80", "--replicas", "2",
-        "--replicas-max-per-node", "1", IMAGE, "sh", "-c", SERVE,
+        "--replicas-max-per-node", "1", "--stop-signal", "KILL", IMAGE, "sh", "-c", SERVE,
     )  # fmt: skip
     try:
         wait_running(shoal, "pub", {"shoal": 1, "docker": 1}, patience=60)
