@@ -24,6 +24,8 @@ LONGEST = (
     "interop/test_demo.py",
     "cluster/test_faults_kill.py",
     "interop/test_demo_many.py",
+    "cluster/test_published_ports.py",
+    "cluster/test_overlay_networks.py",
     "cluster/test_managers.py",
     "cluster/test_failover.py",
     "cluster/test_runtime_containers.py",
