@@ -153,7 +153,7 @@ def traffic(one: OverlayHost, two: OverlayHost, seconds: float) -> list[Row]:
             measured["peer"].append(throughput(a, b, "10.99.9.2", streams, seconds))
         rows.append((f"task to task, streams: {streams} (peer: plain veth)", "Gbit/s", measured))
     balancer = Balancer(one.namespaces, one.nftables, Random(1))
-    one.do(lambda: balancer.apply(a, [Virtual(ip_address(VIP), frozenset({ip_address("10.1.0.6")}))]))
+    one.do(lambda: balancer.apply(a, {ip_address(VIP): Virtual(ip_address(VIP), frozenset({ip_address("10.1.0.6")}))}))
     say("connections")
     with start(b, _ACCEPT) as server:
         assert server.stdout
@@ -184,7 +184,7 @@ def virtual_ips(one: OverlayHost) -> list[Row]:
         backends = [frozenset(IPv4Address(f"10.1.{shift}.0") + at for at in range(count)) for shift in (1, 3)]
         times = []
         for turn in range(41):
-            wanted = [Virtual(ip_address(VIP), backends[turn % 2], backends[1 - turn % 2])]
+            wanted = {ip_address(VIP): Virtual(ip_address(VIP), backends[turn % 2], backends[1 - turn % 2])}
             times.append(timed(one, lambda wanted=wanted: balancer.apply(path, wanted)))  # type: ignore[misc]
         rows.append((f"one change of a virtual IP, backends: {count}", "ms", {"shoal": times[1:]}))
     return rows

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,61 @@ from tests.harness.network import LIVE
 asyncio.set_event_loop(None)
 
 
+# What takes longest where processes share a run, the longest first.
+LONGEST = (
+    "interop/test_sequences.py",
+    "cluster/test_faults_swarm.py",
+    "interop/test_demo.py",
+    "cluster/test_faults_kill.py",
+    "interop/test_demo_many.py",
+    "cluster/test_published_ports.py",
+    "cluster/test_overlay_networks.py",
+    "cluster/test_managers.py",
+    "cluster/test_failover.py",
+    "cluster/test_runtime_containers.py",
+    "cluster/test_backup.py",
+    "interop/test_names.py",
+)
+# What computes, where the rest waits for daemons most of the time. It gives way to them by so much niceness.
+COMPUTING = ("unit", "simulation")
+GIVES_WAY = 5
+
+
+def in_turn(modules: Sequence[str]) -> list[str]:
+    """Return in which order processes that share a run take modules, named by their paths below this folder.
+
+    What takes long begins early, or one process would still be at it when the others have nothing left. Those that only
+    compute are spread among those that wait, so that the processors have work all the time, and never too much.
+    """
+    long = [module for module in LONGEST if module in modules]
+    rest = [module for module in modules if module not in LONGEST]
+    waiting = long + [module for module in rest if not module.startswith(COMPUTING)]
+    computing = [module for module in rest if module.startswith(COMPUTING)]
+    at = {module: number / len(part) for part in (waiting, computing) for number, module in enumerate(part)}
+    return sorted(modules, key=lambda module: at[module])
+
+
+def _module(item: pytest.Item) -> str:
+    return str(item.path.relative_to(Path(__file__).parent))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if "PYTEST_XDIST_WORKER" not in os.environ or os.geteuid() or not _module(item).startswith(COMPUTING):
+        return (yield)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, before + GIVES_WAY)
+    try:
+        return (yield)
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests more time on a slow machine."""
+    """Put modules in turn where processes share a run; give each test the time that a slow machine needs."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        turn = {module: number for number, module in enumerate(in_turn(list(dict.fromkeys(map(_module, items)))))}
+        items.sort(key=lambda item: turn[_module(item)])
     if PATIENCE == ORDINARY_PATIENCE:
         return
     for item in items:

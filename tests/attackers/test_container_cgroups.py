@@ -50,11 +50,12 @@ def said(on: Host, name: str) -> str:
     return on.docker("service", "logs", "--raw", name, check=False).stdout
 
 
+STOP = ("--stop-signal", "KILL")  # as process 1 it ignores others
 LIMITS = ("--limit-memory", "64M", "--limit-cpu", "0.5", "--limit-pids", "50")
 
 
 def test_no_limit_is_the_containers_to_change(swarm: Host) -> None:
-    create(swarm, "greedy", IMAGE, ATTACK, *LIMITS, "--user", "root")
+    create(swarm, "greedy", IMAGE, ATTACK, *LIMITS, *STOP, "--user", "root")
     eventually(lambda: "tried all" in said(swarm, "greedy"), "it has tried", show=lambda: said(swarm, "greedy"))
     lines = said(swarm, "greedy").splitlines()
     assert lines[1:] == ["tried all"], lines
@@ -67,8 +68,8 @@ def test_no_limit_is_the_containers_to_change(swarm: Host) -> None:
 
 def test_a_mount_whose_name_only_begins_like_theirs_opens_none(swarm: Host) -> None:
     mount = ("--mount", "type=tmpfs,dst=/sys/fs/cgroup/systemd/../../cgroup")
-    create(swarm, "alike", IMAGE, ATTACK, *LIMITS, *mount)
-    create(swarm, "image", "below:latest", ATTACK, *LIMITS)
+    create(swarm, "alike", IMAGE, ATTACK, *LIMITS, *STOP, *mount)
+    create(swarm, "image", "below:latest", ATTACK, *LIMITS, *STOP)
     for name in ("alike", "image"):
         eventually(
             partial(lambda at: "tried all" in said(swarm, at) or failed(swarm, at), name),

@@ -1,8 +1,8 @@
 """Functions that many tests of a swarm of several hosts need."""
 
-import json
 from typing import Any
 
+from tests.harness.api import Client
 from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, eventually
 from tests.interop.conftest import import_image
@@ -43,19 +43,24 @@ def nodes(manager: Host | DockerEngine) -> dict[str, str]:
     return dict(line.split("|", 1) for line in lines)
 
 
+def get(on: Host | DockerEngine, path: str, **filters: list[str]) -> Any:
+    """Ask the API without a program: what is looked at again and again shall leave the processors to the swarm."""
+    client = Client(on.socket)
+    try:
+        return client.get(path, **filters)
+    finally:
+        client.close()
+
+
 def tasks(manager: Host | DockerEngine, service: str) -> list[dict[str, Any]]:
-    """Return a service's tasks, from the API."""
-    path = f'/tasks?filters={{"service":{{"{service}":true}}}}'
-    found: list[dict[str, Any]] = json.loads(manager.curl(path, "-g"))
+    """Return a service's tasks as the API tells them."""
+    found: list[dict[str, Any]] = get(manager, "/tasks", service=[service])
     return found
 
 
 def running(manager: Host | DockerEngine, service: str) -> dict[str, int]:
-    """Return how many tasks of a service run on each node, by hostname. Tasks that are to be stopped do not count."""
-    names = {
-        line.split()[0]: line.split()[1]
-        for line in manager.docker("node", "ls", "--format", "{{.ID}} {{.Hostname}}").stdout.splitlines()
-    }
+    """Return how many tasks of a service run on which node, by hostname, of those that are meant to."""
+    names = {node["ID"]: node["Description"].get("Hostname", "") for node in get(manager, "/nodes")}
     found: dict[str, int] = {}
     for task in tasks(manager, service):
         if task["Status"]["State"] == "running" and task["DesiredState"] == "running":
@@ -66,7 +71,7 @@ def running(manager: Host | DockerEngine, service: str) -> dict[str, int]:
 
 def containers(host: Host | DockerEngine) -> int:
     """Return how many containers run on a host."""
-    return len(host.docker("ps", "-q").stdout.split())
+    return len(get(host, "/containers/json"))
 
 
 def create(manager: Host | DockerEngine, name: str, replicas: int, *flags: str) -> None:

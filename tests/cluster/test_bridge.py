@@ -15,6 +15,7 @@ import pytest
 from shoal.errors import DamagedState, ShoalError
 from shoal.host import linux
 from shoal.host.events import EventBus
+from shoal.network import bridge
 from shoal.network.bridge import BridgeNetwork, OtherBridge
 from shoal.paths import Paths
 from tests.harness.hosts import eventually, run
@@ -258,6 +259,28 @@ async def test_a_bridge_says_whose_it_is(host: str, paths: Paths, tmp_path: Path
         await one.connect(name(1), "bridge")
         assert await two.others() == [OtherBridge("shoalaaa", str(paths.data_root), 1)]
         await one.disconnect(name(1))
+
+
+async def test_rules_that_others_flush_or_change_come_back(
+    host: str, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known fault 29: also where only a part of them is gone."""
+    monkeypatch.setattr(bridge, "MEND_EVERY", 0.05)
+
+    def table() -> str:
+        return run("nsenter", f"--net=/run/netns/{host}", "nft", "list", "table", "ip", "shoal_t1", check=False).stdout
+
+    async with BridgeNetwork(paths, "t1") as network, asyncio.TaskGroup() as group:
+        keeping = group.create_task(network.keep_rules())
+        before = table()
+        await asyncio.sleep(0.3)  # it has looked at them
+        for harm in ("flush ruleset", "flush chain ip shoal_t1 forward", "delete table ip shoal_t1"):
+            run("nsenter", f"--net=/run/netns/{host}", "nft", harm)
+            assert table() != before
+            async with asyncio.timeout(10):
+                while table() != before:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        keeping.cancel()
 
 
 async def test_a_subnet_that_the_host_uses_is_passed_over(host: str, paths: Paths) -> None:

@@ -63,7 +63,7 @@ def test_a_worker_that_starts_with_a_wrong_clock_waits_for_the_right_one(net: Ne
     manager, worker = net.add("m"), net.add("w", start=False)
     clock = Clock(worker)
     worker.start()
-    join(worker, manager, make_swarm(manager))
+    join(worker, manager, make_swarm(manager, "--dispatcher-heartbeat", "2s"))
     create(manager, "web", 2, "--replicas-max-per-node", "1")
     wait_running(manager, "web", {"m": 1, "w": 1})
     certificate = worker.data_root / "swarm" / "certificates" / "swarm-node.crt"

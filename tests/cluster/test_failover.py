@@ -19,21 +19,35 @@ PATIENCE = 30.0
 WITHOUT_IMAGE = ("--constraint", "node.labels.none==1")  # tasks that stay pending: this is about managers
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def net() -> Iterator[Network]:
     with network("failover") as made:
+        first, *others = (made.add(f"m{number}") for number in (1, 2, 3))
+        first.docker("swarm", "init")
+        secret = token(first, "manager")
+        for host in others:
+            import_image(host)
+            host.docker("swarm", "join", "--token", secret, f"{first.address}:2377")
+        import_image(first)
         yield made
 
 
 @pytest.fixture
-def three(net: Network) -> list[Host]:
-    first, *others = (net.add(f"m{number}") for number in (1, 2, 3))
-    first.docker("swarm", "init")
-    secret = token(first, "manager")
-    for host in others:
-        host.docker("swarm", "join", "--token", secret, f"{first.address}:2377")
-    wait_statuses(first, ["Leader", "Reachable", "Reachable"])
-    return [first, *others]
+def three(net: Network) -> Iterator[list[Host]]:
+    """The three managers, of which one leads, without services; whatever becomes of them is undone."""
+    hosts = net.hosts[:3]
+    yield hosts
+    for host in hosts:
+        assert host.process is not None
+        host.resume()
+        net.heal(host)
+        if host.process.poll() is not None:
+            host.start()
+    wait_statuses(hosts[0], ["Leader", "Reachable", "Reachable"])
+    names = hosts[0].docker("service", "ls", "-q").stdout.split()
+    if names:
+        hosts[0].docker("service", "rm", *names)
+    eventually(lambda: not any(map(containers, hosts)), "no containers")
 
 
 def managers(host: Host) -> dict[str, str]:
@@ -116,7 +130,7 @@ def test_the_leader_is_gone(net: Network, three: list[Host], how: str) -> None:
     else:
         net.cut(leader)
     took = first_write(rest[0], "after", since)
-    assert took < 6  # the goal, 2 s, is measured in benchmarks/; this machine has other work as well
+    assert took < patient(6)  # the goal, 2 s, is measured in benchmarks/; this machine runs other things as well
     wait_statuses(rest[1], ["Leader", "Reachable", "Unreachable"])
     if how == "kill":
         leader.start()
@@ -131,6 +145,7 @@ def test_the_leader_is_gone(net: Network, three: list[Host], how: str) -> None:
 def test_only_a_host_that_is_gone_is_not_given_three_heartbeats(net: Network, three: list[Host], how: str) -> None:
     leader = leader_of(three, three[0])
     lost = next(host for host in three if host is not leader)
+    said_before = leader.log_file.stat().st_size
     if how == "cut":
         net.cut(lost)
     elif how == "kill":
@@ -138,8 +153,9 @@ def test_only_a_host_that_is_gone_is_not_given_three_heartbeats(net: Network, th
     else:
         lost.pause()
     eventually(lambda: nodes(leader)[lost.name] == "Down", "the node is down", patience=PATIENCE, show=leader.log)
-    # A daemon that is stopped or dead has time to come back, because its host's kernel answers.
-    assert ("does not answer: its heartbeats are not waited for" in leader.log()) == (how == "cut")
+    # A daemon that is stopped or dead has time to come back, as its host's kernel answers.
+    said = leader.log_file.read_bytes()[said_before:]
+    assert (b"does not answer: its heartbeats are not waited for" in said) == (how == "cut")
     if how == "cut":
         net.heal(lost)
     elif how == "kill":
@@ -164,6 +180,11 @@ def test_worker_leaves_a_manager_that_is_cut_off_for_another(net: Network, three
     create(leader, "here", 1, "--constraint", "node.hostname==w")
     eventually(lambda: containers(worker) == 1, "it gets tasks", patience=PATIENCE, show=worker.log)
     net.heal(through)
+    gone = node_id(worker)
+    worker.docker("swarm", "leave")
+    eventually(
+        lambda: leader.docker("node", "rm", gone, check=False).returncode == 0, "its node is removed", show=leader.log
+    )
 
 
 def test_a_leader_that_was_paused_can_write_nothing(three: list[Host]) -> None:
@@ -199,12 +220,8 @@ def test_roles_change_on_running_nodes_the_leader_too(net: Network, three: list[
 
 
 def test_without_quorum_containers_run_and_calls_are_told(net: Network, three: list[Host]) -> None:
-    for host in three:
-        import_image(host)
     create(three[0], "web", 3)
-    eventually(
-        lambda: sum(len(host.docker("ps", "-q").stdout.split()) for host in three) == 3, "three run", patience=60
-    )
+    eventually(lambda: sum(map(containers, three)) == 3, "three run", patience=60)
     for host in three[1:]:
         host.stop(signal.SIGKILL)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.swarms import join, make_swarm, node_id, token
 from tests.harness.api import ApiError, Client
-from tests.harness.hosts import Host, eventually, host
+from tests.harness.hosts import Host, eventually, host, patient
 from tests.harness.network import network
 
 pytestmark = pytest.mark.root
@@ -66,7 +66,7 @@ def test_a_locked_manager_says_at_once_that_it_is_locked(alone: Host) -> None:
     answer = first_answer(alone, "/info")
     assert isinstance(answer, dict)
     assert answer["Swarm"]["LocalNodeState"] == "locked"
-    assert time.monotonic() - began < 15  # it need not wait for anything
+    assert time.monotonic() - began < patient(15)  # it waits for nothing
 
 
 def test_a_daemon_that_waits_for_its_swarm_still_stops() -> None:
@@ -80,7 +80,7 @@ def test_a_daemon_that_waits_for_its_swarm_still_stops() -> None:
         eventually(second.socket.exists, "it listens", show=second.log)
         began = time.monotonic()
         assert second.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < patient(15)
 
 
 def test_a_worker_stays_active_while_it_is_promoted() -> None:

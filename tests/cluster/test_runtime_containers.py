@@ -237,15 +237,23 @@ async def test_a_container_over_its_memory_is_killed_and_told(site: Site) -> Non
 async def test_stop_asks_then_kills(site: Site) -> None:
     async with site.containers() as containers:
         polite = await containers.create(
-            config("polite", "sh", "-c", "trap 'exit 3' USR1; while true; do sleep 0.01; done", stop_signal="SIGUSR1")
+            config(
+                "polite",
+                "sh",
+                "-c",
+                "trap 'exit 3' USR1; touch /heard; while true; do sleep 0.01; done",
+                stop_signal="SIGUSR1",
+            )
         )
         await containers.start("polite")
-        await asyncio.sleep(0.1)
+        await until(lambda: Path(f"/proc/{containers.get('polite').pid}/root/heard").exists())
         await containers.stop("polite", 10)
         assert containers.get("polite").exit_code == 3
-        await containers.create(config("deaf", "sh", "-c", "trap '' TERM; while true; do sleep 0.01; done"))
+        await containers.create(
+            config("deaf", "sh", "-c", "trap '' TERM; touch /heard; while true; do sleep 0.01; done")
+        )
         await containers.start("deaf")
-        await asyncio.sleep(0.1)
+        await until(lambda: Path(f"/proc/{containers.get('deaf').pid}/root/heard").exists())
         await containers.stop("deaf", 0.1)
         assert containers.get("deaf").exit_code == 137
         assert site.actions(polite.id) == ["create", "start", "kill", "die", "stop"]

@@ -1,7 +1,7 @@
 """The Engine API as a small client: one connection to a unix socket, JSON both ways.
 
-Demos and benchmarks use it. They must work without the `docker` command and without docker-py, and their client must
-cost little time. Tests use Docker's own clients.
+For demos and benchmarks: they must work where neither the `docker` command nor docker-py is, and their client must cost
+nothing. Tests use Docker's own clients, but where they look again and again.
 """
 
 import http.client

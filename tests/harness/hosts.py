@@ -50,6 +50,7 @@ def eventually(
     patience = patient(patience)
     end = time.monotonic() + patience
     while True:
+        began = time.monotonic()
         seen = look()
         if seen:
             return seen
@@ -57,7 +58,8 @@ def eventually(
             raise AssertionError(
                 f"not within {patience} s: {what}; last seen: {seen!r}" + (f"\n{show()}" if show else "")
             )
-        time.sleep(every)
+        # Who looks by running programs leaves at least as much time to what is waited for.
+        time.sleep(max(every, time.monotonic() - began))
 
 
 def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -232,8 +234,9 @@ class Host:
             run("umount", "-l", mount, check=False)
         self._remove_cgroups(self.tag())
         if self.namespace:
-            run(*self.inside("nft", "delete", "table", "ip", f"shoal_{self.tag()}"), check=False)
-            run("ip", "-n", self.namespace, "link", "delete", f"shoal{self.tag()}", check=False)
+            run(*self.inside("nft", "flush", "ruleset"), check=False)
+            for link in ("shoal", "vxi"):
+                run("ip", "-n", self.namespace, "link", "delete", f"{link}{self.tag()}", check=False)
         shutil.rmtree(self.exec_root)
 
     def docker(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:

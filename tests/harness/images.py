@@ -6,12 +6,14 @@ import json
 import platform
 import subprocess
 import tarfile
+from functools import cache
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
 INDEX = b"#!/bin/sh\necho 'Content-Type: text/plain'\necho\necho \"hello from $(hostname)\"\n"
 
 
+@cache
 def busybox_rootfs() -> bytes:
     """Return a tar of a root file system: busybox with all its applets, and a web page at /www/cgi-bin/hello."""
     out = io.BytesIO()

@@ -85,12 +85,13 @@ class Network:
             host.start(*flags)
         return host
 
-    def add_docker(self, name: str) -> DockerEngine:
-        """Return a new host on this network with a running dockerd."""
+    def add_docker(self, name: str, *, start: bool = True) -> DockerEngine:
+        """Return a new host on this network, with a running dockerd."""
         engine = DockerEngine(name, address=self.address())
         self.engines.append(engine)
         self.connect(engine)
-        engine.start()
+        if start:
+            engine.start()
         return engine
 
     def connect(self, host: Wired) -> None:

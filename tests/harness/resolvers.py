@@ -65,8 +65,8 @@ class Dug:
 
 
 def dig(netns: str, *words: str, server: str = "127.0.0.11") -> Dug:
-    """Ask with dig, which tries once, for 5 s."""
-    text = run("nsenter", f"--net={netns}", "dig", f"@{server}", "+tries=1", "+timeout=5", *words).stdout
+    """Ask with dig, which tries once and for 15 s."""
+    text = run("nsenter", f"--net={netns}", "dig", f"@{server}", "+tries=1", "+timeout=15", *words).stdout
     status = re.search(r"status: (\w+)", text)
     flags = re.search(r"flags: ([\w ]*);", text)
     assert status, text

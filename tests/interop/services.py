@@ -15,8 +15,8 @@ def create(host: Host, name: str, *flags: str, command: tuple[str, ...] = RUN_FO
 
     It is stopped by SIGKILL unless `flags` say otherwise: busybox's sleep, as process 1, ignores SIGTERM.
     """
-    # The command watches a service for as long as an update of it would be monitored, which is 5 s by default.
-    quick = ("--restart-delay", "0s", "--stop-signal", "KILL", "--update-monitor", "50ms")
+    # The command watches a service for as long as an update of it would be watched, and for 5 s unless told otherwise.
+    quick = ("--restart-delay", "0s", "--stop-signal", "KILL", "--update-monitor", "50ms", "--rollback-monitor", "50ms")
     return host.docker("service", "create", "--name", name, *quick, *flags, image, *command).stdout
 
 

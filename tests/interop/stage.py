@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.harness.hosts import CGROUPS, REPOSITORY, eventually, run
+from tests.harness.hosts import CGROUPS, REPOSITORY, eventually, patient, run
 
 DEMO = [sys.executable, "-m", "tests.harness.demo"]
 
@@ -48,7 +48,7 @@ class Stage:
 
     def end(self, process: subprocess.Popen[bytes]) -> int:
         try:
-            return process.wait(90)
+            return process.wait(patient(90))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the demo does not end\n{self.said()}") from None
 
@@ -107,7 +107,9 @@ class Stage:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        run(*self.inside(*DEMO, "--down"), check=False, cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(self.folder)})
+        if any(self.folder.iterdir()):
+            environment = {**os.environ, "TMPDIR": str(self.folder)}
+            run(*self.inside(*DEMO, "--down"), check=False, cwd=REPOSITORY, env=environment)
         run("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder.parent / f"{self.folder.name}.log").unlink(missing_ok=True)

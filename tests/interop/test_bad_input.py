@@ -74,7 +74,7 @@ def test_stale_version_is_out_of_sequence(swarm: Host) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--publish", "80:80"), "published ports"),
+        (("--publish", "published=80,target=80,mode=host"), "published in host mode"),
         (("--network", "nosuch"), "nosuch"),
     ],
 )

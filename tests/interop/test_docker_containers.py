@@ -76,8 +76,9 @@ def test_wait_tells_the_exit_code(swarm: Host) -> None:
 
 
 def test_stop_by_another_signal(swarm: Host) -> None:
-    create(swarm, "web", command=("sh", "-c", "trap 'exit 42' USR1; while sleep 0.05; do :; done"))
+    create(swarm, "web", command=("sh", "-c", "trap 'exit 42' USR1; echo ready; while sleep 0.05; do :; done"))
     container = only(swarm, "web")
+    eventually(lambda: swarm.docker("logs", container).stdout == "ready\n", "it hears the signal")
     client = popen(swarm, "wait", container)
     # Older commands have no flag for it.
     swarm.curl(f"/containers/{container}/stop?signal=USR1&t=20", "-X", "POST")

@@ -131,7 +131,7 @@ async def gossiping(site: Site) -> AsyncIterator[Ours]:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
         await asyncio.sleep(0)
-        server.do(lambda memberlist, now: memberlist.join([site.engine.address], now))
+        server.do(lambda memberlist, now: memberlist.call([(site.engine.address, 7946)], now))
         yield Ours(site, server, told)
         await server.leave()
         running.cancel()

@@ -40,7 +40,7 @@ def mixed() -> Iterator[Mixed]:
         shoal.docker("network", "create", "-d", "overlay", "--attachable", "blue")
         shoal.docker(
             "service", "create", "-d", "--no-resolve-image", "--name", "web", "--network", "blue", "--endpoint-mode",
-            "dnsrr", "--replicas", "2", IMAGE, "sh", "-c", SERVE,
+            "dnsrr", "--replicas", "2", "--stop-signal", "KILL", IMAGE, "sh", "-c", SERVE,
         )  # fmt: skip
         wait_running(shoal, "web", {"shoal": 1, "docker": 1}, patience=60)
         yield Mixed(shoal, engine)
@@ -122,3 +122,41 @@ def test_a_network_process_that_is_killed_is_missed_by_nobody(mixed: Mixed) -> N
     run("pkill", "-KILL", "-f", f"shoal.network.process.program --folder={mixed.shoal.exec_root}/network")
     eventually(lambda: gossips(mixed.shoal), "it gossips again", show=mixed.shoal.log)
     test_tasks_of_both_reach_each_other_by_name_and_address(mixed)
+
+
+def test_our_mesh_leads_to_the_engines_task_and_the_engine_knows_ours(mixed: Mixed) -> None:
+    """The Engine's own mesh needs IP_VS; what it would need of us is in its tables."""
+    shoal = mixed.shoal
+    shoal.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "pub", "--publish", "8080:80", "--replicas", "2",
+        "--replicas-max-per-node", "1", "--stop-signal", "KILL", IMAGE, "sh", "-c", SERVE,
+    )  # fmt: skip
+    try:
+        wait_running(shoal, "pub", {"shoal": 1, "docker": 1}, patience=60)
+        ours, theirs = (
+            host.docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=pub").stdout.strip()
+            for host in (shoal, mixed.engine)
+        )
+
+        def answers(address: str) -> set[str]:
+            script = f"for i in 1 2 3 4; do curl -s -m 5 http://{address}:8080/ || echo failed; done"
+            return set(run(*shoal.inside("sh", "-c", script)).stdout.split())
+
+        for address in ("127.0.0.1", shoal.address):
+            eventually(
+                lambda address=address: answers(address) == {ours, theirs},  # type: ignore[misc]
+                "both answer",
+                show=lambda: f"{answers(shoal.address)} of {ours} {theirs}\n{shoal.log()}{mixed.engine.log()}",
+            )
+        told = {
+            task["Status"]["ContainerStatus"]["ContainerID"][:12]: task["NetworksAttachments"][0]["Addresses"][0]
+            for task in tasks(shoal, "pub")
+        }
+        shown = json.loads(mixed.engine.docker("network", "inspect", "-v", "ingress").stdout)[0]
+        hosts = {task["EndpointIP"]: task["Info"]["Host IP"] for task in shown["Services"]["pub"]["Tasks"]}
+        assert hosts[told[ours].partition("/")[0]] == shoal.address
+        assert any("8080" in port for port in shown["Services"]["pub"]["Ports"])
+    finally:
+        shoal.docker("service", "rm", "pub")
+        for host in (shoal, mixed.engine):
+            eventually(lambda host=host: len(host.docker("ps", "-q").stdout.split()) == 1, "its task is gone")  # type: ignore[misc]

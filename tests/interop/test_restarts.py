@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,9 +55,9 @@ def test_exit_while_the_daemon_was_away_is_reported_with_its_code(own: Host) -> 
         command=("sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; exit 7"),
     )
     container = only(own, "once")
-    own.docker("exec", "-d", container, "sh", "-c", "sleep 1; touch /go")
     pid = inspect(own, container)["State"]["Pid"]
     own.stop(signal.SIGKILL)
+    Path(f"/proc/{pid}/root/go").touch()
     eventually(lambda: not _alive(pid), "the process has ended")
     own.start()
     wait_for_manager(own)

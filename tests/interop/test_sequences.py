@@ -6,6 +6,7 @@ test: in each swarm those that touch no node and not the swarm together, then th
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -26,7 +27,10 @@ def records(request: pytest.FixtureRequest) -> Iterator[dict[str, dict[str, Reco
     wanted = [one for item in here if isinstance(one := item.callspec.params["sequence"], Sequence)]
     sizes = sorted({sequence.nodes for sequence in wanted})
     with ExitStack() as stack:
-        swarms = [stack.enter_context(swarm(kind, size)) for size in sizes for kind in ("docker", "shoal")]
+        with ThreadPoolExecutor() as pool:
+            swarms = list(
+                pool.map(stack.enter_context, [swarm(kind, size) for size in sizes for kind in ("docker", "shoal")])
+            )
         yield play_to_all(wanted, swarms)
 
 

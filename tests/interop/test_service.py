@@ -17,7 +17,7 @@ from tests.interop.services import create, running
 
 pytestmark = pytest.mark.root
 
-POLITE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+POLITE = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"
 
 
 @pytest.fixture
@@ -57,7 +57,9 @@ def test_its_containers_end_by_a_command_of_their_own(served: Host) -> None:
     served.docker("swarm", "init", "--advertise-addr", served.address)
     import_image(served)
     create(served, "web", "--replicas", "2", "--stop-signal", "TERM", command=("sh", "-c", POLITE))
-    assert len(running(served, "web")) == 2
+    both = running(served, "web")
+    assert len(both) == 2
+    eventually(lambda: all(served.docker("logs", one).stdout == "ready\n" for one in both), "they hear their signal")
     served.stop()
     end = (
         sys.executable, "-m", "shoal.daemon.main", "--end-containers", f"--data-root={served.data_root}",

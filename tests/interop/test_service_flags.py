@@ -123,9 +123,10 @@ def test_constraints_and_max_replicas(swarm: Host) -> None:
 
 
 def test_stop_signal_and_grace_period(swarm: Host) -> None:
-    trap = ("sh", "-c", "trap 'echo got-usr1; exit 0' USR1; while true; do sleep 0.05; done")
+    trap = ("sh", "-c", "trap 'echo got-usr1; exit 0' USR1; echo ready; while true; do sleep 0.05; done")
     create(swarm, "web", "--stop-signal", "USR1", "--stop-grace-period", "20s", command=trap)
     container = only(swarm, "web")
+    eventually(lambda: swarm.docker("logs", container).stdout == "ready\n", "it hears its signal")
     swarm.docker("service", "scale", "--detach", "web=0")
     eventually(lambda: not running(swarm, "web"), "it ended by its signal")
     create(
@@ -133,11 +134,12 @@ def test_stop_signal_and_grace_period(swarm: Host) -> None:
         "deaf",
         "--stop-grace-period",
         "200ms",
-        command=("sh", "-c", "trap '' TERM; while true; do sleep 1; done"),
+        command=("sh", "-c", "trap '' TERM; echo ready; while true; do sleep 1; done"),
     )
+    deaf = only(swarm, "deaf")
+    eventually(lambda: swarm.docker("logs", deaf).stdout == "ready\n", "it is deaf")
     swarm.docker("service", "rm", "deaf")
     eventually(lambda: not running(swarm, "deaf"), "it was killed", patience=9)
-    assert container
 
 
 def test_read_only_init_tty_and_sysctl(swarm: Host) -> None:

@@ -17,6 +17,8 @@ from shoal.network.gossip.commands import Ask, Note, Send
 from shoal.network.gossip.config import Config
 from shoal.network.gossip.delegate import Member, State
 from shoal.network.gossip.memberlist import Memberlist
+from shoal.network.networkdb.members import Members
+from shoal.network.networkdb.rejoining import Rejoining
 
 KEYS = (b"primary key 1234", b"the one before..", b"the one to come.")
 RETRANSMITS = 8  # how often each node that hears a rumour sends it
@@ -24,13 +26,14 @@ RETRANSMITS = 8  # how often each node that hears a rumour sends it
 
 @dataclass
 class Listening:
-    """A delegate that remembers what it hears, and spreads rumours."""
+    """A delegate that remembers what it was told, and spreads rumours. Its `members` are those of NetworkDB."""
 
     events: list[tuple[str, str, float]] = field(default_factory=list)
     heard_messages: list[bytes] = field(default_factory=list)
     rumours: dict[bytes, int] = field(default_factory=dict)  # how often each must still be sent
     states: list[bytes] = field(default_factory=list)
     state: bytes = b"state"
+    members: Members = field(default_factory=Members)
 
     def heard(self, message: bytes, now: float) -> None:
         if message not in self.heard_messages:
@@ -56,27 +59,35 @@ class Listening:
 
     def member_joined(self, member: Member, now: float) -> None:
         self.events.append(("joined", member.name, now))
+        self.members.joined(member, now)
 
     def member_failed(self, member: Member, now: float) -> None:
         self.events.append(("failed", member.name, now))
+        self.members.silent(member, now)
 
     def member_left(self, member: Member, now: float) -> None:
         self.events.append(("left", member.name, now))
+        self.members.silent(member, now)
+        self.members.said(member.name, True, now)
 
     def member_updated(self, member: Member, now: float) -> None:
         self.events.append(("updated", member.name, now))
+        self.members.updated(member)
 
 
 class Station:
-    """One node: a memberlist and its delegate. `runs`: it has neither crashed nor left."""
+    """One node: a memberlist, its delegate, and who calls those that it has lost. `runs`: neither crashed nor gone."""
 
-    def __init__(self, air: "Air", number: int, config: Config) -> None:
+    def __init__(self, air: "Air", number: int, config: Config, contact: str) -> None:
         self.air = air
         self.name = config.name
         self.address = config.address
         self.delegate = Listening()
         rng = random.Random(air.rng.random())
         self.memberlist = Memberlist(config, self.delegate, KEYS, rng, rng.randbytes, air.now)
+        self.rng = random.Random(air.rng.random())
+        self.rejoining = Rejoining(((contact, config.port),) if contact else (), air.now)
+        self.calls_at = -1.0
         self.runs = True
         self.group = 0  # nodes of one group reach each other
         self.due = -1.0
@@ -124,9 +135,14 @@ class Air:
         number = len(self.stations) + 1
         address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         name = f"{self.rng.getrandbits(48):012x}"
-        station = Station(self, number, Config(name=name, address=address, **options))  # type: ignore[arg-type]
+        station = Station(
+            self,
+            number,
+            Config(name=name, address=address, **options),  # type: ignore[arg-type]
+            contact.address if contact else "",
+        )
         self.stations[address] = station
-        station.do(lambda memberlist, now: memberlist.join([contact.address] if contact else [], now))
+        self.carry_out(station)
         return station
 
     def running(self) -> list[Station]:
@@ -183,6 +199,17 @@ class Air:
         if due != station.due:
             station.due = due
             self.at(max(due, self.now), lambda: self._tick(station, due))
+
+        calls_at = station.rejoining.next(station.delegate.members)
+        if calls_at != station.calls_at and calls_at != float("inf"):
+            station.calls_at = calls_at
+            self.at(max(calls_at, self.now), lambda: self._call_lost(station, calls_at))
+
+    def _call_lost(self, station: Station, calls_at: float) -> None:
+        if station.runs and station.calls_at == calls_at:
+            station.calls_at = -1.0
+            called = station.rejoining.due(station.delegate.members, station.rng, self.now)
+            station.do(lambda memberlist, now: memberlist.call(called, now))
 
     def _tick(self, station: Station, due: float) -> None:
         if station.runs and station.due == due:

@@ -27,6 +27,7 @@ class Peer:
     name: str
     address: str
     port: int = PORT
+    answered: bool = True
 
 
 @dataclass

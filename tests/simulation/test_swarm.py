@@ -14,7 +14,7 @@ ORDERS = (api.UpdateConfig.STOP_FIRST, api.UpdateConfig.START_FIRST)
 AVAILABILITIES = {"drain": api.NodeSpec.DRAIN, "pause": api.NodeSpec.PAUSE, "activate": api.NodeSpec.ACTIVE}
 
 SMALL = 30
-LARGE = int(os.environ.get("SHOAL_SIMULATIONS", "150"))  # run thousands in a night, not for every change
+LARGE = int(os.environ.get("SHOAL_SIMULATIONS", "50"))  # thousands are for a night, not for every change
 
 
 def spec_change(world: World) -> None:

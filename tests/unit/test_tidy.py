@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST, in_turn
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "shoal"
 # Test modules that are about the repository as a whole, or about the tests themselves.
@@ -28,7 +30,7 @@ SHELLS = {
     "network": "bridge namespaces netlink overlays plumbing",
     "network/balancing": "balancer",
     "network/gossip": "server",
-    "network/mesh": "mesher",
+    "network/mesh": "mesher reserved",
     "network/kernel": "nftables overlays workplace",
     "network/names": "outside server sockets",
     "network/process": "client composition connection kernel program server talk",
@@ -198,3 +200,15 @@ def test_tests_that_the_documents_name_are_there() -> None:
         if not source or (function and f"def test_{function}(" not in source):
             missing.append(f"{path}::{function}")
     assert not missing
+
+
+def test_modules_that_take_long_are_there_and_begin_first() -> None:
+    files = [str(path.relative_to(ROOT / "tests")) for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+    turn = in_turn(files)
+    assert sorted(turn) == files
+    assert [module for module in turn if module in LONGEST] == list(LONGEST)
+    assert turn.index(LONGEST[-1]) < len(turn) / 4
+    assert in_turn(["unit/a", "unit/b", "cluster/x", "unit/c", "unit/d", "interop/y"]) == [
+        *("unit/a", "cluster/x", "unit/b", "unit/c", "interop/y", "unit/d"),
+    ]
+    assert in_turn([]) == []

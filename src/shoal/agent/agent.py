@@ -89,6 +89,7 @@ class Agent:
                 try:
                     tasks.resume(remembered)
                     group.create_task(tasks.record(executor), name="agent-record")
+                    group.create_task(tasks.follow_network(), name="agent-network")
                     self._session_child = group.create_task(sessions.run(), name="agent-sessions")
                     await asyncio.Event().wait()
                 finally:

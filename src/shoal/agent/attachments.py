@@ -8,6 +8,7 @@ daemon/cluster/executor/container/container.go, SwarmKit manager/allocator; opti
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from shoal.api import options
 from shoal.api import v1 as api
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.errors import InvalidArgument, Unimplemented
@@ -57,6 +58,7 @@ def _service(task: api.Task, given: api.NetworkAttachment, network: Overlay) -> 
         vip=str(ipaddress.ip_interface(_interface(vips[0], network.name)).ip) if vips else "",
         aliases=tuple(given.aliases),
         ports=tuple(_ports(task.endpoint.ports)) if network.ingress else (),
+        keeps_source=options.SERVICE.read(task.service_annotations.labels).ingress_source_ip,
     )
 
 

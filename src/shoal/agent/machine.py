@@ -114,6 +114,14 @@ def failed(status: api.TaskStatus, failure: Failure, facts: Facts | None, now: f
     return _stamped(status, _with_facts(changed, facts, failure.exit_code), now)
 
 
+def noted(status: api.TaskStatus, words: str, now: float) -> api.TaskStatus:
+    """Return the status of a task that runs, with what its node has to say of it; empty: nothing any more."""
+    changed = _copy(status)
+    if status.state == api.RUNNING:
+        changed.err = words
+    return _stamped(status, changed, now)
+
+
 def merged(known: api.Task, assigned: api.Task) -> api.Task | None:
     """Return the task as now assigned, with the status that this node knows, or None when nothing changed.
 

@@ -4,13 +4,13 @@ Pure but for whom it tells. In: session messages, of which each holds only what 
 gossip, whole, and its addresses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from shoal.agent.attachments import gossip, node_addresses
 from shoal.api import v1 as api
-from shoal.network.wanted import Gossip, Overlay
+from shoal.network.wanted import Gossip, Overlay, Trouble
 
 
 class Overlays(Protocol):
@@ -19,6 +19,8 @@ class Overlays(Protocol):
     def set_gossip(self, gossip: Gossip | None) -> None: ...
     def set_node_addresses(self, addresses: Mapping[str, str], ingress: Overlay | None) -> None: ...
     async def leave(self) -> None: ...
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]: ...
+    def said_of(self, troubles: Iterable[Trouble]) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from shoal.agent.machine import (
     failed,
     merged,
     next_step,
+    noted,
     succeeded,
 )
 from shoal.api import states
@@ -55,6 +56,7 @@ class TaskLoop:
         self._changed = asyncio.Event()
         self._operation: asyncio.Task[Failure | None] | None = None
         self._doing = Operation.NOTHING
+        self._note = ""
         self._run: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -72,6 +74,12 @@ class TaskLoop:
         step = next_step(self.status.state, changed.desired_state)
         if self._operation is not None and (step is None or step.operation is not self._doing):
             self._operation.cancel()
+
+    def note(self, words: str) -> None:
+        """Say this of the task as long as it runs; empty: nothing."""
+        self._note = words
+        if self.status.state == api.RUNNING:
+            self._set(noted(self.status, words, self._clock()))
 
     async def close(self) -> None:
         """End this loop, and return when no operation on the container runs any more."""
@@ -136,7 +144,8 @@ class TaskLoop:
         failure = child.result()
         facts = controller.facts()
         if failure is None:
-            self._set(succeeded(self.status, step, facts, self._clock()))
+            now = self._clock()
+            self._set(noted(succeeded(self.status, step, facts, now), self._note, now))
             return
         self._set(failed(self.status, failure, facts, self._clock()))
         if failure.temporary:

@@ -1,13 +1,14 @@
 """The tasks of this node: takes assignments, runs the tasks, reports, records and removes them.
 
 In: messages of assignments; out: containers, statuses to report, entries in the storage. This module does not know
-sessions: tasks go on without a manager. Loops: `record` (wakes on changes; writes the storage), and one for each task.
+sessions: tasks go on without a manager. Loops: `record` (wakes on changes; writes the storage), `follow_network` (wakes
+on what the node's networks lack; says it of tasks), and one for each task.
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -24,6 +25,7 @@ from shoal.agent.worker import Dependencies, changes
 from shoal.api import v1 as api
 from shoal.api.options import SERVICE
 from shoal.errors import ShoalError
+from shoal.network.wanted import Trouble
 from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class TaskSet:
         self._entries: dict[tuple[type, str], Entry] = {}
         self._to_record = asyncio.Event()
         self._listeners: set[Callable[[LoggedTask], None]] = set()
+        self._notes: Mapping[str, str] = {}  # by container
         self._all_removed = asyncio.Event()
         self._swept = False
         self._closed = False
@@ -135,6 +138,15 @@ class TaskSet:
                 await asyncio.sleep(WRITE_RETRY)
                 self._to_record.set()
 
+    async def follow_network(self) -> None:
+        """Say of tasks what their networks lack and they can run without, until cancelled."""
+        troubles: Sequence[Trouble] = ()
+        while True:
+            troubles = await self._runtime.overlays.other_troubles(troubles)
+            self._notes = self._runtime.overlays.said_of(troubles)
+            for task_id, loop in self._tasks.items():
+                loop.note(self._notes.get(container_id(task_id), ""))
+
     def unwritten(self) -> list[Entry]:
         """Return what `record` has not written yet."""
         return list(self._entries.values())
@@ -174,6 +186,7 @@ class TaskSet:
             task, make_controller=self._controller, report=self._changed, group=self._group, clock=self._clock
         )
         self._tasks[task.id] = loop
+        loop.note(self._notes.get(container_id(task.id), ""))
         loop.start()
         for hear in list(self._listeners):
             hear(_Logged(loop, self._runtime))

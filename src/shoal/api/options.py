@@ -140,9 +140,14 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """The options of a service. `pull`: when a node asks the registry for a task's image. Empty: as Docker does."""
+    """What labels of a service say.
+
+    `pull`: when a node asks the registry for a task's image; empty: as Docker does. `ingress_source_ip`: its tasks see
+    a client's own address by a published port; else that of the node that the client came by, as in Docker.
+    """
 
     pull: str = ""
+    ingress_source_ip: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +157,10 @@ class NodeOptions:
 
 PULL_ALWAYS, PULL_MISSING, PULL_NEVER = "always", "missing", "never"
 
-SERVICE = Options("a service", ServiceOptions, Option("pull", "pull", one_of(PULL_ALWAYS, PULL_MISSING, PULL_NEVER)))
+SERVICE = Options(
+    "a service",
+    ServiceOptions,
+    Option("pull", "pull", one_of(PULL_ALWAYS, PULL_MISSING, PULL_NEVER)),
+    Option("ingress.source-ip", "ingress_source_ip", boolean),
+)
 NODE = Options("a node", NodeOptions)

@@ -73,7 +73,8 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             process = NetworkProcess(paths.network_process, tag, Cgroups(tag).keep_apart)
             bridge = BridgeNetwork(paths, tag, events=events)
             overlays = Overlays(process, last_wanted(paths.network_process), bridge.close_vxlan)
-            async with bridge as network, _kept(process, overlays):
+            async with bridge as network, _kept(process, overlays, bridge):
+                overlays.set_bridge(network.as_wanted())
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
                 devices = Devices(config.cdi_folders, frozenset(kind for kind, _ in config.generic))
@@ -111,12 +112,13 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
 
 
 @contextlib.asynccontextmanager
-async def _kept(process: NetworkProcess, overlays: Overlays) -> AsyncIterator[None]:
-    """Keep a network process running and up to date while this daemon runs. The process stays when the daemon ends."""
+async def _kept(process: NetworkProcess, overlays: Overlays, bridge: BridgeNetwork) -> AsyncIterator[None]:
+    """Keep the bridge's rules, and a network process that is told of what is wanted; both stay when this ends."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(process.run(), name="network process"),
             group.create_task(overlays.run(), name="overlays"),
+            group.create_task(bridge.keep_rules(), name="bridge's rules"),
         ]
         try:
             yield

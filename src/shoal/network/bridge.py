@@ -28,6 +28,7 @@ from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_add
 from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
 from shoal.network.types import Endpoint, LocalNetwork, Mode, Sandbox
+from shoal.network.wanted import HostBridge
 from shoal.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 _TAG = re.compile(r"[a-z0-9]{1,10}")
 # Each attempt to find a free subnet loses only against another node that chose the same at the same moment.
 ATTEMPTS = 5
+
+# Within 5 s after a flush they are there again (known-faults 29).
+MEND_EVERY = 3.0
 
 # What a bridge's alias begins with; its daemon's data root follows.
 _ALIAS = "shoal "
@@ -207,6 +211,10 @@ class BridgeNetwork:
             LocalNetwork(known.none_id, "none", "null", known.created_at),
         ]
 
+    def as_wanted(self) -> HostBridge:
+        """Return the bridge as the network process is told of it."""
+        return HostBridge(self.interface, (str(self._pool.subnet),))
+
     @asynccontextmanager
     async def keep_out(self, port: int) -> AsyncIterator[None]:
         """Let no container on a bridge reach a port of this host meanwhile."""
@@ -215,6 +223,20 @@ class BridgeNetwork:
             yield
         finally:
             await self._run(lambda: self._plumbing.open_port(port))
+
+    async def keep_rules(self) -> None:
+        """Write the packet rules again where another program has flushed or changed them, until cancelled."""
+        failure = ""
+        while True:
+            await asyncio.sleep(MEND_EVERY)
+            try:
+                if await self._run(self._plumbing.mend):
+                    log.warning("another program has changed the packet rules of %s: written again", self.interface)
+                failure = ""
+            except (ShoalError, OSError) as error:
+                if str(error) != failure:
+                    failure = str(error)
+                    log.error("the packet rules of %s cannot be looked after: %s", self.interface, error)
 
     async def close_vxlan(self, port: int) -> None:
         """Let no container speak VXLAN to a host, by this port or the default one."""

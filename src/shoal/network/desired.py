@@ -13,8 +13,8 @@ from shoal.network.wanted import Endpoint, Gossip, Overlay, Sandbox, Wanted
 def with_sandbox(wanted: Wanted, sandbox: Sandbox, overlays: Iterable[Overlay]) -> Wanted:
     """Return it with a container, in the place of what was known of the same one. `overlays` are all that it is on."""
     known = {overlay.id: overlay for overlay in (*wanted.overlays, *overlays)}
-    others = tuple(one for one in wanted.sandboxes if one.container != sandbox.container)
-    return _needed(replace(wanted, overlays=tuple(known.values()), sandboxes=(*others, sandbox)))
+    sandboxes = {one.container: one for one in wanted.sandboxes} | {sandbox.container: sandbox}
+    return _needed(replace(wanted, overlays=tuple(known.values()), sandboxes=tuple(sandboxes.values())))
 
 
 def without_sandbox(wanted: Wanted, container: str) -> Wanted:

@@ -1,9 +1,9 @@
 """What the two gossiped tables mean on this node: names, backends of virtual IPs, neighbours. Pure.
 
 In: `records.Changed`, of remote and of own entries alike. Out: lookups, and what has changed since the last time one
-asked. What it holds follows from the present entries alone, whatever came in between and in whatever order: an entry
-replaced is all of its former claims taken away and the new ones added (known fault 5), and what two entries claim stays
-until both are gone.
+asked. What it holds follows from the present entries alone (but for who was disabled a moment ago), whatever came in
+between and in whatever order: an entry replaced is all of its former claims taken away and the new ones added (known
+fault 5), and what two entries claim stays until both are gone.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -14,6 +14,10 @@ from shoal.errors import InvalidArgument
 from shoal.network.claims import Kind, Named, ServiceKey, claims, named
 from shoal.network.records import ENDPOINTS, PEERS, Address, Changed, EndpointRecord, PeerRecord
 from shoal.network.wanted import Overlay
+
+# Where nobody else is behind a virtual IP or a published port, one on its way out counts for so long still: the word of
+# the task in whose favour it goes may be two rounds of gossip late. It is stopped no sooner (overlays.spread).
+LINGER = 0.4  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,13 @@ class _Network:
         self.endpoints: dict[str, EndpointRecord] = {}
         self.peers: dict[str, PeerRecord] = {}
         self.silent: set[str] = set()  # the keys of peer entries whose nodes are heard no more
+        self.lingering: dict[str, float] = {}  # endpoints that have just been disabled, and until when they count
         self.names: dict[str, _Counted[tuple[str, Kind], Address]] = {}
         self.pointers: _Counted[Address, str] = _Counted()
         self.backends: dict[ServiceKey, _Counted[Address, bool]] = {}  # address -> enabled -> how many
         self.places: dict[Address, set[str]] = {}  # the keys of peer entries
+        self.neighbours: dict[Address, PeerRecord] = {}  # the entry of each that counts, but for the doubtful
+        self.doubtful: set[Address] = set()
         self.answers: dict[str, Named | None] = {}  # of names that were asked; as many as there are names
         self.changed_names: set[tuple[str, str]] = set()
         self.changed_services: set[ServiceKey] = set()
@@ -68,17 +75,23 @@ class _Network:
     def empty(self) -> bool:
         return not self.endpoints and not self.peers
 
-    def set_endpoint(self, key: str, record: EndpointRecord | None) -> None:
+    def set_endpoint(self, key: str, record: EndpointRecord | None, now: float) -> None:
         former = self.endpoints.pop(key, None)
         if record is not None:
             self.endpoints[key] = record
         if former == record:
             return
+        if record is None or not record.disabled or former is None:
+            self.lingering.pop(key, None)
+        elif not former.disabled:
+            self.lingering[key] = now + LINGER
+        elif _backend(self.id, former) != _backend(self.id, record):
+            self.lingering.pop(key, None)
         self._set_names(former, record)
         self._set_pointer(former, record)
         self._set_backend(former, record)
         if peer := self.peers.get(key):  # which of several entries counts may be another now
-            self.changed_neighbours.add((self.id, peer.address.ip))
+            self.doubtful.add(peer.address.ip)
 
     def set_peer(self, key: str, record: PeerRecord | None) -> None:
         former = self.peers.pop(key, None)
@@ -95,10 +108,10 @@ class _Network:
             keys.remove(key)
             if not keys:
                 del self.places[former.address.ip]
-            self.changed_neighbours.add((self.id, former.address.ip))
+            self.doubtful.add(former.address.ip)
         if record is not None:
             self.places.setdefault(record.address.ip, set()).add(key)
-            self.changed_neighbours.add((self.id, record.address.ip))
+            self.doubtful.add(record.address.ip)
 
     def silence_peer(self, key: str) -> None:
         """Keep the place of a container whose node is heard no more, until its end is told.
@@ -146,6 +159,33 @@ class _Network:
                 del self.backends[key]
             self.changed_services.add(key)
 
+    def settle(self) -> None:
+        """Say where the doubtful addresses are."""
+        for address in self.doubtful:
+            record = self.neighbour(address)
+            if record == self.neighbours.get(address):
+                continue
+            self.changed_neighbours.add((self.id, address))
+            if record is None:
+                del self.neighbours[address]
+            else:
+                self.neighbours[address] = record
+        self.doubtful.clear()
+
+    def expire(self, now: float) -> bool:
+        over = [key for key, until in self.lingering.items() if until <= now]
+        for key in over:
+            del self.lingering[key]
+            if (backend := _backend(self.id, self.endpoints[key])) is not None:
+                self.changed_services.add(backend[0])
+        return bool(over)
+
+    def late(self, service: ServiceKey | None = None) -> set[Address]:
+        records = [self.endpoints[key] for key in self.lingering]
+        if service is not None:
+            records = [one for one in records if (backend := _backend(self.id, one)) and backend[0] == service]
+        return {one.address for one in records}
+
     def neighbour(self, address: Address) -> PeerRecord | None:
         """Return the entry that counts where several have one address.
 
@@ -182,7 +222,7 @@ class Directory:
         self.generation += 1
         self._ingress = frozenset(overlay.id for overlay in overlays if overlay.ingress)
 
-    def apply(self, changes: Iterable[Changed]) -> None:
+    def apply(self, changes: Iterable[Changed], now: float = 0.0) -> None:
         """Take over changed entries. What cannot be read counts as no entry."""
         self.generation += 1
         for change in changes:
@@ -192,7 +232,7 @@ class Directory:
                     continue
                 network = self._networks[change.network] = _Network(change.network)
             if change.table == ENDPOINTS:
-                network.set_endpoint(change.key, _endpoint(change.value))
+                network.set_endpoint(change.key, _endpoint(change.value), now)
             elif change.table == PEERS and change.end == "silent":
                 network.silence_peer(change.key)
             elif change.table == PEERS:
@@ -203,13 +243,28 @@ class Directory:
         self.generation += 1
         if book := self._networks.get(network):
             for key in list(book.endpoints):
-                book.set_endpoint(key, None)
+                book.set_endpoint(key, None, 0.0)
             for key in list(book.peers):
                 book.set_peer(key, None)
+
+    def expire(self, now: float) -> set[str]:
+        """Let those count no more that were disabled some time ago; return the networks where one did."""
+        return {book.id for book in self._networks.values() if book.expire(now)}
+
+    def next_expiry(self) -> float | None:
+        """Return when `expire` has something to do; None: nothing."""
+        return min((until for book in self._networks.values() for until in book.lingering.values()), default=None)
+
+    def late(self, network: str) -> set[Address]:
+        """Return who has been disabled a moment ago, and counts where nobody else is there."""
+        book = self._networks.get(network)
+        return book.late() if book else set()
 
     def take_changes(self) -> Changes:
         """Return what has changed since the last call."""
         books = list(self._networks.values())
+        for book in books:
+            book.settle()
         changes = Changes(
             frozenset(one for book in books if book.id not in self._ingress for one in book.changed_names),
             frozenset(one for book in books for one in book.changed_services),
@@ -256,15 +311,21 @@ class Directory:
         """
         book = self._networks.get(key.network)
         counted = book.backends.get(key) if book else None
-        if counted is None:
+        if book is None or counted is None:
             return {}
-        return {address: True in counted.of[address] for address in sorted(counted.of, key=lambda one: one.packed)}
+        found = {address: True in counted.of[address] for address in sorted(counted.of, key=lambda one: one.packed)}
+        if not any(found.values()):
+            late = book.late(key)
+            found = {address: address in late for address in found}
+        return found
 
-    def neighbours(self, network: str) -> dict[Address, PeerRecord]:
+    def neighbours(self, network: str) -> Mapping[Address, PeerRecord]:
         """Return where each address of a network is. Own addresses are among them: their tunnel is this node."""
         book = self._networks.get(network)
-        found = {address: book.neighbour(address) for address in book.places} if book else {}
-        return {address: peer for address, peer in found.items() if peer}
+        if book is None:
+            return {}
+        book.settle()
+        return book.neighbours
 
     def neighbour(self, network: str, address: Address) -> PeerRecord | None:
         """Return where one address is."""

@@ -1,12 +1,14 @@
 """Every network that a container of this host can be on: the host's own bridge, and overlays.
 
 A container on overlays has an interface for each, in its order, then one on the bridge as its way out, unless all of
-them are internal. It is named and reached by the overlays alone.
+them are internal. It is named and reached by the overlays alone. On ingress it has none: the node has its address
+there, and what comes for it by a published port comes over the bridge.
 """
 
 import secrets
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface
+from itertools import count
 from typing import Protocol
 
 from shoal.network import wanted
@@ -60,8 +62,9 @@ class HostNetwork:
         if not attachments:
             return await self._bridge.connect(container_id, mode)
         goes_out = not all(attachment.overlay.internal for attachment in attachments)
+        interfaces = _interfaces(attachments)
         base = await self._bridge.connect(
-            container_id, "bridge" if goes_out else "none", interface=f"eth{len(attachments)}"
+            container_id, "bridge" if goes_out else "none", interface=f"eth{len(set(interfaces) - {''})}"
         )
         endpoints = tuple(_endpoint(attachment) for attachment in attachments)
         sandbox = wanted.Sandbox(
@@ -69,11 +72,12 @@ class HostNetwork:
             name=name,
             netns=base.netns,
             endpoints=tuple(
-                _wanted(attachment, endpoint, f"eth{at}")
-                for at, (attachment, endpoint) in enumerate(zip(attachments, endpoints, strict=True))
+                _wanted(attachment, endpoint, interface)
+                for attachment, endpoint, interface in zip(attachments, endpoints, interfaces, strict=True)
             ),
             servers=tuple(servers),
             hostname=hostname,
+            outside=base.first.address,
         )
         try:
             await self._overlays.connect(sandbox, [attachment.overlay for attachment in attachments])
@@ -106,6 +110,11 @@ def _on_bridge(sandbox: Sandbox) -> Sandbox:
     if all(endpoint.network_name in PREDEFINED for endpoint in sandbox.endpoints):
         return sandbox
     return Sandbox(sandbox.netns, (sandbox.way_out,) if sandbox.way_out else ())
+
+
+def _interfaces(attachments: Sequence[Attachment]) -> list[str]:
+    numbers = count()
+    return ["" if attachment.overlay.ingress else f"eth{next(numbers)}" for attachment in attachments]
 
 
 def _endpoint(attachment: Attachment) -> Endpoint:

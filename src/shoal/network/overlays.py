@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from shoal.errors import ShoalError, Unavailable
 from shoal.network import desired
-from shoal.network.wanted import Gossip, Overlay, Reached, Sandbox, Trouble, Wanted
+from shoal.network.wanted import Gossip, HostBridge, Overlay, Reached, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ class Process(Protocol):
 
     def troubles(self) -> Sequence[Trouble]:
         """Return what is not as wanted now."""
+
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        """Wait until others than these are not as wanted, and return them."""
 
     async def want(self, wanted: Wanted) -> None:
         """Have it made."""
@@ -66,6 +69,7 @@ class Overlays:
         self._process = process
         self._guard = guard
         self._wanted = last or Wanted(0)
+        self._bridge = self._wanted.bridge
         self._addresses = {overlay.id: overlay.node_address for overlay in self._wanted.overlays}
         self._given = asyncio.Event()  # set at the next word of the swarm; each has its own
         self._dirty = asyncio.Event()
@@ -86,7 +90,14 @@ class Overlays:
                 await self._guard(self._wanted.gossip.vxlan_port)
             await self._process.want(self._wanted)
 
+    def set_bridge(self, bridge: HostBridge) -> None:
+        """Tell of the host's own bridge. Nothing is wanted by that alone."""
+        self._bridge = bridge
+        if self._wanted.revision:
+            self._change(self._wanted)
+
     def _change(self, wanted: Wanted) -> int:
+        wanted = replace(wanted, bridge=self._bridge)
         if replace(wanted, revision=0) == replace(self._wanted, revision=0):
             return self._wanted.revision
         self._wanted = replace(wanted, revision=self._process.next_revision())
@@ -126,6 +137,8 @@ class Overlays:
         ours = {endpoint.id for endpoint in sandbox.endpoints}
         networks = {endpoint.network for endpoint in sandbox.endpoints}
         for trouble in reached.troubles:
+            if trouble.bearable:
+                continue
             if trouble.endpoint in ours or (not trouble.endpoint and trouble.network in {"", *networks}):
                 raise ShoalError(trouble.message)
 
@@ -176,6 +189,20 @@ class Overlays:
     def troubles(self) -> Sequence[Trouble]:
         """Return what is not as it should be now."""
         return self._process.troubles()
+
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        """Wait until others than these are not as they should be, and return them."""
+        return await self._process.other_troubles(known)
+
+    def said_of(self, troubles: Iterable[Trouble]) -> dict[str, str]:
+        """Return what these troubles say of containers that run all the same, by their ids."""
+        said = {trouble.endpoint: trouble.message for trouble in troubles if trouble.bearable}
+        return {
+            sandbox.container: said[endpoint.id]
+            for sandbox in self._wanted.sandboxes
+            for endpoint in sandbox.endpoints
+            if endpoint.id in said
+        }
 
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""

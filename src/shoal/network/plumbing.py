@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shoal.errors import ShoalError
 from shoal.host import programs
-from shoal.network import rtnetlink, rules
+from shoal.network import generation, rtnetlink, rules
 from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
@@ -33,12 +33,16 @@ class Plumbing:
         self._subnet: IPv4Network | None = None  # while the rules stand
         self._closed_ports: set[int] = set()
         self._vxlan_port = rules.VXLAN_PORT
+        self._listed = ""  # the rules as nft shows them, once it was asked
+        self._generation = -1  # of all packet rules, when ours were known to stand
         self._socket = NetlinkSocket()
+        self._rules_socket = NetlinkSocket(netfilter=True)
         self._namespaces = Namespaces()
 
     def close(self) -> None:
         """Close what is open here; the kernel's side stays."""
         self._namespaces.close()
+        self._rules_socket.close()
         self._socket.close()
 
     def used_networks(self) -> list[IPv4Network]:
@@ -130,6 +134,30 @@ class Plumbing:
         if self._subnet is not None:
             ports, vxlan = self._closed_ports, self._vxlan_port
             self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports, vxlan))
+            self._listed, self._generation = "", -1
+
+    def mend(self) -> bool:
+        """Write the rules again where another program has flushed or changed them; return whether one has.
+
+        Costs one message to the kernel as long as nobody changes any packet rule of the host. May be repeated.
+        """
+        now = generation.number(self._rules_socket.run(generation.get()))
+        if self._subnet is None or now == self._generation:
+            return False
+        listed = self._listing()
+        self._listed = self._listed or listed
+        changed = not listed or listed != self._listed
+        if changed:
+            self._write_rules()
+            self._listed = self._listing()
+            now = generation.number(self._rules_socket.run(generation.get()))
+        self._generation = now
+        return changed
+
+    def _listing(self) -> str:
+        """Return our table as nft shows it; empty where there is none."""
+        command = [programs.find("nft"), "list", "table", "ip", self._table]
+        return subprocess.run(command, capture_output=True, text=True, timeout=NFT_TIMEOUT, check=False).stdout
 
     def connect(
         self, path: Path, veth: str, address: IPv4Address, subnet: IPv4Network, inside_name: str = INSIDE

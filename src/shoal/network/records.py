@@ -67,6 +67,7 @@ class EndpointRecord:
     aliases: tuple[str, ...] = ()  # of the service on this network
     task_aliases: tuple[str, ...] = ()  # of the container alone
     disabled: bool = False
+    keeps_source: bool = False  # on ingress: what comes for it may have its client's own address
 
     @staticmethod
     def decode(value: bytes) -> "EndpointRecord":
@@ -88,6 +89,7 @@ class EndpointRecord:
             aliases=_names(record.aliases),
             task_aliases=_names(record.task_aliases),
             disabled=record.service_disabled,
+            keeps_source=record.shoal_keeps_source,
         )
 
     def encode(self) -> bytes:
@@ -110,6 +112,7 @@ class EndpointRecord:
             aliases=self.aliases,
             task_aliases=self.task_aliases,
             service_disabled=self.disabled,
+            shoal_keeps_source=self.keeps_source,
         ).SerializeToString()
 
 

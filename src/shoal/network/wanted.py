@@ -1,7 +1,8 @@
 """What the network process is told: how this node's networks are to look, whole.
 
-Values without behaviour, and their JSON. `shoald` sends a `Wanted`; the network process answers with a `Reached` of the
-same revision. Both sides may be of different versions: unknown fields are ignored, missing ones have their default.
+Values without behaviour, and their JSON. `shoald` sends a `Wanted`, and then what changed in it
+(`process/changes.py`); the network process answers with a `Reached` of the same revision. Both sides may be of
+different versions: unknown fields are ignored, missing ones have their default.
 """
 
 import dataclasses
@@ -9,6 +10,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from shoal.errors import InvalidArgument
@@ -79,6 +81,7 @@ class Service:
     vip: str = ""  # without prefix length
     aliases: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()  # on ingress alone, in the service's order
+    keeps_source: bool = True  # by a published port, tasks see the client's own address
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Endpoint:
     network: str  # an Overlay's id
     address: str  # 10.0.1.5/24
     mac: str
-    interface: str  # its name in the container: eth0
+    interface: str  # its name in the container: eth0. Empty on ingress: there the node has the address
     service: Service | None = None
     aliases: tuple[str, ...] = ()  # names of this container alone
     # False before the task runs (and is healthy) and once it is to stop: no name leads to it, no new connection comes.
@@ -107,6 +110,15 @@ class Sandbox:
     endpoints: tuple[Endpoint, ...] = ()
     servers: tuple[str, ...] = ()  # asked for what no network knows; none: the host's
     hostname: str = ""
+    outside: str = ""  # its address on the host's own bridge, without prefix length; empty where it is not on it
+
+
+@dataclass(frozen=True, slots=True)
+class HostBridge:
+    """The host's own bridge, by which containers reach what is outside, and published ports lead to them."""
+
+    name: str
+    subnets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,7 @@ class Wanted:
     gossip: Gossip | None = None  # None: in no swarm
     overlays: tuple[Overlay, ...] = ()
     sandboxes: tuple[Sandbox, ...] = ()
+    bridge: HostBridge | None = None  # None: it is not there yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,7 @@ class Trouble:
     network: str
     endpoint: str  # empty: the network's
     message: str
+    bearable: bool = False  # a container can be there all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +156,19 @@ T = TypeVar("T")
 
 def to_json(value: Wanted | Reached) -> bytes:
     """Return a value as JSON, its fields under their names."""
-    return json.dumps(dataclasses.asdict(value), separators=(",", ":")).encode()
+    return text_of(value).encode()
+
+
+def text_of(value: Any) -> str:
+    """Return a value, or a part of one, as JSON."""
+    return json.dumps(plain(value), separators=(",", ":"))
+
+
+def plain(value: Any) -> Any:
+    """Return a value, or a part of one, as JSON has it."""
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def from_json(kind: type[T], text: bytes) -> T:
@@ -151,16 +177,23 @@ def from_json(kind: type[T], text: bytes) -> T:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"not JSON: {error}") from error
-    made = _read(kind, value, kind.__name__)
-    return typing.cast("T", made)
+    return typing.cast("T", read(kind, value, kind.__name__))
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
+@cache
+def hints(kind: type) -> dict[str, Any]:
+    """Return the types of a value's fields."""
+    return get_type_hints(kind)
+
+
+def read(kind: Any, value: Any, where: str) -> Any:
+    """Read a value, or a part of one, from what JSON has; `where` names it in errors. InvalidArgument."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
             raise InvalidArgument(f"{where}: an object was expected")
-        hints = get_type_hints(kind)
-        given = {name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items() if name in value}
+        given = {
+            name: read(hint, value[name], f"{where}.{name}") for name, hint in hints(kind).items() if name in value
+        }
         try:
             return kind(**given)
         except TypeError as error:
@@ -168,9 +201,9 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             raise InvalidArgument(f"{where}: a list was expected")
-        return tuple(_read(get_args(kind)[0], item, f"{where}[{at}]") for at, item in enumerate(value))
+        return tuple(read(get_args(kind)[0], item, f"{where}[{at}]") for at, item in enumerate(value))
     if get_origin(kind) is types.UnionType:  # Service | None
-        return None if value is None else _read(get_args(kind)[0], value, where)
+        return None if value is None else read(get_args(kind)[0], value, where)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise InvalidArgument(f"{where}: one of {', '.join(get_args(kind))} was expected")

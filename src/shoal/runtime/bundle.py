@@ -184,9 +184,14 @@ def identity_of(root: Path, user: str, groups: tuple[str, ...]) -> Identity:
 
 
 def _named_addresses(container: Container) -> Sequence[str]:
-    """Return the addresses for its name in /etc/hosts: all but that on ingress, which has no names."""
+    """Return the addresses that stand beside its name: on overlays all but ingress, which it has no interface on.
+
+    One that is on no other overlay has its place on the host's bridge alone.
+    """
     ingress = {each.overlay.id for each in container.config.attachments if each.overlay.ingress}
-    return [one.address for one in container.sandbox.endpoints if one.address and one.network_id not in ingress]
+    sandbox = container.sandbox
+    found = [one.address for one in sandbox.endpoints if one.address and one.network_id not in ingress]
+    return found or ([sandbox.way_out.address] if sandbox.way_out else [])
 
 
 def _resolv_conf(config: ContainerConfig) -> str:

@@ -300,7 +300,7 @@ class EtcdProcess:
                 self._stop_for_cut_log()
             else:
                 # It may have been killed just after it joined. Then the others fill its log.
-                log.warning("etcd's log is empty, so it waits for the other managers: %s", self.data)
+                log.warning("etcd finds nothing in its log, and waits for the other managers: %s", self.data)
 
     def _stop_for_cut_log(self) -> None:
         self._log_is_cut = True

@@ -342,7 +342,10 @@ class Store:
 
     def _refusal(self) -> Unavailable:
         reason = self._refusing or "the store is closed"
-        return Unavailable(reason) if self._closed or self.is_leader else NoLeader(reason)
+        if self._closed:
+            return Unavailable(reason)
+        # While a write is in doubt, why etcd ended may be known only some time after its connection was lost.
+        return Unavailable(self._trouble() or reason) if self.is_leader else NoLeader(reason)
 
     def _close(self, reason: str) -> None:
         self._closed, self._refusing = True, reason

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 
 from tests.harness.api import ApiError, Client
@@ -40,8 +41,10 @@ class Watcher:
             # A manager may be too busy for a moment. Then those that wait see nothing new until it answers again.
             with contextlib.suppress(OSError, HTTPException, ApiError):
                 while not self._over:
+                    began = time.monotonic()
                     self._ask(client)
-                    time.sleep(EVERY)
+                    # A manager that needs long for its answers is busy with what it is asked for.
+                    time.sleep(max(EVERY, time.monotonic() - began))
             client.close()
             time.sleep(EVERY)
 
@@ -130,8 +133,12 @@ def swarm(kind: str, nodes: int) -> Iterator[Swarm]:
     """Yield a swarm of "docker" or "shoal" on a network of its own, and leave nothing of it afterwards."""
     with Network(f"{kind}{nodes}") as net:
         names = [f"{kind}-of-{nodes}-{number}" for number in range(1, nodes + 1)]
-        add: Callable[[str], Host | DockerEngine] = net.add_docker if kind == "docker" else net.add
-        made = Swarm(kind, [add(name) for name in names])
+        add: Callable[..., Host | DockerEngine] = net.add_docker if kind == "docker" else net.add
+        hosts = [add(name, start=False) for name in names]
+        with ThreadPoolExecutor(nodes) as pool:
+            for _ in pool.map(lambda host: host.start(), hosts):
+                pass
+        made = Swarm(kind, hosts)
         try:
             yield made
         finally:

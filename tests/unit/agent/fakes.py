@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from shoal.api import v1 as api
 from shoal.errors import NotFound, ShoalError
-from shoal.network.wanted import Gossip, Overlay
+from shoal.network.wanted import Gossip, Overlay, Trouble
 from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase
 
 
@@ -155,6 +155,9 @@ class FakeOverlays:
     def __init__(self) -> None:
         self.gossip: Gossip | None = None
         self.addresses: Mapping[str, str] = {}
+        self.troubles: tuple[Trouble, ...] = ()
+        self.said: dict[str, str] = {}
+        self._changed = asyncio.Condition()
 
     def set_gossip(self, gossip: Gossip | None) -> None:
         self.gossip = gossip
@@ -164,6 +167,21 @@ class FakeOverlays:
 
     async def leave(self) -> None:
         self.gossip = None
+
+    async def lack(self, *troubles: Trouble, said: Mapping[str, str]) -> None:
+        """Lack this from now on."""
+        async with self._changed:
+            self.troubles, self.said = troubles, dict(said)
+            self._changed.notify_all()
+
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.troubles != tuple(known))
+        return self.troubles
+
+    def said_of(self, troubles: Iterable[Trouble]) -> dict[str, str]:
+        assert tuple(troubles) == self.troubles
+        return self.said
 
 
 class FakeRuntime:

@@ -23,6 +23,7 @@ from shoal.errors import DamagedState, Unavailable
 from shoal.manager.dispatcher.server import Dispatcher
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
+from shoal.network.wanted import Trouble
 from shoal.paths import Paths
 from shoal.runtime.types import Health, LogLine, Phase
 from shoal.store.changes import copy
@@ -191,6 +192,23 @@ async def test_a_task_is_taken_to_running_and_its_exit_is_reported(tmp_path: Pat
         status = await swarm.wait_state(api.FAILED)
         assert (status.message, status.err) == ("started", "task: non-zero exit (7)")
         assert status.container.exit_code == 7
+
+
+async def test_what_the_network_lacks_is_said_of_the_task_that_runs(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task()), FakeRuntime()
+    words = "port 80/tcp is another's"
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await swarm.wait_state(api.RUNNING)
+        await runtime.overlays.lack(Trouble("in", "e1", words, bearable=True), said={container_id("t1"): words})
+
+        def told() -> str:
+            (found,) = swarm.store.view().tasks.all()
+            assert found.status.state == api.RUNNING
+            return found.status.err
+
+        await until(lambda: told() == words)
+        await runtime.overlays.lack(said={})
+        await until(lambda: told() == "")
 
 
 async def test_a_task_that_ends_well_is_complete(tmp_path: Path) -> None:

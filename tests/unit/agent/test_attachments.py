@@ -46,6 +46,15 @@ def test_ports_are_of_ingress_alone() -> None:
     assert made.service == Service("s", "web", "", (), (Port("udp", 53, 5353),))
 
 
+def test_a_service_can_ask_that_its_tasks_do_not_see_clients() -> None:
+    given = task(api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"]))
+    for label, keeps in (("true", True), ("false", False), ("x", True)):
+        given.service_annotations.labels["shoal.ingress.source-ip"] = label
+        service = attachments.attachments(given)[0].service
+        assert service is not None
+        assert service.keeps_source == keeps
+
+
 def test_a_container_of_ones_own_has_no_service() -> None:
     given = task(api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"]))
     given.service_id = ""

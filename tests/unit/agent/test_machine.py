@@ -18,6 +18,7 @@ from shoal.agent.machine import (
     failed,
     merged,
     next_step,
+    noted,
     succeeded,
 )
 from shoal.api import v1 as api
@@ -32,6 +33,16 @@ def status(state: int, message: str = "", err: str = "") -> api.TaskStatus:
     made = api.TaskStatus(state=state, message=message, err=err)  # type: ignore[arg-type]
     made.timestamp.seconds = 1
     return made
+
+
+def test_only_of_a_task_that_runs_it_is_said_what_it_can_run_without() -> None:
+    running = noted(status(api.RUNNING, "started"), "port 80 is another's", 9)
+    assert (running.state, running.message, running.err) == (api.RUNNING, "started", "port 80 is another's")
+    assert running.timestamp.seconds == 9
+    assert noted(running, "", 10).err == ""
+    assert noted(running, running.err, 10) == running
+    assert noted(status(api.STARTING), "x", 9) == status(api.STARTING)
+    assert noted(status(api.FAILED, err="died"), "", 9) == status(api.FAILED, err="died")
 
 
 def test_a_task_desired_running_takes_every_step_in_order() -> None:

@@ -1,10 +1,10 @@
 """What sessions tell of a node's networks: each message holds only what is new."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from shoal.agent.networks import Networks, Place
 from shoal.api import v1 as api
-from shoal.network.wanted import Gossip, Overlay
+from shoal.network.wanted import Gossip, Overlay, Trouble
 
 
 class Overlays:
@@ -19,6 +19,12 @@ class Overlays:
 
     def set_node_addresses(self, addresses: Mapping[str, str], ingress: Overlay | None) -> None:
         self.addresses.append(addresses)
+
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        return ()
+
+    def said_of(self, troubles: Iterable[Trouble]) -> Mapping[str, str]:
+        return {}
 
     async def leave(self) -> None:
         raise AssertionError("it stays")

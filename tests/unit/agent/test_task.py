@@ -88,6 +88,35 @@ async def test_a_container_that_runs_although_its_task_has_ended_is_stopped() ->
     assert {state for _, state, _ in seen} == {"FAILED"}
 
 
+async def test_what_a_task_can_run_without_is_said_while_it_runs() -> None:
+    """Known fault 27: on its status, until it is mended."""
+    seen: list[tuple[float, str, str]] = []
+    made = task()
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(FakeRuntime().containers, group, seen, made)
+        loop.note("port 80 is another's")
+        loop.start()
+        await asyncio.sleep(1)
+        loop.note("")
+        loop.note("")
+        loop.note("port 81 is another's")
+        stopped = api.Task()
+        stopped.CopyFrom(made)
+        stopped.desired_state = api.SHUTDOWN
+        loop.update(stopped)
+        await asyncio.sleep(1)
+        loop.note("")
+        await loop.close()
+    assert [(state, words) for _, state, words in seen if state >= "R"] == [
+        ("READY", ""),
+        ("STARTING", ""),
+        ("RUNNING", "port 80 is another's"),
+        ("RUNNING", ""),
+        ("RUNNING", "port 81 is another's"),
+        ("SHUTDOWN", ""),
+    ]
+
+
 async def test_a_task_on_an_overlay_is_led_to_when_it_runs_and_no_more_before_it_is_stopped() -> None:
     containers = FakeRuntime().containers
     made = task()

@@ -117,6 +117,9 @@ def test_the_options_of_a_service() -> None:
     with pytest.raises(InvalidArgument) as raised:
         SERVICE.check({"shoal.pull": "sometimes"})
     assert str(raised.value) == 'label shoal.pull: "sometimes" is not always, missing or never'
+    assert SERVICE.read({"shoal.ingress.source-ip": "false"}) == ServiceOptions(ingress_source_ip=False)
+    with pytest.raises(InvalidArgument):
+        SERVICE.check({"shoal.ingress.source-ip": "no"})
 
 
 TEXTS = st.one_of(st.text(max_size=30), st.from_regex(r"[-0-9.hms%e+_ ]{0,30}", fullmatch=True))

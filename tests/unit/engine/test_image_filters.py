@@ -109,6 +109,6 @@ def test_every_pattern_is_read_or_refused(pattern: str) -> None:
 
 def test_many_stars_take_no_time() -> None:
     pattern = glob("*a" * 40 + "b")
-    began = time.monotonic()
+    began = time.thread_time()
     assert pattern.fullmatch("a" * 200) is None
-    assert time.monotonic() - began < 0.1
+    assert time.thread_time() - began < 0.1

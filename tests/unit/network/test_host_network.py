@@ -11,6 +11,7 @@ from shoal.network.types import Attachment, Endpoint, Mode, Sandbox
 from shoal.network.wanted import Overlay, Service, Subnet
 
 BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
+INGRESS = Overlay("in", "ingress", (Subnet("10.0.0.0/24", "10.0.0.1", 4096),), ingress=True)
 INNER = Overlay("inner", "inner", (Subnet("10.0.2.0/24", "10.0.2.1", 4098),), internal=True)
 
 
@@ -94,6 +95,18 @@ async def test_on_overlays_it_has_an_interface_for_each_and_a_way_out() -> None:
     assert told.endpoints[0].mac == "02:42:0a:00:01:05"
     assert (told.endpoints[0].service, told.endpoints[0].aliases) == (service, ("x",))
     assert not told.endpoints[0].enabled
+
+
+async def test_on_ingress_it_has_no_interface_but_its_place_on_the_bridge() -> None:
+    """The node has the address there: what comes by a published port comes over the bridge."""
+    network, bridge, overlays = parts()
+    asked = [Attachment(INGRESS, "10.0.0.5/24"), Attachment(BLUE, "10.0.1.5/24")]
+    await network.connect("a", "bridge", asked)
+    assert bridge.interfaces == {"a": "eth1"}
+    assert [endpoint.interface for endpoint in overlays.known["a"].endpoints] == ["", "eth0"]
+    assert overlays.known["a"].outside == "172.18.0.2"
+    sandbox = await network.connect("b", "bridge", asked[:1])
+    assert (bridge.interfaces["b"], sandbox.way_out) == ("eth0", bridge.known["b"].first)
 
 
 async def test_on_internal_overlays_alone_there_is_no_way_out() -> None:

@@ -10,7 +10,7 @@ import pytest
 from shoal.errors import ShoalError, Unavailable
 from shoal.network import overlays
 from shoal.network.overlays import Overlays
-from shoal.network.wanted import Endpoint, Gossip, Overlay, Reached, Sandbox, Subnet, Trouble, Wanted
+from shoal.network.wanted import Endpoint, Gossip, HostBridge, Overlay, Reached, Sandbox, Subnet, Trouble, Wanted
 
 BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),), "10.0.1.2/24")
 RED = Overlay("red", "red", (Subnet("10.0.2.0/24", "10.0.2.1", 4098),))
@@ -34,6 +34,9 @@ class Played:
         return self._revision
 
     def troubles(self) -> Sequence[Trouble]:
+        return self.given
+
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
         return self.given
 
     async def want(self, wanted: Wanted) -> None:
@@ -198,3 +201,30 @@ async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() 
         await made.leave()
         assert process.removed
         assert made.wanted == Wanted(0)
+
+
+async def test_what_a_container_can_be_with_does_not_keep_it_from_coming() -> None:
+    async with running() as (made, process):
+        process.given = (
+            Trouble("blue", "a-blue", "port 80/tcp is another's", bearable=True),
+            Trouble("blue", "b-blue", "port 80/tcp is another's", bearable=True),
+            Trouble("blue", "a-red", "no"),
+        )
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        assert made.said_of(await made.other_troubles(())) == {"a": "port 80/tcp is another's"}
+
+
+async def test_the_bridge_is_told_with_what_else_is_wanted_and_alone_wants_nothing() -> None:
+    bridge = HostBridge("shoalt1", ("172.18.0.0/16",))
+    async with running() as (made, process):
+        made.set_bridge(bridge)
+        await asyncio.sleep(0)
+        assert process.told == []
+        await made.connect(sandbox("a", "blue"), [BLUE])
+        assert process.told[-1].bridge == bridge
+    last = Wanted(7, overlays=(BLUE,), sandboxes=(sandbox("a", "blue"),), bridge=bridge)
+    async with running(last) as (made, process):
+        made.set_bridge(HostBridge("shoalt1", ("172.19.0.0/16",)))
+        await made.disconnect("nobody")
+        await process.reached(101)
+        assert process.told[-1].bridge == HostBridge("shoalt1", ("172.19.0.0/16",))

@@ -6,7 +6,7 @@ A line is deleted when its feature comes. These checks run after validation, so 
 from shoal.api import v1 as api
 from shoal.errors import Unimplemented
 
-PORTS = "published ports are not supported by this version of Shoal"
+HOST_PORTS = "ports published in host mode are not supported by this version of Shoal"
 SECRETS = "secrets are not supported by this version of Shoal"
 CONFIGS = "configs are not supported by this version of Shoal"
 VOLUMES = "cluster volumes are not supported by this version of Shoal"
@@ -14,8 +14,7 @@ RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
 CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"
 SELINUX = "SELinux labels are not supported by this version of Shoal"
-# The managers give ports out, and the rules of the mesh are there (network/mesh); no node makes them in its kernel yet.
-REFUSES_PORTS = True
+REFUSES_HOST_PORTS = True
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
 
@@ -26,8 +25,8 @@ LOG_OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "max-size
 
 def refuse_unsupported_service(spec: api.ServiceSpec) -> None:
     """Raise Unimplemented for the first thing in a valid spec that cannot be done yet."""
-    if REFUSES_PORTS and spec.endpoint.ports:
-        raise Unimplemented(PORTS)
+    if REFUSES_HOST_PORTS and any(port.publish_mode == api.PortConfig.HOST for port in spec.endpoint.ports):
+        raise Unimplemented(HOST_PORTS)
     refuse_unsupported_log_driver(spec.task.log_driver)
     _refuse_unsupported_container(spec)
 

@@ -5,7 +5,7 @@ earlier process wrote, and goes on from there: no connection ends for it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,13 @@ from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address
 
+Virtuals = Mapping[Address, Virtual]
+
 
 @dataclass(slots=True)
 class _Known:
     inode: int  # the namespace's: a path may be used again
-    virtuals: dict[Address, Virtual]
+    virtuals: Virtuals
 
 
 class Balancer:
@@ -34,32 +36,39 @@ class Balancer:
         self._nftables = nftables
         self._rng = rng
         self._known: dict[Path, _Known] = {}
+        # Two states, and what they differ in: many containers go from the same one to the same other.
+        self._step: tuple[Virtuals, Virtuals, tuple[Virtuals, Virtuals]] = ({}, {}, ({}, {}))
 
-    def apply(self, netns: Path, wanted: Iterable[Virtual]) -> None:
+    def apply(self, netns: Path, virtuals: Virtuals) -> None:
         """Make a namespace's virtual IPs so. OSError, ShoalError; may be repeated, and then begins by looking.
 
-        A container without a virtual IP gets no table.
+        A container without a virtual IP gets no table. `virtuals` is not changed afterwards, by nobody.
         """
-        virtuals = {virtual.address: virtual for virtual in wanted}
         with netns.open("rb") as file:
             inode = os.fstat(file.fileno()).st_ino
             known = self._known.pop(netns, None)
             if known is None or known.inode != inode:
                 self._take_over(file.fileno(), virtuals)
-            elif known.virtuals != virtuals:
-                text = rules.update(known.virtuals, virtuals, self._rng)
-                if not known.virtuals:
+            elif known.virtuals is not virtuals:
+                before, after = self._differing(known.virtuals, virtuals)
+                text = rules.update(before, after, self._rng)
+                if text and not known.virtuals:
                     text = rules.start() + text
                 if text:
                     self._nftables.run(text, file.fileno())
-                self._end(file.fileno(), rules.ended(known.virtuals, virtuals))
+                self._end(file.fileno(), rules.ended(before, after))
         self._known[netns] = _Known(inode, virtuals)
+
+    def _differing(self, known: Virtuals, virtuals: Virtuals) -> tuple[Virtuals, Virtuals]:
+        if self._step[0] is not known or self._step[1] is not virtuals:
+            self._step = (known, virtuals, rules.differing(known, virtuals))
+        return self._step[2]
 
     def forget(self, netns: Path) -> None:
         """A container is gone, or is to be looked at again."""
         self._known.pop(netns, None)
 
-    def _take_over(self, netns: int, virtuals: dict[Address, Virtual]) -> None:
+    def _take_over(self, netns: int, virtuals: Virtuals) -> None:
         try:
             there = rules.read(self._nftables.run(f"list table {rules.TABLE}", netns, json=True))
         except Refused:  # there is no such table

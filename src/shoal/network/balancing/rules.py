@@ -60,6 +60,16 @@ def start() -> str:
     return "\n".join(lines) + "\n"
 
 
+def differing(
+    known: Mapping[Address, Virtual], wanted: Mapping[Address, Virtual]
+) -> tuple[dict[Address, Virtual], dict[Address, Virtual]]:
+    """Return both without what is the same in both: `update` and `ended` say the same of that."""
+    return (
+        {address: one for address, one in known.items() if wanted.get(address) != one},
+        {address: one for address, one in wanted.items() if known.get(address) != one},
+    )
+
+
 def update(known: Mapping[Address, Virtual | None], wanted: Mapping[Address, Virtual], rng: Random) -> str:
     """Return what leads from one state to the other, empty where nothing does: what did not change is not touched.
 

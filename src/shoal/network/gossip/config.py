@@ -8,7 +8,7 @@ from shoal.network.gossip.messages import DEFAULT_PORT, MAX_NAME
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Times are seconds. Source of every default: gossip.md 1.1, 2.8 and 5.3, unless it says otherwise."""
+    """Times are seconds. Source of every default: gossip.md 1.1, unless it says otherwise."""
 
     name: str  # of this node: 12 random hex digits, new at each start
     address: str  # where others reach it, without port
@@ -23,11 +23,6 @@ class Config:
     stream_timeout: float = 10.0
     packet_budget: int = 1400  # bytes of a datagram, encrypted
     leave_timeout: float = 1.0
-    # A failed member is called again, one of them each second, for a day.
-    reconnect_interval: float = 1.0
-    reconnect_for: float = 24 * 3600.0
-    # While no contact is a member that is alive, all of them are called again. Docker: 60 s, then 10 times each second.
-    contact_interval: float = 10.0
     # Ours. Docker keeps as many as it is told of; whoever has a key could fill its memory with forged ones.
     max_members: int = 10_000
 

@@ -22,6 +22,7 @@ class Member:
     address: str
     port: int
     state: State
+    answered: bool = True  # at least once: one that never did may have been made up
 
 
 class Listener(Protocol):

@@ -13,7 +13,6 @@ from shoal.network.gossip import framing, pushpull
 from shoal.network.gossip.awareness import Awareness
 from shoal.network.gossip.broadcasts import Broadcasts
 from shoal.network.gossip.cipher import OVERHEAD, Keyring, RandomBytes
-from shoal.network.gossip.contacts import Contacts, Place
 from shoal.network.gossip.delegate import Delegate, Member, State
 from shoal.network.gossip.members import Members, Record, packed_of, text_of
 from shoal.network.gossip.messages import (
@@ -40,32 +39,9 @@ if TYPE_CHECKING:
     from shoal.network.gossip.commands import Command
     from shoal.network.gossip.config import Config
 
+Place = tuple[str, int]  # address and port
+
 MAX_STREAMS = 256  # opened and not ended; beyond it exchanges are left out, which are repeated anyway
-
-
-class _Events:
-    """What the table tells: passed on to the delegate, once we know whom to call."""
-
-    def __init__(self, owner: Memberlist) -> None:
-        self._owner = owner
-
-    def member_joined(self, member: Member, now: float) -> None:
-        self._owner.contacts.returned((member.address, member.port))
-        self._owner.delegate.member_joined(member, now)
-
-    def member_failed(self, member: Member, now: float) -> None:
-        record = self._owner.table.get(member.name)
-        # One that never answered may have been made up.
-        if record is not None and record.answered:
-            self._owner.contacts.failed((member.address, member.port), now)
-        self._owner.delegate.member_failed(member, now)
-
-    def member_left(self, member: Member, now: float) -> None:
-        self._owner.contacts.returned((member.address, member.port))
-        self._owner.delegate.member_left(member, now)
-
-    def member_updated(self, member: Member, now: float) -> None:
-        self._owner.delegate.member_updated(member, now)
 
 
 class Memberlist:
@@ -89,9 +65,8 @@ class Memberlist:
         self._broadcasts = Broadcasts()
         self._outbox = Outbox(config, Keyring(keys, random_bytes), delegate, self._broadcasts)
         awareness = self.awareness = Awareness()
-        self.table = Members(config, _Events(self), rng, awareness, self._broadcasts, self._outbox.note, now)
+        self.table = Members(config, delegate, rng, awareness, self._broadcasts, self._outbox.note, now)
         self._prober = Prober(config, self.table, awareness, self._outbox, rng, now)
-        self.contacts = Contacts(config, self.table, rng, self._call, now)
         self._exchanges: dict[int, Place] = {}  # push/pulls that we began
         self._others: set[int] = set()  # streams that carry a user's message
         self._gossip_at = now + rng.random() * config.gossip_interval
@@ -131,14 +106,11 @@ class Memberlist:
         if tuple(keys) != self._outbox.keyring.keys:
             self._outbox.keyring = Keyring(keys, self._random_bytes)
 
-    def join(self, contacts: Sequence[str], now: float) -> None:
-        """Call these addresses now, and again for as long as none of them is a member that lives. May be repeated."""
-        self.contacts.join(contacts, now)
-
     def call(self, places: Sequence[Place], now: float) -> None:
         """Exchange all that is known with whoever is at these addresses and ports, once."""
         for place in places:
-            self._call(place, now)
+            if place not in self._exchanges.values():
+                self._exchange(place, join=True, now=now)
 
     def send(self, name: str, message: bytes, reliable: bool) -> bool:
         """Send a member's delegate a message: by TCP, or in one datagram. False: no such member, or it is too long.
@@ -177,7 +149,7 @@ class Memberlist:
 
     def next_at(self) -> float:
         """Return when `tick` has something to do."""
-        times = [self._gossip_at, self._push_pull_at, self.contacts.next_at()]
+        times = [self._gossip_at, self._push_pull_at]
         if not self.table.is_leaving:
             times.append(self._prober.next_at())
         expiry = self.table.next_expiry()
@@ -189,7 +161,6 @@ class Memberlist:
         self.table.expire(now)
         if not self.table.is_leaving:
             self._prober.tick(now)
-        self.contacts.tick(now)
         if now >= self._gossip_at:
             self._gossip_at = now + self.config.gossip_interval
             self._gossip(now)
@@ -301,10 +272,6 @@ class Memberlist:
         self.table.prove_address(packed_of(address))
         if told.state:
             self.delegate.merge_state(told.state, told.join, now)
-
-    def _call(self, place: Place, now: float) -> None:
-        if place not in self._exchanges.values():
-            self._exchange(place, join=True, now=now)
 
     def _exchange(self, place: Place, *, join: bool, now: float) -> None:
         if not self._is_busy():

@@ -81,7 +81,7 @@ class Record:
 
     def member(self) -> Member:
         """Return the member as others see it."""
-        return Member(self.name, text_of(self.address), self.port, self.state)
+        return Member(self.name, text_of(self.address), self.port, self.state, self.answered)
 
 
 class Members:

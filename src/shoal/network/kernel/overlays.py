@@ -31,7 +31,8 @@ _NEIGHBOURS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
 @dataclass(slots=True)
 class _Held:
     place: Workplace
-    seen: Seen | None = None  # None: to be read
+    seen: Seen | None = None
+    fresh: bool = False  # whether `seen` is what there is; else it is to be read
     reached: OverlayState | None = None
 
 
@@ -67,7 +68,7 @@ class Overlays:
     def look_again(self) -> None:
         """Read the kernel at the next `apply`, whatever was made so far."""
         for held in (self._held or {}).values():
-            held.seen = held.reached = None
+            held.fresh, held.reached = False, None
 
     def apply(self, wanted: Sequence[OverlayState]) -> list[Trouble]:
         """Make it so, all other overlays of this node gone. Return what could not be done; the rest is done.
@@ -80,9 +81,10 @@ class Overlays:
         states.update({state.id: state for state in wanted})
         troubles: dict[str, list[Trouble]] = {}
         waiting = list(states)
+        inodes: dict[str, int] = {}  # a container is on many networks
         for _ in range(_ROUNDS):
             for overlay in waiting:
-                troubles[overlay] = self._apply(self._held, overlay, states[overlay])
+                troubles[overlay] = self._apply(self._held, overlay, states[overlay], inodes)
             waiting = [overlay for overlay, found in troubles.items() if found]
         return [trouble for found in troubles.values() for trouble in found]
 
@@ -100,7 +102,9 @@ class Overlays:
     def _hold(self, overlay: str) -> _Held:
         return _Held(Workplace(self._folder / overlay, self._tag, self._namespaces, self._host))
 
-    def _apply(self, all_held: dict[str, _Held], overlay: str, state: OverlayState | None) -> list[Trouble]:
+    def _apply(
+        self, all_held: dict[str, _Held], overlay: str, state: OverlayState | None, known: dict[str, int]
+    ) -> list[Trouble]:
         if overlay not in all_held:
             all_held[overlay] = self._hold(overlay)
         held = all_held[overlay]
@@ -108,12 +112,12 @@ class Overlays:
             return []
         held.reached = None
         try:
-            seen = held.seen if held.seen is not None else held.place.observe()
+            seen = self._seen(held)
         except (OSError, ShoalError) as error:
             return [_trouble(overlay, "", error)]
-        inodes, troubles = _inodes(state)
+        inodes, troubles = _inodes(state, known)
         failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes))
-        held.seen = None if failed else seen
+        held.fresh = not failed
         troubles += failed
         if state is None and not troubles:
             held.place.close()
@@ -122,6 +126,13 @@ class Overlays:
         elif not troubles:
             held.reached = state
         return troubles
+
+    def _seen(self, held: _Held) -> Seen:
+        if held.seen is None or not held.fresh:
+            former, held.seen = held.seen, held.place.observe()
+            if former is not None:
+                plan.carry_over(former, held.seen)
+        return held.seen
 
     def _run(self, overlay: str, held: _Held, seen: Seen, steps: Sequence[plan.Step]) -> list[Trouble]:
         troubles = []
@@ -138,15 +149,15 @@ class Overlays:
         return troubles
 
 
-def _inodes(state: OverlayState | None) -> tuple[dict[str, int], list[Trouble]]:
-    inodes: dict[str, int] = {}
+def _inodes(state: OverlayState | None, known: dict[str, int]) -> tuple[dict[str, int], list[Trouble]]:
     troubles = []
     for port in state.ports if state else ():
         try:
-            inodes[port.netns] = os.stat(port.netns).st_ino
+            if port.netns not in known:
+                known[port.netns] = os.stat(port.netns).st_ino
         except OSError as error:
             troubles.append(_trouble(state.id if state else "", port.endpoint, error))
-    return inodes, troubles
+    return known, troubles
 
 
 def _trouble(overlay: str, endpoint: str, error: OSError | ShoalError) -> Trouble:

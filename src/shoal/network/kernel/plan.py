@@ -149,6 +149,9 @@ def _ports(mtu: int, ports: list[Port], seen: Seen, inodes: Mapping[str, int]) -
     for port in ports:
         there = seen.ports.get(port.name)
         inode = inodes[port.netns]
+        known = seen.made.get(port.name)
+        if there is not None and known is not None and known[0] is port and known[1] == inode and there[2] == mtu:
+            continue
         if there is None or there[0] != port.shape(inode):
             steps.append(MakePort(port, inode, mtu, anew=there is not None))
         elif there[1:] != (port.ways(), mtu):
@@ -191,18 +194,25 @@ def after(seen: Seen, step: Step) -> None:
             seen.segments[segment.vni] = (seen.segments[segment.vni][0], mtu)
         case MakePort(port=port, inode=inode, mtu=mtu) | ChangePort(port=port, inode=inode, mtu=mtu):
             seen.ports[port.name] = (port.shape(inode), port.ways(), mtu)
+            seen.made[port.name] = (port, inode)
         case SetPeers() | DropPeers():
             _after_peers(seen, step)
         case DropPorts(names=names):
             for name in names:
                 seen.ports.pop(name, None)
+                seen.made.pop(name, None)
         case DropSegment(vni=vni):
             _forget(seen, vni)
             seen.segments.pop(vni, None)
         case DropNamespace():
             seen.namespace = False
-            for table in (seen.segments, seen.ports, seen.neighbours, seen.forwarding):
+            for table in (seen.segments, seen.ports, seen.neighbours, seen.forwarding, seen.made):
                 table.clear()
+
+
+def carry_over(former: Seen, seen: Seen) -> None:
+    """Enter into `seen`, which was read anew, of which ports that is which did not change since `former`."""
+    seen.made = {name: known for name, known in former.made.items() if seen.ports.get(name) == former.ports[name]}
 
 
 def _after_peers(seen: Seen, step: SetPeers | DropPeers) -> None:

@@ -101,6 +101,8 @@ class Seen:
     neighbours: dict[tuple[int, Address], str] = field(default_factory=dict)
     # None: one of the two tables alone has it.
     forwarding: dict[tuple[int, str], Address | None] = field(default_factory=dict)
+    # Of which port and which namespace each of `ports` is known to be: nothing is reckoned again for the same.
+    made: dict[str, tuple[Port, int]] = field(default_factory=dict)
 
 
 def port_name(endpoint: str) -> str:
@@ -118,6 +120,36 @@ def overlay_mtu(option: int, path_mtu: int, local: Address, segments: Iterable[S
     return max((option or path_mtu or DEFAULT_MTU) - _OVERHEAD[local.version], _LEAST_MTU[6 if six else 4])
 
 
+class Made:
+    """What was made of an overlay and its endpoints last: they are read again only where they are other objects."""
+
+    def __init__(self) -> None:
+        self._overlay: Overlay | None = None
+        self._segments: tuple[Segment, ...] = ()
+        self._ports: dict[str, tuple[str, Endpoint, Port]] = {}  # by the endpoint's id
+
+    def segments(self, overlay: Overlay) -> tuple[Segment, ...]:
+        """Return an overlay's segments. InvalidArgument."""
+        if overlay is not self._overlay:
+            self._segments, self._overlay, self._ports = _segments(overlay), overlay, {}
+        return self._segments
+
+    def ports(self, overlay: Overlay, endpoints: Iterable[tuple[str, Endpoint]]) -> tuple[list[Port], list[Trouble]]:
+        """Return the ports of these endpoints, in the order of their ids, and those that cannot be."""
+        segments, former, troubles = self.segments(overlay), self._ports, []
+        self._ports = {}
+        for netns, endpoint in endpoints:
+            known = former.get(endpoint.id)
+            if known is not None and known[1] is endpoint and known[0] == netns:
+                self._ports[endpoint.id] = known
+                continue
+            try:
+                self._ports[endpoint.id] = (netns, endpoint, _port(segments, netns, endpoint))
+            except InvalidArgument as error:
+                troubles.append(Trouble(overlay.id, endpoint.id, str(error)))
+        return [self._ports[one][2] for one in sorted(self._ports)], troubles
+
+
 def overlay_state(
     overlay: Overlay,
     endpoints: Iterable[tuple[str, Endpoint]],
@@ -126,11 +158,12 @@ def overlay_state(
     local: Address,
     vxlan_port: int,
     path_mtu: int,
+    made: Made | None = None,
 ) -> tuple[OverlayState, list[Trouble]]:
     """Return how an overlay is to look, and the endpoints that cannot be; each comes with its namespace's path.
 
-    `peers` are all records of the network, own ones too. InvalidArgument or FailedPrecondition where nothing can be
-    made of the whole network.
+    `peers` are all records of the network, own ones too; `made` is this network's from call to call, and only saves
+    time. InvalidArgument or FailedPrecondition where nothing can be made of the whole network.
     """
     if overlay.encrypted:
         raise FailedPrecondition(
@@ -138,13 +171,9 @@ def overlay_state(
         )
     if not _ID.fullmatch(overlay.id):
         raise InvalidArgument(f"network {overlay.name}: an id has lower-case letters and digits, not {overlay.id!r}")
-    segments = _segments(overlay)
-    ports, troubles = [], []
-    for netns, endpoint in endpoints:
-        try:
-            ports.append(_port(segments, netns, endpoint))
-        except InvalidArgument as error:
-            troubles.append(Trouble(overlay.id, endpoint.id, str(error)))
+    made = made or Made()
+    segments = made.segments(overlay)
+    ports, troubles = made.ports(overlay, endpoints)
     neighbours, forwarding = behind(segments, ports, peers, local)
     mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments)
     state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, tuple(ports), neighbours, forwarding)

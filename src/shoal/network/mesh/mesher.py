@@ -6,13 +6,14 @@ Each part is compared with what the kernel has, is added before anything is remo
 import errno
 import json
 import os
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 from random import Random
 
 from shoal.errors import FailedPrecondition, ShoalError
+from shoal.network import generation, policy, rtnetlink
 from shoal.network import neighbours as tables
-from shoal.network import policy, rtnetlink
 from shoal.network.balancing import flows
 from shoal.network.kernel.nftables import Nftables, Refused
 from shoal.network.kernel.observed import alias
@@ -37,10 +38,14 @@ class Mesher:
         self._rng = rng
         self._socket = NetlinkSocket()
         self._hairpin_ports: set[int] = set()
-        self._written: tuple[Mesh, str] | None = None  # and what nft then listed
+        self._netfilter = NetlinkSocket(netfilter=True)
+        self._written: Mesh | None = None
+        self._listed = ""  # what nft then showed
+        self._generation = -1  # of all packet rules of the host, when these were known to stand
 
     def close(self) -> None:
         """Close what is open here; the mesh stays."""
+        self._netfilter.close()
         self._socket.close()
 
     def apply(self, mesh: Mesh) -> None:
@@ -52,21 +57,42 @@ class Mesher:
         self._hairpins(mesh.bridge)
         self._peers(mesh, index)
         self._routing(mesh, index)
-        if self._written is None or self._written[0] != mesh or self._listing(mesh.table) != self._written[1]:
+        if not self._stands(mesh):
             known = self._known(mesh.table)
             self._nftables.run(rules.rules(mesh, known, self._rng))
             self._end_flows(mesh, known)
-            self._written = (mesh, self._listing(mesh.table))
+            self._generation = self._rules_generation()
+            self._listed = self._listing(mesh.table)
+            self._written = mesh if self._listed else None  # flushed in this moment
+
+    def _stands(self, mesh: Mesh) -> bool:
+        """Return whether the packet rules are as this mesh wants them; listed only after somebody changed any."""
+        if self._written != mesh:
+            return False
+        now = self._rules_generation()
+        if now != self._generation and self._listing(mesh.table) != self._listed:
+            return False
+        self._generation = now
+        return True
+
+    def _rules_generation(self) -> int:
+        return generation.number(self._netfilter.run(generation.get()))
 
     def remove(self, tag: str) -> None:
         """Remove a node's mesh. May be repeated."""
         table, device = f"shoal_{tag}_mesh", f"vxi{tag}"
-        self._written = None
-        self._nftables.run(rules.remove(table))
-        there = routing.ours(policy.rules(self._socket.run(policy.list_rules())))
-        self._try([policy.delete_rule(rule) for rule in there], _GONE)
+        # The device is the first that is made and the last that goes: without it there is nothing, and rules of routing
+        # are those of another node on this host.
         link = self._socket.link(device)
+        if link or self._written:
+            self._nftables.run(rules.remove(table))
+        if self._written:
+            nothing = replace(self._written, published={}, here=frozenset(), peers={})
+            self._end_flows(nothing, set(self._written.published))
+        self._written = None
         if link:
+            there = routing.ours(policy.rules(self._socket.run(policy.list_rules())))
+            self._try([policy.delete_rule(rule) for rule in there], _GONE)
             self._try([rtnetlink.delete_link(link.index)], _GONE)
 
     def _end_flows(self, mesh: Mesh, known: set[PublishedPort]) -> None:
@@ -75,7 +101,7 @@ class Mesher:
         A long-lived flow of UDP to a task that is gone finds a living one, TCP hears at once. A flow of UDP to a port
         that was not published, or is no longer, is remembered with where it led.
         """
-        gone = self._written[0].alive() - mesh.alive() if self._written else frozenset()
+        gone = self._written.alive() - mesh.alive() if self._written else frozenset()
         requests = [flows.delete_answered(one) for one in gone]
         changed = [(protocol, port) for protocol, port in known ^ mesh.published.keys() if protocol != "tcp"]
         if changed:

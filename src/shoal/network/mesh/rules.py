@@ -159,6 +159,7 @@ def _chains(mesh: Mesh) -> list[tuple[str, str, list[str]]]:
                         "fib saddr type local",
                     )
                 ),
+                f"oifname {bridge} ct mark {BACKEND:#x} ip daddr @without_source snat to {own}",
                 f"oifname {bridge} ct mark and {MARKS:#x} == {MARK:#x} ip saddr @own_subnets masquerade",
             ],
         ),

@@ -5,8 +5,8 @@ Ingress is a VXLAN device in the host's namespace, without a bridge. A connectio
 by that node, known by its MAC: the answer is routed by a mark.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from shoal.network.rtnetlink import Address
@@ -89,6 +89,13 @@ class Mesh:
     def mark(self, gateway: IPv4Address) -> int:
         """Return the mark, and the routing table, of what goes back by another node."""
         return MARK | int(gateway) & int(self.own.network.hostmask)
+
+
+def without_ports(mesh: Mesh, ports: Collection[tuple[Protocol, int]]) -> Mesh:
+    """Return it without these published ports on this node. Its tasks are there for other nodes all the same."""
+    if not ports:
+        return mesh
+    return replace(mesh, published={port: places for port, places in mesh.published.items() if port not in ports})
 
 
 def mac_of(address: IPv4Address) -> str:

@@ -27,6 +27,10 @@ class Member(Protocol):
     def port(self) -> int:
         """Where it gossips."""
 
+    @property
+    def answered(self) -> bool:
+        """Whether it has ever answered: one that has not may have been made up."""
+
 
 @dataclass(slots=True)
 class Node:
@@ -36,6 +40,7 @@ class Node:
     address: str
     port: int
     alive: bool = True  # says memberlist
+    answered: bool = False  # it has, at least once, before it fell silent
     left: bool = False  # it said so itself, or a newer name has its address
     l_time: int = 0  # of the latest NodeEvent about it
     gone_at: float = 0.0  # since when it is not active
@@ -54,7 +59,7 @@ class Members:
         self._at: dict[tuple[str, int], str] = {}
         self._gone: dict[str, None] = {}  # not active, the longest gone first
         self.active = Crowd()
-        self.failed = Crowd()  # silent, and have not left: worth calling again
+        self.failed = Crowd()  # silent, have not left, and have answered before: worth calling again
 
     def get(self, name: str) -> Node | None:
         """Return a node, whatever has become of it."""
@@ -93,11 +98,11 @@ class Members:
             self._move(node, member)
             self._at.setdefault((node.address, node.port), node.name)
 
-    def silent(self, name: str, now: float) -> None:
+    def silent(self, member: Member, now: float) -> None:
         """Take a member as dead."""
-        node = self._nodes.get(name)
+        node = self._nodes.get(member.name)
         if node is not None:
-            node.alive = False
+            node.alive, node.answered = False, member.answered
             self._sort(node, now)
 
     def said(self, name: str, left: bool, now: float) -> None:
@@ -134,7 +139,7 @@ class Members:
             self._gone.pop(node.name, None)
             return
         self.active.discard(node.name)
-        if node.left:
+        if node.left or not node.answered:
             self.failed.discard(node.name)
         else:
             self.failed.add(node.name)

@@ -177,7 +177,7 @@ class NetworkDB:
         node = state.members.get(member.name)
         if node is None or not node.active:
             return
-        state.members.silent(member.name, now)
+        state.members.silent(member, now)
         state.hidden.set(member.name, now + HIDDEN)
         state.mark_all_of(member.name, "silent")
         state.rounds.gone(member.name, now)
@@ -189,7 +189,7 @@ class NetworkDB:
         """A member said to memberlist that it leaves."""
         state = self._state
         if state.members.get(member.name) is not None:
-            state.members.silent(member.name, now)
+            state.members.silent(member, now)
             state.members.said(member.name, True, now)
             state.purge_node(member.name, now)
             self._answers.gone(member.name)
@@ -319,7 +319,7 @@ class NetworkDB:
         if now >= self._announce_at:
             self._announce(now)
         called = self._rejoining.due(state.members, state.rng, now)
-        if called:
+        if called and not self._events.leaving:
             self._gossip.join(called)
         for node, networks in state.rounds.begin(now, self._choose, self._common):
             l_time = state.table_clock.increment()

@@ -1,12 +1,17 @@
-"""Whom a node calls that has lost others, or has nobody yet (known fault 9)."""
+"""Whom a node calls that has lost others, or has nobody yet (known fault 9). Memberlist calls nobody by itself.
+
+Pure. Source: gossip.md 2.8 and 5.3.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 from shoal.network.networkdb.members import Members
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
 Contact = tuple[str, int]  # address and port
@@ -14,6 +19,20 @@ Contact = tuple[str, int]  # address and port
 RECONNECT_EVERY = 1.0  # one of the failed nodes, Docker's
 CHECK_EVERY = 60.0  # whether any manager is here, Docker's
 ALONE_EVERY = 5.0  # the same for a node that nobody is there for; Docker makes no difference
+MOST_CONTACTS = 64  # a swarm has few managers
+
+
+def contacts_of(addresses: Iterable[str], port: int, own: str) -> tuple[Contact, ...]:
+    """Return whom these addresses of managers mean, each once; whatever is none, and this node's own, is left out."""
+    found: dict[Contact, None] = {}
+    for text in addresses:
+        try:
+            address = str(ipaddress.ip_address(text))
+        except ValueError:
+            continue
+        if address != own and len(found) < MOST_CONTACTS:
+            found[address, port] = None
+    return tuple(found)
 
 
 class Rejoining:

@@ -16,9 +16,10 @@ from typing import Any
 
 import shoal
 from shoal.errors import InvalidArgument, NotFound, ShoalError, Unavailable
-from shoal.network.process import connection
+from shoal.network.process import changes, connection
 from shoal.network.process.connection import Connection
 from shoal.network.process.messages import (
+    CHANGED,
     HELLO,
     REACHED,
     REFUSED,
@@ -59,6 +60,8 @@ class NetworkProcess:
         self._reached = Reached(0)
         self._removing = False
         self._link: Connection | None = None
+        self._told: Wanted | None = None  # by this connection, to a process that understands changes
+        self._tells_changes = False
         self._changed = asyncio.Condition()
         self._askers: dict[str, list[asyncio.Future[dict[str, Any]]]] = {}  # by network
         self._child = 0  # pid of the one that we started; 0: not ours, or reaped
@@ -72,6 +75,12 @@ class NetworkProcess:
         """Return what is not as wanted now."""
         return self._reached.troubles
 
+    async def other_troubles(self, known: Sequence[Trouble]) -> Sequence[Trouble]:
+        """Wait until others than these are not as wanted, and return them."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._reached.troubles != tuple(known))
+            return self._reached.troubles
+
     async def want(self, wanted: Wanted) -> None:
         """Have it made. It is sent again whenever the process is another one; nothing happens while all is removed."""
         if self._removing:
@@ -81,7 +90,13 @@ class NetworkProcess:
             self._changed.notify_all()
         if self._link is not None:
             with suppress(OSError):  # its reading finds that it is gone
-                await self._link.send(Message(WANTED, to_json(wanted)))
+                await self._link.send(self._message(wanted))
+
+    def _message(self, wanted: Wanted) -> Message:
+        """Return what tells it: what changed since the last one, where the other side can know that one."""
+        former, self._told = self._told, wanted if self._tells_changes else None
+        text = changes.change(former, wanted) if former is not None else None
+        return Message(WANTED, to_json(wanted)) if text is None else Message(CHANGED, text)
 
     async def reached(self, revision: int) -> Reached:
         """Wait until a wanted state, or a later one, was made as far as it could be."""
@@ -181,9 +196,9 @@ class NetworkProcess:
                 return
             peer = link.peer()
             try:
-                self._link = link
+                self._link, self._told, self._tells_changes = link, None, fields(hello).get("changes") is True
                 if self._wanted is not None:
-                    await link.send(Message(WANTED, to_json(self._wanted)))
+                    await link.send(self._message(self._wanted))
                 elif self._removing:
                     await link.send(small(STOP))
                 while (message := await link.receive()) is not None:

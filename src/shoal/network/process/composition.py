@@ -1,4 +1,4 @@
-"""Makes the parts of the network process and joins them: talk with others, tables, directory, names, kernel.
+"""Makes the parts of the network process and joins them: talk with others, tables, directory, names, kernel, mesh.
 
 One task at a time changes anything here. What others' entries change is taken over as it comes, many together.
 """
@@ -8,23 +8,26 @@ import contextlib
 import ipaddress
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
+from shoal.network.claims import ServiceKey
 from shoal.network.directory import Directory
-from shoal.network.kernel.state import OverlayState, overlay_state
+from shoal.network.kernel.state import Made, OverlayState, overlay_state
 from shoal.network.names.answers import asker
 from shoal.network.names.outside import HostServers
 from shoal.network.names.redirect import redirect
 from shoal.network.names.server import NameServer
 from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import entries, memory
-from shoal.network.process.balances import virtuals
+from shoal.network.process.balances import Balances
+from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.kernel import Kernel
 from shoal.network.process.memory import Memory
+from shoal.network.process.meshwork import Meshwork
 from shoal.network.process.parts import Legacy, Parts
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
@@ -33,8 +36,11 @@ from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-KEEP_EVERY = 1.0
 FORGET_EVERY = 1.0
+# What others write is kept soon, for a small part of the time: what a killed process had not kept its next one lacks.
+KEEP_PAUSE = 0.05  # seconds, at least
+KEEP_RETRY = 1.0
+KEEP_SHARE = 20  # a pause is so many times as long as the writing before it
 
 
 class NodeNetwork:
@@ -44,8 +50,9 @@ class NodeNetwork:
         self._folder = folder
         self._memory = Memory()
         self._began = asyncio.get_running_loop().time()
-        self._unkept = False
+        self._unkept = asyncio.Event()
         self._kernel = kernel
+        self._mesh = Meshwork(kernel)
         self._opener = opener
         self._news = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -54,47 +61,70 @@ class NodeNetwork:
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
         self._legacy = dict(legacy.descriptors)
         self._wanted = Wanted(0)
+        self._broken_off = False  # what was wanted last was not made to its end
+        self._place: tuple[object, ...] = ()  # where the kernel's side of all networks is made from
+        self._attached = Attached()
         self._joined: set[str] = set()
-        self._written: dict[entries.Key, bytes] = {}
+        self._written = entries.Written()
+        self._without: set[str] = set()  # endpoints that could not be made
         self._keys: dict[entries.Key, str] = {}  # the present keys of entries that were away for a while
         self._written_as = ""  # the name in gossip under which they were
+        self._made: dict[str, Made] = {}
         self._states: dict[str, OverlayState] = {}
         self._troubles: dict[str, list[Trouble]] = {}  # by network, of its kernel state
+        self._standing: list[Trouble] = []  # of the last wanted state, but for the mesh's
+        self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
         self._mtu = 0
+        self._balances = Balances(self._directory)
+        self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
 
     # What shoald wants.
 
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
-        """Make it so."""
+        """Make it so. What did not change since the last time is not touched, but for what failed then."""
         async with self._changing:
             recalled = None if self._wanted.revision else await asyncio.to_thread(memory.load, self._folder)
-            gone = {one.container: one for one in self._wanted.sandboxes}
-            self._wanted = wanted
+            former, self._wanted = self._wanted, wanted
+            whole, self._broken_off = self._broken_off, True
             troubles: list[Trouble] = []
             if words := await self._talk.set_gossip(wanted.gossip):
                 troubles.append(Trouble("", "gossip", words))
-            if wanted.gossip is not None:
-                self._mtu = await self._kernel.path_mtu(self._tunnel(wanted))
-            for sandbox in wanted.sandboxes:
-                former = gone.get(sandbox.container)
-                # With other endpoints it is another namespace, although the path is the same.
-                if former is not None and _ids(former) == _ids(sandbox):
-                    del gone[sandbox.container]
-            for container in gone:
-                self._names.stop(container)
-            await self._kernel.forget([Path(one.netns) for one in gone.values()])
+            if wanted.gossip != former.gossip:
+                await self._look_at_path()
+            whole |= self._moved()
+            changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
+            for sandbox in changed.gone:
+                self._names.stop(sandbox.container)
+            await self._kernel.forget([Path(one.netns) for one in changed.gone])
+            self._attached.change(changed.sandboxes, changed.gone)
             self._take_part()
-            self._directory.set_overlays(wanted.overlays)
-            networks = [overlay.id for overlay in wanted.overlays]
+            if changed.overlays:
+                self._directory.set_overlays(wanted.overlays)
             if recalled is not None:
-                self._directory.apply(self._memory.recall(recalled, networks, self._talk.now))
+                known = self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays], self._talk.now)
+                self._directory.apply(known, self._talk.now)
             # The kernel's side first: an address is told of when it can be reached.
-            self._look_up(networks)
+            self._look_up(changed.networks)
             troubles += await self._make_overlays()
-            troubles += await self._serve_names()
-            self._write({trouble.endpoint for trouble in troubles if trouble.endpoint})
-            troubles += await self._settle(everywhere=True)
-            return troubles
+            troubles += await self._serve_names(changed.sandboxes)
+            self._write(changed, {one.endpoint for one in troubles if one.endpoint and not one.bearable})
+            troubles += await self._settle(changed)
+            self._standing, self._told = troubles, self._mesh.troubles
+            self._broken_off = False
+            return [*troubles, *self._told]
+
+    async def _look_at_path(self) -> None:
+        if self._wanted.gossip is not None:
+            self._mtu = await self._kernel.path_mtu(self._tunnel(self._wanted))
+
+    def _moved(self) -> bool:
+        """Return whether all networks are to be made from another place than last time, and remember this one."""
+        gossip = self._wanted.gossip
+        former = self._place
+        self._place = (
+            self._talk.name, self._mtu, self._tunnel(self._wanted), gossip.vxlan_port if gossip is not None else 0
+        )  # fmt: skip
+        return former != self._place
 
     def _tunnel(self, wanted: Wanted) -> Address:
         return ipaddress.ip_address(wanted.gossip.data_path if wanted.gossip is not None else "127.0.0.1")
@@ -102,9 +132,9 @@ class NodeNetwork:
     def _take_part(self) -> None:
         talk, tables = self._talk, self._talk.tables
         if self._written_as != talk.name:  # another node in gossip, of which nobody knows anything yet
-            for network in {key[1] for key in self._written}:
+            for network in self._written.networks():
                 self._directory.forget(network)
-            self._written, self._written_as, self._joined, self._keys = {}, talk.name, set(), {}
+            self._written, self._written_as, self._joined, self._keys = entries.Written(), talk.name, set(), {}
         networks = {overlay.id for overlay in self._wanted.overlays}
         for network in self._joined - networks:
             tables.leave_network(network, talk.now)
@@ -113,14 +143,23 @@ class NodeNetwork:
             tables.join_network(network, talk.now)
         self._joined = networks
 
-    def _write(self, without: set[str]) -> None:
-        talk = self._talk
-        written = {key: value for key, value in self._written.items() if self._is_on(key[1])}
-        wanted = entries.wanted_entries(self._wanted, self._tunnel(self._wanted), without, written)
-        for (table, network, key), value in entries.steps(written, wanted):
+    def _write(self, changed: Differences, without: set[str]) -> None:
+        sandboxes = {one.container: one for one in changed.sandboxes}
+        if doubtful := without ^ self._without:  # could not be made before, or cannot any more
+            sandboxes |= {
+                one.container: one
+                for one in self._wanted.sandboxes
+                if any(endpoint.id in doubtful for endpoint in one.endpoints)
+            }
+        self._without = without
+        # Those that are gone now, and those whose end came to nothing last time.
+        gone = [container for container in self._written.containers() if container not in self._attached.all]
+        tunnel = self._tunnel(self._wanted)
+        own = entries.node_entries(self._wanted.overlays, tunnel, self._talk.name)
+        steps = self._written.change(own, sandboxes.values(), gone, tunnel, self._joined, without)
+        for (table, network, key), value in steps:
             self._write_one(table, network, key, value)
-        self._written = wanted
-        talk.changed()
+        self._talk.changed()
 
     def _write_one(self, table: str, network: str, key: str, value: bytes | None) -> None:
         """Write an entry, or take it away. A key that was taken away is never used again, as nodes remember its end."""
@@ -141,12 +180,13 @@ class NodeNetwork:
 
     # The kernel.
 
-    def _look_up(self, networks: Sequence[str]) -> None:
+    def _look_up(self, networks: Collection[str]) -> None:
         """Say anew how these networks are to look in the kernel."""
         # Ingress is the mesh's to make, once ports are published.
         overlays = {overlay.id: overlay for overlay in self._wanted.overlays if not overlay.ingress}
-        for network in set(self._states) - overlays.keys():
-            del self._states[network]
+        for network in self._made.keys() - overlays.keys():
+            del self._made[network]
+            self._states.pop(network, None)
             self._troubles.pop(network, None)
         for network in networks:
             if (overlay := overlays.get(network)) is not None:
@@ -154,20 +194,15 @@ class NodeNetwork:
 
     def _look_up_one(self, overlay: Overlay) -> None:
         gossip = self._wanted.gossip
-        endpoints = [
-            (sandbox.netns, endpoint)
-            for sandbox in self._wanted.sandboxes
-            for endpoint in sandbox.endpoints
-            if endpoint.network == overlay.id
-        ]
         try:
             self._states[overlay.id], self._troubles[overlay.id] = overlay_state(
                 overlay,
-                endpoints,
+                self._attached.endpoints(overlay.id),
                 self._directory.neighbours(overlay.id).values(),
                 local=self._tunnel(self._wanted),
                 vxlan_port=gossip.vxlan_port if gossip is not None else 4789,
                 path_mtu=self._mtu,
+                made=self._made.setdefault(overlay.id, Made()),
             )
         except (InvalidArgument, FailedPrecondition) as error:
             self._states.pop(overlay.id, None)
@@ -179,13 +214,15 @@ class NodeNetwork:
 
     # Names.
 
-    async def _serve_names(self) -> list[Trouble]:
-        troubles = []
+    async def _serve_names(self, sandboxes: Iterable[Sandbox]) -> list[Trouble]:
+        troubles, served = [], self._names.served()
+        for sandbox in sandboxes:
+            if sandbox.container in served:
+                self._names.update(asker(sandbox, self._wanted.overlays))
         for sandbox in self._wanted.sandboxes:
-            who = asker(sandbox, self._wanted.overlays)
-            if sandbox.container in self._names.served():
-                self._names.update(who)
+            if sandbox.container in served:
                 continue
+            who = asker(sandbox, self._wanted.overlays)
             try:
                 listening = self._inherited(sandbox) or await self._opener.open(Path(sandbox.netns))
                 self._names.serve(who, listening)
@@ -209,57 +246,72 @@ class NodeNetwork:
     async def follow(self) -> None:
         """Take over what others write, until cancelled; forget in time what is no longer confirmed."""
         while True:
+            times = [self._directory.next_expiry(), self._talk.now + FORGET_EVERY if self._memory.waits else None]
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FORGET_EVERY if self._memory.waits else None):
+                async with asyncio.timeout_at(min((at for at in times if at is not None), default=None)):
                     await self._news.wait()
             self._news.clear()
             async with self._changing:
                 self._forget()
-                for trouble in await self._settle(everywhere=False):
+                for trouble in await self._settle(None):
                     log.warning("network %s: %s", trouble.network, trouble.message)
 
     def _forget(self) -> None:
         now = self._talk.now
         if (self._talk.others or now >= self._began + memory.ALONE) and (ended := self._memory.forget(now)):
-            self._directory.apply(ended)
+            self._directory.apply(ended, now)
 
     async def remember(self) -> None:
         """Keep what others have written for the next run, until cancelled."""
+        loop = asyncio.get_running_loop()
+        pause = KEEP_PAUSE
         while True:
-            await asyncio.sleep(KEEP_EVERY)
-            if self._unkept:
-                self._unkept = False
-                try:
-                    await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
-                except OSError as error:  # only a process that is started anew misses it
-                    log.error("what other nodes wrote is not kept for the next start: %s", error)
-                    self._unkept = True
+            await self._unkept.wait()
+            self._unkept.clear()
+            began = loop.time()
+            try:
+                await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
+                pause = max(KEEP_PAUSE, KEEP_SHARE * (loop.time() - began))
+            except OSError as error:  # only a process that is started anew misses it
+                log.error("what other nodes wrote is not kept for the next start: %s", error)
+                self._unkept.set()
+                pause = KEEP_RETRY
+            await asyncio.sleep(pause)
 
-    async def _settle(self, *, everywhere: bool) -> list[Trouble]:
-        """Bring kernel and virtual IPs to what the tables say. `everywhere`: also where the tables did not change."""
+    async def _settle(self, wanted: Differences | None) -> list[Trouble]:
+        """Bring kernel and virtual IPs to what the tables say, and containers to what of them is `wanted` now."""
         if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
-            self._unkept = True
-            self._directory.apply(heard)
+            self._unkept.set()
+            self._directory.apply(heard, self._talk.now)
+        expired = self._directory.expire(self._talk.now)
+        meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
         if networks := {network for network, _ in changes.neighbours}:
             self._look_up(sorted(networks))
             troubles += await self._make_overlays()
-        changed = {service.network for service in changes.services}
-        if everywhere or changed:
-            troubles += await self._balance(None if everywhere else changed)
+        if wanted is not None or changes.services:
+            troubles += await self._balance(wanted, changes.services)
+        touched = expired | networks
+        touched |= {change.network for change in heard} | {service.network for service in changes.services}
+        if wanted is not None or touched & meshed:
+            await self._mesh.settle(self._wanted, self._directory, nodes=self._talk.addresses(), path_mtu=self._mtu)
         return troubles
 
-    async def _balance(self, networks: set[str] | None) -> list[Trouble]:
+    async def _balance(self, wanted: Differences | None, services: Iterable[ServiceKey]) -> list[Trouble]:
         # A network of which nothing can be made (its subnets are none) is not balanced either.
         made = [overlay for overlay in self._wanted.overlays if overlay.id in self._states]
-        chosen = {
-            Path(sandbox.netns): sandbox
-            for sandbox in self._wanted.sandboxes
-            if networks is None or networks & {endpoint.network for endpoint in sandbox.endpoints}
-        }
-        wanted = {netns: virtuals(sandbox, self._directory, made) for netns, sandbox in chosen.items()}
-        failed = await self._kernel.balance(wanted)
+        sandboxes = [
+            one for network in self._balances.change(made, services) for one in self._attached.sandboxes(network)
+        ]
+        if wanted is not None:
+            sandboxes += wanted.sandboxes
+            sandboxes += [one for one in self._wanted.sandboxes if one.container in self._unbalanced]
+        once = {sandbox.container: sandbox for sandbox in sandboxes}
+        chosen = {Path(sandbox.netns): sandbox for sandbox in once.values()}
+        failed = await self._kernel.balance({netns: self._balances.virtuals(one) for netns, one in chosen.items()})
+        self._unbalanced -= once.keys()
+        self._unbalanced |= {chosen[netns].container for netns in failed}
         return [
             Trouble(endpoint.network, endpoint.id, f"virtual IPs: {words}")
             for netns, words in failed.items()
@@ -275,8 +327,17 @@ class NodeNetwork:
     async def verify(self) -> Sequence[Trouble] | None:
         """Mend what others changed in the kernel."""
         async with self._changing:
+            former = self._mtu
+            await self._look_at_path()
+            if self._mtu != former:
+                self._moved()
+                self._look_up(self._joined)
             troubles = await self._kernel.look_again(list(self._states.values()))
-            return troubles or None
+            await self._mesh.look_again(self._wanted)
+            if not troubles and self._mesh.troubles == self._told:
+                return None
+            self._told = self._mesh.troubles
+            return [*(troubles or self._standing), *self._told]
 
     async def show(self, network: str) -> Mapping[str, Any]:
         """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""
@@ -317,12 +378,12 @@ class NodeNetwork:
                 self._names.stop(container)
             await self._talk.leave()
             (self._folder / memory.FILE).unlink(missing_ok=True)
+            try:
+                await self._mesh.remove()
+            except (OSError, ShoalError) as error:
+                log.error("the routing mesh is left in the kernel: %s", error)
             for trouble in await self._kernel.remove():
                 log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
-
-
-def _ids(sandbox: Sandbox) -> set[str]:
-    return {endpoint.id for endpoint in sandbox.endpoints}
 
 
 @asynccontextmanager

@@ -1,39 +1,103 @@
 """What this node writes into the shared tables for its endpoints. Pure.
 
-In: the wanted state, and what was written so far. Out: entries in the order in which they are to be written: a peer
-before its endpoint, and away in the reverse order. Docker Engine's rules for both tables: gossip.md, section 3.
+In: containers as they are wanted, and what was written of them so far. Out: entries in the order in which they are to
+be written: a peer before its endpoint, and away in the reverse order. Docker Engine's rules for both tables: gossip.md,
+section 3.
 """
 
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 
+from shoal.network.addresses import mac_address
 from shoal.network.records import ENDPOINTS, PEERS, Address, EndpointRecord, PeerRecord
-from shoal.network.wanted import Endpoint, Sandbox, Wanted
+from shoal.network.wanted import Endpoint, Overlay, Sandbox
 
 Key = tuple[str, str, str]  # table, network, key
 Entries = Mapping[Key, bytes]
 
 _SHORT_ID = 12
+_NODE = ""  # what is written of no container
 
 
-def wanted_entries(wanted: Wanted, tunnel: Address, without: Collection[str], written: Entries) -> dict[Key, bytes]:
-    """Return all entries that there are to be. `without`: endpoints that are not in the kernel.
+class Written:
+    """What this node has written, by container."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entries] = {}
+
+    def networks(self) -> set[str]:
+        """Return the networks on which something is written."""
+        return {key[1] for entries in self._entries.values() for key in entries}
+
+    def containers(self) -> list[str]:
+        """Return the containers of which something may be written."""
+        return [container for container in self._entries if container != _NODE]
+
+    def change(
+        self,
+        node: Entries,
+        sandboxes: Iterable[Sandbox],
+        gone: Iterable[str],
+        tunnel: Address,
+        on: Container[str],
+        without: set[str],
+    ) -> list[tuple[Key, bytes | None]]:
+        """Return what is to be written, for containers that are others now or `gone`; None: the entry goes.
+
+        `node` is what this node has of its own, whole.
+
+        `on` are the networks that this node is on: what was written on others went with them. `without`: endpoints
+        that are not in the kernel.
+        """
+        former = dict(self._entries.get(_NODE, {}))
+        self._entries[_NODE] = {key: value for key, value in node.items() if key[1] in on}
+        for container in gone:
+            former.update(self._entries.pop(container, {}))
+        wanted = dict(self._entries[_NODE])
+        for sandbox in sandboxes:
+            written = self._entries.get(sandbox.container, {})
+            former.update(written)
+            found = sandbox_entries(sandbox, tunnel, on, without, written)
+            self._entries[sandbox.container] = found
+            wanted.update(found)
+        return list(steps({key: value for key, value in former.items() if key[1] in on}, wanted))
+
+
+def node_entries(overlays: Iterable[Overlay], tunnel: Address, node: str) -> dict[Key, bytes]:
+    """Return the entries of the node itself, which has this name in gossip: its own address on ingress.
+
+    From there come connections that other nodes are to answer.
+    """
+    found: dict[Key, bytes] = {}
+    for overlay in overlays:
+        if overlay.ingress and overlay.node_address:
+            address = ipaddress.ip_interface(overlay.node_address)
+            # Nobody else's: this node has another name whenever its gossip begins anew.
+            name = sha256(f"{node} {overlay.id} {address}".encode()).hexdigest()
+            found[PEERS, overlay.id, name] = PeerRecord(address, mac_address(address.ip), tunnel).encode()
+    return found
+
+
+def sandbox_entries(
+    sandbox: Sandbox, tunnel: Address, on: Container[str], without: Collection[str], written: Entries
+) -> dict[Key, bytes]:
+    """Return all entries that there are to be of a container, of which these are `written`.
 
     A task's endpoint is told of once it is enabled, and as disabled once it is no more: its name goes, and connections
     that it has may end by themselves.
     """
     found: dict[Key, bytes] = {}
-    for sandbox in wanted.sandboxes:
-        for endpoint in sandbox.endpoints:
-            if endpoint.id in without:
-                continue
-            peer = PeerRecord(ipaddress.ip_interface(endpoint.address), endpoint.mac, tunnel)
-            found[PEERS, endpoint.network, endpoint.id] = peer.encode()
-            key = (ENDPOINTS, endpoint.network, endpoint.id)
-            if endpoint.enabled or key in written:
-                record = replace(_record(sandbox, endpoint), disabled=not endpoint.enabled)
-                found[key] = record.encode()
+    for endpoint in sandbox.endpoints:
+        if endpoint.id in without or endpoint.network not in on:
+            continue
+        peer = PeerRecord(ipaddress.ip_interface(endpoint.address), endpoint.mac, tunnel)
+        found[PEERS, endpoint.network, endpoint.id] = peer.encode()
+        key = (ENDPOINTS, endpoint.network, endpoint.id)
+        if endpoint.enabled or key in written:
+            record = replace(_record(sandbox, endpoint), disabled=not endpoint.enabled)
+            found[key] = record.encode()
     return found
 
 
@@ -52,6 +116,7 @@ def _record(sandbox: Sandbox, endpoint: Endpoint) -> EndpointRecord:
         ports=service.ports,
         aliases=service.aliases,
         task_aliases=tuple(dict.fromkeys(own)),
+        keeps_source=bool(service.ports) and service.keeps_source,
     )
 
 

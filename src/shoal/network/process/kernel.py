@@ -1,7 +1,7 @@
 """The kernel's side of this node's networks, on the one thread that switches network namespaces.
 
-In: how overlays are to look, the virtual IPs of each container. Out: what could not be done. Each call costs what
-changed since the last one.
+In: how overlays and the routing mesh are to look, the virtual IPs of each container. Out: what could not be done. Each
+call costs what changed since the last one.
 """
 
 import asyncio
@@ -17,6 +17,10 @@ from shoal.network.balancing.rules import Virtual
 from shoal.network.kernel.nftables import Nftables
 from shoal.network.kernel.overlays import Overlays
 from shoal.network.kernel.state import OverlayState
+from shoal.network.mesh.mesher import Mesher
+from shoal.network.mesh.reserved import ReservedPorts
+from shoal.network.mesh.rules import PublishedPort
+from shoal.network.mesh.state import Mesh, without_ports
 from shoal.network.namespaces import Namespaces
 from shoal.network.records import Address
 from shoal.network.wanted import Trouble
@@ -25,11 +29,11 @@ R = TypeVar("R")
 
 
 class Kernel:
-    """Overlays and virtual IPs. `folder` is for the overlays' namespaces alone."""
+    """Overlays, virtual IPs, the mesh. `folder` is for the overlays' namespaces alone, `tag` is in all names."""
 
     def __init__(self, folder: Path, tag: str) -> None:
         self._folder = folder
-        self._tag = tag
+        self.tag = tag
         self._thread = ThreadPoolExecutor(1, "netns")
 
     async def open(self) -> None:
@@ -38,9 +42,11 @@ class Kernel:
 
     def _open(self) -> None:
         self._namespaces = Namespaces()
-        self._overlays = Overlays(self._folder, self._tag, self._namespaces)
+        self._overlays = Overlays(self._folder, self.tag, self._namespaces)
         self._nftables = Nftables(self._namespaces)
         self._balancer = Balancer(self._namespaces, self._nftables, SystemRandom())
+        self._mesher = Mesher(self._nftables, SystemRandom())
+        self._ports = ReservedPorts()
 
     async def close(self) -> None:
         """Close what is open here; the kernel's side stays."""
@@ -48,6 +54,8 @@ class Kernel:
         self._thread.shutdown(wait=False)
 
     def _close(self) -> None:
+        self._ports.release()
+        self._mesher.close()
         self._nftables.close()
         self._overlays.close()
         self._namespaces.close()
@@ -74,6 +82,29 @@ class Kernel:
 
         return await self._run(work)
 
+    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
+        """Make the routing mesh so, but for the ports that another program of this host has: these are returned.
+
+        OSError, ShoalError.
+        """
+
+        def work() -> set[PublishedPort]:
+            taken = self._ports.take(mesh.published)
+            self._mesher.apply(without_ports(mesh, taken))
+            self._ports.release(keep=mesh.published.keys() - taken)
+            return taken
+
+        return await self._run(work)
+
+    async def no_mesh(self) -> None:
+        """Take the routing mesh away. OSError, ShoalError; may be repeated."""
+
+        def work() -> None:
+            self._mesher.remove(self.tag)
+            self._ports.release()
+
+        await self._run(work)
+
     async def look_again(self, states: Sequence[OverlayState]) -> list[Trouble]:
         """Read the kernel, and mend what is not as it was made."""
 
@@ -83,7 +114,7 @@ class Kernel:
 
         return await self._run(work)
 
-    async def balance(self, virtuals: Mapping[Path, Sequence[Virtual]]) -> dict[Path, str]:
+    async def balance(self, virtuals: Mapping[Path, Mapping[Address, Virtual]]) -> dict[Path, str]:
         """Make the virtual IPs of these namespaces so. Return what could not be done, by namespace."""
 
         def work() -> dict[Path, str]:

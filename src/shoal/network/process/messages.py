@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from shoal.errors import InvalidArgument
 
-# Of shoald's: the wanted state (a `Wanted`), what others are to be shown ({"network": id}), "make way for another
-# program" ({"command": [...]}), "take all away and end".
-WANTED, SHOW, REPLACE, STOP = "wanted", "show", "replace", "stop"
-# Of the network process's: who it is ({"version", "pid"}), what was reached (a `Reached`), what was asked for, and
-# why something was not done ({"message"}).
+# Of shoald's: the wanted state (a `Wanted`), what changed in it since the last one of this connection (`changes.py`),
+# what others are to be shown ({"network": id}), "make way for another program" ({"command": [...]}), "take all away and
+# end".
+WANTED, CHANGED, SHOW, REPLACE, STOP = "wanted", "changed", "show", "replace", "stop"
+# Of the network process's: who it is ({"version", "pid", "changes": whether it understands CHANGED}), what was reached
+# (a `Reached`), what was asked for, and why something was not done ({"message"}).
 HELLO, REACHED, SHOWN, REFUSED = "hello", "reached", "shown", "refused"
-KINDS = frozenset({WANTED, SHOW, REPLACE, STOP, HELLO, REACHED, SHOWN, REFUSED})
+KINDS = frozenset({WANTED, CHANGED, SHOW, REPLACE, STOP, HELLO, REACHED, SHOWN, REFUSED})
 
 LENGTH = struct.Struct("!I")
 # 10,000 sandboxes of ten endpoints each are some 40 MB.

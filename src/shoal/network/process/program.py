@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -101,6 +102,9 @@ def main(arguments: Sequence[str]) -> int:
     # What shoald's terminal sends to its group is not for this process; nor is the end of who reads our words.
     for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
+    # Two sockets a container, one a published port: more than the 1,024 that a shell gives.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     legacy = inherited(given.inherit) if given.inherit >= 0 else Legacy()
     try:
         asyncio.run(serve(given.folder, given.tag, legacy))

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import shoal
 from shoal.errors import InvalidArgument, NotFound, PermissionDenied, ShoalError
-from shoal.network.process import state
+from shoal.network.process import changes, state
 from shoal.network.process.connection import SOCKET, Connection, accept
 from shoal.network.process.messages import (
+    CHANGED,
     HELLO,
     REACHED,
     REFUSED,
@@ -31,6 +32,7 @@ from shoal.network.process.messages import (
     small,
 )
 from shoal.network.process.parts import Legacy, Parts
+from shoal.network.process.texts import Texts
 from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class NetworkServer:
         self._replace = replace
         self._clients: set[Connection] = set()
         self._wanted: Wanted | None = None
+        self._told: dict[Connection, Wanted] = {}  # what each has told last
+        self._texts = Texts()
         self._reached: Reached | None = None
         self._news = asyncio.Event()
         self._ending = asyncio.Event()
@@ -108,7 +112,7 @@ class NetworkServer:
         if wanted is None:
             return
         try:
-            await asyncio.to_thread(state.keep, self._folder, wanted)
+            await asyncio.to_thread(self._keep, wanted)
         except OSError as error:  # shoald tells it again, should this process be started anew
             log.error("what is wanted of the network is not kept for the next start: %s", error)
         troubles: Sequence[Trouble]
@@ -118,6 +122,9 @@ class NetworkServer:
             log.exception("the network cannot be made as it is wanted")
             troubles = (Trouble("", "", str(error)),)
         await self._tell(wanted.revision, troubles)
+
+    def _keep(self, wanted: Wanted) -> None:
+        state.keep(self._folder, self._texts.whole(wanted))
 
     async def _tell(self, revision: int, troubles: Sequence[Trouble]) -> None:
         reached = self._reached = Reached(revision, tuple(troubles), self._parts.others())
@@ -145,7 +152,7 @@ class NetworkServer:
         client = Connection(reader, writer)
         self._clients.add(client)
         try:
-            await _send(client, small(HELLO, version=shoal.__version__, pid=os.getpid()))
+            await _send(client, small(HELLO, version=shoal.__version__, pid=os.getpid(), changes=True))
             if self._reached is not None:
                 await _send(client, Message(REACHED, to_json(self._reached)))
             while (message := await client.receive()) is not None:
@@ -155,11 +162,16 @@ class NetworkServer:
             await _send(client, small(REFUSED, message=str(error)))
         finally:
             self._clients.discard(client)
+            self._told.pop(client, None)
             await client.close()
 
     async def _obey(self, client: Connection, message: Message) -> None:
         if message.kind == WANTED:
-            self._begin(from_json(Wanted, message.body))
+            wanted = self._told[client] = from_json(Wanted, message.body)
+            self._begin(wanted)
+        elif message.kind == CHANGED:
+            wanted = self._told[client] = changes.changed(self._told.get(client), message.body)
+            self._begin(wanted)
         elif message.kind == SHOW:
             await self._show(client, str(fields(message).get("network", "")))
         elif message.kind == STOP:

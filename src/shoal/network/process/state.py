@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shoal.errors import InvalidArgument
 from shoal.files import write_atomic
-from shoal.network.wanted import Wanted, from_json, to_json
+from shoal.network.wanted import Wanted, from_json
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ def last_wanted(folder: Path) -> Wanted | None:
         return None
 
 
-def keep(folder: Path, wanted: Wanted) -> None:
-    """Write what is wanted now. OSError."""
-    write_atomic(folder / WANTED_FILE, to_json(wanted), lasting=False)
+def keep(folder: Path, text: bytes) -> None:
+    """Write what is wanted now, as JSON. OSError."""
+    write_atomic(folder / WANTED_FILE, text, lasting=False)
 
 
 def forget(folder: Path) -> None:

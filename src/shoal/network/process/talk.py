@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from random import SystemRandom
 
 from shoal.errors import InvalidArgument
@@ -18,7 +19,8 @@ from shoal.network.gossip.memberlist import Memberlist
 from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.server import GossipServer
 from shoal.network.networkdb.networkdb import NetworkDB
-from shoal.network.networkdb.rejoining import Contact
+from shoal.network.networkdb.rejoining import Contact, contacts_of
+from shoal.network.records import Address
 from shoal.network.wanted import Gossip
 
 log = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class Talk:
             ring = keys.ring(gossip.keys)
         except InvalidArgument as error:
             return f"the swarm's keys cannot be used: {error}"
-        contacts = tuple((contact, DEFAULT_PORT) for contact in gossip.contacts)
+        contacts = contacts_of(gossip.contacts, DEFAULT_PORT, gossip.advertise)
         if self._server is not None and former is not None and _place(former) != _place(gossip):
             await self.leave()
         if self._server is None:
@@ -80,7 +82,7 @@ class Talk:
         server.do(lambda memberlist, now: memberlist.set_keys(ring))
         self.tables.set_contacts(contacts)
         if former is None or former.contacts != gossip.contacts:
-            server.do(lambda memberlist, now: memberlist.join(gossip.contacts, now))
+            server.do(lambda memberlist, now: memberlist.call(contacts, now))
         return ""
 
     async def leave(self) -> None:
@@ -103,6 +105,11 @@ class Talk:
     def others(self) -> int:
         """How many other nodes are there."""
         return self._server.memberlist.number_of_members - 1 if self._server is not None else 0
+
+    def addresses(self) -> set[Address]:
+        """Return the addresses that nodes gossip from."""
+        members = self._server.memberlist.members() if self._server is not None else []
+        return {ip_address(member.address) for member in members}
 
     def changed(self) -> None:
         """The tables were written: what is to be told is told soon."""

@@ -320,13 +320,6 @@ def published(*ports: int, mode: api.PortConfig.PublishMode = api.PortConfig.ING
     return made
 
 
-@pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ports as they will be taken once nodes publish them."""
-    monkeypatch.setattr(unsupported, "REFUSES_PORTS", False)
-
-
-@pytest.mark.usefixtures("ports")
 async def test_services_on_overlays_with_ports(make: Make) -> None:
     control, _ = make()
     wanted = spec(networks=("net-blue", "net-host"))
@@ -351,8 +344,8 @@ async def test_services_on_overlays_with_ports(make: Make) -> None:
         await control.create_service(create(on_host))
 
 
-@pytest.mark.usefixtures("ports")
-async def test_ports_without_ingress_are_refused(make: Make) -> None:
+async def test_ports_without_ingress_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unsupported, "REFUSES_HOST_PORTS", False)
     control, store = make()
     await store.update(lambda tx: tx.remove(api.Network, "net-ingress"))
     with pytest.raises(errors.FailedPrecondition, match=r"^service needs ingress network, but no ingress network is"):

@@ -81,9 +81,9 @@ def balancer(nft: Nft, conntrack: Conntrack) -> Balancer:
 
 def test_a_container_without_a_virtual_ip_gets_no_table(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
     (tmp_path / "ns").touch()
-    balancer.apply(tmp_path / "ns", [])
+    balancer.apply(tmp_path / "ns", {})
     assert nft.texts == []
-    balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({A}))])
+    balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({A}))})
     (text,) = nft.texts
     assert text.startswith("add table")
     assert "dnat ip to 10.0.1.5" in text
@@ -94,14 +94,14 @@ def test_a_change_is_written_alone_and_what_is_the_same_not_at_all(
 ) -> None:
     (tmp_path / "ns").touch()
     for backends, leaving in (({A, B}, ()), ({A, B}, ()), ({A}, {B}), ({A}, ())):
-        balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset(backends), frozenset(leaving))])
+        balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset(backends), frozenset(leaving))})
     assert len(nft.texts) == 2
     assert "table" not in nft.texts[1].split()[1]
     assert [request.type for request in conntrack.requests] == [0x101, 0x102]  # a list at first; B's flows at last
 
 
 def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
-    wanted = [Virtual(VIP, frozenset({A}))]
+    wanted = {VIP: Virtual(VIP, frozenset({A}))}
     (tmp_path / "ns").touch()
     balancer.apply(tmp_path / "ns", wanted)
     (tmp_path / "other").touch()
@@ -117,10 +117,10 @@ def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nf
 
 def test_after_an_error_it_looks_again(balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path) -> None:
     (tmp_path / "ns").touch()
-    balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({A}))])
+    balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({A}))})
     conntrack.failing = 95
     with pytest.raises(ShoalError, match=r"cannot end the connections to 10\.0\.1\.3"):
-        balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({B}))])
+        balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({B}))})
     conntrack.failing = None
-    balancer.apply(tmp_path / "ns", [Virtual(VIP, frozenset({B}))])
+    balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({B}))})
     assert nft.texts[-1].startswith("add table")

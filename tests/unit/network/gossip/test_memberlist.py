@@ -63,8 +63,7 @@ def test_ping_by_stream_is_answered_for_this_name_alone() -> None:
 
 def test_join_exchanges_with_each_contact_and_what_fails_is_said() -> None:
     node = Node()
-    node.list.join(["10.9.0.2", "10.9.0.3"], NOW)
-    node.list.join(["10.9.0.2", "10.9.0.3"], NOW)
+    node.list.call([place(2), place(3)], NOW)
     first, second = node.asked()
     told = said_of(first.data)
     assert isinstance(told, PushPull)
@@ -90,7 +89,7 @@ def test_call_is_one_exchange_and_not_two_at_once() -> None:
 
 def test_answer_of_another_kind_is_said() -> None:
     node = Node()
-    node.list.join(["10.9.0.2"], NOW)
+    node.list.call([place(2)], NOW)
     (ask,) = node.asked()
     node.list.handle_answer(ask.number, PeerError("'wrong key'"), NOW)
     node.list.handle_answer(ask.number, Ack(1), NOW)
@@ -109,19 +108,18 @@ def test_members_exchange_all_they_know_now_and_then() -> None:
     assert not told.join
 
 
-def test_failed_member_that_had_answered_is_called_again() -> None:
+def test_failed_member_is_told_of_with_whether_it_had_ever_answered() -> None:
     node = Node(2, 3)
     record = node.list.table.get("n2")
     assert record is not None
     node.list.table.prove(record)
     node.get(Dead(1, "n2", "n3"), Dead(1, "n3", "n2"))
+    members = node.told.members
+    assert (members.get("n2"), members.get("n3")) != (None, None)
+    assert list(members.failed) == ["n2"]
     node.list.take_commands()
     node.tick(NOW + 3)
-    asks = node.asked()
-    assert {ask.address for ask in asks} == {"10.9.0.2"}
-    told = said_of(asks[0].data)
-    assert isinstance(told, PushPull)
-    assert told.join
+    assert node.asked() == []  # whom to call is NetworkDB's to say
 
 
 def test_message_to_a_member_goes_by_datagram_or_stream() -> None:
@@ -180,7 +178,7 @@ def test_keys_change_and_bad_ones_change_nothing() -> None:
         node.list.set_keys([])
     assert node.list.keyring is before
     node.list.set_keys((KEYS[1], KEYS[0], KEYS[2]))
-    node.list.join(["10.9.0.2"], NOW)
+    node.list.call([place(2)], NOW)
     (ask,) = node.asked()
     assert isinstance(said_of(ask.data), PushPull)
     assert node.list.number_of_members == 1

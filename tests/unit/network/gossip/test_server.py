@@ -53,7 +53,7 @@ async def nodes(count: int, **options: float) -> AsyncIterator[list[GossipServer
             children.append(group.create_task(server.run()))
             await asyncio.sleep(0)
             if number > 1:
-                server.do(lambda memberlist, now: memberlist.join(["127.0.0.1"], now))
+                server.do(lambda memberlist, now: memberlist.call([("127.0.0.1", port)], now))
         yield made
         for child in children:
             child.cancel()

@@ -59,6 +59,8 @@ def test_the_clients_address_is_kept_but_where_no_way_leads_back() -> None:
         "ip saddr @nodes",
         "ip saddr @own_subnets",
         "fib saddr type local",
+        # A service that asks for Docker's way has it on every node, also where its task is.
+        'add rule source oifname "shoalt1" ct mark 0x5a800000 ip daddr @without_source',
     ]
 
 

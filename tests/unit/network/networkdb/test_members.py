@@ -9,7 +9,7 @@ def test_a_silent_member_has_failed_and_one_that_said_so_has_left() -> None:
     members = Members()
     members.joined(Peer("a", "1"), 0.0)
     members.joined(Peer("b", "2"), 0.0)
-    members.silent("a", 1.0)
+    members.silent(Peer("a", "1"), 1.0)
     members.said("b", True, 1.0)
     assert list(members.failed) == ["a"]
     assert list(members.active) == []
@@ -44,7 +44,7 @@ def test_the_gone_are_forgotten_after_their_time() -> None:
     members = Members()
     for number in range(3):
         members.joined(Peer(str(number), str(number)), 0.0)
-        members.silent(str(number), float(number))
+        members.silent(Peer(str(number)), float(number))
     members.joined(Peer("1", "1"), 5.0)
     assert members.forget(1.0) == ["0"]
     assert members.forget(100.0) == ["2"]
@@ -57,6 +57,6 @@ def test_of_too_many_that_are_gone_the_longest_gone_are_forgotten(monkeypatch: p
     members = Members()
     for number in range(15):
         members.joined(Peer(str(number), str(number)), 0.0)
-        members.silent(str(number), float(number))
+        members.silent(Peer(str(number)), float(number))
     assert members.forget(-1.0) == ["0", "1", "2", "3", "4"]
     assert members.forget(-1.0) == []

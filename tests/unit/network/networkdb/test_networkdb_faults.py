@@ -214,6 +214,17 @@ def test_9_a_node_whose_peers_all_failed_keeps_calling_them_and_the_managers() -
     assert wire.joined.count(manager) >= 100
 
 
+def test_a_node_that_leaves_calls_nobody() -> None:
+    db, wire = database(A, B, contacts=(("10.0.0.1", 7946),))
+    db.member_failed(Peer(A, A), 1.0)
+    db.leave(2.0)
+    now = 2.0
+    while now < 120.0:
+        now = max(db.next_tick(), now)
+        db.tick(now)
+    assert wire.joined == []
+
+
 def test_9_a_network_is_there_although_the_first_join_failed() -> None:
     db, wire = database(contacts=(("10.0.0.1", 7946),))
     db.put(TABLE, NET, "k", b"v", 1.0)

@@ -20,7 +20,7 @@ def state() -> State:
 def test_an_entry_is_shown_while_its_owner_is_here_and_on_the_network() -> None:
     made = state()
     assert made.show(NET, K) == ("a", b"v")
-    made.members.silent("a", 1.0)
+    made.members.silent(Peer("a", "a"), 1.0)
     assert made.show(NET, K) is None
     made.members.joined(Peer("a", "a"), 2.0)
     assert made.show(NET, K) == ("a", b"v")

@@ -19,6 +19,7 @@ class Peer:
     name: str
     address: str = ""
     port: int = 7946
+    answered: bool = True
 
 
 class Wire:

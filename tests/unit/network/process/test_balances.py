@@ -1,11 +1,16 @@
 """Which virtual IPs a container has, from the entries of its networks."""
 
+import ipaddress
+from collections.abc import Iterable
 from ipaddress import ip_address
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shoal.network.balancing.rules import Virtual
 from shoal.network.directory import Directory
-from shoal.network.process.balances import virtuals
-from shoal.network.records import ENDPOINTS, Changed, EndpointRecord
+from shoal.network.process.balances import Balances
+from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
 from shoal.network.wanted import Endpoint, Overlay, Sandbox, Subnet
 
 BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
@@ -21,6 +26,69 @@ def told(directory: Directory, network: str, key: str, address: str, vip: str, *
 
 def sandbox(*networks: str) -> Sandbox:
     return Sandbox("c", "c.1", "/n", tuple(Endpoint(f"e{n}", n, "10.0.9.9/24", "", "eth0") for n in networks))
+
+
+def virtuals(one: Sandbox, directory: Directory, overlays: Iterable[Overlay]) -> tuple[Virtual, ...]:
+    """Return what `Balances` says at once, by address."""
+    balances = Balances(directory)
+    balances.change(overlays, ())
+    return tuple(sorted(balances.virtuals(one).values(), key=lambda virtual: virtual.address.packed))
+
+
+def defined(one: Sandbox, directory: Directory, overlays: Iterable[Overlay]) -> dict[Address, Virtual]:
+    """Return what `Balances` is to say, without anything that it remembers."""
+    found: dict[Address, tuple[set[Address], set[Address]]] = {}
+    on = {endpoint.network for endpoint in one.endpoints}
+    for overlay in overlays:
+        if overlay.ingress or overlay.id not in on:
+            continue
+        subnets = [ipaddress.ip_network(subnet.subnet) for subnet in overlay.subnets]
+        for key in directory.services(overlay.id):
+            if any(key.vip in subnet for subnet in subnets):
+                active, leaving = found.setdefault(key.vip, (set(), set()))
+                for address, enabled in directory.backends(key).items():
+                    if any(address in subnet for subnet in subnets):
+                        (active if enabled else leaving).add(address)
+    return {
+        address: Virtual(address, frozenset(active), frozenset(leaving - active))
+        for address, (active, leaving) in found.items()
+    }
+
+
+# Two networks have one subnet: nobody gives that out, and still it must end in one state.
+OVERLAYS = (BLUE, RED, Overlay("green", "green", BLUE.subnets), INGRESS)
+records = st.builds(
+    EndpointRecord,
+    st.just("t"),
+    st.sampled_from([ip_address(f"10.0.{net}.{last}") for net in (1, 2) for last in (5, 6)]),
+    st.sampled_from(["s", "u"]),
+    st.just("web"),
+    st.sampled_from([BLUE_VIP, RED_VIP, None]),
+    disabled=st.booleans(),
+)
+networks = st.sampled_from(["blue", "red", "green", "in"])
+words = st.tuples(networks, st.sampled_from("abc"), st.none() | records.map(EndpointRecord.encode))
+Steps = list[tuple[list[tuple[str, str, bytes]], set[Overlay]]]
+steps = st.lists(st.tuples(st.lists(words, max_size=3), st.sets(st.sampled_from(OVERLAYS))), max_size=8)
+
+
+@given(steps)
+def test_any_changes_end_in_what_is_so_by_definition(
+    changes: list[tuple[list[tuple[str, str, bytes]], set[Overlay]]],
+) -> None:
+    directory = Directory()
+    balances = Balances(directory)
+    sandboxes = [sandbox("blue", "red"), sandbox("red", "blue"), sandbox("blue", "green"), sandbox("in")]
+    for said, overlays in changes:
+        directory.apply(Changed(ENDPOINTS, network, key, "node", None, value) for network, key, value in said)
+        before = [balances.virtuals(one) for one in sandboxes]
+        changed = balances.change(overlays, directory.take_changes().services)
+        for one, former in zip(sandboxes, before, strict=True):
+            now = balances.virtuals(one)
+            assert now == defined(one, directory, overlays)
+            assert balances.virtuals(one) is now
+            if changed.isdisjoint(endpoint.network for endpoint in one.endpoints):
+                assert now is former
 
 
 def test_a_container_has_the_virtual_ips_of_its_networks_with_who_is_there_and_who_leaves() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ import shoal
 from shoal.errors import NotFound, Unavailable
 from shoal.network.process import client, connection
 from shoal.network.process.client import NetworkProcess
-from shoal.network.process.messages import fields
+from shoal.network.process.connection import Connection
+from shoal.network.process.messages import Message, fields, small
 from shoal.network.wanted import Overlay, Reached, Wanted
 
 NOWHERE = Overlay("n", "blue", ())  # without a subnet nothing of it is made in the kernel, for which one must be root
@@ -87,7 +89,7 @@ async def test_one_of_another_version_makes_way(
         first = await connection.connect(tmp_path)
         hello = await first.receive()
         assert hello is not None
-        assert fields(hello) == {"version": shoal.__version__, "pid": pids[0]}
+        assert fields(hello) == {"version": shoal.__version__, "pid": pids[0], "changes": True}
     # What it says is read as another version once.
     said = [{"version": "0.0.1", "pid": pids[0]}]
     monkeypatch.setattr(client, "fields", lambda message: said.pop() if said else fields(message))
@@ -116,6 +118,36 @@ async def test_of_two_that_are_started_at_once_one_serves(tmp_path: Path) -> Non
             group.create_task(one.remove())
             group.create_task(other.remove())
         await asyncio.to_thread(gone, server)
+
+
+@pytest.mark.parametrize(("says", "kinds"), [({"changes": True}, ["wanted", "changed"]), ({}, ["wanted", "wanted"])])
+async def test_changes_are_told_to_a_process_that_understands_them(
+    tmp_path: Path, says: dict[str, bool], kinds: list[str]
+) -> None:
+    """One that does not hears all that is wanted each time. A new connection begins with all that is wanted."""
+    heard: list[Message] = []
+    with connection.listen(tmp_path) as sock:
+        async with running(tmp_path) as (process, _):
+            for _ in range(2):
+                await process.want(Wanted(process.next_revision(), overlays=(NOWHERE,)))
+                reader, writer = await asyncio.open_unix_connection(sock=(await loop_accept(sock)))
+                link = Connection(reader, writer)
+                await link.send(small("hello", version=shoal.__version__, pid=1, **says))
+                heard.append(await received(link))
+                await process.want(Wanted(process.next_revision(), overlays=(NOWHERE,)))
+                heard.append(await received(link))
+                await link.close()
+    assert [message.kind for message in heard] == kinds * 2
+
+
+async def loop_accept(sock: socket.socket) -> socket.socket:
+    return (await asyncio.get_running_loop().sock_accept(sock))[0]
+
+
+async def received(link: Connection) -> Message:
+    message = await link.receive()
+    assert message is not None
+    return message
 
 
 def serves(pid: int, folder: Path) -> bool:

@@ -1,19 +1,32 @@
 """The parts of the network process, joined."""
 
 import asyncio
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from hypothesis import example, given, settings
 
-from shoal.errors import NotFound
+from shoal.errors import NotFound, ShoalError
+from shoal.network.balancing.rules import Virtual
+from shoal.network.kernel.state import OverlayState
+from shoal.network.mesh.rules import PublishedPort
+from shoal.network.mesh.state import Mesh
+from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import composition, memory
-from shoal.network.process.composition import compose
+from shoal.network.process.composition import NodeNetwork, compose
+from shoal.network.process.kernel import Kernel
 from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
-from shoal.network.records import ENDPOINTS, Changed, EndpointRecord
-from shoal.network.wanted import Overlay, Wanted
+from shoal.network.process.talk import Talk
+from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
+from shoal.network.wanted import Endpoint, Overlay, Sandbox, Trouble, Wanted, from_json, to_json
+from tests.unit.network.process.wanteds import NETWORKS, sequences
 
 
 async def test_a_network_is_known_once_it_is_wanted(tmp_path: Path) -> None:
@@ -45,3 +58,134 @@ async def test_what_the_last_process_knew_of_others_is_forgotten_unless_gossip_t
         async with asyncio.timeout(10):
             while (await parts.show("n"))["endpoints"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+class Remembering:
+    """A kernel that remembers what it is to look like.
+
+    `failing`: how often it cannot be asked; `refused`: the last digit of the MACs that it does not take.
+    """
+
+    tag = "t"
+
+    def __init__(self) -> None:
+        self.routing: Mesh | None = None
+        self.states: dict[str, OverlayState] = {}
+        self.virtuals: dict[Path, Mapping[Address, Virtual]] = {}
+        self.given = 0
+        self.failing = 0
+        self.refused = ""
+
+    async def path_mtu(self, local: Address) -> int:
+        return 1500 if str(local) != "127.0.0.2" else 9000
+
+    async def apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
+        if self.failing:
+            self.failing -= 1
+            raise ShoalError("not now")
+        self.states = {state.id: state for state in states}
+        return [
+            Trouble(state.id, port.endpoint, "c") for state in states for port in state.ports if port.mac[-1] == "c"
+        ]
+
+    async def balance(self, virtuals: Mapping[Path, Mapping[Address, Virtual]]) -> dict[Path, str]:
+        self.given += len(virtuals)
+        self.virtuals.update(virtuals)
+        return {}
+
+    async def forget(self, namespaces: Sequence[Path]) -> None:
+        for netns in namespaces:
+            self.virtuals.pop(netns, None)
+
+    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
+        self.routing = mesh
+        return set()
+
+    async def no_mesh(self) -> None:
+        self.routing = None
+
+    async def rules(self, netns: Path, text: str) -> None:
+        pass
+
+
+class Opening:
+    async def open(self, netns: Path) -> Listening:
+        return Listening(*(Quiet(0) for _ in range(2)))
+
+
+class Quiet(socket.socket):
+    """A socket that nobody speaks to."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
+        self.bind(("127.0.0.1", port))
+
+
+class One:
+    """The network of a node in a made-up kernel, and all that one can see of it."""
+
+    def __init__(self, folder: Path, group: asyncio.TaskGroup) -> None:
+        self.kernel = Remembering()
+        kernel, opener = cast("Kernel", self.kernel), cast("Opener", Opening())
+        self.network = NodeNetwork(folder, kernel, opener, group, Legacy())
+
+    async def seen(self) -> dict[str, Any]:
+        served = self.network._names._served
+        found: dict[str, Any] = {one: served[one].who for one in served}
+        for network in NETWORKS:
+            try:
+                shown = await self.network.show(network)
+            except NotFound:
+                continue
+            found[network] = sorted(str(one) for one in shown["endpoints"].values()), shown["neighbours"]
+        return found | {"states": self.kernel.states, "virtuals": self.kernel.virtuals, "mesh": self.kernel.routing}
+
+    def close(self) -> None:
+        for container in self.network._names.served():
+            self.network._names.stop(container)
+
+
+async def no_gossip(_talk: Talk, _gossip: object) -> str:
+    return ""
+
+
+async def both_ways(folder: Path, sequence: list[Wanted]) -> None:
+    async with asyncio.TaskGroup() as group:
+        by_changes, whole = One(folder, group), One(folder, group)
+        try:
+            for wanted in sequence:
+                by_changes.kernel.failing = int(wanted.revision % 4 == 3)
+                by_changes.kernel.refused = whole.kernel.refused = "abcd"[wanted.revision % 3]
+                troubles = []
+                try:
+                    troubles = list(await by_changes.network.apply(wanted))
+                except ShoalError:
+                    await by_changes.network.apply(wanted)
+                whole.network._place = ()
+                told = await whole.network.apply(from_json(Wanted, to_json(wanted)))
+                if wanted.revision % 4 != 3:
+                    assert sorted(map(str, troubles)) == sorted(map(str, told))
+                assert await by_changes.seen() == await whole.seen()
+        finally:
+            by_changes.close()
+            whole.close()
+
+
+RED = (Overlay("red", "red", ()),)
+ON_RED = Endpoint("a1".ljust(64, "0"), "red", "10.2.0.10/24", "02:42:0a:02:00:0a", "eth1", enabled=True)
+
+
+@settings(deadline=None, max_examples=60)  # each example is a loop of its own
+@example(
+    [  # the end of a container is what is broken off
+        Wanted(1, overlays=RED),
+        Wanted(2, overlays=RED, sandboxes=(Sandbox("a" * 64, "web.a", "/n/a", (ON_RED,)),)),
+        Wanted(3, overlays=RED),
+    ]
+)
+@given(sequences())
+def test_what_is_made_by_changes_is_what_is_made_whole(sequence: list[Wanted]) -> None:
+    """Kernel, virtual IPs, names and entries, also after one that was broken off."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(Talk, "set_gossip", no_gossip)
+        asyncio.run(both_ways(Path(folder), sequence))

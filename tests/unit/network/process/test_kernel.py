@@ -13,7 +13,7 @@ async def test_it_opens_and_closes_and_leaves_nothing(tmp_path: Path) -> None:
     await kernel.open()
     assert await kernel.path_mtu(ip_address("192.0.2.1")) == DEFAULT_MTU
     assert await kernel.apply([]) == []
-    failed = await kernel.balance({tmp_path / "gone": []})
+    failed = await kernel.balance({tmp_path / "gone": {}})
     assert list(failed) == [tmp_path / "gone"]
     await kernel.forget([tmp_path / "gone"])
     assert await kernel.look_again([]) == []

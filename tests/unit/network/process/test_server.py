@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from shoal.errors import NotFound
-from shoal.network.process import connection, server, state
+from shoal.network.process import changes, connection, server, state
 from shoal.network.process.connection import Connection
 from shoal.network.process.messages import LENGTH, MAX_BYTES, Message, fields, small
 from shoal.network.process.parts import Legacy
 from shoal.network.process.server import NetworkServer
 from shoal.network.process.state import WANTED_FILE
-from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
+from shoal.network.wanted import Overlay, Reached, Trouble, Wanted, from_json, to_json
 
 
 class Remembering:
@@ -25,6 +25,7 @@ class Remembering:
 
     def __init__(self) -> None:
         self.applied: list[int] = []
+        self.wanted = Wanted(0)
         self.hold = asyncio.Event()
         self.hold.set()
         self.began = asyncio.Event()
@@ -34,6 +35,7 @@ class Remembering:
 
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         self.applied.append(wanted.revision)
+        self.wanted = wanted
         self.began.set()
         await self.hold.wait()
         if self.fault is not None:
@@ -232,3 +234,27 @@ async def test_replace_leaves_all_to_a_successor(tmp_path: Path) -> None:
         assert one.replaced == [(["/bin/new", "--x"], Legacy({"gossip": "state"}))]
         assert not one.parts.removed
         await link.close()
+
+
+async def test_a_change_stands_on_what_the_same_connection_told(tmp_path: Path) -> None:
+    first = Wanted(1, overlays=(Overlay("n", "blue", ()),))
+    second = Wanted(2, overlays=(Overlay("n", "blue", ()), Overlay("m", "red", ())))
+    text = changes.change(first, second)
+    assert text is not None
+    async with serving(tmp_path) as one:
+        link, other = await one.connect(), await one.connect()
+        await link.send(Message("wanted", to_json(first)))
+        assert (await reached(link)).revision == 1
+        await link.send(Message("changed", text))
+        assert (await reached(link)).revision == 2
+        assert one.parts.wanted == second == state.last_wanted(tmp_path)
+        for _ in range(2):
+            await reached(other)
+        await other.send(Message("changed", text))  # which has heard of no state: it must begin anew
+        refused = await other.receive()
+        assert refused is not None
+        assert refused.kind == "refused"
+        assert await other.receive() is None
+        assert one.parts.applied == [1, 2]
+        await link.close()
+        await other.close()

@@ -1,0 +1,179 @@
+"""How the routing mesh is to look on this node: from what is wanted here and what other nodes have told. Pure.
+
+Ports and places of this node's own tasks come from what is wanted here alone: another node's word leads to no port of a
+task of this node that its service does not publish.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from shoal.errors import FailedPrecondition, InvalidArgument
+from shoal.network.directory import Directory
+from shoal.network.kernel.state import overlay_mtu
+from shoal.network.mesh.rules import PublishedPort
+from shoal.network.mesh.state import Backend, Gateway, Here, Mesh
+from shoal.network.records import PeerRecord
+from shoal.network.rtnetlink import Address
+from shoal.network.wanted import Endpoint, Gossip, HostBridge, Overlay, Sandbox, Wanted
+
+# Each is a chain, and each change writes all of them anew.
+MOST_PORTS = 4096
+# Each is a rule and a route. A swarm of that many nodes is beyond what managers carry.
+MOST_GATEWAYS = 4096
+
+_Tasks = Mapping[IPv4Address, tuple[IPv4Address, Endpoint]]
+
+
+def ingress_of(wanted: Wanted) -> Overlay | None:
+    """Return the ingress network, where this node has an address on it."""
+    return next((one for one in wanted.overlays if one.ingress and one.node_address), None)
+
+
+def desired_mesh(
+    wanted: Wanted, directory: Directory, *, tag: str, nodes: Collection[Address], path_mtu: int
+) -> Mesh | None:
+    """Return the mesh; None where there is to be none: no swarm, no ingress, or nobody publishes a port.
+
+    `nodes` are addresses of other nodes that are known otherwise than by their tunnels. InvalidArgument or
+    FailedPrecondition where ingress is one that cannot be carried.
+    """
+    ingress, gossip, bridge = ingress_of(wanted), wanted.gossip, wanted.bridge
+    if ingress is None or gossip is None or bridge is None:
+        return None
+    tasks = dict(_tasks(wanted, ingress))
+    own, vni = _place(ingress)
+    peers = _peers(ingress, directory, own, tasks, ipaddress.ip_address(gossip.data_path))
+    published, without_source, serving = _published(directory, ingress, tasks, peers)
+    if not published:
+        return None
+    return Mesh(
+        tag=tag,
+        vni=vni,
+        vxlan_port=gossip.vxlan_port,
+        local=ipaddress.ip_address(gossip.data_path),
+        mtu=overlay_mtu(ingress.mtu, path_mtu, ipaddress.ip_address(gossip.data_path)),
+        own=own,
+        bridge=bridge.name,
+        own_subnets=_own_subnets(wanted, bridge),
+        published=published,
+        here=frozenset(_here(tasks)),
+        # An address without a task is a node's own: nobody else begins connections on ingress.
+        gateways=frozenset(
+            Gateway(address, peers[address].mac) for address in sorted(peers.keys() - serving)[:MOST_GATEWAYS]
+        ),
+        nodes=_others(gossip, {*nodes, *(peer.tunnel for peer in peers.values())}),
+        without_source=without_source,
+        peers={address: (peer.mac, peer.tunnel) for address, peer in peers.items()},
+    )
+
+
+def _place(ingress: Overlay) -> tuple[IPv4Interface, int]:
+    """Return this node's own address on ingress, and the VXLAN id of its subnet."""
+    if ingress.encrypted:
+        raise FailedPrecondition(
+            f"network {ingress.name} is encrypted, and this node cannot encrypt: it is not run in the clear"
+        )
+    try:
+        own = ipaddress.ip_interface(ingress.node_address)
+        for subnet in ingress.subnets:
+            network = ipaddress.ip_network(subnet.subnet)
+            if isinstance(own, IPv4Interface) and isinstance(network, IPv4Network) and own.ip in network:
+                return IPv4Interface((own.ip, network.prefixlen)), subnet.vni
+    except ValueError as error:
+        raise InvalidArgument(f"network {ingress.name}: {error}") from error
+    raise InvalidArgument(f"network {ingress.name} has no IPv4 subnet with this node's address {ingress.node_address}")
+
+
+def _tasks(wanted: Wanted, ingress: Overlay) -> Iterator[tuple[IPv4Address, tuple[IPv4Address, Endpoint]]]:
+    """Yield this node's tasks on ingress by their addresses there, each with its place on the bridge."""
+    for sandbox in wanted.sandboxes:
+        for endpoint in sandbox.endpoints:
+            if endpoint.network == ingress.id:
+                yield _task(sandbox, endpoint)
+
+
+def _task(sandbox: Sandbox, endpoint: Endpoint) -> tuple[IPv4Address, tuple[IPv4Address, Endpoint]]:
+    try:
+        return IPv4Interface(endpoint.address).ip, (IPv4Address(sandbox.outside), endpoint)
+    except ValueError as error:
+        raise InvalidArgument(f"container {sandbox.container[:12]} has no place on the bridge: {error}") from error
+
+
+def _peers(
+    ingress: Overlay, directory: Directory, own: IPv4Interface, tasks: _Tasks, local: Address
+) -> dict[IPv4Address, PeerRecord]:
+    """Return who is on other nodes. None takes an address that a task of this node has, or the node itself."""
+    return {
+        address: peer
+        for address, peer in directory.neighbours(ingress.id).items()
+        if isinstance(address, IPv4Address)
+        and address in own.network
+        and address != own.ip
+        and address not in tasks
+        and peer.tunnel != local
+        and peer.tunnel.version == local.version
+    }
+
+
+def _published(
+    directory: Directory, ingress: Overlay, tasks: _Tasks, peers: Mapping[IPv4Address, PeerRecord]
+) -> tuple[dict[PublishedPort, frozenset[Backend]], frozenset[IPv4Address], set[Address]]:
+    """Return where each published port leads, which of these may not see clients' addresses, and all that serve.
+
+    A port whose tasks are all on their way out is still published: it is refused at once, and is not the host's own.
+    """
+    found: dict[PublishedPort, set[Backend]] = {}
+    last: dict[PublishedPort, set[Backend]] = {}  # where nobody else is there
+    late = directory.late(ingress.id)
+    without_source: set[IPv4Address] = set()
+    serving: set[Address] = set()
+    for own, (outside, endpoint) in tasks.items():
+        for port in endpoint.service.ports if endpoint.service else ():
+            places = found.setdefault((port.protocol, port.published), set())
+            if endpoint.enabled:
+                places.add(Backend(outside, port.target))
+            elif own in late:
+                last.setdefault((port.protocol, port.published), set()).add(Backend(outside, port.target))
+        if endpoint.service and not endpoint.service.keeps_source:
+            without_source.add(outside)
+    for record in directory.endpoints(ingress.id).values():
+        address = record.address
+        if not record.service_id or not isinstance(address, IPv4Address) or address not in peers:
+            continue
+        serving.add(address)
+        if not record.keeps_source:
+            without_source.add(address)
+        for port in record.ports:
+            places = found.setdefault((port.protocol, port.published), set())
+            if not record.disabled:
+                places.add(Backend(address, port.published))
+            elif address in late:
+                last.setdefault((port.protocol, port.published), set()).add(Backend(address, port.published))
+    chosen = sorted(found)[:MOST_PORTS]
+    return (
+        {port: frozenset(found[port] or last.get(port, set())) for port in chosen},
+        frozenset(without_source),
+        serving,
+    )
+
+
+def _here(tasks: _Tasks) -> Iterator[Here]:
+    for address, (outside, endpoint) in tasks.items():
+        for port in endpoint.service.ports if endpoint.service else ():
+            yield Here(address, port.protocol, port.published, outside, port.target)
+
+
+def _own_subnets(wanted: Wanted, bridge: HostBridge) -> frozenset[IPv4Network]:
+    """Return where this node's tasks are: what comes from there must come back by this node."""
+    texts = [*bridge.subnets, *(one.subnet for each in wanted.overlays if not each.ingress for one in each.subnets)]
+    try:
+        networks = [ipaddress.ip_network(text) for text in texts]
+    except ValueError as error:
+        raise InvalidArgument(f"a network of this node is none: {error}") from error
+    return frozenset(network for network in networks if isinstance(network, IPv4Network))
+
+
+def _others(gossip: Gossip, nodes: Collection[Address]) -> frozenset[IPv4Address]:
+    own = {gossip.advertise, gossip.data_path}
+    return frozenset(one for one in nodes if isinstance(one, IPv4Address) and str(one) not in own)
