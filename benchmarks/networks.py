@@ -46,7 +46,7 @@ from tests.harness.api import service_spec
 from tests.harness.hosts import eventually
 from tests.harness.overlay_hosts import OverlayHost, overlay_hosts
 
-KEYS = (Key("networking:gossip", "0123456789abcdef" * 2, 1),)
+KEYS = tuple(Key("networking:gossip", f"{number:032x}", number) for number in (1, 2, 3))
 MANY = 11  # networks of the service that is measured against one of a single network
 
 

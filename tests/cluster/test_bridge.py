@@ -108,6 +108,25 @@ async def test_a_container_reaches_out_as_the_host_and_nobody_reaches_it(host: s
             assert ask(other, b.first.address, 8082) == ""
 
 
+async def test_a_container_does_not_reach_the_hosts_loopback(host: str, paths: Paths) -> None:
+    """Where ports are published the bridge routes such addresses; a container with capabilities can send to them."""
+    async with BridgeNetwork(paths, "t1") as network:
+        inside = await network.connect(name(1), "bridge")
+        route = "echo 1 > /proc/sys/net/ipv4/conf/{}/route_localnet"
+        run("nsenter", f"--net=/run/netns/{host}", "sh", "-c", route.format("shoalt1"))
+        run("nsenter", f"--net={inside.netns}", "sh", "-c", route.format("eth0"))
+        for change in (
+            "route del local 127.0.0.0/8 dev lo table local",
+            "route del local 127.0.0.1 dev lo table local",
+            f"route add 127.0.0.0/8 via {inside.first.gateway} src {inside.first.address}",
+        ):
+            run("nsenter", f"--net={inside.netns}", "ip", *change.split())
+        with server(f"/run/netns/{host}", 8083):
+            assert ask(inside.netns, "127.0.0.1", 8083) == ""
+            run("nsenter", f"--net=/run/netns/{host}", "nft", "flush", "chain", "ip", "shoal_t1", "loopback")
+            assert ask(inside.netns, "127.0.0.1", 8083) == inside.first.address  # it would
+
+
 async def test_an_endpoint_tells_what_the_namespace_has(host: str, paths: Paths) -> None:
     events = EventBus()
     async with BridgeNetwork(paths, "t1", events=events) as network:

@@ -262,6 +262,24 @@ def test_datagrams_of_a_long_lived_flow_reach_a_living_task(site: Site) -> None:
                 assert flow.recv(64).decode().split()[0] == stays, f"{entry.name} {gone}"
 
 
+def test_datagrams_reach_a_living_task_also_where_the_former_ended_while_nobody_looked(site: Site) -> None:
+    """Known fault 22's brother: the process that wrote the rules was killed, and its next one finds another mesh."""
+    for entry in site.nodes:
+        for gone, stays in (("a", "b"), ("b", "a")):
+            site.apply(gone)
+            with site.client.inside(None, lambda: socket.socket(type=socket.SOCK_DGRAM)) as flow:
+                flow.settimeout(5)
+                flow.connect((str(entry.host.address), 5353))
+                flow.send(b"?")
+                assert flow.recv(64).decode().split()[0] == gone
+                for node in site.nodes:
+                    node.host.do(node.mesher.close)
+                    node.mesher = node.host.do(lambda node=node: Mesher(node.host.nftables, Random(1)))  # type: ignore[misc]
+                site.apply(stays)
+                flow.send(b"?")
+                assert flow.recv(64).decode().split()[0] == stays, f"{entry.name} {gone}"
+
+
 def test_datagrams_sent_before_the_port_was_published(site: Site) -> None:
     """Known fault 23: and after it was withdrawn. Flows to other ports go on."""
     one = site.nodes[0]

@@ -350,7 +350,7 @@ def test_what_others_changed_is_mended_when_told_to_look(pair: tuple[OverlayHost
     one.words(place, "ip neighbour del 10.0.1.7 dev vx4097")
     one.words(place, "ip neighbour add 10.0.1.99 lladdr 02:42:0a:00:01:63 dev vx4097")
     assert tables(one) != before
-    one.do(one.overlays.look_again)
+    one.do(lambda: one.overlays.look_again([NET.id]))
     assert apply(one, wanted) == []
     assert tables(one) == before
 

@@ -29,6 +29,15 @@ mkdir -p /web/cgi-bin; hostname > /web/index.html
 printf '#!/bin/sh\\necho; echo $(hostname) ${REMOTE_ADDR%%:*}\\n' > /web/cgi-bin/who; chmod +x /web/cgi-bin/who
 exec httpd -f -p 0.0.0.0:80 -h /web
 """
+# One that takes its time to end, and says so when it is asked meanwhile.
+SERVE_LONG = """
+mkdir -p /web/cgi-bin; hostname > /web/index.html
+printf '#!/bin/sh\\necho; echo $(hostname)$(cat /stopping)\\n' > /web/cgi-bin/state; chmod +x /web/cgi-bin/state
+touch /stopping
+trap 'echo -stopping > /stopping; sleep 1; exit 0' TERM
+httpd -f -p 0.0.0.0:80 -h /web &
+while true; do wait; done
+"""
 # A datagram is answered by a process in the task's network.
 SERVE_UDP = """
 import socket, sys
@@ -55,10 +64,10 @@ while not select.select([sys.stdin], [], [], 0)[0]:
     at += 1
     with socket.socket() as one:
         one.settimeout(10)
-        address = sys.argv[2 + at % (len(sys.argv) - 2)]
+        address = sys.argv[3 + at % (len(sys.argv) - 3)]
         try:
             one.connect((address, int(sys.argv[1])))
-            one.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+            one.sendall(f"GET {sys.argv[2]} HTTP/1.0\\r\\n\\r\\n".encode())
             text = b""
             while part := one.recv(4096):
                 text += part
@@ -75,8 +84,8 @@ print(json.dumps([answers, errors]))
 class Load:
     """Asks port 8080 of one address after the other out of the client's network, from entering to leaving."""
 
-    def __init__(self, client: Host, addresses: Sequence[str], port: int = 8080) -> None:
-        self._command = client.inside(sys.executable, "-c", LOAD, str(port), *addresses)
+    def __init__(self, client: Host, addresses: Sequence[str], path: str = "/") -> None:
+        self._command = client.inside(sys.executable, "-c", LOAD, "8080", path, *addresses)
         self.answers: Counter[str] = Counter()
         self.errors: list[str] = []
 
@@ -125,9 +134,13 @@ class Swarm:
         eventually(led, f"every node leads to {by}", every=0.1, show=lambda: f"{self.answers(4)}\n{self.log()}")
 
 
-def ask(host: Host, address: str, port: int, times: int, path: str, netns: Path | None = None) -> Counter[str]:
+def ask(
+    host: Host, address: str, port: int, times: int, path: str, netns: Path | None = None, patience: float = 5.0
+) -> Counter[str]:
     """Return the answers to so many requests out of a host's network, or a container's."""
-    script = f"for i in $(seq {times}); do curl -s -m 5 http://{address}:{port}{path} || echo failed $?; done"
+    script = (
+        f"for i in $(seq {times}); do curl -s -m {patience:g} http://{address}:{port}{path} || echo failed $?; done"
+    )
     command = ("sh", "-c", script)
     shown = run(*(("nsenter", f"--net={netns}", *command) if netns else host.inside(*command))).stdout
     return Counter(shown.splitlines())
@@ -177,10 +190,10 @@ def mesh_of(host: Host) -> list[str]:
     return found + run(*host.inside("ip", "rule")).stdout.splitlines()[3:]
 
 
-def create(swarm: Swarm, *flags: str, name: str = "web", replicas: int = 2, publish: str = "8080:80") -> None:
+def create(swarm: Swarm, *flags: str, replicas: int = 2, command: str = SERVE) -> None:
     swarm.first.docker(
-        "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas), "--publish",
-        publish, "--stop-signal", "KILL", "--update-monitor", "100ms", *flags, IMAGE, "sh", "-c", SERVE,
+        "service", "create", "-d", "--no-resolve-image", "--name", "web", "--replicas", str(replicas), "--publish",
+        "8080:80", "--stop-signal", "KILL", "--update-monitor", "100ms", *flags, IMAGE, "sh", "-c", command,
     )  # fmt: skip
 
 
@@ -280,7 +293,7 @@ def test_nothing_else_is_open(swarm: Swarm) -> None:
 def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
     """Updates of both kinds, more and fewer tasks, a drained node: by every node."""
     create(swarm, "--update-order", "start-first", "--update-delay", "0s", "--update-parallelism", "1")
-    wait_running(swarm.first, "web", {"first": 1, "second": 1})
+    eventually(lambda: len(serving(swarm)) == 2, "they run", show=swarm.log)
     swarm.wait_served(*serving(swarm))
     with Load(swarm.client, swarm.addresses) as load:
         before = serving(swarm)
@@ -304,17 +317,19 @@ def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
 
 
 def test_an_only_task_makes_way_for_the_next_and_no_request_is_lost(swarm: Swarm) -> None:
-    """Start-first: no node hears of the end of the one before it has heard of the other, or it waits for that."""
-    create(swarm, "--update-order", "start-first", replicas=1)
+    """Start-first: a node that hears of the end of the one before it has heard of the other waits for that. Nor does
+    any lead to one that has got its stop signal (known fault 24)."""
+    create(swarm, "--update-order", "start-first", "--stop-signal", "TERM", replicas=1, command=SERVE_LONG)
     eventually(lambda: len(serving(swarm)) == 1, "it runs", show=swarm.log)
     swarm.wait_served(*serving(swarm))
-    with Load(swarm.client, swarm.addresses) as load:
-        for _ in range(4):
+    with Load(swarm.client, swarm.addresses, "/cgi-bin/state") as load:
+        for _ in range(3):
             before = serving(swarm)
             swarm.first.docker("service", "update", "-d", "--force", "web")
             wait_updated(swarm, before)
     assert load.errors[:5] == []
-    assert len(load.answers) == 5
+    assert len(load.answers) == 4
+    assert not [answer for answer in load.answers if "stopping" in answer]
 
 
 def test_what_keeps_it_up_can_be_killed(swarm: Swarm) -> None:
@@ -391,7 +406,7 @@ def test_what_others_flush_comes_back_and_a_users_drop_holds(swarm: Swarm) -> No
     try:
         swarm.first.docker("service", "update", "-d", "--force", "web")
         wait_updated(swarm, {one, two})
-        assert set(ask(swarm.client, swarm.third.address, 8080, 1, "/")) == {"failed 28"}
+        assert set(ask(swarm.client, swarm.third.address, 8080, 1, "/", patience=1.0)) == {"failed 28"}
         assert "failed" not in str(ask(swarm.client, swarm.first.address, 8080, 2, "/"))
     finally:
         run(*swarm.third.inside("nft", "delete table ip mine"))
@@ -415,3 +430,19 @@ def test_a_port_is_taken_from_nobody(swarm: Swarm) -> None:
     eventually(
         lambda: not swarm.first.docker("service", "ps", "--format", "{{.Error}}", "web").stdout.strip(), "it is unsaid"
     )
+
+
+def test_an_ingress_of_ones_own(swarm: Swarm) -> None:
+    """The last test here: the swarm keeps it."""
+    swarm.first.docker("network", "rm", "ingress", input="y\n")
+    refused = swarm.first.docker("service", "create", "-d", "--publish", "8080:80", IMAGE, check=False).stderr
+    assert "service needs ingress network, but no ingress network is present" in refused
+    option = "com.docker.network.driver.mtu=1200"
+    swarm.first.docker(
+        "network", "create", "-d", "overlay", "--ingress", "--subnet", "10.11.0.0/16", "--opt", option, "mine"
+    )
+    one, two = on_two(swarm)
+    for name, answers in swarm.answers(4).items():
+        assert answers == {f"{each} {swarm.client.address}": 2 for each in (one, two)}, name
+    for host in swarm.hosts:
+        assert "mtu 1150 " in mesh_of(host)[0]

@@ -11,9 +11,11 @@ from random import Random
 
 import pytest
 
+from shoal.errors import ShoalError
 from shoal.network.balancing import flows
 from shoal.network.balancing.balancer import Balancer
 from shoal.network.balancing.rules import Virtual
+from shoal.network.kernel.watched import MOST_OBJECTS
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address, attributes
 from tests.cluster.test_overlays import SIX, apply, state
@@ -243,3 +245,53 @@ def test_connections_that_idle_have_the_kernels_own_time(site: Site) -> None:
         own = int(host.inside(path, Path("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established").read_text))
         assert max(left) > own - 60
         assert "timeout" not in host.inside(path, lambda: host.nftables.run("list ruleset"))
+
+
+SPOILT = {
+    "flushed": "flush ruleset",
+    "another chain of that name": """
+        delete table inet shoal_vips
+        add table inet shoal_vips
+        add chain inet shoal_vips output { type filter hook output priority 0; policy drop; }""",
+    "another map of that name": """
+        delete table inet shoal_vips
+        add table inet shoal_vips
+        add map inet shoal_vips vips4 { type inet_service : verdict; }""",
+    "led elsewhere": f"""
+        flush map inet shoal_vips vips4
+        add element inet shoal_vips vips4 {{ {VIP} : drop, 10.0.1.6 : drop }}
+        add rule inet shoal_vips output drop""",
+}
+
+
+def test_rules_that_somebody_else_changes_in_a_container_are_seen_and_written_again(site: Site, tmp_path: Path) -> None:
+    site.virtual(*TASKS)
+    host, path = site.at[CLIENT], site.paths[CLIENT]
+
+    def write_again() -> None:
+        with path.open("rb") as file:
+            host.nftables.accept(file.fileno())
+        site.balancers[host].write_again(path)
+
+    for how, text in SPOILT.items():
+        (tmp_path / "rules").write_text(text)
+        assert host.do(lambda: host.nftables.foreign([path])) == [], how
+        host.ip(path, "nft", "-f", str(tmp_path / "rules"))
+        assert host.do(lambda: host.nftables.foreign([path])) == [path], how
+        host.do(write_again)
+        assert Counter(ask(host, path, VIP) for _ in range(6)) == dict.fromkeys(TASKS, 2), how
+        assert ask(host, path, "10.0.1.6") == "10.0.1.6", how
+
+
+def test_a_container_with_too_many_rules_of_its_own_hurts_itself_alone(site: Site, tmp_path: Path) -> None:
+    """libnftables lists all chains before it changes one: they are counted, and then nothing is written there."""
+    site.virtual(*TASKS)
+    host, path = site.at[CLIENT], site.paths[CLIENT]
+    chains = "".join(f"add chain ip own c{number}\n" for number in range(MOST_OBJECTS))
+    (tmp_path / "rules").write_text(f"add table ip own\n{chains}")
+    host.ip(path, "nft", "-f", str(tmp_path / "rules"))
+    with pytest.raises(ShoalError, match="chains and sets of others"):
+        site.virtual_in(CLIENT, *list(TASKS)[:1])
+    host.ip(path, "nft", "delete", "table", "ip", "own")
+    site.virtual_in(CLIENT, *list(TASKS)[:1])
+    assert {ask(host, path, VIP) for _ in range(3)} == set(list(TASKS)[:1])

@@ -21,8 +21,8 @@ from typing import Self, TypeVar
 
 from shoal.host import linux
 from shoal.network import rtnetlink
-from shoal.network.kernel.nftables import Nftables
 from shoal.network.kernel.overlays import Overlays
+from shoal.network.kernel.watched import Watched
 from shoal.network.namespaces import Namespaces
 from tests.harness.hosts import run
 
@@ -44,7 +44,7 @@ class OverlayHost:
         self._thread = ThreadPoolExecutor(1)
         self.do(self._enter)
         self.namespaces = self.do(Namespaces)
-        self.nftables = self.do(lambda: Nftables(self.namespaces))
+        self.nftables = self.do(lambda: Watched(self.namespaces))
         self.overlays = self.do(self.new_overlays)
 
     def _enter(self) -> None:
@@ -260,7 +260,8 @@ _LOAD = """
 import collections, json, select, socket, struct, sys
 answers, errors = collections.Counter(), []
 print("up", flush=True)
-while not select.select([sys.stdin], [], [], 0)[0]:
+told = False
+while not told:  # once at least, however short the time is
     with socket.socket() as one:
         one.settimeout(5)
         # Closed by a reset, or the ports would run out.
@@ -270,6 +271,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
             answers[one.recv(64).decode()] += 1
         except OSError as error:
             errors.append(str(error))
+    told = bool(select.select([sys.stdin], [], [], 0)[0])
 print(json.dumps([answers, errors]))
 """
 

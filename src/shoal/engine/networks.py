@@ -191,12 +191,14 @@ async def create_network(call: Call) -> web.StreamResponse:
     name = member(body, "Name")
     if not isinstance(name, str) or not name.strip():
         raise InvalidArgument("invalid network name: name is empty")
+    # The swarm's first, among which are `host` and `bridge`: api/server/router/network (postNetworkCreate).
+    taken = Conflict(f"network with name {name} already exists")
+    if any(name == network.spec.annotations.name for network in await _swarm_networks(call)):
+        raise taken
     if name in PREDEFINED:
         raise PermissionDenied(f"{name} is a pre-defined network and cannot be created")
-    taken = [network.name for network in call.backend.network.networks()]
-    taken += [network.spec.annotations.name for network in await _swarm_networks(call)]
-    if name in taken:
-        raise Conflict(f"network with name {name} already exists")
+    if any(name == network.name for network in call.backend.network.networks()):
+        raise taken
     spec = decode_body(NETWORK_CREATE, body)
     if member(body, "ConfigOnly") or not (spec.driver_config.name == OVERLAY or member(body, "Scope") == "swarm"):
         raise Unimplemented(

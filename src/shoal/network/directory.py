@@ -101,7 +101,7 @@ class _Network:
             self.peers[key] = record
         if former == record:
             if record is not None and was_silent:  # which of several entries counts may be another now
-                self.changed_neighbours.add((self.id, record.address.ip))
+                self.doubtful.add(record.address.ip)
             return
         if former is not None:
             keys = self.places[former.address.ip]
@@ -120,7 +120,7 @@ class _Network:
         """
         if peer := self.peers.get(key):
             self.silent.add(key)
-            self.changed_neighbours.add((self.id, peer.address.ip))
+            self.doubtful.add(peer.address.ip)
 
     def _set_names(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
         before = claims(former) if former else frozenset()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from shoal.errors import InvariantBroken
+from shoal.errors import InvariantBroken, ShoalError
 from shoal.network import rtnetlink
 from shoal.network.rtnetlink import Reply, Request
 
@@ -43,10 +43,11 @@ class NetlinkSocket:
         """Close it; may be repeated."""
         self._socket.close()
 
-    def run(self, *requests: Request) -> list[Reply]:
+    def run(self, *requests: Request, most: int | None = None) -> list[Reply]:
         """Send requests in one go and return what the kernel tells, acknowledgements left out.
 
-        All are carried out, also after one that fails; then OSError with the first failure's errno.
+        All are carried out, also after one that fails; then OSError with the first failure's errno. ShoalError where
+        there are more than `most` messages: the socket is of no use then.
         """
         first = self._sequence + 1
         self._sequence += len(requests)
@@ -64,6 +65,8 @@ class NetlinkSocket:
                     waiting.discard(reply.sequence)
                 else:
                     told.append(reply)
+            if most is not None and len(told) > most:
+                raise ShoalError(f"the kernel tells more than {most} things of a namespace")
         if failure:
             raise OSError(failure, os.strerror(failure))
         return told

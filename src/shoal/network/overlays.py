@@ -31,6 +31,9 @@ class Process(Protocol):
     def next_revision(self) -> int:
         """Return the number of a wanted state that follows all others."""
 
+    def expect_gossip(self, bind: str) -> None:
+        """Have gossip's port open from now on, though nobody may read there yet."""
+
     def troubles(self) -> Sequence[Trouble]:
         """Return what is not as wanted now."""
 
@@ -176,7 +179,12 @@ class Overlays:
         self._change(desired.with_only(self._wanted, containers))
 
     def set_gossip(self, gossip: Gossip | None) -> None:
-        """Take over the swarm's keys and managers, and this node's addresses; None: it left the swarm."""
+        """Take over the swarm's keys and managers, and this node's addresses; None: it left the swarm.
+
+        Others can call this node at once.
+        """
+        if gossip is not None:
+            self._process.expect_gossip(gossip.bind)
         self._change(desired.with_gossip(self._wanted, gossip))
 
     def set_node_addresses(self, addresses: Mapping[str, str], ingress: Overlay | None) -> None:

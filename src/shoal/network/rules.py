@@ -31,6 +31,9 @@ def bridge_rules(
 
     Nor do they reach gossip or VXLAN of any host. Whoever can send a VXLAN packet to a node, in another node's name,
     speaks in every overlay: nothing in the packet proves who sent it, and masquerading gives a container its node's.
+
+    Published ports need the bridge to route addresses of the loopback, as their clients may be there: no container
+    gets to what the host has for itself alone on 127.0.0.1, whatever else is published or withdrawn.
     """
     vxlan = ", ".join(str(port) for port in sorted({VXLAN_PORT, vxlan_port, GOSSIP_PORT}))
     ports = ", ".join(str(port) for port in sorted(closed_ports))
@@ -43,6 +46,10 @@ table ip {table} {{
 	chain postrouting {{
 		type nat hook postrouting priority srcnat; policy accept;
 		ip saddr {subnet} oifname != "{bridge}" masquerade
+	}}
+	chain loopback {{
+		type filter hook prerouting priority raw; policy accept;
+		iifname "{bridge}" ip daddr 127.0.0.0/8 drop
 	}}
 	chain forward {{
 		type filter hook forward priority filter; policy accept;

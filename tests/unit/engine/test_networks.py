@@ -91,6 +91,7 @@ async def test_making_networks_is_refused_in_docker_words_first() -> None:
     async with served() as http:
         for body, status, message in (
             ({"Name": "bridge"}, 403, "bridge is a pre-defined network and cannot be created"),
+            ({"Name": "host"}, 409, "network with name host already exists"),
             ({}, 400, "invalid network name: name is empty"),
         ):
             answer = await http.post("/networks/create", json=body)

@@ -26,12 +26,16 @@ class Played:
         self.others = 0
         self.removed = False
         self.guarded: list[int] = []
+        self.expecting: list[str] = []
         self._revision = 100
         self._changed = asyncio.Condition()
 
     def next_revision(self) -> int:
         self._revision += 1
         return self._revision
+
+    def expect_gossip(self, bind: str) -> None:
+        self.expecting.append(bind)
 
     def troubles(self) -> Sequence[Trouble]:
         return self.given
@@ -193,6 +197,7 @@ async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() 
     async with running() as (made, process):
         ingress = Overlay("in", "ingress", (), ingress=True)
         made.set_gossip(Gossip("0.0.0.0", "10.9.0.1", "10.9.0.1", 4790))
+        assert process.expecting == ["0.0.0.0"]  # at once: before a swarm's init is answered
         made.set_node_addresses({"in": "10.0.0.2/24"}, ingress)
         await made.enable("nobody")
         assert process.told[-1].overlays[0].node_address == "10.0.0.2/24"

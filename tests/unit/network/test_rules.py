@@ -14,6 +14,10 @@ def test_rules_replace_the_table_in_one_transaction() -> None:
         "\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
         '\t\tip saddr 172.18.0.0/16 oifname != "shoala1" masquerade\n'
         "\t}\n"
+        "\tchain loopback {\n"
+        "\t\ttype filter hook prerouting priority raw; policy accept;\n"
+        '\t\tiifname "shoala1" ip daddr 127.0.0.0/8 drop\n'
+        "\t}\n"
         "\tchain forward {\n"
         "\t\ttype filter hook forward priority filter; policy accept;\n"
         '\t\tiifname "shoala1" udp dport { 4789, 7946 } drop\n'

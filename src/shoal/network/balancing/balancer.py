@@ -14,7 +14,8 @@ from random import Random
 from shoal.errors import ShoalError
 from shoal.network.balancing import flows, rules
 from shoal.network.balancing.rules import Flows, Virtual
-from shoal.network.kernel.nftables import Nftables, Refused
+from shoal.network.kernel.nftables import Refused
+from shoal.network.kernel.watched import Watched
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address
@@ -31,7 +32,7 @@ class _Known:
 class Balancer:
     """The virtual IPs of all containers of this node."""
 
-    def __init__(self, namespaces: Namespaces, nftables: Nftables, rng: Random) -> None:
+    def __init__(self, namespaces: Namespaces, nftables: Watched, rng: Random) -> None:
         self._namespaces = namespaces
         self._nftables = nftables
         self._rng = rng
@@ -69,18 +70,36 @@ class Balancer:
         self._known.pop(netns, None)
 
     def _take_over(self, netns: int, virtuals: Virtuals) -> None:
-        try:
-            there = rules.read(self._nftables.run(f"list table {rules.TABLE}", netns, json=True))
-        except Refused:  # there is no such table
-            there = {}
-            if not virtuals:
-                return
-        self._nftables.run(rules.start() + rules.update(there, virtuals, self._rng), netns)
+        found = self._nftables.addresses(netns, rules.NAME, rules.maps())
+        if found is None and not virtuals:
+            return
+        there = dict.fromkeys(found or ())
+        self._write(netns, rules.update(there, virtuals, self._rng), rules.update({}, virtuals, self._rng))
         with self._conntrack(netns) as conntrack:
             for address in there.keys() | virtuals.keys():
                 answering = flows.answering(conntrack.run(flows.list_all(address)))
                 for one in rules.stale(virtuals.get(address, Virtual(address)), answering):
                     _end(conntrack, one)
+
+    def _write(self, netns: int, text: str, anew: str) -> None:
+        """Make the table, or go on with what is there; where somebody has spoilt it, make it anew."""
+        try:
+            self._nftables.run(rules.start() + text, netns)
+        except Refused:
+            self._nftables.run(rules.removal() + rules.start() + anew, netns)
+
+    def write_again(self, netns: Path) -> None:
+        """Somebody else has written in a namespace: write all of ours again. OSError, ShoalError."""
+        known = self._known.get(netns)
+        if known is None or not known.virtuals:
+            return
+        with netns.open("rb") as file:
+            if os.fstat(file.fileno()).st_ino != known.inode:
+                return
+            text = rules.again(known.virtuals, self._rng)
+            self._write(file.fileno(), text, text)
+            # What began without these rules leads nowhere.
+            self._end(file.fileno(), rules.ended({}, known.virtuals))
 
     def _end(self, netns: int, ended: list[Flows]) -> None:
         if ended:

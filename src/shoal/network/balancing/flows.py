@@ -16,7 +16,7 @@ _NEW, _GET, _DELETE = (1 << 8) | 0, (1 << 8) | 1, (1 << 8) | 2
 _HEADER = struct.Struct("=BBH")
 _VERSION = 1  # the family counts
 _NESTED = 0x8000
-_ORIGINAL, _REPLY, _FILTER = 1, 2, 25
+_ORIGINAL, _REPLY, _MARK, _MARK_MASK, _FILTER = 1, 2, 8, 21, 25
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
 _PROTOCOL_NUMBER, _DESTINATION_PORT = 1, 3
 _FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
@@ -71,8 +71,15 @@ def list_all(virtual: Address) -> Request:
     return Request(_GET, DUMP, _body(Flows(virtual, None)))
 
 
+def list_marked(mark: int, mask: int) -> Request:
+    """Ask for all flows of IPv4 with a mark, as far as the mask counts."""
+    body = _HEADER.pack(AF_INET, _VERSION, 0)
+    body += attribute(_MARK, mark.to_bytes(4, "big")) + attribute(_MARK_MASK, mask.to_bytes(4, "big"))
+    return Request(_GET, DUMP, body)
+
+
 def answering(replies: Iterable[Reply]) -> set[Address]:
-    """Read the answers to `list_all`: who answers."""
+    """Read the answers to `list_all` and `list_marked`: who answers."""
     return set(_sources(replies))
 
 

@@ -6,12 +6,8 @@ as long as the connection lives, whatever becomes of the rules, and no time of o
 
 from __future__ import annotations
 
-import ipaddress
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-from shoal.errors import ShoalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +18,8 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from random import Random
 
-TABLE = "inet shoal_vips"
+NAME = "shoal_vips"
+TABLE = f"inet {NAME}"
 _MAPS = {4: ("vips4", "ipv4_addr", "ip"), 6: ("vips6", "ipv6_addr", "ip6")}
 
 
@@ -58,6 +55,27 @@ def start() -> str:
     lines.append(f"add rule {TABLE} output ct direction reply accept")
     lines += [f"add rule {TABLE} output {family} daddr vmap @{name}" for name, _, family in _MAPS.values()]
     return "\n".join(lines) + "\n"
+
+
+def maps() -> list[str]:
+    """Return the names of the maps whose keys are the virtual IPs."""
+    return [name for name, _, _ in _MAPS.values()]
+
+
+def again(wanted: Mapping[Address, Virtual], rng: Random) -> str:
+    """Return what makes all of it so, whatever somebody else has made of the table; empty where there is none.
+
+    In place, as `start` says. What cannot be changed in place (a chain of another type) makes nft refuse it.
+    """
+    if not wanted:
+        return ""
+    flushes = "".join(f"flush map {TABLE} {name}\n" for name in maps())
+    return start() + flushes + update({}, wanted, rng)
+
+
+def removal() -> str:
+    """Return what takes the table away, if there is one."""
+    return f"add table {TABLE}\ndelete table {TABLE}\n"
 
 
 def differing(
@@ -138,16 +156,3 @@ def ended(known: Mapping[Address, Virtual], wanted: Mapping[Address, Virtual]) -
 def stale(wanted: Virtual, answering: Iterable[Address]) -> list[Flows]:
     """Return the flows to end of those that answer for a virtual IP: what `ended` is where the past is not known."""
     return [Flows(wanted.address, one) for one in answering if one not in wanted.backends | wanted.leaving]
-
-
-def read(listing: str) -> dict[Address, Virtual | None]:
-    """Return the virtual IPs that a listing of our table in JSON has, who is behind them left open. ShoalError."""
-    found: dict[Address, Virtual | None] = {}
-    try:
-        for item in json.loads(listing)["nftables"]:
-            if item.get("map", {}).get("name") in {name for name, _, _ in _MAPS.values()}:
-                for element in item["map"].get("elem", ()):
-                    found[ipaddress.ip_address(element[0])] = None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ShoalError(f"nft's listing of {TABLE} cannot be read: {error}") from error
-    return found

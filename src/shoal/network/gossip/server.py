@@ -21,14 +21,13 @@ from shoal.network.gossip.config import Config
 from shoal.network.gossip.delegate import Delegate
 from shoal.network.gossip.memberlist import MAX_STREAMS, Memberlist
 from shoal.network.gossip.members import packed_of, text_of
+from shoal.network.gossip.sockets import open_sockets
 from shoal.network.gossip.strangers import Strangers, Streams
 from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
 
 BURST = 64  # datagrams that are read before others have their turn
-BACKLOG = 64  # connections that the kernel keeps for us
-BUFFER = 1 << 20  # bytes of datagrams that the kernel keeps for us, where it lets us
 SHORT = 16 << 10  # bytes of a stream that are read at once; longer ones in a thread
 ACCEPT_PAUSE = 0.2  # after there were no descriptors left
 _OWN_STREAMS = MAX_STREAMS + 64
@@ -239,23 +238,3 @@ class GossipServer:
 def _plain(address: str) -> str:
     packed = packed_of(address)
     return text_of(packed) if packed else address
-
-
-def open_sockets(bind: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """Return the sockets of UDP and TCP, bound and listening. OSError where the port is taken."""
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    tcp = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        for sock in (udp, tcp):
-            if bind == "::":
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            sock.bind((bind, port))
-        tcp.listen(BACKLOG)
-    except BaseException:
-        udp.close()
-        tcp.close()
-        raise
-    return udp, tcp

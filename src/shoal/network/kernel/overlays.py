@@ -6,7 +6,7 @@ kernel. It touches the namespaces in its own folder and the ends that it put int
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class _Held:
     seen: Seen | None = None
     fresh: bool = False  # whether `seen` is what there is; else it is to be read
     reached: OverlayState | None = None
+    mark: object = None  # that of the state whose tables of others `seen` has
 
 
 class Overlays:
@@ -65,10 +66,11 @@ class Overlays:
                 return link.mtu
         return DEFAULT_MTU
 
-    def look_again(self) -> None:
-        """Read the kernel at the next `apply`, whatever was made so far."""
-        for held in (self._held or {}).values():
-            held.fresh, held.reached = False, None
+    def look_again(self, overlays: Iterable[str]) -> None:
+        """Read the kernel at the next `apply`, whatever was made so far of these."""
+        for overlay in overlays:
+            if held := (self._held or {}).get(overlay):
+                held.fresh, held.reached = False, None
 
     def apply(self, wanted: Sequence[OverlayState]) -> list[Trouble]:
         """Make it so, all other overlays of this node gone. Return what could not be done; the rest is done.
@@ -111,13 +113,16 @@ class Overlays:
         if state is not None and (held.reached is state or held.reached == state):
             return []
         held.reached = None
+        known_before = held.seen is not None and held.fresh and held.mark is not None
         try:
             seen = self._seen(held)
         except (OSError, ShoalError) as error:
             return [_trouble(overlay, "", error)]
         inodes, troubles = _inodes(state, known)
-        failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes))
+        touched = state.touched if state is not None and known_before and state.after is held.mark else None
+        failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes, touched))
         held.fresh = not failed
+        held.mark = state.mine if state is not None and not failed else None
         troubles += failed
         if state is None and not troubles:
             held.place.close()

@@ -4,11 +4,16 @@ Pure. Each step may be repeated, and leaves its mark only at its end, so that wh
 missing. `after` says what a step that succeeded has made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from shoal.network.kernel.state import OverlayState, Port, Seen, Segment
 from shoal.network.rtnetlink import Address
+
+Touched = frozenset[tuple[int, Address] | tuple[int, str]]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +110,13 @@ Step = (
 )
 
 
-def plan(wanted: OverlayState | None, seen: Seen, inodes: Mapping[str, int]) -> list[Step]:
+def plan(
+    wanted: OverlayState | None, seen: Seen, inodes: Mapping[str, int], touched: Touched | None = None
+) -> list[Step]:
     """Return the steps from one to the other; none where all is as wanted. `inodes`: of the containers' namespaces.
 
-    A container whose namespace is not there gets no step: the shell says so.
+    `touched`: only these neighbours and MACs of others may be others than seen. A container whose namespace is not
+    there gets no step: the shell says so.
     """
     if wanted is None:
         return _nothing(seen)
@@ -118,12 +126,12 @@ def plan(wanted: OverlayState | None, seen: Seen, inodes: Mapping[str, int]) -> 
         steps.append(MakeNamespace(len(wanted.segments) > 1))
     # A VXLAN id that another segment of ours has must be free before it is used again.
     steps += _segments(wanted, seen)
-    steps += _peers(wanted, seen)
+    steps += _peers(wanted, seen, touched)
     steps += _ports(wanted.mtu, ports, seen, inodes)
     names = {port.name for port in ports}
     if unwanted := tuple(name for name in sorted(seen.ports) if name not in names):
         steps.append(DropPorts(unwanted))
-    steps += _strangers(wanted, seen)
+    steps += _strangers(wanted, seen, touched)
     vnis = {segment.vni for segment in wanted.segments}
     steps += [DropSegment(vni) for vni in sorted(seen.segments) if vni not in vnis]
     return steps
@@ -159,27 +167,39 @@ def _ports(mtu: int, ports: list[Port], seen: Seen, inodes: Mapping[str, int]) -
     return steps
 
 
-def _peers(wanted: OverlayState, seen: Seen) -> list[Step]:
+def _peers(wanted: OverlayState, seen: Seen, touched: Touched | None) -> list[Step]:
     # A VXLAN device that is made anew has forgotten all.
     fresh = {s.vni for s in wanted.segments if seen.segments.get(s.vni, ("", 0))[0] != wanted.mark()}
+    some = None if fresh else touched
     neighbours = tuple(
         (vni, address, mac)
-        for (vni, address), mac in wanted.neighbours.items()
+        for (vni, address), mac in _some(wanted.neighbours, some)
         if vni in fresh or seen.neighbours.get((vni, address)) != mac
     )
     forwarding = tuple(
         (vni, mac, node)
-        for (vni, mac), node in wanted.forwarding.items()
+        for (vni, mac), node in _some(wanted.forwarding, some)
         if vni in fresh or seen.forwarding.get((vni, mac)) != node
     )
     return [SetPeers(neighbours, forwarding)] if neighbours or forwarding else []
 
 
-def _strangers(wanted: OverlayState, seen: Seen) -> list[Step]:
+def _strangers(wanted: OverlayState, seen: Seen, touched: Touched | None) -> list[Step]:
     vnis = {segment.vni for segment in wanted.segments}
-    neighbours = tuple(key for key in seen.neighbours if key not in wanted.neighbours and key[0] in vnis)
-    forwarding = tuple(key for key in seen.forwarding if key not in wanted.forwarding and key[0] in vnis)
+    neighbours = tuple(
+        key for key, _ in _some(seen.neighbours, touched) if key not in wanted.neighbours and key[0] in vnis
+    )
+    forwarding = tuple(
+        key for key, _ in _some(seen.forwarding, touched) if key not in wanted.forwarding and key[0] in vnis
+    )
     return [DropPeers(neighbours, forwarding)] if neighbours or forwarding else []
+
+
+def _some(table: Mapping[K, V], touched: Touched | None) -> Iterable[tuple[K, V]]:
+    """Return what a table has under these keys; None: all that it has."""
+    if touched is None:
+        return table.items()
+    return [(key, table[key]) for key in touched if key in table]  # type: ignore[index, misc]
 
 
 def after(seen: Seen, step: Step) -> None:

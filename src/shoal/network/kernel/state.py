@@ -8,10 +8,11 @@ neighbours (address to MAC), and forwarding (MAC to node) in the device and in t
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from shoal.errors import FailedPrecondition, InvalidArgument
+from shoal.network.kernel.others import Others
 from shoal.network.records import PeerRecord
 from shoal.network.rtnetlink import Address, Interface, Network
 from shoal.network.wanted import Endpoint, Overlay, Trouble
@@ -85,6 +86,10 @@ class OverlayState:
     ports: tuple[Port, ...] = ()
     neighbours: Mapping[tuple[int, Address], str] = field(default_factory=dict)  # VXLAN id and address: MAC
     forwarding: Mapping[tuple[int, str], Address] = field(default_factory=dict)  # VXLAN id and MAC: node
+    # Only these keys of both tables may be others than in the state that has `mine` for its mark. None: all.
+    mine: object = field(default_factory=object, compare=False)
+    after: object = field(default=None, compare=False)
+    touched: frozenset[tuple[int, Address] | tuple[int, str]] | None = field(default=None, compare=False)
 
     def mark(self) -> str:
         """Return what tells this VXLAN device from one that is to be made anew."""
@@ -121,22 +126,74 @@ def overlay_mtu(option: int, path_mtu: int, local: Address, segments: Iterable[S
 
 
 class Made:
-    """What was made of an overlay and its endpoints last: they are read again only where they are other objects."""
+    """How one overlay is to look, from call to call: made anew is what changed."""
 
     def __init__(self) -> None:
         self._overlay: Overlay | None = None
         self._segments: tuple[Segment, ...] = ()
         self._ports: dict[str, tuple[str, Endpoint, Port]] = {}  # by the endpoint's id
+        self._others: Others | None = None
+        self._state: OverlayState | None = None
 
-    def segments(self, overlay: Overlay) -> tuple[Segment, ...]:
-        """Return an overlay's segments. InvalidArgument."""
+    def state(
+        self,
+        overlay: Overlay,
+        endpoints: Iterable[tuple[str, Endpoint]],
+        records: Mapping[Address, PeerRecord],
+        changed: Iterable[Address] = (),
+        *,
+        local: Address,
+        vxlan_port: int,
+        path_mtu: int,
+    ) -> tuple[OverlayState, list[Trouble]]:
+        """Return how it is to look, and the endpoints that cannot be; each comes with its namespace's path.
+
+        The same object where nothing is another. `records` are all of the network, own ones too, of which these
+        addresses' have `changed` since the last call. InvalidArgument or FailedPrecondition where nothing can be made
+        of the whole network.
+        """
+        _require_possible(overlay)
+        segments = self._segments_of(overlay)
+        ports, troubles = self._ports_of(overlay, endpoints)
+        if self._others is None or self._others.local != local:
+            subnets = [(gateway.network, segment.vni) for segment in segments for gateway in segment.gateways]
+            self._others, changed = Others(subnets, local), list(records)
+            self._state = None
+        others = self._others
+        if self._state is None or self._state.ports != ports:
+            here = {gateway.ip for segment in segments for gateway in segment.gateways}
+            here.update(port.address.ip for port in ports)
+            others.here(frozenset(here), frozenset(port.mac for port in ports))
+        others.change(changed, records)
+        mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments)
+        state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, ports)
+        return self._next(state, others), troubles
+
+    def _next(self, state: OverlayState, others: Others) -> OverlayState:
+        former = self._state
+        touched, others.touched = frozenset(others.touched), set()
+        if former is None:
+            state = replace(state, neighbours=dict(others.neighbours), forwarding=dict(others.forwarding))
+        else:
+            neighbours, forwarding = former.neighbours, former.forwarding
+            if touched:
+                neighbours, forwarding = dict(others.neighbours), dict(others.forwarding)
+            state = replace(state, neighbours=neighbours, forwarding=forwarding, after=former.mine, touched=touched)
+            if state == former:
+                return former
+        self._state = state
+        return state
+
+    def _segments_of(self, overlay: Overlay) -> tuple[Segment, ...]:
         if overlay is not self._overlay:
-            self._segments, self._overlay, self._ports = _segments(overlay), overlay, {}
+            self._overlay, self._ports, self._others = None, {}, None
+            self._segments, self._overlay = _segments(overlay), overlay
         return self._segments
 
-    def ports(self, overlay: Overlay, endpoints: Iterable[tuple[str, Endpoint]]) -> tuple[list[Port], list[Trouble]]:
-        """Return the ports of these endpoints, in the order of their ids, and those that cannot be."""
-        segments, former, troubles = self.segments(overlay), self._ports, []
+    def _ports_of(
+        self, overlay: Overlay, endpoints: Iterable[tuple[str, Endpoint]]
+    ) -> tuple[tuple[Port, ...], list[Trouble]]:
+        former, troubles = self._ports, []
         self._ports = {}
         for netns, endpoint in endpoints:
             known = former.get(endpoint.id)
@@ -144,10 +201,10 @@ class Made:
                 self._ports[endpoint.id] = known
                 continue
             try:
-                self._ports[endpoint.id] = (netns, endpoint, _port(segments, netns, endpoint))
+                self._ports[endpoint.id] = (netns, endpoint, _port(self._segments, netns, endpoint))
             except InvalidArgument as error:
                 troubles.append(Trouble(overlay.id, endpoint.id, str(error)))
-        return [self._ports[one][2] for one in sorted(self._ports)], troubles
+        return tuple(self._ports[one][2] for one in sorted(self._ports)), troubles
 
 
 def overlay_state(
@@ -158,26 +215,19 @@ def overlay_state(
     local: Address,
     vxlan_port: int,
     path_mtu: int,
-    made: Made | None = None,
 ) -> tuple[OverlayState, list[Trouble]]:
-    """Return how an overlay is to look, and the endpoints that cannot be; each comes with its namespace's path.
+    """Return what `Made.state` does the first time. Of two records of one address the later holds."""
+    records = {peer.address.ip: peer for peer in peers}
+    return Made().state(overlay, endpoints, records, local=local, vxlan_port=vxlan_port, path_mtu=path_mtu)
 
-    `peers` are all records of the network, own ones too; `made` is this network's from call to call, and only saves
-    time. InvalidArgument or FailedPrecondition where nothing can be made of the whole network.
-    """
+
+def _require_possible(overlay: Overlay) -> None:
     if overlay.encrypted:
         raise FailedPrecondition(
             f"network {overlay.name} is encrypted, and this node cannot encrypt: it is not run in the clear"
         )
     if not _ID.fullmatch(overlay.id):
         raise InvalidArgument(f"network {overlay.name}: an id has lower-case letters and digits, not {overlay.id!r}")
-    made = made or Made()
-    segments = made.segments(overlay)
-    ports, troubles = made.ports(overlay, endpoints)
-    neighbours, forwarding = behind(segments, ports, peers, local)
-    mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments)
-    state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, tuple(ports), neighbours, forwarding)
-    return state, troubles
 
 
 def _segments(overlay: Overlay) -> tuple[Segment, ...]:
@@ -229,31 +279,3 @@ def _routes(segments: Sequence[Segment], own: Interface, *, default: bool) -> tu
     ]
     everything = ipaddress.ip_network("0.0.0.0/0" if own.version == 4 else "::/0")
     return tuple((network, own.ip) for network in (*others, *([everything] if default else ())))
-
-
-def behind(
-    segments: Sequence[Segment], ports: Sequence[Port], peers: Iterable[PeerRecord], local: Address
-) -> tuple[dict[tuple[int, Address], str], dict[tuple[int, str], Address]]:
-    """Return who is on other nodes, as the kernel's tables have it.
-
-    Of two records of one address or MAC the later holds. None takes an address or a MAC that a container of this node
-    or a gateway has.
-    """
-    neighbours: dict[tuple[int, Address], str] = {}
-    forwarding: dict[tuple[int, str], Address] = {}
-    own_addresses = {port.address.ip for port in ports}
-    own_addresses.update(gateway.ip for segment in segments for gateway in segment.gateways)
-    own_macs = {port.mac for port in ports}
-    networks = [(gateway.network, segment.vni) for segment in segments for gateway in segment.gateways]
-    for peer in peers:
-        address = peer.address.ip
-        if peer.tunnel == local or address in own_addresses or peer.mac in own_macs:
-            continue
-        if peer.tunnel.version != local.version:
-            continue  # no way there
-        for network, vni in networks:
-            if network.version == address.version and address in network:
-                neighbours[vni, address] = peer.mac
-                forwarding[vni, peer.mac] = peer.tunnel
-                break
-    return neighbours, forwarding

@@ -19,6 +19,8 @@ from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Link, Request
 
 _DONE, _THERE, _GONE = 0, errno.EEXIST, (0, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)
+# Of a container's own, before its interface is given others: one that has made more is told so, and keeps what it has.
+_MOST_ROUTES = 10_000
 
 
 class Workplace:
@@ -187,7 +189,8 @@ class Workplace:
                 raise ShoalError(f"the container has no {port.interface} any more")
             container.run(rtnetlink.set_mtu(link.index, step.mtu))
             self._inside.run(rtnetlink.set_mtu(here.index, step.mtu))
-            there = rtnetlink.ways(container.run(rtnetlink.list_ways(port.address.version)), link.index)
+            routes = container.run(rtnetlink.list_ways(port.address.version), most=_MOST_ROUTES)
+            there = rtnetlink.ways(routes, link.index)
             container.run(
                 *(
                     rtnetlink.add_route(to, gateway, replace=not to.prefixlen)

@@ -150,7 +150,8 @@ def _published(
                 places.add(Backend(address, port.published))
             elif address in late:
                 last.setdefault((port.protocol, port.published), set()).add(Backend(address, port.published))
-    chosen = sorted(found)[:MOST_PORTS]
+    ours = {(port.protocol, port.published) for _, on in tasks.values() if on.service for port in on.service.ports}
+    chosen = sorted(found, key=lambda port: (port not in ours, port))[:MOST_PORTS]
     return (
         {port: frozenset(found[port] or last.get(port, set())) for port in chosen},
         frozenset(without_source),

@@ -20,7 +20,7 @@ from shoal.network.kernel.observed import alias
 from shoal.network.kernel.workplace import set_sysctl
 from shoal.network.mesh import routing, rules
 from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import LEAST_PREFIX, Mesh
+from shoal.network.mesh.state import LEAST_PREFIX, MARK, MARKS, Mesh
 from shoal.network.neighbours import Forwarding, Neighbour
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Request
@@ -101,7 +101,11 @@ class Mesher:
         A long-lived flow of UDP to a task that is gone finds a living one, TCP hears at once. A flow of UDP to a port
         that was not published, or is no longer, is remembered with where it led.
         """
-        gone = self._written.alive() - mesh.alive() if self._written else frozenset()
+        if self._written:
+            gone = set(self._written.alive() - mesh.alive())
+        else:  # who was there when another process wrote the rules, and is there no more
+            with NetlinkSocket(netfilter=True) as conntrack:
+                gone = flows.answering(conntrack.run(flows.list_marked(MARK, MARKS))) - mesh.alive()
         requests = [flows.delete_answered(one) for one in gone]
         changed = [(protocol, port) for protocol, port in known ^ mesh.published.keys() if protocol != "tcp"]
         if changed:

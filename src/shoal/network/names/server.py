@@ -100,6 +100,10 @@ class NameServer:
         """Return the containers that are served."""
         return frozenset(self._served)
 
+    def ports(self, container: str) -> tuple[int, int]:
+        """Return the ports of UDP and TCP at which a sandbox that is served is answered."""
+        return self._served[container].sockets.ports
+
     def stop(self, container: str) -> None:
         """Serve a sandbox no longer. Nothing happens where it is not."""
         if container in self._served:

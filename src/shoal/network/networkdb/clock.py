@@ -26,6 +26,10 @@ class Clock:
         """The time of the latest event."""
         return self._time
 
+    def resume(self, time: int) -> None:
+        """Go on from where this node's clock was before its program was another one."""
+        self._time = max(self._time, min(time, CEILING - 1))
+
     def increment(self) -> int:
         """Return the time of a new event of our own."""
         self._time += 1

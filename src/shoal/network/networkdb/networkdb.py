@@ -80,6 +80,16 @@ class NetworkDB:
 
     # -- what the process wants ---------------------------------------------------------------------------------------
 
+    @property
+    def clocks(self) -> tuple[int, int]:
+        """The times of networks and of tables, for a successor of the same name."""
+        return self._state.network_clock.time, self._state.table_clock.time
+
+    def resume(self, clocks: tuple[int, int]) -> None:
+        """Be the successor: what is said from now on is later than all that was."""
+        self._state.network_clock.resume(clocks[0])
+        self._state.table_clock.resume(clocks[1])
+
     def set_contacts(self, contacts: tuple[Contact, ...]) -> None:
         """Take the addresses of the managers, without this node's own."""
         self._rejoining.contacts = contacts

@@ -18,6 +18,8 @@ import shoal
 from shoal.errors import InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.network.process import changes, connection
 from shoal.network.process.connection import Connection
+from shoal.network.process.early import EarlyPort
+from shoal.network.process.inheritance import INHERIT, bequest
 from shoal.network.process.messages import (
     CHANGED,
     HELLO,
@@ -59,6 +61,7 @@ class NetworkProcess:
         self._wanted: Wanted | None = None
         self._reached = Reached(0)
         self._removing = False
+        self._early = EarlyPort()
         self._link: Connection | None = None
         self._told: Wanted | None = None  # by this connection, to a process that understands changes
         self._tells_changes = False
@@ -70,6 +73,11 @@ class NetworkProcess:
         """Return the number of a wanted state that follows all others."""
         self._revision += 1
         return self._revision
+
+    def expect_gossip(self, bind: str) -> None:
+        """Others may call from now on: have the port open, though the process may not be there yet."""
+        if self._link is None and not self._removing:
+            self._early.open(bind)
 
     def troubles(self) -> Sequence[Trouble]:
         """Return what is not as wanted now."""
@@ -163,14 +171,19 @@ class NetworkProcess:
     def _start(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
-        with open(os.devnull, "r+b") as null:
-            self._child = os.posix_spawn(
-                self._command[0],
-                self._command,
-                environment,
-                file_actions=[(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in (0, 1)],
-                setsid=True,
-            )
+        given = bequest({}, self._early.descriptors())
+        try:
+            with open(os.devnull, "r+b") as null:
+                self._child = os.posix_spawn(
+                    self._command[0],
+                    [*self._command, INHERIT, str(given)],
+                    environment,
+                    file_actions=[(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in (0, 1)],
+                    setsid=True,
+                )
+        finally:
+            os.close(given)
+            self._early.close()
         self._keep_apart(self._child)
 
     def _reap(self) -> int | None:
@@ -195,6 +208,7 @@ class NetworkProcess:
                     continue
                 return
             peer = link.peer()
+            self._early.close()  # the process has the port now, or opens it by itself
             try:
                 self._link, self._told, self._tells_changes = link, None, fields(hello).get("changes") is True
                 if self._wanted is not None:

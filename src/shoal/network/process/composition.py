@@ -8,15 +8,17 @@ import contextlib
 import ipaddress
 import logging
 import secrets
+import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
 from shoal.network.claims import ServiceKey
 from shoal.network.directory import Directory
-from shoal.network.kernel.state import Made, OverlayState, overlay_state
+from shoal.network.kernel.state import Made, OverlayState
 from shoal.network.names.answers import asker
 from shoal.network.names.outside import HostServers
 from shoal.network.names.redirect import redirect
@@ -25,16 +27,23 @@ from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import entries, memory
 from shoal.network.process.balances import Balances
 from shoal.network.process.differences import Attached, Differences, differences
+from shoal.network.process.early import TCP, UDP
+from shoal.network.process.former import Former, entries_of, former_of, values_of, written_by
 from shoal.network.process.kernel import Kernel
+from shoal.network.process.lookout import Lookout
 from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
 from shoal.network.process.parts import Legacy, Parts
+from shoal.network.process.rounds import Rounds
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
 from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
+# At each look at the kernel, which is every 3 s: 24 overlays in ten seconds. One is read whole, and with 200 containers
+# on it has some 1,000 entries.
+OVERLAYS_AT_ONCE = 8
 RESOLV_CONF = Path("/etc/resolv.conf")
 FORGET_EVERY = 1.0
 # What others write is kept soon, for a small part of the time: what a killed process had not kept its next one lacks.
@@ -56,10 +65,11 @@ class NodeNetwork:
         self._opener = opener
         self._news = asyncio.Event()
         self._changing = asyncio.Lock()
-        self._talk = Talk(group, self._news.set)
+        self._legacy = dict(legacy.descriptors)
+        was = former_of(legacy.values)
+        self._talk = Talk(group, self._news.set, _sockets(self._legacy), was)
         self._directory = Directory()
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
-        self._legacy = dict(legacy.descriptors)
         self._wanted = Wanted(0)
         self._broken_off = False  # what was wanted last was not made to its end
         self._place: tuple[object, ...] = ()  # where the kernel's side of all networks is made from
@@ -76,7 +86,22 @@ class NodeNetwork:
         self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
         self._mtu = 0
         self._balances = Balances(self._directory)
+        if was is not None:
+            self._resume(was)
+        self._lookout, self._overlay_rounds = Lookout(kernel, self._names), Rounds(OVERLAYS_AT_ONCE)
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
+
+    def _resume(self, was: Former) -> None:
+        """Have all that this node had in the tables, before anybody is heard who tells of it."""
+        tables, now = self._talk.tables, self._talk.now
+        for network in was.joined:
+            tables.join_network(network, now)
+        for entry in was.entries:
+            tables.put(entry.table, entry.network, entry.used, bytes.fromhex(entry.value), now)
+            if entry.used != entry.key:
+                self._keys[entry.table, entry.network, entry.key] = entry.used
+        self._joined, self._written_as = set(was.joined), self._talk.name
+        self._written = entries.Written(written_by(was.entries))
 
     # What shoald wants.
 
@@ -95,7 +120,8 @@ class NodeNetwork:
             changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
             for sandbox in changed.gone:
                 self._names.stop(sandbox.container)
-            await self._kernel.forget([Path(one.netns) for one in changed.gone])
+            if changed.gone:
+                await self._kernel.forget([Path(one.netns) for one in changed.gone])
             self._attached.change(changed.sandboxes, changed.gone)
             self._take_part()
             if changed.overlays:
@@ -180,31 +206,41 @@ class NodeNetwork:
 
     # The kernel.
 
-    def _look_up(self, networks: Collection[str]) -> None:
-        """Say anew how these networks are to look in the kernel."""
+    def _look_up(self, networks: Collection[str], changed: Collection[tuple[str, Address]] = ()) -> bool:
+        """Say anew how these networks are to look in the kernel; return whether any is to look otherwise.
+
+        `changed` are the networks' addresses of which others have told since the last time.
+        """
         # Ingress is the mesh's to make, once ports are published.
         overlays = {overlay.id: overlay for overlay in self._wanted.overlays if not overlay.ingress}
         for network in self._made.keys() - overlays.keys():
             del self._made[network]
             self._states.pop(network, None)
             self._troubles.pop(network, None)
+        addresses: dict[str, list[Address]] = {}
+        for network, address in changed:
+            addresses.setdefault(network, []).append(address)
+        former = dict(self._states)
         for network in networks:
             if (overlay := overlays.get(network)) is not None:
-                self._look_up_one(overlay)
+                self._look_up_one(overlay, addresses.get(network, ()))
+        return any(self._states.get(network) is not former.get(network) for network in networks)
 
-    def _look_up_one(self, overlay: Overlay) -> None:
+    def _look_up_one(self, overlay: Overlay, changed: Iterable[Address]) -> None:
         gossip = self._wanted.gossip
+        made = self._made.setdefault(overlay.id, Made())
         try:
-            self._states[overlay.id], self._troubles[overlay.id] = overlay_state(
+            self._states[overlay.id], self._troubles[overlay.id] = made.state(
                 overlay,
                 self._attached.endpoints(overlay.id),
-                self._directory.neighbours(overlay.id).values(),
+                self._directory.neighbours(overlay.id),
+                changed,
                 local=self._tunnel(self._wanted),
                 vxlan_port=gossip.vxlan_port if gossip is not None else 4789,
                 path_mtu=self._mtu,
-                made=self._made.setdefault(overlay.id, Made()),
             )
         except (InvalidArgument, FailedPrecondition) as error:
+            self._made[overlay.id] = Made()  # it may have missed what was told
             self._states.pop(overlay.id, None)
             self._troubles[overlay.id] = [Trouble(overlay.id, "", str(error))]
 
@@ -287,8 +323,9 @@ class NodeNetwork:
         meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
         changes = self._directory.take_changes()
         troubles: list[Trouble] = []
-        if networks := {network for network, _ in changes.neighbours}:
-            self._look_up(sorted(networks))
+        networks = {network for network, _ in changes.neighbours}
+        # What this node has written itself changes nothing there.
+        if self._look_up(networks, changes.neighbours):
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
@@ -305,8 +342,8 @@ class NodeNetwork:
             one for network in self._balances.change(made, services) for one in self._attached.sandboxes(network)
         ]
         if wanted is not None:
-            sandboxes += wanted.sandboxes
-            sandboxes += [one for one in self._wanted.sandboxes if one.container in self._unbalanced]
+            self._unbalanced &= self._attached.all.keys()
+            sandboxes += [*wanted.sandboxes, *(self._attached.all[one] for one in self._unbalanced)]
         once = {sandbox.container: sandbox for sandbox in sandboxes}
         chosen = {Path(sandbox.netns): sandbox for sandbox in once.values()}
         failed = await self._kernel.balance({netns: self._balances.virtuals(one) for netns, one in chosen.items()})
@@ -332,7 +369,9 @@ class NodeNetwork:
             if self._mtu != former:
                 self._moved()
                 self._look_up(self._joined)
-            troubles = await self._kernel.look_again(list(self._states.values()))
+            due = self._overlay_rounds.due(self._states, asyncio.get_running_loop().time())
+            troubles = await self._kernel.look_again(list(self._states.values()), due)
+            troubles += await self._lookout.look(self._attached.all)
             await self._mesh.look_again(self._wanted)
             if not troubles and self._mesh.troubles == self._told:
                 return None
@@ -364,12 +403,21 @@ class NodeNetwork:
         }
 
     def bequeath(self) -> Legacy:
-        """Leave the sockets of names to a successor; the kernel's side stays as it is."""
+        """Leave gossip and names to a successor, with their sockets; the kernel's side stays as it is."""
         descriptors: dict[str, int] = {}
         for container in self._names.served():
             udp, tcp = self._names.release(container).descriptors
             descriptors |= {f"udp {container}": udp, f"tcp {container}": tcp}
-        return Legacy({}, descriptors)
+        left = self._talk.leave_to_successor()
+        if left is None:
+            return Legacy({}, descriptors)
+        try:
+            memory.keep(self._folder, self._memory.text())
+        except OSError as error:
+            log.error("what other nodes wrote last is not kept for the successor: %s", error)
+        who, (udp_socket, tcp_socket) = left
+        who = replace(who, joined=tuple(self._joined), entries=entries_of(self._written.all, self._keys))
+        return Legacy(values_of(who), descriptors | {UDP: udp_socket.fileno(), TCP: tcp_socket.fileno()})
 
     async def remove(self) -> None:
         """Leave the gossip and take all away."""
@@ -384,6 +432,16 @@ class NodeNetwork:
                 log.error("the routing mesh is left in the kernel: %s", error)
             for trouble in await self._kernel.remove():
                 log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
+
+
+def _sockets(legacy: dict[str, int]) -> tuple[socket.socket, socket.socket] | None:
+    """Take gossip's sockets, where they were left."""
+    udp, tcp = (socket.socket(fileno=legacy.pop(name)) if name in legacy else None for name in (UDP, TCP))
+    for sock in (udp, tcp):
+        if sock is not None:
+            sock.setblocking(False)
+            sock.set_inheritable(False)
+    return (udp, tcp) if udp is not None and tcp is not None else None
 
 
 @asynccontextmanager

@@ -22,10 +22,15 @@ _NODE = ""  # what is written of no container
 
 
 class Written:
-    """What this node has written, by container."""
+    """What this node has written, by container; at first what its former program had."""
 
-    def __init__(self) -> None:
-        self._entries: dict[str, Entries] = {}
+    def __init__(self, former: Mapping[str, Entries] | None = None) -> None:
+        self._entries: dict[str, Entries] = dict(former or {})
+
+    @property
+    def all(self) -> Mapping[str, Entries]:
+        """By container."""
+        return self._entries
 
     def networks(self) -> set[str]:
         """Return the networks on which something is written."""

@@ -5,7 +5,7 @@ call costs what changed since the last one.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import SystemRandom
@@ -14,9 +14,9 @@ from typing import TypeVar
 from shoal.errors import ShoalError
 from shoal.network.balancing.balancer import Balancer
 from shoal.network.balancing.rules import Virtual
-from shoal.network.kernel.nftables import Nftables
 from shoal.network.kernel.overlays import Overlays
 from shoal.network.kernel.state import OverlayState
+from shoal.network.kernel.watched import Watched
 from shoal.network.mesh.mesher import Mesher
 from shoal.network.mesh.reserved import ReservedPorts
 from shoal.network.mesh.rules import PublishedPort
@@ -43,7 +43,7 @@ class Kernel:
     def _open(self) -> None:
         self._namespaces = Namespaces()
         self._overlays = Overlays(self._folder, self.tag, self._namespaces)
-        self._nftables = Nftables(self._namespaces)
+        self._nftables = Watched(self._namespaces)
         self._balancer = Balancer(self._namespaces, self._nftables, SystemRandom())
         self._mesher = Mesher(self._nftables, SystemRandom())
         self._ports = ReservedPorts()
@@ -105,11 +105,11 @@ class Kernel:
 
         await self._run(work)
 
-    async def look_again(self, states: Sequence[OverlayState]) -> list[Trouble]:
-        """Read the kernel, and mend what is not as it was made."""
+    async def look_again(self, states: Sequence[OverlayState], due: Collection[str]) -> list[Trouble]:
+        """Read what the kernel has of some of these, and mend what is not as it was made."""
 
         def work() -> list[Trouble]:
-            self._overlays.look_again()
+            self._overlays.look_again(due)
             return self._overlays.apply(states)
 
         return await self._run(work)
@@ -137,6 +137,34 @@ class Kernel:
                 self._balancer.forget(netns)
 
         await self._run(work)
+
+    async def others_wrote(self, namespaces: Collection[Path], among: Collection[Path]) -> list[Path]:
+        """Return which of these containers' rules somebody else has changed since we wrote there. `among`: all."""
+
+        def work() -> list[Path]:
+            self._nftables.keep_only(among)
+            self._nftables.tidy()
+            return self._nftables.foreign(namespaces)
+
+        return await self._run(work)
+
+    async def write_again(self, texts: Mapping[Path, str]) -> dict[Path, str]:
+        """Write these namespaces' virtual IPs, and these texts, again. Return what could not be done."""
+
+        def work() -> dict[Path, str]:
+            failed = {}
+            for netns, text in texts.items():
+                try:
+                    with netns.open("rb") as file:
+                        self._nftables.accept(file.fileno())
+                        self._nftables.run(text, file.fileno())
+                    self._balancer.write_again(netns)
+                except (OSError, ShoalError) as error:
+                    failed[netns] = str(error)
+            self._nftables.tidy()
+            return failed
+
+        return await self._run(work)
 
     async def rules(self, netns: Path, text: str) -> None:
         """Carry out a text of nft's language in a namespace. OSError, ShoalError."""

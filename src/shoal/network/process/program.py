@@ -7,7 +7,6 @@ JSON with its values and the numbers of its other descriptors, the lock and the 
 import argparse
 import asyncio
 import fcntl
-import json
 import logging
 import os
 import resource
@@ -20,6 +19,7 @@ from typing import Any
 
 from shoal.network.process import connection
 from shoal.network.process.composition import compose
+from shoal.network.process.inheritance import INHERIT, bequest, inherited
 from shoal.network.process.parts import Legacy
 from shoal.network.process.server import NetworkServer
 
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 LOCK = "lock"
 ANOTHER_SERVES = 3  # exit code
-INHERIT = "--inherit"
 
 
 class InUse(Exception):
@@ -43,24 +42,6 @@ def lock(folder: Path) -> int:
         os.close(held)
         raise InUse(str(folder)) from error
     return held
-
-
-def inherited(number: int) -> Legacy:
-    """Read what a former program left. ValueError, KeyError when it is not what one leaves."""
-    with open(number, "rb") as file:
-        file.seek(0)
-        left = json.load(file)
-    return Legacy(dict(left["values"]), {name: int(fd) for name, fd in left["descriptors"].items()})
-
-
-def bequest(values: Mapping[str, Any], descriptors: Mapping[str, int]) -> int:
-    """Return a descriptor, open over exec as all those it names, from which a successor reads."""
-    number = os.memfd_create("legacy", 0)
-    with open(number, "wb", closefd=False) as file:
-        file.write(json.dumps({"values": values, "descriptors": descriptors}).encode())
-    for descriptor in descriptors.values():
-        os.set_inheritable(descriptor, True)
-    return number
 
 
 def replace(command: Sequence[str], values: Mapping[str, Any], descriptors: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ have changed. Without gossip (no keys yet, or the port is taken) the tables are 
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from random import SystemRandom
@@ -14,12 +15,13 @@ from random import SystemRandom
 from shoal.errors import InvalidArgument
 from shoal.network.gossip import keys
 from shoal.network.gossip.config import Config
-from shoal.network.gossip.delegate import Member
+from shoal.network.gossip.delegate import Member, State
 from shoal.network.gossip.memberlist import Memberlist
 from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.server import GossipServer
 from shoal.network.networkdb.networkdb import NetworkDB
 from shoal.network.networkdb.rejoining import Contact, contacts_of
+from shoal.network.process.former import MOST_KNOWN, Former, Place
 from shoal.network.records import Address
 from shoal.network.wanted import Gossip
 
@@ -29,9 +31,21 @@ LEAVE_TIMEOUT = 5.0
 
 
 class Talk:
-    """Gossip and tables. `group` owns what runs; `news` is called when something may have changed."""
+    """Gossip and tables. `group` owns what runs; `news` is called when something may have changed.
 
-    def __init__(self, group: asyncio.TaskGroup, news: Callable[[], None]) -> None:
+    `sockets` are gossip's, UDP and TCP, open already; they are ours from now on. `former` is who this node was in the
+    program before: it goes on as the same.
+    """
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        news: Callable[[], None],
+        sockets: tuple[socket.socket, socket.socket] | None = None,
+        former: Former | None = None,
+    ) -> None:
+        self._sockets = sockets
+        self._former = former
         self._group = group
         self._news = news
         self._loop = asyncio.get_running_loop()
@@ -40,17 +54,19 @@ class Talk:
         self._server: GossipServer | None = None
         self._running: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._begin()
+        self._begin(former)
 
     @property
     def now(self) -> float:
         """The time that the tables count in, seconds."""
         return self._loop.time()
 
-    def _begin(self) -> None:
-        """Be a new node: another name, and empty tables."""
-        self.name = secrets.token_hex(6)
+    def _begin(self, former: Former | None = None) -> None:
+        """Be a new node: another name, and empty tables. With a `former`: its name, and no time that it has used."""
+        self.name = former.name if former is not None else secrets.token_hex(6)
         self.tables = NetworkDB(self.name, self, self._rng, self.now)
+        if former is not None:
+            self.tables.resume((former.network_time, former.table_time))
 
     async def set_gossip(self, gossip: Gossip | None) -> str:
         """Take part like this from now on; return why that is not possible, or an empty text.
@@ -69,8 +85,13 @@ class Talk:
         if self._server is not None and former is not None and _place(former) != _place(gossip):
             await self.leave()
         if self._server is None:
+            before, self._former = self._former, None
+            if before is not None and (before.bind, before.advertise) != _place(gossip):
+                self._begin()
+                before = None
             try:
-                self._server = GossipServer(Config(self.name, gossip.advertise), gossip.bind, self, ring)
+                config, sockets = Config(self.name, gossip.advertise), self._take_sockets(gossip.bind)
+                self._server = GossipServer(config, gossip.bind, self, ring, sockets=sockets)
             except OSError as error:
                 return f"gossip cannot listen on port {DEFAULT_PORT} of {gossip.bind}: {error.strerror}"
             self._running = [
@@ -78,12 +99,34 @@ class Talk:
                 self._group.create_task(self._keep_time(self.tables), name="tables"),
             ]
             await asyncio.sleep(0)  # for the server to be there when it is first used
+            if before is not None:
+                known = [(place.address, place.port) for place in before.known]
+                self._server.do(lambda memberlist, now: memberlist.call(known, now))
         server = self._server
         server.do(lambda memberlist, now: memberlist.set_keys(ring))
         self.tables.set_contacts(contacts)
         if former is None or former.contacts != gossip.contacts:
             server.do(lambda memberlist, now: memberlist.call(contacts, now))
         return ""
+
+    def leave_to_successor(self) -> tuple[Former, tuple[socket.socket, socket.socket]] | None:
+        """Return who this node is, and the sockets, open; None where it does not gossip."""
+        server, gossip = self._server, self._gossip
+        if server is None or gossip is None:
+            return None
+        others = [member for member in server.memberlist.members()[1:] if member.state == State.ALIVE]
+        known = self._rng.sample(others, min(len(others), MOST_KNOWN))
+        who = Former(self.name, *_place(gossip), *self.tables.clocks, tuple(Place(m.address, m.port) for m in known))
+        return who, server.sockets
+
+    def _take_sockets(self, bind: str) -> tuple[socket.socket, socket.socket] | None:
+        """Return those that were open already, where they are of this address."""
+        sockets, self._sockets = self._sockets, None
+        if sockets is not None and any(sock.getsockname()[:2] != (bind, DEFAULT_PORT) for sock in sockets):
+            for sock in sockets:
+                sock.close()
+            return None
+        return sockets
 
     async def leave(self) -> None:
         """Tell the others that this node is gone, as far as they can be reached, and talk no more."""

@@ -14,9 +14,10 @@ from shoal.errors import ShoalError
 from shoal.network.balancing import balancer as module
 from shoal.network.balancing.balancer import Balancer
 from shoal.network.balancing.rules import Virtual
-from shoal.network.kernel.nftables import Nftables, Refused
+from shoal.network.kernel.nftables import Refused
+from shoal.network.kernel.watched import Watched
 from shoal.network.namespaces import Namespaces
-from shoal.network.rtnetlink import Reply, Request
+from shoal.network.rtnetlink import Address, Reply, Request
 
 VIP = ip_address("10.0.1.3")
 A, B = ip_address("10.0.1.5"), ip_address("10.0.1.6")
@@ -27,14 +28,16 @@ class Nft:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self.listing = ""
+        self.there: set[Address] | None = None
+        self.refuses = ""
 
-    def run(self, text: str, netns: int, *, json: bool = False) -> str:
-        if json:
-            if not self.listing:
-                raise Refused("No such file or directory")
-            return self.listing
+    def addresses(self, netns: int, table: str, maps: list[str]) -> set[Address] | None:
+        return self.there
+
+    def run(self, text: str, netns: int) -> str:
         self.texts.append(text)
+        if self.refuses and text.startswith(self.refuses):
+            raise Refused("Device or resource busy")
         return ""
 
 
@@ -76,7 +79,7 @@ def conntrack(monkeypatch: pytest.MonkeyPatch) -> Conntrack:
 
 @pytest.fixture
 def balancer(nft: Nft, conntrack: Conntrack) -> Balancer:
-    return Balancer(cast(Namespaces, Here()), cast(Nftables, nft), Random(1))
+    return Balancer(cast(Namespaces, Here()), cast(Watched, nft), Random(1))
 
 
 def test_a_container_without_a_virtual_ip_gets_no_table(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nf
     balancer.apply(tmp_path / "ns", wanted)
     assert len(nft.texts) == 2
     balancer.forget(tmp_path / "ns")
-    nft.listing = '{"nftables": [{"map": {"name": "vips4", "elem": [["10.0.1.3", {}], ["10.0.1.4", {}]]}}]}'
+    nft.there = {VIP, ip_address("10.0.1.4")}
     balancer.apply(tmp_path / "ns", wanted)
     assert "delete element inet shoal_vips vips4 { 10.0.1.4 " in nft.texts[2]
     assert "add element" not in nft.texts[2]
@@ -124,3 +127,33 @@ def test_after_an_error_it_looks_again(balancer: Balancer, nft: Nft, conntrack: 
     conntrack.failing = None
     balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({B}))})
     assert nft.texts[-1].startswith("add table")
+
+
+def test_what_somebody_else_has_changed_is_written_again_whole(
+    balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path
+) -> None:
+    balancer.write_again(tmp_path / "ns")
+    (tmp_path / "ns").touch()
+    balancer.apply(tmp_path / "ns", {})
+    balancer.write_again(tmp_path / "ns")
+    assert nft.texts == []  # nothing of ours is there
+    wanted = {VIP: Virtual(VIP, frozenset({A}))}
+    balancer.apply(tmp_path / "ns", wanted)
+    conntrack.requests.clear()
+    balancer.write_again(tmp_path / "ns")
+    assert "flush map inet shoal_vips vips4" in nft.texts[-1]
+    assert "dnat ip to 10.0.1.5" in nft.texts[-1]
+    assert len(conntrack.requests) == 1  # what began meanwhile
+    (tmp_path / "other").touch()
+    (tmp_path / "other").rename(tmp_path / "ns")
+    balancer.write_again(tmp_path / "ns")
+    assert len(nft.texts) == 2  # it is another namespace, which the next apply looks at
+
+
+def test_a_table_that_was_spoilt_is_made_anew(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
+    (tmp_path / "ns").touch()
+    wanted = {VIP: Virtual(VIP, frozenset({A}))}
+    nft.refuses = "add table inet shoal_vips\nadd map"
+    balancer.apply(tmp_path / "ns", wanted)
+    balancer.write_again(tmp_path / "ns")
+    assert [text.splitlines()[1].split()[0] for text in nft.texts] == ["add", "delete"] * 2

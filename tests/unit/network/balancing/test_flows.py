@@ -52,6 +52,12 @@ def test_all_that_an_address_answers_can_end() -> None:
     assert attributes(given[25]) == {2: struct.pack("=I", 1)}
 
 
+def test_flows_are_listed_by_their_mark() -> None:
+    asked = flows.list_marked(0x5A000000, 0xFF000000)
+    assert (asked.type, asked.flags, asked.body[0]) == (0x101, 0x300, 2)
+    assert attributes(asked.body[4:]) == {8: b"\x5a\0\0\0", 21: b"\xff\0\0\0"}
+
+
 def test_flows_to_a_port_of_an_address_can_end() -> None:
     given = attributes(flows.delete_port("udp", ip_address("10.98.0.1"), 5353).body[4:])
     assert set(given) == {1, 25}

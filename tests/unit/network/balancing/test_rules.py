@@ -1,13 +1,11 @@
 """The texts of virtual IPs, and which flows end."""
 
-import json
 from ipaddress import ip_address
 from random import Random
 
 import pytest
 
-from shoal.errors import ShoalError
-from shoal.network.balancing.rules import TABLE, Flows, Virtual, ended, read, stale, start, update
+from shoal.network.balancing.rules import TABLE, Flows, Virtual, again, differing, ended, removal, stale, start, update
 from shoal.network.rtnetlink import Address
 
 VIP, OTHER = ip_address("10.0.1.3"), ip_address("10.0.1.4")
@@ -109,21 +107,19 @@ def test_of_an_unknown_past_flows_end_by_who_answers_them() -> None:
     assert stale(virtual(A, leaving=(B,)), [A, B, C, VIP]) == [Flows(VIP, C), Flows(VIP, VIP)]
 
 
-def test_a_listing_gives_the_virtual_ips() -> None:
-    goto = {"goto": {"target": "vip_0a000103"}}
-    listing = [
-        {"metainfo": {"json_schema_version": 1}},
-        {"table": {"name": "shoal_vips"}},
-        {"map": {"name": "vips4", "elem": [["10.0.1.3", goto], ["10.0.1.4", goto]]}},
-        {"map": {"name": "vips6"}},
-        {"map": {"name": "other", "elem": [["10.0.1.9", goto]]}},
-    ]
-    assert read(json.dumps({"nftables": listing})) == {VIP: None, OTHER: None}
+def test_written_again_all_of_it_is_said_and_what_others_put_there_is_flushed() -> None:
+    text = again({VIP: virtual(A)}, Random(1))
+    assert text.startswith(start())
+    assert text.index(f"flush map {TABLE} vips4") < text.index(f"add element {TABLE} vips4")
+    assert text.endswith(update({}, {VIP: virtual(A)}, Random(1)))
+    assert again({}, Random(1)) == ""
+    assert removal().splitlines() == [f"add table {TABLE}", f"delete table {TABLE}"]
 
 
-@pytest.mark.parametrize(
-    "listing", ["", "[]", '{"nftables": [1]}', '{"nftables": [{"map": {"name": "vips4", "elem": [5]}}]}']
-)
-def test_a_listing_that_cannot_be_read_is_an_error(listing: str) -> None:
-    with pytest.raises(ShoalError, match="cannot be read"):
-        read(listing)
+def test_what_differs_leads_to_the_same_text_and_the_same_ends() -> None:
+    known, wanted = {VIP: virtual(A), OTHER: Virtual(OTHER)}, {VIP: virtual(A, B), OTHER: Virtual(OTHER)}
+    before, after = differing(known, wanted)
+    assert (before, after) == ({VIP: virtual(A)}, {VIP: virtual(A, B)})
+    assert update(before, after, Random(1)) == update(known, wanted, Random(1))
+    assert ended(after, before) == ended(wanted, known)
+    assert differing(known, {VIP: virtual(A)}) == ({OTHER: Virtual(OTHER)}, {})

@@ -12,7 +12,8 @@ from shoal.network.gossip import framing
 from shoal.network.gossip.config import Config
 from shoal.network.gossip.delegate import State
 from shoal.network.gossip.messages import Ack, Ping, encode
-from shoal.network.gossip.server import GossipServer, open_sockets
+from shoal.network.gossip.server import GossipServer
+from shoal.network.gossip.sockets import open_sockets
 from shoal.network.gossip.strangers import MAX_STREAMS_OF_ONE_STRANGER
 from tests.harness.hosts import PATIENCE
 from tests.simulation.airwaves import KEYS, Listening

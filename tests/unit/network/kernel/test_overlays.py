@@ -71,7 +71,7 @@ def test_what_is_reached_is_not_looked_at_again(made: Overlays, tmp_path: Path) 
     assert made.apply([replace(state(tmp_path), mtu=1230)]) == []
     assert [kind for _, kind in Place.steps[3:]] == ["ResizeSegment", "ChangePort"]
     assert Place.looked == ["net"]
-    made.look_again()
+    made.look_again(["net", "another"])
     assert made.apply([replace(state(tmp_path), mtu=1230)]) == []
     assert Place.looked == ["net", "net"]
 

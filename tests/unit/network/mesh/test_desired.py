@@ -150,6 +150,8 @@ def test_there_is_an_end_to_ports_and_nodes(monkeypatch: pytest.MonkeyPatch) -> 
     ports = tuple(Port("tcp", 80, number) for number in (1, 2, 3))
     mesh = made(wanted(task(service=replace(SERVICE, ports=ports))), Told().node("10.0.0.3").node("10.0.0.4"))
     assert (len(mesh.published), len(mesh.gateways)) == (2, 1)
+    told = Told().task("10.0.0.9", Port("sctp", 1, 1)).task("10.0.0.8", Port("sctp", 1, 2))
+    assert made(wanted(task()), told).published.keys() == {("tcp", 8080), ("sctp", 1)}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -14,11 +15,17 @@ import pytest
 
 import shoal
 from shoal.errors import NotFound, Unavailable
+from shoal.network.gossip import framing
+from shoal.network.gossip.config import Config
+from shoal.network.gossip.keys import ring
+from shoal.network.gossip.messages import DEFAULT_PORT, Ping, encode
+from shoal.network.gossip.server import GossipServer
 from shoal.network.process import client, connection
 from shoal.network.process.client import NetworkProcess
 from shoal.network.process.connection import Connection
 from shoal.network.process.messages import Message, fields, small
-from shoal.network.wanted import Overlay, Reached, Wanted
+from shoal.network.wanted import Gossip, Key, Overlay, Reached, Wanted
+from tests.simulation.airwaves import Listening
 
 NOWHERE = Overlay("n", "blue", ())  # without a subnet nothing of it is made in the kernel, for which one must be root
 
@@ -104,6 +111,79 @@ async def test_one_of_another_version_makes_way(
             await process.remove()
             await asyncio.to_thread(gone, pids[0])
     await first.close()
+
+
+def places(*numbers: int) -> list[str]:
+    """Return loopback addresses of this test's own: the port is one for all."""
+    return [f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.{number}" for number in numbers]
+
+
+@asynccontextmanager
+async def calling(address: str, called: str, keys: tuple[Key, ...]) -> AsyncIterator[GossipServer]:
+    """Another node, which has called once. Memberlist calls nobody a second time by itself."""
+    async with asyncio.TaskGroup() as group:
+        caller = GossipServer(Config("caller", address), address, Listening(), ring(keys))
+        running = group.create_task(caller.run())
+        await asyncio.sleep(0)
+        caller.do(lambda memberlist, now: memberlist.call([(called, DEFAULT_PORT)], now))
+        try:
+            yield caller
+        finally:
+            running.cancel()
+
+
+async def gossiping(process: NetworkProcess, here: str, keys: tuple[Key, ...], caller: GossipServer) -> None:
+    """Have the process gossip, and wait until the other node knows it."""
+    revision = process.next_revision()
+    await process.want(Wanted(revision, Gossip(here, here, here, keys=keys)))
+    async with asyncio.timeout(20):
+        assert (await process.reached(revision)).troubles == ()
+        while caller.memberlist.number_of_members < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+KEYS = tuple(Key("networking:gossip", secrets.token_hex(16), number) for number in (1, 2, 3))
+
+
+async def test_who_calls_before_the_process_is_there_is_answered_by_it(tmp_path: Path) -> None:
+    """A Docker Engine that joins calls once, and then not for a minute."""
+    here, there = places(101, 102)
+    async with running(tmp_path) as (process, pids):
+        process.expect_gossip(here)
+        async with calling(there, here, KEYS) as caller:
+            _, writer = await asyncio.open_connection(here, DEFAULT_PORT)
+            writer.close()
+            assert pids == []
+            await gossiping(process, here, KEYS, caller)
+            await process.remove()
+            await asyncio.to_thread(gone, pids[0])
+
+
+async def test_after_an_upgrade_it_is_the_same_node_in_gossip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = places(103, 104)
+    async with running(tmp_path) as (process, pids):
+        process.expect_gossip(here)
+        async with calling(there, here, KEYS) as caller:
+            await gossiping(process, here, KEYS, caller)
+            command = Path(f"/proc/{pids[0]}/cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
+            link = await connection.connect(tmp_path)
+            await link.send(small("replace", command=command[: command.index("--inherit")]))
+            while await link.receive() is not None:
+                continue
+            await link.close()
+            await gossiping(process, here, KEYS, caller)
+            # It answers: by stream, whoever asks it by the name that it had.
+            (name,) = [member.name for member in caller.memberlist.members()[1:]]
+            assert isinstance(caller.memberlist.delegate, Listening)
+            assert [event[:2] for event in caller.memberlist.delegate.events] == [("joined", name)]
+            ping = framing.seal_stream(caller.memberlist.keyring, encode(Ping(5, name)))
+            reader, writer = await asyncio.open_connection(here, DEFAULT_PORT)
+            writer.write(ping)
+            async with asyncio.timeout(10):
+                assert len(await reader.read()) > framing.HEADER
+            writer.close()
+            await process.remove()
+            await asyncio.to_thread(gone, pids[0])
 
 
 async def test_of_two_that_are_started_at_once_one_serves(tmp_path: Path) -> None:

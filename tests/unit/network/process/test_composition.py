@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -75,6 +75,10 @@ class Remembering:
         self.given = 0
         self.failing = 0
         self.refused = ""
+        self.ruled: dict[Path, str] = {}
+        self.spoilt: set[Path] = set()
+        self.hopeless: set[Path] = set()
+        self.again: list[dict[Path, str]] = []
 
     async def path_mtu(self, local: Address) -> int:
         return 1500 if str(local) != "127.0.0.2" else 9000
@@ -105,7 +109,19 @@ class Remembering:
         self.routing = None
 
     async def rules(self, netns: Path, text: str) -> None:
-        pass
+        self.ruled[netns] = text
+
+    async def look_again(self, states: Sequence[OverlayState], due: Collection[str]) -> list[Trouble]:
+        assert set(due) <= {state.id for state in states}
+        return []
+
+    async def others_wrote(self, namespaces: Collection[Path], among: Collection[Path]) -> list[Path]:
+        assert set(namespaces) <= set(among)
+        return [netns for netns in namespaces if netns in self.spoilt]
+
+    async def write_again(self, texts: Mapping[Path, str]) -> dict[Path, str]:
+        self.again.append(dict(texts))
+        return dict.fromkeys(set(texts) & self.hopeless, "no")
 
 
 class Opening:

@@ -16,7 +16,7 @@ async def test_it_opens_and_closes_and_leaves_nothing(tmp_path: Path) -> None:
     failed = await kernel.balance({tmp_path / "gone": {}})
     assert list(failed) == [tmp_path / "gone"]
     await kernel.forget([tmp_path / "gone"])
-    assert await kernel.look_again([]) == []
+    assert await kernel.look_again([], []) == []
     assert await kernel.remove() == []
     assert not folder.exists()
     await kernel.close()

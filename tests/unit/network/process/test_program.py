@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from shoal.network.process import program
-from shoal.network.process.parts import Legacy
 
 
 def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
@@ -17,14 +16,6 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
     assert program.main(["--folder", str(tmp_path), "--tag", "x"]) == program.ANOTHER_SERVES
     os.close(held)
     os.close(program.lock(tmp_path))
-
-
-def test_a_successor_reads_what_was_left(tmp_path: Path) -> None:
-    kept = os.open(tmp_path, os.O_RDONLY | os.O_CLOEXEC)
-    number = program.bequest({"gossip": [1, 2]}, {"folder": kept})
-    assert os.get_inheritable(kept)
-    assert program.inherited(number) == Legacy({"gossip": [1, 2]}, {"folder": kept})
-    os.close(kept)
 
 
 def test_a_program_that_is_not_there_leaves_this_one_going(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from shoal.network.gossip.messages import DEFAULT_PORT
+from shoal.network.gossip.sockets import open_sockets
 from shoal.network.process.talk import Talk
 from shoal.network.records import ENDPOINTS, Changed
 from shoal.network.wanted import Gossip, Key
@@ -92,3 +93,51 @@ async def test_without_the_port_or_the_keys_it_says_why_and_the_tables_are_there
         node.look()
         assert [change.value for change in node.read] == [b"value"]
         assert await node.talk.set_gossip(node.gossip()) == ""
+
+
+async def test_a_successor_is_the_same_node_to_the_others() -> None:
+    """Nothing of it vanishes for them, not even for a moment."""
+    async with nodes(2) as (one, other):
+        assert await one.talk.set_gossip(one.gossip(other)) == ""
+        assert await other.talk.set_gossip(other.gossip(one)) == ""
+        for node in (one, other):
+            node.talk.tables.join_network("blue", node.talk.now)
+            node.talk.tables.put(ENDPOINTS, "blue", node.address, b"value", node.talk.now)
+            node.talk.changed()
+        await until(lambda: len(one.read) == len(other.read) == 2)
+        left = one.talk.leave_to_successor()
+        assert left is not None
+        who, (udp, tcp) = left
+        sockets = udp.dup(), tcp.dup()
+        for task in one.talk._running:
+            task.cancel()
+        await asyncio.wait(one.talk._running)
+        one.talk._server = None
+        former, one.talk = one.talk, Talk(one.talk._group, one.look, sockets, who)
+        assert (one.talk.name, one.talk.tables.clocks) == (former.name, former.tables.clocks)
+        one.talk.tables.join_network("blue", one.talk.now)
+        one.talk.tables.put(ENDPOINTS, "blue", one.address, b"value", one.talk.now)
+        one.read.clear()
+        assert await one.talk.set_gossip(one.gossip(other)) == ""
+        # What it says is believed, and what the other has is there.
+        one.talk.tables.put(ENDPOINTS, "blue", one.address, b"another", one.talk.now)
+        one.talk.changed()
+        await until(lambda: {change.key for change in one.read} == {one.address, other.address})
+        await until(lambda: other.read[-1].value == b"another")
+        assert [change.value for change in other.read if change.key == one.address] == [b"value", b"another"]
+        assert other.talk.tables.peers("blue") == sorted([one.talk.name, other.talk.name])
+        assert other.talk.others == 1
+
+
+async def test_a_successor_at_another_address_is_another_node() -> None:
+    async with nodes(1) as (node,):
+        assert await node.talk.set_gossip(node.gossip()) == ""
+        left = node.talk.leave_to_successor()
+        assert left is not None
+        await node.talk.set_gossip(None)
+        moved = f"{NET}.201"
+        sockets = open_sockets(node.address, DEFAULT_PORT)
+        node.talk = Talk(node.talk._group, node.look, sockets, left[0])
+        assert await node.talk.set_gossip(Gossip(moved, moved, moved, keys=KEYS)) == ""
+        assert node.talk.name != left[0].name
+        assert [sock.fileno() for sock in sockets] == [-1, -1]
