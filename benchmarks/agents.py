@@ -1,9 +1,9 @@
 """`script/bench agents`: one real leader, and a thousand agents without containers.
 
-The leader is a `shoald` with its etcd in a network namespace; the agents are one process in that namespace
-(`agents_child`). Prints, for each step, how long it took and the CPU of each of the three, what the leader holds in
-memory, and for how long its event loop was away: the bytes between managers' etcds go through that loop, so that a
-leader whose loop is away for longer than an election would be replaced. SwarmKit has no such benchmark to stand beside.
+The leader is a `shoald` with its etcd in a network namespace. The agents are one process in that namespace
+(`agents_child`). It prints for each step how long it took, the CPU of each of the three, the leader's memory, and the
+longest times for which the leader's event loop was busy with one thing: nothing else is served meanwhile. SwarmKit has
+no such benchmark to compare with.
 """
 
 import argparse
@@ -30,19 +30,21 @@ IMAGE = "bench:latest"
 PATIENCE = 240.0
 REST_SECONDS = 20.0
 SERVICES = 10
-FILES_EACH, FILES_MORE = 2, 500  # descriptors: a connection, and one more while it is made
+FILES_EACH, FILES_MORE = 2, 500  # file descriptors: one for a connection, and one more while it is made
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 
 
 def say(text: str) -> None:
-    """Tell what happens now; results go to standard output."""
+    """Print what happens now, to standard error. Results go to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a step took: seconds, CPU seconds of each process, memory afterwards, the loop's longest absences."""
+    """The figures of a step: seconds, CPU seconds of each process, memory afterwards, the longest times for which the
+    loop was busy.
+    """
 
     what: str
     seconds: float
@@ -53,7 +55,7 @@ class Row:
 
 
 class Agents:
-    """The process with the agents, and what it last said of itself."""
+    """The process with the agents, and the last counts that it sent."""
 
     def __init__(self, host: Host, arguments: dict[str, Any]) -> None:
         self.process = subprocess.Popen(
@@ -72,7 +74,7 @@ class Agents:
         self._write("")
 
     def wait(self, what: str, is_so: Callable[[dict[str, int]], bool]) -> None:
-        """Wait until the counts are so."""
+        """Wait until the counts have these values."""
 
         def look() -> bool:
             if self.process.poll() is not None:
@@ -99,7 +101,7 @@ class Agents:
 
 
 class Bench:
-    """The leader, the agents and what was measured."""
+    """The leader, the agents and the results."""
 
     def __init__(self, agents: int, tasks: int) -> None:
         self.size, self.tasks = agents, tasks
@@ -189,11 +191,11 @@ class Bench:
         except ApiError as error:
             if "out of sequence" not in str(error):
                 raise
-            return False  # the manager is still writing its own part of it
+            return False  # the manager may still be writing its own part
         return True
 
     def _check_running(self, tasks: int) -> None:
-        """Ask the leader itself, once, outside of what is measured."""
+        """Ask the leader itself, once, outside the measured time."""
         services = self.client.get("/services?status=true")
         running = sum(service["ServiceStatus"]["RunningTasks"] for service in services)
         if running != tasks:
@@ -214,7 +216,7 @@ class Bench:
         seconds = time.perf_counter() - began
         cpu = {name: _cpu(pid) - before[name] for name, pid in pids.items()}
         rss = {name: _rss(pid) for name, pid in pids.items()}
-        time.sleep(0.2)  # for a line about a stall at the very end
+        time.sleep(0.2)  # for the line about a stall at the very end
         stalls = [tuple(map(float, line.split()[1:])) for line in self._stall_lines(seen)]
         row = Row(
             what,
@@ -265,7 +267,7 @@ def _short(cpu: dict[str, float]) -> str:
 
 
 def allow_files(agents: int) -> None:
-    """Have enough file descriptors, for the leader as for the agents."""
+    """Raise the limit of open files, for the leader and for the agents."""
     needed = FILES_EACH * agents + FILES_MORE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed:

@@ -1,9 +1,10 @@
-"""Many agents in one process, without containers: the other side of `script/bench agents`.
+"""Many agents in one process, without containers, for `script/bench agents`.
 
 Each agent joins with a certificate request of its own, and then runs Shoal's own sessions with the manager (TLS with
 its certificate; Session, Heartbeat, Assignments, UpdateTaskStatus, log subscriptions) and paces its reports as Shoal's
-agent does. Only the tasks are made up, as this process shares the machine with the leader. In: one JSON line of
-arguments on standard input, then an empty line to begin the sessions. Out: a JSON line of counts when they change.
+agent does. Only the tasks are simulated, because this process shares the machine with the leader. Input: one JSON line
+of arguments on standard input, then an empty line to begin the sessions. Output: a JSON line of counts whenever they
+change.
 """
 
 import asyncio
@@ -39,24 +40,26 @@ log = logging.getLogger(__name__)
 
 JOINS_AT_ONCE = 50
 TELL_EVERY = 0.02
-START = 0.05  # seconds that a container takes to start, in which this machine does nothing
+START = 0.05  # seconds that a container takes to start; they cost no CPU
 
 
 @dataclass(slots=True)
 class Counts:
-    """What there is, over all agents. What was reported counts once the leader has acknowledged it."""
+    """The counts over all agents. A report counts once the leader has acknowledged it."""
 
     joined: int = 0
     join_failures: int = 0
     registered: int = 0  # agents that have had a session
-    sessions: int = 0  # that were begun; more than `registered`: some had to begin again
+    sessions: int = 0  # sessions that were begun; more than `registered` if some had to begin again
     tasks: int = 0
     running: int = 0
     reports: int = 0
 
 
 class Tasks:
-    """What `Sessions` wants of the tasks of a node: here they are nothing but a status. A container takes `START`."""
+    """The tasks of a node, with the methods that `Sessions` calls. A task is just a status here. Starting a container
+    takes `START`.
+    """
 
     def __init__(self) -> None:
         self._states: dict[str, api.TaskState] = {}
@@ -93,11 +96,11 @@ class Tasks:
         return await self._reports.wait()
 
     def give_back_reports(self, reports: list[Report]) -> None:
-        """Take back statuses that were not received."""
+        """Take back statuses that the manager did not receive."""
         self._reports.give_back(report for report in reports if report[0] in self._states)
 
     def close(self) -> None:
-        """Nothing is under way that would have to end."""
+        """Do nothing, because nothing is under way."""
 
     def logged_tasks(self) -> Iterable[LoggedTask]:
         """There are no logs."""
@@ -151,7 +154,7 @@ class Agent(Sessions):
         self._counts.running -= len(gone)
 
     async def wait_reports(self) -> list[Report]:
-        """Count those that went before: who asks for more has had an answer."""
+        """Count the reports before: the caller asks for more only after they were answered."""
         self._counts.reports += bool(self._unacknowledged)
         for task_id, status in self._unacknowledged:
             if task_id in self._mine.ids() and (status.state == api.RUNNING) != (task_id in self._running):
@@ -162,14 +165,14 @@ class Agent(Sessions):
         return self._unacknowledged
 
     def give_back_reports(self, reports: list[Report]) -> None:
-        """Count none of these."""
+        """Do not count these reports."""
         self._unacknowledged = []
         super().give_back_reports(reports)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an agent calls its manager with."""
+    """The identity with which an agent calls its manager."""
 
     context: ssl.SSLContext
 
@@ -189,7 +192,7 @@ class Swarm:
         self._rng = Random(1)
 
     async def run(self) -> None:
-        """Join, wait for the word, and run until cancelled."""
+        """Join, wait for the empty line, and run until cancelled."""
         reader = await _stdin()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell(), name="tell")

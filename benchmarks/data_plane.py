@@ -1,8 +1,9 @@
-"""`script/bench data-plane`: what overlays and virtual IPs cost, each beside what it is measured by.
+"""`script/bench data-plane`: the cost of overlays and virtual IPs, each compared with a simpler way.
 
-Two hosts as network namespaces on one wire. Throughput task to task by VXLAN, beside the same containers with a plain
-veth pair between them; connections by a virtual IP, beside connections to the task itself in the same namespace; the
-time of attaching containers to many networks, the last beside the first; the time of one change of a virtual IP.
+Two hosts as network namespaces on one wire. It measures: the throughput from task to task by VXLAN, and of the same
+containers with a plain veth pair between them; connections by a virtual IP, and to the task itself in the same
+namespace; the time of connecting containers to many networks, of the first and of the last; the time of one change of a
+virtual IP.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def mac(address: IPv4Address) -> str:
 def part(
     host: OverlayHost, number: int, here: dict[int, Path], there: dict[int, OverlayHost], interface: str = "eth0"
 ) -> OverlayState:
-    """Return a host's part of network `number`: containers by the last byte of their addresses."""
+    """Return a host's part of network `number`: its containers by the last byte of their addresses."""
     overlay = Overlay(f"net{number}", "", (Subnet(f"10.{number}.0.0/24", f"10.{number}.0.1", 5000 + number),))
     endpoints = []
     for last, path in here.items():
@@ -97,7 +98,7 @@ def part(
 
 
 def throughput(sender: Path, receiver: Path, address: str, streams: int, seconds: float) -> float:
-    """Return Gbit/s of all streams."""
+    """Return the throughput of all streams together, in Gbit/s."""
     with start(receiver, _RECEIVE, "5001", str(streams)) as server:
         assert server.stdout
         server.stdout.readline()
@@ -112,7 +113,7 @@ def connections(client: Path, address: str, seconds: float) -> float:
 
 
 def timed(host: OverlayHost, work: Callable[[], object]) -> float:
-    """Return the milliseconds of something on the host's thread, without the way there."""
+    """Return how many milliseconds a call takes on the host's thread, without the time to get there."""
 
     def clock() -> float:
         before = time.perf_counter()
@@ -170,7 +171,7 @@ _HOLDERS: list[subprocess.Popen[bytes]] = []
 
 
 def _in(path: Path) -> int:
-    """Return a process in a namespace."""
+    """Start a process in a namespace."""
     _HOLDERS.append(subprocess.Popen(["nsenter", f"--net={path}", "sleep", "600"]))
     return _HOLDERS[-1].pid
 
@@ -197,7 +198,7 @@ def attaching(one: OverlayHost, tasks: int, networks: int) -> list[Row]:
     times = []
     for count in range(1, tasks + 1):
         here = {10 + number: path for number, path in enumerate(paths[:count])}
-        # Only the last is new; states are as dear to make as they are, which is not the kernel's time.
+        # Only the last one is new. Making the states takes time, too, but not the kernel's.
         states = [
             replace(part(one, 1 + number, here, {}, f"eth{number}"), mtu=states[number].mtu)
             for number in range(networks)

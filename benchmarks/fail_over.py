@@ -1,4 +1,4 @@
-"""`script/bench fail-over`: what Shoal and Docker Swarm do when hosts join and when they are lost, in one run.
+"""`script/bench fail-over`: Shoal and Docker Swarm in one run, when hosts join and when hosts are lost.
 
 Each side is three managers in network namespaces, at default settings, and a host that joins and leaves. Both are up
 during the whole run and are measured in turns.
@@ -20,7 +20,7 @@ PROGRAMS = ("dockerd", "etcd")
 
 
 class Bench:
-    """Runs each measure on every side and keeps what came out."""
+    """Runs each measure on every side and keeps the results."""
 
     def __init__(self, sides: list[Swarm], patience: float) -> None:
         self.sides = sides
@@ -28,7 +28,7 @@ class Bench:
         self.rows: list[Row] = []
 
     def measure(self, whats: tuple[str, ...], runs: int, once: Callable[[Swarm], tuple[float, ...]]) -> None:
-        """Run `once` so often on each side, taking turns; it returns a figure for each of `whats`."""
+        """Run `once` this many times on each side, in turns. It returns a figure for each of `whats`."""
         values: list[dict[str, list[float]]] = [{side.name: [] for side in self.sides} for _ in whats]
         for number in range(runs):
             for side in self.sides:
@@ -40,7 +40,7 @@ class Bench:
 
 
 def join_again(role: str) -> Callable[[Swarm], tuple[float, float]]:
-    """Return a measure: a host joins; it leaves afterwards."""
+    """Return a measure in which a host joins and then leaves."""
 
     def once(side: Swarm) -> tuple[float, float]:
         took = side.join(side.joiner, role)
@@ -51,7 +51,7 @@ def join_again(role: str) -> Callable[[Swarm], tuple[float, float]]:
 
 
 def measure_joins(bench: Bench, quick: bool) -> None:
-    """Managers and workers join. The managers that the other measures need are made here."""
+    """Measure joins of managers and workers. This makes the managers that the other measures need."""
     managers = iter([manager for n in (1, 2) for manager in (side.managers[n] for side in bench.sides)])
     bench.measure(
         ("2nd, 3rd manager joins: the call", "until it is Ready and Reachable"),
@@ -64,7 +64,7 @@ def measure_joins(bench: Bench, quick: bool) -> None:
 
 
 def measure_losses(bench: Bench, quick: bool) -> None:
-    """The leader is killed, a manager cut off."""
+    """Measure a killed leader, and a manager that is cut off."""
     bench.measure(("leader killed, next accepted write",), 3 if quick else 7, lambda side: (side.fail_over(),))
     bench.measure(
         ("manager's link cut: its node is Down", "its tasks run elsewhere"), 2 if quick else 5, lambda side: side.lose()
@@ -84,7 +84,7 @@ def main() -> int:
     try:
         with contextlib.ExitStack() as closing:
             sides: list[Swarm] = []
-            # Docker first: the ratio says how many times as long it takes.
+            # Docker comes first, so that the ratio says how many times as long it takes.
             for kind, make in (("docker", swarms.docker), ("shoal", swarms.shoal)):
                 if arguments.only in (None, kind):
                     say(f"starting {kind}'s hosts")

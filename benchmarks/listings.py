@@ -1,8 +1,8 @@
-"""`script/bench listings`: do managers hold together while their leader is as busy as it gets?
+"""`script/bench listings`: do managers keep their leader while it is as busy as possible?
 
-Three managers in network namespaces; one, the leader, has 1,000 agents with 10,000 tasks, and clients that list all
-tasks all the time. What is taken: elections, and how late the loop of the process that carries etcd's bytes was, beside
-shoald's own. A loop that was late though its thread had no CPU waited for the machine, which everything here shares.
+Three managers in network namespaces; the leader has 1,000 agents with 10,000 tasks, and clients that list all tasks
+without a pause. It counts elections, and measures how late the loop of the process that carries etcd's bytes was, and
+shoald's own. A loop that was late although its thread had no CPU waited for the machine, which all programs share here.
 """
 
 import argparse
@@ -31,14 +31,14 @@ PATIENCE = 240.0
 
 @dataclass
 class Lateness:
-    """How often one loop was late by how much, in all and by what it did itself; how late at most."""
+    """How late one loop was: how often by how much, in all and by its own work, and how late at most."""
 
     late: list[float] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path, since: float) -> "Lateness":
-        """Return what a watch has written since a time."""
+        """Return the lateness that a watch has written since a time."""
         found = cls()
         for line in path.read_text().splitlines() if path.exists() else ():
             at, late, cpu = map(float, line.split())
@@ -55,7 +55,7 @@ class Lateness:
 
 
 class Clients:
-    """Those that list all tasks, one call after the other."""
+    """Clients that list all tasks, one call after the other."""
 
     def __init__(self, host: Host, tasks: int) -> None:
         self._host, self._tasks = host, tasks
@@ -70,7 +70,7 @@ class Clients:
             thread.start()
 
     def stop(self) -> None:
-        """End, once each has had its answer."""
+        """Stop, once each client has its answer."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -87,7 +87,7 @@ class Clients:
 
 
 def leads(hosts: list[Host]) -> tuple[int, int]:
-    """Return how often a manager took the lead, and how often one lost it."""
+    """Return how often managers took the lead, and how often they lost it."""
     logs = [host.log_file.read_text() for host in hosts]
     return sum(log.count(LEADS) for log in logs), sum(log.count(LEADS_NO_MORE) for log in logs)
 
@@ -145,7 +145,7 @@ def fill(leader: Host, agents: Agents, size: int, tasks: int) -> None:
 def measure(hosts: list[Host], tasks: int, seconds: float) -> list[str]:
     """Let clients list for a while, and return the table."""
     clients = Clients(hosts[0], tasks)
-    os.kill(hosts[0].pid, signal.SIGUSR1)  # its loop is watched from here on
+    os.kill(hosts[0].pid, signal.SIGUSR1)  # watch its loop from here on
     began, before = time.time(), leads(hosts)
     clients.start()
     while time.time() < began + seconds:

@@ -1,7 +1,7 @@
-"""`script/bench names`: questions for names a second, and how long an answer takes, beside Docker's resolver.
+"""`script/bench names`: questions for names a second, and the time of an answer, beside Docker's resolver.
 
 One host, in a network namespace: dockerd with a user-defined network, and our name server with the same records. A
-client in C asks 127.0.0.11 from within a container's network namespace, or from several at once; both sides by turns.
+client in C asks 127.0.0.11 from a container's network namespace, or from several at once. The two sides take turns.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def ask(
 
 
 def measure(client: Path, places: dict[str, list[str]], servers: dict[str, int], rounds: int) -> list[Row]:
-    """Ask both sides by turns and return the rows of the table."""
+    """Ask both sides in turns and return the rows of the table."""
     rows: list[Row] = []
     for what, name, count, under_way in (
         ("1 container, 1 under way", "web", 1, 1),

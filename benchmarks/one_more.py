@@ -1,7 +1,7 @@
-"""What one more replica costs the leader among 10,000 tasks on 1,000 nodes: the deciders and the store in memory.
+"""`script/bench one-more`: what one more replica costs the leader among 10,000 tasks on 1,000 nodes.
 
-Run `script/bench one-more`. From the new number of replicas until nothing is left to decide, with the reports of the
-new task's agent; CPU time, without the disk and without sockets. A median of several, and where it goes.
+It measures the deciders and the store in memory, from the new number of replicas until nothing is left to decide, with
+the reports of the new task's agent. CPU time, without disk and sockets; the median of several runs, and its parts.
 """
 
 import gc
@@ -30,7 +30,7 @@ REPORTS = (api.ACCEPTED, api.PREPARING, api.READY, api.STARTING, api.RUNNING)
 
 
 class Timed:
-    """A decider, and the CPU time that it takes."""
+    """A decider that counts the CPU time it takes."""
 
     def __init__(self, decider: Decider, spent: Counter[str]) -> None:
         self.name = decider.name
@@ -39,7 +39,7 @@ class Timed:
         self._spent = spent
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Decide as it would."""
+        """Decide as the decider does."""
         start = time.process_time_ns()
         plan = self._decider.decide(view, now, events)
         self._spent[self.name] += time.process_time_ns() - start
@@ -47,7 +47,7 @@ class Timed:
 
 
 class Leader:
-    """Deciders over a store in memory, where everything runs."""
+    """Deciders over a store in memory, in which all tasks run."""
 
     def __init__(self, services: int) -> None:
         self.memory = Memory()
@@ -92,14 +92,14 @@ class Leader:
             self.cascade.settle(NOW)
 
     def change(self, stage: Callable[[Transaction], object]) -> None:
-        """Commit a change as somebody else does, and let the deciders answer it."""
+        """Commit a change that comes from outside, and let the deciders answer it."""
         transaction = Transaction(self.memory, now_nanos=int(NOW * 1e9))
         stage(transaction)
         self.cascade.tell(self.memory.commit(transaction))
         self.settle()
 
     def scale_by_one(self, service_id: str) -> None:
-        """Ask for one more replica, and report from its agent until it runs."""
+        """Ask for one more replica, and send the reports of its agent until it runs."""
         service = copy(_there(self.memory.services.get(service_id)))
         service.spec.replicated.replicas += 1
         self.change(lambda transaction: transaction.update(service))

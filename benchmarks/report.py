@@ -1,4 +1,4 @@
-"""How a benchmark tells what it found: progress to standard error, a table with the ratio to standard output."""
+"""Prints a benchmark's progress to standard error, and a table with the ratio to standard output."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ Row = tuple[str, str, dict[str, list[float]]]
 
 
 def say(text: str) -> None:
-    """Tell what happens now; results go to standard output."""
+    """Print what happens now, to standard error. Results go to standard output."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
@@ -27,7 +27,7 @@ def busy() -> float:
 
 
 def settle(patience: float = 10.0) -> None:
-    """Wait until the machine does little (three samples under a tenth of a core), but not for ever."""
+    """Wait until the machine does little (three samples under a tenth of a core), for a limited time."""
     calm = 0
     end = time.monotonic() + patience
     while calm < 3 and time.monotonic() < end:
@@ -37,7 +37,7 @@ def settle(patience: float = 10.0) -> None:
 
 
 def heading(load_before: float, programs: Sequence[str]) -> str:
-    """Return when and where this was measured."""
+    """Return a line that says when and where this was measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = (
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, "

@@ -1,6 +1,6 @@
 """`script/bench scale-up`: Shoal beside Docker Swarm, one host each, on one machine in one run.
 
-Prints a table with both sides and their ratio, and where the time of one of Shoal's tasks goes.
+Prints a table with both sides and their ratio, and the steps of one of Shoal's tasks with their times.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 
 
 class Bench:
-    """Runs each measure on every side and keeps what came out."""
+    """Runs each measure on every side and keeps the results."""
 
     def __init__(self, sides: list[Side]) -> None:
         self.sides = sides
@@ -37,7 +37,7 @@ class Bench:
         self._number = 0
 
     def measure(self, what: str, unit: str, runs: int, once: Callable[[Side], float]) -> None:
-        """Run `once` so often on each side, taking turns, so that what disturbs the machine disturbs both."""
+        """Run `once` this many times on each side, in turns, so that other work on the machine disturbs both."""
         values: dict[str, list[float]] = {side.name: [] for side in self.sides}
         for number in range(runs):
             for side in self.sides:
@@ -48,29 +48,29 @@ class Bench:
         self.rows.append((what, unit, values))
 
     def name(self) -> str:
-        """Return a fresh service name."""
+        """Return a new service name."""
         self._number += 1
         return f"s{self._number}"
 
     def create(self, side: Side, replicas: int, **update: Any) -> str:
-        """Create a service; its name."""
+        """Create a service and return its name."""
         name = self.name()
         spec = service_spec(name, IMAGE, COMMAND, replicas, container={"StopSignal": "SIGKILL"})
         side.client.call("POST", "/services/create", {**spec, **update})
         return name
 
     def wait(self, side: Side, name: str, count: int, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> Any:
-        """Wait for so many running tasks."""
+        """Wait for this many running tasks."""
 
         def look() -> Any:
             found = [task for task in side.client.tasks(name) if task["Status"]["State"] == "running" and fits(task)]
             return found if len(found) >= count else None
 
-        # The more tasks, the dearer a look: it must not be what is measured.
+        # Listing more tasks takes more time, which must not be what is measured.
         return eventually(look, f"{count} tasks of {name} run on {side.name}", PATIENCE, 0.003 if count <= 10 else 0.05)
 
     def remove(self, side: Side, name: str) -> None:
-        """Remove a service, wait for its containers to go."""
+        """Remove a service, and wait until its containers are gone."""
         side.client.call("DELETE", f"/services/{name}")
         label = f"com.docker.swarm.service.name={name}"
         eventually(lambda: not _containers(side, label), f"{name} is gone from {side.name}", PATIENCE)
@@ -78,7 +78,7 @@ class Bench:
     # The measures.
 
     def scale_up(self, replicas: int) -> Callable[[Side], float]:
-        """Return a measure: from the request to so many running tasks."""
+        """Return a measure: the time from the request to this many running tasks."""
 
         def once(side: Side) -> float:
             began = time.monotonic()
@@ -91,7 +91,7 @@ class Bench:
         return once
 
     def cpu_of_tasks(self, replicas: int) -> Callable[[Side], float]:
-        """Return a measure: CPU of the whole machine a task, in milliseconds."""
+        """Return a measure: the CPU time of the whole machine for each task, in milliseconds."""
 
         def once(side: Side) -> float:
             before = busy()
@@ -104,7 +104,7 @@ class Bench:
         return once
 
     def scale_down(self, side: Side) -> float:
-        """From the removal of a service of 50 to none of its containers."""
+        """Measure the time from the removal of a service of 50 tasks until none of its containers is left."""
         name = self.create(side, 50)
         self.wait(side, name, 50)
         began = time.monotonic()
@@ -112,10 +112,10 @@ class Bench:
         return time.monotonic() - began
 
     def restart(self, side: Side) -> float:
-        """From the death of a task's process to its successor running."""
+        """Measure the time from the death of a task's process until its successor runs."""
         name = self.create(side, 1)
         (task,) = self.wait(side, name, 1)
-        time.sleep(1)  # a task that dies at once is another case
+        time.sleep(1)  # a task that dies right after its start is another case
         began = time.monotonic()
         side.kill_container(task["Status"]["ContainerStatus"]["ContainerID"])
         self.wait(side, name, 1, lambda other: bool(other["ID"] != task["ID"]))
@@ -124,7 +124,7 @@ class Bench:
         return took
 
     def update(self, side: Side) -> float:
-        """From an update of 10 replicas, two at a time, to all tasks new."""
+        """Measure the time from an update of 10 replicas, two at a time, until all tasks are new."""
         name = self.create(side, 10, UpdateConfig={"Parallelism": 2, "Delay": 0})
         self.wait(side, name, 10)
         service = side.client.get(f"/services/{name}")
@@ -137,7 +137,7 @@ class Bench:
         return took
 
     def rest(self) -> None:
-        """Memory and CPU of each side at rest with 50 tasks."""
+        """Measure memory and CPU of each side at rest with 50 tasks."""
         memory: dict[str, list[float]] = {}
         cpu: dict[str, list[float]] = {}
         for side in self.sides:
@@ -157,7 +157,7 @@ class Bench:
         self.rows.append((f"CPU in {REST_SECONDS:.0f} s at rest with 50 tasks", "s", cpu))
 
     def api(self) -> None:
-        """Latencies of single calls, with 200 services there."""
+        """Measure the latencies of single calls, while there are 200 services."""
         create: dict[str, list[float]] = {}
         listing: dict[str, list[float]] = {}
         one: dict[str, list[float]] = {}
@@ -218,7 +218,7 @@ def main() -> int:
     sides: list[Side] = []
     before = os.getloadavg()[0]
     try:
-        # Docker first: the ratio says how many times as long it takes.
+        # Docker comes first, so that the ratio says how many times as long it takes.
         kinds: dict[str, Callable[[], Side]] = {"docker": partial(DockerSwarm, arguments.root), "shoal": Shoal}
         for name, start in kinds.items():
             if arguments.only in (None, name):

@@ -1,9 +1,9 @@
-"""How long the scheduler takes to place tasks, beside what SwarmKit's own benchmark took.
+"""`script/bench scheduler`: how long the scheduler takes to place tasks, beside SwarmKit's own benchmark.
 
-Run `script/bench scheduler [--all]`. SwarmKit's figures are those of its `BenchmarkScheduler*` on a quiet machine
-with two cores; there each task is a group of its own. Here that is measured, then with each task in a service of its
-own, and with all tasks in one service. Both sides include the transaction in memory, and neither a disk. Time is wall
-time; the CPU time beside it tells how much of that other programs had. The ratio is that of CPU time.
+SwarmKit's figures are those of its `BenchmarkScheduler*` on a quiet machine with two cores. There each task is a group
+of its own. Here this is measured, then each task in a service of its own, and then all tasks in one service. Both sides
+include the transaction in memory, and no disk. Times are wall time; the CPU time beside them shows how much of it other
+programs had. The ratio is that of CPU time.
 """
 
 import gc
@@ -28,7 +28,7 @@ SWARMKIT = {
     (100_000, 1000, False): 32.5,
     (1000, 100_000, False): 24.3,
 }
-LARGE = 50_000  # tasks, from where on a case is measured with `--all` alone
+LARGE = 50_000  # a case with this many tasks or more is only measured with `--all`
 
 KINDS: dict[str, Callable[[api.Task], None]] = {}
 

@@ -1,7 +1,7 @@
 """The two sides of a benchmark: Shoal and Docker Swarm, each a host of its own on this machine, asked by one client.
 
-A side is a network namespace with a daemon; what it costs is read from /proc for all its processes, containers' own
-left out. Both are up during the whole run, and at rest while the other is measured.
+A side is a network namespace with a daemon. Its cost is read from /proc for all its processes except those in
+containers. Both sides are up during the whole run, and one is at rest while the other is measured.
 """
 
 import functools
@@ -29,14 +29,14 @@ PATIENCE = 60.0  # seconds, for a first answer
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a side's processes use: PSS in bytes, CPU seconds so far, by name of process."""
+    """What a side's processes use: PSS in bytes, and CPU seconds so far, by name of process."""
 
     pss_bytes: dict[str, int]
     cpu_seconds: float
 
 
 class Side(ABC):
-    """One daemon with a swarm of one and the image."""
+    """One daemon with a swarm of one node and the image."""
 
     name: str
     client: Client
@@ -45,7 +45,7 @@ class Side(ABC):
 
     @abstractmethod
     def pids(self) -> list[int]:
-        """Return the processes of this side without those inside containers."""
+        """Return the processes of this side, without those in containers."""
 
     @abstractmethod
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Side(ABC):
         os.kill(self.host_pid(pid), signal.SIGKILL)
 
     def host_pid(self, pid: int) -> int:
-        """Return the number that this machine has for a process that the daemon calls `pid`."""
+        """Return the id on this machine of a process that the daemon calls `pid`."""
         return pid
 
 
@@ -103,7 +103,7 @@ class Shoal(Side):
         self.client = Client(self.host.socket)
 
     def pids(self) -> list[int]:
-        """shoald, etcd and the conmons; a container's own processes have another PID namespace."""
+        """Return shoald, etcd and the conmons. A container's own processes are in another PID namespace."""
         ours = os.stat("/proc/self/ns/pid").st_ino
         found = []
         for pid in self.host.processes():
@@ -120,13 +120,14 @@ class Shoal(Side):
             Client(self.host.socket).call("POST", "/swarm/leave?force=1")
             self.host.stop()
         except (ApiError, HTTPException, OSError, AssertionError):
-            pass  # whatever is left, `Host.close` ends
+            pass  # `Host.close` ends whatever is left
         finally:
             self.host.close()
 
 
-# What runs before dockerd, in its mount namespace: a /run of its own, for dockerd and its containerd name sockets there
-# whatever their roots are; and in the second form another / ($1), in which $2 lies at the same place.
+# The commands before dockerd, in its mount namespace. They give it a /run of its own, because dockerd and its
+# containerd make sockets there whatever their roots are. The second form also gives it another / ($1), in which $2 is
+# at the same place.
 HERE = 'mount -t tmpfs tmpfs /run && exec "$@"'
 IN_ROOT = """set -e
 root=$1 folder=$2; shift 2
@@ -140,9 +141,9 @@ cd / && exec env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 
 class DockerSwarm(Side):
-    """A dockerd in namespaces of its own: what it leaves behind ends with them.
+    """A dockerd in namespaces of its own. What it leaves behind disappears with them.
 
-    It is this host's, or that of `root`: the / of another Debian, for another version of it.
+    It is this host's dockerd, or that below `root`: the / of another Debian, for another version.
     """
 
     name = "Docker Swarm"
@@ -212,7 +213,7 @@ class DockerSwarm(Side):
         return found
 
     def host_pid(self, pid: int) -> int:
-        """Look the process up by its number inside dockerd's PID namespace."""
+        """Find the process by its id in dockerd's PID namespace."""
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
@@ -228,7 +229,7 @@ class DockerSwarm(Side):
 
     def close(self) -> None:
         if self.process.poll() is None:
-            self.process.kill()  # --kill-child takes the namespace, and so every process in it, along
+            self.process.kill()  # --kill-child ends the namespace, and so every process in it
             self.process.wait()
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for mount in sorted((mount for mount in mounts if mount.startswith(str(self.folder))), reverse=True):
@@ -243,7 +244,7 @@ class DockerSwarm(Side):
 
 
 def _first_answer(socket: Path, process: subprocess.Popen[bytes], log: Path) -> float:
-    """Return when a daemon that was just started has answered, by the clock `time.monotonic`."""
+    """Return the time, by `time.monotonic`, at which a daemon that was just started has answered."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Where the time of one of Shoal's tasks goes, read from its events of tasks and containers."""
+"""Finds the steps of one of Shoal's tasks and their times, from the events of tasks and containers."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ RUNS = 7
 
 
 class Listener(threading.Thread):
-    """Reads the event stream of a side, and keeps what comes with the moment the daemon gave it."""
+    """Reads the event stream of a side, and keeps the events with the times that the daemon gave them."""
 
     def __init__(self, side: Shoal) -> None:
         super().__init__(daemon=True)
@@ -51,7 +51,7 @@ class Listener(threading.Thread):
 
 
 def stages(bench: "Bench", side: Shoal) -> str:
-    """Return a table: when, after the request, each thing happened, in medians over several tasks."""
+    """Return a table of the steps and their times after the request, as medians over several tasks."""
     found: dict[str, list[float]] = {}
     for _ in range(RUNS):
         listener = Listener(side)

@@ -1,7 +1,7 @@
 """`script/bench start`: how long a daemon takes from the start of its process to its first answer, beside dockerd.
 
-Each time with empty folders, in a network namespace, by a daemon that is ended afterwards: nothing is there to be found
-again. What is taken is the time until `GET /_ping` is answered, and the CPU time of the daemon's processes until then.
+Each daemon starts with empty folders, in a network namespace, and is ended afterwards, so it finds nothing of an
+earlier one. It measures the time until `GET /_ping` is answered, and the CPU time of the daemon's processes until then.
 """
 
 import argparse
@@ -20,7 +20,7 @@ QUICK = 5
 
 
 def measure(kinds: list[type[Side]], times: int) -> list[tuple[str, str, dict[str, list[float]]]]:
-    """Start each side so many times, by turns, and return the rows of the table."""
+    """Start each side this many times, in turns, and return the rows of the table."""
     took: dict[str, list[float]] = {kind.name: [] for kind in kinds}
     cpu: dict[str, list[float]] = {kind.name: [] for kind in kinds}
     for number in range(times + 1):
@@ -30,7 +30,7 @@ def measure(kinds: list[type[Side]], times: int) -> list[tuple[str, str, dict[st
             with contextlib.closing(side):
                 cost = side.cost()
                 say(f"{number}: {kind.name} answers after {side.start_seconds:.3f} s, {cost.cpu_seconds:.2f} s of CPU")
-            if number:  # the first has read its files from the disk
+            if number:  # the first start read the files from the disk
                 took[kind.name].append(side.start_seconds)
                 cpu[kind.name].append(cost.cpu_seconds)
     return [

@@ -23,7 +23,7 @@ Lost = (ApiError, OSError, HTTPException)
 
 
 class Swarm:
-    """Three managers, and one host more. To be entered; leaving takes everything down."""
+    """Three managers and one more host. A context manager; leaving it removes everything."""
 
     def __init__(self, name: str, add: Callable[[Network, str], AnyHost]) -> None:
         self.name = name
@@ -51,10 +51,12 @@ class Swarm:
     def __exit__(self, *error: Any) -> None:
         self._closing.__exit__(*error)
 
-    # What the measures are made of.
+    # The parts of the measures.
 
     def join(self, host: AnyHost, role: str) -> tuple[float, float]:
-        """Let a host join; after how many seconds the call returned, and the leader had it ready and reachable."""
+        """Let a host join. Returns after how many seconds the call returned, and after how many the leader had the node
+        ready and reachable.
+        """
         leader = self.leader()
         asked = {"RemoteAddrs": [f"{leader.address}:2377"], "JoinToken": self.tokens[role.capitalize()]}
         with client(host) as api, client(leader) as ask:
@@ -96,7 +98,7 @@ class Swarm:
             try:
                 ask.call("POST", f"/nodes/{node_id}/update?version={node['Version']['Index']}", spec)
             except ApiError:
-                return False  # it has changed in between
+                return False  # the address has changed in between
             return True
 
         eventually(accepted, "the demotion is accepted", PATIENCE, 0.1)
@@ -118,7 +120,7 @@ class Swarm:
         return eventually(find, "there is a leader", PATIENCE, 0.1)[0]
 
     def wait_well(self) -> None:
-        """Wait until every manager is ready and reachable, as each of them tells."""
+        """Wait until each manager reports that every manager is ready and reachable."""
 
         def well() -> bool:
             for manager in self.managers:
@@ -133,7 +135,7 @@ class Swarm:
         eventually(lambda: _tried(well), f"{self.name} is well", PATIENCE, 0.2)
 
     def create(self, replicas: int, through: AnyHost) -> str:
-        """Create a service with the restart policy that Swarm has by default; its name."""
+        """Create a service with Swarm's default restart policy, and return its name."""
         self._number += 1
         name = f"s{self._number}"
         spec = _spec(name, replicas)
@@ -145,7 +147,7 @@ class Swarm:
     # The measures.
 
     def fail_over(self) -> float:
-        """From SIGKILL of the leader to the next write that another manager accepts."""
+        """Measure the time from SIGKILL of the leader to the next write that another manager accepts."""
         self.wait_well()
         leader = self.leader()
         found: list[float] = []
@@ -179,7 +181,7 @@ class Swarm:
         return min(found)
 
     def lose(self) -> tuple[float, float]:
-        """From the cut of a manager's link to its node being down, and to its tasks running elsewhere."""
+        """Measure the times from cutting a manager's link until its node is down, and until its tasks run elsewhere."""
         self.wait_well()
         leader = self.leader()
         lost = next(host for host in reversed(self.managers) if host is not leader)
@@ -196,7 +198,7 @@ class Swarm:
 
             eventually(lambda: len(running()) == 2 * MANAGERS, "they run", PATIENCE, 0.1)
             assert node_id in running()
-            # Not always at the same moment between two heartbeats.
+            # So that the moment between two heartbeats is not always the same.
             time.sleep(1 + (self._number * 1.7) % 5)
             self._network.cut(lost)
             began = time.monotonic()
@@ -206,13 +208,13 @@ class Swarm:
             eventually(elsewhere, "its tasks run elsewhere", PATIENCE, 0.05)
             moved = time.monotonic() - began
             api.call("DELETE", f"/services/{name}")
-        self._network.heal(lost)  # it comes back while the other side is measured
+        self._network.heal(lost)  # the host comes back while the other side is measured
         return down, moved
 
 
 @contextlib.contextmanager
 def client(host: AnyHost) -> Iterator[Client]:
-    """One client of a host's API, for a while."""
+    """Yield a client of a host's API."""
     with contextlib.closing(Client(host.socket)) as made:
         yield made
 

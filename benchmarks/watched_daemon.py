@@ -1,9 +1,9 @@
-"""A `shoald` that notes how long its event loop was away: what `script/bench agents` starts in place of the plain one.
+"""A `shoald` that records how late its event loop is. `script/bench agents` starts it instead of the plain one.
 
-In: shoald's own arguments, and in `SHOAL_BENCH_STALLS` the file to write. Out: one line for each time the loop came
-back late: when, for how long, and how much of that its thread had the CPU, all in seconds. SIGUSR1 starts and stops it:
-at rest it would be most of what there is to measure. The process that carries etcd's bytes is watched as well, all the
-time, in a file of its own (`watched_tunnels`).
+Input: shoald's own arguments, and in `SHOAL_BENCH_STALLS` the file to write. Output: one line for each time that the
+loop was late: when, for how long, and how long its thread had the CPU, all in seconds. SIGUSR1 starts and stops this,
+because at rest it would cost most of the measured CPU. The process that carries etcd's bytes is watched all the time,
+in a file of its own (`watched_tunnels`).
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from shoal.daemon.main import main
 from shoal.manager.peers import keeper
 
 FILE = "SHOAL_BENCH_STALLS"
-TUNNELS = ".tunnels"  # behind the file's name
+TUNNELS = ".tunnels"  # appended to the file's name
 PERIOD = 0.02
-TOLD = 0.03  # later than this is worth a line
+TOLD = 0.03  # a line is written if the loop is later than this
 
 
 class Watch:
-    """A timer that says when it is late."""
+    """A timer that records when it is late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, path: str, told: float = TOLD) -> None:
         self._loop = loop
@@ -35,7 +35,7 @@ class Watch:
         loop.add_signal_handler(signal.SIGUSR1, self.toggle)
 
     def toggle(self) -> None:
-        """Watch, or stop watching."""
+        """Start watching, or stop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

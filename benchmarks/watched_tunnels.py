@@ -1,6 +1,7 @@
-"""The process that carries etcd's bytes, noting how late its event loop is: what `watched_daemon` has shoald start.
+"""The process that carries etcd's bytes, which records how late its event loop is. `watched_daemon` makes shoald start
+it.
 
-Out: a line for each time that the loop came back late, as in `watched_daemon`, in a file beside that one's.
+Output: a line for each time that the loop was late, as in `watched_daemon`, in a file beside that one's.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What every test needs before it runs, and what must not be there after the last."""
+"""Prepares every test, and checks after the last one that nothing is left."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ import pytest
 from tests.harness.hosts import ORDINARY_PATIENCE, PATIENCE, eventually, patient
 from tests.harness.network import LIVE
 
-# Python 3.11 makes an event loop when pytest-asyncio asks for the one there was, and nobody closes it: a warning,
-# and so an error, in whatever test runs when it is collected. Saying that there is none keeps it from being made.
+# When pytest-asyncio asks for the present event loop, Python 3.11 makes one that nobody closes. That gives a warning,
+# and so an error, in whatever test runs when it is collected. Setting the loop to None keeps it from being made.
 asyncio.set_event_loop(None)
 
 
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each of the processes that share a run a folder of its own, so that each sees what it left."""
+    """Give each process of a parallel run a folder of its own, so that each finds what it left itself."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return
@@ -102,13 +102,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of the test's own, with a short name: sockets lie in it, whose paths may have 107 characters."""
+    """Return a folder of the test's own, with a short name, because the paths of sockets in it may have only 107
+    characters.
+    """
     return tmp_path_factory.mktemp("t")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """Fail where a run leaves anything. Only `script/test` gives it a folder of its own, so that this can be told."""
+    """Fail if a run leaves anything. This needs a folder of the run's own, which only `script/test` provides."""
     before = _things()
     yield
     eventually(lambda: not _things() - before, f"nothing is left of this run: {sorted(_things() - before)}", patience=5)
@@ -119,7 +121,7 @@ def _things() -> set[str]:
     folder = Path(tempfile.gettempdir())
     if not (folder.name.startswith("shoal.") or folder.parent.name.startswith("shoal.")):
         return found
-    # `p` is pytest's own folder, with as short a name as can be, because sockets lie in it.
+    # `p` is pytest's own folder. Its name is short, because sockets are in it.
     found |= {f"file {path}" for path in folder.iterdir() if path.name != "p"}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -1,9 +1,9 @@
-"""Floods of HTTP/2 that a stranger sends to port 2377: run as a program, inside a stranger's network.
+"""Sends floods of HTTP/2 to port 2377. It is run as a program, inside a stranger's network.
 
     python floods.py HOST KIND SECONDS
 
-Sends the frames of a kind as fast as the other side takes them, and connects again whenever it is sent away. Its last
-line is JSON: how many bytes and connections there were, and with which errors of HTTP/2 the other side said goodbye.
+It sends frames of one kind as fast as the other side accepts them, and connects again whenever it is sent away. Its
+last line is JSON: the numbers of bytes and connections, and the HTTP/2 errors with which the other side closed them.
 """
 
 import json
@@ -40,7 +40,7 @@ CALL = [
     ("te", "trailers"),
     ("content-type", "application/grpc"),
 ]
-# Never in a table, so that the same bytes mean the same wherever they stand.
+# Headers that HPACK never puts into its table, so that the same bytes always mean the same.
 BLOCK = Encoder().encode([(name, value, True) for name, value in CALL], huffman=False)
 
 
@@ -49,12 +49,12 @@ def headers(stream: int, *flags: str, block: bytes = BLOCK) -> bytes:
 
 
 def resets(stream: int) -> bytes:
-    """Open a call and give it up."""
+    """Open a call and reset it."""
     return headers(stream, "END_HEADERS") + RstStreamFrame(stream, error_code=8).serialize()
 
 
 def calls(stream: int) -> bytes:
-    """Make a whole call, and wait for no answer."""
+    """Make a whole call, and do not wait for the answer."""
     body = DataFrame(stream, data=b"\0\0\0\0\0", flags=["END_STREAM"]).serialize()
     return headers(stream, "END_HEADERS") + body
 
@@ -80,7 +80,7 @@ def unknown(_stream: int) -> bytes:
 
 
 def continuations(stream: int) -> bytes:
-    """Begin headers and go on with nothing, as long as HTTP/2 libraries let it pass."""
+    """Begin headers and continue them with empty frames, as many as HTTP/2 libraries allow."""
     first = headers(stream, block=BLOCK)
     return first + b"".join(ContinuationFrame(stream).serialize() for _ in range(50)) + _end_of_headers(stream)
 
@@ -90,7 +90,7 @@ def _end_of_headers(stream: int) -> bytes:
 
 
 def long_headers(stream: int) -> bytes:
-    """Send the longest lists of headers that 64 KiB hold."""
+    """Send the longest lists of headers that fit into 64 KiB."""
     block = Encoder().encode([*CALL, *((f"x-{number}", "y" * 4000, True) for number in range(14))], huffman=False)
     pieces = [block[start : start + 16_000] for start in range(0, len(block), 16_000)]
     first = headers(stream, block=pieces[0])
@@ -99,7 +99,7 @@ def long_headers(stream: int) -> bytes:
 
 
 def empty_data(stream: int) -> bytes:
-    """Give a call's body in pieces of nothing."""
+    """Send a call's body in empty pieces."""
     return headers(stream, "END_HEADERS") + DataFrame(stream).serialize() * 200 + RstStreamFrame(stream).serialize()
 
 
@@ -116,12 +116,12 @@ def bodies(stream: int) -> bytes:
 
 
 def made_resets(stream: int) -> bytes:
-    """Open a call and make the other side give it up, by a window that is too large."""
+    """Open a call and make the other side reset it, by a window that is too large."""
     return headers(stream, "END_HEADERS") + WindowUpdateFrame(stream, window_increment=0x7FFFFFFF).serialize()
 
 
 def connections(_stream: int) -> bytes:
-    """Nothing: connect, and connect again."""
+    """Send nothing: only connect, again and again."""
     return b""
 
 
@@ -135,7 +135,7 @@ KINDS: dict[str, Callable[[int], bytes]] = {
 
 
 class Peer:
-    """One connection: sends whatever the other side takes, and reads what it says."""
+    """One connection: sends whatever the other side accepts, and reads its answers."""
 
     def __init__(self, host: str, make: Callable[[int], bytes], context: ssl.SSLContext) -> None:
         self.sock = context.wrap_socket(socket.create_connection((host, 2377), 10))
@@ -150,7 +150,7 @@ class Peer:
         self.goodbye: int | None = None
 
     def turn(self) -> bool:
-        """Send and read what can be; whether the connection stands."""
+        """Send and read what is possible. Returns whether the connection is still open."""
         readable, writable, _ = select.select([self.sock], [self.sock], [], 0.2)
         try:
             if readable or self.sock.pending():
@@ -167,7 +167,7 @@ class Peer:
         while len(self._waiting) < CHUNK:
             self._stream += 2
             self._waiting += self._make(self._stream)
-        # What TLS did not take has to be given to it again, unchanged: so in pieces that are kept.
+        # What TLS did not accept must be given to it again, unchanged. So it is kept in pieces.
         count = self.sock.send(self._waiting[:CHUNK])
         self.sent += count
         self._waiting = self._waiting[count:]
@@ -195,7 +195,7 @@ def tls() -> ssl.SSLContext:
 
 
 def main(host: str, kind: str, seconds: float) -> None:
-    """Flood for so many seconds, and say what came of it."""
+    """Flood for this many seconds, and print the result."""
     context, make, end = tls(), KINDS[kind], time.monotonic() + seconds
     goodbyes: Counter[str] = Counter()
     sent = made = failed = 0

@@ -1,4 +1,4 @@
-"""What a container does to its own limits: its cgroups are there to be read, and nothing else."""
+"""A container cannot change its own limits: it can read its cgroups and nothing else."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.interop.conftest import IMAGE, import_image
 
 pytestmark = pytest.mark.root
 
-# Whatever is mounted below: one hierarchy a controller on v1, the one of v2.
+# All mounts below: a hierarchy for each controller with v1, the one hierarchy with v2.
 ATTACK = """
 for at in $(awk '$5 ~ "^/sys/fs/cgroup" { print $5 }' /proc/self/mountinfo) /sys/fs/cgroup/*; do
     mkdir "$at/mine" 2>/dev/null && echo "made $at/mine"
@@ -33,7 +33,7 @@ def swarm() -> Iterator[Host]:
     with host("cgroups") as made:
         made.docker("swarm", "init")
         import_image(made)
-        # An image may say that a folder below is a volume.
+        # An image may declare a folder below it as a volume.
         import_image(made, "below:latest", "VOLUME /sys/fs/cgroup-mine")
         yield made
         made.docker("swarm", "leave", "--force")
@@ -59,7 +59,7 @@ def test_no_limit_is_the_containers_to_change(swarm: Host) -> None:
     eventually(lambda: "tried all" in said(swarm, "greedy"), "it has tried", show=lambda: said(swarm, "greedy"))
     lines = said(swarm, "greedy").splitlines()
     assert lines[1:] == ["tried all"], lines
-    assert int(lines[0]) >= 1  # there was something to attack
+    assert int(lines[0]) >= 1  # so that there was something to attack
     (container,) = live_cgroups(swarm)
     assert pids_of(swarm, container)
     swarm.docker("service", "rm", "greedy")
@@ -87,7 +87,8 @@ def failed(on: Host, name: str) -> bool:
 
 def test_a_frozen_container_is_killed(swarm: Host) -> None:
     create(swarm, "frozen", IMAGE, "echo here; while :; do sleep 1; done")
-    # Before it has spoken, the process in its cgroups may be the runtime's own, on its way to start it.
+    # Until the container has printed something, the process in its cgroups may be the runtime's, which is still
+    # starting it.
     eventually(lambda: "here" in said(swarm, "frozen"), "it runs", show=swarm.log)
     (container,) = live_cgroups(swarm)
     files = list(CGROUPS.glob(f"*/shoal-{swarm.tag()}/{container}/freezer.state"))

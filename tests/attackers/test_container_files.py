@@ -1,7 +1,8 @@
-"""A container that is root inside turns all that it can write against the daemon: volumes, /etc, user files, depth.
+"""A container that is root inside uses all that it can write against the daemon: volumes, /etc, user files, deep
+folders.
 
-Each attack needs nothing but an image and a service, as anybody may have who is let run containers. What must hold: no
-file of the host's is changed, read or opened, and the daemon serves the others as before.
+Each attack only needs an image and a service, which anybody has who may run containers. What must hold: no file of the
+host is changed, read or opened, and the daemon serves the others as before.
 """
 
 import io
@@ -27,7 +28,7 @@ DEEP = 1200
 
 
 def evil_image() -> bytes:
-    """Busybox, with a file of each attack's where a volume will be mounted."""
+    """Return an image: busybox, with a file for each attack where a volume will be mounted."""
     out = io.BytesIO(images.busybox_rootfs())
     with tarfile.open(fileobj=out, mode="a") as tar:
         for name in ("v/lost+found", "v/x"):
@@ -43,7 +44,7 @@ def evil_image() -> bytes:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    """A swarm of one whose exec-root is as small as /run is on small machines."""
+    """Yield a swarm of one. Its exec-root is as small as /run is on small machines."""
     made = Host("evil")
     made.exec_root.mkdir()
     run("mount", "-t", "tmpfs", "-o", f"size={EXEC_ROOT_MIB}m", "tmpfs", str(made.exec_root))
@@ -67,7 +68,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def victim(host: Host) -> Iterator[Path]:
-    """A file of the host's, which must stay as it is."""
+    """Return a file of the host, which must not change."""
     made = host.folder / "victim"
     made.write_text("the host's\n")
     made.chmod(0o600)
@@ -81,7 +82,7 @@ def serve(host: Host, name: str, script: str, **container: object) -> None:
 
 
 def only(host: Host, name: str) -> str:
-    """The id of the one container of a service, once it runs."""
+    """Return the id of a service's only container, once it runs."""
 
     def look() -> str:
         found = [one["Id"] for one in faults.containers(host, name)]
@@ -99,7 +100,7 @@ def inside(host: Host, container: str, script: str, *flags: str) -> str:
 
 
 def test_a_link_at_lost_and_found_is_not_written_through(host: Host, victim: Path) -> None:
-    """It was not counted as content: the next task's start wrote the image's file through it, with its mode."""
+    """Before, it did not count as content: the next task's start wrote the image's file through it, with its mode."""
     script = f"rm -rf /v/* && ln -s {victim} '/v/lost+found' && ls /v && exec sleep 1000000"
     serve(host, "linker", script, **volume("linked"))
     for _ in range(2):
@@ -112,7 +113,7 @@ def test_a_link_at_lost_and_found_is_not_written_through(host: Host, victim: Pat
 
 
 def test_a_second_container_cannot_race_what_fills_a_volume(host: Host, victim: Path) -> None:
-    """One container empties the volume and puts links there for ever, while others are made with it."""
+    """One container keeps emptying the volume and putting links there, while others are made with it."""
     aside = host.folder / "aside"
     aside.mkdir()
     racer = (
@@ -143,7 +144,7 @@ def test_a_second_container_cannot_race_what_fills_a_volume(host: Host, victim: 
 
 
 def test_a_container_does_not_fill_the_disk_that_starts_need(host: Host) -> None:
-    """/etc/hosts and its brothers lay on the exec-root: a few megabytes there ended every start and exec."""
+    """Before, /etc/hosts and the like were on the exec-root: a few megabytes there made every start and exec fail."""
     serve(host, "writer", "exec sleep 1000000")
     writer = only(host, "writer")
     for name in ("hosts", "hostname", "resolv.conf"):
@@ -172,7 +173,7 @@ USER_FILES = {
 
 
 def test_user_files_that_are_traps(host: Host, victim: Path) -> None:
-    # The container's own shell would fall into some of these: its first process does what it finds in a file.
+    # The container's own shell would fall into some of these traps. So its first process runs the commands in a file.
     orders = host.folder / "orders"
     orders.mkdir()
     loop = "while :; do test -f /orders/now && . /orders/now && mv /orders/now /orders/done; sleep 0.05; done"
@@ -197,7 +198,7 @@ NEST = f"i=0; while [ $i -lt {DEEP} ]; do mkdir d; cd d; i=$((i+1)); done; echo 
 
 @pytest.mark.parametrize("where", ["/", "/v"])
 def test_folders_in_folders_can_be_removed(host: Host, where: str) -> None:
-    """More of them than Python calls itself: what was left ended the daemon's next start."""
+    """More of them than Python's recursion limit. Before, what was left ended the daemon's next start."""
     serve(host, "deep", f"cd {where}; {NEST}", **volume("deep"))
     deep = only(host, "deep")
     eventually(lambda: "deep" in host.docker("logs", deep).stderr, "it is deep", patience=60.0)

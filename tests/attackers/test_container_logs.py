@@ -1,4 +1,4 @@
-"""A container that writes without end: its log stays within its limit, and nobody who reads it is left behind."""
+"""A container writes without end. Its log stays within its limit, and no reader of it is left behind."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 
 COUNT = "i=0; while [ $i -lt {} ]; do i=$((i+1)); echo line $i; done; exec sleep 1d"
 SIZE = 50_000
-# Without the driver's name the docker command leaves its options out.
+# Without the driver's name the docker command does not send its options.
 DRIVER = ("--log-driver", "json-file")
 OPTIONS = (*DRIVER, "--log-opt", f"max-size={SIZE}")
 DEFAULT = {"log-driver": "json-file", "log-opts": {"max-size": "1m", "max-file": "2"}}
@@ -45,7 +45,7 @@ def clean(swarm: Host) -> Iterator[None]:
 
 
 def create(on: Host, name: str, script: str, *flags: str) -> str:
-    """Create a service of one task; the id of its container."""
+    """Create a service of one task. Returns the id of its container."""
     on.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--stop-signal", "KILL", *flags,
         IMAGE, "sh", "-c", script,
@@ -65,7 +65,7 @@ def log_bytes(on: Host, container: str) -> int:
     for path in (on.data_root / "containers" / container).glob("output.log*"):
         try:
             found = path.stat()
-        except FileNotFoundError:  # it was renamed meanwhile
+        except FileNotFoundError:  # the file was renamed meanwhile
             continue
         seen[found.st_ino] = found.st_size
     return sum(seen.values())
@@ -83,7 +83,7 @@ def test_what_never_ends_stays_within_its_limit_by_default_of_the_daemon(swarm: 
     eventually(lambda: any(int(path.suffix[1:] or 0) > 6 for path in folder.glob("output.log.[0-9]*")), "many cuts")
     end = time.monotonic() + 2
     while time.monotonic() < end:
-        assert log_bytes(swarm, container) <= 4_000_000  # two files, one just cut off, one just begun
+        assert log_bytes(swarm, container) <= 4_000_000  # two files more: one just cut off, one just begun
         time.sleep(0.01)
     eventually(lambda: swarm.docker("logs", "--tail", "3", container).stdout == "y\n" * 3, "its end is read")
     swarm.stop()

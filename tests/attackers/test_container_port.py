@@ -1,5 +1,6 @@
-"""A container does not reach its host's manager by its bridge, on no address of the host's; nor gossip and VXLAN of
-any host."""
+"""Through its bridge a container reaches neither its host's manager, on any address of the host, nor gossip and VXLAN
+of any host.
+"""
 
 import contextlib
 import socket
@@ -27,7 +28,7 @@ for address in sys.argv[2:]:
 
 
 def reached(on: Host, netns: str, port: int, *addresses: str) -> set[str]:
-    """Return which addresses answer on a port, as seen from a container's network."""
+    """Return the addresses that answer on a port, as seen from a container's network."""
     found = run(*on.inside("nsenter", f"--net={netns}", sys.executable, "-c", ASK, str(port), *addresses)).stdout
     return {line.split()[1] for line in found.splitlines()}
 
@@ -66,7 +67,7 @@ def test_a_container_does_not_reach_the_manager_of_its_host(port: int) -> None:
         assert str(port) not in rules
 
 
-# Tells whether a datagram came, of those that carry a word of their own.
+# Prints whether a datagram with the expected word has come.
 LISTEN = """
 import socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -84,7 +85,7 @@ for _ in range(5):
 
 
 def test_a_container_speaks_neither_gossip_nor_vxlan_to_any_host() -> None:
-    """Whoever could would be every node of every overlay: its host's address is on what it sends."""
+    """If it could, it could pretend to be a node of any overlay, because its packets have its host's address."""
     with network("closedgossip") as net:
         first, second = net.add("first"), net.add("second")
         secret = make_swarm(first, "--data-path-port", "4800")

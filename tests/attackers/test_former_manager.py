@@ -1,6 +1,7 @@
-"""A manager's keys in the wrong hands, before it is demoted, after it, and after its node was removed.
+"""A manager's keys in the wrong hands: before it is demoted, after that, and after its node was removed.
 
-Whoever has a copy of them is not the host that they are of: here the copy is used from a host beside the swarm.
+Somebody with a copy of the keys is not the host to which they belong, so the copy is used from another host beside the
+swarm.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ LAST_TERM = 2**64 - 1
 
 @dataclass
 class Scene:
-    """Three managers and a host beside them. `kept` are the keys of the third, `ids` etcd's of all."""
+    """Three managers and a host beside them. `kept`: the keys of the third manager. `ids`: etcd's ids of all."""
 
     net: Network
     managers: list[Host]
@@ -56,13 +57,13 @@ class Scene:
 
     @property
     def others(self) -> list[Host]:
-        """Return the leader, and the other manager."""
+        """Return the leader and the other manager."""
         leader = leader_of(self.managers[:2], self.managers[0])
         return sorted(self.managers[:2], key=lambda host: host is not leader)
 
 
 def copied(host: Host, to: Path) -> SecurityConfig:
-    """Return the keys of a host as they are now, in a copy."""
+    """Return a copy of a host's present keys."""
     shutil.copytree(host.data_root / "swarm" / "certificates", to)
     loaded = SecurityConfig.load(to, time.time())
     assert loaded is not None
@@ -84,13 +85,15 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(net, managers, net.add("beside", start=False), kept)
         for host in managers:
             assert "Traceback" not in host.log()
-            # An etcd whose member was removed ends with a word of its own; nothing else makes one panic.
+            # An etcd whose member was removed ends with a message of its own. Nothing else may make an etcd panic.
             panics = [line for line in host.log().splitlines() if "panic: " in line]
             assert all("failed to find local ID in cluster members" in line for line in panics), panics
 
 
 def ask(scene: Scene, at: Host, *said: bytes) -> list[bytes]:
-    """Say things to a manager's etcd with the kept keys, each on a connection of its own; what was answered first."""
+    """Send requests to a manager's etcd with the kept keys, each on a connection of its own. Returns the first line of
+    each answer.
+    """
 
     async def story() -> list[bytes]:
         answers = []
@@ -113,7 +116,7 @@ def ask(scene: Scene, at: Host, *said: bytes) -> list[bytes]:
 
 
 def attacks(scene: Scene) -> dict[str, bytes]:
-    """Return what breaks a swarm, said by the kept keys' own member and in the names of the others."""
+    """Return requests that break a swarm, from the kept keys' own member and in the names of the others."""
     facts = {"X_Etcd_Cluster_ID": scene.cluster, "X_Server_Version": "3.4.23", "X_Min_Cluster_Version": "3.0.0"}
     said: dict[str, bytes] = {}
     for name, sender in scene.ids.items():
@@ -135,7 +138,7 @@ def attacks(scene: Scene) -> dict[str, bytes]:
 
 
 def check_swarm(scene: Scene, name: str) -> None:
-    """Check that the managers agree, as before, and write."""
+    """Check that the managers agree as before, and can write."""
     assert write(scene.managers[0], name)
     for host in scene.managers[:2]:
         assert json.loads(host.curl("/info"))["Swarm"]["ControlAvailable"] is True
@@ -143,7 +146,8 @@ def check_swarm(scene: Scene, name: str) -> None:
 
 def test_a_present_manager_learns_what_is_its_own_and_speaks_for_itself(scene: Scene) -> None:
     for host in scene.managers:
-        # Three joined and wrote: an etcd says nothing else than it may. It may have knocked too early at one that lags.
+        # Three managers joined and wrote, and no etcd sent what it may not send. One may have connected too early to
+        # another that lags.
         refusals = [line for line in host.log().splitlines() if "was refused (" in line]
         assert all("is not a member" in line for line in refusals), refusals
     (answer,) = ask(scene, scene.managers[0], head("GET", "/members", None))
@@ -159,7 +163,7 @@ def test_a_present_manager_learns_what_is_its_own_and_speaks_for_itself(scene: S
         said = {
             what: request
             for what, request in attacks(scene).items()
-            # A member may say what Raft believes it: that its own term is 7, or that it is still there.
+            # A member may send what Raft lets it decide: that its own term is 7, or that it is still there.
             if what not in allowed and "of term 7 from m3" not in what and "m3's, 8 7 m3" not in what
         }
         answers = dict(zip(said, ask(scene, host, *said.values()), strict=True))
@@ -169,7 +173,7 @@ def test_a_present_manager_learns_what_is_its_own_and_speaks_for_itself(scene: S
 
 @pytest.fixture(scope="module")
 def demoted(scene: Scene) -> Scene:
-    """Demote the third manager, with connections of the kept keys open since before; all of them end."""
+    """Demote the third manager while connections of the kept keys are open. All of them must end."""
 
     async def story() -> list[str]:
         loop = asyncio.get_running_loop()
@@ -206,7 +210,7 @@ async def until_end(reader: asyncio.StreamReader) -> None:
 
 
 async def follow_logs(scene: Scene, at: Host) -> str:
-    """Follow a service's logs as a manager may, until it is ended; by what."""
+    """Follow a service's logs as a manager may, until the call is ended. Returns the error that ended it."""
     service = json.loads(at.curl("/services/web"))["ID"]
     selector = api.LogSelector(service_ids=[service])
     request = api.SubscribeLogsRequest(selector=selector, options=api.LogSubscriptionOptions(follow=True))
@@ -222,12 +226,12 @@ async def follow_logs(scene: Scene, at: Host) -> str:
 
 
 def refused(scene: Scene, keys: SecurityConfig, why: str) -> None:
-    """Check that every manager refuses every call of a certificate's that is not open to anyone."""
+    """Check that every manager refuses every call with this certificate, except the calls that are open to anybody."""
     for host in scene.others:
         answers = walk(host, scene.beside, keys.client_context(), FOR_NODES)
         for path, (status, text) in answers.items():
             assert status is Status.PERMISSION_DENIED or (status, text) == NOT_SERVED, (path, status, text)
-        # A worker's certificate is refused for what it is by the others.
+        # The others refuse a worker's certificate because of its role.
         assert sum(why in text for _, text in answers.values()) > (20 if keys.is_manager else 5), answers
 
 
@@ -236,7 +240,7 @@ def test_a_demoted_managers_keys_open_nothing(demoted: Scene) -> None:
     refused(demoted, demoted.kept, why)
     for host in demoted.others:
         said = attacks(demoted)
-        # That it was removed, it is told: its own etcd ends by it.
+        # It is told that it was removed, so that its own etcd ends.
         gone = ask(demoted, host, said.pop("stream of m3"))
         assert gone[0].startswith(b"HTTP/1.1 410 Gone")
         answers = dict(zip(said, ask(demoted, host, *said.values()), strict=True))

@@ -1,4 +1,6 @@
-"""What an image says of itself: refused when it is loaded or pulled, and no list fails over what is here already."""
+"""Images with a wrong configuration are refused when they are loaded or pulled. Those that are on the host already make
+no list fail.
+"""
 
 import hashlib
 import json

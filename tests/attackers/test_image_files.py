@@ -1,7 +1,7 @@
-"""An image that is made to hurt whoever loads it: it unpacks or nests without end, or has links where mounts go.
+"""Images that attack the host that loads them: they unpack or nest without end, or have links in the places of mounts.
 
-What must hold: the disk keeps room for the daemon and its store, what was refused leaves nothing, and the daemon goes
-on and starts again.
+What must hold: the disk keeps room for the daemon and its store, a refused image leaves nothing, and the daemon goes on
+and can start again.
 """
 
 import gzip
@@ -28,7 +28,7 @@ DISK_MIB = 160
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    """A swarm of one on a small disk."""
+    """Yield a swarm of one on a small disk."""
     made = Host("loader")
     made.data_root.mkdir()
     run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(made.data_root))
@@ -48,7 +48,7 @@ def host() -> Iterator[Host]:
 
 
 def bring(host: Host, tar: bytes, name: str, how: str) -> None:
-    """Import a root file system, or load an archive that has it as its layer. ApiError with the daemon's words."""
+    """Import a root file system, or load an archive with it as its layer. Raises ApiError with the daemon's message."""
     client = Client(host.socket)
     try:
         if how == "import":
@@ -64,7 +64,7 @@ def bring(host: Host, tar: bytes, name: str, how: str) -> None:
 
 
 def archive(layer: bytes, name: str) -> bytes:
-    """What `docker save` writes; the layer compressed, its digest that of what is inside."""
+    """Return an archive as `docker save` writes it, with a compressed layer and the digest of the uncompressed one."""
     diff_id = hashlib.sha256(gzip.decompress(layer)).hexdigest()
     config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]}}).encode()
     manifest = json.dumps([{"Config": "c.json", "RepoTags": [f"{name}:latest"], "Layers": ["l.tar"]}]).encode()
@@ -77,7 +77,7 @@ def free(host: Host) -> int:
 
 
 def staged(host: Host) -> list[str]:
-    """What unpacking left."""
+    """Return what unpacking has left."""
     places = [host.data_root / "images" / name for name in ("layers", "staging")]
     return [str(path) for place in places for path in place.iterdir() if path.name.startswith((".", "load-", "pull-"))]
 
@@ -85,7 +85,9 @@ def staged(host: Host) -> list[str]:
 @pytest.mark.parametrize("how", ["import", "load"])
 @pytest.mark.parametrize("kind", ["one file", "many files"])
 def test_a_bomb_is_stopped_before_the_disk_is_full(host: Host, how: str, kind: str) -> None:
-    """Half a megabyte that unpacks to three times the disk. A twentieth of it is not the image's to take."""
+    """Half a megabyte that unpacks to three times the size of the disk. The image may not take the last twentieth of
+    the disk.
+    """
     size = 3 * DISK_MIB << 20
     rows = {"bomb": bytes(size)} if kind == "one file" else {f"f{n}": bytes(size // 60) for n in range(60)}
     bomb = gzip.compress(files(**rows), 1)
@@ -108,7 +110,7 @@ def test_an_image_of_folders_in_folders_comes_and_goes(host: Host) -> None:
     call(host, "DELETE", "/images/deep")
     assert staged(host) == []
     bring(host, tar(*rows), "deep", "import")
-    # As if the daemon had died while it removed it.
+    # As if the daemon had died during the removal.
     layers = host.data_root / "images/layers"
     at = max(layers.iterdir(), key=lambda path: path.stat().st_mtime)
     assert host.stop() == 0
@@ -143,7 +145,7 @@ def with_links(**links: str) -> bytes:
     ],
 )
 def test_links_where_the_kernels_own_is_mounted(host: Host, place: str, to: str, words: str) -> None:
-    """Through one, what the runtime writes to lock a container in would go to a file of the image's."""
+    """Through a link, the runtime's settings that confine a container would be written to a file of the image."""
     bring(host, with_links(**{place: to}), "linked", "import")
     create(host, "linked", container={"Image": "linked:latest"})
 

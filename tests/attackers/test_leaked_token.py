@@ -1,4 +1,4 @@
-"""A worker's join token in the wrong hands: it makes nodes that never come, as fast as it can."""
+"""A worker's join token in the wrong hands: somebody makes nodes that never register, as fast as possible."""
 
 import asyncio
 import json
@@ -65,7 +65,9 @@ def count(manager: Host) -> int:
 
 
 def ask(scene: Scene, at: Host, requests: list[bytes], secret: str) -> list[tuple[Status, str]]:
-    """Ask for certificates, as many at once as a stranger may; the statuses, each with the id or the text."""
+    """Ask for certificates, as many at once as a stranger may. Returns the statuses, each with the node's id or the
+    error text.
+    """
 
     async def story() -> list[tuple[Status, str]]:
         found: list[tuple[Status, str]] = []
@@ -113,18 +115,20 @@ def test_junk_makes_no_node(scene: Scene) -> None:
 
 
 def test_a_flood_makes_no_more_nodes_than_it_has_answers_and_others_join(scene: Scene) -> None:
-    """How many there may be, 2,000 from a host and 5,000 in all, is `unit/manager/absent` and `issuing`."""
+    """The limits, 2,000 from a host and 5,000 in all, are tested in unit/manager/certificates, test_absent.py and
+    test_issuing.py.
+    """
     before = count(scene.managers[0])
-    # Keys of their own, or they would be one node; made beforehand, as an attacker would.
+    # Each with a key of its own, or they would be one node. The keys are made beforehand, as an attacker would do.
     requests = [make_csr(new_key()) for _ in range(FLOOD)]
     begun = time.monotonic()
     told = ask(scene, scene.managers[0], requests[: FLOOD // 2], scene.secret)
     told += ask(scene, scene.managers[1], requests[FLOOD // 2 :], scene.secret)
     answers = Counter(status for status, _ in told)
-    assert set(answers) <= {Status.OK, Status.UNAVAILABLE}, answers  # the lead may move while it lasts
+    assert set(answers) <= {Status.OK, Status.UNAVAILABLE}, answers  # another manager may become the leader meanwhile
     made = count(scene.managers[0]) - before
     assert answers[Status.OK] <= made <= FLOOD
-    # All strangers of a host together get a twentieth of a second of each: this many calls at most.
+    # All strangers of a host together get a twentieth of each second: at most this many calls.
     assert made < 100 * (time.monotonic() - begun) + 2 * OF_A_CONNECTION
     newcomer = scene.net.add("newcomer")
     join(newcomer, scene.managers[1], scene.secret)

@@ -1,7 +1,7 @@
-"""Who may use the API's socket sends anything at all as a body: the daemon goes on, and so does what others run.
+"""A user of the API's socket sends anything at all as a body. The daemon goes on, and so do the services of others.
 
-SHOAL_FUZZ_SEED gives another seed. The same with many more cases, and without a daemon, is
-tests/unit/engine/test_app_bodies_fuzz.py.
+SHOAL_FUZZ_SEED sets the seed. tests/unit/engine/test_app_bodies_fuzz.py does the same with many more cases and without
+a daemon.
 """
 
 import json
@@ -23,13 +23,13 @@ from tests.harness.stolen_worker import disk_bytes, get, memory_bytes
 
 pytestmark = pytest.mark.root
 
-SEED = int(os.environ.get("SHOAL_FUZZ_SEED", "20261128"))  # another one each time would be another test
+SEED = int(os.environ.get("SHOAL_FUZZ_SEED", "20261128"))  # fixed, because another seed each time would be another test
 CASES, CALLS_A_CASE = 25, 10
 DISK, MEMORY = 64 << 20, 100 << 20
 ASKED = [*CALLS.items(), ("/services/create", WITH_PORT), ("/containers/{container}/exec", EXEC)]
-# What may be anything: such an update is taken, whatever was asked before it.
+# Fields that may have any value: an update of them is accepted, whatever was asked before it.
 LABELS = st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=200), min_size=1, max_size=5)
-# What Docker answers with 500, too.
+# Docker answers these with 500, too.
 PLAIN = ("update out of sequence", "not found", "too large", "no such image", "exceeds")
 
 
@@ -56,7 +56,7 @@ def post(on: Host, path: str, body: bytes) -> tuple[int, str]:
 
 
 def fill(on: Host, path: str) -> str:
-    """Put ids that are there, and the version of what is to be changed, into a path."""
+    """Fill a path with ids that exist, and with the version of the object that it changes."""
     (container, *_) = on.docker("ps", "-q").stdout.split()
     names = {
         "service": "fuzzed", "secret": "fuzzed", "config": "fuzzed", "container": container,
@@ -93,7 +93,7 @@ def test_whatever_a_user_sends_the_daemon_goes_on(daemon: Host) -> None:
     attack()
     assert told.total() >= CASES, told
     assert told[400], told
-    create(daemon, "afterwards", 1)  # what is right is taken as before
+    create(daemon, "afterwards", 1)  # correct bodies are accepted as before
     (now,) = tasks(daemon, "others")
     assert (now["ID"], now["Status"]) == (others["ID"], others["Status"])
     made = [name for name in daemon.docker("service", "ls", "--format", "{{.Name}}").stdout.split() if name != "others"]

@@ -1,4 +1,4 @@
-"""A registry that sends a byte a second, or without end: it keeps its own tasks waiting, and nobody else's."""
+"""A registry sends one byte a second, or without end. Only tasks with its images wait."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def registry() -> Iterator[BadRegistry]:
 
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[Host]:
-    # On this machine's network: the registry and the daemon meet on loopback.
+    # On this machine's network, because the daemon reaches the registry on loopback.
     with host("stalls", namespace=False) as made:
         made.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:24771")
         yield made

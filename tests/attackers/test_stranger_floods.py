@@ -1,4 +1,4 @@
-"""A stranger floods the port of a leader of three managers: it answers, leads on, and does not grow."""
+"""A stranger floods the port of the leader of three managers. The leader answers, keeps the lead, and does not grow."""
 
 import json
 import re
@@ -21,9 +21,9 @@ from tests.harness.network import Network, network
 pytestmark = pytest.mark.root
 
 SECONDS = 1.5
-SLOWEST = 1.0  # an answer of the API, on a machine where the flood has one of two processors
+SLOWEST = 1.0  # the limit for an answer of the API, on a machine where the flood uses one of two processors
 GROWTH_MB = 48
-HELD_UP = ("tiny_data", "made_resets", "calls")  # which use up a stranger's time before their number
+HELD_UP = ("tiny_data", "made_resets", "calls")  # kinds that use up a stranger's processor time before their number
 FLOOD = Path(floods.__file__)
 
 
@@ -55,8 +55,9 @@ def memory_mb(on: Host) -> float:
 
 
 def flood(source: Host, target: Host, kind: str, seconds: float = SECONDS) -> tuple[list[float], float, dict[str, Any]]:
-    """Flood a manager; how long its API took for each of the answers meanwhile, the most that it grew by in MB, and
-    what the stranger says."""
+    """Flood a manager. Returns how long its API took for each answer meanwhile, by how many MB it grew at most, and the
+    stranger's last line.
+    """
     command = source.inside(sys.executable, str(FLOOD), target.address, kind, str(seconds))
     before = most = memory_mb(target)
     client = Client(target.socket, timeout=30)
@@ -90,4 +91,4 @@ def test_a_flood_of_a_stranger_neither_stops_the_leader_nor_takes_its_lead(
     assert log.count("this manager leads the swarm") == 1
     assert "does not lead the swarm any more" not in log
     assert "Traceback" not in log
-    assert said["connections"] > 1 or kind in HELD_UP, said  # it was sent away, and came again
+    assert said["connections"] > 1 or kind in HELD_UP, said  # it was sent away, and connected again

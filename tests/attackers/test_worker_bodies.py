@@ -1,7 +1,7 @@
-"""A worker that says anything at all to a real manager: hostile bodies to every method that it may call.
+"""A worker sends anything at all to a real manager: hostile bodies to every method that it may call.
 
-SHOAL_FUZZ_SEED gives another seed. The same with many more cases, over a store in memory, is
-tests/simulation/test_hostile_workers.py.
+SHOAL_FUZZ_SEED sets the seed. tests/simulation/test_hostile_workers.py does the same with many more cases, over a store
+in memory.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from tests.harness.stolen_worker import (
 
 pytestmark = pytest.mark.root
 
-SEED = int(os.environ.get("SHOAL_FUZZ_SEED", "20261128"))  # another one each time would be another test
+SEED = int(os.environ.get("SHOAL_FUZZ_SEED", "20261128"))  # fixed, because another seed each time would be another test
 CASES, CALLS_A_CASE = 15, 20
 PATIENCE = 0.3  # seconds for an answer
 DISK, MEMORY = 96 << 20, 128 << 20
@@ -58,13 +58,13 @@ async def make(speaker: Speaker, call: Call, told: Counter[str]) -> None:
     except GRPCError as error:
         outcome = error.status.name
     except (TimeoutError, StreamTerminatedError, ProtocolError, ConnectionError):
-        pass  # it may be cut off, or go on for as long as it likes
+        pass  # it may be cut off, or go on without an end
     told[outcome] += 1
     told[method.path] += 1
 
 
 async def say_all(worker: StolenWorker, cases: list[list[Call]], told: Counter[str]) -> None:
-    """Say everything; what ends the session has it registered again. The swarm must be well after each case."""
+    """Send everything, and register again whenever the session has ended. The swarm must be well after each case."""
     waiting = list(reversed(cases))
     while waiting:
         async with worker.speaks() as speaker:

@@ -1,4 +1,4 @@
-"""A worker that never stops talking: its managers' disks, memories and logs stay small, and others are served."""
+"""A worker never stops sending. Its managers' disks, memory and logs stay small, and others are served."""
 
 import asyncio
 import time
@@ -54,7 +54,7 @@ def worker(made: StolenWorker) -> Iterator[StolenWorker]:
 
 
 async def describe(speaker: Speaker, description: api.NodeDescription) -> Status:
-    """Register once more under the live session; what the manager says."""
+    """Register once more with the live session. Returns the manager's answer."""
     request = api.SessionRequest(description=description, session_id=speaker.session_id)
     try:
         async with speaker.dispatcher.Session.open(timeout=TIMEOUT) as stream:
@@ -71,13 +71,13 @@ async def describe(speaker: Speaker, description: api.NodeDescription) -> Status
 
 
 def describe_often(worker: StolenWorker, size_bytes: int, a_second: int) -> Counter[Status]:
-    """Describe the node anew, so often and as large, for a while."""
+    """Send new descriptions of the node, this often and this large, for a while."""
 
     async def story(speaker: Speaker) -> Counter[Status]:
         async def one(number: int) -> None:
             await asyncio.sleep(number / a_second)
             async with room:
-                if time.monotonic() < end:  # a busy machine does not get through all of it
+                if time.monotonic() < end:  # a busy machine does not send all of it
                     description = api.NodeDescription(hostname=f"{number:09d}" + "x" * (size_bytes - 9))
                     told[await describe(speaker, description)] += 1
 

@@ -1,4 +1,4 @@
-"""A worker that reports of its tasks, and of their logs, what there is not: no manager minds."""
+"""A worker sends false statuses of its tasks, and false log lines. No manager is harmed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_an_instant_beyond_all_calendars_and_texts_without_end_are_shown_as_well
     worker.play(lambda speaker: speaker.report(worker.own_id, status))
     now = worker.own_task()
     assert now["Status"]["Message"].startswith("mmm")
-    assert now["Status"]["Timestamp"].startswith("20")  # when the manager heard of it
+    assert now["Status"]["Timestamp"].startswith("20")  # the time at which the manager heard of it
     for manager in worker.managers:
         assert len(get(manager, f"/tasks/{worker.own_id}")[1]) < 64 * 1024
 

@@ -1,4 +1,4 @@
-"""Clients of a swarm that keep at work while it suffers, over the Engine API of any of its managers."""
+"""Clients that keep using a swarm during faults, over the Engine API of any of its managers."""
 
 import random
 import threading
@@ -12,8 +12,8 @@ from tests.harness.hosts import Host
 from tests.harness.known import WORDS, Found, Known
 
 IMAGE = "bb:latest"
-TIMEOUT = 4.0  # seconds until a client gives up, so that a manager which is paused does not hold it up
-MOST = 3  # services and replicas of one client: a hundred containers more would only be slower
+TIMEOUT = 4.0  # seconds until a client gives up, so that a paused manager does not hold it up
+MOST = 3  # the most services and replicas of one client; a hundred containers more would only be slower
 
 
 class User:
@@ -31,13 +31,13 @@ class User:
         self.errors: list[BaseException] = []
 
     def start(self) -> None:
-        """Begin, or go on."""
+        """Begin, or go on after a stop."""
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name=self._prefix)
         self._thread.start()
 
     def stop(self) -> None:
-        """Make an end, after the call that is under way. Raises what is a mistake of the client itself."""
+        """Stop after the present call. Raises errors of the client itself."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -97,14 +97,14 @@ class User:
         one.removed, _ = self._call(f"remove {one.name}", "DELETE", f"/services/{one.name}")
 
     def _call(self, what: str, method: str, path: str, body: Any = None) -> tuple[bool, Any]:
-        """Return whether it was acknowledged, and the answer. With any error it is in doubt."""
+        """Return whether a call was acknowledged, and the answer. After any error it is in doubt."""
         error: Exception
         for on in self._rng.sample(self._managers, len(self._managers)):
             since = time.monotonic()
             try:
                 answer = ask(on, method, path, body, timeout=TIMEOUT)
             except ConnectionRefusedError as refused:
-                error = refused  # nobody listens, so nothing was asked: another one is
+                error = refused  # nobody listens, so nothing was asked; ask another manager
                 continue
             except (ApiError, OSError, HTTPException) as failed:
                 self._tell(f"{what or path} by {on.name}: {type(failed).__name__} {failed}", since)
@@ -120,13 +120,13 @@ class User:
 
 
 def clock() -> str:
-    """Return the time of day, as the logs of daemons have it."""
+    """Return the time of day in the format of the daemons' logs."""
     now = time.time()
     return time.strftime("%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}"
 
 
 def ask(on: Host, method: str, path: str, body: Any = None, timeout: float = 30.0, **filters: list[str]) -> Any:
-    """One call over a connection of its own."""
+    """Make one call over a connection of its own."""
     client = Client(on.socket, timeout=timeout)
     try:
         return client.get(path, **filters) if filters else client.call(method, path, body)
@@ -135,7 +135,7 @@ def ask(on: Host, method: str, path: str, body: Any = None, timeout: float = 30.
 
 
 def found(services: list[dict[str, Any]]) -> list[Found]:
-    """Return services of the API as they are compared with what is known."""
+    """Return services of the API in the form in which they are compared with what is known."""
     return [
         Found(
             service["Spec"]["Name"],
@@ -148,7 +148,7 @@ def found(services: list[dict[str, Any]]) -> list[Found]:
 
 
 def attempt(work: Callable[[], Any], other: Any) -> Any:
-    """Return what a call returns, or something else when it is refused or lost."""
+    """Return a call's result, or `otherwise` if it is refused or lost."""
     try:
         return work()
     except (ApiError, OSError, HTTPException):

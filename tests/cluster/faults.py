@@ -1,6 +1,6 @@
-"""What the tests of faults share: a swarm that can be looked at from outside the daemon, and what is killed in it.
+"""Shared by the tests of faults: a swarm that is observed from outside the daemon, and functions that kill parts of it.
 
-What runs is counted by cgroups and command lines, not by what the daemon says. Every wait is for a condition.
+Running containers are counted by cgroups and command lines, not by the daemon's answers. Every wait is for a condition.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ def import_image(on: Host, name: str = IMAGE) -> None:
     try:
         repository, _, tag = name.partition(":")
         client.import_image(images.busybox_rootfs(), repository, tag)
-        client.call("GET", f"/images/{name}/json")  # what went wrong is in the stream, behind a 200
+        client.call("GET", f"/images/{name}/json")  # an error is in the stream, although the status is 200
     finally:
         client.close()
 
 
 def call(on: Host, method: str, path: str, body: Any = None, **filters: list[str]) -> Any:
-    """One call over a connection of its own."""
+    """Make one call over a connection of its own."""
     client = Client(on.socket)
     try:
         return client.get(path, **filters) if filters else client.call(method, path, body)
@@ -52,12 +52,12 @@ def init(on: Host) -> None:
 
 
 def leave(on: Host) -> None:
-    """Leave, and return when that is done."""
+    """Leave the swarm, and return when that is done."""
     call(on, "POST", "/swarm/leave?force=1")
 
 
 def create(on: Host, name: str, replicas: int = 1, command: list[str] | None = None, **more: Any) -> str:
-    """Create a service that kills its containers at once; its id."""
+    """Create a service whose containers are killed at once when they are stopped. Returns its id."""
     container = {"StopSignal": "SIGKILL", **more.pop("container", {})}
     spec = service_spec(name, IMAGE, command or SLEEP, replicas, container=container, **more)
     made: str = call(on, "POST", "/services/create", spec)["ID"]
@@ -86,7 +86,7 @@ def remove(on: Host, name: str) -> None:
 
 
 def remove_all(on: Host) -> None:
-    """Remove every service. A manager whose store was just taken from it refuses at first."""
+    """Remove every service. A manager that has just lost its store refuses at first."""
 
     def gone() -> bool:
         services = call(on, "GET", "/services")
@@ -98,7 +98,7 @@ def remove_all(on: Host) -> None:
 
 
 def try_to(work: Callable[[], Any]) -> bool:
-    """Whether it worked; refusals and lost connections are a no."""
+    """Return whether a call worked. Refusals and lost connections count as no."""
     try:
         work()
     except (ApiError, OSError, HTTPException) as error:
@@ -108,24 +108,24 @@ def try_to(work: Callable[[], Any]) -> bool:
 
 
 def containers(on: Host, service: str = "") -> list[dict[str, Any]]:
-    """What runs, as the API says."""
+    """Return the containers that run according to the API."""
     filters = {"label": [f"com.docker.swarm.service.name={service}"]} if service else {}
     found: list[dict[str, Any]] = call(on, "GET", "/containers/json", **filters)
     return found
 
 
 def tasks(on: Host, service: str, *states: str) -> list[dict[str, Any]]:
-    """A service's tasks in these states."""
+    """Return a service's tasks in these states."""
     found = call(on, "GET", "/tasks", service=[service])
     return [task for task in found if not states or task["Status"]["State"] in states]
 
 
-# The cgroup of the conmons, which are no containers; it is there as long as the daemon is.
+# The cgroup of the conmons, which are no containers. It exists as long as the daemon.
 CONMONS = "conmon"
 
 
 def live_cgroups(on: Host) -> set[str]:
-    """The ids of containers that have a process, as the kernel says."""
+    """Return the ids of containers that have a process, by the kernel's cgroups."""
     found = set()
     for root in CGROUPS.glob("*"):
         for folder in (root / f"shoal-{on.tag()}").glob("*"):
@@ -136,7 +136,7 @@ def live_cgroups(on: Host) -> set[str]:
 
 
 def pids_of(on: Host, container: str) -> list[int]:
-    """The processes of a container, as the kernel says."""
+    """Return the processes of a container, by the kernel's cgroups."""
     for root in CGROUPS.glob("*"):
         with contextlib.suppress(OSError):
             text = (root / f"shoal-{on.tag()}" / container / "cgroup.procs").read_text()
@@ -146,7 +146,7 @@ def pids_of(on: Host, container: str) -> list[int]:
 
 
 def programs(on: Host, name: str) -> list[int]:
-    """The processes of this host that run a program of this name (or, for Python, a script of this name)."""
+    """Return the processes of this host that run a program (or a Python script) of this name."""
     found, folder = [], str(on.folder).encode()
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -160,7 +160,7 @@ def programs(on: Host, name: str) -> list[int]:
 
 
 def kill(pids: list[int]) -> int:
-    """SIGKILL these; how many were there."""
+    """Send SIGKILL to these processes. Returns how many existed."""
     done = 0
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -170,7 +170,7 @@ def kill(pids: list[int]) -> int:
 
 
 class Sniper:
-    """Kills programs as they appear, from a thread of its own, until left or until it has killed enough."""
+    """Kills programs as they appear, in a thread of its own, until the context ends or enough were killed."""
 
     def __init__(self, on: Host, name: str, at_most: int) -> None:
         self._on, self._name, self._left = on, name, at_most
@@ -194,7 +194,7 @@ class Sniper:
 
 
 def settled(on: Host, wanted: dict[str, int], patience: float = 60.0) -> None:
-    """Wait until exactly so many containers of each service run, by the API, by tasks and by the kernel."""
+    """Wait until exactly this many containers of each service run, by the API, by the tasks and by the kernel."""
 
     def look() -> bool:
         running = {name: {one["Id"] for one in containers(on, name)} for name in wanted}
@@ -236,17 +236,17 @@ def _or(work: Callable[[], Any], other: Any) -> Any:
 
 
 def remains(on: Host) -> list[str]:
-    """What is left inside the host's folder, once there are no services."""
+    """Return what is left in the host's folder, once there are no services."""
     found = []
     for folder in (on.exec_root / "containers", on.exec_root / "netns", on.exec_root / "runtime",
                    on.data_root / "containers", on.data_root / "images/staging"):  # fmt: skip
         found += [f"{folder}/{name}" for name in _names(folder) if not name.startswith(".")]
     for folder in (on.data_root / "images", on.data_root / "volumes"):
         found += [f"{folder}/{name}" for name in _names(folder) if name.startswith(".")]
-    for path, _, names in os.walk(on.data_root):  # which goes on when a folder disappears
+    for path, _, names in os.walk(on.data_root):  # it goes on when a folder disappears
         found += [f"{path}/{name}" for name in names if name.startswith(".") and name.endswith(".tmp")]
     links = run(*on.inside("ip", "-o", "link")).stdout
-    # `master`: a port of the bridge.
+    # With `master` it is a port of the bridge.
     found += [line for line in links.splitlines() if f"master shoal{on.tag()}" in line]
     found += [f"cgroup {one}" for root in CGROUPS.glob("*") for one in (root / f"shoal-{on.tag()}").glob("*")
               if one.is_dir() and one.name != CONMONS]  # fmt: skip
@@ -268,14 +268,14 @@ def nothing_remains(on: Host, patience: float = 40.0) -> None:
 
 
 def ensure_running(on: Host) -> None:
-    """Start the daemon if it is gone, and wait until its manager answers."""
+    """Start the daemon if it has ended, and wait until its manager answers."""
     if on.process is None or on.process.poll() is not None:
         on.start()
     eventually(lambda: try_to(lambda: call(on, "GET", "/nodes")), "the manager answers", show=on.log)
 
 
 def end(on: Host) -> None:
-    """Remove every service, see that nothing is left, leave, stop, and see that nothing is left at all."""
+    """Remove every service, check that nothing is left, leave, stop, and check that nothing at all is left."""
     remove_all(on)
     eventually(lambda: not call(on, "GET", "/containers/json?all=1"), "no containers", patience=60.0, show=on.log)
     nothing_remains(on)
@@ -289,7 +289,7 @@ def end(on: Host) -> None:
 
 @contextlib.contextmanager
 def swarm(name: str, *flags: str) -> Iterator[Host]:
-    """A swarm of one with the image, whatever becomes of it."""
+    """Yield a swarm of one with the image, and remove it in any case."""
     with host(name, *flags) as made:
         init(made)
         yield made

@@ -1,5 +1,6 @@
-"""A runtime for tests: one image made of busybox, volumes that are folders, a network that is none. Not mocks: each
-does what containers need of it, on this host, below one temporary folder."""
+"""A runtime for tests: one image made of busybox, folders as volumes, and no network. These are no mocks: each does
+what containers need, on this host, below one temporary folder.
+"""
 
 # ruff: noqa: ASYNC110 - tests wait for conditions
 
@@ -29,7 +30,7 @@ APPLETS = (
 
 
 class OneImage:
-    """busybox:latest, and nothing else."""
+    """The only image: busybox:latest."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "busybox"
@@ -71,7 +72,7 @@ class OneImage:
 
 
 class FolderVolumes:
-    """A folder for each volume."""
+    """Volumes that are folders."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -104,7 +105,7 @@ class FolderVolumes:
 
 
 class NoNetwork:
-    """Connects nothing, remembers what it was asked."""
+    """A network that connects nothing, and remembers the calls."""
 
     def __init__(self) -> None:
         self.connected: set[str] = set()
@@ -142,7 +143,7 @@ class NoNetwork:
 
 @dataclass
 class Site:
-    """Folders and collaborators that outlive one `Containers`: a daemon's restart is entering `containers` again."""
+    """Folders and other parts that outlive one `Containers`. To restart the daemon, enter `containers` again."""
 
     folder: Path
     tag: str = field(default_factory=lambda: f"test{secrets.token_hex(4)}")
@@ -165,13 +166,13 @@ class Site:
         return [event.action for event in self.events.since(0) if event.id == id]
 
     async def clear(self) -> None:
-        """Remove every container, then see that nothing is left."""
+        """Remove every container, then check that nothing is left."""
         async with self.containers() as containers:
             for container in containers.list():
                 await containers.remove(container.id, force=True, volumes=True)
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         left = [point for point in mounts if point.startswith(str(self.folder))]
-        # Not `**`: other hosts' cgroups go while it walks.
+        # Not `**`, because other hosts' cgroups disappear meanwhile.
         left += [
             str(path)
             for at in ("*", "*/*")
@@ -201,7 +202,7 @@ def config(name: str, *command: str, **changes: object) -> ContainerConfig:
 
 
 async def output(containers: Containers, made: ContainerConfig) -> tuple[int, str]:
-    """Run one to its end, and remove it: exit code and what it said."""
+    """Run a container to its end, and remove it. Returns its exit code and its output."""
     from shoal.runtime.types import LogOptions
 
     container = await containers.create(made)

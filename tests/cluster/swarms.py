@@ -1,4 +1,4 @@
-"""What tests of a swarm of several hosts say again and again."""
+"""Functions that many tests of a swarm of several hosts need."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ IMAGE = "bb:latest"
 
 
 def make_swarm(manager: Host, *flags: str) -> str:
-    """Make a swarm of one; the token for workers."""
+    """Make a swarm of one. Returns the token for workers."""
     import_image(manager)
     manager.docker("swarm", "init", *flags)
     return token(manager)
 
 
 def notice_soon(manager: Host | DockerEngine) -> None:
-    """Make the swarm take a node for gone that was silent for 3 s: on a busy machine those are soon over."""
+    """Make the swarm take a node for gone after 3 s of silence. On a busy machine 3 s are short."""
     manager.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
 
 
@@ -27,7 +27,7 @@ def token(manager: Host, role: str = "worker") -> str:
 
 
 def join(host: Host, manager: Host, secret: str, *flags: str) -> str:
-    """Let a host join, with the image; its node's id."""
+    """Let a host join, with the image. Returns its node's id."""
     import_image(host)
     host.docker("swarm", "join", "--token", secret, *flags, f"{manager.address}:2377")
     return node_id(host)
@@ -75,7 +75,7 @@ def containers(host: Host | DockerEngine) -> int:
 
 
 def create(manager: Host | DockerEngine, name: str, replicas: int, *flags: str) -> None:
-    """Create a service whose containers end at once when they are told to."""
+    """Create a service whose containers end at once when they are stopped."""
     manager.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas),
         "--stop-signal", "KILL", *flags, IMAGE, "sleep", "1d",

@@ -1,4 +1,4 @@
-"""`shoal swarm backup` and `shoal swarm restore`: a swarm whose managers are gone, made again elsewhere."""
+"""`shoal swarm backup` and `shoal swarm restore`: a swarm whose managers are gone is made again elsewhere."""
 
 import json
 import signal
@@ -46,14 +46,14 @@ def shoal(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Return what a command says that was asked for JSON."""
+    """Return the output of a command that was asked for JSON."""
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line of a command that came to nothing."""
+    """Return the only line of output of a command that failed."""
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     return done.stderr
@@ -64,7 +64,7 @@ def swarm_info(host: Host) -> Any:
 
 
 def settled(host: Host) -> str:
-    """Return whether a host is in a swarm or in none, "" while it is neither."""
+    """Return whether a host is in a swarm or in none. "" while it is between the two."""
     state = swarm_info(host)["LocalNodeState"]
     has_files = (host.data_root / "swarm").exists()
     return state if (state, has_files) in (("inactive", False), ("active", True)) else ""
@@ -75,7 +75,7 @@ def services(host: Host) -> set[str]:
 
 
 class Writer:
-    """Creates one service after another from a thread of its own, and notes which were acknowledged."""
+    """Creates one service after another in a thread of its own, and records which were acknowledged."""
 
     def __init__(self, manager: Host) -> None:
         self._manager = manager
@@ -152,7 +152,7 @@ def test_swarm_of_three_managers_is_made_again_on_a_new_host(net: Network, tmp_p
     new.docker("service", "scale", "-d", "web=3")
     wait_running(new, "web", {"new": 3})
 
-    # Those that are gone are no managers, and go for good when told to.
+    # The lost nodes are no managers any more, and can be removed for good.
     line = "{{.Hostname}} {{.ManagerStatus}}"
     assert set(new.docker("node", "ls", "--format", line).stdout.splitlines()) == {"a ", "b ", "new Leader"}
     eventually(lambda: nodes(new) == {"a": "Down", "b": "Down", "new": "Ready"}, "those that are gone are down")
@@ -161,14 +161,14 @@ def test_swarm_of_three_managers_is_made_again_on_a_new_host(net: Network, tmp_p
     join(manager, new, kept[1])
     create(manager, "fresh", 1, "--constraint", "node.hostname==worker")
     wait_running(manager, "fresh", {"worker": 1})
-    # A swarm that came from a backup is backed up like any other.
+    # A restored swarm can be backed up like any other.
     again = told(shoal(manager, "backup", path, "--format", "json"))
     assert again["Version"] > saved["Version"] + 1_000_000
 
 
 def test_locked_swarm_takes_its_workers_back_at_the_address_that_they_know(net: Network, tmp_path: Path) -> None:
     old, new, worker = up(net, "old", "new", "worker")
-    # The worker is not to be taken for down, and its tasks replaced, before it is back.
+    # The worker must not be taken for down, and its tasks not replaced, before it is back.
     make_swarm(old, "--autolock", "--dispatcher-heartbeat", "20s")
     join(worker, old, token(old))
     create(old, "web", 1, "--constraint", "node.hostname==worker")
@@ -221,7 +221,7 @@ def test_locked_swarm_takes_its_workers_back_at_the_address_that_they_know(net: 
     wait_running(new, "web", {"worker": 2})
 
 
-# What is there once a restore has come so far, in this order.
+# The files that exist after each step of a restore, in this order.
 MOMENTS = ("restoring/swarm/etcd/member", "swarm/etcd", "swarm/docker-state.json")
 
 
@@ -238,7 +238,7 @@ def test_restore_that_is_killed_leaves_nothing_or_a_whole_swarm(net: Network, tm
         with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as restoring:
             end = time.monotonic() + 20
             while not (host.data_root / moment).exists() and time.monotonic() < end:
-                pass  # the next moment is less than a sleep away
+                pass  # the next step comes sooner than a sleep would end
             if victim == "daemon":
                 host.stop(signal.SIGKILL)
             else:
@@ -271,7 +271,7 @@ def test_restore_that_is_killed_leaves_nothing_or_a_whole_swarm(net: Network, tm
 
 
 def test_certificate_that_ran_out_since_is_renewed(net: Network, tmp_path: Path) -> None:
-    # The old host's clock stands 100 days back.
+    # The old host's clock is 100 days behind.
     old, new = net.add("old", start=False), net.add("new")
     Clock(old, -100 * DAY)
     old.start()

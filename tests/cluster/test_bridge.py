@@ -1,4 +1,6 @@
-"""The host's own network with real namespaces: containers reach out, outsiders do not get in, nothing is left."""
+"""The host's own network with real namespaces: containers reach the outside, nobody outside reaches them, nothing is
+left.
+"""
 
 import asyncio
 import contextlib
@@ -50,7 +52,7 @@ def paths(tmp_path: Path) -> Iterator[Paths]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    """A host with a card 10.98.0.1, and behind it another machine, 10.98.0.2, as two namespaces."""
+    """Yield two namespaces: a host with a network card 10.98.0.1, and another machine, 10.98.0.2, behind it."""
     one, two = f"shoal-h{os.getpid()}", f"shoal-o{os.getpid()}"
     for namespace in (one, two):
         subprocess.run(["ip", "netns", "del", namespace], check=False, stderr=subprocess.DEVNULL)
@@ -60,7 +62,8 @@ def host(tmp_path: Path) -> Iterator[str]:
     for namespace, address in ((one, "10.98.0.1/24"), (two, "10.98.0.2/24")):
         run("ip", "-n", namespace, "address", "add", address, "dev", "eth0")
         run("ip", "-n", namespace, "link", "set", "eth0", "up")
-    # Threads and processes started from here on are in the host's namespace, as those of a daemon started there.
+    # Threads and processes that start from here on are in the host's namespace, like those of a daemon that was started
+    # there.
     with open("/proc/self/ns/net", "rb") as home, open(f"/run/netns/{one}", "rb") as there:
         linux.setns(there.fileno(), CLONE_NEWNET)
         try:
@@ -97,7 +100,7 @@ async def test_a_container_reaches_out_as_the_host_and_nobody_reaches_it(host: s
         a, b = await network.connect(name(1), "bridge"), await network.connect(name(2), "bridge")
         with server(other, 8081), server(b.netns, 8082), server(f"/run/netns/{host}", 8083):
             assert ask(a.netns, "10.98.0.2", 8081) == "10.98.0.1"  # masqueraded
-            assert ask(a.netns, b.first.address, 8082) == a.first.address  # neighbours see each other as they are
+            assert ask(a.netns, b.first.address, 8082) == a.first.address  # neighbours see each other's own addresses
             assert ask(a.netns, a.first.gateway, 8083) == a.first.address
             assert ask(f"/run/netns/{host}", b.first.address, 8082) == b.first.gateway
             run("ip", "-n", Path(other).name, "route", "add", "172.16.0.0/12", "via", "10.98.0.1")
@@ -184,7 +187,7 @@ async def test_a_restart_takes_over_what_it_knows_and_removes_the_rest(host: str
 
 
 async def test_a_restart_leaves_what_a_process_uses_though_no_record_names_it(host: str, paths: Paths) -> None:
-    """As a container's whose record on disk is damaged: it runs on, so its network does."""
+    """As for a container whose record on disk is damaged: it runs on, and so does its network."""
     home = f"/run/netns/{host}"
     async with BridgeNetwork(paths, "t1") as network:
         stray = await network.connect(name(1), "bridge")
@@ -239,7 +242,7 @@ async def test_a_cancelled_connect_leaves_nothing(host: str, paths: Paths) -> No
             await asyncio.sleep(0)
             for task in tasks:
                 task.cancel()
-        await network.disconnect(name(99))  # behind what the thread still had to do
+        await network.disconnect(name(99))  # after the work that the thread still had to do
         assert list(paths.netns.iterdir()) == []
         assert network.sandboxes() == {}
 
@@ -263,7 +266,7 @@ async def test_two_nodes_share_a_host(host: str, paths: Paths, tmp_path: Path) -
         assert first.subnet != second.subnet
         a, b = await one.connect(name(1), "bridge"), await two.connect(name(2), "bridge")
         with server(b.netns, 8082):
-            assert ask(a.netns, b.first.address, 8082) == ""  # another node's containers are outsiders
+            assert ask(a.netns, b.first.address, 8082) == ""  # another node's containers count as outside
         await one.disconnect(name(1))
         await two.disconnect(name(2))
 

@@ -1,4 +1,4 @@
-"""Hosts whose clocks are years off: each hears so in one line, and none stops the others."""
+"""Hosts whose clocks are years off: each gets one line that says so, and none stops the others."""
 
 import json
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_leader_that_starts_again_with_a_wrong_clock_stops_nobody(net: Network
     wait_statuses(rest[0], ["Leader", "Reachable", "Unreachable"])
     eventually(lambda: write(rest[1], "meanwhile"), "the others go on", show=rest[1].log)
     eventually(lambda: said(leader), "it says what is wrong", patience=60, show=leader.log)
-    assert not managers(leader)  # and answers nothing that it cannot know
+    assert not managers(leader)  # and does not answer what it cannot know
     clocks[leader.name].set(0)
     for host in three:
         wait_statuses(host, ["Leader", "Reachable", "Reachable"], show=leader.log)

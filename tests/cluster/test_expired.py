@@ -41,7 +41,7 @@ def test_worker_comes_back_with_one_command_that_its_log_names(net: Network) -> 
     secret = make_swarm(manager)
     old = join(worker, manager, secret)
     worker.stop()
-    # As after a year: a chain of the same names whose end lies behind.
+    # As after a year: a chain with the same names that is no longer valid.
     then = time.time() - 200 * DAY
     root, key = create_root(then), new_key()
     organization = identity_of(read_chain((certificates(worker) / "swarm-node.crt").read_bytes())[0]).organization
@@ -60,7 +60,7 @@ def test_worker_comes_back_with_one_command_that_its_log_names(net: Network) -> 
 
 
 def test_manager_that_is_alone_renews_by_itself(net: Network) -> None:
-    # Its clock stands 100 days back while the swarm is made, so that the certificate has run out now.
+    # Its clock is 100 days behind while the swarm is made, so that the certificate has run out now.
     manager = net.add("m", start=False)
     clock = Clock(manager, -100 * DAY)
     manager.start()

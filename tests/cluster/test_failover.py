@@ -1,4 +1,4 @@
-"""Three managers, each a daemon in a network namespace: the leader is killed, paused, cut off; roles change."""
+"""Three managers, each a daemon in a network namespace. The leader is killed, paused and cut off; roles change."""
 
 import json
 import signal
@@ -51,7 +51,7 @@ def three(net: Network) -> Iterator[list[Host]]:
 
 
 def managers(host: Host) -> dict[str, str]:
-    """Return the manager status of every node by its hostname, as one manager tells it; empty where it cannot."""
+    """Return the manager status of every node by its hostname, from one manager. Empty if it cannot answer."""
     done = host.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
     if done.returncode:
         return {}
@@ -74,7 +74,7 @@ def leader_of(hosts: list[Host], through: Host) -> Host:
 
 
 def write(host: Host, name: str) -> bool:
-    """Create a service; whether it was accepted."""
+    """Create a service. Returns whether it was accepted."""
     done = host.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, *WITHOUT_IMAGE, "bb:latest", check=False
     )
@@ -88,7 +88,7 @@ def unanswered(host: Host) -> int:
 
 
 def change_role(through: Host, how: str, host: Host) -> None:
-    """Promote or demote a node; its object may change between the CLI's question and its answer, as Docker's does."""
+    """Promote or demote a node. Its object may change between the CLI's two calls, as in Docker."""
     changed = node_id(host)
     eventually(
         lambda: through.docker("node", how, changed, check=False).returncode == 0, how, patience=PATIENCE, every=0.1
@@ -174,7 +174,7 @@ def test_worker_leaves_a_manager_that_is_cut_off_for_another(net: Network, three
     net.cut(through)
     said = f"session with {through.address}:2377 ended: "
     eventually(lambda: said in worker.log(), "it leaves", patience=PATIENCE, show=worker.log)
-    # By the kernel's word, and not because a heartbeat has waited for its answer in vain.
+    # Because the kernel ended the connection, and not because a heartbeat had no answer.
     assert said + "Connection lost" in worker.log()
     import_image(worker)
     create(leader, "here", 1, "--constraint", "node.hostname==w")

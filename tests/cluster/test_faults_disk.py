@@ -1,6 +1,7 @@
-"""Disks that are full, out of inodes or read-only, and a daemon out of descriptors, while services are made.
+"""Disks that are full, out of inodes or read-only, and a daemon without file descriptors, while services are made.
 
-Afterwards there is room again: everything asked for runs, what was acknowledged is there, nothing is left over.
+Afterwards there is room again. Then everything that was asked for runs, everything acknowledged is there, and nothing
+is left over.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.root
 
 @contextlib.contextmanager
 def small_disk(part: str, options: str) -> Iterator[Host]:
-    """A swarm of one with a small disk of its own below one of its roots."""
+    """Yield a swarm of one with a small disk of its own below one of its roots."""
     made = Host("disk")
     disk = getattr(made, part)
     disk.mkdir()
@@ -60,7 +61,7 @@ def _fill_inodes(disk: Path) -> Path:
 
 
 def _said(on: Host) -> str:
-    """All that was said of what went wrong: in the log, to clients, in the status of tasks."""
+    """Return all messages about errors: in the log, in answers to clients, in the status of tasks."""
     found: list[dict[str, Any]] = []
     faults.try_to(lambda: found.extend(call(on, "GET", "/tasks")))
     return "\n".join([on.log(), *faults.refusals, *(task["Status"].get("Err", "") for task in found)])

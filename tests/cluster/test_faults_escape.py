@@ -1,4 +1,6 @@
-"""What an image or a container might try to reach the host by: links, mounts, volumes, working folders, user files."""
+"""Ways by which an image or a container might try to reach the host: links, mounts, volumes, working folders, user
+files.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -27,7 +29,7 @@ async def containers(site: Site) -> AsyncIterator[Containers]:
 
 @pytest.fixture
 def host_folder(site: Site) -> Path:
-    """A folder of the host with a secret in it, which is not a container's business."""
+    """Return a folder of the host with a secret in it, which no container may see."""
     folder = site.folder / "of-the-host"
     folder.mkdir()
     (folder / "secret").write_text("the host's")
@@ -35,7 +37,7 @@ def host_folder(site: Site) -> Path:
 
 
 async def refused(containers: Containers, made: ContainerConfig) -> str:
-    """Why it could not be made or started."""
+    """Return why a container could not be made or started."""
     with pytest.raises(ShoalError) as told:
         await output(containers, made)
     for one in containers.list():
@@ -58,7 +60,9 @@ async def test_nothing_is_mounted_over_proc(site: Site, containers: Containers, 
 async def test_nothing_is_mounted_over_proc_by_a_link_that_comes_late(
     site: Site, containers: Containers, monkeypatch: pytest.MonkeyPatch, link: str
 ) -> None:
-    """Another container that has the volume puts it there just after we looked: here we do not look."""
+    """Another container with the volume can put the link there just after our check, so this test leaves the check
+    out.
+    """
     monkeypatch.setattr(mount_targets, "refusal", lambda *_: None)
     volume = await site.volumes.create("shared", "local", {}, {})
     Path(volume.mountpoint, "late").symlink_to(link)
@@ -76,7 +80,7 @@ async def test_mount_targets_stay_in_the_root(site: Site, containers: Containers
     root = site.images.root
     (root / "up").symlink_to(f"../../../../../../../../..{host_folder}")
     (root / "magic").symlink_to(f"/proc/1/root{host_folder}")
-    try:  # crun makes no folders behind a link that leads nowhere; runc makes them in the root
+    try:  # crun makes no folders behind a link to nowhere; runc makes them in the root
         assert (await output(containers, config("up", "ls", "/up", mounts=(Mount("tmpfs", "/up/made"),))))[
             1
         ] == "made\n"
@@ -97,7 +101,7 @@ async def test_files_of_etc_are_not_written_through_links(
     assert code == 0
     (root / "etc" / name).unlink()
     (root / "etc" / name).symlink_to(f"/proc/1/root{host_folder}/secret")
-    try:  # crun of some versions refuses to mount there, later ones find nothing behind the link
+    try:  # some versions of crun refuse to mount there, later ones find nothing behind the link
         await output(containers, config("magic", "true"))
     except StartFailed:
         await containers.remove("magic")
@@ -190,7 +194,7 @@ async def test_only_shared_mounts_reach_the_host(
     made = config("prop", "sh", "-c", inside, mounts=(mount,), cap_add=("SYS_ADMIN",), seccomp="unconfined")
     try:
         _, said = await output(containers, made)
-    except StartFailed:  # the host's own mount is private: as with Docker, a shared one is refused there
+    except StartFailed:  # the host's own mount is private, and there a shared one is refused, as in Docker
         assert propagation == "rshared"
         await containers.remove("prop")
         return

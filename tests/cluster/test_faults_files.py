@@ -1,7 +1,7 @@
 """Every file that the daemon keeps is cut, emptied or garbled, one at a time.
 
-The daemon names it, in its log or in `docker info`, and never writes over it; what has nothing to do with it goes on,
-and once the file is whole again so is everything.
+The daemon names the file, in its log or in `docker info`, and never writes over it. Everything that does not need the
+file goes on, and once the file is whole again everything else does too.
 """
 
 import os
@@ -39,11 +39,11 @@ FILES = {
 }
 
 
-# etcd makes its database anew from its log, and reads the second of its two first pages where the first is none. An
-# empty file is a new database for SQLite: the manager says again what this node has to do, and nothing is lost.
+# etcd makes its database again from its log, and reads the second of its two first pages if the first one is damaged.
+# For SQLite an empty file is a new database: the manager sends this node's tasks again, and nothing is lost.
 MENDED = {("etcd's database", "empty"), ("etcd's database", "garbled"), ("tasks", "empty")}
 
-# Each start takes a second or more: one damage a file, another each, unless all are asked for.
+# Each start takes a second or more. So each file gets only one kind of damage, in turn, unless all are asked for.
 CASES = [
     (name, damage)
     for at, name in enumerate(FILES)
@@ -62,7 +62,7 @@ def module_swarm() -> Iterator[Host]:
 
 @pytest.fixture
 def swarm(module_swarm: Host) -> Host:
-    """The module's swarm with one service, whole before and after."""
+    """Return the module's swarm with one service. It must be whole before and after the test."""
     ensure_running(module_swarm)
     if not call(module_swarm, "GET", "/services"):
         create(module_swarm, "web", 2)
@@ -71,7 +71,7 @@ def swarm(module_swarm: Host) -> Host:
 
 
 def _named(on: Host, name: str, path: Path) -> bool:
-    """Whether the daemon said which file it is; etcd's and a volume's are named by their folder."""
+    """Return whether the daemon named the file. It names etcd's and a volume's files by their folder."""
     said = on.log()
     info = []
     faults.try_to(lambda: info.append(str(call(on, "GET", "/info")["Swarm"]["Error"])))

@@ -1,4 +1,4 @@
-"""Clients and containers that mean harm: garbage, floods, readers that never read. The daemon stays well and small."""
+"""Hostile clients and containers: garbage, floods, readers that never read. The daemon stays well and small."""
 
 import contextlib
 import json
@@ -18,9 +18,9 @@ from tests.harness.hosts import Host, eventually, run
 
 pytestmark = pytest.mark.root
 
-# What the daemon may grow by while it is flooded. Docker keeps what a reader has not read in the kernel as well.
+# How much the daemon may grow while it is flooded. In Docker, too, the kernel keeps what a reader has not read.
 GROWTH_LIMIT = 64 << 20
-QUICK = 2.0  # seconds within which a call is answered while others do their worst, on a busy machine
+QUICK = 2.0  # seconds in which a call must be answered during an attack, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def module_swarm() -> Iterator[Host]:
 
 @pytest.fixture
 def swarm(module_swarm: Host) -> Iterator[Host]:
-    """The module's swarm; afterwards it is as it was: no more descriptors, and no traceback in its log."""
+    """Yield the module's swarm. Afterwards it must be as before: not more file descriptors, and no traceback in its
+    log.
+    """
     settled(module_swarm, {})
     before = _descriptors(module_swarm)
     yield module_swarm
@@ -61,7 +63,7 @@ def _memory(on: Host) -> int:
 
 
 def _is_well(on: Host) -> None:
-    """The daemon answers, and soon."""
+    """Check that the daemon answers soon."""
     begun = time.monotonic()
     call(on, "GET", "/services")
     assert time.monotonic() - begun < QUICK
@@ -75,7 +77,7 @@ def _connect(on: Host) -> socket.socket:
 
 
 def _raw(on: Host, data: bytes) -> bytes:
-    """Send bytes, and return all that comes back until the connection ends or nothing comes for a moment."""
+    """Send bytes. Return all that comes back, until the connection ends or nothing comes for a moment."""
     with _connect(on) as link:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             link.sendall(data)
@@ -208,7 +210,7 @@ def test_a_flood_of_execs_whose_clients_go_away(swarm: Host) -> None:
         link.close()
     _is_well(swarm)
     eventually(lambda: len(faults.pids_of(swarm, container)) == 1, "no exec is left", show=swarm.log)
-    # The daemon hears of an end a moment after the process is gone.
+    # The daemon hears that a process has ended a moment later.
     looked_at = f"/containers/{container}/json"
     eventually(lambda: not call(swarm, "GET", looked_at)["ExecIDs"], "every exec is forgotten", show=swarm.log)
     assert _memory(swarm) - before < GROWTH_LIMIT
@@ -260,12 +262,12 @@ def test_lines_of_a_megabyte_and_terminal_escapes_come_as_they_are(swarm: Host) 
         check=True,
     ).stdout
     assert stamped == b"\x1b]0;owned\x07\x1b[2J\r\x00\xff\n"
-    # What `docker service logs` shows beside it is the names alone.
+    # Besides the lines `docker service logs` only shows the names.
     _is_well(swarm)
 
 
 class _Stranger:
-    """Connections to port 2377 from inside the host's network."""
+    """A stranger that has connections to port 2377, from inside the host's network."""
 
     def __init__(self, on: Host, words: str, count: int) -> None:
         script = (
@@ -306,7 +308,7 @@ def test_strangers_on_the_port_of_managers_keep_no_node_out(swarm: Host, words: 
         _is_well(swarm)
         create(swarm, "web", 2)
         settled(swarm, {"web": 2})
-        # A node that comes back while they are there gets its session.
+        # A node that comes back meanwhile still gets its session.
         (state,) = {node["Status"]["State"] for node in call(swarm, "GET", "/nodes")}
         assert state == "ready"
         assert _memory(swarm) - before < GROWTH_LIMIT

@@ -1,6 +1,8 @@
-"""Everything that runs for a swarm is killed while services come, change and go; then everything must be right again.
+"""All processes of a swarm are killed, in turn, while services come, change and go. Then everything must be right
+again.
 
-The rounds are drawn from a seed that a failure prints: SHOAL_FAULT_SEED replays it, SHOAL_FAULT_ROUNDS asks for more.
+The rounds come from a seed, which a failure prints. SHOAL_FAULT_SEED repeats it, SHOAL_FAULT_ROUNDS sets the number of
+rounds.
 """
 
 import json
@@ -47,7 +49,7 @@ def module_swarm() -> Iterator[Host]:
 
 @pytest.fixture
 def swarm(module_swarm: Host) -> Iterator[Host]:
-    """The module's swarm, without services before and after, and with nothing left of any container."""
+    """Yield the module's swarm, without services before and after, and with nothing left of any container."""
     yield module_swarm
     ensure_running(module_swarm)
     faults.remove_all(module_swarm)
@@ -104,7 +106,7 @@ def test_daemon_killed_while_it_starts_containers(swarm: Host) -> None:
         swarm.stop(signal.SIGKILL)
         ensure_running(swarm)
         settled(swarm, {"web": count})
-        # Those that ran were not started again; one may have been caught between its start and its record.
+        # Containers that ran were not started again. One may have been killed between its start and its record.
         assert len(before - faults.live_cgroups(swarm)) <= 4
 
 
@@ -151,7 +153,7 @@ def test_unpacker_killed_leaves_no_half_an_image(swarm: Host) -> None:
 
 
 def test_container_whose_process_number_belongs_to_another_is_not_signalled(swarm: Host) -> None:
-    # The daemon is away while conmon and its container end; the numbers that were recorded are then a stranger's.
+    # The daemon is stopped while conmon and its container end. Then the recorded process ids belong to another process.
     create(swarm, "web", 1, container={"StopGracePeriod": 0})
     settled(swarm, {"web": 1})
     (container,) = faults.live_cgroups(swarm)
@@ -176,27 +178,27 @@ def test_container_whose_process_number_belongs_to_another_is_not_signalled(swar
 
 
 class Story:
-    """Rounds of changes and faults; what was acknowledged is kept to be compared at the end."""
+    """Rounds of changes and faults. What was acknowledged is remembered and compared at the end."""
 
     def __init__(self, on: Host, seed: int) -> None:
         self.on, self.rng = on, random.Random(seed)
-        self.known: dict[str, set[int]] = {}  # service -> how many replicas it may have; -1: may be gone
+        self.known: dict[str, set[int]] = {}  # service -> the numbers of replicas that it may have; -1: it may be gone
         self.told: list[str] = []
 
     def write(self, name: str, value: int, work: Callable[[], object]) -> None:
-        """A write: afterwards it is so, or, when nothing came back, it may be."""
+        """Make a write. Afterwards its result is known, or in doubt if no answer came."""
         done = faults.try_to(work)
         before = self.known.get(name, {-1})
         self.known[name] = {value} if done else before | {value}
         self.told.append(f"{name}={value}{'' if done else '?'}")
 
     def client(self, number: int, steps: int, rng: random.Random) -> None:
-        """A client at work, on services of its own."""
+        """Act as a client, on services of its own."""
         for _ in range(steps):
             self.change(f"s{number}{rng.randrange(2)}", rng)
 
     def change(self, name: str, rng: random.Random) -> None:
-        """One thing that a client does."""
+        """Make one change, as a client."""
         on, count = self.on, rng.randrange(9)
         there = self.known.get(name, {-1}) != {-1}
         if there and rng.random() < 0.25:
@@ -211,7 +213,7 @@ class Story:
             self.write(name, count, lambda: create(on, name, count, container={"Mounts": mounts}))
 
     def fault(self) -> None:
-        """One thing that goes wrong."""
+        """Make one fault."""
         rng, on = self.rng, self.on
         kind = rng.choice(["shoald", "etcd", "conmon", "crun", "process", "sigterm", "power"])
         self.told.append(kind)
@@ -229,7 +231,7 @@ class Story:
             kill([pid for pid in programs(on, kind) if rng.random() < 0.6])
 
     def round(self) -> None:
-        """Clients at work with faults meanwhile, then a daemon that runs again."""
+        """Make faults while clients work, then start the daemon again."""
         rng = self.rng
         clients = [
             threading.Thread(target=self.client, args=(number, rng.randrange(2, 6), random.Random(rng.random())))
@@ -238,7 +240,7 @@ class Story:
         for client in clients:
             client.start()
         for _ in range(rng.randrange(1, 4)):
-            time.sleep(rng.random() * 0.3)  # wherever the clients are by then
+            time.sleep(rng.random() * 0.3)  # at whatever point the clients are
             if self.on.process is None or self.on.process.poll() is not None:
                 self.on.start()
                 self.told.append("start")
@@ -249,7 +251,7 @@ class Story:
         self.told.append("|")
 
     def check(self) -> None:
-        """What was acknowledged is there, and just what is there runs."""
+        """Check that everything acknowledged is there, and that exactly what is there runs."""
         found = {
             one["Spec"]["Name"]: one["Spec"]["Mode"]["Replicated"]["Replicas"]
             for one in call(self.on, "GET", "/services")
@@ -265,7 +267,7 @@ class Story:
 
 
 def update(on: Host, name: str, number: int) -> None:
-    """Update a service's environment, two tasks at a time, whatever becomes of them."""
+    """Update a service's environment, two tasks at a time, also if tasks fail."""
 
     def edit(spec: dict[str, Any]) -> None:
         spec["TaskTemplate"]["ContainerSpec"]["Env"] = [f"NUMBER={number}"]
@@ -275,7 +277,7 @@ def update(on: Host, name: str, number: int) -> None:
 
 
 def updated(on: Host, name: str) -> bool:
-    """Whether all containers of a service have the environment of its spec."""
+    """Return whether all containers of a service have the environment of its spec."""
     wanted = call(on, "GET", f"/services/{name}")["Spec"]["TaskTemplate"]["ContainerSpec"].get("Env", [])
     found = [call(on, "GET", f"/containers/{one['Id']}/json")["Config"]["Env"] for one in faults.containers(on, name)]
     return all([entry for entry in env or [] if entry.startswith("NUMBER=")] == wanted for env in found)

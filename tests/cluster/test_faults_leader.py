@@ -1,4 +1,4 @@
-"""The leader of three managers has a full disk, or has lost its data: the others go on, and nothing is lost."""
+"""The leader of three managers has a full disk, or has lost its data. The others go on, and nothing is lost."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.harness.network import Network, network
 
 pytestmark = pytest.mark.root
 
-LARGE_BYTES = 400_000  # of a service that fills a database
+LARGE_BYTES = 400_000  # the size of a service that fills a database
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def net() -> Iterator[Network]:
 
 @pytest.fixture
 def small(net: Network) -> Iterator[Path]:
-    """A small disk below the data root of the first of three hosts, which have no daemon yet."""
+    """Yield three hosts without daemons. The first has a small disk below its data root."""
     for number in (1, 2, 3):
         net.add(f"m{number}", start=False)
     disk = net.hosts[0].data_root
@@ -50,7 +50,7 @@ def three_managers(net: Network) -> list[Host]:
 
 
 def write_large(host: Host, name: str) -> tuple[bool, str]:
-    """Create a service that needs much room; whether it was acknowledged, and what was answered."""
+    """Create a service that needs much room. Returns whether it was acknowledged, and the answer."""
     spec = {
         "Name": name,
         "Labels": {"large": "x" * LARGE_BYTES},

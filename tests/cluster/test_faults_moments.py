@@ -1,5 +1,6 @@
-"""The wrong thing at the wrong moment: removing what is being made, leaving while it starts, stopping what will not
-stop, pulls that are shot, twins with one name."""
+"""Calls at difficult moments: removing what is being made, leaving during the start, stopping what does not stop, pulls
+that are killed, twins with one name.
+"""
 
 import shutil
 import signal
@@ -66,12 +67,12 @@ def test_a_task_that_will_not_stop_is_killed_when_the_node_leaves(swarm: Host) -
     grace = 3600 * 10**9
     create(swarm, "deaf", 2, command=STUBBORN, container={"StopSignal": "SIGTERM", "StopGracePeriod": grace})
     settled(swarm, {"deaf": 2})
-    scale(swarm, "deaf", 1)  # whose stop is under way for an hour
+    scale(swarm, "deaf", 1)  # its stop may take an hour
     create(swarm, "other", 3)
     eventually(lambda: len(faults.containers(swarm, "other")) == 3, "others go on", show=swarm.log)
     remove(swarm, "other")
     eventually(lambda: not faults.containers(swarm, "other"), "others stop", show=swarm.log)
-    # The daemon does not wait for it, nor forgets it.
+    # The daemon neither waits for it nor forgets it.
     begun = time.monotonic()
     assert swarm.stop() == 0
     assert time.monotonic() - begun < patient(10)
@@ -138,7 +139,7 @@ def test_a_pull_whose_skopeo_is_killed_is_tried_again(swarm: Host, tmp_path: Pat
 
 
 def _refused(on: Host) -> str:
-    """Start a daemon that must not start; its last words."""
+    """Start a daemon that must not start. Returns its last message."""
     on.start(wait=False)
     assert on.process is not None
     assert on.process.wait(30) == 1
@@ -152,18 +153,18 @@ def test_daemons_that_share_what_they_must_not_are_refused_before_they_touch_any
     before = faults.live_cgroups(swarm)
     with host("twin", namespace=False, start=False) as twin:
         own = twin.data_root, twin.exec_root
-        twin.namespace = swarm.namespace  # the same network, where bridges and rules would collide
+        twin.namespace = swarm.namespace  # the same network, in which bridges and rules would collide
         try:
             twin.exec_root = swarm.exec_root
             assert "is in use by another shoald: give this one another --exec-root" in _refused(twin)
             twin.exec_root = own[1]
-            # A copy of a data root brings the engine's id, and the names of bridge, cgroups and rules with it.
+            # A copy of a data root has the same engine id, and so the same names of bridge, cgroups and rules.
             (twin.data_root / "engine-id").write_text((swarm.data_root / "engine-id").read_text())
             assert f"another shoald on this host has the id that is in {twin.data_root}/engine-id" in _refused(twin)
         finally:
             twin.data_root, twin.exec_root = own
             twin.namespace = ""
-            shutil.rmtree(twin.data_root)  # whoever cleans up by that id must not find the other's
+            shutil.rmtree(twin.data_root)  # a cleanup by that id must not find the other daemon's
         settled(swarm, {"web": 2})
         assert faults.live_cgroups(swarm) == before
         (container,) = sorted(before)[:1]

@@ -25,7 +25,7 @@ site = runtime_site
 
 BEGINNING = bytes(512 * 1024)
 
-# As crun is when it is killed after the container's first process waits to be started: that one holds conmon's pipe.
+# As when crun is killed after the container's first process waits to be started: that process holds conmon's pipe.
 KILLED_LATE = """#!/bin/sh
 cd ${0%/*}/b
 unshare --pid --fork sh -c 'echo $$ >"$0"; exec sleep 1000000' inside & outer=$!
@@ -79,7 +79,7 @@ async def test_exec_whose_client_goes_during_its_start_is_read_to_its_end(site: 
         settings = ExecConfig(
             command=("sh", "-c", "yes | head -c 100000"), tty=tty, attach_stdout=True, attach_stderr=True
         )
-        for turns in range(1, 12):  # wherever the start is by then
+        for turns in range(1, 12):  # at whatever point the start is
             id_ = execs.create("one", settings)
             async with asyncio.TaskGroup() as group:
                 child = group.create_task(execs.start(id_))

@@ -1,7 +1,7 @@
-"""A swarm of three managers and two workers lives through faults while clients are at work; then all must be right.
+"""A swarm of three managers and two workers lives through faults while clients use it. Then all must be right.
 
-What is drawn comes from a seed that a failure prints: SHOAL_FAULT_SEED replays it (as far as processes can be
-replayed), SHOAL_FAULT_ROUNDS asks for more.
+Everything random comes from a seed, which a failure prints. SHOAL_FAULT_SEED repeats it (as far as real processes
+allow), SHOAL_FAULT_ROUNDS sets the number of rounds.
 """
 
 import os
@@ -29,8 +29,8 @@ SEED = int(os.environ.get("SHOAL_FAULT_SEED") or random.randrange(1 << 32))
 ROUNDS = int(os.environ.get("SHOAL_FAULT_ROUNDS", "10"))
 CHECK_EVERY = 5  # rounds: for a check all must come to rest
 CLIENTS = 3
-PATIENCE = 60.0  # until the swarm has come to rest after the last fault, on a machine that has other work
-HEARTBEAT = 1_000_000_000  # nanoseconds: a silent node is down after 3 s, so that a round sees it
+PATIENCE = 60.0  # seconds until the swarm must be at rest after the last fault, on a machine with other work
+HEARTBEAT = 1_000_000_000  # nanoseconds; so a silent node is down after 3 s, within a round
 
 KINDS = (
     *("kill", "kill leader", "kill etcd", "kill host", "kill worker", "stop"),
@@ -41,7 +41,7 @@ KINDS = (
 
 
 class Swarm:
-    """Three managers, two workers, and what happens to them."""
+    """Three managers and two workers, and the faults that happen to them."""
 
     def __init__(self, net: Network, rng: random.Random) -> None:
         self._net, self._rng = net, rng
@@ -70,13 +70,13 @@ class Swarm:
             self._ids[ask(host, "GET", "/info")["Swarm"]["NodeID"]] = host
 
     def tell(self, what: str) -> None:
-        """Note what happens now."""
+        """Record what happens now."""
         self.told.append(f"{clock()} == {what}")
 
     # Faults.
 
     def fault(self) -> None:
-        """Let something go wrong; every kind once before any comes again."""
+        """Make one fault. Every kind comes once before any kind comes again."""
         if not self._deck:
             self._deck = self._rng.sample(KINDS, len(KINDS))
         kind = self._deck.pop()
@@ -98,7 +98,7 @@ class Swarm:
         return [self._rng.choice(self.workers if whom == "worker" else self.managers)]
 
     def _leader(self) -> Host:
-        """Return the manager that leads, or any where nobody can tell."""
+        """Return the manager that leads, or any manager if none can say."""
         for host in self.managers:
             if host.name in self._cut_off:
                 continue
@@ -110,7 +110,7 @@ class Swarm:
     def _kill(self, host: Host, whom: str) -> bool:
         if whom == "etcd":
             return faults.kill(faults.programs(host, "etcd")) > 0
-        if whom == "host":  # all but containers, which conmon holds
+        if whom == "host":  # all processes except containers, which conmon holds
             return faults.kill(sorted({*host.processes()} - {*faults.programs(host, "conmon")})) > 0
         assert host.process is not None
         running = host.process.poll() is None
@@ -120,7 +120,7 @@ class Swarm:
     def _stop(self, host: Host, _: str) -> bool:
         assert host.process is not None
         running = host.process.poll() is None
-        host.resume()  # what is paused does not hear of it
+        host.resume()  # a paused process does not hear of it
         host.process.send_signal(signal.SIGTERM)
         self._ending.add(host.name)
         return running
@@ -166,7 +166,7 @@ class Swarm:
         return found
 
     def unrest(self) -> list[str]:
-        """Return what is not yet as it should be when nothing goes wrong any more."""
+        """Return what is not yet as it should be after the faults."""
         found = self._of_managers()
         if found:
             return found
@@ -201,7 +201,7 @@ class Swarm:
         return found
 
     def wait_rest(self) -> None:
-        """Wait until the swarm runs just what it should."""
+        """Wait until the swarm runs exactly what it should."""
         last: list[str] = []
 
         def look() -> bool:
@@ -221,7 +221,7 @@ def _role(node: dict[str, Any]) -> str:
 
 
 def _of_service(service: dict[str, Any], tasks: list[dict[str, Any]]) -> list[str]:
-    """Return what is wrong with the tasks of a service that are meant to run: one a slot runs, as its spec says."""
+    """Return what is wrong with the tasks of a service that should run: one in each slot, with the present spec."""
     spec, name = service["Spec"], service["Spec"]["Name"]
     slots = sorted(task["Slot"] for task in tasks)
     found = []
@@ -243,7 +243,7 @@ def net() -> Iterator[Network]:
 
 
 class Story:
-    """Rounds of faults with clients at work all the while."""
+    """Rounds of faults, while clients use the swarm."""
 
     def __init__(self, net: Network, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -253,11 +253,13 @@ class Story:
         ]
 
     def round(self) -> None:
-        """A few faults, one after another or at once; then all is healed, and writes are accepted again."""
+        """Make a few faults, one after another or at once. Then heal all of them, and wait until writes are accepted
+        again.
+        """
         for _ in range(self.rng.choice((1, 1, 2, 2, 3))):
             self.swarm.fault()
-            time.sleep(self.rng.random() * 1.5)  # wherever clients and managers are by then
-        time.sleep(self.rng.choice((0, 0, 1, 4)))  # 4 s: nodes are taken for dead
+            time.sleep(self.rng.random() * 1.5)  # at whatever point clients and managers are
+        time.sleep(self.rng.choice((0, 0, 1, 4)))  # after 4 s nodes are taken for dead
         self.swarm.heal()
         done = self.writes()
         eventually(lambda: self.writes() > done, "writes are accepted again", PATIENCE)
@@ -267,7 +269,7 @@ class Story:
         return sum(client.done for client in self.clients)
 
     def check(self) -> None:
-        """Let the clients rest, and see that all is right."""
+        """Stop the clients, and check that all is right."""
         self.stop()
         self.swarm.tell("check")
         self.swarm.wait_rest()
@@ -278,7 +280,7 @@ class Story:
         settle(self.known(), services)
 
     def known(self) -> list[Known]:
-        """Return what the clients know, all of them."""
+        """Return what all clients know."""
         return [one for client in self.clients for one in client.known.values()]
 
     def stop(self) -> None:
@@ -286,7 +288,7 @@ class Story:
             client.stop()
 
     def end(self) -> None:
-        """Remove every service; nothing of any container is left then, and no daemon met with a defect."""
+        """Remove every service. Check that nothing of any container is left, and that no daemon logged a defect."""
         swarm = self.swarm
         for service in swarm.services(swarm.managers[0]):
             ask(swarm.managers[0], "DELETE", f"/services/{service['ID']}")

@@ -1,4 +1,4 @@
-"""What a host answers in the first moments of a swarm, of a role, and after a restart: what is so, not "not yet"."""
+"""What a host answers in the first moments of a swarm, of a role, and after a restart: the truth, and not "not yet"."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ def alone() -> Iterator[Host]:
 
 
 def first_answer(on: Host, path: str) -> object:
-    """Return what a daemon that is starting says first."""
+    """Return the first answer of a daemon that is starting."""
 
     def asked() -> tuple[object] | None:
         client = Client(on.socket)
@@ -76,7 +76,7 @@ def test_a_daemon_that_waits_for_its_swarm_still_stops() -> None:
         join(second, first, token(first, "manager"))
         assert second.stop() == 0
         assert first.stop() == 0
-        second.start(wait=False)  # without the other there is no quorum
+        second.start(wait=False)  # without the other manager there is no quorum
         eventually(second.socket.exists, "it listens", show=second.log)
         began = time.monotonic()
         assert second.stop() == 0

@@ -1,4 +1,4 @@
-"""Joins that fail, and what is left of them: nothing."""
+"""Joins that fail leave nothing."""
 
 import json
 import time

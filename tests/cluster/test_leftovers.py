@@ -29,10 +29,10 @@ def test_a_bridge_that_nobody_owns_is_named_with_the_command_that_removes_it() -
         second = Host("second", namespace=False)
         second.namespace, second.address = first.namespace, first.address
         try:
-            second.start()  # beside a daemon that lives
+            second.start()  # another daemon lives
             second.stop()
             first.stop(signal.SIGKILL)
-            second.start()  # and one that is stopped
+            second.start()  # and another one is stopped
             second.stop()
             assert "is left of a shoald" not in second.log()
             shutil.rmtree(first.data_root, ignore_errors=True)
@@ -44,5 +44,5 @@ def test_a_bridge_that_nobody_owns_is_named_with_the_command_that_removes_it() -
             assert left not in bridges(second)
             second.stop()
         finally:
-            second.namespace = ""  # the first's to remove
+            second.namespace = ""  # only the first daemon may remove it
             second.close()

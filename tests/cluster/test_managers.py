@@ -1,6 +1,6 @@
-"""Three managers on loopback, told apart by their ports: real certificates, real etcds, all in one process.
+"""Three managers on loopback with different ports: real certificates, real etcds, all in one process.
 
-Leaders that are killed, paused and cut off are in test_failover.py, with a daemon and a network namespace for each.
+test_failover.py kills, pauses and cuts off leaders, with a daemon and a network namespace for each.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ from shoal.paths import Paths
 from tests.harness.hosts import patient
 
 PATIENCE = patient(30.0)
-# etcd makes a snapshot after 5,000 entries and keeps as many behind it: who needs an older one gets the snapshot.
+# etcd makes a snapshot after 5,000 entries and keeps as many entries before it. A member that needs an older entry gets
+# the snapshot.
 ENTRIES = 5_300
 
 
@@ -163,13 +164,13 @@ async def several(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) ->
 async def three(several: Several) -> list[One]:
     a = await several.found("a")
     b = await several.join("b", a)
-    c = await several.join("c", b)  # through one that follows
+    c = await several.join("c", b)  # through a manager that follows
     await wait(lambda: len(members(a)) == 3)
     return [a, b, c]
 
 
 def members(one: One) -> dict[str, str]:
-    """Return the addresses of the managers as one of them knows them."""
+    """Return the addresses of the managers, as one of them knows them."""
     assert one.active is not None
     return {
         node.id: node.manager_status.addr
@@ -187,14 +188,14 @@ async def create(one: One, name: str) -> str:
 
 
 async def create_at_last(one: One, name: str) -> None:
-    """Create a service; a machine that is busy may take longer to find a leader than a call waits for one."""
+    """Create a service, with retries: on a busy machine it may take longer to find a leader than a call waits."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await create(one, name)
             except ShoalError as error:
                 if "name conflicts" in str(error):
-                    return  # an attempt that was refused took effect
+                    return  # an attempt that failed took effect after all
                 if error.http_status != 503:
                     raise
             else:
@@ -241,7 +242,7 @@ async def test_any_manager_explains_where_a_task_is(several: Several) -> None:
     spec.task.container.image = "image"
     spec.task.placement.constraints.append("node.labels.disk==ssd")
     await a.control.create_service(api.CreateServiceRequest(spec=spec))
-    # No agents here: the nodes are not ready, which comes before what is asked of them.
+    # There are no agents here, so the nodes are not ready, and that is the first reason against them.
     waits = "no suitable node (3 nodes not available for new tasks)"
     store = a.store
     await wait(lambda: [each.status.err for each in store.view().tasks.all()] == [waits])
@@ -338,7 +339,7 @@ async def test_a_manager_that_the_quorum_needs_is_not_demoted(several: Several) 
     await wait_unreachable(leader, away)
     with pytest.raises(ShoalError, match="this would result in a loss of quorum"):
         await set_role(needed, needed.id, api.WORKER)
-    await set_role(needed, away.id, api.WORKER)  # one that is gone for good
+    await set_role(needed, away.id, api.WORKER)  # a manager that is gone for good
     await wait(lambda: away.id not in members(needed))
     await create(needed, "after")
 
@@ -389,7 +390,7 @@ async def test_a_workers_certificate_reaches_no_etcd(several: Several) -> None:
 
 async def test_a_manager_that_cannot_be_called_back_is_not_taken_in(several: Several) -> None:
     a = await several.found("a")
-    b = await several.join("b", a, manager=False)  # an identity alone; made a manager's below
+    b = await several.join("b", a, manager=False)  # only an identity; below it gets a manager's certificate
     await set_role(a, b.id, api.MANAGER)
     await wait(lambda: role(a, b.id) == api.MANAGER)
     with pytest.raises(RpcError, match="could not connect to prospective new cluster member"):
@@ -397,7 +398,7 @@ async def test_a_manager_that_cannot_be_called_back_is_not_taken_in(several: Sev
 
 
 async def _join_as(a: One, b: One) -> None:
-    """Ask for b to be taken in, with a manager's certificate, while nobody serves at its address."""
+    """Ask to admit b, with a manager's certificate, while nobody serves at its address."""
     assert a.active is not None
     key = new_key()
     (cluster,) = a.active.store.view().clusters.all()

@@ -1,4 +1,4 @@
-"""Every kind of mount, of every kind of thing, read-only and not, with each runtime: one start that mounts them all."""
+"""Every kind of mount, of every kind of file, read-only and writable, with each runtime. One start mounts them all."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ THINGS = ("folder", "file", "socket", "device", "empty")
 
 
 def make(folder: Path, thing: str) -> None:
-    """Put a thing of this kind into a folder, under its kind's name."""
+    """Make a file of this kind in a folder, with the kind as its name."""
     path = folder / thing
     match thing:
         case "folder":
@@ -31,7 +31,7 @@ def make(folder: Path, thing: str) -> None:
         case "socket":
             with socket.socket(socket.AF_UNIX) as listening:
                 here = Path.cwd()
-                os.chdir(folder)  # a socket's whole path may be too long for it
+                os.chdir(folder)  # a socket's whole path may be too long
                 listening.bind(thing)
                 os.chdir(here)
         case "device":
@@ -69,7 +69,7 @@ async def test_things_of_every_kind_are_mounted(site: Site, runtime: str) -> Non
             Mount("volume", f"/anonymous-{at}", read_only=read_only),
             Mount("tmpfs", f"/tmpfs-{at}", read_only=read_only),
         ]
-    # `ro` alone is a mount's own flag; what the file system says comes after the dash.
+    # Here `ro` is the mount's own flag; the file system's flags come after the dash.
     script = r"sed -n 's/^[0-9]* [0-9]* [^ ]* [^ ]* \(\/[^ ]*\) \([a-z]*\).*/\1=\2/p' /proc/self/mountinfo; "
     script += "for f in /*-rw; do if test -d $f; then touch $f/x || echo lost $f; "
     script += "elif test -f $f; then echo x >> $f || echo lost $f; fi; done; "
@@ -90,7 +90,7 @@ async def test_things_of_every_kind_are_mounted(site: Site, runtime: str) -> Non
 
 
 async def test_what_every_stack_file_mounts(site: Site, runtime: str) -> None:
-    """Files of the host's, read-only, over files that the image has."""
+    """Files of the host, read-only, over files of the image."""
     mounts = (
         Mount("bind", "/etc/hosts", "/etc/hosts", read_only=True),
         Mount("bind", "/etc/passwd", "/etc/passwd", read_only=True),

@@ -1,4 +1,4 @@
-"""Several daemons on one host's network, told apart by the ports that they listen on alone."""
+"""Several daemons on one host's network that only differ in the ports on which they listen."""
 
 import signal
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def four() -> Iterator[list[Host]]:
                 assert not each.leftovers()
         finally:
             for each in others:
-                each.namespace = ""  # it is the first one's to remove
+                each.namespace = ""  # only the first one may remove it
                 each.close()
 
 

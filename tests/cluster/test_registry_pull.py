@@ -1,4 +1,4 @@
-"""Pulls from a real registry on loopback, with a password and without."""
+"""Pulls from a real registry on loopback, with and without a password."""
 
 import asyncio
 import hashlib
@@ -30,7 +30,7 @@ def sha(data: bytes) -> str:
 
 
 def archive(path: Path, *layers: bytes, word: str = "") -> str:
-    """Write what `docker save` writes; the image's id."""
+    """Write an archive as `docker save` does. Returns the image's id."""
     here = host_platform()
     config = json.dumps(
         {
@@ -171,7 +171,7 @@ async def test_a_password_lets_in(images: Images, paths: Paths, locked: Registry
 
 
 async def _watch_command_lines(work: Coroutine[Any, Any, object]) -> set[str]:
-    """Return the command lines of all processes that were there while `work` ran."""
+    """Return the command lines of all processes that existed while `work` ran."""
     seen: set[str] = set()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work)
@@ -194,7 +194,7 @@ async def test_pulls_of_one_image_at_one_time_share_the_download(
     async with asyncio.TaskGroup() as group:
         pulls = [group.create_task(images.pull(f"{server.address}/app:1", None)) for _ in range(5)]
     assert len({pull.result().id for pull in pulls}) == 1
-    # The registry says each answer twice in its log, as an access line and as an event.
+    # The registry logs each answer twice, as an access line and as an event.
     downloads = [line for line in server.requests().splitlines() if f'"GET /v2/app/blobs/{layer}' in line]
     assert len(downloads) == 1
 
@@ -232,7 +232,7 @@ async def test_a_cancelled_pull_leaves_nothing(images: Images, paths: Paths, ser
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Paths]:
-    """A data root on a disk of 24 MiB."""
+    """Yield a data root on a disk of 24 MiB."""
     (tmp_path / "small").mkdir()
     linux.mount("tmpfs", str(tmp_path / "small"), "tmpfs", 0, "size=24m")
     yield Paths(tmp_path / "small", tmp_path / "exec")
@@ -247,10 +247,10 @@ async def test_a_full_disk_ends_a_pull_and_leaves_nothing(
     archive(tmp_path / "known.tar", known)
     server.push(tmp_path / "known.tar", "known:1")
     image = await images.pull(f"{server.address}/known:1", None)
-    # The zeros are little on their way.
+    # The zeros are small while they are compressed.
     archive(tmp_path / "big.tar", known, files(big=bytes(50 << 20) if when == "unpacking" else os.urandom(40 << 20)))
     server.push(tmp_path / "big.tar", "big:1")
-    if when == "downloading":  # as when another fills the disk meanwhile
+    if when == "downloading":  # as if another program fills the disk meanwhile
         monkeypatch.setattr(unpack_child, "need_room", lambda *_: None)
     free = shutil.disk_usage(small.data_root).free
     with pytest.raises(ShoalError, match="no space left on device"):

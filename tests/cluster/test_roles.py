@@ -1,4 +1,4 @@
-"""Managers that join, are promoted and demoted, with whole daemons: what the node does when its certificate changes."""
+"""Managers join, are promoted and demoted, with whole daemons: what a node does when its certificate changes."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def wait_worker(host: Host) -> None:
 
 
 def give_role(on: Host, verb: str, name: str) -> None:
-    """Promote or demote a node that may be written by its managers at the same moment, as its user would."""
+    """Promote or demote a node, as its user would. Managers may write the node at the same moment."""
 
     def done() -> bool:
         tried = on.docker("node", verb, name, check=False)

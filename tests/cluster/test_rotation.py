@@ -1,4 +1,6 @@
-"""Root rotation on real hosts, with the Docker CLI's own progress: every node moves, nothing that runs is touched."""
+"""Root rotation on real hosts, with the Docker CLI's own progress: every node moves to the new root, and nothing that
+runs is touched.
+"""
 
 import json
 import subprocess
@@ -111,12 +113,12 @@ def test_node_that_is_away_holds_a_rotation_up(swarm: Swarm) -> None:
     manager, worker = swarm.manager, swarm.worker
     root = root_of(manager)
     worker.stop()
-    swarm.second.docker("swarm", "ca", "--rotate", "--detach")  # through one that does not lead
+    swarm.second.docker("swarm", "ca", "--rotate", "--detach")  # through a manager that does not lead
     for host in (manager, swarm.second):
         eventually(lambda host=host: len(chain_of(host)) == 2, "the managers have moved", show=host.log)  # type: ignore[misc]
     assert is_rotating(manager)
     assert root_of(manager) == root
-    # Both managers show certificates of the next root by now, and still are a quorum.
+    # By now both managers show certificates of the next root, and they are still a quorum.
     swarm.second.docker("service", "update", "-d", "--label-add", "during=rotation", "web")
     worker.start()
     eventually(lambda: not is_rotating(manager), "the rotation ends", patience=60, show=manager.log)
@@ -146,7 +148,7 @@ def test_given_root_is_moved_to_and_cancels_the_way_to_another(swarm: Swarm, tmp
 
 @contextmanager
 def external_ca(host: Host, root: RootCA, folder: Path) -> Iterator[str]:
-    """Run an external CA on a host, which lets nodes of the present root in as well; its address."""
+    """Run an external CA on a host, which also accepts nodes of the present root. Returns its address."""
     (folder / "ca.crt").write_bytes(root.certs_pem)
     (folder / "ca.key").write_bytes(root.key_pem)
     (folder / "clients.crt").write_bytes(root_of(host))
@@ -175,7 +177,7 @@ def test_external_ca_takes_over_and_gives_back(swarm: Swarm, tmp_path: Path) -> 
         wait_trust(swarm, own.certs_pem)
         for host in swarm.hosts:
             chain_of(host)[0].verify_directly_issued_by(own.certificates[0])
-        # The external CA has to cross-sign the next root, as the swarm has no key.
+        # The external CA has to cross-sign the next root, because the swarm has no key.
         manager.docker("swarm", "ca", "--rotate", timeout=60)
     assert root_of(manager) != own.certs_pem
     wait_trust(swarm, root_of(manager))

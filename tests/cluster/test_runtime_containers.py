@@ -33,7 +33,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         async with asyncio.timeout(60):
             await made.clear()
     finally:
-        for pid in processes_with(str(tmp_path)):  # of a test that failed
+        for pid in processes_with(str(tmp_path)):  # left by a test that failed
             os.kill(pid, signal.SIGKILL)
         rootfs.unmount_below(tmp_path)
 
@@ -413,7 +413,7 @@ async def test_containers_are_adopted_with_their_pids(site: Site) -> None:
 async def test_a_running_container_of_an_earlier_version_is_adopted(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its files of /etc lie beside its bundle, where they no longer go."""
+    """Its files of /etc are beside its bundle, where new containers do not have them any more."""
     write_etc = bundle.write_etc
     monkeypatch.setattr(bundle, "write_etc", lambda folder, one: write_etc(site.paths.bundles / one.id, one))
     async with site.containers() as containers:
@@ -507,7 +507,7 @@ async def test_a_damaged_record_is_named_and_left_alone(site: Site, caplog: pyte
 async def test_a_full_disk_refuses_a_container_and_leaves_nothing(site: Site) -> None:
     async with site.containers() as containers:
         site.paths.containers.rmdir()
-        site.paths.containers.write_text("in the way")  # what any write error looks like to create
+        site.paths.containers.write_text("in the way")  # any write error looks like this to create
         try:
             with pytest.raises(OSError, match="Not a directory"):
                 await containers.create(config("full"))
@@ -580,7 +580,7 @@ async def test_a_start_that_cannot_be_recorded_is_none(site: Site) -> None:
     async with site.containers() as containers:
         made = await containers.create(config("full"))
         blocker = site.paths.bundles / made.id / ".state.json.tmp"
-        blocker.mkdir()  # what any write error looks like to start
+        blocker.mkdir()  # any write error looks like this to start
         with pytest.raises(OSError, match="Is a directory"):
             await containers.start("full")
         assert containers.get("full").phase is Phase.CREATED

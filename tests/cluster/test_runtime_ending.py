@@ -1,4 +1,4 @@
-"""What a host that goes down does with its containers, and what is known of them when it is up again."""
+"""What a host that goes down does with its containers, and what it knows about them when it is up again."""
 
 import asyncio
 import shutil
@@ -16,13 +16,13 @@ from tests.cluster.test_runtime_containers import site as runtime_site
 pytestmark = pytest.mark.root
 site = runtime_site
 
-# Says on the shared folder what it was asked, then takes a moment.
+# Writes into the shared folder which signal it got, then takes a moment.
 POLITE = "trap 'echo {0} > /shared/{0}; sleep 0.3; echo done >> /shared/{0}; exit 0' {0}; touch /shared/up{0}; {1}"
 WAITING = "while :; do sleep 0.05; done"
 
 
 def monitors(site: Site) -> set[int]:
-    """The conmons in the cgroup beside the containers."""
+    """Return the conmons in the cgroup beside the containers."""
     found: set[int] = set()
     for at in ("*", "*/*"):
         for path in Path("/sys/fs/cgroup").glob(f"{at}/shoal-{site.tag}/conmon/cgroup.procs"):
@@ -49,14 +49,14 @@ async def test_each_container_ends_in_its_own_way_while_no_daemon_runs(site: Sit
     done = await asyncio.to_thread(ending.end_all, site.paths, Cgroups(site.tag))
     took = time.monotonic() - began
     assert done == ending.Ended(asked=2, killed=1, left=0)
-    assert (shared / "TERM").read_text() == "TERM\ndone\n"  # it had the time it took
+    assert (shared / "TERM").read_text() == "TERM\ndone\n"  # it had the time that it needed
     assert (shared / "USR1").read_text() == "USR1\ndone\n"
     assert 1.0 <= took < 8
     assert not [name for name, pid in pids.items() if processes.started(pid)]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     assert not [point for point in mounts if point.startswith(f"{site.paths.bundles}/")]
     assert await asyncio.to_thread(ending.end_all, site.paths, Cgroups(site.tag)) == ending.Ended(0, 0, 0)
-    # Where the host stayed up after all, the next daemon knows how each ended.
+    # If the host stayed up after all, the next daemon knows how each container ended.
     async with site.containers() as containers:
         assert {one.config.name: one.exit_code for one in containers.list()} == {"term": 0, "usr1": 0, "deaf": 137}
 
@@ -88,14 +88,14 @@ async def test_a_container_that_nobody_knows_is_killed(site: Site) -> None:
 
 
 async def test_conmons_are_not_in_the_daemons_cgroup(site: Site) -> None:
-    """systemd would name each in its journal at every start and stop, and end them with `systemctl kill`."""
+    """Otherwise systemd would name each in its journal at every start and stop, and `systemctl kill` would end them."""
     async with site.containers() as containers:
         await containers.create(config("one"))
         await containers.start("one")
         assert len(monitors(site)) == 1
         own = Path("/proc/self/cgroup").read_text()
         conmon = monitors(site).pop()
-        # As a release left it that did not move them: moved when it is adopted.
+        # As an earlier release left it, which did not move conmons. It is moved when it is adopted.
         for line in own.splitlines():
             _, names, path = line.split(":", 2)
             for root in {"": ("unified", ""), "name=systemd": ("systemd",)}.get(names, ()):
@@ -108,7 +108,7 @@ async def test_conmons_are_not_in_the_daemons_cgroup(site: Site) -> None:
 
 
 def _lose(exec_root: Path) -> None:
-    """A tmpfs is gone with the boot."""
+    """Remove a tmpfs, as a boot does."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     for point in sorted((line.split()[4] for line in lines), reverse=True):
         if point.startswith(f"{exec_root}/"):

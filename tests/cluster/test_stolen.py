@@ -1,4 +1,4 @@
-"""A worker's certificate in the wrong hands: it speaks for that worker, and for nothing and nobody else."""
+"""A worker's certificate in the wrong hands: it speaks for that worker and for nobody else."""
 
 import asyncio
 import json
@@ -40,15 +40,16 @@ NO_MANAGER = "Permission denied: remote certificate not part of OUs: [swarm-mana
 Answer = tuple[Status, str]
 FOR_NODES = [path for path, rule in AUTHORIZATION.items() if rule.units]
 FOR_MANAGERS = [path for path in FOR_NODES if "swarm-worker" not in AUTHORIZATION[path].units]
-# How grpclib's client takes its server's answer about a method that is not there.
+# How grpclib's client reports its server's answer about an unknown method.
 NOT_SERVED = (Status.UNKNOWN, "Missing content-type header")
-# What this release serves beside what workers may call: the rest of the table is of no service that is there.
+# Methods that this release serves in addition to those that workers may call. The rest of the table belongs to services
+# that are not there yet.
 SERVED = ("Control", "Managers", "Health", "Logs", "Placement", "RaftMembership", "CA")
 
 
 @dataclass
 class Stolen:
-    """Two managers and two workers with a task each; the certificates of the workers are ours."""
+    """Two managers, and two workers with a task each. The test has the certificates of the workers."""
 
     net: Network
     managers: list[Host]
@@ -95,7 +96,7 @@ async def channel(host: Host, context: ssl.SSLContext, name: str = "swarm-manage
 
 
 def walk(at: Host, by: Host, context: ssl.SSLContext, paths: Iterable[str], metadata: Any = None) -> dict[str, Answer]:
-    """Call methods with an empty request, which all of them understand; what each answers."""
+    """Call methods with an empty request, which all of them understand. Returns their answers."""
 
     async def story() -> dict[str, Answer]:
         found: dict[str, Answer] = {}
@@ -167,12 +168,12 @@ def test_a_worker_reaches_no_etcd(stolen: Stolen) -> None:
         assert play(stolen.a, lambda at=at: story(at)) == b""  # type: ignore[misc]
         eventually(lambda at=at: "a connection to this manager's etcd was refused" in at.log(), "it is logged")  # type: ignore[misc]
         listening = run(*at.inside("ss", "-Hltn")).stdout.splitlines()
-        # Gossip's port is the network process's.
+        # The network process has gossip's port.
         assert sorted(line.split()[3].rpartition(":")[2] for line in listening) == ["2377", "7946"]
 
 
 def named_request(common_name: str, organization: str) -> bytes:
-    """Return a certificate request for a manager of that name."""
+    """Return a request for a manager's certificate with that name."""
     names = [
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
         x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "swarm-manager"),
@@ -215,7 +216,7 @@ def test_a_request_in_another_nodes_name_gets_a_certificate_in_the_askers_own(st
 
 def test_a_worker_hears_and_tells_of_its_own_tasks_alone(stolen: Stolen) -> None:
     manager = leader_of(stolen.managers, stolen.managers[0])
-    stolen.a.stop()  # which would hold a session of its own
+    stolen.a.stop()  # it would hold a session of its own
     (of_a,), (of_b,) = tasks(manager, "of-a"), tasks(manager, "of-b")
 
     async def story() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Three managers under faults drawn from a seed: nothing acknowledged is lost, nothing happens twice, all agree."""
+"""Three managers with random faults from a seed: nothing acknowledged is lost, nothing happens twice, all agree."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ async def take_turns(store: Store, watch: LeaderWatch) -> None:
 
 
 def count(transaction: Transaction, name: str) -> None:
-    """Make a task, and count it in an object that all share."""
+    """Make a task, and count it in an object that all clients share."""
     transaction.create(task(name))
     counter = copy(transaction.services.get("counter") or service("counter"))
     counter.spec.annotations.labels["n"] = str(int(counter.spec.annotations.labels.get("n", "0")) + 1)
@@ -51,7 +51,7 @@ def count(transaction: Transaction, name: str) -> None:
 
 
 class Client:
-    """Writes tasks under names of its own, each until it is acknowledged, with whoever leads."""
+    """Writes tasks with names of its own, each until the present leader acknowledges it."""
 
     def __init__(self, name: str, stores: dict[str, Store]) -> None:
         self._name = name
@@ -74,7 +74,7 @@ class Client:
             return False
         try:
             await leaders[-1].update(lambda transaction: count(transaction, name))
-        except Conflict:  # an attempt before this one did happen
+        except Conflict:  # an earlier attempt did take effect
             return True
         except Unavailable:
             return False
@@ -82,7 +82,7 @@ class Client:
 
 
 class Listener:
-    """Builds what it is told, and nothing else."""
+    """Builds its state only from the events that it hears."""
 
     def __init__(self) -> None:
         self.tasks: set[str] = set()
@@ -97,7 +97,7 @@ class Listener:
 
 
 async def hurt(cluster: Managers, rng: Random) -> str:
-    """Do harm to one manager for a while, and mend it. Returns what it was."""
+    """Make one manager fail for a while, and repair it. Returns the kind of fault."""
     node_id = rng.choice(NODES)
     pid = cluster.etcds[node_id].pid
     harm = rng.choice(("kill", "pause", "cut"))

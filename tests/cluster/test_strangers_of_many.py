@@ -1,4 +1,4 @@
-"""What strangers do to the port of a leader of three managers: the others go on, and newcomers get in."""
+"""Strangers attack the port of the leader of three managers. The others go on, and new nodes get in."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from tests.harness.network import Network, network
 
 pytestmark = pytest.mark.root
 
-GROWTH_LIMIT = 128 << 20  # what a manager may grow by while 2,000 connections stand open
+GROWTH_LIMIT = 128 << 20  # how much a manager may grow while 2,000 connections are open
 
-# Opens connections of each kind and opens again whatever is closed, until its input ends. Says how many it has opened.
+# Opens connections of each kind, and opens closed ones again, until its input ends. Prints how many it has opened.
 _FLOOD = """
 import random, selectors, socket, ssl, sys, threading, time
 host, count, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -79,7 +79,7 @@ while True:
 
 
 class Flood:
-    """Connections that a host holds open to another's port 2377."""
+    """Connections that a host holds open to another host's port 2377."""
 
     def __init__(self, source: Host, target: Host, count: int, how: str) -> None:
         command = source.inside("/usr/bin/python3", "-c", _FLOOD, target.address, str(count), how)
@@ -125,7 +125,7 @@ def test_two_thousand_connections_to_the_leader_keep_nobody_out(net: Network, th
     try:
         join(newcomer, leader, token(leader))
         for host in three:
-            name = f"by-{host.hostname}"  # which what was refused may have made all the same
+            name = f"by-{host.hostname}"  # a call that failed may have made it all the same
             eventually(lambda: write(host, name) or name in services(host), "it writes", show=leader.log)  # noqa: B023
         eventually(lambda: nodes(leader)["new"] == "Ready", "it is a node", show=newcomer.log)
         wait_statuses(three[1], ["Leader", "Reachable", "Reachable", ""])

@@ -1,4 +1,4 @@
-"""Virtual IPs in containers' namespaces, over two hosts: who answers, and what becomes of connections meanwhile."""
+"""Virtual IPs in containers' namespaces, over two hosts: which task answers, and what happens to connections."""
 
 import socket
 import struct
@@ -30,7 +30,7 @@ CLIENT = "10.0.1.9"
 
 
 class Site:
-    """The two hosts, their containers with servers in them, and each host's balancer."""
+    """Two hosts, their containers with servers in them, and each host's balancer."""
 
     def __init__(self, hosts: list[OverlayHost], servers: Servers) -> None:
         self.hosts, self.servers = hosts, servers
@@ -45,11 +45,11 @@ class Site:
         self.start_again()
 
     def start_again(self) -> None:
-        """Have balancers that remember nothing."""
+        """Start again with balancers that remember nothing."""
         self.balancers = {host: Balancer(host.nftables, Random(host.number)) for host in self.hosts}
 
     def virtual(self, *backends: str, leaving: tuple[str, ...] = ()) -> None:
-        """Say in every container who is behind the virtual IP."""
+        """Set in every container which tasks are behind the virtual IP."""
         for address in self.paths:
             self.virtual_in(address, *backends, leaving=leaving)
 
@@ -96,7 +96,7 @@ def test_each_task_reaches_every_task_evenly_itself_too(site: Site) -> None:
 
 
 def test_where_nobody_is_it_is_said_at_once(site: Site) -> None:
-    """Also where no virtual IP of a container has anybody."""
+    """Also if no virtual IP of a container has any task."""
     for backends in (tuple(TASKS), ()):
         site.start_again()
         site.virtual(*backends)
@@ -136,7 +136,9 @@ def test_a_virtual_ip_of_ipv6(site: Site) -> None:
 
 
 def test_planned_changes_fail_no_connection(site: Site) -> None:
-    """Backends come and go under load, hundreds of times: 0 failures, and none to one that left."""
+    """Backends come and go under load, hundreds of times. No connection fails, and none goes to a backend that has
+    left.
+    """
     one, two, three = TASKS
     choices = [(one, two, three), (one, two), (two, three), (one, three), (one,), (two,)]
     changes = 0
@@ -167,7 +169,7 @@ def test_a_connection_to_a_task_on_its_way_out_goes_on(site: Site) -> None:
         kept.sendall(b"still")
         assert kept.recv(5) == b"still"
         assert leaving not in {ask(site.at[CLIENT], site.paths[CLIENT], VIP) for _ in range(9)}
-        site.virtual(*rest)  # and now it has ended
+        site.virtual(*rest)  # now it has ended
         with pytest.raises(ConnectionError):
             _send_on(kept)
 
@@ -200,7 +202,7 @@ def test_datagrams_sent_before_the_virtual_ip_was_there(site: Site) -> None:
                 flow.send(b"?")
                 answer = flow.recv(64)
             except OSError:
-                continue  # an error that the kernel kept for what was sent first
+                continue  # an error that the kernel kept for the first datagram
     assert answer.decode().split()[0] in TASKS
 
 
@@ -215,7 +217,7 @@ def test_a_balancer_that_starts_goes_on_from_what_is_there(site: Site) -> None:
             flow.connect((VIP, 80))
             flow.send(b"?")
             answering[flow] = flow.recv(64).decode().split()[0]
-        # Two flows of UDP follow each other, so one of them has not the task that the connection has.
+        # Two flows of UDP go to tasks in turn, so one of them has another task than the connection.
         flow = one if answering[one] != answering[kept] else two
         site.start_again()
         with Load(client[1], VIP) as load:

@@ -1,4 +1,4 @@
-"""Workers of a swarm: they join, run tasks, are cut off and come back, are drained, leave, are removed."""
+"""Workers of a swarm join, run tasks, are cut off and come back, are drained, leave, and are removed."""
 
 import json
 import signal
@@ -128,7 +128,7 @@ def test_followers_of_logs_hear_of_tasks_that_outlived_a_restart_of_their_daemon
 
 
 class Follower:
-    """`docker service logs -f`, while the context lasts."""
+    """`docker service logs -f`, for as long as the context lasts."""
 
     def __init__(self, manager: Host, path: Path, service: str) -> None:
         self._manager, self._path, self._service = manager, path, service
@@ -144,7 +144,7 @@ class Follower:
         self._process.wait()
 
     def lines(self) -> list[int]:
-        """What it has heard so far, in whole lines."""
+        """Return the lines that it has received so far."""
         return [int(line) for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
@@ -177,8 +177,9 @@ def test_paused_worker_is_replaced_and_gives_way(swarm: Swarm) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_restarted_worker_keeps_its_containers(swarm: Swarm, how: signal.Signals) -> None:
-    # By the default of 5 s a worker has 10 s from its stop to its next registration, or its tasks are replaced, as is
-    # right; a daemon on a busy machine takes longer to start. A worker hears of another period when it registers.
+    # With the default of 5 s a worker has 10 s from its stop to its next registration; then its tasks are replaced,
+    # which is right. On a busy machine a daemon takes longer to start. A worker learns another period when it
+    # registers.
     swarm.manager.docker("swarm", "update", "--dispatcher-heartbeat", "60s")
     swarm.one.stop()
     swarm.one.start()
@@ -236,7 +237,7 @@ def test_node_commands_refuse_in_dockers_words(swarm: Swarm) -> None:
     last = swarm.manager.docker("node", "demote", "m", check=False)
     assert "attempting to demote the last manager of the swarm" in last.stderr
     unknown = swarm.manager.docker("node", "rm", "nobody", check=False)
-    # In the words of a newer command, and of an older one.
+    # As a newer docker command says it, and an older one.
     assert "node nobody not found" in unknown.stderr or "No such node: nobody" in unknown.stderr
 
 

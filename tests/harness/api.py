@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 
 class ApiError(Exception):
-    """An answer that says no. Carries its status."""
+    """An answer with an error status, which it carries."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -32,14 +32,14 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Client:
-    """Calls one after another over one kept connection."""
+    """Makes calls one after another over one connection, which is kept open."""
 
     def __init__(self, path: Path, version: str = "v1.41", timeout: float = 120) -> None:
         self._connection = UnixConnection(path, timeout)
         self._version = version
 
     def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:
-        """Return the JSON (or text) of an answer; ApiError for a status of 400 and above."""
+        """Return the JSON (or text) of an answer. Raises ApiError for a status of 400 and above."""
         headers = {}
         if body is not None:
             headers["Content-Type"] = kind
@@ -61,7 +61,7 @@ class Client:
             return [json.loads(line) for line in data.splitlines() if line.strip()]
 
     def get(self, path: str, **filters: list[str]) -> Any:
-        """GET, with `filters` where some are given."""
+        """GET a path, with `filters` if some are given."""
         query = f"?filters={quote(json.dumps(filters))}" if filters else ""
         return self.call("GET", path + query)
 

@@ -1,4 +1,6 @@
-"""Right bodies of the Engine API's create and update calls, with every field that they may have: to be bent."""
+"""Correct bodies of the Engine API's create and update calls, with every field that they may have. Tests falsify
+them.
+"""
 
 from typing import Any
 
@@ -156,7 +158,7 @@ EXEC: dict[str, Any] = {
     "ConsoleSize": [10, 10],
 }
 
-# Where each goes; `{x}` stands for an id, and `version` for the version that the object has.
+# The path of each. `{x}` stands for an id, `version` for the object's version.
 PORT: dict[str, Any] = {
     "Name": "", "Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "host"
 }  # fmt: skip

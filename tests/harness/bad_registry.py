@@ -1,4 +1,4 @@
-"""A registry on loopback that serves what it is told to, true or not, as slowly as it is told to."""
+"""A registry on loopback that serves what a test gives it, true or not, and as slowly as the test wants."""
 
 import hashlib
 import json
@@ -19,7 +19,9 @@ def digest(data: bytes) -> str:
 
 
 class BadRegistry:
-    """What is in it: manifests by repository, and blobs. `trickle`: blobs that come a byte a second, for ever."""
+    """The contents: manifests by repository, and blobs. `trickle`: blobs of which one byte a second is sent, without
+    end.
+    """
 
     def __init__(self) -> None:
         self.manifests: dict[str, bytes] = {}
@@ -38,7 +40,7 @@ class BadRegistry:
         slow: bool = False,
         manifest: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put an image of one layer. `image`, `manifest`: fields that replace the true ones."""
+        """Add an image of one layer. The fields in `image` and `manifest` replace the true ones."""
         true = {
             "architecture": ARCHITECTURE,
             "os": "linux",
@@ -68,7 +70,7 @@ class BadRegistry:
         self.manifests[repository] = json.dumps(fields | dict(manifest or {})).encode()
 
     def find(self, kind: str, path: list[str]) -> bytes | None:
-        """What lies there: a manifest or a blob. Anything else is asked for to see whether a registry is here."""
+        """Return the manifest or blob at a path. Clients ask for anything else to see whether a registry is here."""
         if kind == "manifests":
             return self.manifests.get("/".join(path[1:-2]))
         return self.blobs.get(path[-1]) if kind == "blobs" else b"{}"

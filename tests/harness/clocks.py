@@ -1,7 +1,7 @@
-"""A clock of a host's own, which can be years off and be set while the daemon runs.
+"""A clock of its own for a host. It can be years off, and be set while the daemon runs.
 
-Linux has no namespace for the time of day. So the daemon's Python is told another one: `time.time`, and the time by
-which OpenSSL judges certificates. The host's other programs keep this machine's time; none of them judges anything.
+Linux has no namespace for the time of day. So the daemon's Python gets another `time.time`, and another time by which
+OpenSSL checks certificates. The host's other programs use this machine's time; none of them checks certificates.
 """
 
 import os
@@ -38,7 +38,7 @@ time.time, ssl.SSLContext.wrap_bio = _time, _wrap_bio
 
 
 class Clock:
-    """The clock of one host from its next start on."""
+    """The clock of one host, from the host's next start on."""
 
     def __init__(self, host: Host, offset: int = 0) -> None:
         folder = host.folder / "clock"
@@ -50,7 +50,7 @@ class Clock:
         host.environment["SHOAL_TEST_CLOCK"] = str(self._file)
 
     def set(self, offset: int) -> None:
-        """Let the clock differ from this machine's by so many seconds."""
+        """Make the clock differ from this machine's by this many seconds."""
         new = self._file.with_suffix(".new")
         new.write_text(str(offset))
         new.replace(self._file)

@@ -1,7 +1,7 @@
-"""`script/demo`: a swarm from nothing to nothing, told step by step, timed, and taken down whole.
+"""`script/demo`: makes a swarm, uses it, and removes it again. It prints each step and its time.
 
-Here is that of one host; `demo_many` has that of several. It talks to the Engine API by itself, so it works where the
-`docker` command is not installed.
+This is the demo of one host; `demo_many` has that of several hosts. It calls the Engine API itself, so it works without
+the `docker` command.
 """
 
 import argparse
@@ -23,12 +23,12 @@ WEB = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
 
 def running(client: Client, service: str) -> list[dict[str, Any]]:
-    """Return the tasks of a service that run."""
+    """Return the running tasks of a service."""
     return [task for task in client.tasks(service) if task["Status"]["State"] == "running"]
 
 
 def wait_running(client: Client, service: str, count: int, host: Host) -> list[dict[str, Any]]:
-    """Wait until so many tasks run."""
+    """Wait until this many tasks run."""
     return eventually(
         lambda: found if len(found := running(client, service)) == count else [],
         f"{count} tasks run",
@@ -40,7 +40,7 @@ def ask(client: Client, task: dict[str, Any]) -> str:
     """Ask the web service in a task's container, over the bridge."""
     container = client.get(f"/containers/{task['Status']['ContainerStatus']['ContainerID']}/json")
     address = container["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
-    connection = http.client.HTTPConnection(address, timeout=10)  # which knows no proxy, whatever the environment says
+    connection = http.client.HTTPConnection(address, timeout=10)  # uses no proxy, whatever the environment says
     try:
         connection.request("GET", "/cgi-bin/hello")
         return connection.getresponse().read().decode().strip()
@@ -64,7 +64,7 @@ def kill_one(client: Client) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on: this machine may be in a swarm of its own."""
+    """Return a port on which nobody listens. This machine may be in a swarm itself."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -119,15 +119,15 @@ def _answer(client: Client) -> str:
     try:
         return ask(client, running(client, "web")[0])
     except OSError:
-        return ""  # httpd is up a moment after its process is
+        return ""  # httpd serves a moment after its process has started
 
 
 class Demo(Protocol):
-    """What can be played."""
+    """A demo that can be played."""
 
     @property
     def remains(self) -> Remains:
-        """Return what it has made."""
+        """Return what the demo has made."""
 
     def tell(self, story: Story, keep: bool) -> None:
         """Play it."""
@@ -153,12 +153,13 @@ class OneDemo:
 
 
 def play(make: Callable[[], Demo], keep: bool) -> int:
-    """Play a demo once, and leave nothing of it, however it ends; its exit code."""
+    """Play a demo once, and leave nothing of it, however it ends. Returns its exit code."""
     story = Story()
     for dead in abandoned(kept=False):
         with story.step(f"clear away {dead.folder}, which a killed demo left"):
             dead.end()
-    # Between the folder and the `try` no signal may be heard. No child is started there, which would inherit that.
+    # Signals are blocked between making the folder and the `try`. No child is started there, because it would inherit
+    # that.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     demo = make()
     remains = demo.remains
@@ -185,7 +186,7 @@ def play(make: Callable[[], Demo], keep: bool) -> int:
 
 
 def perform(demo: Demo, story: Story, keep: bool) -> int:
-    """Tell the story, say what went wrong, or what took how long and how to go on."""
+    """Play the demo. Say what went wrong, or how long each step took and how to go on."""
     try:
         demo.tell(story, keep)
     except (AssertionError, ApiError, OSError, http.client.HTTPException) as error:
@@ -200,7 +201,7 @@ def perform(demo: Demo, story: Story, keep: bool) -> int:
 
 
 def down() -> int:
-    """Take down every swarm that a demo left up, or that a killed one left."""
+    """Take down every swarm that a demo left up on purpose, or left because it was killed."""
     left = []
     for remains in abandoned(kept=True):
         print(f"taking down {remains.folder}", flush=True)

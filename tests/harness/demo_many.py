@@ -1,7 +1,7 @@
-"""`script/demo --nodes 3+2`: managers and workers as network namespaces of this machine, the leader killed on stage.
+"""`script/demo --nodes 3+2`: managers and workers as network namespaces of this machine. The leader is killed.
 
-What the swarm says of itself is shown by the real `docker` command where there is one, and else by tables made from
-the same answers of the API.
+The real `docker` command shows the state of the swarm, if it is installed. Otherwise tables made from the same answers
+of the API do.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from tests.harness.network import Network
 
 IMAGE = "shoal-demo:latest"
 WEB = ["httpd", "-f", "-p", "80", "-h", "/www"]
-MOST_MANAGERS = 7  # what Docker advises at most
-MOST_HOSTS = 20  # each is a shoald, and a manager an etcd: some 60 MiB
-QUORUM_TO_LOSE = 3  # with fewer managers nobody can lead after one is killed
+MOST_MANAGERS = 7  # the most that Docker recommends
+MOST_HOSTS = 20  # some 60 MiB each: a shoald, and an etcd on a manager
+QUORUM_TO_LOSE = 3  # with fewer managers there is no quorum after one is killed
 HEARTBEATS = "its node is given three heartbeats of 5 s"
 PATIENCE = 60.0
 
@@ -33,14 +33,14 @@ Lost = (ApiError, OSError, http.client.HTTPException)
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """How many of each."""
+    """The numbers of managers and workers."""
 
     managers: int
     workers: int
 
     @classmethod
     def parse(cls, text: str) -> "Nodes":
-        """Read `3+2`; ArgumentTypeError says what is wrong with it."""
+        """Read a text such as `3+2`. Raises ArgumentTypeError if it is malformed."""
         match = re.fullmatch(r"(\d{1,3})\+(\d{1,3})", text)
         if match is None:
             raise argparse.ArgumentTypeError(f"{text!r} is not MANAGERS+WORKERS, as in 3+2")
@@ -63,7 +63,7 @@ class Nodes:
 
 
 class ManyDemo:
-    """The hosts and what is played with them."""
+    """The hosts of the demo and its steps."""
 
     def __init__(self, nodes: Nodes) -> None:
         self.remains = ManyHosts.begin()
@@ -179,7 +179,7 @@ class ManyDemo:
 
     def _leave(self, story: Story) -> None:
         with story.step("remove the services"):
-            # A manager that has just come back may still cost an election: then this is asked again.
+            # A manager that has just come back may cause another election. Then this call is repeated.
             eventually(lambda: _tried(lambda: _no_services(self.managers[0])), "no service is left", PATIENCE)
             eventually(lambda: not any(map(self._runs, self.hosts)), "no container runs", PATIENCE)
         with story.step("leave the swarm, stop shoald on each host"):
@@ -224,7 +224,7 @@ class ManyDemo:
 
     def _ask_all(self) -> list[str]:
         for host in self.hosts:
-            if host not in self.pages:  # asked once: later its daemon may be dead
+            if host not in self.pages:  # read once, because its daemon may be dead later
                 self.pages[host] = _page(host)
         return [
             f"on {host.name}: {eventually(partial(_ask, host, url), f'web answers on {host.name}')}"
@@ -305,7 +305,7 @@ def _nodes(through: Host) -> list[dict[str, Any]]:
         with _client(through) as client:
             found: list[dict[str, Any]] = client.get("/nodes")
     except Lost:
-        return []  # nobody leads for the moment
+        return []  # there is no leader for the moment
     return found
 
 
@@ -333,7 +333,7 @@ def _is_running(task: dict[str, Any]) -> bool:
 
 
 def _page(host: Host) -> str:
-    """Return where a web task of a host can be asked, from that host."""
+    """Return the address of a web task on a host, as that host reaches it."""
     with _client(host) as client:
         for container in client.get("/containers/json"):
             if "httpd" in container["Command"]:
@@ -342,7 +342,7 @@ def _page(host: Host) -> str:
 
 
 def _ask(host: Host, url: str) -> str:
-    """Return what a web task says; empty where it does not answer yet."""
+    """Return a web task's answer, or an empty text if it does not answer yet."""
     ask = (str(images.BUSYBOX), "timeout", "5", "wget", "-q", "-O", "-", url)
     return run(*host.inside(*ask), check=False).stdout.strip()
 

@@ -1,9 +1,9 @@
-"""What every demo has: steps that are told and timed, a folder that says whether it lives, a way down for its remains.
+"""Shared by the demos: steps that are printed and timed, a folder that shows whether the demo lives, and removal.
 
-A demo that lives holds a lock on a file in its folder, one that left its swarm up has a mark there: a folder with
-neither was left by a demo that was killed, and the next one clears it away. A demo of one host has that host's folder
-for its own; one of several has the hosts' folders in it, and a file with the id of its process, which all namespaces
-are named with. So everything is found again from the disk alone.
+A demo that lives holds a lock on a file in its folder. A demo that left its swarm up has put a mark there. A folder
+with neither belongs to a demo that was killed, and the next demo removes it. The folder of a demo with one host is the
+host's own folder. The folder of a demo with several hosts has the hosts' folders in it, and a file with the id of its
+process, which is in the names of all its namespaces. So everything can be found again from the disk.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Story:
-    """The steps as they happen, and the table of them at the end."""
+    """Prints the steps as they happen, and a table of them at the end."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, float]] = []
@@ -42,23 +42,23 @@ class Story:
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Say what happens now, and how long it took."""
+        """Print what happens now, and then how long it took."""
         self._what, self._last = what, ""
         print(f"\033[1m==>\033[0m {what} ...", end="", flush=True)
         self._begun = time.monotonic()
         try:
             yield
         except BaseException:
-            print(flush=True)  # what went wrong begins on a line of its own
+            print(flush=True)  # an error begins on a line of its own
             raise
         took = time.monotonic() - self._begun
         self.steps.append((what, took))
-        # What was told in between goes: from a terminal's line, and elsewhere it is a line of its own.
+        # Progress within the step is removed from a terminal's line; elsewhere it has its own lines.
         again = f"\r\033[K\033[1m==>\033[0m {what} ..." if self._last and sys.stdout.isatty() else ""
         print(f"{again} {took:.2f} s", flush=True)
 
     def progress(self, text: str) -> None:
-        """Tell how far the present step is: over and over on a terminal, each news once elsewhere."""
+        """Show the progress of the present step: in place on a terminal, elsewhere once for each news."""
         if sys.stdout.isatty():
             took = time.monotonic() - self._begun
             print(f"\r\033[K\033[1m==>\033[0m {self._what} ... {took:.0f} s, {text}", end="", flush=True)
@@ -67,18 +67,20 @@ class Story:
         self._last = text
 
     def show(self, text: str) -> None:
-        """Print what a command said, between two steps."""
+        """Print the output of a command, between two steps."""
         print("".join(f"    {line}\n" for line in text.rstrip().splitlines()), end="", flush=True)
 
     def table(self) -> str:
-        """Return what took how long."""
+        """Return a table of the steps and their times."""
         width = max(len(what) for what, _ in self.steps)
         lines = [f"  {what:<{width}}  {took:8.2f} s" for what, took in self.steps]
         return "\n".join([f"  {'STEP':<{width}}  {'TOOK':>10}", *lines])
 
 
 class Signals:
-    """The first signal unwinds everything by an exception; later ones are not heard, so that cleaning up goes on."""
+    """Turns the first signal into an exception that unwinds everything. Later ones are ignored, so that the removal
+    goes on.
+    """
 
     def __enter__(self) -> None:
         for number in SIGNALS:
@@ -94,12 +96,12 @@ class Signals:
 
 
 class Remains(ABC):
-    """What a demo has made, while it lives and after: `folder` and all that is found through it."""
+    """What a demo has made: `folder`, and all that can be found from it, also after the demo has ended."""
 
     folder: Path
 
     def lock(self) -> IO[str]:
-        """Say that the demo lives, until what this returns is closed."""
+        """Show that the demo lives, until the returned file is closed."""
         lock = (self.folder / LOCK).open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write(FORWARDING.read_text())
@@ -112,19 +114,19 @@ class Remains(ABC):
 
     @abstractmethod
     def leftovers(self) -> list[str]:
-        """Return what is there outside the folder."""
+        """Return what it has made outside the folder and is still there."""
 
     @abstractmethod
     def log(self) -> str:
-        """Return what the daemons said last."""
+        """Return the ends of the daemons' logs."""
 
     def end(self) -> list[str]:
-        """Remove everything; what is left of it all the same."""
+        """Remove everything. Returns what could not be removed."""
         self.take_down()
         return self.what_stays()
 
     def what_stays(self) -> list[str]:
-        """Return what is left once the kernel has had a moment to clear away what has ended."""
+        """Return what is left, after giving the kernel a moment to free what has ended."""
         end = time.monotonic() + 5.0
         while (left := self.leftovers()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -143,7 +145,7 @@ class OneHost(Remains):
         lock = self.folder / LOCK
         before = lock.read_text() if lock.exists() else ""
         self.host.close()
-        # The bridge needed forwarding; it is turned off again unless a bridge of somebody else may rely on it.
+        # The bridge needed IP forwarding. It is turned off again, unless somebody else's bridge may need it.
         if before.strip() == "0" and not list(Path("/sys/class/net").glob("*/bridge")):
             FORWARDING.write_text(before)
 
@@ -157,7 +159,9 @@ class OneHost(Remains):
 
 
 class ManyHosts(Remains):
-    """Hosts in network namespaces of their own. Everything is read from the disk: a dead demo's look the same."""
+    """Hosts in network namespaces of their own. Everything is read from the disk, so this also works for a demo that
+    was killed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -166,19 +170,19 @@ class ManyHosts(Remains):
 
     @classmethod
     def begin(cls) -> "ManyHosts":
-        """Return those of a new demo: none yet."""
+        """Return the hosts of a new demo: none yet."""
         folder = Path(tempfile.mkdtemp(prefix=f"shoal-{NAME}-"))
         (folder / PID).write_text(str(os.getpid()))
         return cls(folder)
 
     def hosts(self) -> list[Host]:
-        """Return the hosts that there are or were, each with its namespace if that is there still."""
+        """Return the hosts that there are or were, each with its namespace if that still exists."""
         for path in sorted(self.folder.glob("shoal-*-*")):
             name = path.name.removeprefix("shoal-").rpartition("-")[0]
             if path not in self._seen:
                 self._seen[path] = Host.of_the_dead(name, path)
         for host in self._seen.values():
-            host.tag()  # while the file is there
+            host.tag()  # only while the file exists
             namespace = f"shoal-{host.name}-{self._pid}"
             host.namespace = namespace if self._is_there(namespace) else ""
         return list(self._seen.values())
@@ -192,7 +196,7 @@ class ManyHosts(Remains):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
-        """Return what is left of the hosts; once they were taken down, of their namespaces and the bridge too."""
+        """Return what is left of the hosts. After `take_down` also of their namespaces and the bridge."""
         names = [] if self.folder.exists() else [NAME, *(host.name for host in self._seen.values())]
         found = [
             f"namespace {name}" for name in (f"shoal-{each}-{self._pid}" for each in names) if self._is_there(name)
@@ -211,16 +215,16 @@ class ManyHosts(Remains):
 
 
 def abandoned(*, kept: bool) -> Iterator[Remains]:
-    """Find what demos left that were killed; with `kept` also of those that left their swarm up on purpose."""
+    """Find what killed demos left. With `kept` also swarms that a demo left up on purpose."""
     for folder in sorted(Path(tempfile.gettempdir()).glob(f"shoal-{NAME}-*")):
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            continue  # anybody may make a folder of that name
+            continue  # any user can make a folder with such a name
         if (folder / KEPT).exists() and not kept:
             continue
         try:
             with (folder / LOCK).open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            continue  # its demo lives, or has only just begun
+            continue  # its demo lives, or has just begun
         yield ManyHosts(folder) if (folder / PID).exists() else OneHost(Host.of_the_dead(NAME, folder))

@@ -1,7 +1,7 @@
-"""Debian's dockerd as a host of its own: what it leaves behind ends with its namespaces.
+"""Debian's dockerd as a host of its own. What it leaves behind disappears with its namespaces.
 
-It runs in a network, mount and PID namespace. `/run` is its own too: dockerd and its containerd name sockets there
-whatever their roots are.
+It runs in a network, mount and PID namespace, with a `/run` of its own, because dockerd and its containerd make sockets
+there whatever their roots are.
 """
 
 import os
@@ -31,7 +31,7 @@ class DockerEngine:
 
     def start(self) -> None:
         """Start dockerd and wait until it answers. It may have run before."""
-        # The process ids that it noted are other processes' in its new namespace.
+        # In its new namespace the process ids in its files belong to other processes.
         (self.folder / "pid").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         (self.folder / "daemon.json").write_text("{}")
@@ -70,7 +70,7 @@ class DockerEngine:
         return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check)
 
     def curl(self, path: str, *arguments: str) -> str:
-        """Ask the API with curl; the body of the answer."""
+        """Call the API with curl. Returns the body of the answer."""
         return run("curl", "-sS", "--unix-socket", str(self.socket), *arguments, f"http://d{path}").stdout
 
     def log(self) -> str:
@@ -78,13 +78,13 @@ class DockerEngine:
         return self.log_file.read_text(errors="replace")[-20_000:] if self.log_file.exists() else ""
 
     def stop(self) -> None:
-        """End dockerd as a crash does: with it every process in its namespaces."""
+        """End dockerd as a crash does, and with it every process in its namespaces."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def close(self) -> None:
-        """End everything of this host and remove what it made; safe after any failure, and twice."""
+        """End everything of this host and remove what it made. May be called after any failure, and twice."""
         self.stop()
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for mount in sorted((mount for mount in mounts if mount.startswith(str(self.folder))), reverse=True):

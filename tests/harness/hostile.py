@@ -1,7 +1,7 @@
-"""Bodies that nobody honest sends: messages of any kind with anything in them, and JSON likewise. For hypothesis.
+"""Strategies for hypothesis: hostile bodies. Messages of any kind with any contents, and the same as JSON.
 
-What makes a hostile body go further than the first check is that some of it is right: ids that exist, a live session.
-`Known` says what a field of a name usually holds; None: it is a message, which is usually there.
+A hostile body gets past the first check only if some of it is right: ids that exist, a live session. `Known` says what
+a field of a name usually holds. None: the field is a message, and is usually set.
 """
 
 import json
@@ -44,7 +44,9 @@ _SCALARS: dict[int, st.SearchStrategy[Any]] = {
 
 
 def messages(kind: type[Message], known: Known | None = None, depth: int = MAX_DEPTH) -> st.SearchStrategy[Any]:
-    """Return messages of a kind: some of its fields set, to anything that their types can hold, and some to more."""
+    """Return messages of a kind with some of its fields set: most to anything that their types can hold, some to more
+    than that.
+    """
     return _messages(kind, known or {}, depth)
 
 
@@ -58,7 +60,7 @@ def _messages(draw: Any, kind: type[Message], known: Known, depth: int) -> Any:
         wanted += draw(st.lists(st.sampled_from(others), max_size=MAX_FIELDS, unique=True))
     for field in wanted:
         _fill(draw, made, field, known, depth)
-    if draw(st.integers(0, 19)) == 0:  # a field of another version
+    if draw(st.integers(0, 19)) == 0:  # a field that only another version has
         made.MergeFromString(b"\xfa\x7f\x05other")
     return made
 
@@ -122,7 +124,7 @@ WRONG: st.SearchStrategy[Any] = st.recursive(
 
 
 def bent(body: Any) -> st.SearchStrategy[Any]:
-    """Return bodies like a right one, in one to three places of which stands something else."""
+    """Return bodies like a correct one, with something else in one to three places."""
     return _bent(json.dumps(body))
 
 

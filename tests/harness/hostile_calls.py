@@ -1,7 +1,7 @@
-"""What a worker may call on its managers' port, with bodies that no agent sends.
+"""Calls that a worker may make on its managers' port, with bodies that no agent sends.
 
-`METHODS` is taken from the table of who may call what and from the services' own mappings: a new method is in it at
-once, or its service is named in `SERVED`. The session's id is put in at the moment of the call.
+`METHODS` is made from the table of who may call what and from the services' own mappings, so a new method is in it at
+once. `SERVED` names the services. The session's id is filled in when the call is made.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MAX_MESSAGES = 3
 
 @dataclass(frozen=True)
 class Method:
-    """One method: how it is called."""
+    """One method and how it is called."""
 
     path: str
     cardinality: Cardinality
@@ -43,7 +43,7 @@ class Call:
     messages: tuple[Any, ...]
 
     def with_session(self, session_id: str) -> tuple[Any, ...]:
-        """The messages as they are sent."""
+        """Return the messages with the session's id."""
         sent = []
         for message in self.messages:
             copied = type(message)()
@@ -55,7 +55,7 @@ class Call:
 
 
 def calls(known: Mapping[str, Any]) -> st.SearchStrategy[Call]:
-    """Return calls of any of the methods. `known`: as `hostile.messages` takes it; what is there in this swarm."""
+    """Return calls of any of the methods. `known`: what exists in this swarm, as `hostile.messages` takes it."""
     everywhere: dict[str, Any] = dict.fromkeys(
         ("updates", "status", "description", "messages", "context", "timestamp", "engine", "resources", "container"),
         None,
@@ -72,7 +72,7 @@ def calls(known: Mapping[str, Any]) -> st.SearchStrategy[Call]:
 
 
 def _mapping(base: Any) -> dict[str, Any]:
-    """The methods of a generated base class, all of which are abstract."""
+    """Return the methods of a generated base class, whose methods are all abstract."""
     whole = type(base.__name__, (base,), {name: lambda self, stream: None for name in base.__abstractmethods__})
     mapping: dict[str, Any] = whole().__mapping__()
     return mapping

@@ -1,7 +1,8 @@
 """A host: a network namespace of its own (or this machine's), two roots in a folder of its own, a `shoald`.
 
-Everything a host makes carries a name of its own, so that `Host.close` finds it again after any crash: the processes
-in its namespace, the mounts below its folder, its cgroups, its bridge and packet rules.
+Everything that a host makes has the host's name in it or is in a place of the host's own, so `Host.close` finds it
+again after any crash: the processes in its namespace, the mounts below its folder, its cgroups, its bridge and packet
+rules.
 """
 
 import contextlib
@@ -23,14 +24,14 @@ T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
 CGROUPS = Path("/sys/fs/cgroup")
 ADDRESS = "10.99.0.1"
-# Seconds until a condition that should hold is called broken. A slow machine, such as an emulated one, sets it higher;
-# whatever another time is given in a test grows with it.
+# Seconds until a test gives up waiting for a condition. For a slow machine, such as an emulated one, set it higher; all
+# other times of tests grow with it.
 ORDINARY_PATIENCE = 30.0
 PATIENCE = float(os.environ.get("SHOAL_PATIENCE", ORDINARY_PATIENCE))
 
 
 def patient(seconds: float) -> float:
-    """Return what so many seconds on an ordinary machine are on this one."""
+    """Return how many seconds to wait on this machine for what takes this long on an ordinary one."""
     return seconds * PATIENCE / ORDINARY_PATIENCE
 
 
@@ -41,9 +42,10 @@ def eventually(
     every: float = 0.02,
     show: Callable[[], str] | None = None,
 ) -> T:
-    """Return what `look` returns once that is true; AssertionError after `patience` seconds, with the last.
+    """Return what `look` returns, once that is true. Raises AssertionError with the last result after `patience`
+    seconds.
 
-    `patience` is an ordinary machine's.
+    `patience` is for an ordinary machine.
     """
     patience = patient(patience)
     end = time.monotonic() + patience
@@ -61,7 +63,7 @@ def eventually(
 
 
 def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; its output is in the error when it fails."""
+    """Run a command to its end. If it fails, its output is in the error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -69,14 +71,14 @@ def run(*command: str, check: bool = True, **options: Any) -> subprocess.Complet
 
 
 def docker_program() -> str:
-    """Return a `docker` command of this machine; $DOCKER names another."""
+    """Return the path of this machine's `docker` command, or $DOCKER."""
     return os.environ.get("DOCKER") or shutil.which("docker") or "docker"
 
 
 def make_namespace(name: str, address: str) -> None:
-    """Make a network namespace with one network card, `eth0`; the other end of its wire is `wire`."""
+    """Make a network namespace with one network card, `eth0`. The other end of its wire is called `wire`."""
     run("ip", "netns", "add", name)
-    # A pair of virtual links stands for the host's network card, which has the address that the node advertises.
+    # A veth pair is the host's network card. It has the address that the node advertises.
     for command in (
         ("link", "set", "lo", "up"),
         ("link", "add", "eth0", "type", "veth", "peer", "name", "wire"),
@@ -119,7 +121,7 @@ class Host:
 
     @classmethod
     def of_the_dead(cls, name: str, folder: Path) -> Self:
-        """Return the host whose folder was left by a process that was killed, to `close` it. It has no namespace."""
+        """Return the host whose folder a killed process left, so that it can be closed. It has no namespace."""
         found = cls.__new__(cls)
         found._settle(name, folder)
         return found
@@ -133,9 +135,9 @@ class Host:
         self.log_file = self.folder / "shoald.log"
         self.namespace = ""
         self.address = ""
-        self._tag = ""  # kept: it is asked for when the folder is gone, too
-        self.hostname = ""  # this machine's, unless it is given one
-        self.environment: dict[str, str] = {}  # the daemon's, beside this process's
+        self._tag = ""  # kept, because it is needed after the folder is gone
+        self.hostname = ""  # this machine's own, unless one is given
+        self.environment: dict[str, str] = {}  # the daemon's, in addition to this process's
         self.program = "shoal.daemon.main"  # the module to run
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -144,11 +146,11 @@ class Host:
 
     def inside(self, *command: str) -> list[str]:
         """Return the command line that runs `command` in this host's network."""
-        # Not `ip netns exec`: it mounts a fresh /sys and hides the cgroups.
+        # Not `ip netns exec`, because it mounts a new /sys, which hides the cgroups.
         return ["nsenter", f"--net=/run/netns/{self.namespace}", "--", *command] if self.namespace else list(command)
 
     def start(self, *flags: str, wait: bool = True, lacking: Sequence[str] = ()) -> None:
-        """Start `shoald` and wait until its API answers. `lacking`: host programs that it is not to find."""
+        """Start `shoald` and wait until its API answers. `lacking`: host programs that it must not find."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 self.inside(
@@ -180,7 +182,7 @@ class Host:
         return path
 
     def answers(self) -> bool:
-        """Return whether the API answers; AssertionError with its log when the daemon is gone."""
+        """Return whether the API answers. Raises AssertionError with the daemon's log if the daemon has ended."""
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"{self.name}: shoald ended with {self.process.returncode}\n{self.log()}")
         client = Client(self.socket)
@@ -193,12 +195,12 @@ class Host:
 
     @property
     def pid(self) -> int:
-        """The daemon's process id (nsenter becomes the command it runs, so it is the child's own)."""
+        """The daemon's process id. nsenter becomes the command that it runs, so this is the child's id."""
         assert self.process is not None
         return self.process.pid
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send the daemon a signal and wait until it has ended; its exit code."""
+        """Send the daemon a signal and wait until it has ended. Returns its exit code."""
         assert self.process is not None
         self.process.send_signal(how)
         try:
@@ -208,7 +210,7 @@ class Host:
             raise AssertionError(f"{self.name}: shoald did not end on {how.name}\n{self.log()}") from None
 
     def pause(self) -> None:
-        """Stop the host's processes where they are, as a host whose hypervisor froze it; containers as well."""
+        """Stop all processes of the host, containers too, as a hypervisor that freezes the host."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -221,7 +223,9 @@ class Host:
                 os.kill(pid, number)
 
     def go_down(self) -> None:
-        """Be as after a loss of power: no process, mount, link or cgroup is left, and nothing below the exec-root."""
+        """Leave the host as after a loss of power: without processes, mounts, links and cgroups, and with an empty
+        exec-root.
+        """
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -240,7 +244,7 @@ class Host:
         return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check, **options)
 
     def curl(self, path: str, *arguments: str) -> str:
-        """Ask the API with curl; the body of the answer."""
+        """Call the API with curl. Returns the body of the answer."""
         return run("curl", "-sS", "--unix-socket", str(self.socket), *arguments, f"http://d{path}").stdout
 
     def log(self) -> str:
@@ -248,14 +252,14 @@ class Host:
         return self.log_file.read_text(errors="replace")[-20_000:] if self.log_file.exists() else ""
 
     def tag(self) -> str:
-        """Return what this host's bridge, cgroups and tables are named with; empty before its first start."""
+        """Return the tag in the names of this host's bridge, cgroups and tables. Empty before its first start."""
         path = self.data_root / "engine-id"
         if path.exists():
             self._tag = path.read_text().strip().replace("-", "")[:8]
         return self._tag
 
     def leftovers(self) -> list[str]:
-        """Return what is left of this host outside its folder: mounts, cgroups, processes, links."""
+        """Return what the host has left outside its folder: mounts, cgroups, processes, links."""
         found = [f"mount {mount}" for mount in self._mounts()]
         found += [f"process {pid}" for pid in self.processes()]
         tag = self.tag()
@@ -275,7 +279,7 @@ class Host:
         return [path for depth in ("*", "*/*") for path in CGROUPS.glob(depth) if path.name == f"shoal-{tag}"]
 
     def processes(self) -> list[int]:
-        """Return the processes that were started for this host: its folder stands in their command line."""
+        """Return the processes that were started for this host: those with its folder in their command line."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -286,7 +290,7 @@ class Host:
         return found
 
     def close(self) -> None:
-        """End everything of this host and remove what it made; safe after any failure, and twice."""
+        """End everything of this host and remove what it made. May be called after any failure, and twice."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -307,7 +311,7 @@ class Host:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kill_all(self) -> bool:
-        # Again and again: what is killed last may have started one more first.
+        # In a loop, because a process may start another one before it is killed.
         pids = self._cgroup_processes() + self.processes()
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -330,7 +334,7 @@ class Host:
         tag = self.tag()
         pids: set[int] = set()
         for root in self._cgroups(tag) if tag else []:
-            for folder, _, _ in os.walk(root):  # which goes on when a folder disappears
+            for folder, _, _ in os.walk(root):  # it goes on when a folder disappears
                 with contextlib.suppress(OSError):
                     pids.update(int(line) for line in Path(folder, "cgroup.procs").read_text().split())
         return sorted(pids)

@@ -15,7 +15,7 @@ INDEX = b"#!/bin/sh\necho 'Content-Type: text/plain'\necho\necho \"hello from $(
 
 @cache
 def busybox_rootfs() -> bytes:
-    """Return a tar of a root file system: busybox with all its applets, a web page at /www/cgi-bin/hello."""
+    """Return a tar of a root file system: busybox with all its applets, and a web page at /www/cgi-bin/hello."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for folder in ("bin", "etc", "tmp", "www", "www/cgi-bin", "proc", "sys", "dev", "root"):

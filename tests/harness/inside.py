@@ -1,4 +1,4 @@
-"""Python of a test's own inside a host's network: what no command line can send."""
+"""Runs a test's Python code inside a host's network, to send what no command can send."""
 
 import asyncio
 import ctypes
@@ -14,12 +14,13 @@ GOODBYE_TIMEOUT = 5.0  # for TLS's
 
 
 def play(host: Host, story: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function in the network of a host; what it returns or raises."""
+    """Run a coroutine function in the network of a host. Returns or raises what it does."""
     results: list[T] = []
     errors: list[BaseException] = []
 
     def enter() -> None:
-        # A thread has a network of its own, which ends with it; its sockets stay in the one they were made in.
+        # Only this thread enters the namespace, and it ends afterwards. Its sockets stay in the network in which they
+        # were made.
         there = os.open(f"/run/netns/{host.namespace}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             if ctypes.CDLL(None, use_errno=True).setns(there, 0):
@@ -39,7 +40,7 @@ def play(host: Host, story: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 async def _to_its_end(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a story and wait until the connections that it closed are closed."""
+    """Run the coroutine, and wait until the connections that it closed are really closed."""
     try:
         return await story()
     finally:

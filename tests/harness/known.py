@@ -1,8 +1,8 @@
-"""What a client knows of the services that it writes, and whether what is found in the end agrees with it.
+"""Remembers what a client knows about the services that it writes, and checks at the end whether that is what is there.
 
-Each write is told apart from all others by a word of its own. A service carries the words of all writes that made it
-what it is: an update reads them, adds its own, and is accepted for the version it has read alone. So a write that was
-lost, or that came twice, is to be seen in the end, whatever became of the calls in between.
+Each write has a word of its own. A service has the words of all writes that made it what it is: an update reads the
+words, adds its own, and is accepted only for the version that it has read. So a write that was lost or carried out
+twice is found at the end, whatever became of the calls in between.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ WORDS = "words"
 
 
 class Found(NamedTuple):
-    """A service as it is found."""
+    """A service as it was found in the swarm."""
 
     name: str
     id: str
@@ -24,27 +24,27 @@ class Found(NamedTuple):
 
 @dataclass
 class Known:
-    """What is known of one service. A name is used once."""
+    """What is known about one service. Each name is used only once."""
 
     name: str
-    id: str = ""  # once a creation was acknowledged
+    id: str = ""  # after its creation was acknowledged
     tried: list[str] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     replicas: dict[str, int] = field(default_factory=dict)  # after the write of this word
     created: bool = False
     removing: bool = False  # it may be gone
     removed: bool = False
-    left: bool = False  # it was not found, and may well not be there: its client turns to others
+    left: bool = False  # it was not found and may not exist, so its client goes on with others
 
     def word(self, replicas: int) -> str:
-        """Return the word of the next write, which asks for so many replicas."""
+        """Return the word of the next write, which asks for this many replicas."""
         word = f"{self.name}.{len(self.tried)}"
         self.tried.append(word)
         self.replicas[word] = replicas
         return word
 
     def problem(self, found: list[Found]) -> str:
-        """Return what is wrong with the services of this name, or nothing."""
+        """Return what is wrong with the services of this name, or an empty text."""
         if len(found) > 1:
             return "is there twice"
         if self.removed:
@@ -65,14 +65,14 @@ class Known:
         return ""
 
     def settle(self, found: list[Found]) -> None:
-        """Take what there is for what holds: when nothing is under way any more, nothing is in doubt."""
+        """Accept what is there as known: when no call is under way any more, nothing is in doubt."""
         self.removed = self.removing = not found
         for service in found:
             self.created, self.id, self.acknowledged = True, service.id, list(service.words)
 
 
 def problems(known: Iterable[Known], services: Iterable[Found]) -> list[str]:
-    """Return what is not as clients were told, from all services that there are."""
+    """Return all differences between the services that there are and what clients were told."""
     by_name: dict[str, list[Found]] = {}
     for service in services:
         by_name.setdefault(service.name, []).append(service)
@@ -84,7 +84,7 @@ def problems(known: Iterable[Known], services: Iterable[Found]) -> list[str]:
 
 
 def settle(known: Iterable[Known], services: Iterable[Found]) -> None:
-    """Let nothing be in doubt any more."""
+    """Accept what is there as known, for all services."""
     there = {service.name: service for service in services}
     for one in known:
         one.settle([there[one.name]] if one.name in there else [])

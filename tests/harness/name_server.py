@@ -1,7 +1,7 @@
-"""The name server as a program of its own, for tests and benchmarks: run in a host's network namespace.
+"""The name server as a program of its own, for tests and benchmarks, in a host's network namespace.
 
-In: a JSON file (`Setup`), then a JSON line for each changed endpoint record; a line back for each. It ends with its
-stdin, and prints a first line when it serves.
+It reads a JSON file (`Setup`), then a JSON line for each changed endpoint record, and answers each with a line. It
+prints a first line when it serves, and ends when its stdin ends.
 """
 
 import asyncio
@@ -29,7 +29,9 @@ from shoal.network.wanted import Endpoint, Overlay, Sandbox
 
 @dataclass
 class Setup:
-    """What is served. `overlays`: name -> internal; `sandboxes`: container -> its network namespace and networks."""
+    """What is served. `overlays`: name -> whether it is internal. `sandboxes`: container -> its network namespace and
+    networks.
+    """
 
     resolv_conf: str
     overlays: dict[str, bool]
@@ -40,7 +42,7 @@ class Setup:
 
 
 def record(fields: dict[str, Any]) -> EndpointRecord:
-    """Return a record from JSON's types."""
+    """Return a record made from JSON values."""
     made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     for key in ("address", "vip"):
         if made.get(key):
@@ -49,7 +51,7 @@ def record(fields: dict[str, Any]) -> EndpointRecord:
 
 
 class NameServerProgram:
-    """One that runs. To be entered."""
+    """A running name server, as a context manager."""
 
     def __init__(self, namespace: str, setup: Setup, folder: Path) -> None:
         self._namespace = namespace
@@ -90,7 +92,7 @@ class NameServerProgram:
         return self.process.stdout.readline().strip()
 
     def change(self, network: str, key: str, fields: dict[str, Any] | None) -> None:
-        """Change an endpoint record; it counts when this returns."""
+        """Change an endpoint record. The change is in effect when this returns."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps([network, key, fields]) + "\n")
         assert self._line() == "ok"

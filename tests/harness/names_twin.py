@@ -1,4 +1,4 @@
-"""What a dockerd of the harness has given a container: its network namespace, and its addresses."""
+"""Finds what a dockerd of the harness has given a container: its network namespace and its addresses."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ _FORM = "{{.NetworkSettings.SandboxKey}}{{range $k, $v := .NetworkSettings.Netwo
 
 
 def netns(engine: DockerEngine, container: str) -> str:
-    """Return a path to a container's network namespace, which dockerd has mounted where only it sees it."""
+    """Return a path to a container's network namespace. dockerd has it in its own mount namespace."""
     key, *_ = engine.docker("inspect", "-f", _FORM, container).stdout.split()
     return f"/proc/{process_id(engine)}/root{key}"
 
 
 def process_id(engine: DockerEngine) -> int:
-    """Return dockerd's own process id, behind the program that made its namespaces."""
+    """Return dockerd's own process id, not that of the program that made its namespaces."""
     assert engine.process
     number = engine.process.pid
     (child,) = Path(f"/proc/{number}/task/{number}/children").read_text().split()

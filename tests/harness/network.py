@@ -1,6 +1,7 @@
-"""Several hosts on one network: their network cards are wired to a bridge, which can lose and find each of them.
+"""Several hosts on one network. Their network cards are connected to a bridge, and each of them can be cut off and
+reconnected.
 
-The bridge is a namespace of its own, so that nothing of it is left when that is removed.
+The bridge has a namespace of its own, so nothing of it is left when the namespace is removed.
 """
 
 import contextlib
@@ -19,16 +20,18 @@ LIVE: list["Network"] = []
 
 
 class Wired(Protocol):
-    """What can be connected: a network namespace with one end of a wire, named `wire`, still loose in it."""
+    """A host that can be connected: a network namespace in which one end of a wire, named `wire`, is not connected
+    yet.
+    """
 
     name: str
     namespace: str
 
 
 class Network:
-    """A bridge in a namespace, and the hosts on it. To be entered; leaving takes everything down.
+    """A bridge in a namespace, and the hosts on it. A context manager; leaving it removes everything.
 
-    The hosts' folders are in `folder`.
+    `folder` has the hosts' folders.
     """
 
     def __init__(self, name: str = "net", *, folder: Path | None = None) -> None:
@@ -44,7 +47,7 @@ class Network:
         return self
 
     def make(self) -> None:
-        """Make the bridge; who calls this instead of entering takes everything down as well."""
+        """Make the bridge. A caller that does not use the context manager must also remove everything."""
         run("ip", "netns", "add", self.namespace)
         run("ip", "-n", self.namespace, "link", "add", "bridge", "type", "bridge", "forward_delay", "0")
         run("ip", "-n", self.namespace, "link", "set", "bridge", "up")
@@ -92,14 +95,14 @@ class Network:
         return engine
 
     def connect(self, host: Wired) -> None:
-        """Put the loose end of a host's wire into the bridge."""
+        """Connect the free end of a host's wire to the bridge."""
         wire = self._wires[host.namespace] = f"wire{len(self._wires) + 1}"
         run("ip", "-n", host.namespace, "link", "set", "wire", "netns", self.namespace, "name", wire)
         self._ip("master", "bridge", wire=wire)
         self._ip("up", wire=wire)
 
     def cut(self, host: Wired) -> None:
-        """Lose every packet to and from a host from now on; its own card stays up."""
+        """Drop every packet to and from a host from now on. Its own card stays up."""
         self._ip("nomaster", wire=self._wires[host.namespace])
 
     def heal(self, host: Wired) -> None:
@@ -112,6 +115,6 @@ class Network:
 
 @contextlib.contextmanager
 def network(name: str = "net") -> Iterator[Network]:
-    """A network without hosts, and nothing of it afterwards."""
+    """Yield a network without hosts, and leave nothing of it afterwards."""
     with Network(name) as made:
         yield made

@@ -1,6 +1,6 @@
-"""Hosts for the network part alone: network namespaces on one wire, with containers that are nothing but a namespace.
+"""Hosts that have only the network part: network namespaces on one wire. A container is just a namespace.
 
-What a container says and hears, this process does by sockets that were opened in its namespace.
+This process sends and receives for the containers, by sockets that were opened in their namespaces.
 """
 
 import contextlib
@@ -52,16 +52,16 @@ class OverlayHost:
             linux.setns(netns.fileno(), _CLONE_NEWNET)
 
     def new_overlays(self) -> Overlays:
-        """Return what a process that starts has. To be called by `do`."""
+        """Return the overlays of a process that has just started. Called through `do`."""
         return Overlays(self.folder / "overlays", self.tag, self.namespaces)
 
     def start_again(self) -> None:
-        """As after kill -9: nothing is remembered, the kernel is as it was."""
+        """Start again as after kill -9: nothing is remembered, and the kernel is unchanged."""
         self.do(self.overlays.close)
         self.overlays = self.do(self.new_overlays)
 
     def do(self, work: Callable[[], T]) -> T:
-        """Do something on the thread that is in this host."""
+        """Call something on the thread that is in this host's namespace."""
         return self._thread.submit(work).result()
 
     def sandbox(self, name: str) -> Path:
@@ -80,7 +80,7 @@ class OverlayHost:
         self.do(lambda: self.namespaces.remove(path))
 
     def inside(self, path: Path | None, work: Callable[[], T]) -> T:
-        """Do something in a container's namespace, or in the host's own."""
+        """Call something in a container's namespace, or in the host's own."""
         if path is None:
             return self.do(work)
 
@@ -95,11 +95,11 @@ class OverlayHost:
         return run("nsenter", f"--net={path}", *words).stdout
 
     def words(self, path: Path, command: str) -> str:
-        """Run a command without quotes in a namespace."""
+        """Run a command, given as words without quotes, in a namespace."""
         return self.ip(path, *command.split())
 
     def place(self, overlay: str) -> Path:
-        """Return where an overlay's namespace is."""
+        """Return the path of an overlay's namespace."""
         return self.folder / "overlays" / overlay
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class OverlayHost:
 
 @contextlib.contextmanager
 def overlay_hosts(count: int, folder: Path, mtu: int = 1500) -> Iterator[list[OverlayHost]]:
-    """Hosts on a wire of their own."""
+    """Yield hosts on a wire of their own."""
     switch = f"shoal-sw-{os.getpid()}"
     names = [f"shoal-n{number}-{os.getpid()}" for number in range(1, count + 1)]
     hosts: list[OverlayHost] = []
@@ -147,7 +147,7 @@ def overlay_hosts(count: int, folder: Path, mtu: int = 1500) -> Iterator[list[Ov
 
 
 class Servers:
-    """TCP and UDP servers in any number of namespaces: each says its name, then repeats what it hears."""
+    """TCP and UDP servers in any number of namespaces. Each says its name, and then repeats what it receives."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -155,7 +155,7 @@ class Servers:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve)
-        self.asked: list[tuple[str, str]] = []  # who was asked, by which address
+        self.asked: list[tuple[str, str]] = []  # which server was asked, by which address
         self._ending = False
 
     def __enter__(self) -> Self:
@@ -189,7 +189,7 @@ class Servers:
         self._wake.send(b"!")
 
     def drop(self, name: str) -> None:
-        """Close everything of a name, as a task that is killed."""
+        """Close all sockets of a name, as when a task is killed."""
         with self._lock:
             for key in list(self._selector.get_map().values()):
                 if key.data == name and isinstance(key.fileobj, socket.socket):
@@ -232,14 +232,14 @@ class Servers:
 
 
 def open_tcp(host: OverlayHost, path: Path | None, family: int = socket.AF_INET, timeout: float = 5.0) -> socket.socket:
-    """Return a socket of a namespace that is not connected yet."""
+    """Return a socket in a namespace. It is not connected yet."""
     one = host.inside(path, lambda: socket.socket(family, socket.SOCK_STREAM))
     one.settimeout(timeout)
     return one
 
 
 def ask(host: OverlayHost, path: Path | None, address: str, port: int = 80, timeout: float = 5.0) -> str:
-    """Return who answers a TCP connection; OSError where nobody does."""
+    """Return the name of the server that answers a TCP connection. Raises OSError if none does."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with open_tcp(host, path, family, timeout) as one:
         one.connect((address, port))
@@ -247,7 +247,7 @@ def ask(host: OverlayHost, path: Path | None, address: str, port: int = 80, time
 
 
 def ask_udp(host: OverlayHost, path: Path | None, address: str, port: int = 80, timeout: float = 5.0) -> str:
-    """Return who answers a datagram; OSError where nobody does."""
+    """Return the name of the server that answers a datagram. Raises OSError if none does."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with host.inside(path, lambda: socket.socket(family, socket.SOCK_DGRAM)) as one:
         one.settimeout(timeout)
@@ -277,7 +277,7 @@ print(json.dumps([answers, errors]))
 
 
 class Load:
-    """Opens one connection after the other out of a namespace, from entering to leaving, in a process of its own."""
+    """Opens one connection after the other from a namespace, in a process of its own, while the context is entered."""
 
     def __init__(self, path: Path, address: str, port: int = 80) -> None:
         self._command = ["nsenter", f"--net={path}", sys.executable, "-c", _LOAD, address, str(port)]

@@ -1,4 +1,4 @@
-"""A registry on loopback: Debian's docker-registry, empty, with a password or without."""
+"""A registry on loopback: Debian's docker-registry, empty, with or without a password."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ USER, PASSWORD = "someone", "a-password-of-tests"
 
 
 class Registry:
-    """Where it is and what is in it."""
+    """A running registry and its contents."""
 
     def __init__(self, folder: Path, password: bool) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class Registry:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
 
     def push(self, archive: Path, name: str) -> str:
-        """Copy an archive of `docker save` into it; the digest of the manifest."""
+        """Copy an archive of `docker save` into it. Returns the digest of the manifest."""
         login = ("--dest-creds", f"{USER}:{PASSWORD}") if self.login else ()
         digest_file = self.folder / "pushed"
         run(
@@ -37,7 +37,7 @@ class Registry:
         return digest_file.read_text().strip()
 
     def put(self, repository: str, tag: str, manifest: dict[str, object]) -> None:
-        """Put a manifest or an index as it is."""
+        """Store a manifest or an index as it is."""
         request = urllib.request.Request(
             f"http://{self.address}/v2/{repository}/manifests/{tag}",
             data=json.dumps(manifest).encode(),
@@ -56,7 +56,7 @@ class Registry:
             return bytes(reply.read())
 
     def blob_file(self, digest: str) -> Path:
-        """Return where it keeps a blob."""
+        """Return the path of a blob on its disk."""
         digits = digest.removeprefix("sha256:")
         return self.folder / "data/docker/registry/v2/blobs/sha256" / digits[:2] / digits / "data"
 
@@ -77,7 +77,7 @@ class Registry:
 
 @contextlib.contextmanager
 def registry(folder: Path, *, password: bool = False) -> Iterator[Registry]:
-    """Run a registry below `folder`; the test fails where docker-registry is not installed."""
+    """Run a registry below `folder`. The test fails if docker-registry is not installed."""
     if not shutil.which("docker-registry") or (password and not shutil.which("htpasswd")):
         pytest.fail("docker-registry or htpasswd is not installed: script/bootstrap test installs both")
     folder.mkdir()

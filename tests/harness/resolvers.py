@@ -1,4 +1,4 @@
-"""Resolvers as containers have them, in a network namespace; and servers that are asked outside."""
+"""Resolvers as containers use them, in a network namespace, and name servers outside."""
 
 import re
 import subprocess
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.harness.hosts import eventually, run
 
-# What a server outside knows, besides outside.test and the 200 addresses of many.test: the rest of .test is NXDOMAIN.
+# The records of a server outside, besides outside.test and the 200 addresses of many.test. It answers NXDOMAIN to the
+# rest of .test.
 _KNOWN = (
     "--txt-record=text.test,hello",
     "--mx-host=mail.test,mx.test,10",
@@ -21,7 +22,7 @@ _KNOWN = (
 )
 MANY = [f"192.0.3.{last}" for last in range(200)]
 
-# Musl's own resolver: a program that has getaddrinfo answer, one address a line.
+# Musl's resolver: a program that calls getaddrinfo and prints one address a line.
 _MUSL = r"""
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -44,7 +45,7 @@ GLIBC = "import socket,sys\nfor one in socket.getaddrinfo(sys.argv[1], None, typ
 
 
 def musl_program(folder: Path) -> Path:
-    """Compile the program; it brings its libc along."""
+    """Compile the program, with its libc linked in."""
     source, made = folder / "musl.c", folder / "musl"
     source.write_text(_MUSL)
     run("musl-gcc", "-static", "-o", str(made), str(source))
@@ -53,7 +54,7 @@ def musl_program(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Dug:
-    """What dig showed. `records`: type and data, without names and times."""
+    """The answer that dig showed. `records`: type and data, without names and times."""
 
     status: str
     flags: frozenset[str]
@@ -86,7 +87,7 @@ def dig(netns: str, *words: str, server: str = "127.0.0.11") -> Dug:
 
 
 def resolve(netns: str, conf: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that reads /etc/resolv.conf, with this one."""
+    """Run a program with this text as its /etc/resolv.conf."""
     script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
     return run(
         *("nsenter", f"--net={netns}", "unshare", "--mount", "sh", "-c", script, str(conf), *command), check=False
@@ -95,7 +96,7 @@ def resolve(netns: str, conf: Path, *command: str) -> subprocess.CompletedProces
 
 @contextmanager
 def dnsmasq(namespace: str, folder: Path, addresses: Sequence[str], *options: str) -> Iterator[None]:
-    """A real server, in a host's network namespace."""
+    """A real DNS server, in a host's network namespace."""
     hosts = folder / "many.hosts"
     hosts.write_text("192.0.2.7 outside.test\n" + "".join(f"{address} many.test\n" for address in MANY))
     process = subprocess.Popen(

@@ -1,7 +1,8 @@
-"""The position of a worker that has turned: its certificate is real, got with the join token, and what it says is ours.
+"""A worker in the hands of an attacker: its certificate is real, made with the join token, and the test decides what it
+says.
 
-One manager (or more), a worker whose own daemon is stopped while its container runs on, and a service of somebody
-else's, which must not notice anything.
+There is one manager (or more), a worker whose own daemon is stopped while its container runs on, and somebody else's
+service, which must not be affected.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ TIMEOUT = 10.0
 
 @dataclass
 class StolenWorker:
-    """The worker, and the managers that it speaks to. `others_task` is the one that must stay as it is."""
+    """The worker, and the managers that it speaks to. `others_task` is the task that must not change."""
 
     managers: list[Host]
     host: Host
@@ -53,7 +54,7 @@ class StolenWorker:
         return self.managers[0]
 
     def play(self, story: "Callable[[Speaker], Coroutine[Any, Any, T]]") -> T:
-        """Let the worker speak over one connection, with a live session."""
+        """Run a coroutine function as the worker, over one connection with a live session."""
 
         async def told() -> T:
             async with self.speaks() as speaker:
@@ -63,7 +64,7 @@ class StolenWorker:
 
     @asynccontextmanager
     async def speaks(self) -> "AsyncIterator[Speaker]":
-        """A connection to the leader with a session; inside the worker's network."""
+        """Yield a connection to the leader with a session. Called inside the worker's network."""
         context: ssl.SSLContext = self.identity.client_context()
         name = Configuration(ssl_target_name_override="swarm-manager")
         channel = Channel(self.manager.address, 2377, ssl=context, config=name)
@@ -81,7 +82,7 @@ class StolenWorker:
             channel.close()
 
     async def _registered(self, dispatcher: DispatcherStub) -> str:
-        """Register, as soon as the manager lets a node that registers so often."""
+        """Register, as soon as the manager allows it to a node that registers this often."""
         description = api.NodeDescription(hostname=self.host.hostname)
         while True:
             try:
@@ -97,12 +98,14 @@ class StolenWorker:
             await asyncio.sleep(0.5)
 
     def own_task(self) -> dict[str, Any]:
-        """Its task as the leader tells it."""
+        """Return its task as the leader knows it."""
         found: dict[str, Any] = json.loads(get(self.manager, f"/tasks/{self.own_id}")[1])
         return found
 
     def check(self) -> None:
-        """The one invariant: all daemons up, all lists 200, the others' service untouched and still to be changed."""
+        """Check the one invariant: all daemons are up, all lists are answered with 200, and the others' service is
+        untouched and can be changed.
+        """
         for manager, pid in zip(self.managers, self.pids, strict=True):
             assert manager.pid == pid
             for path in LISTS:
@@ -136,7 +139,7 @@ class Speaker:
     session_id: str
 
     async def is_live(self) -> bool:
-        """Whether the session is still the worker's."""
+        """Return whether the session is still the worker's."""
         try:
             await self.dispatcher.Heartbeat(api.HeartbeatRequest(session_id=self.session_id), timeout=TIMEOUT)
         except (GRPCError, StreamTerminatedError):
@@ -144,14 +147,14 @@ class Speaker:
         return True
 
     async def report(self, task_id: str, status: api.TaskStatus) -> None:
-        """Report a task."""
+        """Report a status of a task."""
         request = api.UpdateTaskStatusRequest(session_id=self.session_id)
         request.updates.add(task_id=task_id, status=status)
         await self.dispatcher.UpdateTaskStatus(request, timeout=TIMEOUT)
 
 
 async def _beat(dispatcher: DispatcherStub, session_id: str) -> None:
-    """Keep the session alive, unless what the worker says has ended it."""
+    """Keep the session alive, unless something that the worker said has ended it."""
     with contextlib.suppress(GRPCError, StreamTerminatedError):
         while True:
             await dispatcher.Heartbeat(api.HeartbeatRequest(session_id=session_id), timeout=TIMEOUT)
@@ -160,7 +163,7 @@ async def _beat(dispatcher: DispatcherStub, session_id: str) -> None:
 
 @contextmanager
 def stolen_worker(name: str, managers: int = 1) -> Iterator[StolenWorker]:
-    """Make the swarm, and turn its worker. At the end it must be well."""
+    """Make the swarm, and hand its worker to the test. At the end the swarm must be well."""
     with network(name) as net:
         held = [net.add(f"m{number}") for number in range(1, managers + 1)]
         secret = make_swarm(held[0])
@@ -192,7 +195,7 @@ def get(host: Host, path: str) -> tuple[int, str]:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return what a process has in memory of its own."""
+    """Return how many bytes of memory a process has of its own."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) << 10
@@ -214,7 +217,7 @@ def etcd_of(host: Host) -> int:
 
 
 def disk_bytes(host: Host) -> int:
-    """Return what a manager has written: its data, and its log."""
+    """Return how many bytes a manager has on disk: its data, and its log."""
     data = sum(_size(path) for path in (host.data_root / "swarm").rglob("*"))
     return data + host.log_file.stat().st_size
 

@@ -1,8 +1,8 @@
-"""Bad input as a table: what is sent, and the status and message that Docker answers.
+"""Bad input as a table: the requests, and the status and message of Docker's answers.
 
-Statuses and texts are Docker's: moby's API, SwarmKit's manager/controlapi. `test_bad_specs.py` sends each row to a real
-dockerd as well. Where dockerd 20.10, which Debian has, says it otherwise than the Docker whose words we use, its own
-answer stands beside, and where we cannot do yet what Docker accepts, ours.
+Statuses and texts are Docker's (moby's API, SwarmKit's manager/controlapi). `test_bad_specs.py` also sends each row to
+a real dockerd. Debian's dockerd 20.10 sometimes answers otherwise than the Docker whose texts we use; then its own
+answer is in the row, too. Where we cannot do yet what Docker accepts, our answer is in the row.
 """
 
 from copy import deepcopy
@@ -25,9 +25,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One request. `older` is dockerd 20.10's answer, `ours` Shoal's, where they are not `answer`.
+    """One request. `older` is dockerd 20.10's answer and `ours` Shoal's, if they differ from `answer`.
 
-    A message that ends with `...` is the beginning of the one expected.
+    A message that ends with `...` is only the beginning of the expected one.
     """
 
     name: str
@@ -38,20 +38,20 @@ class Row:
     ours: Answer | None = None
 
     def by_dockerd(self) -> Answer:
-        """Return what dockerd 20.10 answers. It says less of JSON that it cannot read."""
+        """Return what dockerd 20.10 answers. It says less about JSON that it cannot read."""
         return self.older or (self.answer[0], self.answer[1].removeprefix("invalid JSON: "))
 
 
 @dataclass(frozen=True)
 class Command:
-    """One `docker` command that its own checks refuse: nothing is asked of the daemon."""
+    """One `docker` command that its own checks refuse, without asking the daemon."""
 
     arguments: tuple[str, ...]
     message: str
 
 
 def merged(base: Json, more: Json) -> Json:
-    """Return a JSON object with another laid over it."""
+    """Return a JSON object, with the fields of another one merged over it."""
     result = deepcopy(base)
     for key, value in more.items():
         old = result.get(key)
@@ -90,12 +90,12 @@ def plain(text: str) -> Answer:
 
 
 def unimplemented(text: str) -> Answer:
-    """Return the answer to what Swarm never does."""
+    """Return the answer to a request that Swarm never supports."""
     return 501, f"rpc error: code = Unimplemented desc = {text}"
 
 
 def not_yet(mode: str) -> Answer | None:
-    """Return our answer to a mode of services that this version refuses; None once it has it."""
+    """Return our answer to a mode of services that this version refuses. None if it supports the mode."""
     refused = getattr(unsupported, "MODES", {}).get(mode)
     return unimplemented(refused) if refused else None
 

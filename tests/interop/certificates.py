@@ -1,4 +1,4 @@
-"""Certificates for a daemon on TCP, made by openssl as Docker's own guide does."""
+"""Certificates for a daemon on TCP, made with openssl as in Docker's own guide."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tests.harness.hosts import run
 
 
 class Authority:
-    """A certificate authority in a folder of its own; its files have the names that the docker command looks for."""
+    """A certificate authority in a folder of its own. Its files have the names that the docker command expects."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class Authority:
         return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}-key.pem"]
 
     def issue(self, name: str, usage: str, addresses: str = "IP:127.0.0.1") -> tuple[Path, Path]:
-        """Make a certificate for `clientAuth` or `serverAuth`; the files of it and of its key."""
+        """Make a certificate for `clientAuth` or `serverAuth`. Returns its file and its key's file."""
         run("openssl", "req", "-subj", f"/CN={name}", *self._key(name), "-out", f"{name}.csr", cwd=self.folder)
         (self.folder / f"{name}.ext").write_text(f"extendedKeyUsage={usage}\nsubjectAltName={addresses}\n")
         signing = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days", "2")

@@ -1,4 +1,6 @@
-"""A host with a swarm of one and a small image, shared by a module's tests; each leaves it without services."""
+"""Fixtures: a host with a swarm of one and a small image, shared by a module's tests. Each test leaves it without
+services.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -33,14 +35,14 @@ def import_image(on: Host | DockerEngine, name: str = IMAGE, *changes: str) -> N
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Host]:
-    """A daemon that is in no swarm."""
+    """Return a daemon that is in no swarm."""
     with host("bare") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def swarm_host() -> Iterator[Host]:
-    """A swarm of one, with the image."""
+    """Yield a swarm of one, with the image."""
     with host("one") as made:
         made.docker("swarm", "init")
         import_image(made)
@@ -52,7 +54,7 @@ def swarm_host() -> Iterator[Host]:
 
 @pytest.fixture
 def swarm(swarm_host: Host) -> Iterator[Host]:
-    """The shared swarm, without services before and after."""
+    """Yield the shared swarm, without services before and after."""
     yield swarm_host
     services = swarm_host.docker("service", "ls", "-q").stdout.split()
     if services:
@@ -62,7 +64,7 @@ def swarm(swarm_host: Host) -> Iterator[Host]:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    """Where a demo plays."""
+    """Return the stage on which a demo plays."""
     made = Stage()
     try:
         yield made

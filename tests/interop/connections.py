@@ -1,4 +1,4 @@
-"""Raw connections to a daemon, and what it has open."""
+"""Raw connections to a daemon, and the sockets that it has open."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ def connect(on: Host) -> socket.socket:
 
 
 def sockets(on: Host) -> list[str]:
-    """The sockets that the daemon has open."""
+    """Return the sockets that the daemon has open."""
     found = []
     for entry in Path(f"/proc/{on.pid}/fd").iterdir():
         try:

@@ -1,4 +1,4 @@
-"""What several modules of these tests do to a host: make a service, look at its containers and tasks."""
+"""Functions that several modules of these tests share: make a service, look at its containers and tasks."""
 
 import json
 from typing import Any
@@ -40,29 +40,29 @@ def create_detached(
 
 
 def running(host: Host, service: str) -> list[str]:
-    """The containers of a service that run."""
+    """Return the running containers of a service."""
     return host.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}").stdout.split()
 
 
 def only(host: Host, service: str) -> str:
-    """The one container of a service."""
+    """Return the only container of a service."""
     (container,) = running(host, service)
     return container
 
 
 def inspect(host: Host, container: str) -> dict[str, Any]:
-    """A container as `docker inspect` shows it."""
+    """Return a container as `docker inspect` shows it."""
     found: list[dict[str, Any]] = json.loads(host.docker("inspect", container).stdout)
     return found[0]
 
 
 def tasks(host: Host, service: str) -> list[dict[str, Any]]:
-    """The tasks of a service, oldest first."""
+    """Return the tasks of a service, oldest first."""
     filters = json.dumps({"service": [service]})
     found: list[dict[str, Any]] = json.loads(host.curl("/tasks", "-G", "--data-urlencode", f"filters={filters}"))
     return sorted(found, key=lambda task: str(task["CreatedAt"]))
 
 
 def wait_for_manager(host: Host) -> None:
-    """Wait until a daemon that was started again manages again; its containers and its API are there before."""
+    """Wait until the manager of a restarted daemon works. Its containers and its API do so earlier."""
     eventually(lambda: host.docker("node", "ls", check=False).returncode == 0, "the manager answers", show=host.log)

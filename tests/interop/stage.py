@@ -1,4 +1,4 @@
-"""A stage for demos: what is left of them is told from everything else on this machine."""
+"""A stage for demos, on which everything that they leave can be told from everything else on this machine."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ DEMO = [sys.executable, "-m", "tests.harness.demo"]
 
 
 class Stage:
-    """Where demos play: a folder for temporary files and a network namespace, so that all that is left is theirs."""
+    """The place of demos: a folder for temporary files and a network namespace. So all that is left there is theirs."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="shoal-stage-"))
@@ -56,7 +56,7 @@ class Stage:
         return (self.folder.parent / f"{self.folder.name}.log").read_text()
 
     def reaches(self, process: subprocess.Popen[bytes], step: str, containers: int = 0) -> None:
-        """Wait until a demo is in a step and has made so many containers."""
+        """Wait until a demo is in a step and has made this many containers."""
 
         def there() -> bool:
             assert process.poll() is None, self.said()
@@ -73,14 +73,14 @@ class Stage:
         ]
 
     def see_tags(self) -> set[str]:
-        """The names that the demos so far gave to what they made outside their folders."""
+        """Return the names that the demos so far gave to what they made outside their folders."""
         for path in (*self.folder.glob("*/data/engine-id"), *self.folder.glob("*/*/data/engine-id")):
             with contextlib.suppress(OSError):
                 self.tags.add(path.read_text().strip().replace("-", "")[:8])
         return self.tags
 
     def left(self) -> list[str]:
-        """What is there of this stage's demos: in its folder, in its network, anywhere among mounts and processes."""
+        """Return what this stage's demos have left: in its folder, in its network, among all mounts and processes."""
         found = [f"file {path}" for path in self.folder.iterdir()]
         links = run("ip", "-n", self.namespace, "-o", "link").stdout.splitlines()
         found += [f"link {line}" for line in links if not line.startswith("1: lo:")]
@@ -99,7 +99,7 @@ class Stage:
         return found
 
     def is_empty(self) -> None:
-        # The kernel takes network namespaces down in its own time, and the links into them.
+        # The kernel removes network namespaces, and the links into them, with some delay.
         eventually(lambda: not self.left(), "nothing is left", patience=10, show=lambda: "\n".join(self.left()))
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from tests.interop.services import create, create_detached, only, running, tasks
 
 
 def post(on: Host, path: str, body: str) -> tuple[int, str]:
-    """POST a body; status and message of the answer."""
+    """POST a body. Returns the status and message of the answer."""
     out = on.curl(path, "-X", "POST", "-H", "Content-Type: application/json", "-d", body, "-w", "\n%{http_code}")
     text, _, status = out.rpartition("\n")
     return int(status), json.loads(text).get("message", text)
@@ -298,7 +298,7 @@ def test_damaged_state_is_named_and_kept() -> None:
 
 
 def test_full_disk_is_refused_and_the_old_state_stays_whole() -> None:
-    # Not pytest's folder: its long name leaves no room for a socket's path.
+    # Not pytest's folder, because its long name leaves no room for a socket's path.
     disk = Path(tempfile.mkdtemp(prefix="shoal-disk-"))
     run("mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(disk))
     full = Host("full", folder=disk)

@@ -13,7 +13,7 @@ from tests.interop.conftest import IMAGE
 
 
 class Asked:
-    """A swarm of one, of either kind, with a service `kept` that is to stay as it is."""
+    """A swarm of one, of either kind, with a service `kept` that must not change."""
 
     def __init__(self, on: Host | DockerEngine, folder: Path) -> None:
         self._on = on
@@ -22,14 +22,14 @@ class Asked:
         self._service = kept["ID"]
 
     def _post(self, path: str, body: str) -> tuple[int, dict[str, str]]:
-        self._file.write_text(body)  # a command line has no room for megabytes
+        self._file.write_text(body)  # megabytes do not fit on a command line
         data = ("-X", "POST", "-H", "Content-Type: application/json", "-H", "Expect:", "-d", f"@{self._file}")
         out = self._on.curl(path, *data, "-w", "\n%{http_code}")
         text, _, status = out.rpartition("\n")
         return int(status), json.loads(text) if text.strip() else {}
 
     def answer(self, row: Row) -> Answer:
-        """Send a row; status and message. What is accepted is removed again."""
+        """Send a row. Returns the status and message. What was accepted is removed again."""
         service = json.loads(self._on.curl(f"/services/{self._service}"))
         (node,) = json.loads(self._on.curl("/nodes"))
         path = row.path.format(
@@ -42,20 +42,20 @@ class Asked:
         return status, reply.get("message", "")
 
     def kept(self) -> object:
-        """Return what must be after all rows as it was before."""
+        """Return what all rows must leave unchanged."""
         services = json.loads(self._on.curl("/services"))
         (node,) = json.loads(self._on.curl("/nodes"))
         return [(service["Spec"]["Name"], service["Version"]) for service in services], node["Spec"]
 
 
 def fits(got: Answer, wanted: Answer) -> bool:
-    """Whether an answer is the one expected."""
+    """Return whether an answer is the expected one."""
     begins = wanted[1].endswith("...") and got[1].startswith(wanted[1][:-3])
     return got[0] == wanted[0] and (begins or got[1] == wanted[1])
 
 
 def in_the_words_of_20_10(message: str) -> str:
-    """Return a refusal of a newer dockerd as that version puts it."""
+    """Return a refusal of a newer dockerd in the words of 20.10."""
     return message.removeprefix("invalid JSON: ").replace("ServiceSpec.Annotations.", "ServiceSpec.")
 
 

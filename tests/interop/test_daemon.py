@@ -24,11 +24,11 @@ from tests.interop.services import create, create_detached, only, running, tasks
 
 TCP = "tcp://127.0.0.1:2376"
 METRICS = "127.0.0.1:9323"
-SOON = 5.0  # seconds; it takes well under one where nothing else runs
+SOON = 5.0  # seconds; it takes well under one if nothing else runs
 
 
 class Secured:
-    """A host whose API is on TCP too, and the two sides' certificates."""
+    """A host with its API also on TCP, and the certificates of both sides."""
 
     def __init__(self, on: Host, authority: Authority) -> None:
         self.host = on
@@ -37,7 +37,7 @@ class Secured:
     def docker(
         self, *arguments: str, certificate: tuple[Path, Path] | None = None, check: bool = True, **options: object
     ) -> subprocess.CompletedProcess[str]:
-        """Run Docker's CLI over TCP with a client certificate, or with none."""
+        """Run Docker's CLI over TCP, with or without a client certificate."""
         flags = ["--tlsverify", f"--tlscacert={self.authority.certificate}"]
         if certificate is not None:
             flags += [f"--tlscert={certificate[0]}", f"--tlskey={certificate[1]}"]
@@ -46,7 +46,7 @@ class Secured:
         return run(*command, check=check, **{"env": empty, **options})
 
     def curl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Ask over TCP with curl."""
+        """Call the API over TCP with curl."""
         return run(*self.host.inside("curl", "-sS", "-m", "10", *arguments), check=False)
 
 
@@ -69,7 +69,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 @pytest.fixture(scope="module")
 def client(secured: Secured) -> tuple[Path, Path]:
-    """A client's certificate and key."""
+    """Return a client's certificate and key."""
     return secured.authority.issue("client", "clientAuth")
 
 
@@ -78,7 +78,7 @@ def test_docker_works_over_tls(secured: Secured, client: tuple[Path, Path]) -> N
     create(secured.host, "tls")
     container = only(secured.host, "tls")
     assert secured.docker("service", "ps", "-q", "tls", certificate=client).stdout
-    # A raw stream both ways, whose client ends its side first.
+    # A raw stream in both directions, of which the client ends its side first.
     done = secured.docker("exec", "-i", container, "cat", certificate=client, input="over tls\n" * 20_000)
     assert done.stdout == "over tls\n" * 20_000
     done = secured.docker("exec", container, "sh", "-c", "exit 3", certificate=client, check=False)
@@ -213,7 +213,7 @@ def test_apis_that_we_do_not_speak_are_refused(secured: Secured, version: str, w
 
 
 def shoald(*flags: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a daemon that is to refuse its start."""
+    """Run a daemon that must refuse to start."""
     roots = (f"--data-root={folder}/data", f"--exec-root={folder}/exec")
     command = [sys.executable, "-m", "shoal.daemon.main", *roots, *flags]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
@@ -221,14 +221,14 @@ def shoald(*flags: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a path short enough for a socket, with an empty configuration file."""
+    """Yield a folder with a path short enough for a socket, and an empty configuration file in it."""
     with tempfile.TemporaryDirectory(prefix="shoal-t-") as name:
         (Path(name) / "empty.json").write_text("{}")
         yield Path(name)
 
 
 def refusal(folder: Path, *flags: str, config: str = "") -> str:
-    """The one line with which a daemon refuses to start."""
+    """Return the one line with which a daemon refuses to start."""
     file = folder / "daemon.json"
     file.write_text(config or "{}")
     done = shoald(f"--config-file={file}", *flags, folder=folder)
@@ -314,7 +314,7 @@ def test_socket_and_ports_in_use_are_named(secured: Secured, folder: Path) -> No
 def test_socket_lets_in_its_group_alone(folder: Path) -> None:
     folder.chmod(0o755)
     path = folder / "group.sock"
-    # Any group that is not root's and that the machine has.
+    # Any group of the machine except root's.
     group = grp.getgrnam("staff")
     with host("group") as made:
         made.stop()
@@ -393,7 +393,7 @@ def test_ends_soon_whoever_listens(how: signal.Signals) -> None:
             connection.close()
         for process in waiting:
             if "stats" in str(process.args):
-                process.kill()  # it shows dashes for numbers from then on, and hears no SIGTERM
+                process.kill()  # from then on it shows dashes for numbers, and ignores SIGTERM
             process.communicate(timeout=10)
         assert "Traceback" not in made.log()
         made.start()

@@ -1,4 +1,4 @@
-"""`script/demo` plays to its end, and leaves nothing however it is ended."""
+"""`script/demo` plays to its end, and leaves nothing, however it is ended."""
 
 import contextlib
 import os
@@ -88,7 +88,7 @@ def test_kept_swarm_stays_until_it_is_taken_down(stage: Stage) -> None:
     (line,) = [line for line in stage.said().splitlines() if line.startswith("  docker -H ")]
     words = line.split()
     assert " 20/20 " in run(docker_program(), *words[1:]).stdout
-    # Another demo leaves it alone.
+    # Another demo does not touch it.
     assert stage.play() == 0, stage.said()
     assert " 20/20 " in run(docker_program(), *words[1:]).stdout
     stage.see_tags()

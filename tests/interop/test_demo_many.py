@@ -1,4 +1,4 @@
-"""`script/demo --nodes` plays a swarm of several hosts to its end, and leaves nothing however it is ended."""
+"""`script/demo --nodes` plays a swarm of several hosts to its end, and leaves nothing, however it is ended."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Docker's own command against a swarm of one: exit codes, and output of Docker's shape."""
+"""Docker's own command with a swarm of one: exit codes, and output in Docker's format."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from tests.harness.hosts import Host, docker_program, eventually
 from tests.interop.conftest import IMAGE
 from tests.interop.services import HTTPD, create, running
 
-JSON = "{{json .}}"  # older commands know no other word for it
+JSON = "{{json .}}"  # older commands have no other name for it
 
 
 def rows(output: str) -> list[list[str]]:
-    """The cells of a table, titles first; columns are at least three spaces apart."""
+    """Return the cells of a table, titles first. Columns are at least three spaces apart."""
     return [re.split(r"\s{3,}", line.strip()) for line in output.splitlines()]
 
 
@@ -57,7 +57,7 @@ def test_init_prints_the_join_command_and_leave_ends_the_swarm(bare: Host) -> No
 
 
 def test_a_new_swarm_knows_its_first_node_by_name_at_once(bare: Host) -> None:
-    client = Client(bare.socket)  # quicker than the command, which would leave time to hear of it
+    client = Client(bare.socket)  # faster than the command, which would leave time for the event
     try:
         name = client.get("/info")["Name"]
         for _ in range(5):
@@ -208,7 +208,7 @@ def test_exec_with_input_exit_code_and_terminal(swarm: Host) -> None:
 
 
 def type_into_terminal(host: Host, container: str) -> int:
-    """Drive `docker exec -it` on a terminal of ours; its exit code."""
+    """Run `docker exec -it` on a terminal and type into it. Returns its exit code."""
     pid, terminal = pty.fork()
     if pid == 0:
         program = docker_program()
@@ -252,13 +252,13 @@ def test_events_tell_of_containers_services_and_tasks(swarm: Host) -> None:
 
 def test_live_events_have_services_and_tasks(swarm: Host) -> None:
     follower = subprocess.Popen(
-        # Since a moment ago: the command may be slower to connect than the volume below is made.
+        # Since a moment ago, because the volume below may be made before the command is connected.
         [docker_program(), "-H", f"unix://{swarm.socket}", "events", "--since", "10s", "--format", JSON],
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        # The stream is live once an event of ours comes through it.
+        # The stream works once it has an event that we caused.
         assert follower.stdout is not None
         swarm.docker("volume", "create", "probe")
         while "probe" not in (line := follower.stdout.readline()):

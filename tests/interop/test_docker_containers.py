@@ -48,7 +48,7 @@ def test_interrupted_exec_leaves_its_command_and_no_session(swarm: Host) -> None
     eventually(lambda: "54321" in swarm.docker("top", container).stdout, "the command runs")
     client.send_signal(signal.SIGKILL)
     client.communicate()
-    # Docker leaves it too; who wants it gone ends it.
+    # Docker leaves it running, too; a user who wants it gone must end it.
     (pid,) = [row[1] for row in rows(swarm, container) if "54321" in row]
     os.kill(int(pid), signal.SIGKILL)
     eventually(lambda: "54321" not in swarm.docker("top", container).stdout, "the command has ended")
@@ -130,7 +130,7 @@ def test_prunes_leave_what_is_in_use(swarm: Host) -> None:
     create(swarm, "web", "--mount", "type=volume,source=kept,target=/data")
     swarm.docker("volume", "create", "unused")
     before = only(swarm, "web")
-    # Older commands have no flag for all volumes, but mean them.
+    # Older commands have no flag for all volumes, because they always remove all.
     everything = ("-X", "POST", "-G", "--data-urlencode", 'filters={"all": ["true"]}')
     assert json.loads(swarm.curl("/volumes/prune", *everything))["VolumesDeleted"] == ["unused"]
     assert "Total reclaimed space" in swarm.docker("system", "prune", "-a", "-f", "--volumes").stdout

@@ -9,7 +9,7 @@ from docker.types import Healthcheck, Mount, Resources, RestartPolicy, ServiceMo
 from tests.harness import images
 from tests.harness.hosts import Host, eventually, host
 
-NO_GRACE = 10**8  # nanoseconds: sleep, as process 1, does not hear SIGTERM
+NO_GRACE = 10**8  # nanoseconds; sleep, as process 1, ignores SIGTERM
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An unmodified Docker Engine follows our root rotation, twice, and a service on it runs on."""
+"""An unmodified Docker Engine follows our root rotation, twice, while a service on it runs on."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_engine_moves_to_the_new_root() -> None:
         assert nodes(manager) == {"m": "Ready", "docker": "Ready"}
         assert {task["ID"] for task in tasks(manager, "web")} == before
         assert containers(engine) == 1
-        # Tasks reach it over sessions with the new certificate.
+        # It gets tasks over sessions with the new certificate.
         manager.docker("service", "scale", "-d", "web=4")
         wait_running(manager, "web", {"m": 2, "docker": 2})
         manager.docker("service", "rm", "web")

@@ -1,4 +1,4 @@
-"""An unmodified Docker Engine as a worker of our swarm, beside one of our own."""
+"""An unmodified Docker Engine as a worker of our swarm, beside a worker of our own."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.harness.hosts import Host, eventually
 from tests.harness.network import Network, network
 from tests.interop.conftest import import_image
 
-STOP = ("--stop-grace-period", "1s")  # what runs in the containers does not listen to SIGTERM
+STOP = ("--stop-grace-period", "1s")  # the programs in the containers ignore SIGTERM
 
 
 @dataclass
@@ -178,7 +178,7 @@ def test_engine_cannot_be_a_manager(mixed: Mixed) -> None:
     mixed.engine.docker("swarm", "leave", "--force", check=False)
     for line in mixed.manager.docker("node", "ls", "--format", "{{.ID}} {{.Status}}").stdout.splitlines():
         gone, status = line.split()
-        if status == "Unknown":  # what is left of the attempt: it never came with its certificate
+        if status == "Unknown":  # left by the attempt: a node that never came with its certificate
             mixed.manager.docker("node", "rm", gone)
     mixed.engine.docker("swarm", "join", "--token", mixed.secret, f"{mixed.manager.address}:2377")
     assert mixed.engine.docker(*shown).stdout.strip() != node_id
@@ -189,7 +189,7 @@ def test_root_rotation_reaches_the_engine(mixed: Mixed) -> None:
     wait_running(mixed.manager, "through", {"shoal": 1, "docker": 1})
     before = mixed.engine.docker("ps", "-q").stdout
     old = mixed.manager.docker("swarm", "ca").stdout
-    # A rotation waits for every node, also for those that left and may not be seen to be down yet.
+    # A rotation waits for every node, also for nodes that have left and may not be down yet.
     there = [
         host.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
         for host in (mixed.manager, mixed.worker, mixed.engine)

@@ -1,4 +1,4 @@
-"""`shoal task explain` against the real daemon: a task without a node, and the same one once it has one."""
+"""`shoal task explain` with a real daemon: a task without a node, and the same task once it has one."""
 
 import json
 import subprocess

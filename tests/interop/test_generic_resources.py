@@ -1,4 +1,4 @@
-"""Generic resources: named and counted, reserved by services, and devices of CDI files that containers are given."""
+"""Generic resources, named and counted, that services reserve, and devices of CDI files that containers get."""
 
 import json
 from contextlib import closing
@@ -14,7 +14,7 @@ STARVED = "no suitable node (insufficient resources on 1 node)"
 
 
 def by_state(on: Host, service: str) -> dict[str, list[dict[str, Any]]]:
-    """The tasks of a service that are meant to run, by what they are."""
+    """Return the tasks of a service that should run, by their state."""
     found: dict[str, list[dict[str, Any]]] = {}
     for task in tasks(on, service):
         if task["DesiredState"] == "running":
@@ -84,13 +84,13 @@ def test_a_wrong_resource_is_named_at_the_start() -> None:
 
 
 def cdi_files(folder: Path) -> Path:
-    """A folder with a vendor's file of two devices, as NVIDIA's tool names them, and a broken file."""
+    """Yield a folder with a vendor's file of two devices, named as by NVIDIA's tool, and a broken file."""
     files = folder / "cdi"
     files.mkdir(mode=0o755)
     (folder / "library").write_text("of the vendor\n")
 
     def device(name: str, *paths: str) -> str:
-        # One that containers may not open by themselves.
+        # A device that containers may not open by default.
         nodes = "".join(f"\n    - path: {path}\n      hostPath: /dev/kmsg" for path in paths)
         return f'\n- name: "{name}"\n  containerEdits:\n    env: [VENDOR_DEVICE={name}]\n    deviceNodes:{nodes}'
 
@@ -120,7 +120,7 @@ def test_a_container_is_given_the_device_that_its_task_has_claimed() -> None:
         files = cdi_files(cdi.folder)
         cdi.start(f"--cdi-spec-dir={files}")
         assert f"{files}/broken.json is not taken: it is no JSON" in cdi.log()
-        # Docker's command shows these from 28 on.
+        # Docker's command shows these since version 28.
         with closing(Client(cdi.socket)) as client:
             info = client.get("/info")
         assert info["CDISpecDirs"] == [str(files)]
@@ -140,7 +140,7 @@ def test_a_container_is_given_the_device_that_its_task_has_claimed() -> None:
             path = f"/dev/fake{index}"
             there = cdi.docker("exec", container, "sh", "-c", "echo /dev/fake*; cat /usr/lib/vendor/library").stdout
             assert there == f"{path}\nof the vendor\n"
-            # It is open to the container's own user, and is the device of the host.
+            # The container's own user can open it, and it is the device of the host.
             kind = cdi.docker("exec", container, "sh", "-c", f": > {path} && stat -c '%t:%T' {path}").stdout
             assert kind == "1:b\n"
         assert sorted(devices.values()) == ["0", "1"]

@@ -33,14 +33,14 @@ from tests.simulation.airwaves import Listening
 @dataclass
 class Site:
     manager: Host
-    place: Host  # where our node is: a worker that has stopped
+    place: Host  # the place of our node: a worker that has stopped
     engine: DockerEngine
     secret: str
     keys: tuple[bytes, ...]
 
 
 class NetworkState(Listening):
-    """A delegate whose state is a NetworkDB's without networks."""
+    """A delegate with the state of a NetworkDB without networks."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def site() -> Iterator[Site]:
         secret = make_swarm(manager)
         join(worker, manager, secret)
         assert worker.stop() == 0
-        # Its network process outlives it, and has the port.
+        # Its network process outlives it and holds the port.
         run("pkill", "-KILL", "-f", f"shoal.network.process.program --folder={worker.exec_root}/network", check=False)
         keys = play(worker, lambda: _keys(worker, manager))
         engine = net.add_docker("docker")
@@ -65,7 +65,7 @@ def site() -> Iterator[Site]:
 
 
 async def _keys(worker: Host, manager: Host) -> tuple[bytes, ...]:
-    """Return the keys that the manager hands out to a node."""
+    """Return the keys that the manager sends to a node."""
     identity = SecurityConfig.load(worker.data_root / "swarm" / "certificates", time.time())
     assert identity is not None
     name = Configuration(ssl_target_name_override="swarm-manager")
@@ -83,7 +83,7 @@ async def _keys(worker: Host, manager: Host) -> tuple[bytes, ...]:
 
 
 class Ours:
-    """Our node in a worker's place, and what it knows of the engine."""
+    """Our node in a worker's place, and what it knows about the engine."""
 
     def __init__(self, site: Site, server: GossipServer, told: NetworkState) -> None:
         self.site, self.server, self.told = site, server, told
@@ -93,7 +93,7 @@ class Ours:
         return self.server.memberlist.name
 
     def engine(self) -> str:
-        """Return the engine's name, if it is alive; empty if it is not."""
+        """Return the engine's name if it is alive, otherwise an empty text."""
         for member in self.server.memberlist.members():
             if member.address == self.site.engine.address and member.state == State.ALIVE:
                 return member.name
@@ -111,20 +111,20 @@ class Ours:
             await asyncio.sleep(0.05)
 
     async def meet(self) -> str:
-        """Wait until each sees the other; the engine's name."""
+        """Wait until each sees the other. Returns the engine's name."""
         await self.until(self.engine, "the engine is seen")
         log = f"Node {self.name}/{self.site.place.address}, joined gossip cluster"
         await self.until(lambda: log in self.site.engine.log_file.read_text(), "the engine sees us")
         return self.engine()
 
     def was_lost(self) -> bool:
-        """Whether the engine has ever taken us for dead."""
+        """Return whether the engine has ever believed us to be dead."""
         return f"Node {self.name}/{self.site.place.address}, left gossip" in self.site.engine.log_file.read_text()
 
 
 @asynccontextmanager
 async def gossiping(site: Site) -> AsyncIterator[Ours]:
-    """Let our node run where the worker was; at the end it leaves."""
+    """Run our node in the worker's place. At the end it leaves."""
     name = f"{random.SystemRandom().getrandbits(48):012x}"
     told = NetworkState(name)
     server = GossipServer(Config(name=name, address=site.place.address), "0.0.0.0", told, site.keys)
@@ -151,7 +151,7 @@ def test_engine_and_we_see_each_other_and_stay(site: Site) -> None:
         await ours.until(lambda: ours.server.memberlist.knows(site.engine.address), "it answers our probes")
         await ours.until(lambda: ours.told.states, "its state came by push/pull")
         assert any(pb.GossipMessage.FromString(state).type == pb.GossipMessage.PUSH_PULL for state in ours.told.states)
-        # Some of its rounds of probing, and ours: each is a second long.
+        # Some of its probing rounds and of ours; each takes a second.
         await asyncio.sleep(patient(6))
         assert ours.engine() == engine
         assert ours.server.memberlist.table.me.incarnation == 1, "it never suspected us"
@@ -177,7 +177,9 @@ def test_engine_refutes_what_we_say_of_it(site: Site) -> None:
 
 
 def test_we_refute_what_the_engine_suspects(site: Site) -> None:
-    """Frozen for some seconds, we answer neither by UDP nor by TCP; then we are told, and speak up in time."""
+    """Our node is frozen for some seconds and answers neither by UDP nor by TCP. Then it hears of the suspicion, and
+    refutes it in time.
+    """
 
     async def story(ours: Ours) -> None:
         await ours.meet()
@@ -193,7 +195,7 @@ def test_we_refute_what_the_engine_suspects(site: Site) -> None:
 
 
 def test_delegates_messages_go_both_ways_by_stream(site: Site) -> None:
-    """A bulk sync that asks for an answer is answered, as what it is wrapped in is understood."""
+    """A bulk sync that asks for an answer is answered, because each side understands the other's framing."""
 
     async def story(ours: Ours) -> None:
         engine = await ours.meet()

@@ -1,6 +1,7 @@
-"""One overlay over a Shoal node and an unmodified Docker Engine: names and packets go both ways, and end.
+"""One overlay over a Shoal node and an unmodified Docker Engine: names and packets go both ways, and disappear with the
+tasks.
 
-The services have DNS round robin: Docker has no virtual IPs without IP_VS, which the kernel of most tests lacks.
+The services use DNS round robin, because Docker has no virtual IPs without IP_VS, which most kernels of the tests lack.
 """
 
 import json
@@ -19,7 +20,7 @@ from tests.interop.conftest import import_image
 pytestmark = pytest.mark.root
 
 SERVE = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"
-# The Engine looks for managers that did not answer only each 60 s; after that all is a matter of a second or two.
+# The Engine calls managers that did not answer only every 60 s. After that everything takes a second or two.
 SOON = 30.0
 
 
@@ -64,7 +65,7 @@ def look_up(host: Host | DockerEngine, name: str) -> set[str]:
 
 
 def addresses(mixed: Mixed) -> dict[str, str]:
-    """Return the addresses of the running tasks by the ids of their containers."""
+    """Return the addresses of the running tasks, by the ids of their containers."""
     return {
         task["Status"]["ContainerStatus"]["ContainerID"][:12]: attached["Addresses"][0].partition("/")[0]
         for task in tasks(mixed.shoal, "web")
@@ -75,7 +76,7 @@ def addresses(mixed: Mixed) -> dict[str, str]:
 
 
 def get(host: Host | DockerEngine, address: str) -> str:
-    """Ask a task's server from a host's container; return what it says, empty for nothing."""
+    """Ask a task's server from a container of a host. Returns its answer, or an empty text if there is none."""
     script = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {address} 80 | tail -n 1"
     return host.docker("exec", container(host), "sh", "-c", script, check=False).stdout.strip()
 

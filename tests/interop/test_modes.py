@@ -1,4 +1,6 @@
-"""Docker's own command with services of every mode: create, ls, ps, scale, update, rollback, nodes that go and come."""
+"""Docker's own command with services of every mode: create, ls, ps, scale, update, rollback, nodes that leave and come
+back.
+"""
 
 import json
 from typing import Any
@@ -12,7 +14,7 @@ from tests.interop.test_docker_cli import rows
 
 
 def replicas(host: Host, service: str) -> str:
-    """What `service ls` says of how many of a service's tasks there are."""
+    """Return how many tasks of a service there are, as `service ls` shows it."""
     return host.docker("service", "ls", "--filter", f"name={service}", "--format", "{{.Replicas}}").stdout.strip()
 
 
@@ -27,7 +29,7 @@ def states(host: Host, service: str) -> list[str]:
 
 @pytest.fixture
 def node(swarm: Host) -> Any:
-    """The id of the only node, which is active again afterwards."""
+    """Yield the id of the only node, and make it active again afterwards."""
     found = swarm.docker("node", "ls", "-q").stdout.strip()
     yield found
     swarm.docker("node", "update", "--availability", "active", found)
@@ -68,7 +70,7 @@ def test_global_service_is_updated_and_rolled_back(swarm: Host) -> None:
     (after,) = running(swarm, "each")
     assert after != before
     swarm.docker("service", "rollback", "each")
-    # The command watches for as long as an update is watched, not a rollback.
+    # The command watches for as long as an update is monitored, also for a rollback.
     eventually(
         lambda: inspect(swarm, "each")["UpdateStatus"]["State"] == "rollback_completed", "it is over", show=swarm.log
     )
@@ -121,7 +123,7 @@ def test_replicated_job_runs_to_its_end_and_again(swarm: Host) -> None:
     shown = inspect(swarm, "batch")
     assert shown["Spec"]["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 2, "TotalCompletions": 3}}
     first = shown["JobStatus"]
-    # The iteration is left out where it is 0, as Docker leaves it out.
+    # The iteration is left out if it is 0, as in Docker.
     assert first["JobIteration"].get("Index", 0) == 0
 
     swarm.docker("service", "update", "--detach", "--force", "batch")
@@ -138,7 +140,7 @@ def test_update_of_a_job_shows_its_progress_to_the_end_and_its_logs_are_of_every
     said = ("sh", "-c", "echo this is run $RUN")
     swarm.docker("service", "create", "--quiet", "--name", "batch", *flags, IMAGE, *said)
     out = swarm.docker("service", "update", "--env-add", "RUN=two", "batch").stdout
-    # How many it catches as they run depends on the moments at which it looks.
+    # How many it sees running depends on the moments at which it looks.
     assert "out of 2 tasks" in out
     assert "job complete" in out
     out = swarm.docker("service", "rollback", "batch").stdout
@@ -160,7 +162,7 @@ def test_update_config_of_a_job_is_refused(swarm: Host) -> None:
 
 
 def test_start_first_update_of_a_global_service_waits_for_health(swarm: Host) -> None:
-    """moby/swarmkit#2308: the old task was ended although the new one never became healthy."""
+    """moby/swarmkit#2308: there the old task was ended although the new one never became healthy."""
     healthy = ("--health-cmd", "test -e /tmp/well", "--health-interval", "200ms", "--health-retries", "50")
     well = ("sh", "-c", "touch /tmp/well; sleep 1000000")
     create(swarm, "each", "--mode", "global", "--update-order", "start-first", *healthy, command=well)
@@ -188,7 +190,7 @@ def test_failed_task_of_a_job_is_tried_as_often_as_it_may_be(swarm: Host) -> Non
 
 
 def test_job_that_runs_is_removed_with_its_tasks(swarm: Host) -> None:
-    """moby/swarmkit#3112: the tasks of a removed job stayed."""
+    """moby/swarmkit#3112: there the tasks of a removed job stayed."""
     create_detached(swarm, "long", "--mode", "replicated-job", "--replicas", "2")
     create_detached(swarm, "wide", "--mode", "global-job")
     eventually(lambda: len(running(swarm, "long") + running(swarm, "wide")) == 3, "all run", show=swarm.log)

@@ -1,4 +1,4 @@
-"""Names in sandboxes, asked by the resolvers that containers have; and Docker's resolver beside ours."""
+"""Names in sandboxes, asked by the resolvers that containers use; and Docker's resolver compared with ours."""
 
 import os
 import subprocess
@@ -20,11 +20,11 @@ from tests.harness.resolvers import GLIBC, MANY, Dug, dig, dnsmasq, musl_program
 from tests.interop.conftest import import_image
 
 HOST, ASKER, INNER, FLOOD = (f"shoal-names-{name}-{os.getpid()}" for name in ("host", "asker", "inner", "flood"))
-RESOLVER = "10.77.0.2"  # the host's; and an address in the asker's own subnet
+RESOLVER = "10.77.0.2"  # the host's resolver, and an address in the asker's own subnet
 LIAR = "10.77.0.3"
 VIP, ONE, TWO, THREE, FOUR = "10.0.1.9", "10.0.1.3", "10.0.1.4", "10.0.1.5", "10.0.1.6"
 SIX = "fd00:1::3"
-# A machine that is busy with other tests floods slowly.
+# A machine that is busy with other tests sends a flood slowly.
 LIMITS = {"rate": 400.0, "outside_rate": 50.0}
 WEB = {"service_id": "s", "service_name": "web", "vip": VIP}
 RECORDS: list[tuple[str, dict[str, Any]]] = [
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[NameServerProgram]:
-    """A host with a resolver on its loopback alone, and three sandboxes."""
+    """Yield a host with a resolver only on its loopback, and three sandboxes."""
     try:
         for name in (HOST, ASKER, INNER, FLOOD):
             run("ip", "netns", "add", name)
@@ -98,7 +98,9 @@ def server(folder: Path) -> Iterator[NameServerProgram]:
 def test_dig_finds_names_inside_and_outside(
     server: NameServerProgram, words: tuple[str, ...], status: str, records: set[tuple[str, str]], how: str
 ) -> None:
-    """Outside by the host's loopback, though the resolver's other address is on the asker's own subnet (fault 20)."""
+    """Names outside are asked by the host's loopback, although the resolver's other address is in the asker's own
+    subnet (fault 20).
+    """
     found = dig(path(ASKER), *words, how)
     assert (found.status, set(found.records)) == (status, records)
     assert found.tcp == (how == "+tcp")
@@ -119,7 +121,7 @@ def test_a_long_answer_is_cut_off_by_udp_and_whole_by_tcp(server: NameServerProg
     assert "tc" in larger.flags
     assert len(larger.records) == 74
     assert larger.edns
-    for words in (["+bufsize=1232"], ["+noedns"], ["+bufsize=4096"]):  # dig asks again by TCP where it has to
+    for words in (["+bufsize=1232"], ["+noedns"], ["+bufsize=4096"]):  # dig asks again by TCP if it must
         found = dig(path(ASKER), "crowd", *words)
         assert len(found.records) == 250
         assert found.tcp == ("+bufsize=4096" not in words)
@@ -136,7 +138,7 @@ def test_a_long_answer_from_outside_is_passed_on(server: NameServerProgram) -> N
 def test_libcs_resolve_names(server: NameServerProgram, folder: Path) -> None:
     conf = folder / "asker.conf"
     musl = str(musl_program(folder))
-    # The system's own Python: one that was built elsewhere may have another libc.
+    # The system's own Python, because one that was built elsewhere may have another libc.
     for command in ((musl,), ("/usr/bin/python3", "-c", GLIBC)):
 
         def found(name: str, command: tuple[str, ...] = command) -> set[str]:
@@ -148,13 +150,14 @@ def test_libcs_resolve_names(server: NameServerProgram, folder: Path) -> None:
         assert found("rr") == {THREE, FOUR}
         assert found("six") == {SIX}
         assert found("outside.test") == {"192.0.2.7"}
-        # By the host's search list, after the name itself; musl has none for a name with as many dots as `ndots`.
+        # By the host's search list, after the name itself. musl uses no search list for a name with as many dots as
+        # `ndots`.
         assert found("outside") == (set() if command == (musl,) else {"192.0.2.7"})
         assert found("nobody.test") == set()
 
 
 def test_busyboxs_nslookup_resolves_names(server: NameServerProgram, folder: Path) -> None:
-    conf = folder / "plain.conf"  # it puts a search list behind all names of one label, whatever ndots says
+    conf = folder / "plain.conf"  # it appends the search list to all names of one label, whatever `ndots` says
     conf.write_text("nameserver 127.0.0.11\noptions ndots:0\n")
 
     def found(*words: str) -> str:
@@ -253,12 +256,12 @@ def test_a_container_that_floods_is_limited_and_the_others_are_not(server: NameS
 
 
 def test_port_53_is_the_containers_own(server: NameServerProgram) -> None:
-    """A direct bind of ours would take it from a container that listens on all addresses."""
+    """If we bound the port directly, a container could not listen on it on all addresses."""
     script = "import socket\nfor kind in (1, 2): socket.socket(2, kind).bind(('0.0.0.0', 53))"
     run("nsenter", f"--net={path(ASKER)}", sys.executable, "-c", script)
 
 
-# Names of the containers below, and of nobody; the last are asked outside.
+# Names of the containers below, and unknown names; the last ones are asked outside.
 QUESTIONS = [
     ("web",),
     ("WEB",),
@@ -298,11 +301,11 @@ INSIDE = [("inner",), ("both",), ("both.net2",), ("inner", "AAAA"), ("inner", "M
 
 
 def _alike(found: Dug) -> Dug:
-    """Leave out what is meant to differ."""
-    # We follow RFC 6891, 6.1.1: who asks with EDNS is answered with it. Docker's own answers have none.
-    # 20.10 passes on that the last server refused a question; later ones, and we, say that nobody had an answer.
+    """Remove what is meant to differ."""
+    # We follow RFC 6891, 6.1.1: a question with EDNS gets an answer with EDNS. Docker's own answers have none. 20.10
+    # passes on that the last server refused a question. Later versions, and we, say that nobody had an answer.
     status = {"REFUSED": "SERVFAIL"}.get(found.status, found.status)
-    # 26.1 then says no more that it would ask others.
+    # Such an answer of 26.1 does not say any more that it would ask others.
     flags = found.flags - {"ra"} if status == "SERVFAIL" else found.flags
     return replace(found, edns=False, status=status, flags=flags)
 
@@ -319,12 +322,12 @@ def docker(folder: Path) -> Iterator[DockerEngine]:
 
 
 def container(engine: DockerEngine, name: str, *flags: str) -> None:
-    """Start a container that asks the host's resolver outside."""
+    """Start a container that asks the host's resolver for names outside."""
     engine.docker("run", "-d", "--name", name, f"--dns={engine.address}", *flags, "bb:latest", "sleep", "600")
 
 
 def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: Path) -> None:
-    """One host: dockerd 20.10 with its resolver, and ours with the same containers; the same server outside."""
+    """On one host: dockerd 20.10 with its resolver, and ours with the same containers and the same server outside."""
     docker.docker("network", "create", "net1")
     docker.docker("network", "create", "--internal", "net2")
     container(docker, "web", "--network=net1", "--network-alias=shop")
@@ -361,7 +364,7 @@ def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: P
                 if one != other:
                     different.append((name, *words, one, other))
             assert not different, "\n".join(map(str, different))
-            # Docker up to 26.0 asked outside for containers that shall not reach it (CVE-2024-29018).
+            # Docker up to 26.0 asked servers outside for containers that may not reach them (CVE-2024-29018).
             assert dig(path(twins["insider"]), "outside.test").status == "SERVFAIL"
     finally:
         for name in twins.values():

@@ -1,4 +1,4 @@
-"""Networks by Docker's own command: what managers give, seen without a task."""
+"""Networks by Docker's own command: what managers assign, without any task."""
 
 import json
 from typing import Any

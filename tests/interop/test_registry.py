@@ -1,4 +1,6 @@
-"""A real registry on loopback: a service is pinned to the digest that it serves, with a password and without."""
+"""A real registry on loopback: a service is pinned to the digest that the registry serves, with and without a
+password.
+"""
 
 import contextlib
 import json
@@ -28,12 +30,12 @@ auth:
     path: {path}
 """
 
-QUICK = ("--update-monitor", "50ms", "--stop-signal", "KILL")  # to watch it, and to stop it
+QUICK = ("--update-monitor", "50ms", "--stop-signal", "KILL")  # to watch the registry, and to stop it
 
 
 @contextlib.contextmanager
 def registry(on: Host, folder: Path, password: str = "") -> Iterator[None]:
-    """Debian's docker-registry on the host's loopback, holding the busybox image as test/bb:1."""
+    """Yield Debian's docker-registry on the host's loopback, with the busybox image as test/bb:1."""
     auth = ""
     if password:
         users = folder / "htpasswd"
@@ -61,7 +63,7 @@ def registry(on: Host, folder: Path, password: str = "") -> Iterator[None]:
 
 
 def push(on: Host, folder: Path, password: str) -> None:
-    """Put the image there, as an OCI layout made by hand and copied by skopeo."""
+    """Put the image into the registry, as an OCI layout made by hand and copied by skopeo."""
     layout = folder / "layout"
     shutil.rmtree(layout, ignore_errors=True)
     images.write_oci_layout(layout, images.busybox_rootfs(), {"Cmd": ["sleep", "1000000"]})

@@ -1,4 +1,4 @@
-"""`shoald` restarts while containers run: they go on, and everything about them works as before."""
+"""`shoald` restarts while containers run: they go on, and everything works with them as before."""
 
 import signal
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.interop.services import create, inspect, only, running, tasks, wait_f
 
 @pytest.fixture
 def own() -> Iterator[Host]:
-    """A swarm of one of this test's own."""
+    """Yield a swarm of one for one test."""
     with host("again") as made:
         made.docker("swarm", "init")
         import_image(made)
@@ -30,7 +30,7 @@ def test_containers_outlive_the_daemon(own: Host, how: signal.Signals) -> None:
     before = {container: inspect(own, container)["State"]["Pid"] for container in running(own, "web")}
     own.stop(how)
     own.start()
-    # Adopted before the API answers; the manager needs a moment more.
+    # Containers are adopted before the API answers; the manager needs a moment more.
     assert {container: inspect(own, container)["State"]["Pid"] for container in before} == before
     wait_for_manager(own)
     eventually(lambda: len(running(own, "web")) == 3, "three containers run", show=own.log)
@@ -39,7 +39,7 @@ def test_containers_outlive_the_daemon(own: Host, how: signal.Signals) -> None:
     assert own.docker("exec", container, "echo", "works").stdout == "works\n"
     assert own.docker("logs", container).stdout == "before\n"
     eventually(lambda: own.docker("service", "ls", "--format", "{{.Replicas}}").stdout == "3/3\n", "3/3", show=own.log)
-    # An exit after the adoption is seen, with its code.
+    # An exit after the adoption is noticed, with its code.
     own.docker("exec", container, "kill", "-KILL", "1", check=False)
     own.docker("kill", container, check=False)
     eventually(lambda: set(running(own, "web")) - set(before), "it was replaced", show=own.log)

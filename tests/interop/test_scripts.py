@@ -1,4 +1,4 @@
-"""The scripts that a person runs: what they refuse, and that they can be run again. test_demo.py plays the demo."""
+"""The scripts that a person runs: what they refuse, and that they can be run again. The demo is in test_demo.py."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ IN_VENV = Path(sys.prefix) == REPOSITORY / ".venv"
 
 @pytest.fixture
 def copy() -> Iterator[Path]:
-    """A clone's scripts where anybody may read them."""
+    """Return a copy of the scripts that anybody may read."""
     with tempfile.TemporaryDirectory(prefix="shoal-scripts-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -59,7 +59,7 @@ def test_bootstrap_asks_no_network_where_nothing_is_missing(what: str) -> None:
 
 @pytest.fixture
 def units(tmp_path: Path) -> dict[str, Path]:
-    """The unit files that script/install writes, with a program that is there in the place of its own."""
+    """Return the unit files that script/install writes, with another program in the place of shoald."""
     text = (REPOSITORY / "script" / "install").read_text()
     found = dict(re.findall(r"cat > \$(unit|ending)\.new <<UNIT\n(.*?)\nUNIT\n", text, re.DOTALL))
     (tmp_path / "bin").mkdir()
@@ -81,7 +81,7 @@ def test_systemd_understands_the_units(units: dict[str, Path]) -> None:
 
 
 def test_containers_end_after_the_daemon_and_before_network_and_disks(units: dict[str, Path]) -> None:
-    """systemd stops units in the reverse of their order of starting."""
+    """systemd stops units in the reverse order of their start."""
     daemon, ending = (units[name].read_text().splitlines() for name in ("shoald.service", "shoald-containers.service"))
     assert "Before=shoald.service" in ending
     assert next(line for line in ending if line.startswith("After=")).split("=")[1].split()[:2] == [
@@ -89,7 +89,7 @@ def test_containers_end_after_the_daemon_and_before_network_and_disks(units: dic
         "remote-fs.target",
     ]
     assert "RequiresMountsFor=/var/lib/shoal" in ending
-    # Stopping or failing of the one does nothing to the other.
+    # When one unit stops or fails, nothing happens to the other.
     for text in (daemon, ending):
         assert not [line for line in text if line.startswith(("PartOf=", "BindsTo=", "Requires=", "Requisite="))]
     assert "StartLimitIntervalSec=0" in daemon

@@ -1,4 +1,6 @@
-"""`shoald` below a service manager: it says when it serves and ends, and another command ends its containers."""
+"""`shoald` under a service manager: it says when it serves and when it ends, and another command ends its
+containers.
+"""
 
 import os
 import socket
@@ -20,7 +22,7 @@ POLITE = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"
 
 @pytest.fixture
 def manager() -> Iterator[tuple[str, socket.socket]]:
-    """Where a service manager listens."""
+    """Yield the socket of a service manager."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.settimeout(PATIENCE)
         listener.bind(f"{folder}/n")
@@ -43,7 +45,7 @@ def test_says_that_it_serves_when_it_does_and_lets_nobody_else_say_so(
     served.environment = {"NOTIFY_SOCKET": path}
     served.start(wait=False)
     assert listener.recv(4096).splitlines() == [b"READY=1", f"STATUS=serves on unix://{served.socket}".encode()]
-    served.docker("swarm", "init", "--advertise-addr", served.address)  # at once: it serves
+    served.docker("swarm", "init", "--advertise-addr", served.address)  # at once, because it serves
     etcd = next(pid for pid in served.processes() if "etcd" in Path(f"/proc/{pid}/comm").read_text())
     assert path.encode() not in Path(f"/proc/{etcd}/environ").read_bytes()
     served.stop()

@@ -1,4 +1,4 @@
-"""Every flag of `docker service create` that a container shows, looked at from inside the container."""
+"""Every flag of `docker service create` whose effect a container shows, checked from inside the container."""
 
 import json
 
@@ -195,7 +195,7 @@ def test_default_network_has_a_way_out(swarm: Host) -> None:
     create(swarm, "ask")
     address = inspect(swarm, only(swarm, "web"))["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
     assert inside(swarm, only(swarm, "ask"), "wget", "-qO-", f"http://{address}/") == "hello from shoal\n"
-    # The host's own address, beyond the bridge.
+    # The host's own address, on the other side of the bridge.
     assert "1 packets received" in inside(swarm, only(swarm, "ask"), "ping", "-c", "1", "10.99.0.1")
 
 

@@ -1,4 +1,4 @@
-"""What strangers send to the API's socket and to the manager's port hurts nobody, and is bounded."""
+"""What strangers send to the API's socket and to the manager's port does no harm, and is limited."""
 
 import contextlib
 import ctypes
@@ -26,7 +26,7 @@ def memory_mb(on: Host) -> float:
 
 
 def rubbish(rng: random.Random) -> Iterator[bytes]:
-    """What no client sends."""
+    """Return bytes that no client sends."""
     yield b""
     yield b"\0" * 4096
     yield b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
@@ -55,7 +55,7 @@ def rubbish(rng: random.Random) -> Iterator[bytes]:
 
 
 def shout(connection: socket.socket, data: bytes) -> None:
-    """Send and hang up; the other side may do so first."""
+    """Send and close the connection. The other side may close it first."""
     try:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
@@ -69,7 +69,7 @@ def shout(connection: socket.socket, data: bytes) -> None:
 
 @pytest.fixture
 def harried() -> Iterator[Host]:
-    """A manager that strangers find; it must be none the worse for them."""
+    """Yield a manager for strangers to attack. At the end it must be well."""
     with host("harried") as made:
         made.docker("swarm", "init", "--advertise-addr", "10.99.0.1")
         import_image(made)
@@ -93,7 +93,7 @@ def test_rubbish_on_the_unix_socket_hurts_nobody(harried: Host) -> None:
 
 
 def manager_connection(on: Host, tls: bool) -> socket.socket:
-    """A connection to port 2377, from inside the host's network."""
+    """Return a connection to port 2377, from inside the host's network."""
     made = in_network(on)
     if not tls:
         return made
@@ -104,7 +104,7 @@ def manager_connection(on: Host, tls: bool) -> socket.socket:
 
 
 def in_network(on: Host) -> socket.socket:
-    # A socket stays in the network that its thread was in when it was made.
+    # A socket stays in the network in which its thread was when the socket was made.
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/run/netns/{on.namespace}") as there, open("/proc/thread-self/ns/net") as here:
         assert libc.setns(there.fileno(), 0) == 0

@@ -1,4 +1,6 @@
-"""Our templates beside Go's: `docker context inspect --format` is a Go program that expands one without an engine."""
+"""Our templates compared with Go's: `docker context inspect --format` is a Go program that expands a template without
+an engine.
+"""
 
 import os
 import subprocess
@@ -57,7 +59,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 class Writer:
-    """Writes templates by chance."""
+    """Writes random templates."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(seed)
@@ -96,7 +98,7 @@ class Writer:
 
 
 def of_go(text: str) -> str | None:
-    """Return what Go makes of a template; None if it refuses it."""
+    """Return Go's result of a template. None if Go refuses it."""
     command = [docker_program(), "context", "inspect", "-f", text]
     done = subprocess.run(
         command, capture_output=True, check=False, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -127,4 +129,4 @@ def test_what_go_makes_of_a_template_ours_makes() -> None:
         if ours != theirs:
             differ.append((text, theirs, ours))
     assert not differ
-    assert compared > CASES / 4  # or the writer writes nothing but mistakes
+    assert compared > CASES / 4  # otherwise the writer would write only invalid templates

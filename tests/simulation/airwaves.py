@@ -1,7 +1,8 @@
-"""Many memberlists in virtual time, on a network that loses, delays, doubles and reorders packets, and can be parted.
+"""Many memberlists in virtual time, on a network that loses, delays, duplicates and reorders packets, and can be
+partitioned.
 
-One heap of events ordered by (time, number), everything drawn from one seed. Streams are not lost, as TCP repeats, but
-they fail where the other side is gone or cut off.
+There is one heap of events, ordered by (time, number). Everything random comes from one seed. Streams are not lost,
+because TCP sends again, but they fail if the other side is gone or cut off.
 """
 
 import heapq
@@ -20,7 +21,7 @@ from shoal.network.networkdb.members import Members
 from shoal.network.networkdb.rejoining import Rejoining
 
 KEYS = (b"primary key 1234", b"the one before..", b"the one to come.")
-RETRANSMITS = 8  # of a rumour, by each that hears it
+RETRANSMITS = 8  # how often each node that hears a rumour sends it
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Listening:
 
     events: list[tuple[str, str, float]] = field(default_factory=list)
     heard_messages: list[bytes] = field(default_factory=list)
-    rumours: dict[bytes, int] = field(default_factory=dict)  # how often each is still to be sent
+    rumours: dict[bytes, int] = field(default_factory=dict)  # how often each must still be sent
     states: list[bytes] = field(default_factory=list)
     state: bytes = b"state"
     members: Members = field(default_factory=Members)
@@ -88,21 +89,21 @@ class Station:
         self.rejoining = Rejoining(((contact, config.port),) if contact else (), air.now)
         self.calls_at = -1.0
         self.runs = True
-        self.group = 0  # those of one group reach each other
+        self.group = 0  # nodes of one group reach each other
         self.due = -1.0
         self.number = number
 
     def states(self) -> dict[str, State]:
-        """Return what is believed of each other member."""
+        """Return what this node believes about each other member."""
         return {member.name: member.state for member in self.memberlist.members() if member.name != self.name}
 
     def do(self, action: Callable[[Memberlist, float], object]) -> None:
-        """Call memberlist, and carry out what it wants."""
+        """Call memberlist, and do what it asks for."""
         action(self.memberlist, self.air.now)
         self.air.carry_out(self)
 
     def receive(self, data: bytes, sender: str) -> None:
-        """Take in a packet."""
+        """Receive a packet."""
         self.do(lambda memberlist, now: memberlist.handle_packet(data, (sender, 7946), now))
 
 
@@ -124,13 +125,13 @@ class Air:
         self.counts: Counter[str] = Counter()
         self.largest = 0
         self.notes: Counter[str] = Counter()
-        # Who sent what to whom, the latest.
+        # The latest packets, with sender and receiver.
         self.seen: deque[tuple[str, str, bytes]] = deque(maxlen=5000)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
 
     def add(self, contact: Station | None = None, **options: float) -> Station:
-        """Start a node, which calls another."""
+        """Start a node, which calls another one."""
         number = len(self.stations) + 1
         address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         name = f"{self.rng.getrandbits(48):012x}"
@@ -158,7 +159,9 @@ class Air:
         self.now = end
 
     def run_until(self, condition: Callable[[], bool], within: float, every: float = 0.1) -> float:
-        """Let time pass until something holds; how long that took. AssertionError after `within` seconds."""
+        """Let time pass until a condition is true. Returns how long that took. Raises AssertionError after `within`
+        seconds.
+        """
         start = self.now
         while not condition():
             assert self.now - start < within, f"not within {within} s of virtual time"
@@ -166,7 +169,7 @@ class Air:
         return self.now - start
 
     def all_know_all(self) -> bool:
-        """Return whether each node believes that all that run are alive, and no others."""
+        """Return whether each node believes that exactly the running nodes are alive."""
         names = {station.name for station in self.running()}
         return all(
             {name for name, state in station.states().items() if state == State.ALIVE} == names - {station.name}
@@ -174,16 +177,16 @@ class Air:
         )
 
     def believed(self, subject: Station) -> Counter[State | None]:
-        """Return how many of the others believe what of a node; None: it is not known to them."""
+        """Return what the others believe about a node, and how many of them. None: they do not know it."""
         return Counter(station.states().get(subject.name) for station in self.running() if station is not subject)
 
     def at(self, when: float, event: Callable[[], None]) -> None:
-        """Have something happen."""
+        """Schedule an event."""
         self._number += 1
         heapq.heappush(self._heap, (when, self._number, event))
 
     def carry_out(self, station: Station) -> None:
-        """Do what a memberlist wants."""
+        """Do what a memberlist asks for."""
         for command in station.memberlist.take_commands():
             if isinstance(command, Send):
                 self._send(station, command)
@@ -278,7 +281,7 @@ class Air:
 
 
 def read(station: Station, data: bytes) -> streams.Said:
-    """Read a whole stream as a node's shell does."""
+    """Read a whole stream as a node's server does."""
     header, body = data[: framing.HEADER], data[framing.HEADER :]
     assert framing.stream_length(header) == len(body)
     return streams.read(station.memberlist.keyring, header, body)

@@ -1,7 +1,7 @@
-"""etcd in virtual time: one log that a majority of members agrees on, as its clients see it through their own member.
+"""etcd in virtual time: one log on which a majority of members agrees, as clients see it through their own member.
 
-Owns who leads, what is written, and how far each member has heard. A write may be done although its caller was told
-that it failed, and even a while after that; a member that is cut off, or has just woken, believes what it last knew.
+It holds who leads, what is written, and how much each member has heard. A write may be carried out although its caller
+was told that it failed, even a while later. A member that is cut off, or has just woken, believes what it knew last.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ FIRST = 2  # the revision of the first write
 
 
 class Etcds:
-    """The cluster. Members are named by their hosts."""
+    """The cluster. Members have the names of their hosts."""
 
     def __init__(self, loop: VirtualLoop, rng: random.Random, hosts: list[str], is_cut: Callable[[str, str], bool]):
         self.loop, self.rng, self._is_cut = loop, rng, is_cut
@@ -34,9 +34,9 @@ class Etcds:
         self.revision = FIRST - 1
         self.kvs: dict[bytes, pb.KeyValue] = {}
         self.log: list[tuple[int, list[pb.Event]]] = []
-        self.doubt = 0.0  # how probably a write's caller is told that it failed
+        self.doubt = 0.0  # the probability that a write's caller is told that it failed
         self.doubts = DOUBTS
-        self.owed: list[str] = []  # doubts that the next writes meet, however late they come
+        self.owed: list[str] = []  # writes in doubt that the next writes meet, however late they come
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -45,10 +45,10 @@ class Etcds:
             await asyncio.sleep(self.rng.uniform(*ELECTION) if self.leader is None else 0.1)
             if self.leader is not None and not self._has_quorum(self.leader):
                 self.leader = None
-                continue  # those that remain notice, and wait for a moment
+                continue  # the remaining members notice, and wait for a moment
             if self.leader is None:
                 able = [member for member in self.members.values() if self._has_quorum(member)]
-                # Who wins has all that was agreed on: it knows of a write as soon as a majority does.
+                # The winner has all that was agreed on: it knows a write as soon as a majority does.
                 if able:
                     self.lead(self.rng.choice(able))
             for member in self.members.values():
@@ -67,7 +67,7 @@ class Etcds:
         return member.is_there and 2 * len(there) > len(self.members)
 
     def hears(self, member: "Member") -> bool:
-        """Return whether a member is in touch with one that leads a majority."""
+        """Return whether a member reaches a member that leads a majority."""
         leader = self.leader
         return (
             leader is not None
@@ -77,7 +77,7 @@ class Etcds:
         )
 
     def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
-        """Carry out a transaction, for all."""
+        """Carry out a transaction for all members."""
         succeeded = all(self._mod(each.key) == each.mod_revision for each in request.compare)
         response = pb.TxnResponse(succeeded=succeeded)
         events: list[pb.Event] = []
@@ -113,17 +113,17 @@ class Etcds:
 
 
 class Member:
-    """One member, and the client of it that this host's manager has. Its methods are those of `EtcdClient`."""
+    """One member, and this host's client of it, with the methods of `EtcdClient`."""
 
     def __init__(self, cluster: Etcds, host: str, number: int) -> None:
         self._cluster = cluster
         self.host, self.id = host, number
         self.process: Process | None = None
         self.is_up = True  # it runs
-        self.is_frozen = False  # though it does nothing
-        self._leader, self._term = 0, 1  # as it believes
+        self.is_frozen = False  # although it does nothing
+        self._leader, self._term = 0, 1  # as this member believes
         self._kvs: dict[bytes, pb.KeyValue] = {}
-        self._applied = 0  # of the log
+        self._applied = 0  # the end of the log that it has applied
         self._revision = 1
         self._news = asyncio.Event()
         self.raft_news = asyncio.Event()
@@ -135,7 +135,7 @@ class Member:
         return self.is_up and not self.is_frozen
 
     def hear(self) -> None:
-        """Learn who leads and what was written, if there is somebody to learn it from."""
+        """Learn who leads and what was written, if a leader can be reached."""
         cluster = self._cluster
         if not self.is_there:
             return
@@ -172,7 +172,7 @@ class Member:
     async def _range(self, request: pb.RangeRequest) -> pb.RangeResponse:
         if not request.serializable:
             await self._wait_majority()
-            # As of now, here: a linearizable read waits until its member has heard of what there was.
+            # A linearizable read waits until its member has heard of all that was written before.
             self.catch_up()
         kvs = self._kvs
         found = [kv for key, kv in kvs.items() if request.key <= key < request.range_end] if request.range_end else (
@@ -192,7 +192,7 @@ class Member:
         if not cluster.owed and cluster.rng.random() >= cluster.doubt:
             response = cluster.txn(request)
             await self._travel()
-            await self._wait_majority()  # the answer has to come back, too
+            await self._wait_majority()  # the answer must arrive, too
             return response
         what = cluster.owed.pop() if cluster.owed else cluster.rng.choice(cluster.doubts)
         cluster.counts[f"write in doubt: {what}"] += 1
@@ -237,7 +237,7 @@ class Member:
         await asyncio.sleep(self._cluster.rng.uniform(*LATENCY))
 
     async def _wait_majority(self) -> None:
-        """Wait until this member is in touch with the majority, as etcd does with what it is asked."""
+        """Wait until this member reaches the majority, as etcd does before it answers."""
         while not self._cluster.hears(self):
             if not self.is_up:
                 raise Unavailable("etcd cannot be reached: connection lost")

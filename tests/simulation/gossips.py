@@ -1,7 +1,8 @@
-"""NetworkDBs under virtual time, over a membership that is told and not gossiped: memberlist has tests of its own.
+"""NetworkDBs in virtual time. Membership is given to them and not gossiped, because memberlist has tests of its own.
 
-Packets are lost, late, there twice and in any order; streams are late, and lost only between two that cannot reach each
-other. Everything random comes from the seed. What each consumer hears is checked as it comes: `former` is what it has.
+Packets are lost, delayed, duplicated and reordered. Streams are delayed, and lost only between two nodes that cannot
+reach each other. Everything random comes from the seed. Each change that a consumer hears is checked when it comes;
+`former` is what the consumer has.
 """
 
 import heapq
@@ -15,13 +16,13 @@ from shoal.network.networkdb.networkdb import NetworkDB
 from shoal.network.networkdb.rejoining import Contact
 
 PORT = 7946
-LIMIT = 1400 - 2 - 29  # of broadcasts, as memberlist gives it
+LIMIT = 1400 - 2 - 29  # for broadcasts, as memberlist provides it
 TABLES = ("endpoint_table", "overlay_peer_table")
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A member, as memberlist tells it."""
+    """A member as memberlist describes it."""
 
     name: str
     address: str
@@ -34,7 +35,7 @@ class Node:
     world: "Gossips"
     peer: Peer
     up: bool = True
-    knows: dict[str, None] = field(default_factory=dict)  # members that it takes for alive
+    knows: dict[str, None] = field(default_factory=dict)  # members that it believes to be alive
     view: dict[tuple[str, str, str], tuple[str, bytes]] = field(default_factory=dict)
     seen_at: dict[tuple[str, str, str], float] = field(default_factory=dict)
     db: NetworkDB = field(init=False)
@@ -67,7 +68,7 @@ class Gossips:
         self.counts: Counter[str] = Counter()
         self.nodes: dict[str, Node] = {}
         self.truth: dict[tuple[str, str, str], tuple[str, bytes]] = {}
-        self.side: dict[str, int] = {}  # who is on which side of a partition
+        self.side: dict[str, int] = {}  # which node is on which side of a partition
         self._ids = count(1)
         self._sequence = count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -87,7 +88,7 @@ class Gossips:
         self.now = end
 
     def run_until(self, condition: Callable[[], bool], within: float, step: float = 0.1) -> float:
-        """Return how long it took."""
+        """Let time pass until a condition is true. Returns how long it took."""
         began = self.now
         while not condition():
             assert self.now < began + within, self.differences()
@@ -98,7 +99,7 @@ class Gossips:
         return self.rng.uniform(0.0005, 0.02)
 
     def touched(self, node: Node) -> None:
-        """After anything that happened to a node: hear its changes, and wake it when it wants."""
+        """Read a node's changes after anything that happened to it, and wake it when it asks for that."""
         node.hear_changes()
         self.wake(node)
 
@@ -124,7 +125,7 @@ class Gossips:
         return next((node for node in self.nodes.values() if node.up and node.peer.address == address), None)
 
     def add(self, address: str) -> Node:
-        """Start a node: it knows all that it can reach after a while, and they know it."""
+        """Start a node. After a while it knows all nodes that it can reach, and they know it."""
         name = f"{next(self._ids):012x}"
         node = Node(self, Peer(name, address))
         contacts = (("10.9.0.1", PORT),) if address != "10.9.0.1" else ()
@@ -136,7 +137,7 @@ class Gossips:
         return node
 
     def call(self, node: Node, address: str) -> None:
-        """A push/pull with join = true, if somebody answers there."""
+        """Make a push/pull with join = true, if somebody answers there."""
         other = self.here(address)
         if other is None or other is node or not self.reach(node, other):
             return
@@ -171,14 +172,14 @@ class Gossips:
         self.touched(other)
 
     def split(self, sides: dict[str, int]) -> None:
-        """Cut the swarm by address; {} heals. Each pair notices after some seconds."""
+        """Partition the swarm by address; {} heals it. Each pair of nodes notices after some seconds."""
         self.side = sides
         for node in list(self.nodes.values()):
             for other in list(self.nodes.values()):
                 if node is other or not node.up or not other.up:
                     continue
                 if self.reach(node, other):
-                    if node.peer.name in other.knows:  # its refutation comes, once somebody has called
+                    if node.peer.name in other.knows:  # its refutation comes after somebody has called
                         self.at(self.rng.uniform(0.5, 4), lambda n=node, o=other: self.learn(n, o))  # type: ignore[misc]
                     else:
                         self.at(self.rng.uniform(1, 6), lambda n=node, o=other: self.learn(n, o))  # type: ignore[misc]
@@ -209,7 +210,7 @@ class Gossips:
     # -- bytes --------------------------------------------------------------------------------------------------------
 
     def carry(self, node: Node, name: str, messages: list[bytes], reliable: bool) -> None:
-        """One packet or stream; memberlist puts several broadcasts into a packet."""
+        """Carry one packet or stream. memberlist puts several broadcasts into a packet."""
         kind = "streams" if reliable else "packets"
         self.counts[kind] += 1
         size = sum(map(len, messages))
@@ -232,7 +233,7 @@ class Gossips:
             self.touched(other)
 
     def _broadcast(self, node: Node) -> None:
-        """Memberlist's gossip, each 200 ms to three members."""
+        """Gossip as memberlist does, every 200 ms to three members."""
         if not node.up:
             return
         self.at(0.2, lambda: self._broadcast(node))

@@ -1,7 +1,7 @@
-"""Hosts in virtual time: real managers and real agents, over an etcd, wires and containers that are played.
+"""Hosts in virtual time: real managers and real agents, with a simulated etcd, wires and containers.
 
-A manager is `shoal.node.manager`'s turns at the lead, with the real store, deciders, dispatcher, Control and the ways
-from any manager to the one that leads; left out are certificates, and who is a member. An agent is `shoal.agent` whole.
+A manager is `shoal.node.manager`'s turns at the lead, with the real store, deciders, dispatcher, Control and forwarding
+to the leader. Certificates and changes of membership are left out. An agent is the whole `shoal.agent`.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Sealer:
 
 
 class Security:
-    """A node's identity; who calls is told by the wires."""
+    """A node's identity. The wires tell servers who calls."""
 
     cluster_id = CLUSTER
 
@@ -80,7 +80,7 @@ class Members:
 
 
 class PlayedTerm:
-    """A term at the lead: what `shoal.node.term` makes, without what is about certificates and membership."""
+    """A term at the lead, as `shoal.node.term` makes it, without certificates and membership."""
 
     def __init__(self, store: Store, setting: "PlayedManager", _first: None) -> None:
         self.control = Control(store, setting.members, setting.clock)
@@ -103,14 +103,14 @@ class PlayedTerm:
         )
 
     async def begin(self) -> None:
-        """Nothing is missing: the simulation has written it."""
+        """Do nothing: the simulation has written the first objects."""
 
     async def run(self) -> None:
         await self._leader.run()
 
 
 class PlayedManager(Manager):
-    """A manager whose etcd is played."""
+    """A manager with a simulated etcd."""
 
     members: Members
     probe: Probe
@@ -137,7 +137,7 @@ class PlayedManager(Manager):
         self.active = active
 
     def services(self) -> list[Any]:
-        """Return what stands behind port 2377."""
+        """Return the services behind port 2377."""
         return guarded(
             [
                 TermService(DispatcherBase, lambda: self._term and self._term.dispatcher),
@@ -149,7 +149,7 @@ class PlayedManager(Manager):
         )
 
     async def play(self) -> None:
-        """Follow and lead, as long as the process runs."""
+        """Follow and lead, for as long as the process runs."""
         while True:
             try:
                 await self._follow()
@@ -179,7 +179,7 @@ class _Played:
 
 
 class Containers(FakeContainers):
-    """Containers that take a moment to be made and started."""
+    """Simulated containers that take a moment to be made and started."""
 
     rng: random.Random
 
@@ -188,7 +188,7 @@ class Containers(FakeContainers):
 
 
 class Host:
-    """A host with what it keeps while its daemon comes and goes: files and containers."""
+    """A host, with the files and containers that it keeps while its daemon comes and goes."""
 
     def __init__(self, world: "World", name: str, number: int) -> None:
         self._world = world
@@ -208,7 +208,7 @@ class Host:
         return EPOCH + self._world.loop.time()
 
     async def probe(self, address: str, _port: int, patience: float) -> bool:
-        """Return whether the kernel of a host answers this one: it does unless the wire is cut."""
+        """Return whether another host's kernel answers this host. It does, unless a wire is cut."""
         await asyncio.sleep(self.rng.uniform(*LATENCY))
         if not self._world.wires.is_cut(self.name, self._world.wires.host_at(address)):
             return True
@@ -244,7 +244,7 @@ class Host:
             group.create_task(agent.run(), name="agent")
 
     def kill(self) -> None:
-        """SIGKILL; etcd goes with its daemon."""
+        """Send SIGKILL. etcd ends with its daemon."""
         if self.process is not None:
             self.process.kill()
             self._world.wires.ended(self.process)
@@ -253,21 +253,21 @@ class Host:
                 self._world.etcds.members[self.name].is_up = False
 
     def pause(self, *, etcd: bool = True) -> None:
-        """SIGSTOP; `etcd`: with its etcd."""
+        """Send SIGSTOP. `etcd`: also to its etcd."""
         if self.process is not None:
             self.process.pause()
             if etcd and self.is_manager:
                 self._world.etcds.members[self.name].is_frozen = True
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         if self.is_manager:
             self._world.etcds.members[self.name].is_frozen = False
         if self.process is not None:
             self.process.resume()
 
     def lose_power(self) -> None:
-        """Let everything end that runs."""
+        """End everything that runs."""
         self.kill()
         for container in self.runtime.containers.list():
             if container.phase is Phase.RUNNING:
@@ -278,13 +278,13 @@ class Host:
         return self.manager is not None and self.manager.active is not None
 
     def view(self) -> View:
-        """Return what this host's manager knows."""
+        """Return the store as this host's manager knows it."""
         assert self.manager is not None
         assert self.manager.active is not None
         return self.manager.active.store.view()
 
     def containers(self, *, running: bool) -> set[str]:
-        """Return the ids of the containers that are there, or that run."""
+        """Return the ids of the containers that exist, or only of those that run."""
         found: list[Container] = self.runtime.containers.list()
         return {one.id for one in found if not running or one.phase is Phase.RUNNING}
 
@@ -306,7 +306,7 @@ class World:
         self.etcds = Etcds(loop, rng, [host.name for host in self.managers], self.wires.is_cut)
 
     async def ask(self, host: Host, method: str, request: Any, timeout: float) -> Any:
-        """Let a host's manager carry out a call of Control, as its API does. Raises what the API has to say."""
+        """Let a host's manager carry out a call of Control, as its API does. Raises the API's errors."""
         manager, process = host.manager, host.process
         assert process is not None
         if manager is None or manager.active is None:
@@ -331,17 +331,17 @@ class World:
                 answer.set_exception(ConnectionResetError())
 
         process.at_death(lose)
-        # Nobody cancels what was asked when its client goes: a manager that was paused does it when it wakes.
+        # Nobody cancels a call when its client goes: a manager that was paused carries it out when it wakes.
         async with asyncio.timeout(timeout):
             return await answer
 
     def under_way(self) -> bool:
-        """Return whether a manager still does something that it was asked for, by whoever may have gone since."""
+        """Return whether a manager still carries out a call, even if its client has gone."""
         self.asked = [(process, child) for process, child in self.asked if not (process.dead or child.done())]
         return bool(self.asked)
 
     def bury(self, runner: asyncio.Runner) -> None:
-        """Let go of everything at the end, so that nothing is left in this process."""
+        """End everything, so that nothing is left in this process."""
         for process in self.processes:
             process.kill()
 
@@ -352,7 +352,7 @@ class World:
         runner.run(cancel())
 
     async def found(self, period: float) -> None:
-        """Write what a swarm begins with, with this period of heartbeats."""
+        """Write the first objects of a swarm, with this period of heartbeats."""
         member = self.etcds.members["manager1"]
         self.etcds.lead(member)
         async with Store.open(member, Sealer()) as store:  # type: ignore[arg-type]

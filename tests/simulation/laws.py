@@ -1,6 +1,6 @@
-"""What holds in every swarm at every moment, and what one that has come to rest must look like.
+"""Laws that hold in every swarm at every moment, and what a swarm at rest must look like.
 
-In: a view of the store, what changed; out: what is wrong, in words, or None.
+Input: a view of the store, and the changes. Output: what is wrong, in words, or None.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ PAUSED = (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
 
 
 def broken(view: View, events: Iterable[Event]) -> Iterator[str]:
-    """What a commit has broken."""
+    """Return the law that a commit has broken."""
     places: dict[tuple[str, Place], None] = {}
     nodes: dict[str, None] = {}
     for event in events:
@@ -40,7 +40,7 @@ def broken(view: View, events: Iterable[Event]) -> Iterator[str]:
 
 
 def is_alive(task: api.Task) -> bool:
-    """Something of it may be on a node, or is about to be."""
+    """Return whether something of the task may be on a node, or is about to be."""
     return not is_dead(task)
 
 
@@ -76,7 +76,7 @@ def _placed_too_many(view: View, task: api.Task) -> Iterator[str]:
         if one.service_id == task.service_id
         and is_on_a_node(one)
         and one.desired_state <= api.COMPLETE
-        # One of another spec may have come in the same plan, after this one, with no limit of its own.
+        # A task of another spec without a limit may have come after this one in the same plan.
         and one.spec_version.index == task.spec_version.index
     ]
     if limit and len(on_node) > limit:
@@ -132,7 +132,7 @@ def _overcommitted(view: View, node_id: str) -> Iterator[str]:
 
 
 def amiss(view: View, service: api.Service) -> Iterator[str]:
-    """In what a service differs from one that has all it asks for, on nodes that may have it, and nothing else."""
+    """Return how a service differs from one that has all it asks for, on nodes that it may use, and nothing else."""
     if service.update_status.state in UNDER_WAY and not is_job(service):
         yield "its update is not over"
     tasks = of_this_run(service, view.tasks.find("service_id", service.id))
@@ -162,7 +162,7 @@ def _wanted_places(view: View, service: api.Service, filled: list[Place]) -> lis
         return [Place(node_id=node.id) for node in view.nodes.all() if fit.reach(node) == Reach.OPEN]
     if is_job(service):
         return [Place(slot) for slot in range(service.spec.replicated_job.total_completions)]
-    # Which slots they are is left open: scaling down keeps whichever run.
+    # The numbers of the slots do not matter: scaling down keeps those that run.
     slots = sorted({*filled})[: service.spec.replicated.replicas]
     missing = service.spec.replicated.replicas - len(slots)
     return slots + [Place(-number) for number in range(1, missing + 1)]

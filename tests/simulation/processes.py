@@ -1,8 +1,8 @@
-"""Processes in virtual time, on one event loop: each can be paused where it is, or killed, as by a signal.
+"""Processes in virtual time, on one event loop. Each can be paused or killed at any point, as by a signal.
 
-Everything that runs for a process runs in a context that names it. The loop asks that context before each step: what a
-paused process was about to do waits, in order, until it goes on; what a killed one was about to do never happens. Time
-goes to the next timer as soon as nobody has anything to do, so that hours take seconds.
+All code of a process runs in a context that names the process. The loop looks at that context before each step: the
+steps of a paused process wait, in order, until it goes on; the steps of a killed process never happen. When nobody has
+anything to do, time goes to the next timer at once, so hours take seconds.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
 
 
 class Process:
-    """What runs of one program on one host. `host` is the name of the host."""
+    """One running program on one host. `host` is the name of the host."""
 
     def __init__(self, loop: "VirtualLoop", host: str) -> None:
         self._loop = loop
@@ -40,11 +40,11 @@ class Process:
         del self._children[child]
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """Pause, as by SIGSTOP."""
         self.paused = True
 
     def resume(self) -> None:
-        """SIGCONT: all that came meanwhile, timers too, happens now."""
+        """Go on, as by SIGCONT: all that came meanwhile, also timers, happens now."""
         if self.paused and not self.dead:
             self.paused = False
             waiting, self._waiting = self._waiting, []
@@ -52,18 +52,18 @@ class Process:
                 self._loop.call_soon(_unless_cancelled, handle[0], callback, args, context=context)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """End, as by SIGKILL."""
         self.paused = self.dead = True
         for tell in self._at_death:
             tell()
         self._at_death.clear()
 
     def at_death(self, tell: Callable[[], object]) -> None:
-        """Call something when the process is killed."""
+        """Register a callback for when the process is killed."""
         self._at_death.append(tell)
 
     async def bury(self) -> None:
-        """Cancel what a dead process has left, for the end of a simulation."""
+        """Cancel what a dead process has left, at the end of a simulation."""
         self.dead = False
         self.resume()
         children = list(self._children)
@@ -75,7 +75,7 @@ class Process:
     def step(
         self, context: Context, callback: Callable[..., Any], args: tuple[Any, ...], handle: list[asyncio.Handle]
     ) -> None:
-        """Do what the loop has for this process, if it runs."""
+        """Run a step that the loop has for this process, if the process runs."""
         if self.paused:
             self._waiting.append((context, callback, args, handle))
         else:
@@ -92,14 +92,14 @@ _Ts = TypeVarTuple("_Ts")
 
 
 def running() -> Process:
-    """Return the process whose code this is called from."""
+    """Return the process whose code calls this."""
     process = _PROCESS.get()
     assert process is not None
     return process
 
 
 class _NoFiles(selectors.SelectSelector):
-    """Waits for no file: lets time pass instead."""
+    """A selector that waits for no file. It lets time pass instead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _NoFiles(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is that of its timers."""
+    """An event loop whose time jumps to the next timer."""
 
     def __init__(self) -> None:
         self._files = _NoFiles()
@@ -122,7 +122,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._files.now
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], T], *args: *_Ts) -> asyncio.Future[T]:
-        """Do at once what would block."""
+        """Call at once what would block."""
         done: asyncio.Future[T] = self.create_future()
         try:
             done.set_result(func(*args))
@@ -155,7 +155,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Now:
-    """An executor that does at once what it is given: for what blocks elsewhere."""
+    """An executor that calls at once what would block elsewhere."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass

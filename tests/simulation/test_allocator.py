@@ -1,7 +1,7 @@
 """Random lives of networks, services, tasks and nodes, with a change of leader at any step.
 
-After each step nothing is given twice, what the allocator remembers is what a new one would read, and whoever waits
-would wait under a new leader, too. When everything is removed, nothing is held.
+After each step: nothing is given twice, the allocator remembers what a new one would read, and whoever waits would also
+wait under a new leader. When everything is removed, nothing is held.
 """
 
 import itertools
@@ -31,7 +31,9 @@ T = TypeVar("T", bound=Object)
 
 
 def claims(view: View) -> Iterator[tuple[str, str]]:
-    """Everything that may be there once only, and who has it. A virtual IP is its service's, whoever else names it."""
+    """Return everything that may exist only once, and its owner. A virtual IP belongs to its service, whoever else
+    names it.
+    """
     for network in view.networks.all():
         for text in network.driver_state.options.get(VNI_OPTION, "").split(","):
             if text:
@@ -65,7 +67,7 @@ def _vips(endpoint: api.Endpoint, service_id: str, view: View) -> Iterator[tuple
 
 
 def wrong(view: View) -> Iterator[str]:
-    """What must not be in any swarm."""
+    """Return what is wrong in a swarm."""
     owners: dict[str, str] = {}
     for what, owner in claims(view):
         if owners.setdefault(what, owner) != owner:
@@ -93,7 +95,7 @@ def wrong(view: View) -> Iterator[str]:
 
 
 def held(allocator: Allocator) -> dict[str, object]:
-    """What an allocator takes for taken."""
+    """Return what an allocator believes to be in use."""
     networks = allocator.networks
     return {
         "addresses": {
@@ -110,7 +112,7 @@ def held(allocator: Allocator) -> dict[str, object]:
 
 
 def gives(before: Memory, plan: tuple[object, ...]) -> list[object]:
-    """The changes of a plan that give something, and do not only say why something waits."""
+    """Return the changes of a plan that give something, without those that only say why something waits."""
     found = []
     for change in plan:
         obj = change.obj  # type: ignore[attr-defined]
@@ -123,7 +125,7 @@ def gives(before: Memory, plan: tuple[object, ...]) -> list[object]:
 
 
 class Life(RuleBasedStateMachine):
-    """One swarm, of which the tests play everybody but the allocator."""
+    """One swarm. The test plays everybody except the allocator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +164,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove_network(self, data: st.DataObject) -> None:
         network = self.draw(data, self.view.networks.all())
-        # What Control refuses.
+        # Control would refuse this.
         if any(network.id in [one.target for one in networks_of(s.spec)] for s in self.view.services.all()):
             return
         if any(not is_dead(t) and network.id in (*_on(t), *_named(t)) for t in self.view.tasks.all()):
@@ -264,7 +266,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def be_busy(self) -> None:
-        """Let more happen between two looks of the allocator, or less."""
+        """Change how much happens between two passes of the allocator."""
         self.is_busy = not self.is_busy
 
     # -- what holds ---------------------------------------------------------------------------------------------------
@@ -324,7 +326,7 @@ class Life(RuleBasedStateMachine):
         return data.draw(st.sampled_from(sorted(objects, key=lambda obj: obj.id)))
 
     def fill(self, data: st.DataObject, service: api.Service) -> None:
-        """Give a service another spec that Control would take."""
+        """Give a service another spec that Control would accept."""
         spec = service.spec
         spec.task.force_update += 1
         networks = sorted(network.id for network in self.view.networks.all() if not network.spec.ingress)
@@ -354,7 +356,7 @@ def _named(task: api.Task) -> list[str]:
 
 
 TestLife = Life.TestCase
-# A failure is told as it was found: making it smaller takes longer than a test may.
+# A failure is reported as it was found, because making it smaller takes longer than a test may.
 TestLife.settings = settings(
     max_examples=30,
     stateful_step_count=40,
@@ -364,7 +366,7 @@ TestLife.settings = settings(
 
 
 def test_a_thousand_networks_of_fixed_and_other_subnets_never_overlap() -> None:
-    """known-faults 42."""
+    """Known fault 42."""
     rng = random.Random(42)
     bench = Bench(Allocator(), [api.Cluster(id="cluster", defaultAddressPool=["10.0.0.0/16"], subnetSize=26)])
     seen: Counter[str] = Counter()

@@ -1,6 +1,7 @@
-"""Leaders that lose the lead without knowing, in virtual time: what each may still write.
+"""What leaders may still write that have lost the lead without knowing it, in virtual time.
 
-The stores are the real ones, the etcd is played. Everything is drawn from the seed; SHOAL_SIMULATIONS asks for more.
+The stores are real, the etcd is simulated. Everything random comes from the seed. SHOAL_SIMULATIONS sets the number of
+stories.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ TASKS = b"objects/tasks/"
 
 
 class Story:
-    """Three managers that write whenever they believe that they lead, as members of etcd are paused and elected."""
+    """Three managers that write whenever they believe that they lead, while members of etcd are paused and elected."""
 
     def __init__(self, loop: VirtualLoop, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -44,14 +45,14 @@ class Story:
             self.etcds.doubt = 0.0
             for member in self.etcds.members.values():
                 member.is_frozen = False
-            await asyncio.sleep(15.0)  # for what is in doubt to be settled, and what is late to arrive
+            await asyncio.sleep(15.0)  # time for doubts to be settled and late messages to arrive
             self.check_log()
             await self.check_views()
             for child in children:
                 child.cancel()
 
     async def disturb(self) -> None:
-        """Pause a member, mostly the one that leads, or let another one win an election."""
+        """Pause a member, mostly the leader, or let another one win an election."""
         while True:
             await asyncio.sleep(self.rng.uniform(0.05, 3.0))
             leader = self.etcds.leader
@@ -78,7 +79,7 @@ class Story:
                 await self.write(host, store)
 
     async def write(self, host: str, store: Store) -> None:
-        """Write until told that another one leads: as a leader does whom nobody else tells."""
+        """Write until a write is refused because another one leads, as a leader does that hears it from nobody else."""
         for number in range(10_000):
             name = f"{host}-{store._journal._epoch}-{number}"
             try:
@@ -96,7 +97,7 @@ class Story:
     # What must hold.
 
     def check_sees_all(self, store: Store) -> None:
-        """A leader sees all that was written before its epoch, and so all that was acknowledged before."""
+        """Check that a leader sees all that was written before its epoch, and so all that was acknowledged before."""
         seen = {each.id for each in store.view().tasks.all()}
         epoch = store._journal._epoch
         before = {
@@ -109,7 +110,7 @@ class Story:
         assert {name for name in self.acknowledged if int(name.split("-")[1]) < epoch} <= seen
 
     def check_log(self) -> None:
-        """Between an epoch and the next one nobody writes but who wrote it."""
+        """Check that between an epoch and the next one only the leader that wrote the epoch writes."""
         epoch = 0
         for revision, events in self.etcds.log:
             for event in events:
@@ -120,7 +121,7 @@ class Story:
                     self.heard["written"] += 1
 
     async def check_views(self) -> None:
-        """What was acknowledged is there, on all."""
+        """Check that all members have what was acknowledged."""
         for store in self.stores.values():
             await store.catch_up()
             assert self.acknowledged <= {each.id for each in store.view().tasks.all()}

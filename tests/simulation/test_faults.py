@@ -1,9 +1,9 @@
-"""A swarm of three managers and two workers lives through faults in virtual time, with clients at work all the while.
+"""A swarm of three managers and two workers lives through faults in virtual time, while clients use it.
 
-Store, deciders, dispatcher, Control, the ways to the leader and the agents are the real ones; etcd, wires, containers
-and time are played. All that is drawn comes from the seed of a story. Sets are ordered by addresses, so telling a story
-again needs them to be the same: `PYTHONHASHSEED=0 setarch -R .venv/bin/pytest
-'tests/simulation/test_faults.py::test_a_story[SEED]'`. SHOAL_SIMULATIONS asks for more stories.
+Store, deciders, dispatcher, Control, the forwarding to the leader and the agents are real; etcd, wires, containers and
+time are simulated. Everything random comes from the seed of a story. Sets are ordered by addresses, so repeating a
+story needs the same addresses: `PYTHONHASHSEED=0 setarch -R .venv/bin/pytest
+'tests/simulation/test_faults.py::test_a_story[SEED]'`. SHOAL_SIMULATIONS sets the number of stories.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class Errors(logging.Handler):
 
 
 class User:
-    """A client that creates, scales, updates and removes services, its own and others', through any manager."""
+    """A client that creates, scales, updates and removes services, its own and other clients', through any manager."""
 
     def __init__(self, story: "Story", number: int) -> None:
         self._story, self._prefix = story, f"c{number}"
@@ -134,7 +134,7 @@ class User:
             one.removed = await self._call(f"remove {one.name}", "remove_service", request) is not None
 
     async def _call(self, what: str, method: str, request: Any) -> Any:
-        """Return the answer; None: it is in doubt."""
+        """Return the answer. None: the call is in doubt."""
         host = self._rng.choice([host for host in self._story.world.managers if host.is_up] or [None])
         if host is None:
             return None
@@ -167,7 +167,7 @@ class Story:
         self.told.append(f"{self.loop.time():.3f} {what}")
 
     async def run(self, rounds: int) -> None:
-        """Tell the story."""
+        """Run the story."""
         world = self.world
         async with asyncio.TaskGroup() as group:
             await world.found(HEARTBEAT)
@@ -187,11 +187,13 @@ class Story:
             await _end([elections])
 
     async def round(self) -> None:
-        """A few faults, one after another or at once; then all is healed, and writes are accepted again."""
+        """Make a few faults, one after another or at once. Then heal all of them, and wait until writes are accepted
+        again.
+        """
         for _ in range(self.rng.choice((1, 2, 3))):
             self.fault()
             await asyncio.sleep(self.rng.choice((0.0, 0.01, 0.1, 0.5, 2.0)))
-        # 6 s: nodes are taken for dead.
+        # 6 s: nodes are believed to be dead.
         await asyncio.sleep(max(self._hold, self.rng.choice((0.0, 0.0, 1.0, 6.0))))
         self._hold = 0.0
         self.heal()
@@ -201,7 +203,7 @@ class Story:
     # Faults.
 
     def fault(self) -> None:
-        """Let something go wrong; every kind once before any comes again."""
+        """Make one fault. Every kind comes once before any kind comes again."""
         if not self._deck:
             self._deck = self.rng.sample(KINDS, len(KINDS))
         kind = self._deck.pop()
@@ -218,7 +220,7 @@ class Story:
             case "doubt":
                 world.etcds.doubt = 0.3
                 world.etcds.owed = list(DOUBTS[1:])
-            case "stall":  # for longer than a write is tried: nobody knows what became of it
+            case "stall":  # for longer than a write is tried, so that writes stay in doubt
                 world.etcds.doubt = 1.0
                 world.etcds.doubts = self.rng.choice((DOUBTS, DOUBTS[:1]))
                 self._hold = STALL
@@ -282,7 +284,7 @@ class Story:
             await asyncio.sleep(0.2)
 
     async def check(self) -> None:
-        """See that all is right, once the swarm has come to rest."""
+        """Check that all is right, once the swarm has come to rest."""
         self.tell("== check")
         await self.wait(lambda: not self.unrest(), "the swarm is at rest", lambda: "\n".join(self.unrest()))
         known = self.known
@@ -292,7 +294,7 @@ class Story:
         settle(known, services)
 
     def unrest(self) -> list[str]:
-        """Return what is not yet as it should be when nothing goes wrong any more."""
+        """Return what is not yet as it should be after the faults."""
         if self.world.under_way():
             return ["calls are under way"]
         if wrong := [f"{host.name} does not manage" for host in self.world.managers if not host.manages()]:
@@ -316,7 +318,7 @@ class Story:
         return wrong
 
     async def end(self) -> None:
-        """Remove every service; nothing of any container is left then."""
+        """Remove every service, and check that nothing of any container is left."""
         host = self.world.managers[0]
         for service in list(host.view().services.all()):
             await self.world.ask(
@@ -363,7 +365,7 @@ def errors() -> Iterator[Errors]:
 
 
 def tell(seed: int, folder: Path, errors: Errors, monkeypatch: pytest.MonkeyPatch, *, rounds: int = ROUNDS) -> Story:
-    """Tell a story from its beginning to its end."""
+    """Run a story from its beginning to its end."""
     monkeypatch.setattr(ids.new_id, "__defaults__", (random.Random(seed).randbytes,))
     monkeypatch.setattr("shoal.agent.agent.ThreadPoolExecutor", Now)
     monkeypatch.setattr("shoal.node.manager.Term", PlayedTerm)
@@ -386,7 +388,7 @@ def tell(seed: int, folder: Path, errors: Errors, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("seed", range(STORIES))
 def test_a_story(seed: int, tmp_path: Path, errors: Errors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What clients were told holds in the end, each slot runs one task, and nothing is left over."""
+    """At the end everything that clients were told is true, each slot runs one task, and nothing is left over."""
     tell(seed, tmp_path, errors, monkeypatch)
 
 

@@ -1,7 +1,7 @@
-"""Nodes of one network that gossip: all know all, who dies is found, who lives is not taken for dead.
+"""Nodes of one network gossip: all know all, dead nodes are found, and living ones are not believed to be dead.
 
-SHOAL_GOSSIP_NODES asks for as many nodes, such as 500; the figures are in docs/performance.md. A failure is repeated
-with the seed in the test's name.
+SHOAL_GOSSIP_NODES sets the number of nodes, such as 500. The figures are in docs/performance.md. To repeat a failure,
+use the seed in the test's name.
 """
 
 import os
@@ -18,7 +18,7 @@ BUDGET = 1400
 
 
 def meet(air: Air, count: int, within: float = 60.0) -> float:
-    """Start so many nodes, each of which calls the first; how long it took until all knew all."""
+    """Start this many nodes, each of which calls the first. Returns how long it took until all knew all."""
     first = air.add()
     for _ in range(count - 1):
         air.add(first)
@@ -28,7 +28,7 @@ def meet(air: Air, count: int, within: float = 60.0) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_all_know_all_and_a_dead_one_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    """And what was told to one is heard by all, in packets that are no longer than they may be."""
+    """And a message that one node is given is heard by all, in packets that are no longer than allowed."""
     began = time.process_time()
     air = Air(seed=1, loss=0.01)
     met = meet(air, NODES)
@@ -53,7 +53,7 @@ def test_all_know_all_and_a_dead_one_is_found(capsys: pytest.CaptureFixture[str]
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_nobody_is_taken_for_dead_where_packets_are_lost(seed: int) -> None:
-    """Five in a hundred are lost, others come twice or late."""
+    """Five packets in a hundred are lost, others come twice or late."""
     air = Air(seed, loss=0.05, delay=(0.0005, 0.1), doubles=0.02)
     meet(air, 25)
     air.run(120)
@@ -66,7 +66,7 @@ def test_nobody_is_taken_for_dead_where_packets_are_lost(seed: int) -> None:
 
 @pytest.mark.slow
 def test_partition_of_ten_minutes_heals() -> None:
-    """Both sides have forgotten the other's members by then, and call them all the same."""
+    """By then both sides have forgotten the members of the other side, and call them all the same."""
     air = Air(seed=3, loss=0.01)
     meet(air, 12)
     side = air.running()[6:]
@@ -84,7 +84,7 @@ def test_partition_of_ten_minutes_heals() -> None:
 
 
 def test_node_alone_keeps_calling() -> None:
-    """Known fault 9: all that a node knows fail at once; when they are back it finds them by itself."""
+    """Known fault 9: all nodes that a node knows fail at once. When they are back, it finds them by itself."""
     air = Air(seed=5)
     meet(air, 5)
     alone = air.running()[0]
@@ -131,7 +131,7 @@ def test_leaving_without_a_network_ends() -> None:
 
 
 def test_node_that_returns_is_alive_again_for_all() -> None:
-    """It was cut off for so long that all took it for dead, but not for so long that they forgot it."""
+    """It was cut off long enough to be believed dead, but not long enough to be forgotten."""
     air = Air(seed=9)
     meet(air, 10)
     cut = air.running()[4]
@@ -156,7 +156,7 @@ def test_node_that_starts_anew_has_another_name_at_the_same_address() -> None:
 
 
 def test_keys_are_rotated_while_nodes_gossip() -> None:
-    """Each node gets the new keys at a time of its own; nobody is lost meanwhile."""
+    """Each node gets the new keys at another time, and no node is lost meanwhile."""
     air = Air(seed=11)
     meet(air, 10)
     primary, oldest, newest = KEYS
@@ -173,7 +173,7 @@ def test_keys_are_rotated_while_nodes_gossip() -> None:
 
 
 def test_packets_that_are_sent_again_later_change_nothing() -> None:
-    """Whoever has no key can still repeat what he has seen: also the words of a time in which others were suspect."""
+    """An attacker without a key can still repeat packets that he has seen, also those that suspected others."""
     air = Air(seed=12, loss=0.05)
     meet(air, 8)
     cut = air.running()[3]

@@ -1,8 +1,8 @@
-"""A worker that says anything at all: the leader goes on, shows everything, and touches nothing of anybody else's.
+"""A worker sends anything at all. The leader goes on, shows everything, and changes nothing of other nodes.
 
-The leader's own parts over a store in memory, under virtual time, called over gRPC as a worker. Every case ends with
-the same question: is everything up, shown, bounded, and the rest of the swarm as it was? The same against a real daemon
-is in tests/attackers/test_worker_bodies.py.
+The leader's own parts work over a store in memory, in virtual time, and are called over gRPC as by a worker. Every case
+ends with the same check: is everything up, shown and bounded, and the rest of the swarm unchanged?
+tests/attackers/test_worker_bodies.py does the same with a real daemon.
 """
 
 import asyncio
@@ -55,9 +55,9 @@ from tests.unit.manager.stores import MemoryStore
 pytestmark = pytest.mark.looptime
 
 NOW = 1_700_000_000.0
-BOUND_BYTES = 2 * MAX_DESCRIPTION_BYTES  # of any object that a worker has touched
+BOUND_BYTES = 2 * MAX_DESCRIPTION_BYTES  # the largest size of any object that a worker has changed
 CODECS: dict[type, Any] = {api.Node: NODE, api.Task: TASK, api.Service: SERVICE, api.Cluster: CLUSTER}
-PATIENCE = 2.0  # for an answer, in virtual seconds
+PATIENCE = 2.0  # the time for an answer, in virtual seconds
 
 KNOWN = {
     "task_id": st.sampled_from(["mine", "starting", "ended", "other"]),
@@ -103,7 +103,7 @@ def node(node_id: str, role: int = api.WORKER) -> api.Node:
 
 
 class Swarm:
-    """A leader with two workers, n1 of which is called for."""
+    """A leader with two workers. The calls come from n1."""
 
     def __init__(self) -> None:
         self.store = MemoryStore(
@@ -164,7 +164,7 @@ class Swarm:
                 times.rfc3339(line.timestamp)
 
     def check(self) -> None:
-        """The one invariant, as far as it can be asked of a leader in memory."""
+        """Check the one invariant, as far as a leader in memory can show it."""
         view = self.store.view()
         for kind, codec in CODECS.items():
             obj: Any
@@ -195,7 +195,7 @@ class Swarm:
 
 
 async def make(channel: Channel, call: Call, session_id: str) -> None:
-    """Make one call, and read what comes within a while."""
+    """Make one call, and read the answers of a short time."""
     method = call.method
     try:
         async with asyncio.timeout(PATIENCE):
@@ -207,12 +207,12 @@ async def make(channel: Channel, call: Call, session_id: str) -> None:
                 while await stream.recv_message() is not None:
                     pass
     except (TimeoutError, GRPCError, StreamTerminatedError, ProtocolError, ConnectionError):
-        pass  # it may be refused, or go on for as long as it likes
+        pass  # it may be refused, or go on without an end
 
 
 @asynccontextmanager
 async def session(channel: Channel) -> AsyncIterator[str]:
-    """Hold the node's session, which another of its calls may end."""
+    """Hold the node's session. Another call of the node may end it."""
     with contextlib.suppress(GRPCError, StreamTerminatedError, ProtocolError):
         async with DispatcherStub(channel).Session.open() as stream:
             await stream.send_message(api.SessionRequest(description=node("n1").description), end=True)

@@ -1,4 +1,4 @@
-"""Many NetworkDBs in one process: whatever is lost, late or cut off, after a quiet half minute all see the same."""
+"""Many NetworkDBs in one process. Whatever is lost, late or cut off, half a minute later all see the same."""
 
 import math
 import os
@@ -35,7 +35,7 @@ def started(seed: int, nodes: int, networks: int = 4, **faults: float) -> Gossip
 
 
 class Users:
-    """They start, change and end tasks on all nodes."""
+    """Users who start, change and end tasks on all nodes."""
 
     def __init__(self, world: Gossips) -> None:
         self.world = world
@@ -72,7 +72,7 @@ class Users:
 
 
 def converge(world: Gossips, within: float = ONE_ROUND + 3) -> float:
-    """Return how long it took until all saw the same; they go on seeing it."""
+    """Return how long it took until all saw the same. They must go on seeing it."""
     took = world.run_until(world.agreed, within)
     world.run(5)
     assert world.agreed(), world.differences()
@@ -98,13 +98,13 @@ def test_all_see_the_same_after_a_storm(seed: int) -> None:
     assert world.counts["lost"]
     assert world.counts["crashes"]
     assert world.counts["leaves"]
-    world.run(8)  # until the last crash is noticed
+    world.run(8)  # time until the last crash is noticed
     converge(world)
 
 
 @pytest.mark.parametrize("seed", [SEED, SEED + 1, SEED + 2])
 def test_all_see_the_same_after_a_partition(seed: int) -> None:
-    """What changed on either side meanwhile is right too (known fault 1)."""
+    """What changed meanwhile on either side is right, too (known fault 1)."""
     world = started(seed, 12, loss=0.05)
     users = Users(world)
     for _ in range(60):
@@ -119,12 +119,12 @@ def test_all_see_the_same_after_a_partition(seed: int) -> None:
     assert world.counts["failed"]
     assert not world.agreed()
     world.split({})
-    world.run(8)  # until all have noticed
+    world.run(8)  # time until all have noticed
     converge(world)
 
 
 def test_permutations_of_create_update_and_delete_end_with_the_latest() -> None:
-    """Packets overtake each other all the time; each key is created, changed twice and sometimes deleted."""
+    """Packets overtake each other all the time. Each key is created, changed twice and sometimes deleted."""
     world = started(SEED, 8, networks=1, late=0.5, twice=0.3, loss=0.1)
     for number in range(40):
         node = world.rng.choice(up(world))
@@ -168,23 +168,23 @@ def test_a_cut_node_and_its_names_are_back_within_seconds() -> None:
     world.put(alone, "n0", TABLES[0], "meanwhile", b"new")
     world.split({})
     took = world.run_until(world.agreed, 15)
-    assert took < 12  # up to 6 of them until membership has noticed
+    assert took < 12  # up to 6 s of them until membership has noticed
 
 
 @dataclass(frozen=True)
 class Figures:
     nodes: int
     changes: int
-    p50: float  # seconds from a change until a node has it, over all nodes and changes
+    p50: float  # seconds from a change until a node has it, for all nodes and changes
     p99: float
     slowest: float
     packets_per_change: float
     bytes_per_change: float
-    rest_bytes: float  # a second and node, when nothing changes
+    rest_bytes: float  # bytes a second for each node, when nothing changes
 
 
 def measured(nodes: int, changes: int) -> Figures:
-    """Change one thing after the other on a network that all nodes are on."""
+    """Change one entry after the other on a network that all nodes are on, and measure."""
     world = started(SEED, nodes, networks=1, loss=0.01)
     users = Users(world)
     for _ in range(50):
@@ -224,7 +224,7 @@ def measured(nodes: int, changes: int) -> Figures:
 def test_a_change_is_everywhere_within_a_second_and_costs_what_its_nodes_cost(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """SHOAL_GOSSIP_NODES=500 gives the figures of docs/performance.md; pytest -s shows them."""
+    """SHOAL_GOSSIP_NODES sets the number of nodes for the figures of docs/performance.md; pytest -s shows them."""
     found = measured(NODES, 5)
     with capsys.disabled():
         if NODES > 50:

@@ -17,7 +17,9 @@ def by_two(spec: api.ServiceSpec) -> None:
 
 
 def test_a_rolling_update_waits_for_nothing_but_tasks() -> None:
-    """Ten replicas by two: each pair stops and starts in five or six steps of an agent, 50 ms at most each."""
+    """Ten replicas, two at a time: each pair stops and starts in five or six steps of an agent, of at most 50 ms
+    each.
+    """
     world = World(1)
     world.create_service("web", 10, by_two)
     world.run_until(lambda: ready(world, 10), 2.0)
@@ -99,7 +101,9 @@ def test_a_swarm_without_nodes_rests_and_starts_when_one_comes() -> None:
 
 
 def test_a_global_task_waits_on_its_node_for_room() -> None:
-    """What a node has left does not decide where a global service is: its task is there, and says what it waits for."""
+    """The free resources of a node do not decide whether a global service has a task there: the task is there, and says
+    what it waits for.
+    """
 
     def each(spec: api.ServiceSpec) -> None:
         getattr(spec, "global").SetInParent()
@@ -132,7 +136,7 @@ def test_a_job_that_is_removed_while_it_runs_leaves_nothing() -> None:
 
 
 def test_an_old_task_ends_though_the_one_that_replaces_it_comes_up_after_the_update() -> None:
-    """Its first replacement fails before anybody has seen it run; the second is up when the update is over."""
+    """Its first replacement fails before anybody has seen it run. The second one runs after the update is over."""
 
     def start_first(spec: api.ServiceSpec) -> None:
         spec.update.order = api.UpdateConfig.START_FIRST

@@ -1,4 +1,4 @@
-"""Random lives of a swarm: users change services, hosts die, leaders forget, commits get lost; then it must heal."""
+"""Random lives of a swarm: users change services, hosts die, leaders change, commits get lost. Then it must heal."""
 
 import os
 
@@ -18,7 +18,7 @@ LARGE = int(os.environ.get("SHOAL_SIMULATIONS", "50"))  # thousands are for a ni
 
 
 def spec_change(world: World) -> None:
-    """Draw something that a user does to a service."""
+    """Choose a change that a user makes to a service."""
     rng = world.rng
     names = [service.id for service in world.memory.services.all()]
     if not names or (len(names) < 5 and rng.random() < 0.3):
@@ -111,7 +111,7 @@ def set_label(node: api.Node, is_there: bool) -> None:
 
 
 def fault(world: World) -> None:
-    """Draw something that goes wrong, or is mended, or that an operator does to a node."""
+    """Choose a fault, or a repair, or something that an operator does to a node."""
     rng = world.rng
     nodes = [node.id for node in world.memory.nodes.all()]
     kinds = ("crash", "down", "up", "drain", "pause", "activate", "label", "node", "node removed", "leader")
@@ -142,7 +142,7 @@ def fault(world: World) -> None:
 
 
 def heal(world: World) -> None:
-    """Mend what is broken and give every service a spec that can run; whatever was paused is resumed by that."""
+    """Repair everything, and give every service a spec that can run. That also resumes what was paused."""
     world.commit_loss = 0.0
     for node in list(world.memory.nodes.all()):
         if node.id in world.dark:
@@ -185,10 +185,10 @@ def live(seed: int) -> World:
 
 
 def calm_operation(world: World) -> None:
-    """Draw something that an operator may do to a healthy swarm, which leaves one node that may have any task."""
+    """Choose something that an operator may do to a healthy swarm. One node that can take any task remains."""
     rng = world.rng
     kind = rng.choice(("image", "force", "constraint", "rollback", "drain", "activate", "label", "leader"))
-    node = rng.choice(["node1", "node2", "node3"])  # node0 stays as it is
+    node = rng.choice(["node1", "node2", "node3"])  # node0 is not changed
     world.counts[kind] += 1
     if kind == "rollback":
         world.roll_back("web")
@@ -216,7 +216,7 @@ def never_fewer(world: World, replicas: int) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_start_first_never_has_fewer_running_than_replicas(seed: int) -> None:
-    """In a healthy swarm, whatever is updated, rolled back, drained or labelled, however often, in whatever order."""
+    """In a healthy swarm, with any updates, rollbacks, drains and labels, in any number and order."""
 
     def start_first(spec: api.ServiceSpec) -> None:
         spec.task.restart.delay.CopyFrom(duration(world.rng.choice((0.0, 5.0))))
@@ -245,7 +245,8 @@ def test_start_first_never_has_fewer_running_than_replicas(seed: int) -> None:
 
 
 def test_nobody_but_the_client_writes_a_service_that_is_scaled() -> None:
-    # Else a client that has read it meanwhile, such as docker-py's, would meet "update out of sequence" for nothing.
+    # Otherwise a client that has read it meanwhile, such as docker-py, would get "update out of sequence" without a
+    # reason.
     world = World(1)
     world.create_service("web", 2)
     world.run(30)

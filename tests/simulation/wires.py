@@ -1,7 +1,7 @@
-"""gRPC between hosts without sockets: grpclib's calls carried by hand, which can be late, lost, cut and broken.
+"""gRPC between hosts without sockets. grpclib's calls are carried by hand, and can be late, lost, cut and broken.
 
-A call runs in the process of the server, and messages reach it after a while, in order. What is sent over a wire that
-is cut waits in it, as TCP sends again, until the wire is healed or the connection is given up.
+A call runs in the process of the server, and messages reach it after a while, in order. Messages on a wire that is cut
+wait, because TCP sends again, until the wire is healed or the connection is given up.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ class Server:
 
 
 class Wires:
-    """All hosts and what connects them. `subjects` are the names in their certificates, by host."""
+    """All hosts and the wires between them. `subjects` has the names in their certificates, by host."""
 
     def __init__(self, loop: VirtualLoop, rng: random.Random, subjects: Mapping[str, Any]) -> None:
         self.loop, self.rng, self.subjects = loop, rng, subjects
         self.servers: dict[str, Server] = {}
         self.hosts: dict[str, str] = {}  # by address
         self.cut_off: set[str] = set()
-        self.loss = 0.0  # how probably a unary call is broken off, before or after it was carried out
+        self.loss = 0.0  # the probability that a unary call is broken off, before or after it was carried out
         self.counts: Counter[str] = Counter()
         self._stopped: list[Pipe] = []
         self._calls: dict[Call, None] = {}
@@ -49,15 +49,15 @@ class Wires:
         return one != other and bool({one, other} & self.cut_off)
 
     def host_at(self, address: str) -> str:
-        """Return which host has an address, as nodes and managers have them."""
+        """Return the host that has an address, as nodes and managers write addresses."""
         name = address.removeprefix(IP)
         by_ip = {each.partition(":")[0]: host for each, host in self.hosts.items()}
         return by_ip.get(name, name)
 
     def cut(self, host: str) -> None:
-        """Lose all that goes to and from a host."""
+        """Lose everything that goes to and from a host."""
         self.cut_off.add(host)
-        # Managers notice within a second that another one is not to be reached (manager/peers/incoming.watch_manager),
+        # Managers notice within a second that another one cannot be reached (manager/peers/incoming.watch_manager),
         # agents and managers within three that the other is not (agent/channel).
         for delay, is_watched in ((1.0, True), (3.0, False)):
             self.loop.call_later(delay, self._notice, host, is_watched, context=Context())
@@ -76,21 +76,21 @@ class Wires:
         self._healed.set()
 
     def stop(self, pipe: "Pipe") -> None:
-        """Let something wait that has come to a cut."""
+        """Let a message wait that has come to a cut."""
         self._stopped.append(pipe)
 
     def ended(self, process: Process) -> None:
-        """Tell the others that a process is no more; its connections are reset."""
+        """Reset the connections of a process that has ended."""
         for call in list(self._calls):
             if process in (call.client, call.server.process):
                 call.break_off(ConnectionResetError("Connection reset by peer"))
 
     def channel(self, host: str, port: int, **_: Any) -> "Channel":
-        """Make what a grpclib Channel is."""
+        """Make a replacement for a grpclib Channel."""
         return Channel(self, f"{host}:{port}")
 
     async def connect(self, source: str, address: str) -> Server:
-        """Return who listens at an address, once it answers."""
+        """Return the server at an address, once it answers."""
         target = self.hosts[address]
         await asyncio.sleep(self.rng.uniform(*LATENCY))
         while self.is_cut(source, target):
@@ -109,7 +109,7 @@ class Wires:
 
 
 class Pipe:
-    """One way of a call: what is sent arrives after a while, in order."""
+    """One direction of a call: messages arrive after a while, in order."""
 
     def __init__(self, wires: Wires, source: str, target: str) -> None:
         self._wires, self._ends = wires, (source, target)
@@ -215,7 +215,7 @@ class Call:
         self._down.send(arrive)
 
     def reset(self) -> None:
-        """The client gives the call up."""
+        """End the call because the client gives it up."""
         self._up.send(self._cancel)
 
     def _cancel(self) -> None:
@@ -223,14 +223,14 @@ class Call:
             self.child.cancel()
 
     def break_off(self, error: Exception) -> None:
-        """Break the connection, for both."""
+        """Break the connection for both sides."""
         self.wires.end(self)
         self.stream.lose(error)
         self._cancel()
 
 
 class ServerStream:
-    """A call as its handler sees it."""
+    """A call as its handler on the server sees it."""
 
     deadline = None
 

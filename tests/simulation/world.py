@@ -1,7 +1,7 @@
-"""A swarm under virtual time: real deciders on a real memory store, agents that behave, faults drawn from one seed.
+"""A swarm in virtual time: real deciders over a real store in memory, well-behaved agents, and faults from one seed.
 
-One heap of happenings ordered by (time, sequence). Everything random comes from the seed, so that a failure can be
-replayed. What `laws.py` says is checked after each commit.
+There is one heap of events, ordered by (time, sequence). Everything random comes from the seed, so that a failure can
+be repeated. The laws of `laws.py` are checked after each commit.
 """
 
 import heapq
@@ -31,10 +31,10 @@ class World:
         self.now = 1_000_000.0
         self.memory = Memory()
         self.commit_loss = commit_loss
-        self.counts: Counter[str] = Counter()  # what happened: faults must be shown to have happened
+        self.counts: Counter[str] = Counter()  # counts of what happened, because a test must show that faults happened
         self.dark: set[str] = set()  # nodes whose agent does nothing
         self.transcript: list[str] = []
-        self.watches: list[Callable[[], None]] = []  # further laws, for one story: called after each commit
+        self.watches: list[Callable[[], None]] = []  # further laws for one story, called after each commit
         self._sequence = count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._stepping: set[str] = set()
@@ -110,7 +110,7 @@ class World:
         raise AssertionError(self.explain("the deciders never come to rest"))
 
     def become_leader(self) -> None:
-        """Start with deciders that remember nothing."""
+        """Start again with deciders that remember nothing."""
         self.counts["leaders"] += 1
         rng = random.Random(self.rng.random())
         self.cascade = Cascade(deciders_of_tasks(rng, lambda: f"task{next(self._ids):05}"))
@@ -138,7 +138,7 @@ class World:
         self.set_node(node_id, lambda node: _set_state(node, api.NodeStatus.DOWN))
 
     def remove_node(self, node_id: str) -> None:
-        """What Control does: the node goes, and its tasks are given up."""
+        """Remove a node, as Control does: the node is removed, and its tasks are orphaned."""
 
         def remove(tx: Transaction) -> None:
             for task in self.memory.tasks.find("node_id", node_id):
@@ -174,7 +174,9 @@ class World:
         self.write(lambda tx: tx.create(service))
 
     def update_service(self, name: str, change: Callable[[api.ServiceSpec], None]) -> None:
-        """What Control does: the spec changes, the old one is kept, the status of an earlier update goes."""
+        """Update a service, as Control does: the spec changes, the old one is kept, and the status of an earlier update
+        is removed.
+        """
         service = copy(self.service(name))
         service.previous_spec.CopyFrom(service.spec)
         service.previous_spec_version.CopyFrom(service.spec_version)
@@ -186,7 +188,7 @@ class World:
         self.write(lambda tx: tx.update(service))
 
     def roll_back(self, name: str) -> None:
-        """What Control does: the specs change places."""
+        """Roll a service back, as Control does: the two specs change places."""
         current = self.service(name)
         if not current.HasField("previous_spec"):
             return
@@ -223,7 +225,7 @@ class World:
         return [task for task in self.tasks(name, api.RUNNING) if task.desired_state == api.RUNNING]
 
     def is_converged(self, name: str) -> bool:
-        """Every place has what the service asks for, on a node that may have it, and nothing else is alive."""
+        """Return whether every place has what the service asks for, on a suitable node, and nothing else is alive."""
         return not any(amiss(self.memory, self.service(name)))
 
     def explain(self, problem: str) -> str:

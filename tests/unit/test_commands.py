@@ -1,7 +1,8 @@
-"""Every program that this repository starts is on this machine: what script/bootstrap forgot to install shows here.
+"""Every program that this repository starts is on this machine. This finds programs that script/bootstrap forgot to
+install.
 
-The sources are read, not run: a command line is known by where it stands. In a fresh root (script/fresh) nothing else
-than script/bootstrap has put a program there.
+The sources are read, not run: a command line is found by its place in the code. In a fresh root (script/fresh) all
+programs were installed by script/bootstrap.
 """
 
 import ast
@@ -23,24 +24,24 @@ STARTERS = {
     "asyncio.create_subprocess_exec", "asyncio.to_thread", "os.execvp", "os.posix_spawn", "shutil.which",
     "programs.find", "run", "_found", "_ip", "_without",
 }  # fmt: skip
-METHODS = {"inside"}  # of a host: the command runs in its network, with this machine's programs
+METHODS = {"inside"}  # `Host` runs the command in its network, with this machine's programs
 NAMES = re.compile(r"(/[a-z/]+/)?[a-z][a-z0-9_.+-]*")
-NO_PROGRAMS = {"inspect", "login", "swarm"}  # what skopeo and docker are told
-# Where the kernel has no AppArmor, script/bootstrap does not bring it; one test is left out where there is no systemd.
+NO_PROGRAMS = {"inspect", "login", "swarm"}  # the arguments of skopeo and docker
+# script/bootstrap does not install it if the kernel has no AppArmor; and without systemd one test is skipped.
 NEEDLESS = {"systemd-analyze"} | (set() if Path("/sys/kernel/security/apparmor").is_dir() else {"apparmor_parser"})
-INITS = {"docker-init", "tini", "tini-static", "catatonit"}  # one is enough: runtime/host.py
+INITS = {"docker-init", "tini", "tini-static", "catatonit"}  # one of these is enough: runtime/host.py
 
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:
     for tree in TREES:
         for path in sorted((REPOSITORY / tree).rglob("*.py")):
-            # `tests/vm` is played by script/test-vm alone, which looks for what it starts.
+            # Only script/test-vm runs `tests/vm`, and it checks for its programs itself.
             if not {"gen", "vm"} & set(path.relative_to(REPOSITORY).parts):
                 yield path, ast.parse(path.read_text())
 
 
 def constants(module: ast.Module) -> dict[str, str]:
-    """Names that stand for one text in the whole module."""
+    """Return the names that have one text as their value in the whole module."""
     found = {}
     for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -53,7 +54,7 @@ def constants(module: ast.Module) -> dict[str, str]:
 
 
 def words(node: ast.expr, known: dict[str, str]) -> list[str | None]:
-    """The words of a command line, as far as they stand there; None for one that is made elsewhere."""
+    """Return the words of a command line, as far as the source has them. None if the command line is made elsewhere."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
@@ -69,7 +70,7 @@ def words(node: ast.expr, known: dict[str, str]) -> list[str | None]:
 
 
 def started(line: list[str | None]) -> Iterator[str]:
-    """The program at the beginning of a command line, and the one that it starts after `--`."""
+    """Return the program at the beginning of a command line, and the one that it starts after `--`."""
     if line and line[0] is not None:
         yield line[0]
     for before, word in itertools.pairwise(line):

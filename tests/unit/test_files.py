@@ -48,7 +48,7 @@ def test_refused_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
 
 @contextmanager
 def largest_file(size_bytes: int) -> Iterator[None]:
-    """Refuse to let a file of this process grow beyond a size: the same path through the kernel as a full disk."""
+    """Let no file of this process grow beyond a size. The kernel then acts as on a full disk."""
     old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, old_limit[1]))

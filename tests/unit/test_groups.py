@@ -1,4 +1,4 @@
-"""Groups of children, as Python's own are to behave."""
+"""Groups of children behave as Python's own should."""
 
 import asyncio
 

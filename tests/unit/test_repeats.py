@@ -1,4 +1,4 @@
-"""Lines that others cause cost a few lines, however many there are."""
+"""Messages that others cause make only a few log lines, however many there are."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What is installed is locked: every package that pyproject.toml brings, one version of each, with hashes."""
+"""Every package that pyproject.toml needs is locked: one version of each, with hashes."""
 
 import re
 import tomllib
@@ -9,10 +9,11 @@ from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-LOCKS = {"run": [], "test": ["test"], "generate": ["generate"]}  # the extras that each holds
-# Libraries whose private parts we use, which may change with any release: our own bound says what was tried.
+LOCKS = {"run": [], "test": ["test"], "generate": ["generate"]}  # the extras that each file locks
+# Libraries whose private parts we use. These may change with any release, so our bound names the newest version that
+# was tried.
 PRIVATELY_USED = {"aiohttp", "grpclib"}
-# For each Python and processor that we run on.
+# For each Python and processor on which we run.
 PLACES = [
     {"python_version": version, "python_full_version": f"{version}.2", "platform_machine": machine}
     | {"sys_platform": "linux", "platform_python_implementation": "CPython", "implementation_name": "cpython"}
@@ -40,7 +41,7 @@ def test_each_package_is_pinned_with_hashes(name: str) -> None:
 def test_what_the_project_asks_for_is_locked(name: str, place: dict[str, str]) -> None:
     asked = [Requirement(line) for line in PROJECT["dependencies"]]
     asked += [Requirement(line) for extra in LOCKS[name] for line in PROJECT["optional-dependencies"][extra]]
-    asked.append(Requirement("hatchling"))  # builds our own package
+    asked.append(Requirement("hatchling"))  # it builds our own package
     have = locked(name)
     for wanted in asked:
         requirement, _ = have[wanted.name]

@@ -1,4 +1,4 @@
-"""The files of sequences, and what tells the two swarms' pictures apart (`tests/harness/sequences`)."""
+"""The files of sequences, and the comparison of the two swarms' pictures (`tests/harness/sequences`)."""
 
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,14 @@ def test_there_are_enough_files_and_each_can_be_read() -> None:
     assert len(sequences) >= 40
     assert len({sequence.title for sequence in sequences}) == len(sequences)
     assert all(sequence.steps for sequence in sequences)
-    # A service's name has at most 63 characters, and `@` stands for the file's.
+    # A service's name has at most 63 characters, and `@` stands for the file's name.
     assert max(len(sequence.name) for sequence in sequences) < 50
 
 
 def test_a_sequences_services_are_its_own() -> None:
-    """A sequence knows its services by the beginning of their names: that of `rollback` begins no other's."""
+    """A sequence finds its services by the beginning of their names, so no sequence's name may be the beginning of
+    another's.
+    """
     beginnings = [sequence.service("@") for sequence in every()]
     assert not [(a, b) for a in beginnings for b in beginnings if a != b and b.startswith(a)]
 

@@ -1,5 +1,6 @@
-"""What linters cannot see: pure modules, the mirror of the sources, the size of modules, the direction of imports, and
-tests that the documents name."""
+"""Checks what linters do not see: pure modules, tests that mirror the sources, the size of modules, the direction of
+imports, and tests that the documents name.
+"""
 
 import ast
 import re
@@ -14,7 +15,7 @@ SOURCES = ROOT / "src" / "shoal"
 # Test modules that are about the repository as a whole, or about the tests themselves.
 ABOUT_THE_REPOSITORY = {"test_tidy.py", "test_requirements.py", "test_commands.py", "test_sequences.py"}
 IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "aiohttp", "pyroute2", "uvloop", "ssl"}
-# Where deciding is what a package is for, a module does no I/O, nor does what it imports, but for these.
+# In packages that decide, neither a module nor what it imports does I/O. These modules are the exceptions.
 DECIDING = {"manager", "agent", "network"}
 SHELLS = {
     "agent": "agent channel controller host log_streams pulls reports session sessions task tasks",
@@ -35,7 +36,7 @@ SHELLS = {
     "network/names": "outside server sockets",
     "network/process": "client composition connection early kernel lookout program server talk",
 }
-# Modules without unit tests of their own: the list may only become shorter.
+# Modules without unit tests of their own. The list may only become shorter.
 DEBTS = {
     "agent": "controller host log_streams reports runtime session tasks",
     "agent/templates": "functions lexer literals mistakes parser tree values",
@@ -62,9 +63,9 @@ DEBTS = {
         "processes rootfs starting survey types unpack_child workers"
     ),
 }
-# They import grpclib for the names of its statuses and messages alone.
+# They import grpclib only for the names of its statuses and messages.
 WITHOUT_IO = {"shoal.errors", "shoal.api"}
-# package -> packages of ours that it may not import
+# package -> our packages that it may not import
 FORBIDDEN = {
     "api": {"engine", "store", "ca", "manager", "agent", "runtime", "network", "host", "daemon", "node", "cli"},
     "host": {"engine", "store", "ca", "manager", "agent", "runtime", "network", "api", "daemon", "node", "cli"},
@@ -118,7 +119,7 @@ def with_io() -> set[str]:
 
 
 def test_deciding_modules_do_no_io() -> None:
-    """A shell is named in SHELLS, and nothing else is: a name says what a module is about."""
+    """SHELLS names every shell, and nothing else."""
     shells = {f"shoal.{room.replace('/', '.')}.{name}" for room, names in SHELLS.items() for name in names.split()}
     found = {name for name in with_io() if set(name.split(".")[1:2]) & DECIDING}
     assert sorted(found - shells) == [], "decide without I/O, or say in SHELLS that it is none"
@@ -134,7 +135,9 @@ def test_imports_point_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCES)))
 def test_no_write_is_taken_for_whole(path: Path) -> None:
-    """os.write may write a part and say so: an image's file once was too short on a disk that was nearly full."""
+    """os.write may write only a part, and returns how much. Once an image's file was too short on a nearly full
+    disk.
+    """
     ignored = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text()))
@@ -153,7 +156,7 @@ def test_modules_are_small() -> None:
 
 
 def _subject(path: Path) -> str | None:
-    """Return the source that a test module is about, without its suffix; None where there is none of that name."""
+    """Return the path, without suffix, of the source module that a test module is about. None if there is none."""
     # `test_app_fuzz.py` is about one side of `app.py`.
     words = path.stem.removeprefix("test_").split("_")
     folder = path.parent.relative_to(ROOT / "tests" / "unit")
@@ -165,14 +168,18 @@ def _subject(path: Path) -> str | None:
 
 
 def test_unit_tests_mirror_the_sources() -> None:
-    """A test module names the source module it is about; files of fakes and fixtures do not begin with test_."""
+    """The name of a test module is that of the source module it is about. Files of fakes and fixtures do not begin with
+    test_.
+    """
     tests = (ROOT / "tests" / "unit").rglob("test_*.py")
     strays = [path.name for path in tests if path.name not in ABOUT_THE_REPOSITORY and _subject(path) is None]
     assert not strays
 
 
 def test_sources_have_unit_tests_of_their_own() -> None:
-    """DEBTS are the modules that others' tests show as yet. A new module is none of them; who pays one, strikes it."""
+    """DEBTS lists modules that only other modules' tests cover. A new module may not be added; a module that gets tests
+    is removed.
+    """
     tested = {_subject(path) for path in (ROOT / "tests" / "unit").rglob("test_*.py")}
     untested: dict[str, list[str]] = {}
     for path in sorted(SOURCES.rglob("*.py")):

@@ -1,4 +1,6 @@
-"""Plays the steps on the machine that script/test-vm made, and says what each took: 0 when all went well."""
+"""Plays the steps on the machine that script/test-vm made, and prints how long each took. The exit code is 0 if all
+went well.
+"""
 
 import argparse
 import sys

@@ -1,5 +1,6 @@
-"""One machine in qemu, emulated as a whole (TCG), so that it runs wherever qemu does. Its way in is ssh over loopback;
-there is no way out of it."""
+"""One machine in qemu, completely emulated (TCG), so that it runs wherever qemu does. Its only way in is ssh over
+loopback, and it has no way out.
+"""
 
 import os
 import shlex
@@ -13,15 +14,15 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 
-# A second of a machine at rest takes half a minute under emulation on a busy one.
+# What takes a second on a machine at rest takes half a minute under emulation on a busy machine.
 PATIENCE = float(os.environ.get("SHOAL_VM_PATIENCE", "600"))
-# What the machine is told instead of a network: all that is installed comes from its own disk.
+# The settings that replace a network: all that is installed comes from the machine's own disk.
 OFFLINE = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/root/wheels PIP_DISABLE_PIP_VERSION_CHECK=1\n"
 SOCKET = "/run/shoal/shoal.sock"
 
 
 class Failed(AssertionError):
-    """A command inside ended otherwise than it should, or something did not come to be."""
+    """A command inside failed, or a condition did not become true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Done:
 
 
 def eventually(look: Callable[[], T], what: str, patience: float = PATIENCE, every: float = 1.0) -> T:
-    """Return what `look` returns once that is true; Failed after `patience` seconds, with the last."""
+    """Return what `look` returns, once that is true. Raises Failed with the last result after `patience` seconds."""
     end = time.monotonic() + patience
     while True:
         seen = look()
@@ -60,11 +61,11 @@ class Machine:
 
     @property
     def console(self) -> Path:
-        """What its kernel and systemd said on the serial line."""
+        """Return the output of its kernel and of systemd on the serial line."""
         return self._folder / "console.log"
 
     def boot(self) -> None:
-        """Switch it on; returns when ssh lets us in."""
+        """Switch it on. Returns when ssh works."""
         command = [
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "4096",
             "-display", "none", "-no-user-config", "-nodefaults",
@@ -88,7 +89,7 @@ class Machine:
         return self.run("true", check=False, patience=60).code == 0
 
     def run(self, script: str, *, check: bool = True, patience: float = PATIENCE) -> Done:
-        """Run lines of bash inside, as root. Failed with what they said, when they end with another code than 0."""
+        """Run lines of bash inside, as root. Raises Failed with their output if they end with a code other than 0."""
         given = f"{OFFLINE}export DOCKER_HOST=unix://{SOCKET}\n{script}\n".encode()
         command = self._ssh("bash -s 2>&1", patience)
         try:
@@ -112,7 +113,7 @@ class Machine:
         ]  # fmt: skip
 
     def ask(self, script: str, *, patience: float = PATIENCE) -> str:
-        """Return what lines of bash print, without the last newline."""
+        """Return the output of lines of bash, without the last newline."""
         return self.run(script, patience=patience).output.rstrip("\n")
 
     def write(self, path: str, text: str) -> None:
@@ -120,14 +121,14 @@ class Machine:
         self.run(f"printf %s {shlex.quote(text)} > {path}")
 
     def renew(self) -> None:
-        """Bring its clone to what is committed here. What was installed from it stays what it was."""
+        """Update its clone to what is committed here. What was installed from the clone stays as it was."""
         bundle = subprocess.run(["git", "bundle", "create", "-q", "-", "HEAD"], capture_output=True, check=True).stdout
         path = "/root/shoal.bundle"
         subprocess.run(self._ssh(f"cat > {path}", PATIENCE), input=bundle, timeout=PATIENCE, check=True)
         self.run(f"cd /root/shoal && git fetch -q {path} HEAD && git checkout -qf --detach FETCH_HEAD")
 
     def close(self) -> None:
-        """Switch it off at once. What was written to its disk before is kept: `--again` goes on with it."""
+        """Switch it off at once. Its disk is kept, and `--again` goes on with it."""
         if self._process is not None and self._process.poll() is None:
             self.run("sync", check=False, patience=120)
             self._process.kill()

@@ -1,4 +1,6 @@
-"""What is done with the machine, in order: each step leaves it as the next one finds it, or fails with what it saw."""
+"""The steps that are played on the machine, in order. Each leaves the machine as the next one needs it, or fails with
+what it saw.
+"""
 
 import re
 import shlex
@@ -9,7 +11,7 @@ from tests.vm.machine import PATIENCE, Failed, Machine, eventually
 
 INSIDE = PATIENCE / 2  # SHOAL_PATIENCE of what waits inside: an emulated processor is ten to a hundred times slower
 
-# What is on the host, to be the same before and after. Beside it what systemd makes and removes by itself.
+# The parts of the host that must be the same before and after, without those that systemd makes and removes by itself.
 SNAPSHOT = r"""
 echo "== mounts"; awk '{print $5, $9}' /proc/self/mountinfo | grep -v -E 'credentials|/run/user/|binfmt_misc' | sort
 echo "== cgroups"
@@ -21,20 +23,21 @@ echo "== processes"; ps -eo args | grep -E 'shoal|conmon|etcd|crun' | grep -v -E
 echo "== files"; ls -d /run/shoal* /var/lib/shoal* /opt/shoal* /etc/shoal* /usr/local/bin/* /etc/systemd/system/shoal* \
   /etc/systemd/system/*.wants/shoal* /tmp/shoal* 2>/dev/null
 true"""
-# Beside that what stays in the kernel after a daemon has ended, as dockerd's does: its containers may go on under it.
+# Also without what stays in the kernel after a daemon has ended, as with dockerd, because its containers may go on
+# using it.
 APPARMOR = "/sys/kernel/security/apparmor"
 PROFILES = f"echo '== profiles'; grep -F shoal {APPARMOR}/profiles; true"
 
-# Each container's id and pid, of a service.
+# The id and pid of each container of a service.
 PIDS = """for c in $(docker ps -q --no-trunc --filter label=com.docker.swarm.service.name={0} | sort); do
 echo "$c $(docker inspect -f '{{{{.State.Pid}}}}' $c)"; done"""
 
-# Ends with its host as its owner wants: by its own signal, with a moment of its own, while the network is there.
+# A container that ends with its host as its owner wants: by its own signal, with some time, while the network is there.
 POLITE = (
     "trap 'ping -c 1 -W 5 {gateway} > /shared/ping 2>&1; echo $? > /shared/network; sleep 2; echo done > /shared/end; "
     "exit 0' USR1; touch /shared/up; while :; do sleep 0.2; done"
 )
-# What AppArmor refuses to somebody who is root on the host, with all capabilities and nothing mounted read-only.
+# What AppArmor refuses to a process of root on the host, with all capabilities and nothing mounted read-only.
 REFUSED = (
     "echo x > /proc/sys/kernel/core_pattern", "echo x >> /proc/sys/kernel/core_pattern",
     "echo 1 > /proc/sys/net/ipv4/ip_forward", "echo 0 > /proc/sys/vm/drop_caches", "echo h > /proc/sysrq-trigger",
@@ -50,13 +53,13 @@ ALLOWED = (
 
 
 def expect(holds: object, what: str, seen: object = "") -> None:
-    """Failed unless something holds."""
+    """Raise Failed unless a condition is true."""
     if not holds:
         raise Failed(f"{what}\n{seen}".rstrip())
 
 
 def boots(vm: Machine) -> str:
-    """The bare machine is well, and runs nothing that script/bootstrap brought for its programs' sake."""
+    """The bare machine is well, and runs no service that script/bootstrap installed only for its programs."""
     eventually(lambda: vm.run("systemctl is-system-running --wait", check=False).code == 0, "systemd is content")
     units = "etcd docker docker.socket containerd docker-registry"
     for unit, state in zip(
@@ -70,7 +73,7 @@ def boots(vm: Machine) -> str:
 
 
 def plays_the_demo(vm: Machine) -> str:
-    """README's first command, and nothing left of it."""
+    """README's first command works, and leaves nothing."""
     before = vm.ask(SNAPSHOT)
     done = vm.run(f"cd /root/shoal && SHOAL_PATIENCE={INSIDE} script/demo", patience=3 * PATIENCE)
     expect("hello from" in done.output, "the demo's service answers", done.output)
@@ -79,7 +82,7 @@ def plays_the_demo(vm: Machine) -> str:
 
 
 def plays_the_demo_of_many(vm: Machine) -> str:
-    """README's second command."""
+    """README's second command works."""
     before = vm.ask(SNAPSHOT)
     vm.run(f"cd /root/shoal && SHOAL_PATIENCE={INSIDE} script/demo --nodes 3+2", patience=5 * PATIENCE)
     _compare(before, vm.ask(SNAPSHOT), "after the demo of many")
@@ -87,8 +90,9 @@ def plays_the_demo_of_many(vm: Machine) -> str:
 
 
 def installs(vm: Machine) -> str:
-    """script/install ends when the API serves; README's first swarm."""
-    # Of a host that never had a shoald: the demos' profile goes first, so that its removal must take away its own.
+    """script/install ends when the API serves, and README's first swarm works."""
+    # As on a host that never had a shoald: the profile of the demos is removed first, so that uninstalling must remove
+    # the daemon's own.
     vm.run(f"! grep -q '^shoal-default ' {APPARMOR}/profiles || printf shoal-default > {APPARMOR}/.remove")
     vm.run(f"cat > /root/snapshot <<'END'\n{SNAPSHOT}\n{PROFILES}\nEND\nbash /root/snapshot > /root/before")
     before = vm.ask("cat /root/before")
@@ -96,7 +100,7 @@ def installs(vm: Machine) -> str:
     began = time.monotonic()
     vm.run("cd /root/shoal && script/install", patience=3 * PATIENCE)
     took = time.monotonic() - began
-    # Not eventually: systemd said that it has started.
+    # Checked at once, because systemd said that it has started.
     vm.run("docker version >/dev/null && systemctl is-active --quiet shoald shoald-containers")
     shown = vm.ask("systemctl show shoald -p Type,KillMode,Restart,StartLimitIntervalUSec,NRestarts,StatusText")
     for line in ("Type=notify", "KillMode=process", "Restart=always", "StartLimitIntervalUSec=0", "NRestarts=0"):
@@ -133,7 +137,7 @@ def confines(vm: Machine) -> str:
     for command in ALLOWED:
         done = vm.run(f"aa-exec -p shoal-default -- bash -c {shlex.quote(command)}", check=False)
         expect(done.code == 0, f"the profile allows: {command}", done)
-    # Somebody removes the profile: nothing starts without it.
+    # Somebody removes the profile. Nothing may start without it.
     vm.run(f"printf shoal-default > {APPARMOR}/.remove; ! grep -q '^shoal-default ' {APPARMOR}/profiles")
     inside = vm.ask(f"docker exec {container} cat /proc/self/attr/current")
     expect(inside == "shoal-default (enforce)", "a command in a container brings a lost profile back", inside)
@@ -153,14 +157,14 @@ def outlives_its_daemon(vm: Machine) -> str:
     pids = [line.split()[1] for line in before.splitlines()]
 
     def same(after: str) -> None:
-        """All ten run on, and the daemon knows them."""
+        """Check that all ten still run, and that the daemon knows them."""
         seen = vm.ask(f"for p in {' '.join(pids)}; do [ -d /proc/$p ] || echo dead $p; done")
         expect(not seen, f"containers run on after {after}", seen)
         eventually(lambda: vm.run("docker version", check=False).code == 0, f"the API answers after {after}")
         expect(vm.ask(PIDS.format("web")) == before, f"the same containers after {after}", vm.ask(PIDS.format("web")))
 
     took = _seconds(vm, "systemctl restart shoald")
-    vm.run("docker version")  # at once: systemd waited for it
+    vm.run("docker version")  # at once, because systemd waited for it
     same("systemctl restart")
     vm.run("systemctl stop shoald; sleep 10; ! pgrep -x etcd")
     expect(not vm.ask(f"for p in {' '.join(pids)}; do [ -d /proc/$p ] || echo dead $p; done"), "they outlive a stop")
@@ -186,7 +190,7 @@ def outlives_its_daemon(vm: Machine) -> str:
 
 
 def goes_down_and_comes_back(vm: Machine) -> str:
-    """At a reboot each container has its own signal and time, with a network; after it old ones say 255."""
+    """At a reboot each container gets its own signal and time, with a network. Afterwards the old ones show 255."""
     gateway = vm.ask("docker network inspect bridge -f '{{(index .IPAM.Config 0).Gateway}}'")
     vm.run(
         "mkdir -p /root/shared && docker service create --detach --name polite --stop-signal USR1 "
@@ -214,10 +218,10 @@ def goes_down_and_comes_back(vm: Machine) -> str:
     ending = _ending(vm)
     eventually(lambda: vm.run("docker version", check=False).code == 0, "the API answers")
     _full(vm, "web", 10)
-    _full(vm, "polite", 1)  # which ended well, with its host: it is wanted all the same
+    _full(vm, "polite", 1)  # it ended well, with its host, and must be started all the same
     for container in old:
         said = vm.run(f"docker inspect -f '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}' {container}", check=False)
-        gone = "No such" in said.output  # by now more than a slot's history
+        gone = "No such" in said.output  # by now more tasks than a slot's history has
         expect(gone or said.output.strip() == "exited 255", f"{container} says how it ended", said.output)
     expect(vm.ask("docker ps -a --filter exited=255 -q"), "old containers are shown as Exited (255)")
     expect(
@@ -233,7 +237,7 @@ def goes_down_and_comes_back(vm: Machine) -> str:
 
 
 def _ending(vm: Machine) -> str:
-    """In which order the last boot ended, by its journal; how long that took."""
+    """Return in which order the last boot ended, by its journal, and how long that took."""
     lines = vm.ask("journalctl -b -1 -o short-monotonic --no-pager | tail -300").splitlines()
 
     def at(text: str) -> float:
@@ -252,14 +256,14 @@ def _ending(vm: Machine) -> str:
 
 
 def is_uninstalled(vm: Machine) -> str:
-    """It refuses while containers run; after `swarm leave` the host is what it was."""
+    """It refuses while containers run. After `swarm leave` the host is as it was before."""
     done = vm.run("cd /root/shoal && script/install --uninstall", check=False)
     expect(
         done.code == 1 and "swarm leave --force" in done.output, "it names the way while containers run", done.output
     )
     vm.run("docker swarm leave --force")
     eventually(lambda: not vm.ask("docker ps -aq"), "leaving removes every container")
-    other = vm.ask("aa-exec -p shoal-default -- sleep 1d >/dev/null 2>&1 & echo $!")  # as another shoald's container
+    other = vm.ask("aa-exec -p shoal-default -- sleep 1d >/dev/null 2>&1 & echo $!")  # as a container of another shoald
     left = vm.ask("cd /root/shoal && script/install --uninstall")
     held = vm.ask(f"cat /proc/{other}/attr/current; kill {other}")
     expect("it was left" in left and held == "shoal-default (enforce)", "who uses the profile keeps it", (left, held))
@@ -270,7 +274,7 @@ def is_uninstalled(vm: Machine) -> str:
 
 
 def passes_its_tests(vm: Machine) -> str:
-    """The runtime's and the CLI's tests, on a kernel of Debian's own."""
+    """The runtime's and the CLI's tests pass on Debian's own kernel."""
     done = vm.run(
         "cd /root/shoal && TMPDIR=$(mktemp -d /tmp/s.XXXX) && export TMPDIR && chmod 711 $TMPDIR\n"
         f"export SHOAL_PATIENCE={INSIDE}\n"
@@ -309,7 +313,7 @@ def _full(vm: Machine, service: str, count: int) -> None:
 
 
 def _seconds(vm: Machine, command: str) -> float:
-    """How long a command takes, by the machine's own clock."""
+    """Return how long a command takes, by the machine's own clock."""
     return (
         float(vm.ask(f"s=$(date +%s%N); {command} && echo $(( ($(date +%s%N) - s) / 1000000 ))").splitlines()[-1])
         / 1000

@@ -34,7 +34,8 @@ class Limits:
     """How many containers this node creates at once, and how many it starts at once. Further ones wait.
 
     The limits are separate so that some containers start while others are still being created: creating waits for the
-    disk and netlink, starting waits for the runtime's processes. Each spends half of its time waiting, hence two a CPU.
+    disk and netlink, starting waits for the runtime's processes. Each spends half of its time waiting, so the limits
+    are two for each CPU.
     """
 
     PER_CPU = 2

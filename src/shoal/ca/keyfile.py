@@ -123,7 +123,7 @@ def open_data_key(value: str, kek: bytes | None) -> bytes:
 def _split(data: bytes) -> tuple[str, dict[str, str], bytes]:
     """Return a PEM block's label, its headers and its base64 body."""
     if len(data) > _MAX_BYTES:
-        raise InvalidCertificate("the key file is too large to be one")
+        raise InvalidCertificate("the file is too large for a key file")
     block = _BLOCK.fullmatch(data)
     if block is None or not block[1].endswith(b"PRIVATE KEY"):
         raise InvalidCertificate("invalid PEM-encoded private key")

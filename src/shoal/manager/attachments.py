@@ -70,7 +70,7 @@ class Attachments(ResourceAllocatorBase):
 
 
 def new_attachment(view: View, request: api.AttachNetworkRequest, node_id: str, task_id: str, now: float) -> api.Task:
-    """Return the task that stands for a container on a network. NotFound, or PermissionDenied."""
+    """Return the task that stands for a container on a network. Raises NotFound or PermissionDenied."""
     wanted = request.config.target
     network = view.networks.get(wanted) or next(
         (each for each in view.networks.find("name", wanted) if each.spec.annotations.name == wanted), None
@@ -91,11 +91,11 @@ def new_attachment(view: View, request: api.AttachNetworkRequest, node_id: str, 
 
 
 def check_detach(view: View, attachment_id: str, node_id: str) -> None:
-    """Raise unless a node may remove this attachment: it is one, and its own."""
+    """Raise an error unless the task is an attachment of this node, which the node may remove."""
     if not attachment_id:
         raise InvalidArgument("invalid argument")
     task = view.tasks.get(attachment_id)
-    # A task of a service is no attachment: who could remove it would stop what the swarm wants to run.
+    # A task of a service is no attachment. A node that could remove it could stop what the swarm wants to run.
     if task is None or task.spec.WhichOneof("runtime") != "attachment":
         raise NotFound(f"attachment {attachment_id} not found")
     if task.node_id != node_id:

@@ -58,7 +58,7 @@ def bootstrap(
         changes.append(Create(_cluster(first, random_bytes)))
     if view.nodes.get(first.node_id) is None:
         changes.append(Create(_node(first)))
-        # With the node and never again: who removes the routing mesh on purpose does not get it back.
+        # Only together with the node: if a user removes the routing mesh on purpose, it is not made again.
         if not view.networks.find("name", INGRESS):
             changes.append(Create(_ingress(new_id())))
     changes.extend(
@@ -84,7 +84,8 @@ def _cluster(first: FirstLeader, random_bytes: RandomBytes) -> api.Cluster:
 
 
 def _node(first: FirstLeader) -> api.Node:
-    # A manager at once, other than SwarmKit's: its certificate says so, and must not say more than the node is.
+    # The node is a manager at once, unlike SwarmKit's. Its certificate says so, and must not give more rights than the
+    # node has.
     return api.Node(
         id=first.node_id,
         role=api.MANAGER,

@@ -41,7 +41,7 @@ def _node_class() -> "type[SwarmNode]":
 class Door:
     """The node, once there is one. The methods work while `run` runs.
 
-    Methods whose docstring says "likewise" raise Unavailable with Docker's text if no manager works here.
+    The methods for managers raise Unavailable with Docker's text if no manager works here.
     """
 
     def __init__(
@@ -126,15 +126,15 @@ class Door:
         return self._there().control()
 
     def logs(self) -> "LogBroker":
-        """Return the log broker, likewise."""
+        """Return the log broker. Only on a manager, as `control`."""
         return self._there().logs()
 
     def watch(self, *kinds: type) -> "Watch":
-        """Return a watch on the swarm's objects, likewise."""
+        """Return a watch on the swarm's objects. Only on a manager, as `control`."""
         return self._there().watch(*kinds)
 
     def view(self) -> "View":
-        """Return the swarm's objects as they are now, likewise."""
+        """Return the swarm's objects as they are now. Only on a manager, as `control`."""
         return self._there().view()
 
     def networks(self) -> list[api.Network]:
@@ -142,15 +142,19 @@ class Door:
         return self._node.networks() if self._node is not None else []
 
     async def explain_task(self, task_id: str) -> "pb.Explanation":
-        """Return why a task is on its node, or has none, likewise. Also raises NotFound and RpcError."""
+        """Return why a task is on its node, or has none. Only on a manager, as `control`; also raises NotFound and
+        RpcError.
+        """
         return await self._there().explain_task(task_id)
 
     async def unlock_key(self) -> str:
-        """Return the key that unlocks this swarm's managers, likewise; empty with autolock off."""
+        """Return the key that unlocks this swarm's managers; empty with autolock off. Only on a manager, as
+        `control`.
+        """
         return await self._there().unlock_key()
 
     async def backup(self, file: BinaryIO) -> "Summary":
-        """Write this swarm and this manager's identity to an empty file, likewise."""
+        """Write this swarm and this manager's identity to an empty file. Only on a manager, as `control`."""
         return await self._there().backup(file)
 
     async def init(self, request: InitRequest) -> str:

@@ -313,7 +313,7 @@ class Membership:
         try:
             changed = await self.security.trust(root_pem, time.time())
         except (InvalidCertificate, OSError) as error:
-            log.error("the swarm's new root certificate is not taken over: %s", error)
+            log.error("the swarm's new root certificate cannot be used: %s", error)
             return
         if changed:
             log.info("this node trusts the swarm's new root certificate")
@@ -388,7 +388,7 @@ class Membership:
         try:
             await self._trust(await download_root(known))
         except ShoalError as error:
-            log.warning("the swarm's root certificate was not to be had: %s", error)
+            log.warning("the swarm's root certificate could not be fetched: %s", error)
 
     async def _record(self) -> None:
         """Save the known managers for the next start. A failed write is only logged; sessions name them again."""
@@ -398,7 +398,7 @@ class Membership:
             try:
                 await asyncio.to_thread(peers.save, self._paths.swarm, self.managers)
             except OSError as error:
-                log.warning("the managers of this swarm were not written down: %s", error)
+                log.warning("the addresses of this swarm's managers could not be saved: %s", error)
 
 
 def _place(state: NodeState) -> Place:

@@ -133,7 +133,7 @@ class SwarmNode:
             async with asyncio.timeout(JOIN_TIMEOUT):
                 await self._stay.settled.wait()
         except TimeoutError:
-            log.warning("this node is not up after %g s; the API answers all the same", JOIN_TIMEOUT)
+            log.warning("this node is not up after %g s; the API answers without it", JOIN_TIMEOUT)
 
     async def wait_manager(self) -> None:
         """Wait until a manager works here, and `control`, `logs`, `watch` and `view` can be used."""
@@ -303,7 +303,7 @@ class SwarmNode:
             try:
                 state.save(self._paths.swarm, membership.state)
             except OSError as error:
-                log.warning("that this node has joined was not written down: %s", error)
+                log.warning("this node has joined, but that could not be saved: %s", error)
 
     async def leave(self, force: bool) -> None:
         """Leave the swarm: end its tasks here, and remove its keys and data."""

@@ -47,7 +47,7 @@ def _managers(paths: Paths, saved: state.NodeState) -> peers.Peers:
     try:
         known = peers.load(paths.swarm)
     except DamagedState as error:
-        log.warning("%s; the manager that let this node join is asked instead", error)
+        log.warning("%s; this node asks the manager through which it joined instead", error)
         known = ()
     return known or ((("", saved.remote_addr),) if saved.remote_addr else ())
 

@@ -96,7 +96,7 @@ class Stay:
             if self._is_final(error):
                 log.error("this node stays out of the swarm until somebody has looked: %s", error)
                 return
-            log.warning("this node's part in the swarm ended, and begins anew in %g s: %s", pause, error)
+            log.warning("this node's part in the swarm failed and starts again in %g s: %s", pause, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -125,7 +125,7 @@ class Creation:
                 if mount.type == "volume":
                     self._volumes.hold(mount.source, container.id)
         except (NotFound, DamagedState) as error:
-            log.warning("container %s has lost what it was made from: %s", container.id[:12], error)
+            log.warning("the image or a volume of container %s is missing or damaged: %s", container.id[:12], error)
 
     async def _volumes_of(
         self,

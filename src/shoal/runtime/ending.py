@@ -84,7 +84,7 @@ def _ask(paths: Paths) -> list[_Running]:
         try:
             one = _ask_one(folder, paths.bundles / folder.name)
         except DamagedState as error:
-            log.error("container %s is killed, for its stop signal is not known: %s", folder.name[:12], error)
+            log.error("container %s is killed, because its stop signal is not known: %s", folder.name[:12], error)
             continue
         if one is not None:
             found.append(one)

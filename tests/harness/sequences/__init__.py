@@ -1,5 +1,5 @@
-"""Sequences of docker commands, kept as data files, that are played to a Docker Engine's swarm and to one of ours.
+"""Sequences of docker commands in data files, played to a swarm of Docker Engines and to one of Shoal.
 
-`files` reads them, `state` makes a plain picture of what a swarm shows, `compare` tells two pictures apart, `player`
-runs the commands and waits, `swarms` starts and watches a swarm of each kind.
+`files` reads them, `state` makes a plain picture of what a swarm shows, `compare` compares two pictures, `player` runs
+the commands and waits, `swarms` starts and watches a swarm of each kind.
 """

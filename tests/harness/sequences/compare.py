@@ -1,4 +1,4 @@
-"""Two pictures, path by path, and the differences that a sequence's file knows of."""
+"""Compares two pictures, path by path, with the differences that a sequence's file allows."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -9,7 +9,9 @@ NOTHING = "(nothing)"
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Return a tree's leaves by their paths. What is empty is as if it were not there: a client cannot tell."""
+    """Return a tree's leaves by their paths. Empty values count as missing, because a client cannot see the
+    difference.
+    """
     if isinstance(value, dict):
         branches = value.items()
     elif isinstance(value, list):
@@ -33,7 +35,7 @@ def differences(docker: Any, shoal: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def problems(docker: Any, shoal: Any, known: tuple[Difference, ...]) -> list[str]:
-    """Return what is wrong: differences that are not known, and known ones that are no more."""
+    """Return what is wrong: differences that are not known, and known ones that no longer exist."""
     found = differences(docker, shoal)
     wrong = [
         f"{path}: Docker has {theirs!r}, Shoal {ours!r}"

@@ -1,4 +1,4 @@
-"""A sequence as its data file tells it. `tests/interop/sequences/README.md` says what may stand in one."""
+"""Reads a sequence from its data file. `tests/interop/sequences/README.md` describes the format."""
 
 import shlex
 import tomllib
@@ -8,8 +8,8 @@ from typing import Any
 
 FOLDER = Path(__file__).parents[2] / "interop" / "sequences"
 
-# Every command of a sequence returns at once: what is waited for stands in the file. What is not found here in a
-# registry is not asked for. busybox's sleep, as process 1, ignores SIGTERM.
+# Every command of a sequence returns at once; the file says what to wait for. An image that is not here is not looked
+# for in a registry. busybox's sleep, as process 1, ignores SIGTERM.
 ALWAYS = {
     ("service", "create"): ("--detach", "--no-resolve-image", "--stop-signal=KILL"),
     ("service", "update"): ("--detach", "--no-resolve-image"),
@@ -20,7 +20,7 @@ ALWAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A docker command; its exit code and its words are compared."""
+    """A docker command. Its exit code and its output are compared."""
 
     words: tuple[str, ...]
 
@@ -30,59 +30,59 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What must hold of a service, and hold all at once, before the sequence goes on."""
+    """Conditions on a service that must all be true at the same time before the sequence goes on."""
 
     service: str
-    running: int | None = None  # tasks that run and are meant to
-    states: dict[str, int] = field(default_factory=dict)  # tasks in a state, whatever they are meant to be
-    tasks: int | None = None  # all tasks, history and all
+    running: int | None = None  # tasks that run, and whose desired state is to run
+    states: dict[str, int] = field(default_factory=dict)  # tasks in a state, whatever their desired state
+    tasks: int | None = None  # all tasks, with the history
     update: str | None = None  # the state of the update
-    message: str | None = None  # the message of the update begins so
-    error: str | None = None  # some task's error begins so
-    gone: bool = False  # neither the service nor a task of it is there
+    message: str | None = None  # the beginning of the update's message
+    error: str | None = None  # the beginning of some task's error
+    gone: bool = False  # neither the service nor any of its tasks is there
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The swarm, once it is at rest, is compared here as well as at the end."""
+    """A step at which the swarm, once at rest, is compared, in addition to the end."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the two are known to differ: a pattern of paths, and why that is as it should be."""
+    """A known difference: a pattern of paths, and why it is right."""
 
     at: str
     reason: str
-    before: int = 0  # only with Docker Engines before this major version; 0 is with every one
+    before: int = 0  # only with Docker Engines before this major version; 0: with every version
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """One file. `name` is the file's."""
+    """The contents of one file. `name` is the file's name."""
 
     name: str
     title: str
     steps: tuple[Run | Wait | Look, ...]
     differences: tuple[Difference, ...] = ()
     nodes: int = 1
-    alone: bool = False  # it changes nodes or the swarm
-    any_place: bool = False  # which slot or node it hits is chance
-    lacking: str = ""  # what Shoal does not have yet: the test is expected to fail
+    alone: bool = False  # whether it changes nodes or the swarm
+    any_place: bool = False  # whether it is chance which slot or node it hits
+    lacking: str = ""  # what Shoal does not have yet, so that the test is expected to fail
 
     def differences_to(self, engine: str) -> tuple[Difference, ...]:
-        """Return what is known to differ from Docker Engines of a version."""
+        """Return the known differences from Docker Engines of a version."""
         major = int(engine.partition(".")[0])
         return tuple(one for one in self.differences if not one.before or major < one.before)
 
     def service(self, name: str) -> str:
-        """Return a service's name in the swarm: `@web` is this sequence's own."""
+        """Return a service's name in the swarm: `@web` becomes a name of this sequence's own."""
         return name.replace("@", f"{self.name}--")
 
 
 def read(path: Path) -> Sequence:
-    """Return the sequence in a file; ValueError, TypeError or KeyError where it is none."""
+    """Return the sequence in a file. Raises ValueError, TypeError or KeyError if the file has no valid sequence."""
     told = tomllib.loads(path.read_text())
     steps = tuple(_step(step) for step in told.pop("steps"))
     differences = tuple(Difference(**difference) for difference in told.pop("differs", ()))
@@ -105,11 +105,11 @@ def _step(told: dict[str, Any]) -> Run | Wait | Look:
 
 
 def arguments(sequence: Sequence, command: Run, hostnames: dict[str, str]) -> list[str]:
-    """Return docker's arguments for a command: names made this sequence's own, nodes' by their hostnames."""
+    """Return docker's arguments for a command, with this sequence's own names and the nodes' hostnames."""
     words = list(command.words)
     always = ALWAYS.get((words[0], words[1]), ())
     if "--rollback" in words:
-        always = ("--detach",)  # docker takes no flag of an update with it
+        always = ("--detach",)  # docker accepts no flag of an update together with it
     flags = [flag for flag in always if flag.partition("=")[0] not in words]
     words[2:2] = flags
     made = []

@@ -1,4 +1,4 @@
-"""Plays a sequence to a swarm and writes down what came of it."""
+"""Plays a sequence to a swarm and records the result."""
 
 import json
 import time
@@ -18,18 +18,18 @@ from tests.harness.sequences.state import (
 )
 from tests.harness.sequences.swarms import Swarm
 
-# So long nothing has changed where all is at rest. Docker's reaper works every quarter of a second.
+# A swarm is at rest after this many seconds without a change. Docker's reaper works every quarter of a second.
 AT_REST = 1.5
-# So many play at once in each swarm: more makes the machine so busy that Docker's agent is late.
+# The number of sequences that play at once in each swarm. More make the machine so busy that Docker's agent is late.
 TOGETHER = 8
 FAULT = "fault"
 
 
 @dataclass(slots=True)
 class Record:
-    """What came of a sequence: each command's answer, and a picture for each look; `fault` if it got stuck.
+    """The result of a sequence: each command's answer, a picture for each look, and `fault` if it got stuck.
 
-    `engine` is the version that the manager says it has.
+    `engine` is the version that the manager reports.
     """
 
     told: dict[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Record:
 
 
 def holds(wait: Wait, sequence: Sequence, snapshot: Snapshot) -> bool:
-    """Return whether what a step waits for is so."""
+    """Return whether the conditions of a `Wait` hold."""
     name = sequence.service(wait.service)
     service, tasks = service_of(name, snapshot), tasks_of(name, snapshot)
     if wait.gone:
@@ -60,7 +60,7 @@ def holds(wait: Wait, sequence: Sequence, snapshot: Snapshot) -> bool:
 
 
 class _Stuck(Exception):
-    """What a sequence waits for does not come."""
+    """A sequence waits for something that does not happen."""
 
 
 class Player:
@@ -135,7 +135,9 @@ class Player:
 
 
 def play(sequences: list[Sequence], swarm: Swarm) -> dict[str, Record]:
-    """Play sequences to a swarm: those that may together, then the others one by one. What came of each, by name."""
+    """Play sequences to a swarm: first those that may run together, then the others one by one. Returns the results by
+    name.
+    """
     with ThreadPoolExecutor(TOGETHER) as pool:
         together = [sequence for sequence in sequences if not sequence.alone]
         played = pool.map(lambda sequence: Player(sequence, swarm).play(), together)
@@ -144,7 +146,9 @@ def play(sequences: list[Sequence], swarm: Swarm) -> dict[str, Record]:
 
 
 def play_to_all(sequences: list[Sequence], swarms: list[Swarm]) -> dict[str, dict[str, Record]]:
-    """Play to each swarm the sequences of its size, to all at once; what came of each, by its name and the kind."""
+    """Play to each swarm the sequences of its size, in all swarms at the same time. Returns the results by name and
+    kind.
+    """
     with ThreadPoolExecutor(len(swarms)) as pool:
         waiting = [
             (swarm, pool.submit(play, [one for one in sequences if one.nodes == len(swarm.hosts)], swarm))

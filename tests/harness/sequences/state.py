@@ -1,7 +1,8 @@
-"""A plain picture of a swarm: what chance decides is taken out, so that two swarms in the same state give the same.
+"""Makes a plain picture of a swarm. Everything random is taken out, so that two swarms in the same state have the same
+picture.
 
-Ids, times, addresses, process ids and container ids go; services and nodes have the names of the data file; a place's
-tasks stand from the oldest to the newest.
+Ids, times, addresses, process ids and container ids are removed. Services and nodes have their names from the data
+file. The tasks of a place are ordered from the oldest to the newest.
 """
 
 import re
@@ -13,8 +14,8 @@ from tests.harness.sequences.files import Sequence
 
 JSON = dict[str, Any]
 
-# Words of the registry's client and of the container runtime: Docker ends the first with what the last registry said,
-# or not, and names its shim and the runtime (we run crun and say so).
+# Messages of the registry's client and of the container runtime. Docker ends the first with the registry's last
+# message, or not, and names its shim and the runtime (ours is crun, and is named).
 WORDS = (
     (re.compile(r"(No such image: \S+) \(.*", re.DOTALL), r"\1"),
     (re.compile(r"starting container failed: .*?(exec: )"), r"starting container failed: \1"),
@@ -28,7 +29,7 @@ MOVING = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "s
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a swarm's API showed, one answer after another. `names` has also the services that were there before."""
+    """The answers of a swarm's API, read one after another. `names` also has the services that were there before."""
 
     services: list[JSON]
     tasks: list[JSON]
@@ -37,7 +38,9 @@ class Snapshot:
 
 
 def seen(sequence: Sequence, snapshot: Snapshot) -> Snapshot:
-    """Return what of a snapshot is this sequence's: its services, their tasks, and the nodes if it has them alone."""
+    """Return this sequence's part of a snapshot: its services, their tasks, and the nodes if no other sequence uses
+    them.
+    """
     prefix = sequence.service("@")
     return Snapshot(
         services=[service for service in snapshot.services if service["Spec"]["Name"].startswith(prefix)],
@@ -61,13 +64,13 @@ def service_of(name: str, snapshot: Snapshot) -> JSON | None:
 
 
 def moment(thing: JSON) -> str:
-    """Return when a thing was made, as a text that sorts: Go drops the zeros at a fraction's end."""
+    """Return when an object was made, as a text that sorts correctly. Go drops the zeros at the end of a fraction."""
     whole, _, fraction = thing["CreatedAt"].rstrip("Z").partition(".")
     return f"{whole}.{fraction:<09}"
 
 
 def in_motion(snapshot: Snapshot) -> bool:
-    """Return whether some task is on its way: to run, or to its end. One that no node suits is at rest."""
+    """Return whether some task is still starting or ending. A task for which there is no suitable node is at rest."""
     return any(_moves(task) for task in snapshot.tasks)
 
 
@@ -76,7 +79,7 @@ def _moves(task: JSON) -> bool:
     if state in OVER:
         return bool(desired == "remove")
     if desired in ("shutdown", "remove"):
-        # What was told to end before it had a node stays as it is; what is to be removed goes.
+        # A task that was told to end before it had a node stays as it is; one that is to be removed disappears.
         return desired == "remove" or state not in NOWHERE
     if state == "pending" and task["Status"].get("Err"):
         return False
@@ -84,7 +87,9 @@ def _moves(task: JSON) -> bool:
 
 
 def picture(sequence: Sequence, snapshot: Snapshot, hostnames: dict[str, str]) -> JSON:
-    """Return the picture of a sequence's part of a snapshot. `hostnames` has the file's names of the nodes."""
+    """Return the picture of a sequence's part of a snapshot. `hostnames` maps the file's names of nodes to their
+    hostnames.
+    """
     names = {node["ID"]: node["Description"]["Hostname"] for node in snapshot.nodes}
     ours = {host: told for told, host in hostnames.items()}
     nodes = {node_id: ours.get(name, name) for node_id, name in names.items()}
@@ -157,7 +162,7 @@ def _task(task: JSON, service: JSON | None, nodes: dict[str, str]) -> JSON:
 
 
 def _which_spec(task: JSON, service: JSON | None) -> str:
-    """Return which of its service's specs a task has: the present, the previous one, or one from before."""
+    """Return which spec of its service a task has: the present one, the previous one, or an older one."""
     if service is None:
         return "none"
     template, former = service["Spec"]["TaskTemplate"], (service.get("PreviousSpec") or {}).get("TaskTemplate", {})
@@ -167,16 +172,16 @@ def _which_spec(task: JSON, service: JSON | None) -> str:
 
 
 def _same(spec: JSON, template: JSON) -> bool:
-    # The runtime stands in a service alone.
+    # Only a service names the runtime.
     return {**spec, "Runtime": ""} == {**template, "Runtime": ""}
 
 
 def tidy(value: Any, sequence: Sequence, hostnames: dict[str, str]) -> Any:
-    """Return a value with every text in it freed of what chance decides."""
+    """Return a value in which every text is without random parts."""
     if isinstance(value, dict):
         made = {tidy(key, sequence, hostnames): tidy(item, sequence, hostnames) for key, item in value.items()}
         if isinstance(made.get("Env"), list):
-            # `docker service update` sends an environment in whatever order a Go map gives.
+            # `docker service update` sends an environment in the random order of a Go map.
             made["Env"] = sorted(made["Env"])
         return made
     if isinstance(value, list):
@@ -185,7 +190,7 @@ def tidy(value: Any, sequence: Sequence, hostnames: dict[str, str]) -> Any:
 
 
 def text(words: str, sequence: Sequence, hostnames: dict[str, str]) -> str:
-    """Return a text with the file's names, and without ids."""
+    """Return a text with the file's names and without ids."""
     words = words.replace(sequence.service("@"), "@")
     for told, host in hostnames.items():
         words = words.replace(host, told)

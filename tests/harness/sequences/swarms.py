@@ -1,4 +1,4 @@
-"""A swarm to play in: hosts of one kind, and a watcher that asks what is there again and again, for all who wait."""
+"""A swarm to play in: hosts of one kind, and a watcher that reads its state again and again for all that wait."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from tests.harness.sequences.state import Snapshot
 from tests.interop.conftest import import_image
 
 IMAGES = ("bb:latest", "bb:2", "bb:3")
-# Asked in one version of the API, so that both show and take the same fields.
+# Both are called with one version of the API, so that they show and accept the same fields.
 VERSION = "1.41"
 EVERY = 0.1
 PATIENCE = 90.0
 
 
 class Watcher:
-    """What a manager shows, asked for every tenth of a second by one thread."""
+    """The state that a manager shows, read every tenth of a second by one thread."""
 
     def __init__(self, manager: Host | DockerEngine) -> None:
         self._manager = manager
@@ -38,7 +38,7 @@ class Watcher:
     def _watch(self) -> None:
         while not self._over:
             client = Client(self._manager.socket, f"v{VERSION}", timeout=20)
-            # A manager may well be too busy for a moment; who waits here sees nothing new until it answers again.
+            # A manager may be too busy for a moment. Then those that wait see nothing new until it answers again.
             with contextlib.suppress(OSError, HTTPException, ApiError):
                 while not self._over:
                     began = time.monotonic()
@@ -51,7 +51,7 @@ class Watcher:
     def _ask(self, client: Client) -> None:
         asked_at = time.monotonic()
         services = client.get("/services")
-        # Services first, and names are kept: a task that is seen has a service whose name is known.
+        # Services are read first, and their names are kept, so the name of each task's service is known.
         self._names |= {service["ID"]: service["Spec"]["Name"] for service in services}
         tasks = client.get("/tasks")
         if unknown := {task["ServiceID"] for task in tasks} - self._names.keys():
@@ -65,7 +65,9 @@ class Watcher:
             self._changed.notify_all()
 
     def wait(self, holds: Callable[[Snapshot], bool], seconds: float = PATIENCE) -> tuple[bool, Snapshot]:
-        """Return whether something held within a time, and what was seen last; only what was asked from now on."""
+        """Return whether a condition became true in time, and the last snapshot. Only snapshots that are read from now
+        on count.
+        """
         now = time.monotonic()
         end = now + patient(seconds)
         with self._changed:
@@ -108,7 +110,7 @@ class Swarm:
         )
 
     def docker(self, *arguments: str) -> tuple[int, str, str]:
-        """Run Docker's command against the manager: its exit code and what it said."""
+        """Run Docker's command against the manager. Returns its exit code and its output."""
         done = run(
             docker_program(), "-H", f"unix://{self.manager.socket}", *arguments,
             check=False, env={**os.environ, "DOCKER_API_VERSION": VERSION},
@@ -116,7 +118,7 @@ class Swarm:
         return done.returncode, done.stdout, done.stderr
 
     def restore(self) -> None:
-        """Undo what sequences do to nodes and to the swarm."""
+        """Undo the changes of sequences to nodes and to the swarm."""
         for node in self.watcher.wait(lambda _: True)[1].nodes:
             removed = [word for label in node["Spec"].get("Labels") or {} for word in ("--label-rm", label)]
             self.docker("node", "update", "--availability", "active", *removed, node["ID"])
@@ -128,7 +130,7 @@ class Swarm:
 
 @contextlib.contextmanager
 def swarm(kind: str, nodes: int) -> Iterator[Swarm]:
-    """A swarm of "docker" or "shoal" on a network of its own, and nothing of it afterwards."""
+    """Yield a swarm of "docker" or "shoal" on a network of its own, and leave nothing of it afterwards."""
     with Network(f"{kind}{nodes}") as net:
         names = [f"{kind}-of-{nodes}-{number}" for number in range(1, nodes + 1)]
         add: Callable[..., Host | DockerEngine] = net.add_docker if kind == "docker" else net.add

@@ -1,4 +1,4 @@
-"""A container runtime in memory that behaves: containers are made, run, are well or not, exit and are removed."""
+"""A working container runtime in memory: containers are made, run, are healthy or not, exit and are removed."""
 
 import asyncio
 from collections import Counter
@@ -94,7 +94,7 @@ class FakeContainers:
         while options.follow:
             await asyncio.Event().wait()
 
-    # What tests do to containers.
+    # What tests can do to containers.
 
     def exit(self, ref: str, code: int) -> None:
         self._put(replace(self.get(ref), phase=Phase.EXITED, pid=0, exit_code=code))
@@ -150,7 +150,7 @@ class FakeImages:
 
 
 class FakeOverlays:
-    """Overlays that hear what managers say."""
+    """Overlays that record what managers say."""
 
     def __init__(self) -> None:
         self.gossip: Gossip | None = None
@@ -185,7 +185,7 @@ class FakeOverlays:
 
 
 class FakeRuntime:
-    """What a node gives its agent."""
+    """The runtime that a node gives its agent."""
 
     def __init__(self, *images: str) -> None:
         self.images = FakeImages(*(images or ("busybox:latest",)))

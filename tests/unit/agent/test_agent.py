@@ -1,4 +1,4 @@
-"""The agent against a real dispatcher, over real gRPC on loopback, with a runtime that behaves."""
+"""The agent with a real dispatcher, over real gRPC on loopback, and with a working runtime in memory."""
 
 import asyncio
 import sqlite3
@@ -118,7 +118,7 @@ class Swarm:
         await self.store.update(write)
 
     async def desire(self, state: int, task_id: str = "t1") -> None:
-        def write(transaction: object) -> None:  # a report of the node's may come in before its turn
+        def write(transaction: object) -> None:  # an earlier report of the node may come first
             changed = copy(self.task(task_id))
             changed.desired_state = state  # type: ignore[assignment]
             transaction.update(changed)  # type: ignore[attr-defined]
@@ -347,7 +347,7 @@ async def test_a_burst_of_tasks_runs_in_parallel_but_not_all_at_once(tmp_path: P
         await swarm.wait(lambda: all(t.status.state == api.RUNNING for t in swarm.store.view().tasks.all()))
     assert 1 < runtime.containers.most_busy <= 64
     assert runtime.images.pulls["app:latest"] == 1
-    assert len(swarm.store.commits) < 100  # statuses travel together
+    assert len(swarm.store.commits) < 100  # statuses are sent together
 
 
 async def test_a_damaged_file_of_tasks_is_named_and_left(tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ async def test_following_logs_takes_in_tasks_that_come_later_until_it_is_closed(
 
 
 async def test_an_agent_whose_sessions_fail_can_still_be_stopped(tmp_path: Path) -> None:
-    # The children of a group that fail while it is being cancelled hide the cancellation (Python 3.11).
+    # When children of a group fail while it is being cancelled, they hide the cancellation (Python 3.11).
     for turn in range(20):
         swarm = Swarm(task())
         swarm.broker.broken = True

@@ -7,7 +7,7 @@ from shoal.agent.channel import WatchedChannel
 
 
 async def test_kernel_ends_a_connection_whose_other_end_is_silent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel connects to it by itself
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel accepts the connection by itself
         channel = WatchedChannel(*listener.getsockname())
         protocol = await channel._create_connection()
         transport = protocol.connection._transport
@@ -19,4 +19,4 @@ async def test_kernel_ends_a_connection_whose_other_end_is_silent() -> None:
         finally:
             transport.abort()
             channel.close()
-            await asyncio.sleep(0)  # for the transport to close its socket
+            await asyncio.sleep(0)  # time for the transport to close its socket

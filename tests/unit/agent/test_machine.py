@@ -1,4 +1,4 @@
-"""The task state machine: its table by value, its laws over every pair of states."""
+"""The task state machine: its table, and its laws for every pair of states."""
 
 from typing import cast
 

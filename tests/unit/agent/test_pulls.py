@@ -1,4 +1,4 @@
-"""A pull is for the tasks that wait for it: one for all of them, and none for nobody."""
+"""A pull belongs to the tasks that wait for it: one pull for all of them, and none when nobody waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from shoal.runtime.types import Image
 
 
 class Registry:
-    """Images that come once `here` is set."""
+    """A registry whose images arrive once `here` is set."""
 
     def __init__(self) -> None:
         self.here = asyncio.Event()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime
 
 
 class Busy(FakeContainers):
-    """Containers that cannot be made twice."""
+    """Containers that are already being made when they are made again."""
 
     refusals = 2
 
@@ -78,7 +78,7 @@ async def test_a_container_that_runs_although_its_task_has_ended_is_stopped() ->
         await asyncio.sleep(1)
         await first.close()
         ended = task()
-        ended.status.state = api.FAILED  # as this daemon's last one said while it could not read the container's record
+        ended.status.state = api.FAILED  # as the last daemon reported while it could not read the container's record
         seen.clear()
         again = loop_of(containers, group, seen, ended)
         again.start()
@@ -170,7 +170,7 @@ async def test_a_running_task_whose_host_went_down_has_failed() -> None:
     seen: list[tuple[float, str, str]] = []
     containers = FakeRuntime().containers
     made = task(state=api.RUNNING)
-    await containers.create(container_config(made, NODE), id=container_id(made.id))  # all that is left of it
+    await containers.create(container_config(made, NODE), id=container_id(made.id))  # this is all that is left of it
     async with asyncio.TaskGroup() as group:
         loop = loop_of(containers, group, seen, made)
         loop.start()

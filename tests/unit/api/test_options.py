@@ -1,4 +1,4 @@
-"""Labels `shoal.*`: what they mean, and what is refused by name."""
+"""Labels `shoal.*`: their meaning, and which are refused by name."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -16,7 +16,7 @@ DIGEST = "@sha256:" + "0" * 64
         "localhost/x",
         "localhost:5000/x:y" + DIGEST,
         "[2001:db8::1]:5000/x",
-        "Registry/x",  # with upper-case letters what comes first can only be a host
+        "Registry/x",  # a first part with upper-case letters can only be a host
         "1.2.3.4:80/x",
         "x:" + "t" * 128,
     ],

@@ -1,4 +1,4 @@
-"""Instants, also those that none can be."""
+"""Times, also impossible ones."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given

@@ -15,7 +15,7 @@ CLUSTER_ID = "c" * 25
 
 
 def bent(label: str, der: bytes) -> Iterator[bytes]:
-    """Yield what is in DER as PEM with one byte wrong, each byte in turn and in several ways."""
+    """Yield DER data as PEM with one wrong byte, for each byte in turn and in several ways."""
     for place in range(len(der)):
         for change in (0x01, 0x03, 0x10, 0x80, 0xFF):
             wrong = der[:place] + bytes([der[place] ^ change]) + der[place + 1 :]
@@ -24,7 +24,7 @@ def bent(label: str, der: bytes) -> Iterator[bytes]:
 
 @dataclass
 class Swarm:
-    """A root and what it signs. `now` is when everything is made."""
+    """A root and the certificates that it signs. `now` is the time at which everything is made."""
 
     folder: Path
     now: float = NOW

@@ -93,4 +93,4 @@ def test_a_request_with_a_wrong_byte_within_is_read_or_refused() -> None:
             csr_public_key(pem)
         except InvalidCertificate:
             refused += 1
-    assert refused > 4 * len(der)  # of five a byte; what is signed is all but the signature's own frame
+    assert refused > 4 * len(der)  # of five changes for each byte; the signature covers everything except its own frame

@@ -80,7 +80,7 @@ def test_while_a_root_is_rotated_old_and_new_nodes_are_believed_under_the_old_ro
     chain = read_chain(rotating.issue(make_csr(KEY), "node", api.WORKER, CLUSTER_ID, now=NOW))
     assert len(chain) == 2
     validate_chain(chain, ROOT.certificates, NOW)
-    validate_chain(chain, new.certificates, NOW)  # as a node has it when the new root has become the swarm's
+    validate_chain(chain, new.certificates, NOW)  # as on a node after the new root has become the swarm's
     with pytest.raises(InvalidCertificate, match="unknown authority"):
         validate_chain(chain, create_root(NOW).certificates, NOW)
     subject, public_key = issuer_of(chain, ROOT.certificates)
@@ -96,7 +96,7 @@ def test_bytes_that_are_no_certificate_are_refused() -> None:
 
 @pytest.mark.parametrize("key", [new_key(), rsa.generate_private_key(65537, 2048)], ids=["ecdsa", "rsa"])
 def test_a_certificate_with_a_wrong_byte_is_read_whole_or_refused(key: PrivateKey) -> None:
-    """Not only loaded: its key, names and times are read from it later, where nobody expects that to fail."""
+    """Loading is not enough: its key, names and times are read later, where nobody expects an error."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CA_NAME)])
     start = datetime.fromtimestamp(NOW, UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 5, start, start + timedelta(days=90))

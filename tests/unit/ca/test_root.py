@@ -20,7 +20,7 @@ def leaf(root: RootCA, role: int = api.WORKER, lifetime: timedelta | None = None
 
 
 def own_root(key: PrivateKey, algorithm: hashes.HashAlgorithm = hashes.SHA256()) -> RootCA:  # noqa: B008
-    """A root as a user brings it: another name, no key identifiers."""
+    """Return a root as a user may bring it: with another name and without key identifiers."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "our company")])
     start = datetime.fromtimestamp(NOW, UTC) - timedelta(days=1)
     certificate = (

@@ -76,7 +76,7 @@ def test_tls_1_2_takes_only_the_suites_of_swarm(swarm: Swarm) -> None:
     cipher = wire.client.cipher()
     assert cipher is not None
     assert cipher[0].startswith("ECDHE-ECDSA-")
-    client.set_ciphers("ECDHE+AES:!AESGCM:!AESCCM")  # CBC alone
+    client.set_ciphers("ECDHE+AES:!AESGCM:!AESCCM")  # only CBC
     with pytest.raises(ssl.SSLError):
         Wire(swarm.manager("m2").server_context(), client, MANAGER_SERVER_NAME).shake()
 
@@ -169,7 +169,7 @@ async def test_autolock_seals_the_file_and_a_renewal_keeps_it_sealed(swarm: Swar
     opened = SecurityConfig.load(folder, swarm.now, kek)
     assert opened is not None
     assert (opened.data_key, opened.kek_version) == (manager.data_key, 5)
-    await opened.set_kek(None, 4)  # older news
+    await opened.set_kek(None, 4)  # older roots
     with pytest.raises(Locked):
         SecurityConfig.load(folder, swarm.now)
     await opened.set_kek(None, 6)

@@ -61,7 +61,7 @@ def test_the_secret_is_not_shown() -> None:
         lambda text: text.upper(),
         lambda text: text.replace("-", "_"),
         lambda text: text[:-1] + "é",
-        lambda text: text[:-1] + "٣",  # a digit, in another script
+        lambda text: text[:-1] + "٣",  # a digit of another script
         lambda text: "SWMTKN-1-" + "z" * 50 + text[-26:],  # more than 256 bits
         lambda text: "",
     ],
@@ -118,5 +118,5 @@ def test_an_unlock_key_that_is_no_base64_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "kek"), [("", b""), ("AAAA", bytes(3)), ("AB", b"\0"), ("AA\r\nAA", bytes(3))])
 def test_an_unlock_key_of_another_length_is_read(text: str, kek: bytes) -> None:
-    """It will open nothing, which is another answer of Docker's than that it is no key."""
+    """Such a key opens nothing. Docker's answer to that is another one than to a malformed key."""
     assert parse_unlock_key(f"SWMKEY-1-{text}") == kek

@@ -1,4 +1,4 @@
-"""A daemon to be asked: the real Engine API over a node of fakes, or bytes, on a unix socket."""
+"""A daemon for the command to call: the real Engine API over a fake node, or fixed bytes, on a unix socket."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from tests.unit.engine.fakes import FACTS, FakeNode, backend
 
 @contextmanager
 def daemon(folder: Path, node: FakeNode) -> Iterator[str]:
-    """Serve in a thread of its own, so that a command, which blocks, can be run in this one. Its URL."""
+    """Serve in a thread of its own, because a command blocks the thread in which it runs. Yields the URL."""
     path = folder / "s"
     loop = asyncio.new_event_loop()
     ready = threading.Event()
@@ -45,7 +45,7 @@ def daemon(folder: Path, node: FakeNode) -> Iterator[str]:
 
 @contextmanager
 def answering(folder: Path, answer: bytes) -> Iterator[str]:
-    """Answer the first call with these bytes, whatever it is, and close. Its URL."""
+    """Answer the first call with these bytes, whatever it is, and close. Yields the URL."""
     path = folder / "raw"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -25,7 +25,9 @@ def status(state: int, error: str = "") -> api.TaskStatus:
 
 
 def manager() -> FakeNode:
-    """Tasks in slots 10 and 2 of a service, and one of a service on each node, which is gone already."""
+    """Return a manager with tasks in slots 10 and 2 of a service, and with a task of a global service that is gone
+    already.
+    """
     node, _ = manager_node(
         api.Service(id="web-id", spec=SPEC),
         api.Node(id="m1", description=api.NodeDescription(hostname="host-1")),

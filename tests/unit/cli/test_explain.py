@@ -12,7 +12,7 @@ from tests.unit.manager.builders import node, service, task
 __all__ = ["folder"]
 Captured = pytest.CaptureFixture[str]
 
-AT = 1_700_000_000.0  # when the fake manager is asked
+AT = 1_700_000_000.0  # the time at which the fake manager is asked
 
 
 def manager() -> FakeNode:

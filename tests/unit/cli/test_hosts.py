@@ -53,7 +53,7 @@ def test_tls_files_are_found_as_dockers_command_finds_them(tmp_path: Path) -> No
     context = find("tcp://x", files, {}).tls
     assert context is not None
     assert context.verify_mode == ssl.CERT_REQUIRED
-    # Docker's own instructions make a CA that says nothing of its key's usage, and Docker's command takes it.
+    # Docker's own instructions make a CA without a key usage, and Docker's command accepts it.
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
 
 

@@ -20,7 +20,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_says_what_there_is_and_that_the_file_is_a_secret(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A daemon that cannot even be named is in nobody's way here.
+    # A malformed name of a daemon does no harm here.
     monkeypatch.setenv("DOCKER_HOST", "nonsense://")
     assert "swarm" in told(capsys, "--help")
     shown = told(capsys, "swarm", "--help")

@@ -21,14 +21,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nServer: Shoal/1\r\nContent-Length: %d\r\n\r\n"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short name: sockets are to lie in it."""
+    """Yield a folder with a short name, because sockets are made in it."""
     path = Path(tempfile.mkdtemp(prefix="shoal-cli-"))
     yield path
     shutil.rmtree(path)
 
 
 def shoal(url: str, *arguments: str) -> int:
-    """Run the command in this process; its exit code."""
+    """Run the command in this process. Returns its exit code."""
     with pytest.raises(SystemExit) as end:
         run(["-H", url, *arguments])
     assert isinstance(end.value.code, int)
@@ -102,7 +102,7 @@ def test_a_transfer_that_ends_early_is_an_error_and_no_short_file(folder: Path, 
     path.write_bytes(b"old")
     for answer in (
         HEAD % len(data) + data[:-missing],  # the connection is lost
-        HEAD % (len(data) - missing) + data[:-missing],  # somebody between cut it
+        HEAD % (len(data) - missing) + data[:-missing],  # something in between cut it short
         HEAD % len(data) + data[: -missing - 1] + bytes([data[-missing - 1] ^ 1]) + data[len(data) - missing :],
     ):
         with answering(folder, answer) as url:

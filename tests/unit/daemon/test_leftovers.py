@@ -1,4 +1,4 @@
-"""A bridge is nobody's once its data root and its daemon are gone, and not before."""
+"""A bridge belongs to nobody once its data root and its daemon are gone, and not before."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ def test_only_what_has_neither_data_root_nor_daemon_is_nobodys(tmp_path: Path) -
     bridges = [
         OtherBridge("shoalaaaaaaaa", str(stopped), 3),
         OtherBridge("shoalbbbbbbbb", str(tmp_path / "gone"), 2),
-        OtherBridge("shoalcccccccc", str(tmp_path / "gone"), 0),  # its daemon runs on all the same
-        OtherBridge("shoaldddddddd", "", 1),  # of a release that did not say whose it is
-        OtherBridge("shoaleeeeeeee", str(copied), 0),  # another daemon's home by now
+        OtherBridge("shoalcccccccc", str(tmp_path / "gone"), 0),  # its daemon still runs
+        OtherBridge("shoaldddddddd", "", 1),  # made by a release that did not name the owner
+        OtherBridge("shoaleeeeeeee", str(copied), 0),  # by now another daemon's data root
         OtherBridge("shoal11111111", str(tmp_path / "file"), 0),
         OtherBridge("shoal22222222", str(tmp_path / "odd"), 0),
     ]

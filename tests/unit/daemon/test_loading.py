@@ -1,4 +1,6 @@
-"""The daemon begins without the authorities of the web, and its programs and later contexts have them."""
+"""The daemon starts without loading the web's certificate authorities. Its programs and later TLS contexts have
+them.
+"""
 
 import os
 import ssl

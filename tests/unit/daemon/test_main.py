@@ -1,9 +1,9 @@
-"""What a daemon in no swarm imports before its first answer: imports were nine tenths of the CPU that this took."""
+"""What a daemon in no swarm imports before its first answer. Imports were nine tenths of the CPU of a start."""
 
 import subprocess
 import sys
 
-# What a node of a swarm needs, and libraries that one place uses: imported there.
+# Modules that a node of a swarm needs, and libraries that only one place uses. They are imported when they are needed.
 LATER = (
     "shoal.agent.agent",
     "shoal.ca",
@@ -20,7 +20,7 @@ LATER = (
     "typer",
     "yaml",
 )
-# What the host's side of a start does without: it is imported once that is there.
+# Modules that the host's side of a start does not need. They are imported after it.
 BESIDE = ("shoal.agent", "shoal.api.v1", "shoal.engine", "shoal.node", "aiohttp", "google.protobuf")
 LOOK = """
 import sys
@@ -41,12 +41,12 @@ def test_daemon_begins_without_what_only_a_swarm_needs() -> None:
     assert sorted(host.intersection(BESIDE)) == []
     assert {"shoal.engine.app", *BESIDE} <= first
     assert sorted(first.intersection(LATER)) == []
-    # A name that is no more would pass above.
+    # A name that does not exist any more would pass the check above.
     assert {name for name in LATER if name.startswith("shoal.")} <= later
 
 
 def test_no_dataclass_that_a_daemon_imports_lacks_a_docstring() -> None:
-    """Python makes one from the signature, which takes as long as all else about the class."""
+    """Without a docstring Python makes one from the signature, which takes as long as the rest of the class."""
     look = """
 import dataclasses
 made = []

@@ -1,4 +1,4 @@
-"""What systemd is told, by a socket and a stream as it gives them."""
+"""What the daemon tells systemd, over a socket and a stream like systemd's."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from shoal.daemon.service import JournalFormatter, Notifier, is_journal
 
 @pytest.fixture
 def manager() -> Iterator[tuple[str, socket.socket]]:
-    """The socket on which a service manager listens."""
+    """Yield the socket on which a service manager listens."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.settimeout(5)
         listener.bind(f"{folder}/n")
@@ -61,7 +61,7 @@ def test_journal_is_known_by_its_stream() -> None:
         assert is_journal(writing, named)
         assert not is_journal(writing, {})
         assert not is_journal(writing, {"JOURNAL_STREAM": "8:x"})
-        # A shell below the unit inherits the name, and has standard error elsewhere.
+        # A shell in the unit inherits the name, but its standard error goes elsewhere.
         with open(os.devnull, "w") as elsewhere:
             assert not is_journal(elsewhere.fileno(), named)
     finally:

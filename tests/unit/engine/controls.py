@@ -1,4 +1,4 @@
-"""A Control that keeps what it is asked, and answers each RPC with what a test gave for it."""
+"""A Control that records its requests, and answers each RPC with what a test gave for it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from shoal.manager.control.rpcs import ControlRpcs
 
 
 class RecordedControl(ControlRpcs):
-    """`replies`: by the RPC's name; an RPC without one is answered by an empty message."""
+    """`replies` has the replies by the RPC's name. An RPC without one is answered with an empty message."""
 
     def __init__(self, **replies: Message) -> None:
         self.replies = replies

@@ -1,4 +1,4 @@
-"""A backend of small behaving fakes: lists in memory, and a node that is, or is not, in a swarm."""
+"""A backend of small working fakes: lists in memory, and a node that is or is not in a swarm."""
 
 import asyncio
 import itertools
@@ -47,7 +47,7 @@ Rows = list[Any]
 
 @dataclass
 class FakeTable:
-    """Containers, images, volumes or networks: what was put in."""
+    """A list of containers, images, volumes or networks that a test gives."""
 
     rows: list[Any] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ class FakeOverlays:
 
 @dataclass
 class FakeNode:
-    """A node alone, or with a manager whose Control, log broker and watch are given."""
+    """A node without a manager, or with a manager whose Control, log broker and watch are given."""
 
     swarm: SwarmInfo = field(default_factory=SwarmInfo)
     manager: Any = None
@@ -88,10 +88,10 @@ class FakeNode:
     store_watch: Any = None
     store_view: Any = None
     asked: list[Any] = field(default_factory=list)
-    saved: bytes = b"x" * 1000  # what a backup holds
-    is_prepared: bool = False  # `prepare` was called
+    saved: bytes = b"x" * 1000  # the contents of a backup
+    is_prepared: bool = False  # whether `prepare` was called
     told: list[Any] = field(default_factory=list)  # networks
-    explained: Any = None  # from a task's id to why it is where it is
+    explained: Any = None  # from a task's id to its explanation
 
     def info(self) -> SwarmInfo:
         return self.swarm
@@ -182,7 +182,7 @@ def manager_node(*objects: Any, log_broker: Any = None) -> tuple[FakeNode, Memor
 
 
 def backend(**parts: Any) -> Backend:
-    """Return a backend with empty fakes where no part is given."""
+    """Return a backend, with empty fakes for all parts that are not given."""
     return Backend(
         containers=parts.get("containers", FakeTable()),
         execs=parts.get("execs", FakeTable()),

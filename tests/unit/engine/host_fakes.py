@@ -1,4 +1,4 @@
-"""What a host has, as fakes that behave: containers that change, processes that echo, images and volumes in memory."""
+"""Working fakes of a host: containers that change, processes that echo, images and volumes in memory."""
 
 import asyncio
 import contextlib
@@ -36,10 +36,10 @@ Rows = list[Any]
 
 
 def container(name: str = "web.1", phase: Phase = Phase.RUNNING, **more: Any) -> Container:
-    """A container; what its config has goes in by name as well."""
+    """Return a container. Fields of its config may be given by name, too."""
     in_config = {field.name for field in dataclasses.fields(ContainerConfig)} - {"name", "env", "mounts"}
     if isinstance(more.get("health"), Health):
-        in_config.remove("health")  # what the probes say, not what they are
+        in_config.remove("health")  # the results of the probes, not the probes
     config = {key: more.pop(key) for key in list(more) if key in in_config}
     config = {"image": "busybox:latest", **config}
     values: dict[str, Any] = {
@@ -57,7 +57,7 @@ def container(name: str = "web.1", phase: Phase = Phase.RUNNING, **more: Any) ->
 
 
 def image(*tags: str, id: str = IMAGE_ID, created_at: float = 500.0, **more: Any) -> Image:  # noqa: A002
-    """An image with these tags. `labels` and `config` make its configuration."""
+    """Return an image with these tags. `labels` and `config` make its configuration."""
     inner = {"Labels": more.pop("labels", None), **more.pop("inner", {})}
     config = {"config": inner, "architecture": "amd64", "os": "linux", **more.pop("config", {})}
     values: dict[str, Any] = {"layers": ("sha256:" + "b" * 64,), "size_bytes": 1000, "repo_digests": (), **more}
@@ -82,7 +82,7 @@ READING = Stats(
 
 
 class FakeProcess:
-    """A process's stdio. As `cat` it echoes; otherwise a test says what it prints. `end` is its end."""
+    """A process's stdio. As `cat` it echoes; otherwise a test sets what it prints. `end` ends it."""
 
     def __init__(self, *, cat: bool = False) -> None:
         self.cat = cat
@@ -282,7 +282,7 @@ class FakeExecs:
 
 
 class FakeImages:
-    """Images by tag and id; pulls and loads say what a test gives them."""
+    """Images by tag and id. Pulls and loads report what a test gives them."""
 
     def __init__(self, *rows: Image) -> None:
         self.rows = list(rows)
@@ -385,7 +385,7 @@ class FakeVolumes:
 
 
 def host(*containers: Container, rows: FakeContainers | None = None, **parts: Any) -> Backend:
-    """A backend with these containers, or those in `rows`, and the image that they are made from."""
+    """Return a backend with these containers, or those in `rows`, and the image from which they are made."""
     rows = rows or FakeContainers(*containers)
     parts.setdefault("images", FakeImages(image("busybox:latest")))
     parts.setdefault("volumes", FakeVolumes())
@@ -410,7 +410,7 @@ class Wire:
         return (await self.reader.readuntil(b"\r\n\r\n")).decode()
 
     async def frames(self) -> list[tuple[int, bytes]]:
-        """All frames until the end."""
+        """Return all frames until the end."""
         found = []
         while header := await self.reader.read(1):
             header += await self.reader.readexactly(7)
@@ -440,11 +440,11 @@ class Served:
         return wire
 
     async def stop(self) -> None:
-        """Stop serving, with clients still there."""
+        """Stop serving while clients are still connected."""
         await self._runner.cleanup()
 
     async def close(self) -> None:
-        """Let the clients go, then stop."""
+        """Disconnect the clients, then stop."""
         for wire in self._wires:
             await wire.close()
         await self.stop()
@@ -452,7 +452,7 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def served(given: Backend, folder: Path) -> AsyncIterator[Served]:
-    """An Engine API on a unix socket, as the daemon serves it."""
+    """Yield an Engine API on a unix socket, as the daemon serves it."""
     runner = make_runner(make_app(given))
     await runner.setup()
     path = str(folder / "api.sock")
@@ -466,7 +466,7 @@ async def served(given: Backend, folder: Path) -> AsyncIterator[Served]:
 
 @contextlib.asynccontextmanager
 async def served_with_tls(given: Backend, context: ssl.SSLContext) -> AsyncIterator[Served]:
-    """The same over TLS, on loopback. Connections are bare: the client brings its own TLS."""
+    """Yield the same over TLS, on loopback. The connections are plain TCP, and the client brings its own TLS."""
     runner = make_runner(make_app(given))
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))

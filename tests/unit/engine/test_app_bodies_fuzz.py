@@ -1,4 +1,4 @@
-"""Whatever stands in the body of a create or an update, it is answered, and what is stored of it hurts nobody."""
+"""Any body of a create or an update is answered, and what is stored of it does no harm."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ def filled(path: str, version: int) -> str:
 
 
 async def decide(store: Any) -> None:
-    """Let the deciders and the node's executor see what was stored."""
+    """Run the deciders and the node's executor on what was stored."""
     transaction = Transaction(store.view())
     Cascade(deciders_of_tasks(Random(1))).run(transaction, 1_700_000_000.0)
     node = transaction.nodes.get("node")
@@ -75,7 +75,7 @@ async def test_the_bodies_that_are_bent_are_right_ones(path: str) -> None:
     async with client(backend(node=node, volumes=FakeVolumes(), network=FakeTable())) as http:
         answer = await http.post(filled(path, version_of(store, path)), json=CALLS[path])
         text = await answer.text()
-        # This release has no secrets and configs, nor containers of a user's own.
+        # This release has no secrets and configs, and no containers that users create.
         absent = path.startswith(("/secrets", "/configs", "/networks/{id}", "/containers"))
         assert answer.status in ((404, 501) if absent else (200, 201)), text
 
@@ -116,5 +116,5 @@ async def test_any_body_is_answered_and_the_swarm_goes_on(asked: Any, caplog: py
 
 
 def expected(text: str) -> bool:
-    """Whether an answer of 500 is Docker's, too: a network that is not there, a message that is too large."""
+    """Return whether Docker answers with 500, too: for a network that is not there, or a message that is too large."""
     return any(words in json.loads(text)["message"] for words in ("not found", "too large"))

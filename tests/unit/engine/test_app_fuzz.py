@@ -1,4 +1,4 @@
-"""Whatever is sent to the calls about this host is answered in Docker's way: never a traceback, never our own fault."""
+"""Anything sent to the calls about this host is answered as by Docker, and never with an internal error."""
 
 import json
 import logging
@@ -94,7 +94,7 @@ def whole_host() -> Any:
 
 
 def path_of(template: str, ref: str) -> str:
-    """The path with something in place of its parameters. What is no text is sent as the bytes that it is not."""
+    """Return the path with a value in place of its parameters. Values that are not valid text are sent as bytes."""
     quoted = quote(ref.encode("utf-8", "surrogatepass"), safe="") or "x"
     return template.replace("{id}", quoted).replace("{name}", quoted).replace("{name:.*}", quoted)
 
@@ -128,7 +128,7 @@ async def check(api: Any, call: Any) -> None:
             message = (await answer.json())["message"]
             assert message
             assert message != INTERNAL_ERROR
-            # What Docker answers with 500, as no fault of ours either.
+            # Docker answers these with 500, too, so they are no internal errors.
             assert answer.status != 500 or "is not allowed" in message or "exit event" in message
     finally:
         answer.close()

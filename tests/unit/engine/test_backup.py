@@ -105,7 +105,7 @@ async def test_a_transfer_that_breaks_off_restores_nothing(tmp_path: Path) -> No
         with pytest.raises((OSError, aiohttp.ClientError)):
             await http.post(RESTORE, data=half())
         assert broken.is_set()
-        # The daemon goes on, and another attempt is not in the way of the first.
+        # The daemon goes on, and the first attempt does not disturb another one.
         answer = await http.post(RESTORE, data=io.BytesIO(data))
         assert answer.status == 200
     assert len(node.asked) == 1

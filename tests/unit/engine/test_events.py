@@ -50,7 +50,7 @@ def test_filters_choose_events() -> None:
         (STARTED, {"label": ["tier=front"]}, True),
         (STARTED, {"label": ["tier=back"]}, False),
         (STARTED, {"scope": ["swarm"]}, False),
-        (STARTED, {"service": ["web"]}, True),  # Docker looks at the name whatever the event is of.
+        (STARTED, {"service": ["web"]}, True),  # Docker compares the name whatever the event's type is.
         (task, {"service": ["web"]}, True),
         (task, {"node": ["n1"]}, True),
         (task, {"node": ["n2"]}, False),

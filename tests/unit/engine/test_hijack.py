@@ -1,4 +1,4 @@
-"""Raw connections, by real sockets, under both event loops: the daemon's own and asyncio's."""
+"""Raw connections over real sockets, with both event loops: the daemon's and asyncio's."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 def with_exec(process: FakeProcess | None = None, **config: Any) -> tuple[Backend, str, FakeProcess]:
-    """A host with one container, and in it an exec with all its stdio, not started yet."""
+    """Return a host with one container, and in it an exec with all its stdio, not started yet."""
     rows = FakeContainers(container())
     execs = FakeExecs(rows, process or FakeProcess())
     wanted = {"attach_stdin": True, "attach_stdout": True, "attach_stderr": True, **config}
@@ -136,7 +136,7 @@ def test_client_that_goes_away_ends_the_session_and_not_the_process(run: Run, tm
 
 def test_client_that_goes_away_after_the_end_of_its_input_is_noticed(run: Run, tmp_path: Path) -> None:
     async def body() -> None:
-        # As `docker exec` without -i: it ends its input at once, and waits in silence until ^C.
+        # Like `docker exec` without -i: it ends its input at once, and waits silently until ^C.
         given, exec_id, process = with_exec(attach_stdin=False)
         async with served(given, tmp_path) as connect:
             wire = await connect()
@@ -168,7 +168,7 @@ def test_slow_client_holds_the_output_back(run: Run, tmp_path: Path) -> None:
             wire = await connect()
             await start(wire, exec_id, *UPGRADE, Tty=True)
             before = -1
-            while before != taken:  # until no more is taken while nobody reads
+            while before != taken:  # until no more is accepted, because nobody reads
                 before = taken
                 for _ in range(50):
                     await asyncio.sleep(0)
@@ -204,7 +204,8 @@ def test_process_that_does_not_read_holds_the_client_back(run: Run, tmp_path: Pa
 
 def test_output_is_whole_when_the_process_leaves_input_unread(run: Run, tmp_path: Path) -> None:
     async def body() -> None:
-        # `cat big | docker exec -i c head -1`: closed at once, the client would see a reset in place of the end.
+        # `cat big | docker exec -i c head -1`: if the connection were closed at once, the client would see a reset
+        # instead of the end.
         given, exec_id, process = with_exec()
         process.taking.clear()
         async with served(given, tmp_path) as connect:
@@ -227,7 +228,7 @@ def test_client_that_never_closes_is_closed_on(run: Run, tmp_path: Path, monkeyp
             await start(wire, exec_id, *UPGRADE)
             process.end()
             assert await wire.reader.read() == b""
-            # The end came by half a close; the other half comes when the client's time is over.
+            # The end came as a half close; the full close comes when the client's time is over.
             while not wire.writer.transport.is_closing():
                 wire.writer.write(b"x")
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What the calls about images do and refuse; with real registries and archives it is shown in tests/interop."""
+"""What the calls about images do and refuse. tests/interop shows it with real registries and archives."""
 
 import asyncio
 import base64
@@ -59,7 +59,7 @@ async def test_what_is_no_platform_is_refused(platform: str, message: str) -> No
 async def test_this_hosts_platform_passes(platform: str) -> None:
     async with client() as http:
         answer = await http.get("/images/x/json", params={"platform": platform})
-        assert answer.status == 404  # there is no such image; the platform was no matter
+        assert answer.status == 404  # there is no such image; the platform was ignored
 
 
 async def test_build_cache_is_empty() -> None:

@@ -57,7 +57,7 @@ async def test_a_call_that_ends_in_time_is_answered() -> None:
 async def test_a_call_that_ends_just_as_its_time_runs_out_breaks_nothing(
     left: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on a busy host: a loop that was away finds the call's end and the end of its time in one turn."""
+    """As on a busy host: a late loop finds the call's end and the end of its time in one turn."""
     grace = 0.2
     monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", grace)
     begun, ends = asyncio.Event(), asyncio.Event()
@@ -68,7 +68,7 @@ async def test_a_call_that_ends_just_as_its_time_runs_out_breaks_nothing(
         return web.Response()
 
     async def call(session: ClientSession, url: str) -> None:
-        with contextlib.suppress(ClientConnectionError):  # too late for an answer, or not
+        with contextlib.suppress(ClientConnectionError):  # it may or may not be too late for an answer
             await answer(session, url)
 
     async with server(ends_late) as (runner, url), ClientSession() as session, asyncio.TaskGroup() as group:

@@ -21,7 +21,7 @@ def line(text: bytes, stream: int = api.LOG_STREAM_STDOUT, **attributes: str) ->
 
 @dataclass
 class Broker:
-    """Sends these lines, then fails where it is told to."""
+    """A log broker that sends these lines, and then fails if a test wants that."""
 
     lines: list[api.LogMessage]
     fails: bool = False

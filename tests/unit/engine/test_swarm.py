@@ -136,7 +136,7 @@ async def test_a_refused_spec_leaves_no_swarm_behind(spec: dict[str, Any], statu
         answer = await http.post("/swarm/init", json={"ListenAddr": "a", "Spec": spec})
         assert answer.status == status
         assert node.asked == []
-        # The modules that judge the spec are imported by the node's own way, not beside it in another thread.
+        # The modules that check the spec are imported by the node itself, and not at the same time in another thread.
         assert node.is_prepared
 
 
@@ -151,7 +151,7 @@ async def test_a_spec_that_the_new_swarm_refuses_leaves_none_behind(alone: bool)
     async with client(backend(node=node)) as http:
         answer = await http.post("/swarm/init", json=body)
         assert answer.status == 400
-        # Who goes on alone was in a swarm before, with all that is in it.
+        # A node that goes on alone was in a swarm before, with all its objects.
         assert node.asked[1:] == ([] if alone else [True])
 
 

@@ -1,4 +1,4 @@
-"""Events of the swarm, whatever its objects hold."""
+"""Events of the swarm, whatever its objects contain."""
 
 import asyncio
 from typing import Any

@@ -76,7 +76,7 @@ def task(
     marks: Marks | None = None,
     of: api.Service | None = None,
 ) -> api.Task:
-    """`name` is `<service>.<slot>` with or without `.<something>`: the whole of it is the task's id."""
+    """Return a task. `name` is `<service>.<slot>`, with or without `.<something>`. All of it is the task's id."""
     service_id, slot = name.split(".")[:2]
     made = api.Task(id=name, service_id=service_id, slot=int(slot), node_id=node, desired_state=desired)
     made.spec.container.image = "image"
@@ -94,12 +94,12 @@ def task(
 
 
 def decide(decider: Decider, objects: Iterable[Object], now: float = NOW) -> Plan:
-    """What a decider plans that has never seen anything."""
+    """Return the plan of a decider that knows nothing yet."""
     return decider.decide(Memory.of(objects), now, None)
 
 
 def told(plan: Plan) -> list[str]:
-    """A plan in words, one line a change: `update web.1 running -> shutdown`."""
+    """Return a plan in words, one line for each change: `update web.1 running -> shutdown`."""
     return [_line(change) for change in plan.changes]
 
 
@@ -120,7 +120,7 @@ def _line(change: Create | Update | Remove) -> str:
 
 
 class Ids:
-    """Ids in a row: new1, new2, ..."""
+    """Ids in order: new1, new2, ..."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -131,7 +131,7 @@ class Ids:
 
 
 class Bench:
-    """One decider on a memory: what it plans is applied, what it is told is what changed."""
+    """One decider over a store in memory. Its plans are applied, and it is told all changes."""
 
     def __init__(self, decider: Decider, objects: Iterable[Object]) -> None:
         self.decider = decider
@@ -141,7 +141,7 @@ class Bench:
         self.look_again_at: float | None = None
 
     def step(self, now: float | None = None) -> list[str]:
-        """Let it decide once, and apply that."""
+        """Let it decide once, and apply its plan."""
         self.now = self.now if now is None else now
         plan = self.decider.decide(self.memory, self.now, self.events)
         self.events = []
@@ -150,7 +150,7 @@ class Bench:
         return told(plan)
 
     def apply(self, fn: Callable[[Transaction], object]) -> None:
-        # The store stamps what a transaction makes with the moment it began, a little before the decider was asked.
+        # Objects of a transaction have the time at which it began, a little before the decider was called.
         tx = Transaction(self.memory, now_nanos=round(self.now * 1e9) - 1_000_000)
         fn(tx)
         events = self.memory.commit(tx)
@@ -158,7 +158,7 @@ class Bench:
             self.events += events
 
     def change(self, obj: Object) -> None:
-        """Put an object in, as somebody else would."""
+        """Store an object, as somebody else would."""
         old = self.memory.table(type(obj)).get(obj.id)
         if old is None:
             self.apply(lambda tx: tx.create(obj))
@@ -167,7 +167,7 @@ class Bench:
             self.apply(lambda tx: tx.update(obj))
 
     def report(self, task_id: str, state: api.TaskState) -> None:
-        """Say what an agent says of a task."""
+        """Report a task's state, as an agent does."""
         found = self.memory.tasks.get(task_id)
         assert found is not None
         changed = api.Task()

@@ -1,7 +1,7 @@
-"""An external CA for tests: an HTTPS server that speaks CFSSL's sign API and lets nodes in by their certificates.
+"""An external CA for tests: an HTTPS server with CFSSL's sign API, which admits nodes by their certificates.
 
-`python -m tests.unit.manager.cfssl FOLDER` serves with FOLDER's ca.crt and ca.key, lets in whom a root in clients.crt
-has certified, writes its address to url, and ends with its standard input.
+`python -m tests.unit.manager.cfssl FOLDER` serves with FOLDER's ca.crt and ca.key, admits clients with a certificate of
+a root in clients.crt, writes its address to the file url, and ends when its standard input ends.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _PARTS = {"O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME
 
 @dataclass
 class ExternalCA:
-    """Signs with a root's key. `answer` replaces what is answered: a status and a body."""
+    """Signs with a root's key. `answer` replaces the answer: a status and a body."""
 
     root: RootCA
     url: str = ""
@@ -39,7 +39,7 @@ class ExternalCA:
     asked_again: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Sign, as cfssl does: names and extensions from the request's JSON, the key from its CSR."""
+        """Sign as cfssl does, with names and extensions from the request's JSON, and the key from its CSR."""
         assert request.transport is not None
         shown = request.transport.get_extra_info("peercert")
         names = dict(part for relative in shown["subject"] for part in relative)
@@ -79,7 +79,9 @@ class ExternalCA:
 
 @asynccontextmanager
 async def external_ca(root: RootCA, folder: Path, clients: bytes = b"") -> AsyncIterator[ExternalCA]:
-    """Serve until left, with a server certificate of the same root; only nodes of it and of `clients` are let in."""
+    """Serve while the context lasts, with a server certificate of the same root. Only nodes of this root and of
+    `clients` are admitted.
+    """
     made = ExternalCA(root)
     app = web.Application()
     app.router.add_post("/api/v1/cfssl/sign", made.handle)

@@ -1,4 +1,4 @@
-"""Small deciders for tests of what runs them: they note how they were called, and do as they are told."""
+"""Small deciders for tests of the loop that runs them. They record how they were called, and answer as a test wants."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Heard = tuple[str, ...] | None
 
 @dataclass
 class Recorder:
-    """A decider that answers with `answer` and keeps the ids of the events that it was told."""
+    """A decider that answers with `answer`, and records the ids of the events that it gets."""
 
     name: str
     kinds: tuple[Kind, ...] = (api.Task,)
@@ -40,7 +40,7 @@ def make_tasks(view: View, now: float) -> Plan:
 
 
 def move(before: api.TaskState, after: api.TaskState) -> Callable[[View, float], Plan]:
-    """Answer as whoever owns a state: every task in it goes on to the next."""
+    """Answer as the owner of a state: every task in it goes to the next state."""
 
     def answer(view: View, now: float) -> Plan:
         changes = []

@@ -1,4 +1,4 @@
-"""What etcds say to one another, and a socket that answers as an etcd does when it is asked for its members."""
+"""Messages of etcds to one another, and a socket that answers like an etcd that is asked for its members."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def varint(number: int) -> bytes:
 
 
 def message(sender: int, *, kind: int = 8, to: int = 1, term: int = 2, entry: bytes = b"", index: int = 0) -> bytes:
-    """Return a message of Raft's as etcd writes it; kind 8 is a heartbeat."""
+    """Return a message of Raft as etcd writes it. Kind 8 is a heartbeat."""
     fields = [(1, kind), (2, to), (3, sender), (4, term), (5, term), (6, index)]
     numbers = b"".join(bytes([field << 3]) + varint(number) for field, number in fields)
     return numbers + (bytes([7 << 3 | 2]) + varint(len(entry)) + entry if entry else b"") + b"\x40\x00"
@@ -39,7 +39,7 @@ def post(sender: int, body: bytes, target: str = "/raft") -> bytes:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Send back what comes."""
+    """Send back whatever comes."""
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
@@ -48,7 +48,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 @asynccontextmanager
 async def etcd(path: Path, members: Mapping[str, int], serve: Serve = echo) -> AsyncIterator[list[int]]:
-    """Serve on a socket; each connection that does not ask for the members is counted and goes to `serve`."""
+    """Serve on a socket. Each connection that does not ask for the members is counted and passed to `serve`."""
     served: list[int] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,15 +1,15 @@
-"""Hosts for tests of the dispatcher, which asks them whether they are there."""
+"""Hosts for tests of the dispatcher, which probes whether hosts are there."""
 
 import asyncio
 
 
 async def no_host(_host: str, _port: int, _patience: float) -> bool:
-    """A host that answers nothing, and none of whose silence is of use."""
+    """A host that never answers. Its silence proves nothing, because it has not answered before."""
     return False
 
 
 class Hosts:
-    """Hosts that answer unless they are in `silent`, by address. A silent one takes as long as it is given."""
+    """Hosts that answer unless their address is in `silent`. A probe of a silent one takes as long as it may."""
 
     def __init__(self) -> None:
         self.silent: set[str] = set()

@@ -1,4 +1,4 @@
-"""A store for tests that keeps everything in memory: real tables, transactions and watches, and no etcd."""
+"""A store for tests that keeps everything in memory: real tables, transactions and watches, but no etcd."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -13,7 +13,9 @@ R = TypeVar("R")
 
 
 class MemoryStore:
-    """What `shoal.store.store.Store` promises, with commits that take `latency` seconds and can be made to fail."""
+    """A store with the promises of `shoal.store.store.Store`. Its commits take `latency` seconds and can be made to
+    fail.
+    """
 
     def __init__(self, objects: Iterable[Object] = (), *, latency: float = 0.0) -> None:
         self._memory = Memory()
@@ -22,7 +24,7 @@ class MemoryStore:
         self.latency = latency
         self.quorum = True
         self.refused = 0
-        self.commits: list[int] = []  # how many objects each one changed
+        self.commits: list[int] = []  # how many objects each commit changed
         first = Transaction(self._memory)
         for obj in objects:
             first.create(obj)

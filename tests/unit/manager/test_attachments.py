@@ -19,7 +19,7 @@ class Node:
 
 
 class Call:
-    """A stream that carries one request and its answer."""
+    """A stream with one request and its answer."""
 
     def __init__(self, request: object) -> None:
         self._request = request

@@ -19,7 +19,7 @@ FIRST = FirstLeader(
 
 
 def found(view: View, first: FirstLeader = FIRST) -> Memory:
-    """Return the view after a leader began or completed it."""
+    """Return the view after a leader made or completed the first objects."""
     ids = itertools.count(1)
     transaction = Transaction(view)
     transaction.apply(bootstrap(view, first, new_id=lambda: f"net{next(ids)}", random_bytes=lambda n: b"\1" * n))

@@ -1,4 +1,4 @@
-"""The list of deciders: all that a leader has, in an order that settles."""
+"""The list of deciders: all deciders of a leader, in an order in which they come to an end."""
 
 import random
 

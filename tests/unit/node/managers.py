@@ -1,4 +1,4 @@
-"""A manager that answers joiners on loopback, with real TLS, for tests: its CA signs, or lets them wait."""
+"""A manager for tests that answers joining nodes on loopback, with real TLS. Its CA signs, or lets them wait."""
 
 import asyncio
 import ssl
@@ -30,7 +30,7 @@ from tests.unit.manager.stores import MemoryStore
 
 
 class Members(ManagersBase):
-    """What a leader says to a manager that joins: a reply, or a refusal."""
+    """The leader's answer to a manager that joins: a reply or a refusal."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, bool]] = []
@@ -47,7 +47,7 @@ class Members(ManagersBase):
 
 @dataclass
 class Manager:
-    """One manager. `signing` may be cleared, and `refusal` set, while it serves."""
+    """One manager. While it serves, a test may clear `signing` or set `refusal`."""
 
     swarm: Swarm
     store: MemoryStore
@@ -91,7 +91,7 @@ class Manager:
 
 @asynccontextmanager
 async def manager(folder: Path, *, swarm: Swarm | None = None, kek: bytes = b"") -> AsyncIterator[Manager]:
-    """Yield a manager that signs; with `kek`, of a swarm that is locked with it."""
+    """Yield a manager that signs. With `kek` its swarm is locked with that key."""
     swarm = swarm or Swarm(folder, now=time.time())
     pem = swarm.root.certs_pem
     tokens = api.JoinTokens(worker=new_token(pem), manager=new_token(pem))
@@ -111,7 +111,7 @@ async def manager(folder: Path, *, swarm: Swarm | None = None, kek: bytes = b"")
     made.signing.set()
     async with asyncio.TaskGroup() as group:
         children = [group.create_task(server.run(listener)), group.create_task(made.sign())]
-        await asyncio.sleep(0)  # the server has the listener, and closes it
+        await asyncio.sleep(0)  # the server owns the listener, and closes it
         try:
             yield made
         finally:

@@ -1,4 +1,4 @@
-"""Which addresses a node listens on and tells others."""
+"""On which addresses a node listens, and which it tells others."""
 
 from ipaddress import IPv4Network, ip_address
 

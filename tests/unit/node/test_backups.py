@@ -38,7 +38,7 @@ def test_the_files_of_an_identity_are_those_on_disk(tmp_path: Path, kek: bytes |
     (tmp_path / "two").mkdir()
     for name, content in files.items():
         (tmp_path / "two" / name).write_bytes(content)
-        if name != "swarm-node.key" or kek is None:  # sealed with a salt of its own each time
+        if name != "swarm-node.key" or kek is None:  # each time sealed with another salt
             assert (tmp_path / "one" / name).read_bytes() == content
     again = SecurityConfig.load(tmp_path / "two", time.time(), kek)
     assert again is not None

@@ -1,4 +1,4 @@
-"""Where certificates come from: a real manager's port on loopback, and one's own store."""
+"""Where certificates come from: a real manager's port on loopback, and the node's own store."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ from tests.unit.node.managers import manager
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two attempts, and two looks at how a request fares."""
+    """Shorten the time between two attempts, and between two questions about a request."""
     monkeypatch.setattr(certificates, "ATTEMPT_PAUSE", 0.01)
     monkeypatch.setattr(certificates, "STATUS_PAUSE", 0.01)
     monkeypatch.setattr(certificates, "LONGEST_STATUS_PAUSE", 0.05)
@@ -122,7 +122,7 @@ async def test_a_manager_gets_the_key_that_locks_it_and_a_worker_none(tmp_path: 
         assert raised.value.grpc_status is Status.PERMISSION_DENIED
 
 
-# One's own store.
+# The node's own store.
 
 
 def held(folder: Path) -> tuple[Swarm, MemoryStore]:

@@ -1,4 +1,4 @@
-"""Leaving a swarm, while loops of tasks still remove what is theirs."""
+"""Leaving a swarm, while the loops of tasks still remove their containers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ def made(name: str) -> Container:
 
 
 class Going:
-    """Containers of which the first is removed by somebody else between the look and the removal."""
+    """Containers of which somebody else removes the first between listing and removal."""
 
     def __init__(self) -> None:
         self.left = {one.id: one for one in (made("a"), made("b"))}
@@ -37,7 +37,7 @@ class Going:
 
 @dataclass(frozen=True)
 class Host:
-    """What a node needs of its host to leave."""
+    """The parts of a host that a node needs to leave."""
 
     containers: Any
     images: Any = None

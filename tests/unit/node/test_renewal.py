@@ -1,4 +1,4 @@
-"""When a node asks for another certificate, under virtual time."""
+"""When a node asks for another certificate, in virtual time."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 
 class Asked:
-    """A CA that answers, with the role it is told to give, and says when it was asked."""
+    """A CA that answers with the role that a test sets, and records when it was asked."""
 
     def __init__(self, folder: Path, role: int = api.WORKER) -> None:
         self.swarm = Swarm(folder)
@@ -148,7 +148,7 @@ async def test_clock_that_is_set_while_nothing_is_due_is_noticed(tmp_path: Path)
     async with asyncio.TaskGroup() as group:
         group.create_task(set_clock())
         group.create_task(asked.run_for(4000))
-    # What comes is not valid either by this clock, before the root's beginning, and so not used.
+    # By this clock, which is before the root's beginning, the new certificate is not valid either, so it is not used.
     assert asked.at
     assert asked.distrusted == len(asked.at)
     assert not asked.renewed

@@ -11,7 +11,7 @@ from shoal.node.stay import Stay
 
 
 class Ends:
-    """A membership that ends as it is told, one run after the other, and then stays."""
+    """A membership whose first runs end as a test sets, one after the other, and whose last run stays."""
 
     def __init__(self, *how: Exception) -> None:
         self.how = list(how)

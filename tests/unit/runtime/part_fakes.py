@@ -1,4 +1,4 @@
-"""What the parts that work on containers are tested with: a folder, real threads and processes, no OCI runtime."""
+"""Fakes for testing the parts that work on containers: a folder, real threads and processes, but no OCI runtime."""
 
 import subprocess
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ ID = "ab" * 32
 
 @dataclass
 class Cgroups:
-    """Remembers what was thawed."""
+    """Cgroups that record what was thawed."""
 
     thawed: list[str] = field(default_factory=list)
 
@@ -34,7 +34,7 @@ class Cgroups:
 
 @dataclass
 class Runtime:
-    """Remembers what it was told to forget."""
+    """A runtime that records what it was told to forget."""
 
     forgotten: list[str] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Runtime:
 
 @dataclass
 class Site:
-    """Where containers lie, and nothing that starts one."""
+    """A site with folders of containers, which cannot start any."""
 
     root: Path
     cgroups: Cgroups = field(default_factory=Cgroups)
@@ -59,7 +59,7 @@ class Site:
 
 @asynccontextmanager
 async def tools(root: Path) -> AsyncIterator[Tools]:
-    """Tools over a folder of the test's."""
+    """Return tools over a folder of the test."""
     site = Site(root)
     for folder in (site.folder(ID), site.bundle(ID)):
         folder.mkdir(parents=True)
@@ -72,7 +72,7 @@ async def tools(root: Path) -> AsyncIterator[Tools]:
 
 
 def running(child: "subprocess.Popen[bytes]", **config: Any) -> Life:
-    """A container whose process is this one."""
+    """Return a container whose process is this one."""
     made = Container(
         ID, ContainerConfig("web", "busybox", **config), "sha256:1", Phase.RUNNING, 1.0, pid=child.pid, started_at=2.0
     )
@@ -82,5 +82,5 @@ def running(child: "subprocess.Popen[bytes]", **config: Any) -> Life:
 
 
 def actions(tools: Tools) -> list[str]:
-    """What was told, with the signal where one was sent."""
+    """Return the actions of the events, with the signal if one was sent."""
     return [f"{one.action} {one.attributes.get('signal', '')}".strip() for one in tools.events.since(0)]

@@ -1,4 +1,4 @@
-"""Tars of all sorts, friendly and not, as bytes."""
+"""Tars of all kinds, valid and hostile, as bytes."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Which profile holds, by a kernel's list in a folder and a parser that behaves as the real one does."""
+"""Which profile is used, with the kernel's list in a folder and a parser that behaves like the real one."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from shoal.runtime.apparmor import NAME, PROFILE, UNCONFINED, Confinement
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The kernel's list of profiles; programs are found in `bin` beside it."""
+    """Return the folder of the kernel's list of profiles. Programs are found in `bin` beside it."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setattr("shoal.host.programs._FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -65,7 +65,7 @@ def test_profile_that_the_kernel_lost_is_loaded_again(kernel: Path) -> None:
     parser(kernel, f'/bin/cat >> "{kernel}.given"; echo "{NAME} (enforce)" >> "{kernel}"')
     found = apparmor.load(kernel)
     assert apparmor.held(found, "default", kernel) == NAME
-    assert Path(f"{kernel}.given").read_text() == PROFILE  # once: it was there
+    assert Path(f"{kernel}.given").read_text() == PROFILE  # only once, because it was there
     kernel.write_text("docker-default (enforce)\n")
     assert apparmor.held(found, "disabled", kernel) == UNCONFINED
     assert NAME not in kernel.read_text()
@@ -98,7 +98,9 @@ def test_container_may_ask_for_none() -> None:
 
 
 def denied(path: str, access: str = "w") -> bool:
-    """Whether a rule of the profile refuses `access` to a path: its patterns, as regular expressions."""
+    """Return whether a rule of the profile refuses `access` to a path. The patterns are matched as regular
+    expressions.
+    """
     for pattern, accesses in re.findall(r"^  deny (/\S+) (\w+),$", PROFILE, re.MULTILINE):
         expression = re.sub(r"\*\*|\*|\?|\{|\}|,|\.", lambda sign: _SIGNS[sign[0]], pattern)
         if access in accesses and re.fullmatch(expression, path):

@@ -1,4 +1,4 @@
-"""Which devices a host has and offers, and which of them a task has claimed."""
+"""Which devices a host has and offers, and which of them a task has reserved."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_kinds_of_the_configuration_are_not_offered_again() -> None:
     own = frozenset({"nvidia.com/gpu"})
     found = catalog([(ETC, "n", spec)], own)
     assert found.offers == ()
-    # By its full name it is the device; another resource of one's own is none, and needs none.
+    # By its full name it is the device. Another configured resource is no device, and needs none.
     assert found.claimed([("nvidia.com/gpu", "0"), ("nvidia.com/gpu", "spare")], own) == ["nvidia.com/gpu=0"]
 
 

@@ -1,4 +1,4 @@
-"""CDI files: what is read of them, and what is refused; nothing in them may do more than that."""
+"""CDI files: what is read, and what is refused. Nothing in them can have any other effect."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from shoal.runtime.cdi_spec import BadCdi, CdiMount, DeviceNode, Edits, Hook, ch
 
 
 def file(**more: Any) -> dict[str, Any]:
-    """A file with one device, of which a test changes something."""
+    """Return a file with one device, with the changes of a test."""
     device = {"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/x0"}]}}
     return {"cdiVersion": "0.6.0", "kind": "vendor.com/gpu", "devices": [device], **more}
 

@@ -1,4 +1,4 @@
-"""Cgroup layouts are told apart."""
+"""Cgroup layouts are recognized."""
 
 import inspect
 import os
@@ -46,7 +46,7 @@ DEEP = 120
 
 @pytest.fixture
 def no_recursion() -> Iterator[None]:
-    """Let nothing call itself as often as the tree is deep."""
+    """Lower the recursion limit below the depth of the tree."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack()) + DEEP // 2)
     yield
@@ -54,7 +54,7 @@ def no_recursion() -> Iterator[None]:
 
 
 def tree(folder: Path) -> Cgroups:
-    """A container's cgroup of v2 as files, with one below another; what freezes them says that it does."""
+    """Return a container's cgroup of v2 as files, with one group below another, whose freezer reports success."""
     at = f"{folder}/shoal-abc/1"
     os.makedirs(at)
     for _ in range(DEEP):
@@ -75,7 +75,7 @@ def test_what_is_frozen_is_thawed_however_deep(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_recursion")
 def test_a_deep_tree_is_removed(tmp_path: Path) -> None:
     cgroups = tree(tmp_path)
-    for depth in range(DEEP):  # the kernel's files go with their folder
+    for depth in range(DEEP):  # the kernel's files disappear with their folder
         os.unlink(f"{tmp_path}/shoal-abc/1{'/d' * depth}/cgroup.freeze")
     assert cgroups.remove("1")
     assert not (tmp_path / "shoal-abc/1").exists()
@@ -102,7 +102,7 @@ def test_a_host_that_has_no_place_for_a_conmon_starts_containers_all_the_same(
     (tmp_path / "file").touch()
     Cgroups("abc", f"41 31 0:38 / {tmp_path}/file rw - cgroup2 cgroup2 rw\n").keep_apart(4711)
     assert "process 4711 stays in the daemon's cgroup" in caplog.text
-    Cgroups("abc", HYBRID.splitlines()[1]).keep_apart(4711)  # neither v2 nor systemd's: nobody counts them
+    Cgroups("abc", HYBRID.splitlines()[1]).keep_apart(4711)  # neither v2 nor systemd's, so nobody counts them
 
 
 def test_who_holds_a_part_of_the_tree_is_seen_by_others(tmp_path: Path) -> None:

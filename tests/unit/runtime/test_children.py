@@ -1,4 +1,4 @@
-"""What runs beside its callers has an owner."""
+"""Tasks that run beside their callers have an owner."""
 
 import asyncio
 

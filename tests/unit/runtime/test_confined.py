@@ -1,4 +1,4 @@
-"""What a container or an image can put in the way of reading and removing."""
+"""What a container or an image can do against reading and removing."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import pytest
 from shoal.host import linux
 from shoal.runtime import confined
 
-DEEP = 1100  # more than Python calls itself, and more descriptors than a process has as a rule
+DEEP = 1100  # deeper than Python's recursion limit, and more than the usual number of descriptors
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def nest(folder: Path, levels: int) -> None:
-    """Folders in folders, with a file in the last."""
+    """Make folders in folders, with a file in the last one."""
     here = os.open(folder, os.O_RDONLY)
     for _ in range(levels):
         os.mkdir("d", dir_fd=here)
@@ -58,7 +58,7 @@ def test_what_is_no_file_is_not_opened(root: Path) -> None:
 
 @pytest.mark.root
 def test_a_device_is_not_opened_to_see_what_it_is(root: Path) -> None:
-    """One without a driver: opening it is an error, as opening others starts a watchdog or winds a tape."""
+    """A device without a driver: opening it is an error. Opening others would start a watchdog or wind a tape."""
     os.mknod(root / "etc/passwd", stat.S_IFCHR | 0o644, os.makedev(511, 77))
     assert confined.read_text(root, "/etc/passwd") == ""
 
@@ -145,7 +145,7 @@ def test_the_size_of_a_tree_is_told_however_deep_it_is(root: Path) -> None:
     try:
         assert confined.tree_size_bytes(root) == 3
     finally:
-        confined.remove_tree(root)  # pytest could not
+        confined.remove_tree(root)  # pytest could not remove it
 
 
 def test_only_a_folder_is_a_tree(root: Path) -> None:

@@ -1,4 +1,6 @@
-"""CDI files on disk: read when they change, left out when they are wrong or not root's alone."""
+"""CDI files on disk are read when they change, and left out if they are wrong or if others than root may write to
+them.
+"""
 
 import json
 import os
@@ -33,7 +35,7 @@ def value(*names: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # Whoever runs this test stands for root: nobody else can write to the folder either.
+    # The user of this test stands for root: nobody else can write to the folder either.
     status = os.stat
 
     def as_root(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
@@ -70,7 +72,7 @@ def test_changes_are_seen_and_rest_costs_nothing(folder: Path, caplog: pytest.Lo
     assert not found.refresh()
     path.write_text(value("a", "b"))
     assert [offer.value for offer in found.offers] == ["a"]
-    # Who starts a container is given what the files say now.
+    # A start of a container uses the present contents of the files.
     assert found.edits([("gpu", "b")]).env == ("NAME=b",)
     assert [offer.value for offer in found.offers] == ["a", "b"]
     path.write_text("{")

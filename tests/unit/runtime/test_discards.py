@@ -1,4 +1,4 @@
-"""Folders of containers that are removed, at once or with the next."""
+"""Folders of removed containers are removed at once, or with the next one."""
 
 import errno
 from pathlib import Path

@@ -10,7 +10,7 @@ from shoal.runtime.cgroups import Cgroups
 def test_a_container_has_its_own_grace_within_what_systemd_allows() -> None:
     assert ending.grace(0) == 0
     assert ending.grace(10) == 10
-    assert ending.grace(-1) == ending.GRACE_LIMIT  # without an end
+    assert ending.grace(-1) == ending.GRACE_LIMIT  # a container that does not end
     assert ending.grace(1e9) == ending.GRACE_LIMIT
     assert ending.GRACE_LIMIT + ending.KILLED_WITHIN < 30 * 60
 

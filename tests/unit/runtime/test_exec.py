@@ -1,4 +1,4 @@
-"""What is opened of a process that may be hostile: its terminal, and nothing else."""
+"""Of a process that may be hostile only the terminal is opened."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ IN_OPEN = 0x20
 
 @contextmanager
 def process(stdin: int) -> Iterator[int]:
-    """A process with this as its stdin."""
+    """Yield a process with this as its stdin."""
     child = subprocess.Popen(["sleep", "100"], stdin=stdin)
     try:
         yield child.pid
@@ -40,7 +40,7 @@ def test_the_terminal_of_a_process_is_opened() -> None:
 
 @pytest.mark.parametrize("kind", ["file", "fifo", "folder", pytest.param("device", marks=pytest.mark.root)])
 def test_what_is_no_terminal_is_not_opened(tmp_path: Path, kind: str) -> None:
-    """A container may name a device without opening it (O_PATH), and give it to a process as its stdin."""
+    """A container can refer to a device without opening it (O_PATH), and give it to a process as its stdin."""
     place = tmp_path / "stdin"
     match kind:
         case "file":

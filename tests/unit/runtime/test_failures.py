@@ -1,4 +1,4 @@
-"""A runtime's words become Docker's."""
+"""A runtime's errors become Docker's."""
 
 import pytest
 

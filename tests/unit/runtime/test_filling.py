@@ -1,4 +1,4 @@
-"""An empty volume gets what the image has there; whoever else has the volume cannot make that a way out."""
+"""An empty volume gets the image's files. Another container with the volume cannot use that to reach the host."""
 
 import errno
 import os
@@ -35,7 +35,7 @@ def volume(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """A file of the host, which is not a container's business."""
+    """Return a file of the host, which no container may read or change."""
     made = tmp_path / "of-the-host"
     made.write_text("the host's")
     made.chmod(0o600)
@@ -103,7 +103,7 @@ def test_devices_are_not_copied(root: Path, volume: Path) -> None:
 def test_what_another_container_puts_there_meanwhile_is_left_as_it_is(
     root: Path, volume: Path, host: Path, put: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It wins the race at each name: right after the volume was seen to be empty."""
+    """It wins the race at each name, right after the volume was found empty."""
     seen_empty = filling._is_empty
 
     def swap(folder: int) -> bool:
@@ -137,7 +137,7 @@ def test_what_another_container_puts_there_meanwhile_is_left_as_it_is(
 def test_a_folder_that_is_swapped_for_a_link_while_it_is_filled_leads_nowhere(
     root: Path, volume: Path, host: Path
 ) -> None:
-    """In earnest: a thread swaps each new folder for a link to the host's as fast as it can."""
+    """With a real race: a thread replaces each new folder with a link to the host's as fast as it can."""
     target = host.parent / "target"
     target.mkdir()
     for number in range(100):
@@ -172,7 +172,7 @@ def test_a_folder_that_is_swapped_for_a_link_while_it_is_filled_leads_nowhere(
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A volume on a disk of 1 MiB."""
+    """Yield a volume on a disk of 1 MiB."""
     made = tmp_path / "small"
     made.mkdir()
     linux.mount("tmpfs", str(made), "tmpfs", 0, "size=1m,mode=755")

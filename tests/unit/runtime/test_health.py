@@ -1,4 +1,4 @@
-"""What a probe's end makes of a container."""
+"""How the result of a probe changes a container's health."""
 
 from dataclasses import replace
 

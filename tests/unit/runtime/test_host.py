@@ -1,4 +1,4 @@
-"""What a host must have for containers to be locked in."""
+"""What a host must have so that containers can be confined."""
 
 import pytest
 

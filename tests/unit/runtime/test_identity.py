@@ -1,4 +1,4 @@
-"""Who `--user` means, by an image's user database."""
+"""Which user `--user` means, by an image's user database."""
 
 import pytest
 
@@ -20,7 +20,7 @@ GROUP = "root:x:0:\n9:x:90:\nann:x:1001:\nteam:x:2000:bob,ann\nboss:x:2001:bob\n
         ("1000:1000", Identity(1000, 1000, (1000,), "/home/ann")),
         ("4242", Identity(4242, 0, (0,), "/")),
         ("4242:team", Identity(4242, 2000, (2000,), "/")),
-        ("7", Identity(7, 0, (0,), "/")),  # a number is a number, whoever is called so
+        ("7", Identity(7, 0, (0,), "/")),  # a number is a number, even if a user has it as a name
         ("ann:9", Identity(1000, 9, (9,), "/home/ann")),
     ],
 )
@@ -54,7 +54,7 @@ def test_what_is_not_there_is_refused(user: str, words: str) -> None:
 
 @pytest.mark.parametrize("number", ["4294967295", "2147483648", "9" * 5000, "-1", "٣"])
 def test_a_user_whose_number_is_none_is_nobody(number: str) -> None:
-    """2^32-1 would tell the kernel to leave the process root."""
+    """With 2^32-1 the kernel would leave the process as root."""
     passwd, group = f"eve:x:{number}:0::/:/bin/sh\nann:x:5:{number}::/:/bin/sh\n", f"eve:x:{number}:ann\n"
     with pytest.raises(InvalidArgument, match="unable to find user eve"):
         resolve("eve", (), passwd, group)

@@ -1,4 +1,6 @@
-"""Every field of an image's config has its type, or it is refused in Go's words; what is here is shown anyway."""
+"""An image with a config field of a wrong type is refused in Go's words. Images that are here already are shown
+anyway.
+"""
 
 import json
 from typing import Any

@@ -40,7 +40,7 @@ def image_config(*layers: bytes, **config: object) -> bytes:
 
 
 def saved(*layers: bytes, name: str = "app:1", **config: object) -> bytes:
-    """What `docker save` of version 24 and before writes."""
+    """Return an archive as `docker save` of version 24 and before writes it."""
     data = image_config(*layers, **config)
     parts = {f"{number}/layer.tar": layer for number, layer in enumerate(layers)}
     manifest = [{"Config": "config.json", "RepoTags": [name] if name else None, "Layers": list(parts)}]
@@ -52,7 +52,7 @@ def blob(digest_: str) -> str:
 
 
 def layout(*layers: bytes, docker: bool, **annotations: str) -> bytes:
-    """What `docker save` writes since version 25, with manifest.json or as a bare OCI layout."""
+    """Return an archive as `docker save` writes it since version 25, with manifest.json or as a bare OCI layout."""
     data = image_config(*layers)
     described = [{"mediaType": "x", "digest": digest(layer), "size": len(layer)} for layer in layers]
     manifest = json.dumps(
@@ -111,7 +111,7 @@ async def test_an_oci_layout_is_loaded(images: Images, docker: bool) -> None:
     )
     config = image_config(LAYER, gzip.compress(SECOND))
     with pytest.raises(InvalidArgument, match="layer verification failed"):
-        await images.load(stream(data))  # the config names the digest of the compressed layer: not a diff id
+        await images.load(stream(data))  # the config names the digest of the compressed layer, which is no diff id
     assert images.list() == []
     data = layout(LAYER, SECOND, docker=docker, **NAMED)
     assert await images.load(stream(data)) == ["app:1"]

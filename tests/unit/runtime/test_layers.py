@@ -1,4 +1,4 @@
-"""Layers: what a tar becomes on disk, and what it cannot reach."""
+"""Layers: what a tar becomes on disk, and which places it cannot reach."""
 
 import asyncio
 import bz2
@@ -292,7 +292,7 @@ async def test_the_same_layer_at_one_time_is_unpacked_once(store: LayerStore) ->
 
 
 def unpacker() -> int:
-    """Return the process that unpacks for this one."""
+    """Return the child process that unpacks for this one."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             ours = f"\nPPid:\t{os.getpid()}\n" in (process / "status").read_text()
@@ -308,7 +308,7 @@ def test_an_unpacker_that_is_killed_between_two_pieces_is_told_of(
     async def pieces() -> AsyncIterator[bytes]:
         yield bytes(512)
         os.kill(unpacker(), signal.SIGKILL)
-        for _ in range(20):  # some come when the loop has noticed
+        for _ in range(20):  # some come only when the loop has noticed
             await asyncio.sleep(0.01)
             yield bytes(512)
 
@@ -317,7 +317,7 @@ def test_an_unpacker_that_is_killed_between_two_pieces_is_told_of(
 
 
 def test_a_write_that_took_a_part_is_not_taken_for_whole(tmp_path: Path) -> None:
-    """As at the end of a disk: the first write takes what fits and says so, the next would fail."""
+    """As at the end of a disk: the first write writes what fits and returns how much, and the next one would fail."""
     (tmp_path / "fs").mkdir()
     done = subprocess.run(
         ["prlimit", "--fsize=100000", sys.executable, "-I", "-S", unpack_child.__file__, "layer", tmp_path / "fs", ""],
@@ -341,7 +341,7 @@ def small_disk(folder: Path, options: str) -> Iterator[LayerStore]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["one file", "many files", "zeros", "names"])
 async def test_a_layer_that_would_fill_the_disk_is_stopped_in_time(tmp_path: Path, kind: str) -> None:
-    """A twentieth is left to whoever else writes to it, while it unpacks too."""
+    """A twentieth of the disk is left to others, also while it unpacks."""
     data = {
         "one file": lambda: files(a=bytes(80 << 20)),
         "many files": lambda: files(**{f"f{number}": os.urandom(1 << 20) for number in range(45)}),
@@ -379,7 +379,7 @@ async def test_what_follows_a_tar_has_an_end(store: LayerStore) -> None:
 
 
 async def test_a_layer_that_lacks_its_link_is_taken_as_it_is(store: LayerStore, tmp_path: Path) -> None:
-    """Its folder was put in place, and there was no room for the link."""
+    """Its folder was made, and there was no room for the link."""
     links = tmp_path / "images/l"
     links.rmdir()
     with pytest.raises(ShoalError, match="cannot store a layer"):
@@ -390,7 +390,9 @@ async def test_a_layer_that_lacks_its_link_is_taken_as_it_is(store: LayerStore, 
 
 @pytest.mark.slow
 async def test_a_layer_of_folders_in_folders_can_be_removed(store: LayerStore, tmp_path: Path) -> None:
-    """Links make them deeper than a name in a tar may be long; the remains ended the daemon's next start."""
+    """By links the folders are deeper than a name in a tar may be long. Before, the remains ended the daemon's next
+    start.
+    """
     step = "/".join(["d"] * 700)
     rows = [entry(step, tarfile.DIRTYPE), entry("one", tarfile.SYMTYPE, linkname=step)]
     rows += [entry(f"one/{step}", tarfile.DIRTYPE)]

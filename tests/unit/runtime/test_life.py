@@ -1,4 +1,4 @@
-"""A container's values reach those who follow it."""
+"""All followers of a container get its values."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Cuts are seen as they happen, by a thread that ends when it is told."""
+"""A thread notices cuts as they happen, and ends when it is told."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A log that is cut: what is kept, in which order it is read, whatever comes between two steps."""
+"""A log that is cut: what is kept, and in which order it is read, whatever happens between two steps."""
 
 import os
 import random
@@ -15,7 +15,7 @@ LIMITS = LogLimits(1000, 3)
 
 
 class Conmon:
-    """Writes as conmon does, and cuts as it does: closes, makes `.tmp`, renames it."""
+    """Writes and cuts like conmon: closes the file, makes `.tmp`, renames it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +89,7 @@ def test_one_cut_while_nobody_looks_loses_nothing_and_more_lose_what_is_in_betwe
     conmon.write(3)
     conmon.cut()
     conmon.write(3)
-    assert read(path) == [1, 2, 3, 4, 5, 6]  # before anybody has settled it
+    assert read(path) == [1, 2, 3, 4, 5, 6]  # before anybody has named the cut file
     conmon.cut()
     conmon.write(3)
     assert read(path) == [1, 2, 3, 7, 8, 9]
@@ -200,7 +200,7 @@ def test_followers_hear_every_line_once_as_long_as_they_keep_up(path: Path) -> N
     reader.close()
     assert heard == sorted(set(heard))
     missed = conmon.number - len(heard)
-    assert missed < conmon.number // 10  # three cuts in a row without a look at it
+    assert missed < conmon.number // 10  # three cuts in a row that nobody noticed in between
     assert heard[-1] == conmon.number
 
 
@@ -251,6 +251,6 @@ def test_who_does_not_follow_reads_what_is_there_at_first(path: Path) -> None:
         conmon.cut()
         settle(str(path), LIMITS)
         conmon.write(1)
-    assert rest(readers[2]) == [1, 2, 3]  # what it had open; the rest is gone
+    assert rest(readers[2]) == [1, 2, 3]  # the file that it had open; the rest is gone
     for reader in readers:
         reader.close()

@@ -1,4 +1,4 @@
-"""Options of json-file: which hold, and what they mean."""
+"""Options of json-file: which are accepted, and what they mean."""
 
 import pytest
 

@@ -92,7 +92,7 @@ def test_what_we_mount_ourselves_is_not_led_into_proc(root: Path, target: str) -
 
 
 def test_what_lies_below_a_tmpfs_is_not_looked_up_on_the_host(root: Path, tmp_path: Path) -> None:
-    """A tmpfs has no source: the rest of the path alone would be one of the host's."""
+    """A tmpfs has no source, so the rest of the path alone would be a path of the host."""
     (tmp_path / "link").symlink_to("/proc")
     mounts = [Mount("tmpfs", "/t"), Mount("bind", f"/t{tmp_path}/link/x")]
     assert refusal(str(root), (), mounts, {f"/t{tmp_path}/link/x": "/srv"}) is None

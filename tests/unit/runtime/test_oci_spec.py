@@ -122,7 +122,7 @@ def test_mounts_come_after_their_parents_and_in_place_of_the_systems() -> None:
 
 
 def test_mounts_below_are_read_only_too_where_there_can_be_any() -> None:
-    """crun 1.8 refuses `rro` for anything but a folder, and the container never started."""
+    """crun 1.8 refuses `rro` for anything but a folder. Before, such a container never started."""
     mounts = (Mount("bind", "/file", "/f", read_only=True), Mount("volume", "/folder", "v", read_only=True))
     found = by_target(build(replace(GIVEN, mounts=mounts, folders=frozenset({"/folder"}))))
     assert found["/file"]["options"] == ["rbind", "rprivate", "ro"]

@@ -1,4 +1,4 @@
-"""Downloads that stand still are given up, and one registry's take no place of another's."""
+"""Downloads that stand still are given up, and those of one registry take no places of another's."""
 
 import asyncio
 

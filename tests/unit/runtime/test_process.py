@@ -1,4 +1,4 @@
-"""What a container runs: image and wishes merged."""
+"""What a container runs: the image's settings merged with the service's."""
 
 from typing import Any
 

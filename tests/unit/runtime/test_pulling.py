@@ -1,4 +1,4 @@
-"""Work that several ask for at one time."""
+"""Work for which several callers ask at the same time."""
 
 import asyncio
 

@@ -113,7 +113,7 @@ ONE_ENDPOINT = Sandbox(
 
 @pytest.fixture
 def first_format(tmp_path: Path) -> Path:
-    """A container's folder as Shoal 0.1 wrote it, of which a data file is kept."""
+    """Return a container's folder as Shoal 0.1 wrote it, from a data file."""
     id = "3f1c0d5e7a92" + "4b" * 26  # noqa: A001 - a container's id
     return Path(shutil.copytree(FIRST_FORMAT, tmp_path / id))
 

@@ -1,4 +1,4 @@
-"""What skopeo complains of, in Docker's words. tests/cluster/test_registry_pull.py asks a real registry."""
+"""skopeo's errors, in Docker's words. tests/cluster/test_registry_pull.py uses a real registry."""
 
 import pytest
 

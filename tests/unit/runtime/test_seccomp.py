@@ -1,4 +1,4 @@
-"""Profiles with conditions become plain rules, and the default lets through what Docker's does."""
+"""Profiles with conditions become plain rules, and the default profile allows what Docker's allows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A profile is compiled once, or left to the runtime."""
+"""A profile is compiled once, or the runtime compiles it."""
 
 import base64
 import ctypes.util

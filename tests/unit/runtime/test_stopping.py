@@ -1,4 +1,4 @@
-"""What a container is sent, and when it is killed. Its process is a real one."""
+"""Which signals a container gets, and when it is killed. Its process is a real one."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ STUBBORN = "trap '' TERM; echo ready; while :; do sleep 1 & wait; done"
 
 @contextmanager
 def process(script: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A shell that has got as far as to say something."""
+    """Yield a shell that has started and printed something."""
     child = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     assert child.stdout is not None
     try:
@@ -34,7 +34,7 @@ def process(script: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 async def end(life: Life, child: "subprocess.Popen[bytes]") -> None:
-    """Be told of its end, as `watching` is."""
+    """Record its end, as `watching` does."""
     code = await asyncio.to_thread(child.wait)
     life.running = None
     life.change(phase=Phase.EXITED, exit_code=128 - code)

@@ -1,4 +1,4 @@
-"""What an event of a container says."""
+"""The attributes of a container's event."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How an end is noticed, kept and told. conmon is a process that waits to be let go."""
+"""How an end is noticed, recorded and reported. conmon is a process that waits until its stdin is closed."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from tests.unit.runtime.part_fakes import ID, actions, running, tools
 
 
 class Network:
-    """Remembers who left."""
+    """A network that records who left."""
 
     def __init__(self) -> None:
         self.left: list[str] = []
@@ -29,7 +29,7 @@ class Network:
 
 @contextmanager
 def conmon() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that ends when its stdin is closed."""
+    """Yield a process that ends when its stdin is closed."""
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert child.stdin is not None
     try:
@@ -78,7 +78,7 @@ async def test_an_end_for_want_of_memory_is_told_before_it(tmp_path: Path) -> No
             life = running(child)
             life.change(health_config=HealthConfig(("CMD", "x")), health=Health.HEALTHY)
             (given.site.bundle(ID) / "oom").touch()
-            watching(given, Network()).follow(life)  # without a descriptor: it has ended before we looked
+            watching(given, Network()).follow(life)  # without a descriptor, because it ended before we looked
             assert life.value.oom_killed
             assert (life.value.exit_code, life.value.health) == (137, Health.UNHEALTHY), "conmon left no exit code"
             assert actions(given) == ["oom", "die"]

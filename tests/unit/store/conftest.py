@@ -1,4 +1,4 @@
-"""A real etcd for the tests that need one: no root, no network, gone with the test."""
+"""A real etcd for the tests that need one. It needs neither root nor network, and ends with the test."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from shoal.paths import Paths
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess
 
-# Ready in under 0.1 s. Nobody minds the CPU of a faster tick in a test.
+# Ready in less than 0.1 s. In a test a faster tick may use more CPU.
 QUICK = EtcdConfig(heartbeat_ms=10, election_ms=50)
 
 

@@ -1,4 +1,4 @@
-"""A unix socket in front of another one, that can be told what to lose. Knows HTTP/2's frames and no more."""
+"""A unix socket in front of another one, which can lose requests and answers. It only understands HTTP/2's frames."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ _CHUNK_BYTES = 65536
 
 
 class Relay:
-    """What a manager's tunnels are to its etcd: a socket for each other manager, named after it."""
+    """What a manager's etcd sees of its tunnels: a socket for each other manager, with that manager's name."""
 
     def __init__(self) -> None:
         self._paths: dict[str, Paths] = {}
@@ -41,7 +41,7 @@ class Relay:
                     await asyncio.sleep(0.001)
 
     async def add(self, node_id: str, paths: Paths) -> None:
-        """Connect a manager with all that are there."""
+        """Connect a manager with all others."""
         if node_id in self._paths:
             return
         paths.etcd.mkdir(parents=True, exist_ok=True)
@@ -123,8 +123,8 @@ class Managers:
         self.etcds: dict[str, EtcdProcess] = {}
 
     def paths(self, node_id: str) -> Paths:
-        """Return where a manager keeps what it has."""
-        # Sockets lie below: the whole id would make their paths too long for an address.
+        """Return the folders of a manager."""
+        # Sockets are below, and with the whole id their paths would be too long for an address.
         folder = self._folder / node_id[:3]
         return Paths(folder / "data", folder / "x")
 
@@ -145,7 +145,7 @@ class Managers:
                 await self.etcds[node_id].wait_serving()
 
     async def join(self, node_id: str, by: str) -> EtcdProcess:
-        """Let a manager join, as another one would have it."""
+        """Let a manager join, as another manager would admit it."""
         client = self.etcds[by].client
         others = await admit(client, node_id)
         etcd = await self.start(node_id, EtcdConfig.member(node_id, others, join=True))
@@ -156,7 +156,7 @@ class Managers:
         return etcd
 
     async def leader(self) -> str:
-        """Wait until those that serve agree on a leader among them, and return its node id."""
+        """Wait until those that serve agree on one of them as leader, and return its node id."""
         async with asyncio.timeout(10):
             while True:
                 found = {node_id: await etcd.client.status() for node_id, etcd in self.etcds.items() if etcd.serving}
@@ -169,7 +169,7 @@ class Managers:
 
 @asynccontextmanager
 async def managers(folder: Path, *node_ids: str) -> AsyncIterator[Managers]:
-    """Run a cluster of these managers; the first made it. Without any, the test starts those that there are."""
+    """Run a cluster of these managers, which the first one made. Without any, the test starts them itself."""
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(Relay.between())
         cluster = Managers(folder, relay, stack)

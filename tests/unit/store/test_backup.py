@@ -71,13 +71,13 @@ async def test_a_swarm_comes_back_from_its_backup_with_versions_that_nobody_had(
         changed.meta.CopyFrom(kept.meta)
         newer = await again.update(lambda tx: tx.update(changed))
         assert newer.meta.version.index > kept.meta.version.index
-        # A backup of what came from a backup goes on from there.
+        # A backup of a restored swarm goes on from there.
         second = await backup.save(restored.client, io.BytesIO(), files={}, about=ABOUT)
         assert second.about.version == newer.meta.version.index
 
 
 async def test_a_backup_is_of_one_moment(etcd: EtcdProcess, store: Store, tmp_path: Path) -> None:
-    """Every transaction makes one task and removes another: any moment has 2,300 of them."""
+    """Every transaction makes one task and removes another, so at any moment there are 2,300 tasks."""
     await fill(store)
     saved = asyncio.Event()
 
@@ -104,7 +104,7 @@ async def test_what_etcd_forgets_meanwhile_is_read_again(etcd: EtcdProcess, stor
     times = 0
 
     class Forgetful(io.BytesIO):
-        """After the first pages, etcd has moved on and forgotten the revision that is being read."""
+        """A client whose etcd, after the first pages, has forgotten the revision that is being read."""
 
         def write(self, data: Any) -> int:
             nonlocal times

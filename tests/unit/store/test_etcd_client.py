@@ -52,7 +52,7 @@ async def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_connection_lost_as_soon_as_it_is_made_is_unavailable(tmp_path: Path) -> None:
-    # As when etcd ends while it starts: the kernel has taken the connection, nobody reads it.
+    # As when etcd ends during its start: the kernel has accepted the connection, and nobody reads it.
     server = await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "s")
     client = EtcdClient(tmp_path / "s")
     for _ in range(20):

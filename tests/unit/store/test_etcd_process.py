@@ -143,7 +143,7 @@ async def test_a_leftover_on_the_folder_is_ended_first(paths: Paths) -> None:
 
 
 def _records(log: bytes | bytearray) -> Iterator[range]:
-    """Return where the records of etcd's log lie. Source of the frame: etcd wal/decoder.go (`decodeFrameSize`)."""
+    """Return the places of the records in etcd's log. Source of the frame: etcd wal/decoder.go (`decodeFrameSize`)."""
     at = 0
     while frame := int.from_bytes(log[at : at + 8], "little"):
         length, padding = frame & (1 << 56) - 1, frame >> 56 & 7
@@ -157,7 +157,8 @@ async def test_damaged_data_is_named_and_left_as_it_is(paths: Paths) -> None:
         await etcd.client.status()
     (log,) = etcd.data.glob("member/wal/0*.wal")
     damaged = bytearray(log.read_bytes()[:100_000])
-    # Inside a record: of a length that goes beyond the file etcd believes that it was cut short, and forgets the rest.
+    # Inside a record, because if a length goes beyond the file, etcd believes that the file was cut short, and forgets
+    # the rest.
     record = max(_records(damaged), key=len)
     damaged[record.start : record.stop] = b"\xff" * len(record)
     with log.open("r+b") as file:
@@ -170,7 +171,7 @@ async def test_damaged_data_is_named_and_left_as_it_is(paths: Paths) -> None:
 
 
 async def test_a_record_that_is_none_is_damage(paths: Paths) -> None:
-    """etcd 3.5 does not panic of it, as 3.4 does, and says "proto: ..."."""
+    """etcd 3.5 does not panic because of it, as 3.4 does, but says "proto: ..."."""
     async with EtcdProcess(paths, QUICK) as etcd:
         await etcd.client.status()
     (log,) = etcd.data.glob("member/wal/0*.wal")

@@ -105,7 +105,7 @@ async def test_leading_and_stepping_down_again_and_again_loses_nothing(etcd: Etc
                 if store.view().tasks.get(name) is not None:
                     written.append(name)
                 await asyncio.sleep(0.001)
-            except Conflict:  # it did happen
+            except Conflict:  # it took effect
                 written.append(name)
 
     async with Store.follow(etcd.client, SEALER) as store, Store.follow(etcd.client, SEALER) as other:
@@ -182,7 +182,7 @@ async def test_a_value_that_does_not_open_ends_a_follower_by_its_name(etcd: Etcd
 
 
 async def lead_first(cluster: Managers, stores: dict[str, Store], timeout: float = 20) -> str:
-    """Let the store lead whose etcd does; on a busy machine that may be another one a moment later."""
+    """Let the store lead whose etcd leads. On a busy machine that may be another one a moment later."""
     async with asyncio.timeout(timeout):
         while True:
             leader = await cluster.leader()
@@ -195,12 +195,12 @@ async def lead_first(cluster: Managers, stores: dict[str, Store], timeout: float
 
 
 async def write(cluster: Managers, stores: dict[str, Store], name: str) -> str:
-    """Write by whichever store leads, and return whose that was."""
+    """Write by the store that leads, and return its name."""
     while True:
         leader = await lead_first(cluster, stores)
         try:
             await stores[leader].update(lambda tx: tx.create(task(name)))
-        except Conflict:  # an attempt that failed took effect
+        except Conflict:  # an attempt that failed took effect after all
             return leader
         except Unavailable:
             continue

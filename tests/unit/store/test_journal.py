@@ -42,7 +42,7 @@ async def loaded(etcd: EtcdProcess) -> dict[bytes, tuple[bytes, int]]:
 
 
 async def writes(etcd: EtcdProcess, key: bytes) -> int:
-    """How often a key was written since it is there."""
+    """Return how often a key was written since it exists."""
     kvs = (await etcd.client.range(pb.RangeRequest(key=key))).kvs
     return kvs[0].version if kvs else 0
 
@@ -121,7 +121,7 @@ async def test_settling_survives_faults_of_its_own(etcd: EtcdProcess, client: Et
     with pytest.raises(InDoubt):
         await journal.commit({KEY: b"one"})
     faulty.refusing = faulty.refuse_after_loss = False
-    faulty.lose_answer = True  # the fence is written, and nobody hears of it
+    faulty.lose_answer = True  # the fence is written, but nobody gets the answer
     assert await journal.settle() is None
     assert faulty.lost == 2
     assert await writes(etcd, COMMIT) == 1

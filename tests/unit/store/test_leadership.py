@@ -53,7 +53,7 @@ async def test_an_etcd_that_does_not_answer_does_not_lead(etcd: EtcdProcess) -> 
 
 
 class CountedEtcd:
-    """An etcd that leads, says nothing of it, and counts who asks."""
+    """An etcd that leads, writes nothing about it into its log, and counts questions."""
 
     def __init__(self) -> None:
         self.raft_news = asyncio.Event()
@@ -113,7 +113,7 @@ async def test_a_lead_that_moves_is_heard_of_at_once_on_both_sides(tmp_path: Pat
             await watches[old].wait(leads=True)
             await watches[new].next(Leadership())
         assert await move_lead(cluster.etcds[old].client)
-        async with asyncio.timeout(0.8):  # less than it takes to ask without being told
+        async with asyncio.timeout(0.8):  # less than the time between questions without a log line
             state = await watches[new].wait(leads=True)
             lost = await watches[old].wait(leads=False)
         async with asyncio.timeout(5):
@@ -132,7 +132,7 @@ async def test_a_lead_that_was_won_again_between_two_questions_was_lost() -> Non
         asking = group.create_task(watch.run())
         since = await watch.wait(leads=True)
         assert since.term == 1
-        lost = group.create_task(watch.wait_lost(2))  # what it told last is a term late
+        lost = group.create_task(watch.wait_lost(2))  # its last answer is a term late
         await asyncio.sleep(10)
         assert not lost.done()
         etcd.term = 2

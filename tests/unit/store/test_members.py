@@ -108,7 +108,7 @@ async def test_one_survivor_goes_on_alone_and_others_join_it(tmp_path: Path) -> 
         assert await value_at(survivor, b"x") == b"1"
         shutil.rmtree(cluster.paths(B).swarm / "etcd")
         await cluster.join(B, by=A)
-        # Started again by itself, it does not throw the others out once more.
+        # When it is started again, it does not remove the others once more.
         assert survivor.pid is not None
         pid = survivor.pid
         os.kill(pid, signal.SIGKILL)

@@ -136,7 +136,7 @@ def test_names_are_unique_without_regard_to_case() -> None:
         transaction.create(service("t", "WEB"))
     with pytest.raises(Conflict, match=r"^name conflicts with an existing object$"):
         transaction.create(network("m", "front"))
-    transaction.create(config("front"))  # a name is taken among its own kind alone
+    transaction.create(config("front"))  # a name is only taken within its own kind
     transaction.create(service("t", "other"))
     renamed = copy(transaction.services.get("t") or service("t"))
     renamed.spec.annotations.name = "Web"
@@ -199,7 +199,7 @@ def stage(transaction: Transaction, step: tuple[str, str, str]) -> None:
 
 
 def stage_model(model: dict[str, str], step: tuple[str, str, str]) -> None:
-    """The same on a plain dict of names: raises what must be raised."""
+    """Do the same on a plain dict of names, and raise the errors that must be raised."""
     action, service_id, name = step
     if action != "create" and service_id not in model:
         raise NotFound
@@ -223,7 +223,7 @@ def raised_by(run: Callable[[Any, tuple[str, str, str]], None], on: Any, step: t
 
 @given(batches)
 def test_nested_transactions_do_what_the_same_steps_on_a_dict_do(todo: list[Any]) -> None:
-    """Callers' transactions over a batch over the memory: what is merged shows, what is dropped never was."""
+    """Callers' transactions over a batch over the memory: merged changes are visible, dropped ones leave nothing."""
     memory = Memory()
     model: dict[Any, Any] = {}
     batch = Transaction(memory)

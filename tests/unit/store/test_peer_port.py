@@ -1,4 +1,4 @@
-"""A real etcd's members, asked at its peers' socket, and sockets that are no etcd's."""
+"""The members of a real etcd, read from its peers' socket, and sockets that do not belong to an etcd."""
 
 import asyncio
 from pathlib import Path

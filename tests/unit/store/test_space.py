@@ -97,7 +97,7 @@ async def test_a_log_that_cannot_be_turned_over_loses_no_write() -> None:
 
 
 class AwayClient:
-    """An etcd that went away after a write."""
+    """A client whose etcd has gone after a write."""
 
     async def alarm(self, request: pb.AlarmRequest) -> pb.AlarmResponse:
         raise Unavailable("etcd cannot be reached")

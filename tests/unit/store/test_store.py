@@ -200,7 +200,7 @@ async def test_a_closed_store_refuses_and_an_error_in_its_body_comes_out_as_it_i
 
 @pytest.mark.slow
 async def test_nothing_acknowledged_is_lost_or_doubled_when_etcd_is_killed_again_and_again(etcd: EtcdProcess) -> None:
-    """Eight clients write, each create under an id of its own and each a counter that all share."""
+    """Eight clients write. Each creates objects with ids of its own, and each increments a counter that all share."""
     acknowledged: list[str] = []
     kills = 0
     writing = True
@@ -307,7 +307,7 @@ SMALL = EtcdConfig(heartbeat_ms=10, election_ms=50, quota_bytes=4 * 1024 * 1024)
 
 
 async def write_until_refused(store: Store, limit: int) -> int:
-    """Write large objects until etcd takes no more, and return how many it took."""
+    """Write large objects until etcd accepts no more. Returns how many it accepted."""
     for number in range(limit):
         large = config(f"c{number}", os.urandom(500_000))
         try:

@@ -1,6 +1,7 @@
-"""What a deposed leader can still do: nothing after the new leader's epoch; before it, what the new leader sees.
+"""What a deposed leader can still write: nothing after the new leader's epoch. The new leader sees what was written
+before it.
 
-Why that is so is in docs/architecture.md (who may write). SHOAL_PAUSES asks for more rounds of the pauses.
+docs/architecture.md ("Who may write") gives the reasons. SHOAL_PAUSES sets the number of rounds of the pauses.
 """
 
 import asyncio
@@ -47,14 +48,14 @@ async def three(folder: Path) -> AsyncIterator[tuple[Managers, dict[str, Store]]
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether every thread of a process has stopped: after SIGSTOP they go on for a while, 20 ms at times."""
+    """Return whether every thread of a process has stopped. After SIGSTOP threads may run on for up to 20 ms."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return all((thread / "stat").read_text().rpartition(") ")[2].startswith("T") for thread in threads)
 
 
 @asynccontextmanager
 async def paused(cluster: Managers, node_id: str) -> AsyncIterator[Callable[[], None]]:
-    """Hold a member of etcd's, which nobody asks for the leader meanwhile. Yields what lets it go on."""
+    """Pause a member of etcd. Nobody asks it for the leader meanwhile. Yields a function that lets it go on."""
     etcd = cluster.etcds.pop(node_id)
     pid = etcd.pid
     assert pid is not None
@@ -72,7 +73,7 @@ async def paused(cluster: Managers, node_id: str) -> AsyncIterator[Callable[[], 
 
 
 async def attempt(store: Store, name: str) -> str:
-    """Write, and say what the caller heard."""
+    """Write, and return what the caller heard."""
     try:
         await store.update(lambda tx: tx.create(task(name)))
     except NoLeader:
@@ -85,7 +86,7 @@ async def attempt(store: Store, name: str) -> str:
 async def hold_leader(
     cluster: Managers, stores: dict[str, Store], stack: AsyncExitStack
 ) -> tuple[str, Callable[[], None]]:
-    """Pause the etcd of a store that leads, and return whose that is and what wakes it."""
+    """Pause the etcd of a store that leads. Returns the manager, and a function that wakes the etcd."""
     while True:
         old = await lead_first(cluster, stores)
         async with AsyncExitStack() as holding:
@@ -96,7 +97,9 @@ async def hold_leader(
 
 
 async def check_agreed(stores: dict[str, Store], old: str, name: str, *, happened: bool) -> None:
-    """Check that all agree on what became of an old leader's last write, and that it knows that it does not lead."""
+    """Check that all agree on the result of an old leader's last write, and that the old leader knows that it does not
+    lead.
+    """
     for store in stores.values():
         await store.catch_up()
         assert (name in ids(store)) == happened
@@ -106,7 +109,9 @@ async def check_agreed(stores: dict[str, Store], old: str, name: str, *, happene
 
 @pytest.mark.slow
 async def test_a_leader_whose_etcd_was_paused_can_write_nothing_when_it_wakes(tmp_path: Path) -> None:
-    """The next leader has its epoch before the pause ends: then the old one's write is refused, whatever etcd does."""
+    """The next leader writes its epoch before the pause ends. Then the old leader's write is refused, whatever etcd
+    does.
+    """
     said: Counter[str] = Counter()
     async with three(tmp_path) as (cluster, stores):
         for number in range(ROUNDS):
@@ -120,7 +125,7 @@ async def test_a_leader_whose_etcd_was_paused_can_write_nothing_when_it_wakes(tm
                 wake()
             said[late.result()] += 1
             assert said["accepted"] == 0
-            # It may have heard that its write is in doubt; then it finds out by itself that it did not happen.
+            # It may have heard that its write is in doubt. Then it finds out by itself that the write had no effect.
             async with asyncio.timeout(30):
                 await stores[old].deposed.wait()
             await check_agreed(stores, old, name, happened=False)
@@ -132,7 +137,7 @@ async def test_a_leader_whose_etcd_was_paused_can_write_nothing_when_it_wakes(tm
 async def test_a_leader_that_wakes_before_the_next_has_its_epoch_writes_what_that_one_sees_or_nothing(
     tmp_path: Path,
 ) -> None:
-    """Raft has another leader, whose manager has not begun its term: a write is ordered before it, or not at all."""
+    """Raft has another leader, whose manager has not begun its term. A write is ordered before that term, or fails."""
     said: Counter[str] = Counter()
     async with three(tmp_path) as (cluster, stores):
         for number in range(ROUNDS):
@@ -160,7 +165,7 @@ async def test_raft_may_have_another_leader_but_a_write_before_its_epoch_counts_
     async with three(tmp_path) as (cluster, stores):
         old = await write(cluster, stores, "before")
         new = await hand_on(cluster, old)
-        # Its etcd follows now, and sends on what it is given.
+        # Its etcd follows now, and forwards what it gets.
         assert await attempt(stores[old], "late") == "accepted"
         await stores[new].lead()
         assert ids(stores[new]) == {"before", "late"}
@@ -172,7 +177,7 @@ async def test_raft_may_have_another_leader_but_a_write_before_its_epoch_counts_
 
 
 async def hand_on(cluster: Managers, old: str) -> str:
-    """Let another member of etcd's lead Raft, and return whose that is."""
+    """Let another member of etcd lead Raft, and return its manager."""
     new = next(name for name in cluster.etcds if name != old)
     await cluster.etcds[old].client.move_leader((await cluster.etcds[new].client.status()).header.member_id)
     async with asyncio.timeout(10):
@@ -181,7 +186,8 @@ async def hand_on(cluster: Managers, old: str) -> str:
     return new
 
 
-# A leader in a process of its own, to be paused as a whole: it writes "late" when told to, and says how that went.
+# A leader in a process of its own, so that all of it can be paused. It writes "late" when told to, and prints the
+# result.
 _DAEMON = """
 import asyncio, sys
 from pathlib import Path

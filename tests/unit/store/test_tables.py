@@ -16,7 +16,7 @@ tasks = st.builds(
     node_id=st.sampled_from(["", "m", "n"]),
     desired_state=st.sampled_from([api.RUNNING, api.SHUTDOWN]),
 )
-# An object is put, an id is discarded.
+# A change: an object is stored, or an id is removed.
 steps = st.lists(tasks | st.sampled_from("abcdef"), max_size=30)
 
 KEYS: dict[str, list[Hashable]] = {
@@ -27,7 +27,7 @@ KEYS: dict[str, list[Hashable]] = {
 
 
 def assert_holds(table: Table[api.Task], model: dict[str, api.Task]) -> None:
-    """The table shows what the model holds, by every way there is to look."""
+    """Check that the table has what the model has, by every way of reading it."""
     assert len(table) == len(model)
     assert sorted(table.all(), key=lambda obj: obj.id) == sorted(model.values(), key=lambda obj: obj.id)
     for task_id in "abcdef":

@@ -52,7 +52,7 @@ def trailers_only(status: str, words: str) -> bytes:
 async def serving(
     path: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ) -> AsyncIterator[UnaryChannel]:
-    """A server that does to each connection what a test wants, once it has said hello, and a channel to it."""
+    """Yield a server that handles each connection as a test wants, after the HTTP/2 preface, and a channel to it."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.readexactly(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -79,7 +79,7 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, int, int, bytes
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """Return the next request's message, past whatever comes before it."""
+    """Return the next request's message, and skip whatever comes before it."""
     while True:
         kind, flags, _, payload = await read_frame(reader)
         if kind == DATA:
@@ -248,7 +248,7 @@ async def test_a_call_that_is_cancelled_is_taken_back(tmp_path: Path) -> None:
         while kind != RST_STREAM:
             kind, _, stream, _ = await read_frame(reader)
         seen.put_nowait(stream)
-        # What was already under way for it is nobody's; the next call gets its own.
+        # Frames for it that were already under way belong to nobody; the next call gets its own.
         writer.write(first() + message(b"late") + last())
         await read_request(reader)
         writer.write(first(3) + message(b"next", stream=3) + last(stream=3))

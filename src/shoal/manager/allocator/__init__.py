@@ -1,4 +1,5 @@
-"""What the swarm gives before a node is chosen: subnets, VXLAN ids, addresses, virtual IPs, published ports.
+"""Gives out what a task needs before a node is chosen: subnets, VXLAN ids, addresses, virtual IPs, published ports.
 
-`allocator.Allocator` is the decider. Knows nothing of kernels: what is given is recorded in the objects alone.
+`allocator.Allocator` is the decider. It knows nothing about kernels, and only records in the store's objects what it
+gives.
 """

@@ -1,7 +1,7 @@
 """Addresses and subnets as whole numbers, and their texts.
 
-Pure. Python's own `ipaddress` makes an object an address, which is too slow where a leader reads those of 50,000 tasks;
-it is used here for what people wrote and for IPv6 alone.
+Pure. Python's `ipaddress` makes an object for each address. That is too slow for a leader that reads the addresses of
+50,000 tasks, so it is only used for texts from users and for IPv6.
 """
 
 import ipaddress
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shoal.errors import InvalidArgument
 
-V4, V6 = 32, 128  # the families, by the bits of an address
+V4, V6 = 32, 128  # the address families, by the number of bits of an address
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Subnet:
 
     @property
     def size(self) -> int:
-        """Return how many addresses there are."""
+        """Return the number of addresses."""
         return 1 << (self.bits - self.prefix)
 
     @property
@@ -31,7 +31,7 @@ class Subnet:
         return self.first + self.size - 1
 
     def contains(self, address: int) -> bool:
-        """Return whether an address of this family is one of these."""
+        """Return whether an address is in this subnet."""
         return self.first <= address <= self.last
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Subnet:
 
 
 def parse_subnet(text: str) -> Subnet:
-    """Return the subnet of a text like 10.0.1.0/24; bits of a host are dropped. InvalidArgument."""
+    """Return the subnet of a text like 10.0.1.0/24. The host's bits are set to 0. Raises InvalidArgument."""
     try:
         network = ipaddress.ip_interface(text).network
     except ValueError as error:
@@ -48,7 +48,7 @@ def parse_subnet(text: str) -> Subnet:
 
 
 def parse_address(text: str) -> tuple[int, int]:
-    """Return number and family of an address, with or without the length of a prefix. InvalidArgument."""
+    """Return an address as number and family, from a text with or without a prefix length. Raises InvalidArgument."""
     bare = text.partition("/")[0]
     parts = bare.split(".")
     if len(parts) == 4 and all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):

@@ -1,8 +1,8 @@
 """The decider that gives networks, services, nodes and tasks what they need, and then admits tasks: NEW -> PENDING.
 
-In: the view, the time, what changed. Out: a plan. What cannot be had is waited for: the task says so, and it is tried
-again when that is freed. After a change of leader every recorded claim is taken note of before anything is given, so
-that nothing is given twice. Source: SwarmKit manager/allocator/network.go; swarmkit.md section 9.
+In: the view, the time, the changes. Out: a plan. If something is exhausted, the task says what it waits for, and is
+tried again when that is freed. After a change of leader all recorded claims are restored before anything is given, so
+that nothing is given twice. Source: SwarmKit manager/allocator/network.go.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ from shoal.store.memory import Event, View
 
 NETWORK, SERVICE, NODE, TASK = "network", "service", "node", "task"
 
-# Of what is waited for by these keys, one thing was freed, and one waiter is helped: if it got it, the next is asked.
+# Each freed thing with one of these keys helps one waiting item. If that item got it, the next one is tried.
 _ONE_AT_A_TIME = frozenset({waiting.SUBNET, waiting.vni(0), *(waiting.port(protocol, 0) for protocol in range(3))})
 
 
 class Allocator:
-    """Gives out subnets, VXLAN ids, addresses and ports. Remembers what is taken, as in the view, and who waits."""
+    """Gives out subnets, VXLAN ids, addresses and ports. Remembers what is taken, as in the view, and what waits."""
 
     name = "allocator"
     kinds: tuple[type, ...] = (api.Task, api.Service, api.Network, api.Node, api.Cluster)
@@ -42,15 +42,15 @@ class Allocator:
         self.nodes = Nodes(self.networks)
         self.tasks = Tasks(self.networks, self.nodes)
         self.waiting = Waiting()
-        self._waiting_nodes: dict[str, set[str]] = {}  # and on which networks
+        self._waiting_nodes: dict[str, set[str]] = {}  # node id -> the networks on which it waits for an address
         self._pools: tuple[tuple[str, ...], int] | None = None
-        # To be looked at, in the order in which they came; the order of the kinds is that of who needs whom.
+        # The ids of objects to look at, in the order in which they came. A kind comes after the kinds that it needs.
         self._todo: dict[str, dict[str, None]] = {NETWORK: {}, SERVICE: {}, NODE: {}, TASK: {}}
         self._notes: list[str] = []
         self._settled: dict[str, _Settled] = {}
 
     def decide(self, view: View, now: float, events: Sequence[Event] | None) -> Plan:
-        """Return what is given, and what to tell of the tasks that wait."""
+        """Return the plan: what is given, and the reasons of the tasks that wait."""
         self._notes = []
         if events is None:
             self._read_everything(view)
@@ -58,7 +58,7 @@ class Allocator:
             self._read(view, events)
         draft = Draft(view, now)
         while self._wake() and not draft.is_full:
-            # One cannot do without the other: what a service lacks is known before its tasks are looked at.
+            # Services before their tasks, because a task needs what its service has.
             if not self._work(draft):
                 break
         self._settled = {}
@@ -83,7 +83,8 @@ class Allocator:
         for task in live:
             if task.networks:
                 self._notes += self.tasks.restore(task)
-        # Those that share an address with their service come last: whoever has it alone would look like a second one.
+        # Tasks that share an address with their service come last. Otherwise the service would look like a second
+        # owner.
         for task in live:
             self.tasks.restore_vips(task)
             self._read_task(task)
@@ -127,7 +128,7 @@ class Allocator:
 
     def _read_task(self, task: api.Task) -> None:
         if task.status.state == api.NEW:
-            # One that is to be removed never had anything: the reaper takes it as it is.
+            # A new task that is to be removed never had anything; the reaper removes it as it is.
             if task.desired_state >= api.REMOVE:
                 self._drop_task(task.id)
             else:
@@ -181,7 +182,7 @@ class Allocator:
         return any(self._todo.values())
 
     def _wake(self) -> bool:
-        """Have those looked at again whom something freed can help. Returns whether anybody is to be looked at."""
+        """Look again at items that something freed can help. Returns whether there is anything to look at."""
         for key in list(self.networks.freed):
             del self.networks.freed[key]
             count: int | None = None
@@ -191,7 +192,7 @@ class Allocator:
                 overlay = self.networks.get(str(key[1]))
                 count = overlay.free(int(str(key[2]))) if overlay is not None else None
                 if count:
-                    self.networks.freed[key] = None  # more may be helped in the next round
+                    self.networks.freed[key] = None  # the next round may help more items
             waiters = self.waiting.first(key, count)
             if not waiters:
                 self.networks.freed.pop(key, None)
@@ -200,7 +201,7 @@ class Allocator:
         return self._has_work
 
     def _work(self, draft: Draft) -> bool:
-        """Look at those who are to be looked at, until the draft is full. Returns whether there was room for all."""
+        """Look at all objects that are due, until the draft is full. Returns whether there was room for all."""
         for kind, look in (
             (NETWORK, self._look_at_network),
             (SERVICE, self._look_at_service),
@@ -208,7 +209,7 @@ class Allocator:
             (TASK, self._look_at_task),
         ):
             todo = self._todo[kind]
-            # Ingress was asked for first by everybody who ever asked: it has the first subnet.
+            # Ingress comes first, so it has the first subnet, as in every swarm.
             order = sorted(todo, key=lambda each: each != self.nodes.ingress_id) if kind == NETWORK else list(todo)
             for object_id in order:
                 if draft.is_full:
@@ -218,15 +219,15 @@ class Allocator:
         return True
 
     def _wait(self, item: Item, lacking: Lacking) -> bool:
-        """Let something wait. Returns whether its reason is a new one."""
+        """Let an item wait. Returns whether its reason is a new one."""
         is_new = self.waiting.put(item, lacking)
         if is_new and item[0] in (NETWORK, SERVICE):
-            # Who waits for it says why.
+            # Items that wait for it show its reason.
             self.networks.freed[(item[0], item[1])] = None
         return is_new
 
     def _done(self, item: Item) -> None:
-        """Note that something has what it waited for."""
+        """Record that an item has what it waited for."""
         lacked = self.waiting.lacks(item)
         if lacked is not None:
             self.waiting.drop(item)
@@ -272,7 +273,9 @@ class Allocator:
         self.networks.freed[waiting.service(service_id)] = None
 
     def _vip_networks(self, draft: Draft, service: api.Service) -> list[str] | Lacking:
-        """Return the networks on which a service is to have a virtual IP, ingress first; all are checked."""
+        """Return the networks on which a service must have a virtual IP, ingress first. All its networks are
+        checked.
+        """
         found: dict[str, None] = {}
         if needs_ingress(service.spec):
             ingress = draft.newest(api.Network, self.nodes.ingress_id)
@@ -291,7 +294,7 @@ class Allocator:
         return [] if service.spec.endpoint.mode == api.EndpointSpec.DNSRR else list(found)
 
     def _of_network(self, network_id: str) -> Lacking:
-        """Return what somebody lacks who waits for a network: the reason is the network's own."""
+        """Return what an item lacks that waits for a network. Its reason is the network's own reason."""
         lacking = self.waiting.lacks((NETWORK, network_id))
         reason = lacking.reason if lacking is not None else f"network {network_id} has not been allocated"
         return Lacking(reason, waiting.network(network_id))
@@ -307,7 +310,7 @@ class Allocator:
         self._node_waits(node_id, lacking)
 
     def _node_waits(self, node_id: str, lacking: list[tuple[str, Lacking]]) -> None:
-        """Let a node wait for an address on these networks and on no others."""
+        """Let a node wait for an address on exactly these networks."""
         before = self._waiting_nodes.pop(node_id, set())
         now = {network_id for network_id, _ in lacking}
         for network_id in before - now:
@@ -320,7 +323,7 @@ class Allocator:
 
     def _look_at_task(self, draft: Draft, task_id: str) -> None:
         task = draft.newest(api.Task, task_id)
-        # One that is to be removed never had anything: the reaper takes it as it is.
+        # A new task that is to be removed never had anything; the reaper removes it as it is.
         if task is None or task.status.state != api.NEW or task.desired_state >= api.REMOVE:
             self.waiting.drop((TASK, task_id))
             return
@@ -340,7 +343,7 @@ class Allocator:
     def _admit(self, draft: Draft, task: api.Task, settled: "_Settled") -> api.Task | Lacking:
         is_plain = not settled.needs_ingress and settled.endpoint is None
         if (is_plain and not task.spec.networks) or task.desired_state > api.COMPLETE:
-            return admitted(task, draft.now)  # needs nothing, or is only to be ended by the scheduler
+            return admitted(task, draft.now)  # it needs nothing, or the scheduler will only end it
         if settled.lacking is not None:
             return settled.lacking
         wanted: list[api.NetworkAttachmentConfig] = []
@@ -360,7 +363,7 @@ class Allocator:
 
 
 class _Settled:
-    """What the tasks of one service have to know of it, looked up once a plan."""
+    """What the tasks of one service need to know about it, looked up once for each plan."""
 
     def __init__(self, service: api.Service | None, lacking: Lacking | None) -> None:
         self.lacking = Lacking(lacking.reason, waiting.service(service.id)) if service is not None and lacking else None
@@ -375,7 +378,7 @@ def _asks(service: api.Service) -> bool:
 
 
 def _is_settled(service: api.Service, vip_networks: Sequence[str]) -> bool:
-    """Return whether a service has what its spec asks for; one that asks for nothing needs no record of it."""
+    """Return whether a service has what its spec asks for. A service that asks for nothing needs no record."""
     endpoint = service.endpoint
     if not service.HasField("endpoint"):
         return not service.spec.endpoint.ports and not vip_networks

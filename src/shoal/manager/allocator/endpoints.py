@@ -1,8 +1,8 @@
-"""What services have: published ports, and a virtual IP a network.
+"""What services get: published ports, and a virtual IP on each network.
 
-Pure. A service gets all that its spec asks for or keeps what it has. Ports are given back with the service or with its
-spec; a virtual IP has the tasks that were told of it as holders, too, so that it is nobody else's while one of them
-runs. Source: SwarmKit manager/allocator/networkallocator (`AllocateService`), portallocator.go.
+Pure. A service gets all that its spec asks for, or keeps what it has. Ports are freed with the service or when its spec
+drops them. The holders of a virtual IP are the service and the tasks that know the IP, so nobody else gets it while one
+of these tasks runs. Source: SwarmKit manager/allocator/networkallocator (`AllocateService`), portallocator.go.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ from shoal.manager.allocator.numbers import Numbers
 from shoal.manager.allocator.waiting import Lacking
 from shoal.store.changes import copy
 
-FIRST_PORT, LAST_PORT = 30000, 32767  # given where 0 was asked for
+FIRST_PORT, LAST_PORT = 30000, 32767  # given for a port 0
 MOST = 65535
 
 _Port = tuple[int, int]  # protocol, number
 
 
 def networks_of(spec: api.ServiceSpec) -> Sequence[api.NetworkAttachmentConfig]:
-    """Return the networks of a service; clients before 1.25 wrote them beside the task's template."""
+    """Return the networks of a service. Clients of API versions before 1.25 write them beside the task's template."""
     return spec.task.networks or spec.networks
 
 
@@ -39,11 +39,11 @@ class Endpoints:
 
     @property
     def ports(self) -> int:
-        """Return how many ports are taken."""
+        """Return the number of ports that are taken."""
         return sum(map(len, self._ports.values()))
 
     def restore(self, service: api.Service) -> list[str]:
-        """Take note of what a service was given before, and return what is wrong with it, in words."""
+        """Restore what a service was given before. Returns what is wrong with it, in words."""
         endpoint = service.endpoint
         name = self._names[service.id] = service.spec.annotations.name
         wrong = []
@@ -64,7 +64,7 @@ class Endpoints:
         return wrong
 
     def go_on(self) -> None:
-        """Give next what follows the highest port: call it when everything is restored."""
+        """Continue after the highest port. To be called when everything is restored."""
         for numbers in self._ports.values():
             numbers.go_on(numbers.all())
 
@@ -106,7 +106,7 @@ class Endpoints:
     def _allocate_ports(self, service: api.Service, held: api.Endpoint) -> list[api.PortConfig] | Lacking:
         ports = [copy(port) for port in service.spec.endpoint.ports]
         taken: list[_Port] = []  # in this attempt
-        # Those that are asked for by number first: none of them is to be given where 0 was asked for.
+        # First the ports that the spec names, so that none of them is given for a port 0.
         for protocol, number in _ingress(ports):
             if number > MOST:
                 self._release_ports(service.id, taken)

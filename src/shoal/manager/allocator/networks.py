@@ -1,7 +1,7 @@
-"""What networks have: subnets, VXLAN ids and, of each, the addresses.
+"""What networks get: subnets and VXLAN ids. It also gives out the addresses of each network.
 
-Pure. In: networks as the store has them, and what was recorded of addresses; out: what they get, or what they lack.
-Nothing here knows who asks. Source: SwarmKit manager/allocator/networkallocator; moby libnetwork's ovmanager.
+Pure. In: networks as the store has them, and recorded addresses. Out: what the networks get, or what they lack. Nothing
+here knows who asks. Source: SwarmKit manager/allocator/networkallocator; moby libnetwork's ovmanager.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ IPAM_DRIVER = "default"
 
 
 def driver_of(network: api.Network) -> str:
-    """Return the name of a network's driver; a network of the swarm is an overlay unless it says otherwise."""
+    """Return the name of a network's driver. A swarm's network without a driver is an overlay."""
     return network.driver_state.name or network.spec.driver_config.name or OVERLAY
 
 
@@ -45,7 +45,7 @@ class Overlay:
 
     @property
     def families(self) -> tuple[int, ...]:
-        """Return which families it has, IPv4 first."""
+        """Return the families of its subnets, IPv4 first."""
         return tuple(dict.fromkeys(pool.subnet.bits for pool in self.pools))
 
     def pool_of(self, number: int, bits: int) -> Pool | None:
@@ -53,29 +53,29 @@ class Overlay:
         return next((pool for pool in self.pools if pool.subnet.bits == bits and pool.subnet.contains(number)), None)
 
     def free(self, bits: int) -> int:
-        """Return how many addresses of a family can be had."""
+        """Return the number of free addresses of a family."""
         return sum(pool.free for pool in self.pools if pool.subnet.bits == bits)
 
 
 class Networks:
-    """All networks' claims. `freed` collects what came free, for who waits for it."""
+    """The claims of all networks. `freed` collects the keys of what was freed, for items that wait for it."""
 
     def __init__(self) -> None:
         self.subnets = Subnets()
         self.vnis = Numbers(FIRST_VNI, LAST_VNI)
         self.freed: dict[Key, None] = {}
         self._overlays: dict[str, Overlay] = {}
-        # What was restored and nobody had asked for by name: a new leader goes on behind it.
+        # Restored subnets that nobody had asked for by name. A new leader continues after them.
         self._restored: tuple[list[Subnet], list[int]] = [], []
 
     # -- networks -----------------------------------------------------------------------------------------------------
 
     def get(self, network_id: str) -> Overlay | None:
-        """Return an overlay that has what it needs."""
+        """Return an overlay if it has what it needs."""
         return self._overlays.get(network_id)
 
     def restore(self, network: api.Network) -> list[str]:
-        """Take note of what a network was given before, and return what is wrong with it, in words."""
+        """Restore what a network was given before. Returns what is wrong with it, in words."""
         wrong = []
         pools = []
         vnis = []
@@ -124,7 +124,7 @@ class Networks:
         try:
             made = self._allocate(network)
         except InvalidArgument as error:
-            # Control refuses what cannot be read; should it be there all the same, the network waits and says why.
+            # Control refuses subnets that cannot be read. If one is there all the same, the network waits and says why.
             made = self._lacking(network, str(error), waiting.NEVER)
         if isinstance(made, Lacking):
             self._let_go(network.id)
@@ -137,7 +137,7 @@ class Networks:
         self.freed[waiting.removal(network_id)] = None
 
     def go_on(self) -> None:
-        """Give next what follows the highest that was given: call it when everything is restored."""
+        """Continue after the highest that was given. To be called when everything is restored."""
         self.subnets.go_on(self._restored[0])
         self.vnis.go_on(self._restored[1])
         for overlay in self._overlays.values():
@@ -147,7 +147,7 @@ class Networks:
     # -- addresses ----------------------------------------------------------------------------------------------------
 
     def take(self, network_id: str, *, all_families: bool = False) -> list[str] | Lacking:
-        """Give the next free address, with the length of its prefix; of each family where there are two."""
+        """Return the next free address with its prefix length; with two families one of each."""
         overlay = self._overlays[network_id]
         taken: list[str] = []
         for bits in overlay.families if all_families else overlay.families[:1]:
@@ -162,7 +162,7 @@ class Networks:
         return taken
 
     def take_fixed(self, network_id: str, addresses: Iterable[str]) -> list[str] | Lacking:
-        """Give these addresses."""
+        """Give these fixed addresses."""
         overlay = self._overlays[network_id]
         taken: list[str] = []
         for text in addresses:
@@ -195,7 +195,7 @@ class Networks:
         return shared
 
     def release(self, network_id: str, addresses: Iterable[str]) -> None:
-        """Take a holder away from addresses that `take` or `hold` gave one; nothing if the network is gone."""
+        """Remove a holder, which `take` or `hold` added, from addresses. Does nothing if the network is gone."""
         for _, pool, number in self._known(network_id, addresses):
             if pool.release(number):
                 self.freed[waiting.address(network_id, pool.subnet.bits)] = None
@@ -209,7 +209,7 @@ class Networks:
             try:
                 number, bits = parse_address(text)
             except InvalidArgument:
-                continue  # Recorded by others: it is no claim on anything.
+                continue  # Another program recorded this; it is no claim on anything.
             pool = overlay.pool_of(number, bits)
             if pool is not None:
                 yield text, pool, number
@@ -230,7 +230,7 @@ class Networks:
             if lacking is not None:
                 return lacking
             configs.append((config, pool))
-        # A VXLAN id a subnet, in this order: Docker's overlay driver counts those of IPv4 first.
+        # One VXLAN id for each subnet, in this order: Docker's overlay driver counts IPv4 subnets first.
         configs.sort(key=lambda pair: pair[1].subnet.bits)
         vnis = self._vnis(network, len(configs))
         if isinstance(vnis, Lacking):
@@ -319,7 +319,7 @@ class Networks:
 
 
 def _pool(config: api.IPAMConfig) -> Pool:
-    """Return the pool of a subnet, without its auxiliary addresses. InvalidArgument."""
+    """Return the pool of a subnet, without its auxiliary addresses. Raises InvalidArgument."""
     subnet = parse_subnet(config.subnet)
     within = parse_subnet(config.range) if config.range else None
     if within is not None and (within.bits != subnet.bits or not subnet.contains(within.first)):

@@ -1,4 +1,4 @@
-"""What nodes have: an address on ingress, and on every overlay of which they run a task.
+"""What nodes get: an address on ingress, and on every overlay on which they run a task.
 
 Pure. A node keeps an address from the first task on a network to the last. Source: SwarmKit
 manager/allocator/network.go (`allocateNodes`).
@@ -40,7 +40,7 @@ class Nodes:
         return self._needs_change(node_id)
 
     def leave(self, node_id: str, network_ids: Sequence[str]) -> bool:
-        """Count a task no more. Returns whether the node has an address too many now."""
+        """Stop counting a task. Returns whether the node now has an address that it does not need."""
         users = self._users[node_id]
         for network_id in network_ids:
             users[network_id] -= 1
@@ -51,7 +51,7 @@ class Nodes:
         return self._needs_change(node_id)
 
     def restore(self, node: api.Node) -> list[str]:
-        """Take note of what a node was given before, and return what is wrong with it, in words."""
+        """Restore what a node was given before. Returns what is wrong with it, in words."""
         held = self._held.setdefault(node.id, {})
         wrong = []
         for attachment in node.attachments:
@@ -67,9 +67,9 @@ class Nodes:
     def allocate(
         self, node: api.Node, network: Callable[[str], api.Network | None]
     ) -> tuple[api.Node | None, list[tuple[str, Lacking]]]:
-        """Return a node as it is to be (None: as it is), and the networks on which it lacks an address."""
+        """Return the changed node (None: no change), and the networks on which it lacks an address."""
         held = self._held.setdefault(node.id, {})
-        # Ingress first, where the legacy field looks for it.
+        # Ingress first, because the legacy field has the first address.
         users = dict.fromkeys([self.ingress_id, *self._users.get(node.id, ())])
         wanted = [each for each in users if self._networks.get(each) is not None]
         lacking: list[tuple[str, Lacking]] = []

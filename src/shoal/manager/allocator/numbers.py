@@ -1,23 +1,23 @@
-"""Numbers that are given out one after the other: VXLAN ids, published ports.
+"""Gives out numbers one after the other: VXLAN ids, published ports.
 
-Pure. Like addresses they rise, so that one that was freed rests.
+Pure. As with addresses, the next number is always a higher one, so a freed number is not reused for a while.
 """
 
 from collections.abc import Iterable
 
 
 class Numbers:
-    """Numbers and whose they are. Those from `first` to `last` are given without being asked for by name."""
+    """Numbers and their owners. `take` gives numbers from `first` to `last`; others must be asked for."""
 
     def __init__(self, first: int, last: int) -> None:
         self._first, self._last = first, last
         self._owners: dict[int, str] = {}
         self._numbers: dict[str, list[int]] = {}  # by owner
         self._next = first
-        self._inside = 0  # how many of those from `first` to `last` have an owner
+        self._inside = 0  # how many numbers from `first` to `last` have an owner
 
     def owner_of(self, number: int) -> str | None:
-        """Return whose a number is."""
+        """Return the owner of a number."""
         return self._owners.get(number)
 
     def of(self, owner: str) -> list[int]:
@@ -30,18 +30,18 @@ class Numbers:
 
     @property
     def has_free(self) -> bool:
-        """Return whether `take` has one to give."""
+        """Return whether `take` has a free number."""
         return self._inside <= self._last - self._first
 
     def hold(self, number: int, owner: str) -> bool:
-        """Give a number to its owner. Returns False, and changes nothing, if it is another's."""
+        """Give a number to an owner. Returns False, and changes nothing, if it has another owner."""
         present = self._owners.get(number)
         if present is None:
             self._give(number, owner)
         return present in (None, owner)
 
     def take(self, owner: str) -> int | None:
-        """Give the next free number. None: there is none."""
+        """Give the next free number. Returns None if there is none."""
         if not self.has_free:
             return None
         number = self._next
@@ -52,7 +52,7 @@ class Numbers:
         return number
 
     def release(self, number: int, owner: str) -> bool:
-        """Take a number back from its owner. Returns whether it was theirs."""
+        """Take a number back from its owner. Returns whether it had this owner."""
         if self._owners.get(number) != owner:
             return False
         del self._owners[number]
@@ -63,7 +63,7 @@ class Numbers:
         return True
 
     def go_on(self, after: Iterable[int]) -> None:
-        """Give next what follows the highest of these."""
+        """Continue after the highest of these."""
         self._next = (
             max((number for number in after if self._first <= number <= self._last), default=self._first - 1) + 1
         )

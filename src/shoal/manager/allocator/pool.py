@@ -1,19 +1,19 @@
 """The addresses of one subnet: which are free, and which is given next.
 
-Pure. Bits of a bitmap that is made as it is needed: a /8 that nobody uses costs nothing, and the next free address is
-found in a few steps. Addresses rise, so that one that was freed rests until the others have had their turn: whoever
-had it may still be known by it for a moment. Source: SwarmKit's IPAM option `com.docker.network.ipam.serial`.
+Pure. The bitmap is made as it is needed: an unused /8 costs nothing, and the next free address is found in a few steps.
+The next address is always a higher one, so a freed address is not reused before the others had their turn: other nodes
+may still know its former owner. Source: SwarmKit's IPAM option `com.docker.network.ipam.serial`.
 """
 
 from shoal.errors import InvariantBroken
 from shoal.manager.allocator.addresses import V4, Subnet
 
-_WORD = 1024  # bits; long enough that a /16 is 64 words, short enough that a step is a fraction of a microsecond
+_WORD = 1024  # bits; so a /16 has 64 words, and a step takes a fraction of a microsecond
 _FULL = (1 << _WORD) - 1
 
 
 class Pool:
-    """The addresses of a subnet. `within`: those that are given without being asked for by name."""
+    """The addresses of a subnet. `take` gives addresses from `within`; others must be asked for."""
 
     def __init__(self, subnet: Subnet, within: Subnet | None = None) -> None:
         self.subnet = subnet
@@ -21,11 +21,11 @@ class Pool:
         self._low = max(0, inner.first - subnet.first)
         self._high = min(subnet.size, inner.last - subnet.first + 1)
         self._words: dict[int, int] = {}
-        self._holders: dict[int, int] = {}  # by offset, of what is held and not reserved
+        self._holders: dict[int, int] = {}  # by offset, of addresses that are held and not reserved
         self._next = self._low
         self.free = self._high - self._low
         """How many addresses can be had by `take`."""
-        # A network's own address and broadcast are nobody's, as in libnetwork's ipam; IPv6 has no broadcast.
+        # Nobody gets a network's own address and its broadcast address, as in libnetwork's ipam. IPv6 has no broadcast.
         if subnet.bits == V4 and subnet.size > 2:
             self._mark(0)
             self._mark(subnet.size - 1)
@@ -33,15 +33,15 @@ class Pool:
             self._mark(0)
 
     def is_free(self, address: int) -> bool:
-        """Return whether an address of the subnet can be asked for by name."""
+        """Return whether an address of the subnet is free to be asked for."""
         return not self._is_marked(address - self.subnet.first)
 
     def reserve(self, address: int) -> None:
-        """Take an address out for good: a gateway, an auxiliary address."""
+        """Reserve an address for good: a gateway, or an auxiliary address."""
         self._mark(address - self.subnet.first)
 
     def take(self) -> int | None:
-        """Give the next free address to one holder. None: there is none."""
+        """Give the next free address to one holder. Returns None if there is none."""
         if self.free <= 0:
             return None
         offset = self._find(self._next, self._high)
@@ -68,7 +68,7 @@ class Pool:
         return was_free
 
     def release(self, address: int) -> bool:
-        """Take a holder away. Returns whether the address is free now."""
+        """Remove a holder. Returns whether the address is free now."""
         offset = address - self.subnet.first
         held = self._holders.get(offset, 0)
         if held == 0:
@@ -81,14 +81,14 @@ class Pool:
         return True
 
     def go_on(self) -> None:
-        """Give next what follows the highest one that is held: a new leader does not know what was freed last."""
+        """Continue after the highest held address, because a new leader does not know what was freed last."""
         self._next = max(
             (offset + 1 for offset in self._holders if self._low <= offset < self._high), default=self._low
         )
 
     @property
     def held(self) -> int:
-        """Return how many addresses have a holder."""
+        """Return the number of addresses with a holder."""
         return len(self._holders)
 
     def _find(self, start: int, end: int) -> int | None:

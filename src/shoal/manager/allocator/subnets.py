@@ -1,8 +1,8 @@
-"""Which subnets the swarm's networks have, and which one is next.
+"""The subnets of the swarm's networks, and the next one to give.
 
-Pure. Subnets that were given do not overlap, so whether a new one does is seen at its two neighbours. Those that nobody
-asked for by name are cut from the swarm's default pools, rising, so that a freed one rests. Source: swarmkit.md section
-9; SwarmKit's defaults are 10.0.0.0/8 in pieces of /24.
+Pure. Given subnets do not overlap, so a new one only needs to be compared with its two neighbours. Networks that ask
+for no subnet get a piece of the swarm's default pools. The next piece is always a higher one, so a freed piece is not
+reused for a while. Source: SwarmKit; its defaults are 10.0.0.0/8 in pieces of /24.
 """
 
 from bisect import bisect_right
@@ -18,11 +18,11 @@ DEFAULT_SIZE = 24
 
 @dataclass
 class _Family:
-    """The subnets of one family, ordered by their first address, and whose each is."""
+    """The subnets of one family, ordered by their first address, with their networks."""
 
     starts: list[int] = field(default_factory=list)
     subnets: list[tuple[Subnet, str]] = field(default_factory=list)
-    # What overlaps with one of those: only a store that was written by others can have it.
+    # Subnets that overlap with one of those. Only a store that another program has written can have them.
     odd: list[tuple[Subnet, str]] = field(default_factory=list)
 
     def overlapping(self, first: int, last: int) -> tuple[Subnet, str] | None:
@@ -44,19 +44,19 @@ class Subnets:
         self._next_pool = 0
 
     def configure(self, pools: Iterable[str], size: int) -> None:
-        """Cut from these pools, in pieces of this prefix length. Empty and 0: Swarm's defaults."""
+        """Use these default pools, in pieces of this prefix length. Empty and 0 mean Swarm's defaults."""
         found = []
         for text in pools:
             try:
                 found.append(parse_subnet(text))
             except InvalidArgument:
-                continue  # Checked when the swarm was made; one that is none has no subnets.
+                continue  # It was checked when the swarm was made. A malformed one has no subnets.
         self._pools = found or [parse_subnet(DEFAULT_POOL)]
         self._size = size or DEFAULT_SIZE
         self._next_pool = self._next = 0
 
     def owner_of(self, subnet: Subnet) -> tuple[Subnet, str] | None:
-        """Return a subnet that overlaps with this one, and whose it is."""
+        """Return a subnet that overlaps with this one, and its network."""
         return self._families[subnet.bits].overlapping(subnet.first, subnet.last)
 
     def of(self, network_id: str) -> list[Subnet]:
@@ -64,7 +64,7 @@ class Subnets:
         return list(self._owned.get(network_id, ()))
 
     def hold(self, subnet: Subnet, network_id: str) -> None:
-        """Take note of a network's subnet."""
+        """Record a network's subnet."""
         self._owned.setdefault(network_id, []).append(subnet)
         self._enter(subnet, network_id)
 
@@ -86,7 +86,7 @@ class Subnets:
         at = bisect_right(family.starts, subnet.first) - 1
         if at >= 0 and family.subnets[at] == (subnet, network_id):
             del family.starts[at], family.subnets[at]
-            # What stood in its shadow can be told by its neighbours now.
+            # Subnets that overlapped with it can be compared by their neighbours now.
             shadowed, family.odd = family.odd, []
             for other, owner in shadowed:
                 self._enter(other, owner)
@@ -97,7 +97,7 @@ class Subnets:
         return sum(len(owned) for owned in self._owned.values())
 
     def go_on(self, after: Iterable[Subnet]) -> None:
-        """Give next what follows the highest of these, in the last of the default pools that has any."""
+        """Continue after the highest of these, in the last default pool that has any of them."""
         given = list(after)
         for number, pool in reversed(list(enumerate(self._pools))):
             inside = [one.last for one in given if one.bits == pool.bits and pool.contains(one.first)]
@@ -106,7 +106,7 @@ class Subnets:
                 return
 
     def take(self, network_id: str) -> Subnet | None:
-        """Give a network the next free subnet of the default pools. None: there is none."""
+        """Give a network the next free subnet of the default pools. Returns None if there is none."""
         order = [*range(self._next_pool, len(self._pools)), *range(self._next_pool + 1)]
         for turn, number in enumerate(order):
             found = self._free_in(self._pools[number], self._next if turn == 0 else 0)

@@ -1,6 +1,6 @@
-"""What tasks have: an address on each of their overlays, and the virtual IPs of their service.
+"""What tasks get: an address on each of their overlays, and the virtual IPs of their service.
 
-Pure. In: a task and its service; out: the task as it is admitted (PENDING), or what it lacks. Addresses are a task's
+Pure. In: a task and its service; out: the task as it is admitted (PENDING), or what it lacks. A task has its addresses
 until it has ended. Source: SwarmKit manager/allocator/network.go (`allocateTask`, `taskCreateNetworkAttachments`).
 """
 
@@ -23,7 +23,7 @@ Lookup = Callable[[str], api.Network | None]
 
 @dataclass(slots=True)
 class _Held:
-    """What one task holds: addresses by network, its own and its service's, and where it counts as a user."""
+    """What one task holds: its own and its service's addresses by network, and where it counts as a user."""
 
     own: dict[str, Sequence[str]] = field(default_factory=dict)
     vips: list[tuple[str, str]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Tasks:
         return len(self._held)
 
     def restore(self, task: api.Task) -> list[str]:
-        """Take note of what a task was given before, and return what is wrong with it, in words."""
+        """Restore what a task was given before. Returns what is wrong with it, in words."""
         held = _Held()
         wrong = []
         for attachment in task.networks:
@@ -58,13 +58,13 @@ class Tasks:
         return wrong
 
     def restore_vips(self, task: api.Task) -> None:
-        """Take note of the virtual IPs that a task was told of: once those have their services as holders."""
+        """Restore the virtual IPs that a task knows. To be called after their services are holders of them."""
         held = self._held.get(task.id)
         if held is not None:
             self._hold_vips(held, task.endpoint)
 
     def note_node(self, task: api.Task) -> bool:
-        """Count a task where it is. Returns whether its node needs another address."""
+        """Count a task on its node. Returns whether the node needs another address."""
         held = self._held.get(task.id)
         if held is None or held.node_id or not task.node_id or task.status.state < api.ASSIGNED:
             return False
@@ -72,7 +72,7 @@ class Tasks:
         return self._nodes.use(task.node_id, list(held.own))
 
     def drop(self, task_id: str) -> str:
-        """Take back what a task had. Returns a node that has an address too many now."""
+        """Take back what a task had. Returns a node that now has an address that it does not need."""
         held = self._held.pop(task_id, None)
         if held is None:
             return ""
@@ -90,7 +90,7 @@ class Tasks:
         network: Lookup,
         now: float,
     ) -> api.Task | Lacking:
-        """Return a task with what it needs. `endpoint`: its service's, where that has been given anything."""
+        """Return a task with what it needs. `endpoint`: the endpoint of its service, if the service has one."""
         held = _Held()
         attachments: list[api.NetworkAttachment] = []
         for config in wanted:
@@ -144,7 +144,7 @@ class Tasks:
 
 
 def admitted(task: api.Task, now: float) -> api.Task:
-    """Return a task as it goes on to the scheduler."""
+    """Return a task as the scheduler gets it."""
     changed = copy(task)
     changed.status.state = api.PENDING
     changed.status.message = MESSAGE
@@ -154,7 +154,7 @@ def admitted(task: api.Task, now: float) -> api.Task:
 
 
 def explained(task: api.Task, reason: str, now: float) -> api.Task | None:
-    """Return a task that says why it waits; None if it says so already."""
+    """Return the task with the reason why it waits. None if it has that reason already."""
     if task.status.err == reason:
         return None
     changed = copy(task)

@@ -1,31 +1,31 @@
-"""Who waits for what, so that something freed costs as much as it helps, and not a look at everyone.
+"""Which items wait for what, so that freeing something only costs a look at the items that it can help.
 
-Pure. What waits is an object, or a node's place on a network; what it waits for is one key at a time: whoever is woken
-and lacks something else then waits for that.
+Pure. An item is an object, or a node's place on a network. It waits for one key at a time. If it is woken and lacks
+something else, it then waits for that.
 """
 
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-Item = tuple[str, ...]  # (kind, id), and for a node its network
+Item = tuple[str, ...]  # (kind, id); for a node also the network
 Key = tuple[Hashable, ...]
 
-NEVER: Key = ("never",)  # only a change of the object itself helps
+NEVER: Key = ("never",)  # only a change of the object itself can help
 SUBNET: Key = ("subnet", 0)  # one of the default pools
 
 
 def vni(number: int) -> Key:
-    """Return the key of a VXLAN id; 0 for whichever."""
+    """Return the key of a VXLAN id. 0: any id."""
     return ("vni", number)
 
 
 def removal(network_id: str) -> Key:
-    """Return the key of a network that has to go first."""
+    """Return the key of a network that must be removed first."""
     return ("removal", network_id)
 
 
 def address(network_id: str, bits: int) -> Key:
-    """Return the key of an address of a network, whichever."""
+    """Return the key of any address of a network."""
     return ("address", network_id, bits)
 
 
@@ -35,12 +35,12 @@ def fixed_address(network_id: str, number: int) -> Key:
 
 
 def port(protocol: int, number: int) -> Key:
-    """Return the key of one published port; 0 for whichever."""
+    """Return the key of a published port. 0: any port."""
     return ("port", protocol, number)
 
 
 def network(network_id: str) -> Key:
-    """Return the key of a network that is there and has what it needs. Empty: ingress, whichever that is."""
+    """Return the key of a network that exists and has what it needs. Empty: the ingress network."""
     return ("network", network_id)
 
 
@@ -51,14 +51,14 @@ def service(service_id: str) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """Something could not be had: why, in words for people, and what would help."""
+    """Something is missing: the reason, in words for users, and the key of what would help."""
 
     reason: str
     key: Key
 
 
 class Waiting:
-    """Items by the key that they wait for, those that came first in front."""
+    """Items by the key for which they wait, the oldest first."""
 
     def __init__(self) -> None:
         self._items: dict[Key, dict[Item, None]] = {}
@@ -74,7 +74,7 @@ class Waiting:
         return before is None or before.reason != lacking.reason
 
     def drop(self, item: Item) -> None:
-        """Let an item wait no more."""
+        """Stop an item's wait."""
         lacking = self._lacks.pop(item, None)
         if lacking is not None:
             waiters = self._items[lacking.key]
@@ -83,11 +83,11 @@ class Waiting:
                 del self._items[lacking.key]
 
     def lacks(self, item: Item) -> Lacking | None:
-        """Return what an item waits for."""
+        """Return what an item lacks."""
         return self._lacks.get(item)
 
     def first(self, key: Key, count: int | None = None) -> list[Item]:
-        """Return those that wait for a key, at most `count` of them."""
+        """Return the first items that wait for a key, at most `count`."""
         waiters = self._items.get(key, {})
         if count is None or count >= len(waiters):
             return list(waiters)

@@ -1,4 +1,4 @@
-"""Control's networks: create, get, list, remove. What they get is the allocator's to say.
+"""Control's networks: create, get, list, remove. The allocator decides which subnets they get.
 
 Source of checks and texts: SwarmKit manager/controlapi/network.go.
 """
@@ -49,7 +49,7 @@ class Networks:
         )
 
     async def create_network(self, request: api.CreateNetworkRequest) -> api.CreateNetworkResponse:
-        """Store a new network. Conflict where the name is taken, or there is an ingress network already."""
+        """Store a new network. Raises Conflict if the name is taken, or if there is an ingress network already."""
         require(request.HasField("spec"))
         validate_network_spec(request.spec)
         network = api.Network(id=self._new_id(), spec=request.spec)
@@ -106,8 +106,8 @@ def _check_ingress_is_free(view: View) -> None:
 def _check_is_free(view: View, network_id: str) -> None:
     """Raise FailedPrecondition for the first service or task that uses a network.
 
-    One that is told to end does not count, nor one whose service is gone: who removes a stack removes its networks
-    right after its services. Ended tasks never count (moby/swarmkit#2018).
+    Tasks that are told to end do not count, nor do tasks whose service is gone, because a user who removes a stack
+    removes its networks right after its services. Ended tasks never count (moby/swarmkit#2018).
     """
     for service in view.services.all():
         if any(attachment.target == network_id for attachment in networks_of(service.spec)):

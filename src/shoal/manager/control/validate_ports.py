@@ -1,8 +1,7 @@
 """Which published ports a service may have beside the other services.
 
-In: a spec and a view of the store; out: nothing, or the mistake. Ports that only a node's host publishes may be asked
-for by many services: where they go is the scheduler's matter. Source: SwarmKit manager/controlapi/service.go
-(`checkPortConflicts`).
+In: a spec and a view of the store. Out: nothing, or an error. Several services may ask for the same port in host mode;
+the scheduler decides where their tasks go. Source: SwarmKit manager/controlapi/service.go (`checkPortConflicts`).
 """
 
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ def check_ports(view: View, spec: api.ServiceSpec, service_id: str = "") -> None
     for service in view.services.all():
         if service.id == service_id:
             continue
-        # Those that were given where 0 was asked for are in the endpoint alone.
+        # Ports that were given for a port 0 are only in the endpoint.
         for ports in (service.spec.endpoint.ports, service.endpoint.ports):
             for protocol, number in _published(ports, api.PortConfig.HOST):
                 if (protocol, number) in ingress:
@@ -37,15 +36,16 @@ def check_ports(view: View, spec: api.ServiceSpec, service_id: str = "") -> None
 
 
 def check_mesh(view: View, spec: api.ServiceSpec) -> None:
-    """Raise FailedPrecondition where a service needs ingress and there is none."""
+    """Raise FailedPrecondition if a service needs ingress and there is none."""
     if needs_ingress(spec) and not any(is_ingress(network) for network in view.networks.all()):
         raise FailedPrecondition("service needs ingress network, but no ingress network is present")
 
 
 def check_host_network(spec: api.ServiceSpec, networks: Iterable[api.Network | None]) -> None:
-    """Raise InvalidArgument where ports are published for a service that is on the hosts' own network.
+    """Raise InvalidArgument if a service on the hosts' own network publishes ports.
 
-    Docker takes such a service, and every node rejects its tasks in words about disconnecting (moby#34215).
+    Docker accepts such a service, and then every node rejects its tasks with an error about disconnecting
+    (moby/moby#34215).
     """
     on_host = any(
         network is not None and is_predefined(network) and network.spec.annotations.name == HOST for network in networks

@@ -19,7 +19,7 @@ from shoal.store.memory import Transaction
 # other's changes, or there is much work that can go on after a commit.
 MAX_ROUNDS = 8
 
-# After so many changes a pass ends and commits them; the next pass goes on. See `plan.MAX_CHANGES`.
+# After this many changes a pass ends and commits them; the next pass goes on. See `plan.MAX_CHANGES`.
 MAX_STAGED = 1000
 
 FIRST_RETRY = 0.1  # seconds

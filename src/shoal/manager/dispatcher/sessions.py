@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from shoal.errors import InvalidArgument, NotFound, Unavailable
 from shoal.manager.dispatcher.periods import HEARTBEAT_PERIOD, epsilon, stretched
 
-GRACE_PERIODS = 3  # a node is silent after so many heartbeat periods without a heartbeat
+GRACE_PERIODS = 3  # a node is silent after this many heartbeat periods without a heartbeat
 GRACE_PERIODS_UNKNOWN = 6  # the same after a change of leader, because nodes must find the new leader first
 REGISTRATION_LIMIT = 3
 REGISTRATION_QUIET = 8.0  # seconds without a registration after which the count starts again

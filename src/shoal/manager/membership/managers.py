@@ -149,7 +149,7 @@ class Members(ManagersBase):
             return False
         self._held_back.discard(node_id)
         if node_id == self._own_id:
-            log.info("this manager is to be a worker: it hands the lead to another")
+            log.info("this manager is demoted: it hands the lead to another one")
             await members.move_lead(self._etcd)
             return False  # the next leader removes it
         await members.expel(self._etcd, node_id)

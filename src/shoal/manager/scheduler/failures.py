@@ -6,7 +6,7 @@ In: failures with their time; out: counts. Source, also of the numbers: SwarmKit
 
 from typing import NamedTuple
 
-# A node goes last for a spec version of a service after so many of its tasks failed there within the window.
+# A node comes last for a spec version of a service after this many of its tasks failed there within the window.
 MAX_FAILURES = 5
 FAILURE_WINDOW = 300.0  # seconds
 

@@ -1,7 +1,7 @@
 """The tasks that wait for a node, and those among them to try now.
 
-In: tasks that wait, nodes that changed; out: groups, and tasks that came with their node. What was tried is not tried
-again before a node changes in a way that matters to it (`waiting`).
+In: tasks that wait, and nodes that changed. Out: groups to try, and tasks that came with their node. A group that was
+tried is tried again only after a node has changed in a way that matters to it (`waiting`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,8 @@ from shoal.manager.scheduler.demand import Demand
 from shoal.manager.scheduler.nodeinfo import Held, NodeInfo
 from shoal.manager.scheduler.waiting import Judge, Key, Waiting
 
-# Groups are handed out so many at a time, as those that are tried leave the list: a plan is full before all are.
+# Groups are read from the list this many at a time, because groups that were tried leave the list. Usually a plan is
+# full before all were tried.
 _AT_A_TIME = 500
 
 
@@ -31,7 +32,7 @@ class Queues:
 
     @property
     def have_work(self) -> bool:
-        """Return whether something was not looked at yet."""
+        """Return whether anything has not been tried yet."""
         return bool(self._to_try or self._preassigned_to_try or self._unwanted or self._waiting.changed())
 
     def put(self, task: api.Task) -> None:
@@ -73,19 +74,21 @@ class Queues:
                 del self._preassigned[node_id]
 
     def node_changed(self, node_id: str, before: NodeInfo | None) -> None:
-        """A node came, went or differs, which was `before`: who waits may have a place now, or another reason."""
+        """Note that a node came, left or changed; it was `before`. Waiting tasks may have a place now, or another
+        reason.
+        """
         self._waiting.node_changed(node_id, before)
         self._preassigned_to_try.update(self._preassigned.get(node_id, {}))
 
     def gives_back(self, held: Held, before: NodeInfo | None) -> None:
-        """A task is about to give back what it had of a node, which is `before` as yet."""
+        """Note that a task is about to give back its resources of a node, which is still `before`."""
         self._waiting.gives_back(held, before)
         self._preassigned_to_try.update(self._preassigned.get(held.node_id, {}))
 
     def groups_to_try(self, infos: Mapping[str, NodeInfo]) -> Iterator[Key]:
-        """Return the groups that may have a place on the nodes as they are when each is asked for.
+        """Yield the groups that may have a place, on the nodes as they are when each group is yielded.
 
-        What is returned must be `tried` before the next, or `put_off` and no next be asked for.
+        Before the next group the caller must call `tried`. Or it calls `put_off` and stops.
         """
         while groups := list(islice(self._to_try, _AT_A_TIME)):
             yield from groups
@@ -98,13 +101,13 @@ class Queues:
         return list(self._groups.get(key, ()))
 
     def tried(self, key: Key, demand: Demand) -> None:
-        """Whoever is left of a group has no place for now."""
+        """Note that the tasks that are left of a group have no place for now."""
         self._to_try.pop(key, None)
         if key in self._groups:
             self._waiting.put(key, demand)
 
     def put_off(self, key: Key) -> None:
-        """The rest of a group is to be tried another time, come what may."""
+        """Note that the rest of a group must be tried another time, even if nothing changes."""
         if key in self._groups:
             self._to_try[key] = None
 

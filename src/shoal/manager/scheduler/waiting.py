@@ -1,9 +1,9 @@
 """Groups of tasks that found no node, and which of them a change may help.
 
-In: what each group asks for, what changes at a node, seen before and after; out: whether a group is worth another look.
-That is so where something else speaks against a node than did before, or nothing: then there is a place, or another
-reason to tell. Groups are found by what they lack, so that an end of a task concerns nobody who asks for nothing that
-the task had.
+In: what each group asks for, and a node before and after a change. Out: whether a group is worth another try. It is if
+the reason against a changed node is another one than before, or if there is none: then the group has a place, or
+another reason to show. Groups are found by what they lack, so the end of a task only concerns groups that ask for
+something that the task had.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -17,11 +17,13 @@ Judge = Callable[[str, Demand, NodeInfo], str]
 
 
 class Key(NamedTuple):
-    """A group of tasks that ask for the same: those of one spec of a service; any other task is alone."""
+    """A group of tasks that ask for the same: the tasks of one spec of a service. A task without a spec version is a
+    group of its own.
+    """
 
     service_id: str
     spec_version: int
-    task_id: str  # where there is no spec version
+    task_id: str  # if there is no spec version
 
 
 class Waiting:
@@ -31,12 +33,11 @@ class Waiting:
         self._judge = judge
         self._demands: dict[Key, Demand] = {}
         self._by_lack: dict[Hashable, dict[Key, None]] = {}
-        # Nodes that changed since the last look, with what spoke against each of them at that time; None: it was not
-        # there.
+        # Nodes that changed since the last try, with the reason against each of them before; None: it did not exist.
         self._changed: dict[Key, dict[str, str | None]] = {}
 
     def put(self, key: Key, demand: Demand) -> None:
-        """Take in a group that was looked at, and has no place."""
+        """Add a group that was tried and has no place."""
         self._changed.pop(key, None)
         if key not in self._demands:
             self._demands[key] = demand
@@ -54,12 +55,12 @@ class Waiting:
                     del self._by_lack[lack]
 
     def node_changed(self, node_id: str, before: NodeInfo | None) -> None:
-        """Take in that a node came, went or differs; `before` as it was."""
+        """Note that a node came, left or changed; it was `before`."""
         for key in self._demands:
             self._note(key, node_id, before)
 
     def gives_back(self, held: Held, before: NodeInfo | None) -> None:
-        """Take in what a task is about to give back to its node, which is `before` as yet."""
+        """Note what a task is about to give back to its node, which is still `before`."""
         if before is None or not self._demands:
             return
         concerned = {key: None for lack in _given_by(held) for key in self._by_lack.get(lack, ())}
@@ -67,11 +68,11 @@ class Waiting:
             self._note(key, held.node_id, before)
 
     def changed(self) -> list[Key]:
-        """Return the groups that a change concerned."""
+        """Return the groups that a change has concerned."""
         return list(self._changed)
 
     def is_worth_a_look(self, key: Key, infos: Mapping[str, NodeInfo]) -> bool:
-        """Return whether something else speaks against one of the changed nodes now. They are forgotten."""
+        """Return whether the reason against one of the changed nodes is another one now. Forgets these nodes."""
         changed = self._changed.pop(key, {})
         return any(self._verdict(key, infos.get(node_id)) != verdict for node_id, verdict in changed.items())
 
@@ -85,16 +86,16 @@ class Waiting:
 
 
 def _asked_by(service_id: str, demand: Demand) -> Iterable[Hashable]:
-    """Return what ends of tasks can give a group."""
+    """Return the keys of what ended tasks can give to a group."""
     if demand.nano_cpus or demand.memory_bytes or demand.generic:
-        yield "resources"  # one kind of all: who asks for memory alone is refused by a node whose CPUs are overdrawn
+        yield "resources"  # one key for all: lack of CPU refuses also who asks only for memory
     yield from demand.ports
     if demand.max_replicas:
         yield "service", service_id
 
 
 def _given_by(held: Held) -> Iterable[Hashable]:
-    """Return what the end of a task gives to who asks for it."""
+    """Return the keys of what the end of a task frees."""
     if held.nano_cpus or held.memory_bytes or held.generic:
         yield "resources"
     yield from held.ports

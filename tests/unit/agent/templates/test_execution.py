@@ -1,4 +1,4 @@
-"""Templates carried out. `interop/test_templates.py` holds them against Go itself."""
+"""Templates are expanded. `interop/test_templates.py` compares them with Go itself."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What Go's fmt prints; the expected texts are what Docker's command gave."""
+"""What Go's fmt prints. The expected texts are the output of Docker's command."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Laws of the codec, over messages drawn at random from the declarations themselves."""
+"""Laws of the codec, for random messages made from the declarations themselves."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ TEXTS = st.text(max_size=5).filter(lambda text: text.isprintable())
 
 
 def value_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Return JSON values that a kind takes."""
+    """Return JSON values that a kind accepts."""
     if isinstance(kind, MessageCodec):
         return object_of(kind)
     if isinstance(kind, TmpfsOptionList):
@@ -37,7 +37,7 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, kinds.Whole):
         return st.integers(kind.lowest, kind.highest)
     if isinstance(kind, kinds.Duration):
-        # What a protobuf duration holds: up to ten thousand years, which is more than 64 bits of nanoseconds.
+        # The range of a protobuf duration: up to ten thousand years, which is more than 64 bits of nanoseconds.
         return st.integers(-(1 << 62), 1 << 62)
     if isinstance(kind, kinds.Float32):
         return st.floats(0, 1, width=32)
@@ -49,7 +49,7 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def object_of(codec: MessageCodec[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return JSON objects that a codec takes, with some of its fields."""
+    """Return JSON objects that a codec accepts, with some of its fields."""
     fields: dict[str, st.SearchStrategy[Any]] = {}
     for field in codec.fields:
         if field.inline:
@@ -100,7 +100,7 @@ def test_what_is_read_and_shown_reads_the_same_again(codec: MessageCodec[Any], d
 
 
 def names_of(codec: MessageCodec[Any]) -> set[str]:
-    """Return the names of all fields of a codec and of what is below it."""
+    """Return the names of all fields of a codec and of the codecs below it."""
     names = {"Mode", "Replicated", "ReplicatedJob", "Pids", "Networks"}
     for field in codec.fields:
         names.add(field.json)
@@ -206,7 +206,7 @@ def refuse(constant: str) -> None:
 
 
 def check_numbers(value: Any) -> None:
-    """Go's clients read no number beyond 64 bits."""
+    """Check that there is no number beyond 64 bits, which Go's clients could not read."""
     if isinstance(value, int):
         assert -(1 << 63) <= value < 1 << 64
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

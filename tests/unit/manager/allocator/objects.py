@@ -18,7 +18,7 @@ def network(name: str, *subnets: str, ingress: bool = False, vnis: str = "", dri
 
 
 def service(name: str, *networks: str, ports: str = "", mode: str = "VIP") -> api.Service:
-    """`ports`: `published:target/protocol`, with `host:` before those that are not for ingress."""
+    """Return a service. `ports`: `published:target/protocol`, with `host:` before ports in host mode."""
     made = api.Service(id=name)
     made.spec.annotations.name = name
     for target in networks:

@@ -58,7 +58,7 @@ def test_a_task_carries_the_networks_that_its_spec_names() -> None:
 
 
 class Swarm(Bench):
-    """A swarm with ingress, one node and these objects, allocated."""
+    """A swarm with ingress, one node and these objects, after the allocator has run."""
 
     def __init__(self, *objects: Object) -> None:
         super().__init__(Allocator(), [network("ingress", ingress=True), api.Node(id="n1"), *objects])
@@ -148,7 +148,7 @@ def test_a_node_is_on_an_overlay_while_it_has_a_task_there() -> None:
 
 
 def test_an_exhausted_network_is_told_on_the_task_and_helps_as_many_as_it_can() -> None:
-    """known-faults 44."""
+    """Known fault 44."""
     tasks = [alloc_task(f"t{number}", None, "tiny") for number in range(6)]
     swarm = Swarm(network("tiny", "10.9.0.0/29"), *tasks)
     waits = [each.id for each in tasks if swarm.state(each.id) == ("NEW", "network tiny has no free address")]
@@ -163,7 +163,7 @@ def test_an_exhausted_network_is_told_on_the_task_and_helps_as_many_as_it_can() 
 
 
 def test_a_small_ingress_serves_a_thousand_times_its_size() -> None:
-    """known-faults 44."""
+    """Known fault 44."""
     swarm = Swarm(network("blue", "10.9.0.0/28"))
     for number in range(300):
         web = service(f"web{number}", "blue", ports="0:80")
@@ -212,7 +212,7 @@ def test_without_ingress_a_service_that_publishes_waits_for_one() -> None:
 
 
 def test_virtual_ips_stay_over_ten_changes_of_leader() -> None:
-    """known-faults 39 and 40: recorded claims go first, whatever the spec left out."""
+    """Known faults 39 and 40: recorded claims go first, whatever the spec left out."""
     web = service("web", "blue")
     swarm = Swarm(network("blue", "10.9.0.0/28"), web, alloc_task("t1", web))
     before = copy(swarm.endpoint("web"))

@@ -112,7 +112,7 @@ def test_a_fixed_address_is_given_once() -> None:
 
 
 def test_a_restored_network_keeps_what_it_has() -> None:
-    """known-faults 41."""
+    """Known fault 41."""
     first = Networks()
     red, blue = given(first, network("red")), given(first, network("blue", "10.8.0.0/24", vnis="6000"))
     second = Networks()

@@ -54,7 +54,9 @@ def test_a_new_leader_goes_on_behind_the_highest_subnet() -> None:
 
 
 def test_overlapping_records_are_both_kept() -> None:
-    """Only others can have written them; while either is there, nobody else gets it."""
+    """Only another program can have written such records. While one of them exists, no other network gets the
+    subnet.
+    """
     subnets = Subnets()
     subnets.hold(parse_subnet("10.0.0.0/24"), "a")
     subnets.hold(parse_subnet("10.0.0.0/16"), "b")

@@ -59,7 +59,7 @@ def test_a_task_that_lacks_something_holds_nothing() -> None:
 
 
 def test_a_virtual_ip_is_held_by_the_tasks_that_know_it() -> None:
-    """What was taken back from a service is nobody else's while a task of it runs: known-faults 43."""
+    """A virtual IP that a service gave up goes to nobody else while a task of the service runs (known fault 43)."""
     case = Case()
     (vip,) = _taken(case.networks.take("blue"))
     endpoint = api.Endpoint(virtual_ips=[api.Endpoint.VirtualIP(network_id="blue", addr=vip)])

@@ -101,7 +101,8 @@ async def test_the_first_that_answers_signs(swarm: Swarm, external: ExternalCA) 
 async def test_while_rotating_the_certificate_leads_to_the_present_root(swarm: Swarm, external: ExternalCA) -> None:
     following = create_root(swarm.now)
     async with external_ca(following, swarm.folder) as other:
-        # It lets in only whom its own root has certified: so the manager shows what it got in this very rotation.
+        # The CA admits only certificates of its own root. So the manager shows the certificate that it got in this
+        # rotation.
         rotating = cluster(swarm, external, other)
         rotating.root_ca.root_rotation.ca_cert = following.certs_pem
         cross = swarm.root.cross_sign(following.certs_pem)
@@ -182,7 +183,7 @@ async def test_reachable_is_what_shows_a_certificate_of_the_root(swarm: Swarm, e
 
 
 async def test_a_silent_one_is_given_up(swarm: Swarm) -> None:
-    # The kernel takes connections for who never accepts them.
+    # The kernel completes connections even if nobody accepts them.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         client = ExternalCAClient(swarm.manager(), wait=0.1)

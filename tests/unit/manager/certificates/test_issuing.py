@@ -112,7 +112,7 @@ def made(
     caller: Caller = STRANGER,
     joiners: Joiners | None = None,
 ) -> api.Node:
-    """Return the node that a request makes, and put it into the view."""
+    """Return the node that a request makes, and add it to the view."""
     change = admit(view, asked, caller, CLUSTER_ID, fixed(node_id), joiners or Joiners()).change
     assert isinstance(change, Create)
     assert isinstance(change.obj, api.Node)

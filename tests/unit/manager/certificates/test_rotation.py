@@ -146,7 +146,7 @@ def test_a_rotation_that_begins_anew_looks_at_every_node_again() -> None:
     other = cluster_of(memory)
     other.root_ca.CopyFrom(rotating(third).root_ca)
     events += apply(memory, Update(other))
-    # At once, not after the round of the former; and "b" has been told already.
+    # At once, and not after the round of the former rotation; and "b" has been told already.
     assert told(rotation.decide(memory, NOW + 1, events)) == ["a"]
 
 
@@ -160,7 +160,7 @@ def test_a_cancelled_rotation_is_forgotten() -> None:
     again = cluster_of(memory)
     again.root_ca.CopyFrom(rotating().root_ca)
     plan = rotation.decide(memory, NOW + 2, apply(memory, Update(again)))
-    assert told(plan) == []  # "a" still is to renew
+    assert told(plan) == []  # "a" must still renew
     assert plan.look_again_at == NOW + 2 + ROUND
 
 

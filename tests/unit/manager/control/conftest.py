@@ -28,7 +28,7 @@ Make = Callable[..., tuple[Control, MemoryStore]]
 
 @pytest.fixture
 def make() -> Make:
-    """Return a maker of Control over a store with these objects, whose first manager is the node `m1`."""
+    """Return a function that makes a Control over a store with these objects. The first manager is the node `m1`."""
 
     def build(*objects: Object, external: ExternalCAs | None = None) -> tuple[Control, MemoryStore]:
         ids = itertools.count(1)

@@ -152,7 +152,7 @@ def stopping(one: api.Task) -> api.Task:
 
 
 def former(one: api.Task) -> api.Task:
-    """A task that runs on a network which its service's spec does not name any more."""
+    """Return a task that runs on a network which its service's spec does not name any more."""
     one.service_id = "web"
     return one
 
@@ -171,7 +171,7 @@ def former(one: api.Task) -> api.Task:
     ],
 )
 async def test_a_network_is_removed_when_only_ended_ones_use_it(make: Make, users: list[Object], by: str) -> None:
-    """known-faults 45."""
+    """Known fault 45."""
     control, store = make(*users)
     if not by:
         await control.remove_network(api.RemoveNetworkRequest(network_id="net-blue"))

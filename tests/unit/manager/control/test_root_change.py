@@ -1,4 +1,4 @@
-"""What becomes of a root: each rule and each of Docker's texts."""
+"""How a root is changed: each rule and each of Docker's texts."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ EXPIRED = create_root(NOW - 21 * 365 * 86400)
 
 @dataclass
 class Outside:
-    """External CAs of these addresses; `signs` cross-signs with the old root's key."""
+    """External CAs with these addresses. `signs` cross-signs with the old root's key."""
 
     reachable: Sequence[str] = ()
     signs: RootCA | None = OLD
@@ -60,7 +60,7 @@ def held(*, key: bool = True, to: RootCA | None = None, to_key: bool = True, for
 
 
 def wish(root: RootCA | None = None, *, key: bool = True, force: int = 0, **external: RootCA | None) -> api.CAConfig:
-    """Return settings; `external` names the host of an external CA and the root that it stands for."""
+    """Return CA settings. `external` names the host of an external CA, and its root."""
     config = api.CAConfig(force_rotate=force)
     if root is not None:
         config.signing_ca_cert = root.certs_pem
@@ -121,7 +121,7 @@ async def test_a_rotation_by_a_clock_that_is_years_off_is_refused_and_says_so(at
 
 
 def without(root: RootCA, constraints: x509.BasicConstraints | x509.UnrecognizedExtension | None) -> RootCA:
-    """Return a root of the same key that is no CA by its constraints."""
+    """Return a root with the same key whose constraints say that it is no CA."""
     key, old = load_key(root.key_pem), root.certificates[0]
     builder = x509.CertificateBuilder(
         old.issuer, old.subject, old.public_key(), 5, old.not_valid_before_utc, old.not_valid_after_utc
@@ -148,7 +148,7 @@ async def test_a_certificate_that_may_not_sign_is_refused(
 
 
 async def test_a_bent_certificate_or_key_is_refused_or_taken_and_nothing_else() -> None:
-    """Each byte of both, in turn: some parts are read only when they are asked for."""
+    """Each byte of both is changed in turn, because some parts are only read when they are needed."""
     der = NEXT.certificates[0].public_bytes(Encoding.DER)
     key = load_key(NEXT.key_pem).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     wishes = [RootCA(pem, NEXT.key_pem) for pem in bent("CERTIFICATE", der)]
@@ -201,7 +201,7 @@ async def test_forced_makes_a_root_that_the_present_one_has_cross_signed(force: 
     assert public_key_der(new) != public_key_der(OLD.certificates[0])
     rest = held(force=force)
     rest.root_rotation.CopyFrom(rotation)
-    assert changed == rest  # what is trusted and the tokens stay
+    assert changed == rest  # the trusted root and the tokens stay
 
 
 @pytest.mark.parametrize("before", [held(), held(to=THIRD)], ids=["at rest", "restart"])

@@ -11,7 +11,7 @@ from shoal.manager.control.rpcs import RPCS, ControlRpcs, Rpc
 
 
 class Remembering(ControlRpcs):
-    """A Control that answers everything with an empty reply."""
+    """A Control that records requests and answers everything with an empty reply."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Message]] = []

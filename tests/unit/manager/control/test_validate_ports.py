@@ -22,7 +22,7 @@ def clash(has: api.Service, wants: str) -> str:
         ("80:80", "80:81", "an ingress port"),
         ("80:80", "host:80:81", "an ingress port"),
         ("host:80:80", "80:81", "a host-published port"),
-        # known-faults 35: where these two go is the scheduler's matter.
+        # known fault 35: the scheduler decides where these two go.
         ("host:80:80", "host:80:81", ""),
         ("80:80", "80:80/udp", ""),
         ("80:80", "0:80", ""),
@@ -53,7 +53,7 @@ def test_the_mesh_needs_ingress() -> None:
 
 @pytest.mark.parametrize("ports", ["80:80", "host:80:80"])
 def test_ports_on_the_hosts_network_are_refused_by_name(ports: str) -> None:
-    """known-faults 37."""
+    """Known fault 37."""
     host = network("host")
     host.spec.annotations.labels[LABEL] = "true"
     with pytest.raises(InvalidArgument, match="the network host"):

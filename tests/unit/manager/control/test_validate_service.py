@@ -12,7 +12,7 @@ FILE = api.FileTarget(name="f", mode=0o444)
 
 
 def spec(**fields: object) -> api.ServiceSpec:
-    """Return a valid spec with some fields set otherwise; a field given as None is cleared."""
+    """Return a valid spec with some fields changed. A field given as None is cleared."""
     base = api.ServiceSpec(
         annotations=api.Annotations(name="web"),
         task=api.TaskSpec(container=api.ContainerSpec(image="nginx:latest")),
@@ -217,7 +217,7 @@ def test_other_runtimes_are_unimplemented(runtime: str) -> None:
         limits(nano_cpus=1_000_000, memory_bytes=4 * 1024 * 1024),
         container(image="localhost:5000/a/b__c:1.0@sha256:" + "0" * 64),
         container(healthcheck=api.HealthConfig(interval=times.duration(0), timeout=times.duration(0.001))),
-        spec(rollback=api.UpdateConfig(max_failure_ratio=7)),  # Docker does not look at it either
+        spec(rollback=api.UpdateConfig(max_failure_ratio=7)),  # Docker does not check it either
         spec(replicated=api.ReplicatedService(replicas=0)),
         task(
             log_driver=api.Driver(

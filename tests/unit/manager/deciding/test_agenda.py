@@ -1,4 +1,4 @@
-"""Times by key."""
+"""An agenda: times by key."""
 
 from shoal.manager.deciding.agenda import Agenda
 

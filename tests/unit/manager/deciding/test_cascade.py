@@ -35,7 +35,7 @@ def test_decider_hears_of_others_changes_and_of_its_own_with_them() -> None:
     orchestrator, allocator, scheduler = deciders
     assert orchestrator.heard == [None, ("web.1", "web.1", "web.1")]
     assert allocator.heard == [None, ("web.1", "web.1")]
-    assert scheduler.heard == [None]  # nobody changed anything after it: its own come back from the store
+    assert scheduler.heard == [None]  # nobody changed anything after it, so its own changes come back from the store
 
 
 def test_decider_is_told_only_of_its_kinds() -> None:
@@ -89,7 +89,7 @@ def test_forgetting_makes_all_read_everything() -> None:
     cascade.run(Transaction(Memory.of([service("web", 1)])), 0.0)
     cascade.forget()
     assert cascade.next_look() == 0.0
-    again = Transaction(Memory.of([service("web", 1)]))  # the commit failed: nothing of the first pass is there
+    again = Transaction(Memory.of([service("web", 1)]))  # the commit failed, so nothing of the first pass is there
     cascade.run(again, 0.0)
     assert staged(again) == {"web.1": api.ASSIGNED}
     assert [decider.heard.count(None) for decider in deciders] == [2, 2, 2]
@@ -102,7 +102,7 @@ def test_two_deciders_that_undo_each_other_end_after_some_rounds() -> None:
 
 
 def want(desired: api.TaskState) -> Callable[[View, float], Plan]:
-    """Answer as somebody for whom every task is to have this desired state."""
+    """Answer as a decider that gives every task this desired state."""
 
     def answer(view: View, now: float) -> Plan:
         changed = [copy(task) for task in view.tasks.all() if task.desired_state != desired]
@@ -201,4 +201,4 @@ def test_later_decider_updates_what_an_earlier_one_created() -> None:
     cascade = Cascade(chain())
     cascade.run(transaction, 0.0)
     changed = copy(next(iter(transaction.tasks.all())))
-    transaction.update(changed)  # the version is the staged one
+    transaction.update(changed)  # its version is the staged one

@@ -112,7 +112,7 @@ async def test_failed_decider_is_logged_and_the_others_go_on(caplog: pytest.LogC
         assert 5 < len(broken.at) < 15
     assert states(store.view()) == [api.ASSIGNED]
     assert len(store.view().nodes) == 0
-    (first,) = caplog.records  # the tenth in a row would be the next
+    (first,) = caplog.records  # the next one would be the tenth in a row
     message = "broken failed (1 in a row); it is tried again in 0.1 s"
     assert (first.levelno, first.getMessage()) == (logging.ERROR, message)
     assert first.exc_info

@@ -82,7 +82,7 @@ class Leader:
 
 @asynccontextmanager
 async def session(stub: DispatcherStub, old: str = "") -> AsyncIterator[tuple[str, Any]]:
-    """Hold a session; yields its id and a stream to read more messages from."""
+    """Hold a session. Yields its id, and a stream from which more messages can be read."""
     over = False
     try:
         async with stub.Session.open() as stream:
@@ -95,12 +95,12 @@ async def session(stub: DispatcherStub, old: str = "") -> AsyncIterator[tuple[st
             over = True
             await stream.cancel()
     except (StreamClosedError, GRPCError):
-        if not over:  # else the dispatcher was the first to end it
+        if not over:  # otherwise the dispatcher ended it first
             raise
 
 
 async def ended(stream: Any) -> None:
-    """Read a stream to its end; raises what the dispatcher has to say of it."""
+    """Read a stream to its end. Raises the error with which the dispatcher ends it."""
     while await stream.recv_message() is not None:
         pass
     await stream.recv_trailing_metadata()

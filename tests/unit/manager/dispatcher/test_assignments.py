@@ -1,4 +1,4 @@
-"""What a node is told, by value."""
+"""What a node is sent."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def fresh() -> AssignmentSet:
 
 
 def told(assignments: AssignmentSet) -> list[tuple[str, str, str]]:
-    """Return what would be sent, sorted: the order in a message means nothing."""
+    """Return what would be sent, sorted, because the order in a message has no meaning."""
     rows = []
     for change in assignments.take():
         kind = change.assignment.WhichOneof("item") or ""
@@ -126,7 +126,7 @@ steps = st.lists(
 def test_whatever_is_taken_when_a_node_ends_with_what_the_store_has(
     changes: list[tuple[str, int | None, bool]], data: st.DataObject
 ) -> None:
-    """Increments applied one by one, however they were coalesced, give what a new stream would tell at once."""
+    """Increments applied one by one, however they were merged, give the same as the first message of a new stream."""
     held = fresh()
     store: dict[str, api.Task] = {}
     node: dict[tuple[str, str], Any] = {}
@@ -157,7 +157,7 @@ def test_whatever_is_taken_when_a_node_ends_with_what_the_store_has(
     expected = {(change.assignment.WhichOneof("item"), _id(change)) for change in again.take()}
     assert set(node) == expected
     held.resync(store.values())
-    for change in held.take():  # only tasks that are the manager's own are told again
+    for change in held.take():  # only changes by the manager are sent again
         assert change.assignment.task.status.state <= api.ASSIGNED
 
 

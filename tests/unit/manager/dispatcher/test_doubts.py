@@ -1,4 +1,6 @@
-"""Whose host is gone: told by silence of the kernel, never of a process, and never of half a swarm at a time."""
+"""Which nodes' hosts are gone. The kernel's silence shows that, never the silence of a process, and never for half a
+swarm at a time.
+"""
 
 import random
 
@@ -10,7 +12,7 @@ SWARM = 10
 
 
 def met(*node_ids: str) -> Doubts:
-    """Return doubts about nodes whose hosts have answered."""
+    """Return a `Doubts` with nodes whose hosts have answered."""
     doubts = Doubts()
     doubts.set_period(5.0)
     for node_id in node_ids:
@@ -23,7 +25,7 @@ def met(*node_ids: str) -> Doubts:
 
 
 def stay_silent(doubts: Doubts, now: float, registered: int = SWARM) -> list[tuple[object, str]]:
-    """Answer no probe for ten seconds; who is given up, and when."""
+    """Answer no probe for ten seconds. Returns which nodes are given up, and when."""
     found: list[tuple[object, str]] = []
     asked: dict[str, float] = {}
     for tick in range(100):
@@ -82,7 +84,7 @@ def test_host_that_never_answered_is_left_to_the_heartbeats() -> None:
 
 def test_host_that_stopped_answering_since_counts_no_more() -> None:
     doubts = met("a")
-    doubts.meet("a", 50.0)  # it registers again, and something drops packets to it now
+    doubts.meet("a", 50.0)  # it registers again, and now something drops packets to it
     assert doubts.due(50.0) == ["a"]
     doubts.unanswered("a", 50.0, 51.0)
     doubts.lose("a", 100.0)
@@ -109,7 +111,8 @@ def test_many_silent_at_a_time_are_no_proof_and_begin_anew() -> None:
     for node_id in ("a", "b"):
         doubts.lose(node_id, 100.0)
     assert stay_silent(doubts, 100.0, registered=3) == []
-    # The network is back: the first of them registers, and what the other did not answer before counts no more.
+    # The network is back: the first node registers, and the probes that the other did not answer before do not count
+    # any more.
     doubts.meet("a", 110.0)
     assert doubts.gone(110.0, 3) == []
     assert [node_id for _, node_id in stay_silent(doubts, 110.1, registered=3)] == ["b"]
@@ -175,7 +178,7 @@ def test_probes_at_once_are_bounded() -> None:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_hosts_that_are_there_are_never_given_up(seed: int) -> None:
-    """Sessions end at random, processes stall, a third of all packets is lost: only the dead one is ever gone."""
+    """Sessions end at random, processes stall, a third of all packets is lost. Only the dead host is ever given up."""
     rng = random.Random(seed)
     names = [f"n{number}" for number in range(SWARM)]
     doubts = met(*names)
@@ -190,7 +193,7 @@ def test_hosts_that_are_there_are_never_given_up(seed: int) -> None:
             if name not in gone and (rng.random() < 0.002 or (is_dead and now < dead_at + 0.1)):
                 doubts.lose(name, now)
             if name in asked and now >= asked[name] + 1:
-                # Of a host that lives no three in a row are lost: that is what the count is for.
+                # A living host never loses three probes in a row; that is why three are needed.
                 lost = is_dead or (rng.random() < 0.3 and missed[name] < PROBES - 1)
                 missed[name] = missed[name] + 1 if lost else 0
                 if lost:

@@ -1,4 +1,4 @@
-"""What commits tell nodes, over gRPC in memory, under virtual time."""
+"""What nodes are sent after commits, over gRPC in memory, in virtual time."""
 
 import asyncio
 from typing import Any
@@ -35,7 +35,7 @@ async def test_assignments_are_sent_as_they_are_committed_and_coalesced_while_on
         second = await stream.recv_message()
         assert second is not None
         assert (second.applies_to, second.results_in, len(second.changes)) == ("1", "2", 101)
-        assert asyncio.get_running_loop().time() == started  # nothing waits for more to come
+        assert asyncio.get_running_loop().time() == started  # nothing waits for more changes
         await stream.cancel()
 
 

@@ -1,4 +1,4 @@
-"""What is written of a node, in SwarmKit's texts."""
+"""What is written about a node, in SwarmKit's texts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who is registered and who is silent, over gRPC in memory, under virtual time."""
+"""Which nodes are registered and which are silent, over gRPC in memory, in virtual time."""
 
 import asyncio
 
@@ -67,7 +67,7 @@ async def test_heartbeats_keep_a_node_ready() -> None:
 
 
 async def test_nodes_that_never_came_lengthen_no_period_under_a_new_leader() -> None:
-    """A leaked token makes thousands of them: a lost daemon must not be found later for it."""
+    """A leaked token can make thousands of them, and a lost daemon must not be found later because of that."""
     ready = api.Node(id="n1", status={"state": api.NodeStatus.READY}, description=DESCRIPTION)
     leader = Leader(nodes=[ready, *(api.Node(id=f"x{number}") for number in range(2_000))])
     async with leader.leads():
@@ -98,7 +98,7 @@ async def test_a_host_that_is_gone_is_not_waited_for() -> None:
             await asyncio.sleep(1)
             assert ("192.0.2.7", 7946) in leader.hosts.asked
             leader.hosts.silent.add("192.0.2.7")
-        # The kernel has ended its connection. That alone says nothing yet.
+        # The kernel has ended its connection. That alone proves nothing.
         await asyncio.sleep(2.5)
         assert leader.status() == ("READY", "")
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""The law of the heartbeat's period."""
+"""How the heartbeat's period follows from the number of nodes."""
 
 import pytest
 

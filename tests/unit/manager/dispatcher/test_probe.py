@@ -13,7 +13,7 @@ async def test_listener_and_refusal_are_answers() -> None:
 
 
 async def test_silence_is_none() -> None:
-    # A listener whose queue is full: the kernel drops what asks to connect.
+    # A listener with a full queue: the kernel drops new connections.
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

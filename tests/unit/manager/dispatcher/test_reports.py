@@ -1,4 +1,4 @@
-"""Reports of nodes, over gRPC in memory, under virtual time."""
+"""Reports of nodes, over gRPC in memory, in virtual time."""
 
 import asyncio
 

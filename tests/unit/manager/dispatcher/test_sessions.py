@@ -1,4 +1,4 @@
-"""Registrations, heartbeats and what silence means (SwarmKit's constants and texts)."""
+"""Registrations, heartbeats, and the meaning of silence (SwarmKit's constants and texts)."""
 
 from itertools import count
 
@@ -135,7 +135,7 @@ def test_a_node_of_a_large_swarm_has_three_of_the_periods_that_it_was_told() -> 
     for number in range(1, 200):
         held.forget(f"n{number}")
     assert held.expired(129.9) == []
-    assert held.beat("n0", session_ids["n0"], 129.9) == 5.0  # the others are gone: as often as ever
+    assert held.beat("n0", session_ids["n0"], 129.9) == 5.0  # the others are gone, so the period is the shortest again
     assert [gone.node_id for gone in held.expired(145.0)] == ["n0"]
 
 

@@ -1,4 +1,4 @@
-"""A manager that follows, one that leads, and nodes that ask the one that follows: real servers, real TLS, loopback."""
+"""A manager that follows, one that leads, and nodes that call the follower: real servers and real TLS on loopback."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ WORKER, MANAGER, OTHER = "w" * 25, "m" * 25, "n" * 25
 
 
 class Part(ControlRpcs):
-    """What a leader has of everything; it remembers who called."""
+    """A service of the leader that records who called it."""
 
     def __init__(self) -> None:
         self.callers: list[Caller] = []
@@ -75,7 +75,7 @@ class Part(ControlRpcs):
 
 @dataclass
 class World:
-    """Two managers; the one at `port` follows."""
+    """Two managers. The one at `port` follows."""
 
     swarm: Swarm
     part: Part
@@ -253,7 +253,7 @@ async def test_a_manager_about_to_lead_answers_when_it_does(world: World) -> Non
 async def test_without_a_leader_calls_hear_so_in_dockers_words(world: World) -> None:
     world.link.tell("", "", leads=False)
     async with world.channel(None) as channel:
-        for longest in (1.5, 0.3):  # the second time it is known
+        for longest in (1.5, 0.3):  # the second time the leader is known
             started = time.monotonic()
             with pytest.raises(GRPCError) as caught:
                 await CAStub(channel).GetRootCACertificate(api.GetRootCACertificateRequest())
@@ -306,7 +306,7 @@ async def test_a_follower_leaves_it_to_the_leader_whose_certificate_counts(world
         async with stub.Session.open() as stream:
             await stream.send_message(api.SessionRequest(), end=True)
             assert await stream.recv_message() is not None
-            world.unfit.add(WORKER)  # what is being answered is ended by `end_unfit`; the next call is refused
+            world.unfit.add(WORKER)  # `end_unfit` ends the calls that are being answered; the next call is refused
             with pytest.raises(GRPCError, match="it was demoted"):
                 await stub.Heartbeat(api.HeartbeatRequest())
             await stream.cancel()

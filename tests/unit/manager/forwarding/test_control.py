@@ -1,4 +1,4 @@
-"""Control from a manager that follows, with the leader's real server."""
+"""Control on a manager that follows, with the leader's real server."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from tests.unit.ca.swarms import Swarm
 
 
 class Leader(ControlRpcs):
-    """A Control and a log broker of few words."""
+    """A simple Control and log broker."""
 
     def __init__(self) -> None:
         self.fails: Exception | None = None
@@ -40,7 +40,7 @@ class Leader(ControlRpcs):
         return api.CreateServiceResponse()
 
     async def _lose_first(self) -> None:
-        """Answer the second one who asks."""
+        """Lose the first call, and answer the second."""
         self.asked += 1
         if self.asked == 1 and self.lost is not None:
             self.lost.set()
@@ -153,7 +153,7 @@ async def test_what_may_have_been_created_and_removed_since_is_not_asked_for_aga
         call = group.create_task(ask())
         await part.lost.wait()
         address = link.address
-        link.tell("", "", leads=False)  # the connection goes
+        link.tell("", "", leads=False)  # the connection breaks
         link.tell("m" * 25, address, leads=False)
         await asyncio.wait([call])
         assert len(errors) == creates

@@ -1,4 +1,4 @@
-"""Why a task is where it is, asked of a manager that follows, with the leader's real server."""
+"""A manager that follows is asked why a task is where it is, with the leader's real server."""
 
 import asyncio
 import time

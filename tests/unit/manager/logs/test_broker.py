@@ -101,7 +101,7 @@ def test_without_follow_tasks_of_a_service_that_never_ran_are_left_out(state: in
     view = Memory.of([task("t1", "n1", state), task("t2", "n2", api.FAILED)])
     broker = listening("n1", "n2")
     assert summary(broker.subscribe("s", request(service_ids=["web"]), view)) == ["Ln2 < s"]
-    # A task that is named is wanted whatever its state.
+    # A task that is named is wanted in any state.
     assert summary(broker.subscribe("s2", request(task_ids=["t1"]), view)) == ["Ln1 < s2"]
 
 

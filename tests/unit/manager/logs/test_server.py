@@ -25,7 +25,7 @@ CLIENT = Caller("m1", api.MANAGER, "c", "10.0.0.2:1")
 
 
 class World:
-    """A running broker, a store with one task on n1, and clients that come in over gRPC."""
+    """A running broker, a store with one task on n1, and clients over gRPC."""
 
     def __init__(self, store: MemoryStore, logs: Logs) -> None:
         self.store = store
@@ -197,7 +197,7 @@ async def test_a_slow_reader_holds_up_its_node_and_loses_nothing(world: World) -
             assert await listening.recv_message() is not None
             group.create_task(send())
             await first
-            for _ in range(2000):  # the node sends as far as it can
+            for _ in range(2000):  # the node sends as much as it can
                 await asyncio.sleep(0)
             assert sent < 60
             got = 1 + sum([1 async for _ in messages])

@@ -1,4 +1,4 @@
-"""Where a joining manager is taken to be. Joining and leaving with a real etcd: tests/cluster/test_managers.py."""
+"""Which address a joining manager gets. tests/cluster/test_managers.py joins and leaves with a real etcd."""
 
 import pytest
 

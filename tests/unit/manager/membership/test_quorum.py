@@ -1,4 +1,4 @@
-"""Who may leave the quorum, and who is to."""
+"""Which members may leave the quorum, and which must."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def quorum(voters: str, there: str, *, nodes: list[api.Node] | None = None, lear
         ("a", "", "a", False),  # the last one
         ("ab", "b", "b", True),
         ("ab", "b", "a", True),
-        ("ab", "", "b", True),  # one that is gone for good
+        ("ab", "", "b", True),  # a member that is gone for good
         ("ab", "", "a", False),
         ("abc", "bc", "b", True),
         ("abc", "b", "c", True),  # two of two remain

@@ -1,4 +1,4 @@
-"""Global services and global jobs: which nodes have a task, and what becomes of it when the node changes."""
+"""Global services and global jobs: which nodes have a task, and what happens to it when the node changes."""
 
 import random
 from collections.abc import Callable
@@ -255,7 +255,7 @@ def test_an_update_reaches_a_node_whose_task_may_not_be_restarted() -> None:
 
 
 def on_nodes(names: str, change: Callable[[api.Service], None] | None = None) -> Bench:
-    """A global service that runs on nodes, and has just been given another image."""
+    """Return a global service that runs on nodes, and has just been given another image."""
 
     def watched(made: api.Service) -> None:
         made.spec.update.parallelism = 1
@@ -272,7 +272,7 @@ def on_nodes(names: str, change: Callable[[api.Service], None] | None = None) ->
 
 
 def update_spec(rig: Bench, image: str) -> None:
-    """What Control does with a new spec."""
+    """Change a spec as Control does."""
     made = copy(status_of(rig))
     made.previous_spec.CopyFrom(made.spec)
     made.previous_spec_version.CopyFrom(made.spec_version)
@@ -295,7 +295,7 @@ def test_parallelism_counts_nodes(parallelism: int, begun: int) -> None:
 
 
 def test_start_first_has_two_tasks_on_a_node_until_the_new_one_is_healthy() -> None:
-    """A task with a health check is STARTING until that is content, and RUNNING only then."""
+    """A task with a health check is STARTING until the check succeeds, and only then RUNNING."""
     rig = on_nodes("ab", lambda made: setattr(made.spec.update, "order", api.UpdateConfig.START_FIRST))
     assert rig.step() == ["create each.0 on a new -> running", "update each update in progress"]
     rig.report("new1", api.STARTING)
@@ -350,7 +350,7 @@ def test_a_rollback_by_hand_goes_from_node_to_node() -> None:
     made.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
     made.update_status.message = "manually requested rollback"
     rig.change(made)
-    # Without a rollback config it is one at a time.
+    # Without a rollback config one task at a time is rolled back.
     assert rig.step() == ["update new1 on a running -> shutdown", "create each.0 on a new -> ready"]
 
 
@@ -375,7 +375,7 @@ def test_a_forced_update_replaces_tasks_although_nothing_else_changed() -> None:
 
 
 def test_the_platforms_of_the_image_decide_as_well() -> None:
-    """SwarmKit makes a task for each node that its image cannot run on, and there it waits for ever."""
+    """SwarmKit also makes a task for each node on which the image cannot run, and it waits there for ever."""
 
     def for_arm(made: api.Service) -> None:
         made.spec.task.placement.platforms.add(os="linux", architecture="arm64")

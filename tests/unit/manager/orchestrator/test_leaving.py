@@ -1,4 +1,4 @@
-"""Tasks that leave a node which still runs them: start-first where the service updates start-first."""
+"""Tasks that leave a node which still runs them, start-first if the service updates start-first."""
 
 import random
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def drained(name: str, state: api.NodeStatus.State = api.NodeStatus.READY) -> ap
 
 
 def running(change: Callable[[api.ServiceSpec], None] | None = None) -> Bench:
-    """A service whose one task runs on node a."""
+    """Return a service whose only task runs on node a."""
     made = web(change)
     objects: list[Object] = [made, node("a", labels=SSD), node("b", labels=SSD), task("web.1", node="a", of=made)]
     rig = Bench(Orchestrator(random.Random(1), Ids()), objects)
@@ -48,7 +48,7 @@ def running(change: Callable[[api.ServiceSpec], None] | None = None) -> Bench:
 
 
 def placed(rig: Bench, task_id: str, state: api.TaskState = api.ASSIGNED, node_id: str = "b") -> None:
-    """Say where the scheduler has put a task, and how far it has come."""
+    """Set the node that the scheduler gave a task, and the task's state."""
     changed = copy(rig.memory.tasks.get(task_id) or api.Task())
     changed.node_id, changed.status.state = node_id, state
     rig.change(changed)
@@ -91,7 +91,7 @@ def test_a_node_that_is_down_is_waited_for_by_nobody() -> None:
 
 
 def test_where_no_node_takes_the_successor_the_old_task_goes_all_the_same() -> None:
-    """Whoever drains a node wants it to be empty: no silent wait for ever."""
+    """A user who drains a node wants it to be empty, so nothing may wait for ever."""
     rig = running()
     rig.change(drained("a"))
     rig.step()
@@ -174,7 +174,7 @@ def test_a_change_of_the_service_amid_a_move_leads_to_one_successor() -> None:
 
 
 def test_a_drain_amid_an_update_does_not_wait_for_its_turn_and_stays_start_first() -> None:
-    """The update finds a task of its own spec in the slot, and must not stop the old one for that."""
+    """The update finds a task of its own spec in the slot, and must not stop the old task because of that."""
     made = web()
     made.spec.replicated.replicas = 2
     objects = [node(name, labels=SSD) for name in "abc"]

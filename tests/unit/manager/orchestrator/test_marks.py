@@ -1,4 +1,4 @@
-"""What a task carries of its origin."""
+"""The marks of its origin on a task."""
 
 from shoal.api import v1 as api
 from shoal.manager.orchestrator.marks import Marks, read, write

@@ -1,4 +1,4 @@
-"""What holds in every mode that a spec can have: tasks are made and removed, restarted and forgotten."""
+"""What is true in every mode of a spec: tasks are made and removed, restarted and forgotten."""
 
 import random
 from itertools import pairwise
@@ -20,7 +20,7 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 def of_mode(
     mode: str, policy: api.RestartPolicy | None = None, condition: api.RestartPolicy.RestartCondition = ANY
 ) -> api.Service:
-    """A service of a mode that has one task, which is restarted at once unless `policy` says otherwise."""
+    """Return a service of a mode with one task, which is restarted at once unless `policy` says otherwise."""
 
     def change(made: api.Service) -> None:
         getattr(made.spec, mode).SetInParent()
@@ -41,14 +41,14 @@ def of_mode(
 def begun(
     mode: str, policy: api.RestartPolicy | None = None, condition: api.RestartPolicy.RestartCondition = ANY
 ) -> Bench:
-    """A service whose one task, new1, exists."""
+    """Return a service whose only task, new1, exists."""
     rig = Bench(Orchestrator(random.Random(1), Ids()), [node("a"), of_mode(mode, policy, condition)])
     rig.step()
     return rig
 
 
 def end(rig: Bench, number: int, state: api.TaskState) -> list[str]:
-    """Let the task with a number end; return what is made because of that."""
+    """Let the task with a number end. Returns what is made because of that."""
     rig.report(f"new{number}", state)
     return [line for line in rig.step() if line.startswith("create")]
 
@@ -90,7 +90,7 @@ def test_the_condition_decides(
 
 @every_mode
 def test_success_is_repeated_with_any_but_for_jobs(mode: str) -> None:
-    """SwarmKit takes `any` of a job for `on-failure`: what is done is done."""
+    """SwarmKit treats `any` of a job as `on-failure`: a finished task is not repeated."""
     assert len(end(begun(mode), 1, api.COMPLETE)) == (0 if mode.endswith("job") else 1)
 
 

@@ -55,7 +55,7 @@ def test_one_report_costs_one_slot() -> None:
     find = rig.memory.tasks.find
 
     class Counting:
-        """The table, keeping account of what is asked of it."""
+        """The table, which counts the calls."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(table, name)

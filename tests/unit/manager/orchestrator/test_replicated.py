@@ -1,4 +1,4 @@
-"""How many tasks a replicated service has: views in, whole plans out."""
+"""How many tasks a replicated service has. Input: views; output: whole plans."""
 
 import random
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_more_replicas_cost_a_look_at_what_is_new_alone() -> None:
     find = rig.memory.tasks.find
 
     class Counting:
-        """The table, keeping account of what is asked of it."""
+        """The table, which counts the calls."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(table, name)
@@ -68,7 +68,7 @@ def test_more_replicas_cost_a_look_at_what_is_new_alone() -> None:
 
 
 def test_more_replicas_fill_what_has_become_free_since() -> None:
-    """Counted again are the slots that changed: of those made before none is made twice."""
+    """Only slots that changed are counted again, and no slot is made twice."""
     web = service(replicas=2)
     rig = bench(web, task("web.1", node="a", of=web), task("web.2", node="a", of=web))
     rig.step()
@@ -155,7 +155,7 @@ def test_what_is_too_much_for_a_plan_goes_into_the_next() -> None:
 
 
 def test_a_slot_that_is_scaled_away_is_not_filled_again_by_what_failed_there_before() -> None:
-    """Else the next look finds more slots filled than are wanted, and may end a task that runs instead."""
+    """Otherwise the next pass finds more filled slots than are wanted, and may end a running task instead."""
 
     def twice(made: api.Service) -> None:
         at_once(made)

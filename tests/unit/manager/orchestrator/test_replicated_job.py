@@ -168,7 +168,7 @@ def test_a_completion_costs_one_slot() -> None:
     table = rig.memory.tasks
 
     class Counting:
-        """The table, keeping account of what is asked of it."""
+        """The table, which counts the calls."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(table, name)

@@ -1,4 +1,4 @@
-"""What is started, restarted and replaced in a place: views in, whole plans out."""
+"""What is started, restarted and replaced in a place. Input: views; output: whole plans."""
 
 import random
 from itertools import pairwise

@@ -39,7 +39,7 @@ def updating(replicas: int, change: Change | None = None) -> Bench:
 
 
 def set_image(rig: Bench, image: str) -> None:
-    """What Control does with a new spec."""
+    """Change the image as Control does with a new spec."""
     made = copy(now_of(rig))
     made.previous_spec.CopyFrom(made.spec)
     made.previous_spec_version.CopyFrom(made.spec_version)
@@ -127,7 +127,7 @@ def test_delay_is_waited_out_between_slots() -> None:
     assert rig.step(NOW + 11) == ["update web.2 on a running -> shutdown", "create web.2 new -> ready"]
     roll(rig, "new2", "web.2")
     rig.step(NOW + 12)
-    # The delay of the last slot, then a watch of delay + 1 s, as the delay is longer than the monitor time.
+    # The delay of the last slot, then monitoring for delay + 1 s, because the delay is longer than the monitor time.
     assert rig.look_again_at == NOW + 12 + 10 + 11
 
 
@@ -347,14 +347,14 @@ def test_scaling_during_an_update_goes_on_with_it() -> None:
     rig.change(made)
     lines = rig.step()
     assert "create web.4 new -> running" in lines
-    # web.1 is still on its way, and one at a time is the rule.
+    # web.1 is still starting, and only one at a time is updated.
     assert not any("web.2" in line for line in lines)
     roll(rig, "new1", "web.1")
     assert "update web.2 on a running -> shutdown" in rig.step()
 
 
 def test_a_place_that_comes_within_reach_is_taken_in_unless_it_has_what_is_wanted() -> None:
-    """As a slot that was one too many when the update began: its task ended, and is not restarted by its own policy."""
+    """As a slot that was one too many when the update began: its task ended, and its own policy does not restart it."""
     made = web(3)
     made.spec_version.index = 9
     made.spec.task.container.image = "other"

@@ -1,4 +1,4 @@
-"""Two managers' tunnels on loopback with real TLS: etcds are sockets that echo, or do not read."""
+"""Two managers' tunnels on loopback with real TLS. The etcds are sockets that echo, or do not read."""
 
 import asyncio
 import socket
@@ -88,7 +88,7 @@ async def running(folder: Path, *, caller: SecurityConfig | None = None) -> Asyn
 async def test_bytes_come_back_from_the_other_managers_etcd(tmp_path: Path) -> None:
     async with running(tmp_path) as ways, etcd(ways.etcd_of_b, ways.members):
         reader, writer = await ways.connect()
-        payload = post(ID, message(ID, entry=bytes(range(256)) * 8192))  # 2 MiB, more than both buffers hold
+        payload = post(ID, message(ID, entry=bytes(range(256)) * 8192))  # 2 MiB, more than both buffers can hold
 
         async def send() -> None:
             writer.write(payload)
@@ -144,7 +144,7 @@ async def test_a_side_that_does_not_read_stops_the_other(tmp_path: Path) -> None
                     await writer.drain()
         except TimeoutError:
             pass
-        # Kernel buffers of three connections and ours; without limits it is unbounded.
+        # The buffers of the kernel for three connections, and ours. Without limits it would be unbounded.
         assert 0 < sent < 32 * 1024 * 1024
         release.set()
         writer.transport.abort()
@@ -264,7 +264,7 @@ async def test_connections_of_who_is_no_member_any_more_end(tmp_path: Path, how:
         reader, writer = await ways.connect()
         writer.write(PROBE)
         await wait(lambda: len(served) == 1)
-        ways.gate.look()  # nothing ends at a look that finds all as it was
+        ways.gate.look()  # nothing ends if the check finds no change
         writer.write(PROBE)
         async with asyncio.timeout(5):
             await reader.readexactly(2 * len(PROBE))
@@ -340,7 +340,7 @@ async def test_a_knock_shows_that_its_manager_is_none_any_more(tmp_path: Path) -
         del ways.members[A]
         again, other = await ways.connect()
         other.write(PROBE)
-        # Nobody tells the gate: it asks by itself.
+        # Nobody tells the gate; it asks by itself.
         assert await _ends(reader)
         async with asyncio.timeout(5):
             try:

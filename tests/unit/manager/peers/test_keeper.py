@@ -42,7 +42,7 @@ class Ways:
     address: str
     a: TunnelsProcess
     b: TunnelsProcess
-    member: list[bool]  # not empty: B's etcd is one
+    member: list[bool]  # not empty, because B's etcd has a member
     way: Path  # the socket at which A's etcd reaches B's
     removed: list[str] = field(default_factory=list)
     heard_by_a: set[str] = field(default_factory=set)
@@ -79,7 +79,7 @@ async def running(folder: Path, caller: Callable[[Swarm], SecurityConfig] | None
             children = [group.create_task(each) for each in (server.run(listener), a.run(), b.run())]
             await asyncio.sleep(0)
             yield ways
-            await ways.b.serve({})  # which may be about to start
+            await ways.b.serve({})  # it may be about to start
             for child in children:
                 child.cancel()
     assert not list(of[A].etcd.iterdir())
@@ -87,7 +87,7 @@ async def running(folder: Path, caller: Callable[[Swarm], SecurityConfig] | None
 
 
 class Echo:
-    """An etcd that says what it hears, whatever the loop does; it tells who its members are."""
+    """An etcd that echoes whatever the loop does, and answers who its members are."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -176,7 +176,7 @@ async def test_there_is_no_process_until_there_is_another_manager(tmp_path: Path
 
 
 async def test_bytes_pass_while_the_loop_is_busy(tmp_path: Path) -> None:
-    """A loop that is away until so many answers have come: were they to wait for it, there would be none."""
+    """The loop is blocked until this many answers have come. If they had to wait for the loop, there would be none."""
     begun, away, passed = threading.Event(), threading.Event(), threading.Event()
 
     def ask_on() -> None:

@@ -1,4 +1,6 @@
-"""Ways to other managers' etcds: what happens at their end. Their bytes are in test_incoming.py, with both ends."""
+"""Connections to other managers' etcds: what happens when they end. test_incoming.py tests the bytes, with both
+ends.
+"""
 
 import asyncio
 import ssl
@@ -14,7 +16,7 @@ NODE = "b" * 25
 
 
 class NoSecurity:
-    """An identity that nobody asks for."""
+    """An identity that is never used."""
 
     def peer_context(self) -> ssl.SSLContext:
         raise AssertionError("nobody is reached here")

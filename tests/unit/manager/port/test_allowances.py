@@ -1,4 +1,4 @@
-"""What is too much, and what is not."""
+"""What is too much on a connection, and what is not."""
 
 import pytest
 
@@ -14,7 +14,7 @@ CALL = frame(Kind.HEADERS, 100, END_HEADERS)
 
 
 def first_excess(role: Role, *frames: Frame, rounds: int, every: float = 0.0) -> tuple[int, str] | None:
-    """Return in which round there was too much of something, and of what."""
+    """Return the round in which something became too much, and what it was."""
     ledger = Ledger(ALLOWANCES[role], 0.0)
     for number in range(rounds):
         for each in frames:

@@ -8,7 +8,7 @@ from shoal.manager.port.client_hello import MAX_HELLO_BYTES, offered_protocols
 
 
 def hello(*protocols: str, name: str = "swarm-manager") -> bytes:
-    """Return what OpenSSL says first."""
+    """Return OpenSSL's first message."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if protocols:
         context.set_alpn_protocols(protocols)

@@ -1,4 +1,4 @@
-"""Who goes when there are too many."""
+"""Which connection is closed when there are too many."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Frames are cut where their headers say, in whatever pieces they come."""
+"""Frames are found by their headers, in whatever pieces the bytes come."""
 
 import pytest
 from hypothesis import given

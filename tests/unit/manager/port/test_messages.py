@@ -1,4 +1,4 @@
-"""Messages come whole, whatever their pieces, and what waits is bounded."""
+"""Messages arrive whole, in whatever pieces they come, and what waits is bounded."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.looptime
 
 
 class Wire:
-    """A stream whose peer sends as far as its window goes."""
+    """A stream whose peer sends as much as its window allows."""
 
     def __init__(self, limit: int = 1_000_000, room: Room | None = None) -> None:
         self.window = STREAM_WINDOW_BYTES
@@ -121,10 +121,10 @@ async def test_large_messages_wait_for_room_and_small_ones_do_not() -> None:
         for wire in wires:
             wire.send(b"x" * STREAM_WINDOW_BYTES)
         await asyncio.sleep(1)
-        assert [wire.window for wire in wires] == [STREAM_WINDOW_BYTES, 0, 0]  # the others hold what they may
+        assert [wire.window for wire in wires] == [STREAM_WINDOW_BYTES, 0, 0]  # the others hold as much as they may
         await small.buffer.read(5)
         assert await small.buffer.read(1) == b"x"
-        reading[0].cancel()  # and who gives up makes room
+        reading[0].cancel()  # and a call that gives up makes room
         await asyncio.sleep(1)
         assert [wire.window for wire in wires[1:]] == [STREAM_WINDOW_BYTES, 0]
         reading[1].cancel()

@@ -43,7 +43,7 @@ SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 
 
 class Sessions(DispatcherBase):
-    """A dispatcher that says who called, and holds sessions until they end."""
+    """A dispatcher that records who called, and holds sessions until they end."""
 
     def __init__(self) -> None:
         self.held = 0
@@ -225,7 +225,7 @@ async def test_what_is_being_answered_ends_with_the_standing_of_who_asked(world:
             world.removed.add("m2")
         else:
             world.unfit.add("m2")
-        world.server.end_unfit(["m3"])  # which is as it was
+        world.server.end_unfit(["m3"])  # the session is unchanged
         assert world.sessions.held == 2
         world.server.end_unfit(["m2", "m3"])
         await wait(lambda: world.sessions.held == 1)
@@ -294,7 +294,7 @@ async def test_openssl_sees_the_chain_and_http_2(world: World) -> None:
     assert "Verify return code: 0 (ok)" in text, done.stderr.decode()
     assert "ALPN protocol: h2" in text
     assert "swarm-ca" in text
-    # How OpenSSL tells that the session's key is of its own: 3.0, 3.2, 3.5.
+    # How OpenSSL shows that the session has its own key: 3.0, 3.2, 3.5.
     assert any(words in text for words in ("Server Temp Key: ", "Peer Temp Key: ", "Negotiated TLS1.3 group: X25519"))
 
 
@@ -414,7 +414,7 @@ OTHERS = {
 
 
 async def goodbye(reader: asyncio.StreamReader) -> bytes:
-    """Return all that the other side says until it closes."""
+    """Return all that the other side sends until it closes."""
     said = b""
     async with asyncio.timeout(10):
         with contextlib.suppress(ConnectionError):
@@ -424,7 +424,7 @@ async def goodbye(reader: asyncio.StreamReader) -> bytes:
 
 
 async def until(reader: asyncio.StreamReader, mark: bytes) -> None:
-    """Read until something has come."""
+    """Read until a certain thing has come."""
     last = b""
     while mark not in last:
         data = await reader.read(65536)
@@ -472,7 +472,7 @@ async def _without_collections() -> AsyncIterator[None]:
 
 
 async def test_a_flood_leaves_the_loop_free(world: World) -> None:
-    """While a worker's flood is read, the loop goes round, and another node's calls are answered."""
+    """While a worker's flood is read, the loop goes on, and another node's calls are answered."""
     flood = frame(6, b"12345678", 0, 0) * 15_000
     async with (
         _without_collections(),
@@ -493,8 +493,8 @@ async def test_a_flood_leaves_the_loop_free(world: World) -> None:
                     before, last = time.thread_time(), before
                     longest = max(longest, before - last)
                 beats += 1
-    assert beats >= 3  # were it read at once, the first would be answered after it
-    # Of the processor's time, and by comparison: neither a slow machine nor others on it make a turn's part larger.
+    assert beats >= 3  # if it were read at once, the first call would be answered after it
+    # Measured in processor time and by comparison, so that neither a slow machine nor other programs change the result.
     assert longest < (before - begun) / 10
 
 
@@ -640,7 +640,7 @@ async def test_half_open_peers_keep_nobody_out(tmp_path: Path) -> None:
 
 
 class _closed:  # noqa: N801
-    """A peer that is refused sees an end or a reset."""
+    """Check that a refused peer sees an end or a reset."""
 
     def __enter__(self) -> None:
         return None
@@ -737,7 +737,7 @@ def test_a_process_that_may_open_few_files_takes_fewer_peers() -> None:
     ],
 )
 def test_the_daemons_own_loop_does_the_same(story: Callable[[World], Awaitable[None]], tmp_path: Path) -> None:
-    """The daemon runs on uvloop where it installs, whose TLS transports are others."""
+    """If it is installed, the daemon uses uvloop, whose TLS transports are different."""
     uvloop = pytest.importorskip("uvloop")
 
     async def play() -> None:

@@ -1,4 +1,4 @@
-"""Who reads when, and for how long. The processor's time is told by the readers themselves."""
+"""Which connection is read when, and for how long. The readers count the processor time themselves."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ PLENTY = Rate(1000.0, 1000.0)
 
 
 class Processor:
-    """The time that readers have used."""
+    """The processor time that readers have used."""
 
     used = 0.0
 
@@ -22,7 +22,7 @@ class Processor:
 
 
 class Peer:
-    """Has so much to read, each piece of which takes a millisecond."""
+    """A peer with this many pieces to read. Each takes a millisecond."""
 
     def __init__(self, processor: Processor, pieces: int, *, later: float = 0.0) -> None:
         self.processor = processor

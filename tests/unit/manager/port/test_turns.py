@@ -5,7 +5,7 @@ from shoal.manager.port.turns import OneByOne, Turns
 
 
 class Crowd:
-    """Many who want to go on, and who went in which turn."""
+    """Many waiting tasks, and which of them went on in which turn."""
 
     def __init__(self, turns: Turns, size: int, group: asyncio.TaskGroup) -> None:
         self.turns = turns
@@ -94,6 +94,6 @@ async def test_who_goes_away_while_waiting_holds_up_nobody() -> None:
         children[1].cancel()
         while not went:  # noqa: ASYNC110 - turns of the loop are what is counted
             await asyncio.sleep(0)
-        children[2].cancel()  # which has just been let in
+        children[2].cancel()  # it has just been let in
     assert went == [0, 3]
     assert not gate._busy

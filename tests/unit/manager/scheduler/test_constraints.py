@@ -64,7 +64,7 @@ def test_addresses_are_single_or_networks() -> None:
     assert not holds("node.ip==fd00::/8", at)
     assert not holds("node.ip!=nonsense", at)
     assert holds("node.ip==::ffff:10.1.2.3", at)
-    # A netmask is no network to Go: nobody satisfies it.
+    # Go does not accept a netmask in a network, so no node satisfies it.
     assert not holds("node.ip==10.0.0.0/255.0.0.0", at)
     assert not holds("node.ip!=11.0.0.0/255.0.0.0", at)
 

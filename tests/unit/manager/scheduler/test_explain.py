@@ -22,7 +22,7 @@ def explained(task_id: str, *objects: Object) -> pb.Explanation:
 
 
 def lines(found: pb.Explanation) -> list[str]:
-    """A verdict a line: `a: here`, `b: can`, `c: insufficient resources: ...`."""
+    """Return one line for each verdict: `a: here`, `b: can`, `c: insufficient resources: ...`."""
     shown = []
     for one in found.nodes:
         words = "; ".join(one.reasons) or "can"
@@ -144,7 +144,7 @@ def test_all_reasons_of_a_node_are_told() -> None:
         "insufficient resources",
         "scheduling constraints not satisfied",
     ]
-    # A node is counted once, as by Docker.
+    # A node is counted once, as in Docker.
     assert found.message == "no suitable node (insufficient resources on 1 node)"
 
 

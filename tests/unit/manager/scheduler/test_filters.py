@@ -13,7 +13,7 @@ from tests.unit.manager.builders import node, task
 
 
 def judge(subject: api.Task, nodes: list[api.Node], others: list[api.Task] | None = None) -> tuple[list[str], str]:
-    """Return the nodes that pass, and what is said of the others."""
+    """Return the nodes that pass, and the reasons against the others."""
     known = NodeSet(Random(1))
     for one in nodes:
         known.put_node(one)

@@ -1,4 +1,4 @@
-"""What is known of nodes stays right however tasks come and go."""
+"""The counts of nodes stay right, however tasks come and go."""
 
 from random import Random
 

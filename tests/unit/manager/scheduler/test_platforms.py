@@ -34,7 +34,7 @@ def test_a_node_is_known_by_either_name_of_its_architecture(
 
 
 def test_an_image_without_platforms_runs_anywhere_and_unknown_ones_count_for_nothing() -> None:
-    """moby/moby#53012: images list "unknown" for what is no program."""
+    """moby/moby#53012: images list "unknown" for parts that are no programs."""
     unknown = api.Platform(os="unknown", architecture="unknown")
     assert platforms.wanted([]) == platforms.wanted([unknown]) == ()
     assert platforms.matches((), node("says nothing"))

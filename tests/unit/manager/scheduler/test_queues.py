@@ -1,4 +1,4 @@
-"""Who is tried when."""
+"""Which waiting group is tried when."""
 
 from shoal.api import v1 as api
 from shoal.manager.scheduler.demand import Demand
@@ -42,7 +42,7 @@ def test_a_group_that_was_tried_waits_for_a_node_or_a_new_task() -> None:
     queues.put(task("web.1", api.PENDING))
     try_all(queues)
     assert not queues.have_work
-    queues.put(task("web.1", api.PENDING))  # told of again, as after its reason was written
+    queues.put(task("web.1", api.PENDING))  # reported again, as after its reason was written
     assert not queues.have_work
     queues.put(task("web.2", api.PENDING))
     assert groups(queues) == [["web.1", "web.2"]]

@@ -23,7 +23,7 @@ def known(nodes: list[api.Node], tasks: list[api.Task]) -> NodeSet:
 
 
 def place(nodes: NodeSet, count: int, *, bad: dict[str, int] | None = None, spread: tuple[str, ...] = ()) -> list[str]:
-    """Place tasks of `web` one by one, and return where they went."""
+    """Place tasks of `web` one by one, and return their nodes."""
     preferences = [api.PlacementPreference(spread=api.SpreadOver(spread_descriptor=one)) for one in spread]
     look = Look(nodes.infos, bad or {}, nodes.counts("web"), Random(1))
     places: list[str] = []
@@ -39,7 +39,7 @@ def place(nodes: NodeSet, count: int, *, bad: dict[str, int] | None = None, spre
 
 
 def full(name: str) -> api.Task:
-    """A task that takes a port, without which `place` finds no room."""
+    """Return a task that takes a port, so that `place` finds no room for another one."""
     made = task("full.1", node=name)
     made.id = f"full on {name}"
     made.endpoint.ports.add(publish_mode=api.PortConfig.HOST, published_port=80)
@@ -125,7 +125,7 @@ def test_what_was_borrowed_is_put_back() -> None:
     nodes = known([node(name) for name in "abc"], [full("a")])
     assert sorted(place(nodes, 2)) == ["b", "c"]
     nodes.release("full on a")
-    # The one that had no room is offered to the next group.
+    # The node that had no room is offered to the next group.
     assert "a" in place(nodes, 3)
 
 
@@ -157,7 +157,7 @@ def test_scheduling_ends_and_evens_out_whatever_it_starts_from(
     assert len(places) == (count if open_nodes else 0)
     assert set(places) <= set(open_nodes)
     if not spread:
-        # Nobody got a task while another had fewer.
+        # No node got a task while another had fewer.
         after = made.counts("web")
         assert all(
             after.get(one, 0) <= max(before.get(one, 0), min(after.get(other, 0) for other in open_nodes) + 1)

@@ -197,7 +197,7 @@ def test_a_task_told_to_stop_keeps_its_message_and_loses_its_reason() -> None:
     assert statuses([node("a"), waiting]) == {"web.1": ("pending task scheduling", "")}
 
 
-# Known faults 67: whatever makes a waiting task placeable places it.
+# Known fault 67: any change that makes a waiting task placeable places it.
 
 
 def test_a_label_that_is_right_again_places_a_waiting_task() -> None:
@@ -373,7 +373,7 @@ def test_a_lone_task_goes_to_the_least_loaded_node_with_room() -> None:
 
 
 class Watched(Scheduler):
-    """A scheduler that keeps account of the groups that it looks at among all nodes."""
+    """A scheduler that counts the groups for which it looks at all nodes."""
 
     def __init__(self) -> None:
         super().__init__(Random(1))
@@ -422,7 +422,7 @@ def test_only_groups_that_a_change_may_help_are_looked_at_again() -> None:
     bench.step()
     assert len(scheduler.since()) == 23
     bench.step()
-    for state in (api.COMPLETE, api.FAILED):  # of a task that had reserved nothing; and of one without a node
+    for state in (api.COMPLETE, api.FAILED):  # the end of a task that had reserved nothing, and of one without a node
         bench.report("plain.1", state)
         bench.step()
     heard = copy(bench.memory.nodes.get("a") or api.Node())
@@ -435,7 +435,7 @@ def test_only_groups_that_a_change_may_help_are_looked_at_again() -> None:
     bench.step()
     assert scheduler.since() == []
     bench.report("old.1", api.FAILED)
-    # There is room for one of those who ask for four, and then none for the other.
+    # There is room for one of the two tasks that ask for four, and then none for the other.
     assert bench.step() == ["update four.1 on a assigned -> running"]
     assert scheduler.since() == ["four"]
     bench.step()

@@ -1,4 +1,5 @@
-"""Placement as a whole, a case a line: which of three nodes takes a task, and what it says once that one is gone.
+"""Placement as a whole, with one line for each case: which of three nodes takes a task, and what the task says once
+that node is gone.
 
 From tasks in the store to their node, or to the error that `docker service ps` shows.
 """
@@ -18,7 +19,7 @@ Change = Callable[[api.Task], None]
 
 
 def the_one() -> api.Node:
-    """Return the node that has what is asked for."""
+    """Return the node that has what the task asks for."""
     made = node("one", labels={"disk": "ssd"})
     made.status.addr = "10.0.0.1"
     made.role = api.MANAGER

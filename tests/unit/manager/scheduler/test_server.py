@@ -1,4 +1,4 @@
-"""The service by which other managers ask why a task is where it is."""
+"""The service that tells other managers why a task is where it is."""
 
 from random import Random
 
@@ -14,7 +14,7 @@ from tests.unit.manager.stores import MemoryStore
 
 
 class Call:
-    """A call with its request, and what was answered."""
+    """A call with its request and its answer."""
 
     def __init__(self, request: pb.ExplainRequest | None) -> None:
         self.request = request

@@ -78,7 +78,7 @@ def test_no_node_is_lost_or_offered_twice(steps: list[tuple[str, int]]) -> None:
             assert sorted(order) == ["a", "b", "c"]
             loads = [infos[one].active for one in order]
             assert loads == sorted(loads)
-    assert len(leaf._heap) <= 2 * 3 + 64  # what is out of date does not pile up
+    assert len(leaf._heap) <= 2 * 3 + 64  # outdated entries do not pile up
 
 
 def test_a_list_has_the_nodes_that_satisfy_it_parted_by_label() -> None:

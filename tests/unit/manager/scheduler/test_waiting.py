@@ -1,4 +1,4 @@
-"""Which of the groups that found no node are worth another look."""
+"""Which of the groups that found no node are tried again."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def key(service_id: str) -> Key:
 
 
 class Rig:
-    """Groups that wait, and what is held against each node."""
+    """Groups that wait, and the reasons against each node."""
 
     def __init__(self, **demands: Demand) -> None:
         self.against: dict[tuple[str, str], str] = {}

@@ -1,4 +1,4 @@
-"""What the tests of gossip share: nodes with fixed randomness, and what they sent, opened."""
+"""Shared by the tests of gossip: nodes with fixed randomness, and the messages that they sent, decoded."""
 
 import random
 
@@ -18,12 +18,12 @@ RING = Keyring(KEYS, random.Random(3).randbytes)
 
 
 def place(number: int) -> tuple[str, int]:
-    """Return where member number so-and-so is."""
+    """Return the address of a member, by its number."""
     return f"10.9.{number >> 8}.{number & 255}", 7946
 
 
 def alive(number: int, incarnation: int = 1, **other: object) -> Alive:
-    """Return that member n<number> is alive."""
+    """Return a message that member n<number> is alive."""
     packed = bytes(int(part) for part in place(number)[0].split("."))
     fields: dict[str, object] = {
         "incarnation": incarnation,
@@ -41,7 +41,7 @@ def said_of(data: bytes) -> streams.Said:
 
 
 class Node:
-    """A memberlist named n1 at 10.9.0.1, and what came out of it."""
+    """A memberlist named n1 at 10.9.0.1, and the commands that it returned."""
 
     def __init__(self, *members: int, **options: object) -> None:
         self.told = Listening()
@@ -52,12 +52,12 @@ class Node:
             self.get(alive(number))
 
     def get(self, *messages: Message | bytes, source: tuple[str, int] = place(2), now: float = NOW) -> None:
-        """Let a packet with these messages arrive."""
+        """Receive a packet with these messages."""
         parts = [message if isinstance(message, bytes) else encode(message) for message in messages]
         assert self.list.handle_packet(RING.encrypt(framing.compound(parts)), source, now)
 
     def sent(self, kind: type | None = None) -> list[tuple[str, Message | bytes]]:
-        """Return what was sent since the last time, message by message, with the address."""
+        """Return the messages that were sent since the last call, with their addresses."""
         return self.opened(self.list.take_commands(), kind)
 
     @staticmethod
@@ -73,15 +73,15 @@ class Node:
         return found
 
     def asked(self) -> list[Ask]:
-        """Return the streams that were opened since the last time."""
+        """Return the streams that were opened since the last call."""
         return [command for command in self.list.take_commands() if isinstance(command, Ask)]
 
     def notes(self) -> list[str]:
-        """Return what was to be logged since the last time."""
+        """Return the log messages since the last call."""
         return [command.kind for command in self.list.take_commands() if isinstance(command, Note)]
 
     def tick(self, until: float, start: float = NOW) -> float:
-        """Let time pass up to an instant."""
+        """Let time pass until a given time."""
         now = start
         while (due := self.list.next_at()) <= until:
             now = max(now, due)
@@ -89,5 +89,5 @@ class Node:
         return until
 
     def states(self) -> dict[str, State]:
-        """Return what is believed of each member, this node too."""
+        """Return what is believed about each member, and about this node."""
         return {member.name: member.state for member in self.list.members()}

@@ -1,4 +1,4 @@
-"""The queue of what is sent along."""
+"""The queue of broadcasts that are added to packets."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Encryption against bytes of the real one, and against whatever else comes."""
+"""Encryption, compared with bytes of the real memberlist, and with any other bytes."""
 
 import os
 

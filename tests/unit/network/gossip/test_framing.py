@@ -1,4 +1,4 @@
-"""Datagrams and streams, against bytes of the real one and against hostile ones."""
+"""Datagrams and streams, with bytes of the real memberlist and with hostile ones."""
 
 import os
 import struct

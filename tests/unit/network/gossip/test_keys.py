@@ -1,4 +1,4 @@
-"""Which keys of those that managers hand out gossip uses."""
+"""Which of the keys that managers send gossip uses."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Decompression against a writer of the same format, and against bombs and any bytes."""
+"""Decompression of what a writer of the same format makes, of bombs, and of any bytes."""
 
 import random
 
@@ -11,11 +11,11 @@ from shoal.network.gossip.lzw import CLEAR, END, FEWEST_BITS, FIRST, MOST_BITS, 
 
 
 def compress(data: bytes) -> bytes:
-    """Write as Go's compress/lzw does: least significant bit first, a clear code before the table is full."""
+    """Compress as Go's compress/lzw does: least significant bit first, with a clear code before the table is full."""
     codes: list[tuple[int, int]] = [(CLEAR, FEWEST_BITS)]
     table = {bytes((value,)): value for value in range(256)}
     following, width, prefix = FIRST, FEWEST_BITS, b""
-    # The reader learns a code when it reads the next one, and so does its width change one code later.
+    # The reader learns a code only when it reads the next one, so its code width changes one code later.
     for byte in data:
         longer = prefix + bytes((byte,))
         if longer in table:

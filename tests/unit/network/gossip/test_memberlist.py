@@ -1,4 +1,4 @@
-"""The state machine as a whole: what comes in, what goes out, and that nothing that comes can break it."""
+"""The whole state machine: what comes in, what goes out, and that no input can break it."""
 
 import random
 
@@ -217,7 +217,7 @@ STEP = st.one_of(
 
 
 def feed(node: Node, kind: str, value: object, now: float, stream: int) -> float:
-    """Let something happen to a node; the time afterwards."""
+    """Let something happen to a node. Returns the time afterwards."""
     if kind == "packet":
         assert isinstance(value, list)
         node.list.handle_packet(RING.encrypt(framing.compound(value)), place(2), now)
@@ -262,7 +262,7 @@ def test_whatever_comes_nothing_is_raised_and_tables_stay_small(steps: list[tupl
 
 @pytest.mark.slow
 def test_flood_of_100_000_forged_members_is_survived() -> None:
-    """Whoever has a key can name as many as he likes: memory and time stay small, and real members stay."""
+    """Somebody with a key can name any number of members. Memory and time stay small, and real members stay."""
     node = Node(2, 3, max_members=1000)
     for number in (2, 3):
         record = node.list.table.get(f"n{number}")

@@ -1,4 +1,4 @@
-"""Who is believed: the table of incoming messages (gossip.md 1.9), and its bounds."""
+"""Which messages about members are believed: the table of incoming messages (gossip.md 1.9), and its bounds."""
 
 import pytest
 
@@ -169,7 +169,7 @@ def test_full_of_members_that_answer_there_is_no_room() -> None:
 
 
 def test_one_address_proves_one_member() -> None:
-    """Else whoever answers under 10,000 names would fill the table for good."""
+    """Otherwise a host that answers under 10,000 names would fill the table for good."""
     node = Node(2, max_members=20)
     for number in range(10, 100):
         node.get(alive(number, address=b"\x0a\x09\x00\x02"))

@@ -1,4 +1,4 @@
-"""memberlist's messages against bytes of the real one (gossip.md section 6), and against any bytes."""
+"""memberlist's messages, compared with bytes of the real one (gossip.md section 6), and with any bytes."""
 
 import pytest
 from hypothesis import given
@@ -90,7 +90,7 @@ def test_empty_source_is_not_sent() -> None:
 
 
 def test_mapped_address_is_made_four_bytes() -> None:
-    """Peers compare bytes: the other form would be another address to them."""
+    """Peers compare bytes, so the other form would be another address to them."""
     said = decode(encode(Alive(1, A, bytes(10) + b"\xff\xff" + ADDRESS, 7946, b"", VERSIONS)))
     assert isinstance(said, Alive)
     assert said.address == ADDRESS

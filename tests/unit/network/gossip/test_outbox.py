@@ -1,4 +1,4 @@
-"""Packets never exceed their limit, and what is in them is what counts as sent (known fault 6)."""
+"""Packets never exceed their limit, and only what is in them counts as sent (known fault 6)."""
 
 import random
 
@@ -17,7 +17,7 @@ BUDGET = 600
 
 
 class Greedy(Listening):
-    """A delegate that gives whatever it has, whether there is room or not."""
+    """A delegate that gives all it has, whether there is room or not."""
 
     def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
         given, self.rumours = list(self.rumours), {}

@@ -1,4 +1,4 @@
-"""Who is asked, through whom, and what the answers mean."""
+"""Which member is probed, through which others, and what the answers mean."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.unit.network.gossip.fakes import HERE, NOW, Node, alive, place, said_
 
 
 def probe(node: Node) -> tuple[str, Ping, float]:
-    """Let time pass until somebody is asked; who, with what, and when."""
+    """Let time pass until a member is probed. Returns the member, the message and the time."""
     now = NOW
     for _ in range(100):
         now = max(now, node.list.next_at())

@@ -1,4 +1,4 @@
-"""Lists of members by stream, against bytes of the real one and against hostile ones."""
+"""Lists of members by stream, with bytes of the real memberlist and with hostile ones."""
 
 import pytest
 from hypothesis import given
@@ -46,7 +46,7 @@ def test_interval_grows_with_the_members(members: int, seconds: float) -> None:
 
 @pytest.mark.parametrize("versions", [b"", b"\1", VERSIONS[:5], bytes(6), b"\3\5\3\0\0\0", b"\1\5\2\1\1\1"])
 def test_node_of_other_versions_is_skipped_and_the_rest_is_taken(versions: bytes) -> None:
-    """Docker refuses the whole exchange for such a node, or crashes: it must not get into our list either."""
+    """Because of such a node Docker refuses the whole exchange, or crashes, so it must not get into our list."""
     told = read(write([record(versions=versions), record()], b"s", join=False))
     assert (len(told.nodes), told.skipped, told.state) == (1, 1, b"s")
 

@@ -1,4 +1,4 @@
-"""The shell on real sockets of this machine's loopback: nodes meet, and strangers get nowhere."""
+"""The server on real sockets of this machine's loopback: nodes meet, and strangers get no answer."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from tests.unit.network.gossip.fakes import RING
 
 
 def free_port() -> int:
-    """Return a port that nobody has, by UDP and TCP, on 127.0.0.1."""
+    """Return a port of 127.0.0.1 that is free for UDP and TCP."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -43,7 +43,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def nodes(count: int, **options: float) -> AsyncIterator[list[GossipServer]]:
-    """Let so many nodes run, on addresses of their own; each but the first is told of the first."""
+    """Run this many nodes, on addresses of their own. Each node except the first is told the address of the first."""
     port = free_port()
     async with asyncio.TaskGroup() as group:
         made, children = [], []

@@ -1,4 +1,4 @@
-"""How long a suspect may still speak up."""
+"""How long a suspected member may still refute."""
 
 import pytest
 

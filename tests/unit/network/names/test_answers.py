@@ -1,4 +1,4 @@
-"""Docker's rules, question by question, against a directory of two networks."""
+"""Docker's rules, question by question, with a directory of two networks."""
 
 import random
 from dataclasses import replace

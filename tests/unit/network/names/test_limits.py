@@ -1,4 +1,4 @@
-"""What one container may ask, and that it costs no other one anything."""
+"""How much one container may ask, and that other containers are not affected."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ def test_a_rate_is_kept_and_comes_back() -> None:
     assert bucket.take(1, 0.0) == 0
     assert bucket.wait(1) == pytest.approx(0.1)
     assert bucket.take(32, 0.5) == 5
-    assert bucket.take(32, 100.0) == 10  # no more is kept than a second brings
+    assert bucket.take(32, 100.0) == 10  # no more is saved than comes in a second
 
 
 def test_what_is_not_used_is_there_again() -> None:

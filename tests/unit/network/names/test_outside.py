@@ -1,4 +1,4 @@
-"""Asking outside over loopback sockets: by UDP, by TCP, of nobody; and whom the host asks."""
+"""Asking servers outside over loopback sockets: by UDP, by TCP, without a server; and which servers the host asks."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Questions from bytes and replies to bytes; dnslib, which is another's work, reads and writes the same."""
+"""Questions from bytes and replies to bytes. dnslib, an independent library, reads and writes the same."""
 
 import random
 import struct
@@ -138,7 +138,7 @@ def test_a_message_with_some_bytes_changed_is_read_without_an_error(seed: int, c
 
 
 def test_names_that_point_at_names_are_not_followed() -> None:
-    """A library that follows them takes 1,000 steps a name."""
+    """A library that follows them takes 1,000 steps for each name."""
     start = struct.pack("!6H", 1, 0, 1, 0, 0, 2) + b"\1a\0\0\1\0\1"
     chain = b"".join(struct.pack("!H", 0xC000 | (18 + 2 * n)) for n in range(500))
     text = b"\xc0\x20\0\x10\0\1\0\0\0\0" + len(chain).to_bytes(2, "big") + chain

@@ -1,4 +1,4 @@
-"""The server over loopback sockets: what it carries, what it limits, what it leaves behind (nothing)."""
+"""The server over loopback sockets: what it carries, what it limits, and that it leaves nothing behind."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Asking outside as a transcript: who is asked when, and which reply counts."""
+"""Asking servers outside, as a transcript: which server is asked when, and which reply counts."""
 
 from collections.abc import Callable
 

@@ -20,7 +20,7 @@ from tests.unit.network.networkdb.wires import events_in
 
 
 class Others:
-    """Who is on which network."""
+    """Other nodes, and the networks that they are on."""
 
     def __init__(self, **networks: str) -> None:
         self.on = {network: list(nodes) for network, nodes in networks.items()}
@@ -109,7 +109,7 @@ def test_a_node_that_returns_is_asked_before_the_half_minute_is_over() -> None:
     rounds.heard("c", 11, False, 3.0)
     assert others.begin(rounds, 3.0) == []
     assert rounds.next() > 20.0
-    # one that is gone again is not waited for
+    # a node that has left again is not waited for
     rounds.soon("x", "nobody", 5.0)
     assert others.begin(rounds, 5.0) == [("a", ["x"])]
 

@@ -111,7 +111,7 @@ def test_an_event_of_an_impossible_time_is_refused_and_the_clock_stays() -> None
 
 
 def test_a_leap_of_the_clock_is_followed_and_the_swarm_goes_on() -> None:
-    """Somebody forges a time far ahead: everybody's next events are later still, and are taken."""
+    """Somebody forges a time far ahead. The next events of all nodes are later still, and are accepted."""
     one, wire = database(A)
     other, _ = database(SELF, A, name=B)
     for db in (one, other):
@@ -152,7 +152,7 @@ def test_a_leave_of_the_swarm_purges_all_of_the_node_and_is_passed_on_once() -> 
         pass
     db.heard(leave, 1.0)
     assert db.broadcasts(3, 1400, 1.0) == []
-    # whoever was only said to have left contradicts
+    # a node of which others say that it left contradicts
     db.heard(messages.node_event(pb.NodeEvent.JOIN, 12, A), 1.0)
     db.heard(on(A, 13), 1.0)
     assert db.peers(NET) == sorted([A, B, SELF])

@@ -161,7 +161,7 @@ def test_the_first_event_after_a_silence_goes_at_once_and_others_wait_for_the_ne
 
 
 def test_a_change_costs_as_much_with_ten_thousand_entries_as_with_ten() -> None:
-    """By what is sent: a packet to each of three nodes, as often as memberlist sends, and nothing else."""
+    """Counted in what is sent: a packet to each of three nodes, as often as memberlist sends, and nothing else."""
     costs = []
     for entries in (10, 10_000):
         db, wire = database(A, B, "cccccccccccc", "dddddddddddd")

@@ -34,7 +34,7 @@ def test_1_a_failed_nodes_entries_are_hidden_and_shown_again_when_it_returns() -
     db.member_failed(Peer(A, A), 2.0)
     assert told(db) == {"stays": (b"v", None), "deleted meanwhile": (b"v", None)}
     assert db.peers(NET) == sorted([B, SELF])
-    # somebody else still hears of it: it counts, and is not shown
+    # somebody else still hears of it, so it counts, but is not shown
     db.heard(sync(B, 9, delete(A, 8, "deleted meanwhile"), create(A, 9, "new")), 10.0)
     assert told(db) == {}
     db.member_joined(Peer(A, A), 30.0)

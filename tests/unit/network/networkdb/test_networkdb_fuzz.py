@@ -1,4 +1,4 @@
-"""Whatever others say in whatever order: nothing raises, what is kept is bounded, own entries stay."""
+"""Whatever others say, in any order: nothing raises, what is kept is bounded, and own entries stay."""
 
 import random
 
@@ -113,7 +113,7 @@ def test_nothing_that_others_say_raises_and_own_entries_stay(happened: list[tupl
 
 
 def test_a_flood_of_distinct_forgeries_is_bounded() -> None:
-    """A peer with the key makes up nodes, networks, keys and values as fast as it can."""
+    """A peer with the key invents nodes, networks, keys and values as fast as it can."""
     db, _ = database("a", "b")
     rng = random.Random(1)
     for number in range(30_000):

@@ -84,7 +84,7 @@ def test_an_own_event_is_in_the_next_packet_whatever_others_wait() -> None:
     packet = queue.draw(8)
     assert packet is not None
     assert events_in(packet)[0].key == "own"
-    # and a node that has much to say leaves others' events a part
+    # and a node with many own events still passes on some of others
     for number in range(1000):
         queue.put(f"own{number}", create("me", 2, f"own{number}", bytes(60)), own=True)
     packet = queue.draw(8)

@@ -1,4 +1,4 @@
-"""A NetworkDB whose memberlist writes down what it is asked for, and the messages of peers."""
+"""A NetworkDB with a memberlist that records the requests, and the messages of peers."""
 
 import random
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Peer:
 
 
 class Wire:
-    """What was asked of memberlist."""
+    """The requests to memberlist."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bool]] = []
@@ -36,13 +36,13 @@ class Wire:
         self.joined += contacts
 
     def packets(self) -> list[bytes]:
-        """Take the packets that were sent."""
+        """Return and clear the packets that were sent."""
         found = [message for _, message, reliable in self.sent if not reliable]
         self.sent = [sent for sent in self.sent if sent[2]]
         return found
 
     def syncs(self) -> list[tuple[str, pb.BulkSyncMessage]]:
-        """Take the bulk syncs that were sent, and to whom."""
+        """Return and clear the bulk syncs that were sent, with their receivers."""
         found = []
         for name, message, reliable in self.sent:
             outer = messages.unwrap(message)
@@ -57,7 +57,7 @@ class Wire:
 def database(
     *peers: str, networks: Sequence[str] = (NET,), contacts: tuple[Contact, ...] = (), name: str = SELF
 ) -> tuple[NetworkDB, Wire]:
-    """Return a NetworkDB on these networks, with peers that are on them, nothing left to say and nothing asked."""
+    """Return a NetworkDB on these networks, with peers that are on them. Its queues are empty."""
     wire = Wire()
     db = NetworkDB(name, wire, random.Random(1), 0.0, contacts)
     for network in networks:
@@ -66,7 +66,7 @@ def database(
         db.member_joined(Peer(peer, peer), 0.0)
         for network in networks:
             db.heard(on(peer, 1, network), 0.0)
-    for _ in range(4):  # who joins a network asks three
+    for _ in range(4):  # a node that joins a network asks three others
         db.tick(0.0)
         for peer, sync in wire.syncs():
             db.heard(messages.bulk_sync(sync.l_time + 1, False, peer, sync.networks, messages.EMPTY_COMPOUND), 0.0)
@@ -115,12 +115,12 @@ def events_in(packet: bytes) -> list[pb.TableEvent]:
 
 
 def told(db: NetworkDB) -> dict[str, tuple[bytes | None, bytes | None]]:
-    """Take the changes by key: former and new value."""
+    """Return and clear the changes by key: former and new value."""
     return {change.key: (change.former, change.value) for change in db.take_changes()}
 
 
 def dump(db: NetworkDB, wire: Wire, now: float) -> dict[str, pb.TableEvent]:
-    """Return all entries as a bulk sync says them; the node `asker` asks, and must be a member."""
+    """Return all entries as a bulk sync has them. The node `asker` asks for it, and must be a member."""
     wire.sent.clear()
     db.heard(sync("asker", 0, unsolicited=True), now)
     (_, answer), *_ = [found for found in wire.syncs() if found[0] == "asker"]
