@@ -17,6 +17,7 @@ from shoal.network import rtnetlink, rules
 from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
+from shoal.network.sysctls import set_sysctl
 from shoal.network.wanted import Protocol
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Plumbing:
             raise ShoalError(f"the bridge {self._bridge} is gone as soon as it was made")
         self._index = bridge.index
         if Path(f"/proc/sys/net/ipv6/conf/{self._bridge}").exists():
-            _set_sysctl(f"ipv6/conf/{self._bridge}/disable_ipv6", "1")
+            set_sysctl(f"ipv6/conf/{self._bridge}/disable_ipv6", "1")
         self._give_address(subnet)
         # Another node on this host may have chosen at the same moment: the older bridge keeps the subnet.
         for route in rtnetlink.routes(self._socket.run(rtnetlink.list_routes())):
@@ -111,7 +112,7 @@ class Plumbing:
     def _open_way_out(self, subnet: IPv4Network) -> None:
         self._subnet = subnet
         self._write_rules()
-        _set_sysctl("ipv4/ip_forward", "1")
+        set_sysctl("ipv4/ip_forward", "1")
 
     def close_port(self, port: int) -> None:
         """Let no container reach a port of this host. May be repeated."""
@@ -248,12 +249,3 @@ class Plumbing:
     def _run_nft(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[bytes]":
         command = [programs.find("nft"), *arguments]
         return subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
-
-
-def _set_sysctl(name: str, value: str) -> None:
-    path = Path("/proc/sys/net") / name
-    try:
-        if path.read_text().strip() != value:  # where /proc/sys is read-only, the value that is there may do
-            path.write_text(value)
-    except OSError as error:
-        raise ShoalError(f"cannot set {path} to {value}: {error.strerror}") from error

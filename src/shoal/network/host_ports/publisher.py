@@ -21,10 +21,10 @@ from shoal.network.host_ports import holding, ports, rules
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Leads, Published
 from shoal.network.kernel.nftables import Nftables, Refused
-from shoal.network.kernel.workplace import set_sysctl
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Request
+from shoal.network.sysctls import set_sysctl
 from shoal.network.types import Endpoint, HostPort
 
 log = logging.getLogger(__name__)

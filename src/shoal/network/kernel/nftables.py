@@ -86,6 +86,8 @@ def reason(words: str) -> str:
 
 @dataclass(slots=True)
 class _Open:
+    """What is open in one namespace."""
+
     context: Context
     used_at: float
     socket: NetlinkSocket | None = None

@@ -14,10 +14,11 @@ from shoal.errors import ShoalError
 from shoal.network import rtnetlink
 from shoal.network.kernel import plan
 from shoal.network.kernel.state import DEFAULT_MTU, OverlayState, Seen
-from shoal.network.kernel.workplace import Workplace, set_sysctl
+from shoal.network.kernel.workplace import Workplace
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address
+from shoal.network.sysctls import set_sysctl
 from shoal.network.wanted import Trouble
 
 log = logging.getLogger(__name__)

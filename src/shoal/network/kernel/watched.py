@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import ShoalError
-from shoal.network.kernel import rulesets
+from shoal.network import nft_messages
 from shoal.network.kernel.nftables import Nftables
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
@@ -54,10 +54,10 @@ class Watched(Nftables):
         return said
 
     def _generation(self, netns: int) -> int:
-        return rulesets.generation(self.socket(netns).run(rulesets.get_generation()))
+        return nft_messages.generation(self.socket(netns).run(nft_messages.get_generation()))
 
     def _require_few(self, netns: int) -> None:
-        count = rulesets.objects(self.ask(netns, rulesets.list_tables(), MOST_OBJECTS))
+        count = nft_messages.objects(self.ask(netns, nft_messages.list_tables(), MOST_OBJECTS))
         if count > MOST_OBJECTS:
             raise ShoalError(f"there are {count} chains and sets of others in the container's network namespace")
 
@@ -74,7 +74,9 @@ class Watched(Nftables):
         found: set[Address] = set()
         for name in maps:
             try:
-                found.update(rulesets.addresses(self.ask(netns, rulesets.list_elements(table, name), MOST_MESSAGES)))
+                found.update(
+                    nft_messages.addresses(self.ask(netns, nft_messages.list_elements(table, name), MOST_MESSAGES))
+                )
             except FileNotFoundError:
                 return None
         return found
@@ -97,7 +99,7 @@ class Watched(Nftables):
         with self._namespaces.inside(netns):
             socket = NetlinkSocket(netfilter=True)
         with socket:
-            return rulesets.generation(socket.run(rulesets.get_generation()))
+            return nft_messages.generation(socket.run(nft_messages.get_generation()))
 
     def accept(self, netns: int) -> None:
         """All of ours is about to be written anew: what others wrote so far is no matter any more."""

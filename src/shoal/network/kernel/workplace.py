@@ -17,6 +17,7 @@ from shoal.network.namespaces import Namespaces
 from shoal.network.neighbours import Forwarding, Neighbour
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Link, Request
+from shoal.network.sysctls import set_sysctl
 
 _DONE, _THERE, _GONE = 0, errno.EEXIST, (0, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)
 # Of a container's own, before its interface is given others: one that has made more is told so, and keeps what it has.
@@ -263,13 +264,3 @@ class Workplace:
             except OSError as error:
                 if error.errno != errno.ENODEV:  # the kernel was quicker
                     raise
-
-
-def set_sysctl(name: str, value: str) -> None:
-    """Set a value of the namespace that the thread is in."""
-    path = Path("/proc/sys/net") / name
-    try:
-        if path.read_text().strip() != value:
-            path.write_text(value)
-    except OSError as error:
-        raise ShoalError(f"cannot set {path} to {value}: {error.strerror}") from error

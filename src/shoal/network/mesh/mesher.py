@@ -12,18 +12,18 @@ from pathlib import Path
 from random import Random
 
 from shoal.errors import FailedPrecondition, ShoalError
-from shoal.network import generation, policy, rtnetlink
 from shoal.network import neighbours as tables
+from shoal.network import nft_messages, policy, rtnetlink
 from shoal.network.balancing import flows
 from shoal.network.kernel.nftables import Nftables, Refused
 from shoal.network.kernel.observed import alias
-from shoal.network.kernel.workplace import set_sysctl
 from shoal.network.mesh import routing, rules
 from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import LEAST_PREFIX, MARK, MARKS, Mesh
 from shoal.network.neighbours import Forwarding, Neighbour
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Request
+from shoal.network.sysctls import set_sysctl
 
 # Without any address on the device, a strict or loose check of sources drops everything that comes.
 _INNER = IPv4Interface("169.254.90.90/32")
@@ -70,13 +70,13 @@ class Mesher:
         if self._written != mesh:
             return False
         now = self._rules_generation()
-        if now != self._generation and self._listing(mesh.table) != self._listed:
+        if (now != self._generation or not now) and self._listing(mesh.table) != self._listed:
             return False
         self._generation = now
         return True
 
     def _rules_generation(self) -> int:
-        return generation.number(self._netfilter.run(generation.get()))
+        return nft_messages.generation(self._netfilter.run(nft_messages.get_generation()))
 
     def remove(self, tag: str) -> None:
         """Remove a node's mesh. May be repeated."""

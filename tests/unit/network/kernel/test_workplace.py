@@ -11,7 +11,7 @@ import pytest
 from shoal.errors import ShoalError
 from shoal.network.kernel import plan
 from shoal.network.kernel.state import Seen
-from shoal.network.kernel.workplace import Workplace, set_sysctl
+from shoal.network.kernel.workplace import Workplace
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Link, Request
@@ -73,8 +73,3 @@ def test_peers_that_are_gone_already_are_no_failure() -> None:
 def test_a_bridge_that_is_gone_is_named() -> None:
     with pytest.raises(ShoalError, match="the interface br4097 is gone"):
         place(Socket())._index("br4097")
-
-
-def test_a_value_of_the_kernel_that_is_not_there_is_named() -> None:
-    with pytest.raises(ShoalError, match="cannot set /proc/sys/net/ipv4/none to 1: No such file"):
-        set_sysctl("ipv4/none", "1")
