@@ -32,9 +32,8 @@ LONGEST = (
     "cluster/test_backup.py",
     "interop/test_names.py",
 )
-# What computes, where the rest waits for daemons most of the time. It gives way to them by so much niceness.
+# What computes, where the rest waits for daemons most of the time.
 COMPUTING = ("unit", "simulation")
-GIVES_WAY = 5
 
 
 def in_turn(modules: Sequence[str]) -> list[str]:
@@ -53,18 +52,6 @@ def in_turn(modules: Sequence[str]) -> list[str]:
 
 def _module(item: pytest.Item) -> str:
     return str(item.path.relative_to(Path(__file__).parent))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    if "PYTEST_XDIST_WORKER" not in os.environ or os.geteuid() or not _module(item).startswith(COMPUTING):
-        return (yield)
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, before + GIVES_WAY)
-    try:
-        return (yield)
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
