@@ -75,10 +75,10 @@ def containers(host: Host | DockerEngine) -> int:
 
 
 def create(manager: Host | DockerEngine, name: str, replicas: int, *flags: str) -> None:
-    """Create a service whose containers end at once when they are stopped."""
+    """Create a service whose containers end at once when they are stopped, and whose tasks are replaced at once."""
     manager.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", str(replicas),
-        "--stop-signal", "KILL", *flags, IMAGE, "sleep", "1d",
+        "--stop-signal", "KILL", "--restart-delay", "0s", *flags, IMAGE, "sleep", "1d",
     )  # fmt: skip
 
 

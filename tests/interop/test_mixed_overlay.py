@@ -41,7 +41,7 @@ def mixed() -> Iterator[Mixed]:
         shoal.docker("network", "create", "-d", "overlay", "--attachable", "blue")
         shoal.docker(
             "service", "create", "-d", "--no-resolve-image", "--name", "web", "--network", "blue", "--endpoint-mode",
-            "dnsrr", "--replicas", "2", "--stop-signal", "KILL", IMAGE, "sh", "-c", SERVE,
+            "dnsrr", "--replicas", "2", "--stop-signal", "KILL", "--restart-delay", "0s", IMAGE, "sh", "-c", SERVE,
         )  # fmt: skip
         wait_running(shoal, "web", {"shoal": 1, "docker": 1}, patience=60)
         yield Mixed(shoal, engine)
