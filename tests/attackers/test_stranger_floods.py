@@ -21,7 +21,7 @@ from tests.harness.network import Network, network
 pytestmark = pytest.mark.root
 
 SECONDS = 1.5
-SLOWEST = 1.0  # the limit for an answer of the API, on a machine where the flood uses one of two processors
+SLOWEST = 2.0  # the limit for an answer of the API, where flood and other tests share two processors
 GROWTH_MB = 48
 HELD_UP = ("tiny_data", "made_resets", "calls")  # kinds that use up a stranger's processor time before their number
 FLOOD = Path(floods.__file__)

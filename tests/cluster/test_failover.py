@@ -130,7 +130,7 @@ def test_the_leader_is_gone(net: Network, three: list[Host], how: str) -> None:
     else:
         net.cut(leader)
     took = first_write(rest[0], "after", since)
-    assert took < patient(6)  # the goal, 2 s, is measured in benchmarks/; this machine runs other things as well
+    assert took < patient(10)  # the goal, 2 s, is measured in benchmarks/; this machine runs other things as well
     wait_statuses(rest[1], ["Leader", "Reachable", "Unreachable"])
     if how == "kill":
         leader.start()

@@ -25,7 +25,7 @@ def works(host: Host) -> bool:
 
 def test_last_of_three_managers_goes_on_alone_with_everything(net: Network) -> None:
     first, second, third, worker = net.add("first"), net.add("second"), net.add("third"), net.add("worker")
-    make_swarm(first)
+    make_swarm(first, "--dispatcher-heartbeat", "2s")
     for host in (second, third):
         join(host, first, token(first, "manager"))
     join(worker, first, token(first))
