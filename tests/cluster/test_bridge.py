@@ -115,8 +115,7 @@ async def test_a_container_does_not_reach_the_hosts_loopback(host: str, paths: P
         run("nsenter", f"--net=/run/netns/{host}", "sh", "-c", route.format("shoalt1"))
         run("nsenter", f"--net={inside.netns}", "sh", "-c", route.format("eth0"))
         for change in (
-            "route del local 127.0.0.0/8 dev lo table local",
-            "route del local 127.0.0.1 dev lo table local",
+            "address del 127.0.0.1/8 dev lo",
             f"route add 127.0.0.0/8 via {inside.first.gateway} src {inside.first.address}",
         ):
             run("nsenter", f"--net={inside.netns}", "ip", *change.split())
