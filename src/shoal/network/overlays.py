@@ -100,8 +100,8 @@ class Overlays:
             self._change(self._wanted)
 
     def _change(self, wanted: Wanted) -> int:
-        wanted = replace(wanted, bridge=self._bridge)
-        if replace(wanted, revision=0) == replace(self._wanted, revision=0):
+        wanted = replace(wanted, revision=self._wanted.revision, bridge=self._bridge)
+        if wanted in (self._wanted, Wanted(0, bridge=self._bridge)):  # as before, or still nothing at all
             return self._wanted.revision
         self._wanted = replace(wanted, revision=self._process.next_revision())
         self._dirty.set()
