@@ -26,7 +26,7 @@ from shoal.network.rtnetlink import (
 NEW_NEIGHBOUR, DEL_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
 _AF_BRIDGE = 7
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
-_NDA_DESTINATION, _NDA_LLADDR = 1, 2
+_NDA_DESTINATION, _NDA_LLADDR, _NDA_MASTER = 1, 2, 9
 # A static entry is NOARP to a bridge, where PERMANENT means the bridge's own address.
 _NOARP, _PERMANENT = 0x40, 0x80
 _SELF, _MASTER, _STICKY = 0x02, 0x04, 0x40
@@ -108,7 +108,10 @@ def neighbours(replies: Iterable[Reply]) -> list[Neighbour]:
 
 
 def forwarding(replies: Iterable[Reply]) -> list[Forwarding]:
-    """Read the answers to `list_forwarding`: those that were said for good."""
+    """Read the answers to `list_forwarding`: those that were said for good.
+
+    A bridge's own table is told by the bridge, in an attribute, not by the flag with which it is written.
+    """
     found = []
     for family, link, state, flags, given in _read(replies):
         mac, tunnel = given.get(_NDA_LLADDR, b""), _address(given.get(_NDA_DESTINATION, b""))
@@ -116,7 +119,7 @@ def forwarding(replies: Iterable[Reply]) -> list[Forwarding]:
             continue  # learnt, or a port's own
         if flags & _SELF and tunnel is not None:
             found.append(Forwarding(link, mac.hex(":"), tunnel))
-        elif flags & _MASTER and not state & _PERMANENT:
+        elif _NDA_MASTER in given and not flags & _SELF and not state & _PERMANENT:
             found.append(Forwarding(link, mac.hex(":"), None))
     return found
 
