@@ -13,19 +13,20 @@ from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from shoal.errors import ShoalError
 from shoal.network import nft_messages, rtnetlink
-from shoal.network.balancing import flows
 from shoal.network.host_ports import holding, ports, rules
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Leads, Published
-from shoal.network.kernel.nftables import Nftables, Refused
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
-from shoal.network.rtnetlink import Request
 from shoal.network.sysctls import set_sysctl
 from shoal.network.types import Endpoint, HostPort
+
+if TYPE_CHECKING:
+    from shoal.network.kernel.nftables import Nftables
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Publisher:
         self._bridge = bridge
         self.table = table
         self._subnet = subnet
-        self._nftables: Nftables | None = None  # nobody pays for it on a node without host ports
+        self._nftables: Nftables | None = None
         self._namespaces: Namespaces | None = None
         self._leads: dict[Published, Lead] = {}
         self._written = ""  # what nft then listed
@@ -111,7 +112,7 @@ class Publisher:
         elif former is not None:
             self._nft().run(rules.remove(self.table))
         stale = {address for address, _ in (former or {}).values()} - {lead.address for lead in leads.values()}
-        self._end([flows.delete_answered(address) for address in stale])
+        self._end(stale)
 
     def mend(self) -> None:
         """Write the rules again where they are not as they were written."""
@@ -167,29 +168,30 @@ class Publisher:
         else:
             self._nft().run(rules.remove(self.table))
             self._leads, self._written = {}, ""
-        requests = [flows.delete_answered(one) for one in _changed(former, leads)]
         # A flow of UDP to a port that was not published is remembered with where it led: to nobody.
-        begun = [port for port in leads if port not in former and port[0] != "tcp"]
-        if begun:
-            with NetlinkSocket() as kernel:
-                own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
-            four = {address for _, address in own if address.version == 4}
-            requests += [flows.delete_port(protocol, one, number) for protocol, number in begun for one in four]
-        self._end(requests)
+        self._end(_changed(former, leads), [port for port in leads if port not in former and port[0] != "tcp"])
 
     def _write(self, leads: Leads) -> None:
         text = rules.rules(self.table, self._bridge, self._subnet, leads)
         try:
             self._nft().run(text)
-        except Refused:
+        except ShoalError:
             # Something that is no longer ours stands under one of our names. What is wrong with ours is said now.
             self._nft().run(rules.remove(self.table) + text)
         self._leads = dict(leads)
         self._written = self._listing()
 
-    def _end(self, requests: Sequence[Request]) -> None:
-        if not requests:
+    def _end(self, answered: Collection[IPv4Address], begun: Collection[Published] = ()) -> None:
+        """Have the kernel forget flows that these addresses answered, and those that were begun to these ports."""
+        if not answered and not begun:
             return
+        from shoal.network.balancing import flows  # as `_nft`
+
+        with NetlinkSocket() as kernel:
+            own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
+        four = {address for _, address in own if address.version == 4}
+        requests = [flows.delete_answered(one) for one in answered]
+        requests += [flows.delete_port(protocol, one, number) for protocol, number in begun for one in four]
         with NetlinkSocket(netfilter=True) as conntrack:
             bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
         if bad:
@@ -218,13 +220,13 @@ class Publisher:
         return True
 
     def _listing(self) -> str:
-        try:
-            return self._nft().run(f"list table ip {self.table}")
-        except Refused:
-            return ""
+        return self._nft().run(f"list table ip {self.table}") if self._is_there() else ""
 
-    def _nft(self) -> Nftables:
+    def _nft(self) -> "Nftables":
         if self._nftables is None:
+            # Nobody pays for it on a node without host ports.
+            from shoal.network.kernel.nftables import Nftables
+
             self._namespaces = Namespaces()
             self._nftables = Nftables(self._namespaces)
         return self._nftables

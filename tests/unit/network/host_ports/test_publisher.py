@@ -57,7 +57,7 @@ def publisher(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> Publisher:
     made = Publisher("shoalt", "shoal_t_ports", IPv4Network("172.18.0.0/16"))
     monkeypatch.setattr(made, "_nftables", cast(Nftables, nft))
     monkeypatch.setattr(made, "_let_answer_itself", lambda interface: None)
-    monkeypatch.setattr(made, "_end", lambda requests: None)
+    monkeypatch.setattr(made, "_end", lambda answered, begun=(): None)
     monkeypatch.setattr(made, "_is_there", lambda: bool(nft.table))
     return made
 
