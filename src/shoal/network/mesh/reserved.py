@@ -29,20 +29,25 @@ WAIT_FOR_RESTART = 5.0  # seconds
 _BUFFER = 1
 
 
-def _listens(port: PublishedPort) -> bool:
-    """Return whether a program listens on a port of this host."""
+def _is_anothers(port: PublishedPort) -> bool:
+    """Return whether another program has a port of this host, which cannot be bound.
+
+    A connection that has ended a minute ago, or one that leads out, is in nobody's way. Who has it without listening
+    and without a connection holds it for a purpose, as that which leads a host's port to a container does.
+    """
     if port[0] not in _TABLES:
         return True
     table, state = _TABLES[port[0]]
     wanted = f":{port[1]:04X}"
+    states = set()
     for name in (table, f"{table}6"):
         path = Path("/proc/thread-self/net") / name
         if path.exists():
             for line in path.read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[1].endswith(wanted) and fields[3] == state:
-                    return True
-    return False
+                if fields[1].endswith(wanted):
+                    states.add(fields[3])
+    return state in states or not states
 
 
 class ReservedPorts:
@@ -87,8 +92,7 @@ class ReservedPorts:
             held.close()
             if error.errno != errno.EADDRINUSE:
                 raise
-            # A connection that has ended a minute ago, or one that leads out, is in nobody's way.
-            return not _listens(port)
+            return not _is_anothers(port)
         self._held[port] = held
         return True
 

@@ -5,8 +5,10 @@ import socket
 
 import pytest
 
+from shoal.network.host_ports.holding import hold
 from shoal.network.mesh.reserved import WAIT_FOR_RESTART, ReservedPorts
 from shoal.network.mesh.rules import PublishedPort
+from shoal.network.wanted import Protocol
 
 
 def listener(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> tuple[socket.socket, int]:
@@ -55,6 +57,22 @@ def test_connections_that_have_ended_are_in_nobodys_way() -> None:
     ports = ReservedPorts()
     assert ports.take([("tcp", number)]) == set()
     ports.release()
+
+
+def test_a_connection_that_leads_out_is_in_nobodys_way() -> None:
+    mine, number = listener()
+    with mine, socket.create_connection(("127.0.0.1", number)) as out:
+        ports = ReservedPorts()
+        assert ports.take([("tcp", out.getsockname()[1])]) == set()
+        ports.release()
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_that_leads_to_one_container_alone_is_not_taken_from_it(protocol: Protocol) -> None:
+    spare, number = listener()
+    spare.close()
+    with hold(protocol, number) or spare:
+        assert ReservedPorts().take([(protocol, number)]) == {(protocol, number)}
 
 
 def test_the_protocols_of_one_number_are_two_ports() -> None:
