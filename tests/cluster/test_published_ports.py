@@ -154,6 +154,8 @@ def shared() -> Iterator[Swarm]:
         token = make_swarm(first)
         join(second, first, token)
         join(third, first, token)
+        # A daemon that is killed and started again on a slow machine is none that is gone.
+        first.docker("swarm", "update", "--dispatcher-heartbeat", "1m")
         yield Swarm(first, second, third, client)
         for host in (second, third):
             host.docker("swarm", "leave")
