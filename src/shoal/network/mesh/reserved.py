@@ -11,22 +11,14 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from shoal.network.host_ports.holding import hold
 from shoal.network.mesh.rules import PublishedPort
 
-_KINDS = {
-    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
-    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
-    "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
-}
 # /proc/net's table, and what says there that one listens, or waits for datagrams of whomever (proc_net_tcp, include/
 # net/tcp_states.h). What SCTP has is elsewhere: who has a port of it is taken for one who listens.
 _TABLES = {"tcp": ("tcp", "0A"), "udp": ("udp", "07")}
-# The kernel has no such protocol, so that nobody can listen.
-_UNKNOWN = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 # A program that is only started again gets its port back.
 WAIT_FOR_RESTART = 5.0  # seconds
-# The least that the kernel gives: nothing is ever read here.
-_BUFFER = 1
 
 
 def _is_anothers(port: PublishedPort) -> bool:
@@ -74,26 +66,12 @@ class ReservedPorts:
         return True
 
     def _take(self, port: PublishedPort) -> bool:
-        kind, protocol = _KINDS[port[0]]
         try:
-            held = socket.socket(socket.AF_INET, kind, protocol)
+            self._held[port] = hold(*port)
         except OSError as error:
-            if error.errno not in _UNKNOWN:
-                raise
-            self._held[port] = None
-            return True
-        try:
-            if port[0] != "udp":
-                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-            held.bind(("", port[1]))
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        except OSError as error:
-            held.close()
             if error.errno != errno.EADDRINUSE:
                 raise
             return not _is_anothers(port)
-        self._held[port] = held
         return True
 
     def release(self, keep: Collection[PublishedPort] = ()) -> None:
