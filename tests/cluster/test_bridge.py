@@ -4,6 +4,7 @@ left.
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -105,6 +106,36 @@ async def test_a_container_reaches_out_as_the_host_and_nobody_reaches_it(host: s
             assert ask(f"/run/netns/{host}", b.first.address, 8082) == b.first.gateway
             run("ip", "-n", Path(other).name, "route", "add", "172.16.0.0/12", "via", "10.98.0.1")
             assert ask(other, b.first.address, 8082) == ""
+
+
+async def test_the_bridge_keeps_its_mac_whoever_comes_and_goes(host: str, paths: Paths) -> None:
+    """A bridge without a MAC of its own has the lowest of its ports'. When that goes, the others send to nobody for
+    as long as they remember that MAC."""
+
+    def mac() -> str:
+        (link,) = json.loads(run("ip", "-n", host, "-j", "link", "show", "shoalt1").stdout)
+        return str(link["address"])
+
+    async with BridgeNetwork(paths, "t1") as network:
+        await network.adopt({})
+        before = mac()
+        for number in range(1, 6):
+            await network.connect(name(number), "bridge")
+            assert mac() == before
+        for number in range(1, 5):
+            await network.disconnect(name(number))
+            assert mac() == before
+    # As an older version has left it.
+    other = "02:00:00:00:00:01"
+    run("ip", "-n", host, "link", "delete", "shoalt1")
+    run("ip", "-n", host, "link", "add", "shoalt1", "type", "bridge")
+    run("ip", "-n", host, "link", "add", "port0", "address", other, "type", "veth", "peer", "port1")
+    run("ip", "-n", host, "link", "set", "port0", "master", "shoalt1", "up")
+    run("ip", "-n", host, "link", "set", "shoalt1", "up")
+    assert mac() == other
+    async with BridgeNetwork(paths, "t1"):
+        run("ip", "-n", host, "link", "delete", "port0")
+        assert mac() == other
 
 
 async def test_a_container_does_not_reach_the_hosts_loopback(host: str, paths: Paths) -> None:

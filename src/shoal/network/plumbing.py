@@ -67,6 +67,7 @@ class Plumbing:
         if bridge is None:
             return False
         self._index = bridge.index
+        self._socket.run(rtnetlink.keep_mac(bridge))
         self._give_address(subnet)
         self._open_way_out(subnet)
         return True
@@ -82,6 +83,7 @@ class Plumbing:
         if bridge is None:
             raise ShoalError(f"the bridge {self._bridge} is gone as soon as it was made")
         self._index = bridge.index
+        self._socket.run(rtnetlink.keep_mac(bridge))
         if Path(f"/proc/sys/net/ipv6/conf/{self._bridge}").exists():
             set_sysctl(f"ipv6/conf/{self._bridge}/disable_ipv6", "1")
         self._give_address(subnet)

@@ -91,6 +91,7 @@ class Link:
     mtu: int = 0
     kind: str = ""
     group: int = 0
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,16 @@ def hairpin(index: int) -> Request:
 def set_mtu(index: int, mtu: int) -> Request:
     """Change how long a packet may be."""
     return Request(NEW_LINK, ACK, _LINK.pack(0, 0, index, 0, 0) + _mtu(mtu))
+
+
+def keep_mac(link: Link) -> Request:
+    """Give a bridge the MAC that it has, so that it keeps it.
+
+    One that was given none takes the lowest of its ports', and another when that port goes; whoever sends by way of the
+    bridge then sends to nobody for as long as the former is remembered.
+    """
+    mac = attribute(_IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))
+    return Request(NEW_LINK, ACK, _LINK.pack(0, 0, link.index, 0, 0) + mac)
 
 
 def finish(index: int, alias: str) -> Request:
@@ -326,6 +337,7 @@ def links(replies: Iterable[Reply]) -> list[Link]:
                     mtu=_uint(given.get(_IFLA_MTU)),
                     kind=kind,
                     group=_uint(given.get(_IFLA_GROUP)),
+                    mac=given.get(_IFLA_ADDRESS, b"").hex(":"),
                 )
             )
     return found

@@ -113,8 +113,10 @@ class Workplace:
         bridge = inside.link(segment.bridge)
         if bridge is None:
             inside.run(rtnetlink.add_bridge(segment.bridge, step.mtu))
+            bridge = self._link(segment.bridge)
         elif bridge.mtu != step.mtu:
             inside.run(rtnetlink.set_mtu(bridge.index, step.mtu))
+        inside.run(rtnetlink.keep_mac(bridge))
         index = self._index(segment.bridge)
         if six:
             self._allow_ipv6(segment.bridge)
