@@ -62,12 +62,12 @@ def test_containers_whose_makers_are_killed_are_made_again(swarm: Host, program:
     settled(swarm, {"web": 2})
     with Sniper(swarm, program, at_most=5) as sniper:
         # On a busy machine some are too quick for it: there are more then.
-        for count in (12, 20, 28):
+        for count in range(12, 45, 8):
             scale(swarm, "web", count)
             settled(swarm, {"web": count})
             if sniper.killed == 5:
                 break
-    assert sniper.killed
+    assert sniper.killed  # how many is chance
 
 
 def test_makers_killed_in_the_middle_of_an_update_and_a_removal(swarm: Host) -> None:

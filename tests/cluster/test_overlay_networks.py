@@ -23,6 +23,8 @@ pytestmark = pytest.mark.root
 
 # Each task answers with its own name. A request is one connection.
 SERVE = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"
+# A task counts as running once its server listens: a connection that comes before is refused.
+WELL = ("--health-cmd", "wget -q -O /dev/null http://127.0.0.1/", "--health-interval", "300ms")
 PROCESS = "shoal.network.process.program"
 
 
@@ -297,7 +299,7 @@ def test_a_node_whose_network_process_is_stuck_keeps_its_connections(swarm: Swar
 
 
 def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
-    serve(swarm, "web", 2, "--update-order", "start-first", "--update-delay", "0s")
+    serve(swarm, "web", 2, *WELL, "--update-order", "start-first", "--update-delay", "0s")
     create(
         swarm, "--name", "asker", "--network", "blue", "--replicas", "2",
         IMAGE, "sleep", "1d",

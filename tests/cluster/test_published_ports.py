@@ -30,6 +30,8 @@ printf '#!/bin/sh\\necho; echo $(hostname) ${REMOTE_ADDR%%:*}\\n' > /web/cgi-bin
 exec httpd -f -p 0.0.0.0:80 -h /web
 """
 # One that takes its time to end, and says so when it is asked meanwhile.
+# A task counts as running once its server listens: a connection that comes before is refused.
+WELL = ("--health-cmd", "wget -q -O /dev/null http://127.0.0.1/", "--health-interval", "300ms")
 SERVE_LONG = """
 mkdir -p /web/cgi-bin; hostname > /web/index.html
 printf '#!/bin/sh\\necho; echo $(hostname)$(cat /stopping)\\n' > /web/cgi-bin/state; chmod +x /web/cgi-bin/state
@@ -294,7 +296,7 @@ def test_nothing_else_is_open(swarm: Swarm) -> None:
 
 def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
     """Updates of both kinds, more and fewer tasks, a drained node: by every node."""
-    create(swarm, "--update-order", "start-first", "--update-delay", "0s", "--update-parallelism", "1")
+    create(swarm, *WELL, "--update-order", "start-first", "--update-delay", "0s", "--update-parallelism", "1")
     eventually(lambda: len(serving(swarm)) == 2, "they run", show=swarm.log)
     swarm.wait_served(*serving(swarm))
     with Load(swarm.client, swarm.addresses) as load:
@@ -321,7 +323,7 @@ def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
 def test_an_only_task_makes_way_for_the_next_and_no_request_is_lost(swarm: Swarm) -> None:
     """Start-first: a node that hears of the end of the one before it has heard of the other waits for that. Nor does
     any lead to one that has got its stop signal (known fault 24)."""
-    create(swarm, "--update-order", "start-first", "--stop-signal", "TERM", replicas=1, command=SERVE_LONG)
+    create(swarm, *WELL, "--update-order", "start-first", "--stop-signal", "TERM", replicas=1, command=SERVE_LONG)
     eventually(lambda: len(serving(swarm)) == 1, "it runs", show=swarm.log)
     swarm.wait_served(*serving(swarm))
     with Load(swarm.client, swarm.addresses, "/cgi-bin/state") as load:
@@ -329,8 +331,7 @@ def test_an_only_task_makes_way_for_the_next_and_no_request_is_lost(swarm: Swarm
             before = serving(swarm)
             swarm.first.docker("service", "update", "-d", "--force", "web")
             wait_updated(swarm, before)
-    # At most one: where no processor is free, the word of the new task may come later than the end of the old one.
-    assert len(load.errors) <= 1, load.errors
+    assert load.errors[:5] == []
     assert len(load.answers) == 4
     assert not [answer for answer in load.answers if "stopping" in answer]
 
