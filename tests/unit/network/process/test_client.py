@@ -188,9 +188,13 @@ async def test_after_an_upgrade_it_is_the_same_node_in_gossip(tmp_path: Path, mo
 
 async def test_of_two_that_are_started_at_once_one_serves(tmp_path: Path) -> None:
     async with running(tmp_path) as (one, ones), running(tmp_path) as (other, others):
-        async with asyncio.TaskGroup() as group:
-            group.create_task(want(one))
-            group.create_task(want(other))
+        # Only the newest of what both want is made, so it is the same.
+        wanted = Wanted(max(one.next_revision(), other.next_revision()))
+        for process in (one, other):
+            await process.want(wanted)
+        async with asyncio.timeout(20):
+            for process in (one, other):
+                await process.reached(wanted.revision)
         (server,) = [pid for pid in (*ones, *others) if serves(pid, tmp_path)]
         for pid in {*ones, *others} - {server}:
             await asyncio.to_thread(gone, pid)  # it found the folder held
