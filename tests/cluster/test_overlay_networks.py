@@ -6,17 +6,20 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.swarms import IMAGE, join, make_swarm, tasks, wait_running
-from tests.harness.hosts import Host, eventually, run
+from tests.harness.hosts import REPOSITORY, Host, eventually, run
 from tests.harness.network import network
 
 pytestmark = pytest.mark.root
@@ -154,6 +157,50 @@ def test_tasks_have_names_and_a_virtual_ip_that_spreads_over_both_hosts(swarm: S
         assert "nameserver 127.0.0.11" in resolv
         hosts = host.docker("exec", container, "cat", "/etc/hosts").stdout
         assert any(f"{address}\t{container}" in hosts for address in addresses(swarm, "web"))
+
+
+def doctor(swarm: Swarm, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Ask the doctor about both nodes; its exit code and its rows."""
+    first, second = (f"unix://{host.socket}" for host in swarm.hosts)
+    done = subprocess.run(
+        (
+            *(sys.executable, "-m", "shoal.cli.main", "-H", first, "network", "doctor", "--with", second),
+            *("--format", "json", *arguments),
+        ),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)["Rows"]
+
+
+def test_the_doctor_finds_nothing_and_then_what_somebody_broke(swarm: Swarm, blue: str) -> None:
+    serve(swarm, "web", 2)
+    wait_names(swarm, "web")
+    vip, both = virtual_ip(swarm, "web"), " ".join(sorted(addresses(swarm, "web"), key=ip_address))
+    (container,) = containers(swarm.first, "web")
+    ask(swarm.first, container, vip, 4)
+    eventually(lambda: doctor(swarm, "blue")[0] == 0, "nothing differs", show=lambda: str(doctor(swarm, "blue", "-d")))
+    rows = {(row["Kind"], row["Subject"].partition(" ")[0]): row for row in doctor(swarm, "web")[1]}
+    assert rows["name", "web"]["Nodes"] == {"first": vip, "second": vip}
+    assert rows["name", "tasks.web"]["Nodes"] == rows["virtual IP", vip]["Nodes"] == {"first": both, "second": both}
+    answered = [part.rpartition(":") for part in rows["connections", vip]["Nodes"]["first"].split()]
+    assert {address for address, _, _ in answered} == set(both.split())
+    for address in both.split():
+        assert rows["address", address]["Store"].endswith(", running")
+        assert sorted(place[:3] for place in rows["neighbour", address]["Nodes"].values()) == ["02:", "her"]
+
+    (netns,) = [path for path in (swarm.first.exec_root / "netns").iterdir() if path.name.startswith(container)]
+    run("nsenter", f"--net={netns}", "nft", "flush", "map", "inet", "shoal_vips", "vips4")
+    code, rows_now = doctor(swarm, "blue", "-d")
+    assert (code, [row["Kind"] for row in rows_now]) == (1, ["virtual IP"])
+    assert rows_now[0]["Differences"][0].endswith(f"the rules lead to -, and should to {both}")
+    # A network process that takes over puts right what it finds.
+    (process,) = processes(swarm.first)
+    os.kill(process, signal.SIGKILL)
+    eventually(lambda: doctor(swarm, "blue")[0] == 0, "it is mended", show=swarm.first.log)
 
 
 def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Swarm, blue: str) -> None:

@@ -168,6 +168,7 @@ def test_metrics_are_in_prometheus_text(secured: Secured) -> None:
             assert sample.match(line), line
             assert re.split(r"[ {]", line)[0] in kinds, line
     assert "swarm_node_manager 1" in body
+    assert "shoal_network_process_up " in body
     assert 'swarm_manager_nodes{state="ready"} 1' in body
     assert "404" in secured.curl("-i", f"http://{METRICS}/").stdout.splitlines()[0]
 

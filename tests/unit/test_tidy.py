@@ -41,7 +41,7 @@ DEBTS = {
     "agent": "controller host log_streams reports runtime session tasks",
     "agent/templates": "functions lexer literals mistakes parser tree values",
     "api": "engines ids v1",
-    "daemon": "daemon flags metrics",
+    "daemon": "daemon flags",
     "engine": (
         "backend body control_client errors go_words host_facts info lookups names parameters pinning "
         "platforms replies router stdio streams timestamps unsupported"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from shoal import __version__
-from shoal.cli import hosts, swarm, task
+from shoal.cli import hosts, network, swarm, task
 from shoal.cli.errors import CommandError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="What Docker's command has no words for, on a host that runs shoald.",
 )
+app.add_typer(network.app, name="network")
 app.add_typer(swarm.app, name="swarm")
 app.add_typer(task.app, name="task")
 
@@ -54,7 +55,7 @@ def find_daemon(
     """Remember which daemon the command should call. The command finds it only when it makes a call."""
     del version
     files = hosts.TLSFiles(tlsverify, tlscacert, tlscert, tlskey)
-    context.obj = lambda: hosts.find(host, files, os.environ)
+    context.obj = lambda other="": hosts.find(other or host, files, os.environ)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -61,12 +61,13 @@ def whole(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, the key of its value in a row, how that becomes text, and how the text is shortened."""
+    """A column: its heading, the key of its value in a row, how that becomes text, is shortened, and looks."""
 
     heading: str
     key: str
     text: Callable[[Any], str] = str
     short: Callable[[str], str] = whole
+    style: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _table(listing: Listing, how: How) -> Table:
     for column in listing.columns:
         table.add_column(column.heading, no_wrap=True)
     for row in listing.rows:
-        table.add_row(*(Text(_cell(column, row, how)) for column in listing.columns))
+        table.add_row(*(Text(_cell(column, row, how), style=column.style) for column in listing.columns))
     return table
 
 

@@ -4,20 +4,24 @@ A metric that Docker has as well has Docker's name (engine_daemon_*, swarm_*). T
 Everything is counted only when it is asked for, so metrics cost nothing otherwise.
 """
 
+import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 
 from aiohttp import web
 
 from shoal.api import states
 from shoal.api import v1 as api
-from shoal.daemon import listeners
+from shoal.daemon import listeners, network_metrics
 from shoal.engine import last_calls
 from shoal.engine.backend import Backend
 from shoal.errors import Unavailable
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# A scraper gives up after ten.
+PATIENCE = 3.0  # seconds
 NODE_STATES = {value: name.lower() for name, value in api.NodeStatus.State.items()}
 
 
@@ -63,8 +67,20 @@ async def render(backend: Backend) -> str:
             [({"state": state}, phases.get(state, 0)) for state in ("created", "exited", "running")],
         ),
         *_swarm(backend),
+        *network_metrics.lines(await _network_counts(backend)),
     ]
     return "\n".join(lines) + "\n"
+
+
+async def _network_counts(backend: Backend) -> Mapping[str, Any] | None:
+    """Return what the network process has counted; None where there is none, or it is too busy to say."""
+    if not backend.overlays.wanted.revision:
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await backend.overlays.counts()
+    except (Unavailable, TimeoutError):
+        return None
 
 
 def _swarm(backend: Backend) -> Iterable[str]:
@@ -94,12 +110,4 @@ def _swarm(backend: Backend) -> Iterable[str]:
 
 
 def _metric(name: str, text: str, values: float | list[tuple[dict[str, str], float]]) -> Iterable[str]:
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} gauge"
-    for labels, value in values if isinstance(values, list) else [({}, values)]:
-        inside = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
-        yield f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return network_metrics.metric(name, "gauge", text, values if isinstance(values, list) else [({}, values)])

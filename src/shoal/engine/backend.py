@@ -105,6 +105,14 @@ class Overlays(Protocol):
         """Return what is known of a network. Raises NotFound where this host is not on it, and Unavailable."""
         ...
 
+    async def examine(self, network: str) -> dict[str, Any]:
+        """Return what there is of a network on this host, layer by layer. Raises likewise."""
+        ...
+
+    async def counts(self) -> dict[str, Any]:
+        """Return what the network process has counted. Raises Unavailable."""
+        ...
+
 
 class WatchEvent(Protocol):
     """A change in the swarm's store. `old` is None for `create`; `obj` the last value for `remove`."""

@@ -6,7 +6,7 @@ A socket belongs for life to the network namespace in which it was opened, whate
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -70,6 +70,26 @@ class NetlinkSocket:
         if failure:
             raise OSError(failure, os.strerror(failure))
         return told
+
+    def stream(self, request: Request) -> Iterator[Reply]:
+        """Send a request and yield what the kernel tells as it comes. Close the socket when it is not read to its end.
+
+        OSError as in `run`.
+        """
+        self._sequence += 1
+        sequence = self._sequence
+        self._socket.send(request.encode(sequence))
+        while True:
+            for reply in self._receive():
+                if reply.sequence != sequence:
+                    continue
+                if reply.type == rtnetlink.DONE:
+                    return
+                if reply.type == rtnetlink.ERROR:
+                    if reply.errno:
+                        raise OSError(reply.errno, os.strerror(reply.errno))
+                    return
+                yield reply
 
     def try_all(self, requests: Sequence[Request]) -> list[int]:
         """Send any number of requests, and return the errno of each; 0: done."""

@@ -49,6 +49,12 @@ class Process(Protocol):
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network."""
 
+    async def examine(self, network: str) -> dict[str, Any]:
+        """Return what there is of a network on this node."""
+
+    async def counts(self) -> dict[str, Any]:
+        """Return what it has counted."""
+
     async def remove(self) -> None:
         """Have all taken away."""
 
@@ -215,6 +221,14 @@ class Overlays:
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""
         return await self._process.show(network)
+
+    async def examine(self, network: str) -> dict[str, Any]:
+        """Return what there is of a network on this node, layer by layer. NotFound, Unavailable."""
+        return await self._process.examine(network)
+
+    async def counts(self) -> dict[str, Any]:
+        """Return what the network process has counted since its start. Unavailable."""
+        return await self._process.counts()
 
     async def leave(self) -> None:
         """Take all away, once the swarm was left and no container is on a network any more. May be repeated."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from aiohttp import web
 
 from shoal.engine.app import make_app, make_runner
-from tests.unit.engine.fakes import FACTS, FakeNode, backend
+from tests.unit.engine.fakes import FACTS, FakeNode, FakeOverlays, backend
 
 
 @contextmanager
-def daemon(folder: Path, node: FakeNode) -> Iterator[str]:
+def daemon(folder: Path, node: FakeNode, overlays: FakeOverlays | None = None) -> Iterator[str]:
     """Serve in a thread of its own, because a command blocks the thread in which it runs. Yields the URL."""
     path = folder / "s"
     loop = asyncio.new_event_loop()
@@ -23,7 +23,8 @@ def daemon(folder: Path, node: FakeNode) -> Iterator[str]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = make_runner(make_app(backend(node=node, facts=replace(FACTS, data_root=str(folder)))))
+        facts = replace(FACTS, data_root=str(folder))
+        runner = make_runner(make_app(backend(node=node, facts=facts, overlays=overlays or FakeOverlays())))
         await runner.setup()
         await web.UnixSite(runner, str(path)).start()
         ready.set()

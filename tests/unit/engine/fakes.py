@@ -70,12 +70,25 @@ class FakeOverlays:
 
     shown: dict[str, Any] = field(default_factory=dict)
     wanted: Wanted = field(default_factory=lambda: Wanted(0))
+    layers: dict[str, Any] = field(default_factory=dict)  # by network
+    counted: dict[str, Any] | None = None
 
     async def show(self, network: str) -> dict[str, Any]:
         if network not in self.shown:
             raise NotFound(f"network {network} is not on this node")
         found: dict[str, Any] = self.shown[network]
         return found
+
+    async def examine(self, network: str) -> dict[str, Any]:
+        if network not in self.layers:
+            raise NotFound(f"network {network} is not on this node")
+        found: dict[str, Any] = self.layers[network]
+        return found
+
+    async def counts(self) -> dict[str, Any]:
+        if self.counted is None:
+            raise Unavailable("the network process of this node is being started")
+        return self.counted
 
 
 @dataclass

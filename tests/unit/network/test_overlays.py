@@ -58,6 +58,12 @@ class Played:
     async def show(self, network: str) -> dict[str, Any]:
         return {"network": network}
 
+    async def examine(self, network: str) -> dict[str, Any]:
+        return {"examined": network}
+
+    async def counts(self) -> dict[str, Any]:
+        return {"overlays": 1}
+
     async def remove(self) -> None:
         self.removed = True
 
@@ -203,6 +209,8 @@ async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() 
         assert process.told[-1].overlays[0].node_address == "10.0.0.2/24"
         assert process.guarded == [4790]
         assert await made.show("in") == {"network": "in"}
+        assert await made.examine("in") == {"examined": "in"}
+        assert await made.counts() == {"overlays": 1}
         await made.leave()
         assert process.removed
         assert made.wanted == Wanted(0)

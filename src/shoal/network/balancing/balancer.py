@@ -8,12 +8,13 @@ import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 
 from shoal.errors import ShoalError
 from shoal.network.balancing import flows, rules
-from shoal.network.balancing.rules import Flows, Virtual
+from shoal.network.balancing.rules import Flows, Found, Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
 from shoal.network.netlink import NetlinkSocket
@@ -22,6 +23,8 @@ from shoal.network.rtnetlink import Address
 Virtuals = Mapping[Address, Virtual]
 # Flows of a container that are read at once, of 300 bytes each. A busy one has some thousand.
 MOST_FLOWS = 50_000
+# Connections that are counted for one virtual IP: a full table has a quarter of a million, which take a second to read.
+MOST_COUNTED = 20_000
 
 
 @dataclass(slots=True)
@@ -64,6 +67,25 @@ class Balancer:
         if self._step[0] is not known or self._step[1] is not virtuals:
             self._step = (known, virtuals, rules.differing(known, virtuals))
         return self._step[2]
+
+    def look(self, netns: Path) -> dict[Address, Found]:
+        """Return the virtual IPs that the kernel has in a namespace, whatever was written. OSError, ShoalError."""
+        with netns.open("rb") as file:
+            try:
+                listing = self._nftables.run(f"list table {rules.TABLE}", file.fileno(), json=True)
+            except Refused:  # there is no such table
+                return {}
+            return {
+                address: Found(backends, self._count(file.fileno(), address))
+                for address, backends in rules.behind(listing).items()
+            }
+
+    def _count(self, netns: int, virtual: Address) -> Mapping[Address, int]:
+        try:
+            conntrack = self._nftables.socket(netns)
+            return flows.tally(islice(conntrack.stream(flows.list_all(virtual)), MOST_COUNTED))
+        finally:
+            self._nftables.drop_socket(netns)  # there may be more than was read
 
     def forget(self, netns: Path) -> None:
         """A container is gone, or is to be looked at again."""

@@ -5,6 +5,7 @@ these messages, since each names a tuple that is not whole.
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
@@ -113,6 +114,11 @@ def list_marked(mark: int, mask: int) -> Request:
 def answering(replies: Iterable[Reply]) -> set[Address]:
     """Read the answers to `list_all` and `list_marked`: who answers."""
     return set(_sources(replies))
+
+
+def tally(replies: Iterable[Reply]) -> Counter[Address]:
+    """Read the answers to `list_all`: how many flows each answers."""
+    return Counter(_sources(replies))
 
 
 def _sources(replies: Iterable[Reply]) -> Iterator[Address]:

@@ -6,11 +6,15 @@ as long as the connection lives, whatever becomes of the rules, and no time of o
 
 from __future__ import annotations
 
+import ipaddress
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ShoalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from random import Random
 
     from shoal.network.rtnetlink import Address
@@ -38,6 +42,14 @@ class Flows:
 
     virtual: Address
     backend: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A virtual IP in the kernel: whom its rules lead to, and how many tracked connections each answers."""
+
+    backends: frozenset[Address]
+    flows: Mapping[Address, int]
 
 
 def start() -> str:
@@ -156,3 +168,41 @@ def ended(known: Mapping[Address, Virtual], wanted: Mapping[Address, Virtual]) -
 def stale(wanted: Virtual, answering: Iterable[Address]) -> list[Flows]:
     """Return the flows to end of those that answer for a virtual IP: what `ended` is where the past is not known."""
     return [Flows(wanted.address, one) for one in answering if one not in wanted.backends | wanted.leaving]
+
+
+def behind(listing: str) -> dict[Address, frozenset[Address]]:
+    """Return who is behind each virtual IP in a listing of our table in JSON. ShoalError."""
+    found: dict[Address, set[Address]] = {address: set() for address in read(listing)}
+    chains = {_chain(address): address for address in found}
+    try:
+        for item in json.loads(listing)["nftables"]:
+            rule = item.get("rule", {})
+            if rule.get("chain") in chains:
+                found[chains[rule["chain"]]].update(_led_to(rule.get("expr", ())))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ShoalError(f"nft's listing of {TABLE} cannot be read: {error}") from error
+    return {address: frozenset(backends) for address, backends in found.items()}
+
+
+def _led_to(expressions: Iterable[Mapping[str, Any]]) -> Iterator[Address]:
+    """Yield the addresses that a rule of `_spread` leads to."""
+    for one in expressions:
+        to = one.get("dnat", {}).get("addr")
+        if isinstance(to, str):
+            yield ipaddress.ip_address(to)
+        elif to is not None:
+            for _, address in to["map"]["data"]["set"]:
+                yield ipaddress.ip_address(address)
+
+
+def read(listing: str) -> dict[Address, Virtual | None]:
+    """Return the virtual IPs that a listing of our table in JSON has, who is behind them left open. ShoalError."""
+    found: dict[Address, Virtual | None] = {}
+    try:
+        for item in json.loads(listing)["nftables"]:
+            if item.get("map", {}).get("name") in {name for name, _, _ in _MAPS.values()}:
+                for element in item["map"].get("elem", ()):
+                    found[ipaddress.ip_address(element[0])] = None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ShoalError(f"nft's listing of {TABLE} cannot be read: {error}") from error
+    return found

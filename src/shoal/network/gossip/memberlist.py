@@ -93,6 +93,11 @@ class Memberlist:
         """Bytes of a message that `send` takes where it is not `reliable`."""
         return self._outbox.room - 1
 
+    @property
+    def waiting(self) -> int:
+        """How many messages about members wait to be spread."""
+        return len(self._broadcasts)
+
     def members(self) -> list[Member]:
         """Return all that are known, those that are gone for a short while as well; this node is the first."""
         return [record.member() for record in self.table]

@@ -8,6 +8,7 @@ Source: gossip.md 1.9.
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -115,6 +116,7 @@ class Members:
         self._unproven: dict[str, None] = {}  # never answered, the oldest first
         self._gone: dict[str, None] = {}  # dead or left, the longest gone first
         self.is_leaving = False
+        self.counts: Counter[str] = Counter()  # suspected, dead, left, refuted: since the start
         self._broadcasts.queue(config.name, encode(self._alive(self.me)))
 
     def __len__(self) -> int:
@@ -245,6 +247,7 @@ class Members:
         if record is self.me:
             self._refute(suspect.incarnation, now)
             return
+        self.counts["suspected"] += 1
         self._set(record, State.SUSPECT, suspect.incarnation, now)
         record.suspicion = Suspicion(suspect.sender, len(self), self._config.probe_interval, now)
         self._suspects.add(record.name)
@@ -264,6 +267,7 @@ class Members:
         if record is self.me:
             return
         self._gone[record.name] = None
+        self.counts["left" if state == State.LEFT else "dead"] += 1
         if state == State.LEFT:
             self._listener.member_left(record.member(), now)
         else:
@@ -339,6 +343,7 @@ class Members:
         # Whoever has a key may accuse with the highest number that there is: nothing is left to answer then.
         self.me.incarnation = min(max(self.me.incarnation, accused) + 1, _LAST_INCARNATION)
         self.me.listed = b""
+        self.counts["refuted"] += 1
         self._awareness.add(1)
         self._broadcasts.queue(self.me.name, encode(self._alive(self.me)))
 

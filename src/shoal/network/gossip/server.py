@@ -13,6 +13,7 @@ import random
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from shoal.errors import InvalidArgument
 from shoal.network.gossip import framing, streams
@@ -31,6 +32,20 @@ BURST = 64  # datagrams that are read before others have their turn
 SHORT = 16 << 10  # bytes of a stream that are read at once; longer ones in a thread
 ACCEPT_PAUSE = 0.2  # after there were no descriptors left
 _OWN_STREAMS = MAX_STREAMS + 64
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What has passed since the start. Datagrams and streams; bytes are those of datagrams."""
+
+    received: int = 0
+    received_bytes: int = 0
+    refused: int = 0  # of those: by a limit for strangers, or without a key of ours
+    sent: int = 0
+    sent_bytes: int = 0
+    lost: int = 0  # the kernel did not take them from us
+    accepted: int = 0  # streams
+    opened: int = 0
 
 
 class GossipServer:
@@ -55,8 +70,7 @@ class GossipServer:
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._asking = 0
-        self.lost = 0
-        """Datagrams that the kernel did not take from us."""
+        self.traffic = Traffic()
 
     @property
     def sockets(self) -> tuple[socket.socket, socket.socket]:
@@ -105,11 +119,15 @@ class GossipServer:
             except OSError as error:  # what the network says of a packet that was sent
                 self._repeats.log(logging.DEBUG, "receive", "receiving a datagram: %s", error)
                 continue
+            self.traffic.received += 1
+            self.traffic.received_bytes += len(data)
             now = self._loop.time()
             address = _plain(source[0])
             if not self.memberlist.knows(address) and not self._strangers.may_send(address, now):
+                self.traffic.refused += 1
                 continue
             if not self.memberlist.handle_packet(data, (address, source[1]), now):
+                self.traffic.refused += 1
                 self._strangers.failed(address, now)
         self._flush()
 
@@ -131,15 +149,18 @@ class GossipServer:
             self.memberlist.handle_failure(command.number, "too many streams are open", self._loop.time())
         else:
             self._asking += 1
+            self.traffic.opened += 1
             self._group.create_task(self._ask(command), name=f"gossip-ask {command.address}")
 
     def _send(self, command: Send) -> None:
         try:
             self._udp.sendto(command.data, self._place(command.address, command.port))
+            self.traffic.sent += 1
+            self.traffic.sent_bytes += len(command.data)
         except BlockingIOError:
-            self.lost += 1
+            self.traffic.lost += 1
         except OSError as error:  # no route, no such family: as lost as on the way
-            self.lost += 1
+            self.traffic.lost += 1
             self._repeats.log(logging.DEBUG, ("send", error.errno), "sending to %s: %s", command.address, error)
 
     def _place(self, address: str, port: int) -> tuple[str, int]:
@@ -192,6 +213,7 @@ class GossipServer:
                 sock.close()
                 self._repeats.log(logging.INFO, "crowd", "a stream of %s is refused: there are too many", address)
                 continue
+            self.traffic.accepted += 1
             self._group.create_task(self._serve(sock, (address, source[1]), known), name=f"gossip-stream {address}")
 
     async def _serve(self, sock: socket.socket, source: tuple[str, int], known: bool) -> None:

@@ -106,6 +106,8 @@ class Nftables:
         self._clock = clock
         self._library = _load()
         self._open: dict[int, _Open] = {}  # by the namespace's inode, the one used longest ago first
+        self.updates = 0
+        """How many texts have changed something: all but listings."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -118,6 +120,7 @@ class Nftables:
             return self._run(netns, text, json)
 
     def _run(self, where: int | str, text: str, json: bool) -> str:
+        self.updates += not text.startswith("list ")
         return self._held(os.stat(where).st_ino).context.run(text, json=json)
 
     def _held(self, inode: int) -> _Open:

@@ -47,6 +47,8 @@ class Overlays:
         self._namespaces = namespaces
         self._host = NetlinkSocket()
         self._held: dict[str, _Held] | None = None  # None: the folder is to be read
+        self.steps = 0
+        """How many have been carried out."""
 
     def close(self) -> None:
         """Close what is open here; the overlays stay."""
@@ -72,6 +74,11 @@ class Overlays:
         for overlay in overlays:
             if held := (self._held or {}).get(overlay):
                 held.fresh, held.reached = False, None
+
+    def look(self, overlay: str) -> Seen:
+        """Return what the kernel has of an overlay, whatever was made. OSError, ShoalError."""
+        held = (self._held or {}).get(overlay)
+        return held.place.observe() if held is not None else Seen()
 
     def apply(self, wanted: Sequence[OverlayState]) -> list[Trouble]:
         """Make it so, all other overlays of this node gone. Return what could not be done; the rest is done.
@@ -151,6 +158,7 @@ class Overlays:
                 if isinstance(step, plan.MakeNamespace):
                     break  # there is nothing to do the rest in
             else:
+                self.steps += 1
                 plan.after(seen, step)
         return troubles
 

@@ -41,6 +41,10 @@ class Counts:
     refused: int = 0  # too many questions outside, or connections
     paused: int = 0  # times that a sandbox had asked too much
     lost: int = 0  # replies that could not be sent
+    invalid: int = 0  # messages that are no question
+    # Spent on questions by UDP, without the wait for others' answers; and until who was asked outside had an answer.
+    seconds: float = 0.0
+    outside_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -96,6 +100,11 @@ class NameServer:
         served = self._served[who.container]
         served.who, served.remembered = who, Remembered()
 
+    @property
+    def waiting(self) -> int:
+        """How many questions are asked outside now."""
+        return self._outside.all
+
     def served(self) -> frozenset[str]:
         """Return the containers that are served."""
         return frozenset(self._served)
@@ -132,10 +141,15 @@ class NameServer:
         return served.sockets
 
     def _readable(self, served: _Served) -> None:
-        given = served.bucket.take(self._limits.turn, self._loop.time())
+        began = self._loop.time()
+        given = served.bucket.take(self._limits.turn, began)
         if not given:
             self._pause(served)
             return
+        self._turn(served, given)
+        self.counts.seconds += self._loop.time() - began
+
+    def _turn(self, served: _Served, given: int) -> None:
         udp = served.sockets.udp
         for taken in range(given):
             try:
@@ -163,10 +177,10 @@ class NameServer:
             self._send(served, address, known)
             return
         question = questions.read(message) if len(message) <= _LONGEST else None
-        if question is None:
-            return
-        if isinstance(question, bytes):
-            self._send(served, address, question)
+        if question is None or isinstance(question, bytes):
+            self.counts.invalid += 1
+            if question is not None:
+                self._send(served, address, question)
             return
         reply = answer(question, served.who, self._directory, self._draw, question.size)
         if reply is not None:
@@ -192,10 +206,12 @@ class NameServer:
             then(questions.reply(question, REFUSED))
             return
         self.counts.outside += 1
+        began = self._loop.time()
 
         def done(reply: bytes | None) -> None:
             self._over(served, asking)
             self.counts.failed += reply is None
+            self.counts.outside_seconds += self._loop.time() - began
             then(questions.reply(question, SERVFAIL) if reply is None else reply)
 
         asking = Asking(
@@ -263,6 +279,7 @@ class NameServer:
         self.counts.questions += 1
         question = questions.read(message)
         if question is None or isinstance(question, bytes):
+            self.counts.invalid += 1
             return question
         reply = answer(question, served.who, self._directory, self._draw, TCP_LIMIT)
         if reply is not None:

@@ -22,7 +22,10 @@ from shoal.network.process.early import EarlyPort
 from shoal.network.process.inheritance import INHERIT, bequest
 from shoal.network.process.messages import (
     CHANGED,
+    COUNTS,
     HELLO,
+    LAYERS,
+    NETWORK,
     REACHED,
     REFUSED,
     REPLACE,
@@ -46,6 +49,9 @@ END_TIMEOUT = 10.0
 ANOTHER_SERVES = 3  # the program's exit code when it was not the first
 
 
+_Asked = tuple[str, str]  # what, of which network
+
+
 class NetworkProcess:
     """The network process of a folder. `keep_apart` is told its pid, to take it out of shoald's own cgroup."""
 
@@ -66,7 +72,7 @@ class NetworkProcess:
         self._told: Wanted | None = None  # by this connection, to a process that understands changes
         self._tells_changes = False
         self._changed = asyncio.Condition()
-        self._askers: dict[str, list[asyncio.Future[dict[str, Any]]]] = {}  # by network
+        self._askers: dict[_Asked, list[asyncio.Future[dict[str, Any]]]] = {}
         self._child = 0  # pid of the one that we started; 0: not ours, or reaped
 
     def next_revision(self) -> int:
@@ -114,12 +120,23 @@ class NetworkProcess:
 
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""
+        return await self._ask(NETWORK, network)
+
+    async def examine(self, network: str) -> dict[str, Any]:
+        """Return what there is of a network on this node, layer by layer. NotFound, Unavailable."""
+        return await self._ask(LAYERS, network)
+
+    async def counts(self) -> dict[str, Any]:
+        """Return what the process has counted since its start. Unavailable."""
+        return await self._ask(COUNTS, "")
+
+    async def _ask(self, what: str, network: str) -> dict[str, Any]:
         if self._link is None:
             raise Unavailable("the network process of this node is being started")
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._askers.setdefault(network, []).append(answer)
+        self._askers.setdefault((what, network), []).append(answer)
         with suppress(OSError):  # its reading finds that it is gone, and tells who waits
-            await self._link.send(small(SHOW, network=network))
+            await self._link.send(small(SHOW, what=what, network=network))
         return await answer
 
     async def remove(self) -> None:
@@ -149,8 +166,8 @@ class NetworkProcess:
                 await asyncio.sleep(pause)
             finally:
                 self._link = None
-                for network in list(self._askers):
-                    self._answer(network, Unavailable("the network process of this node has ended"))
+                for asked in list(self._askers):
+                    self._answer(asked, Unavailable("the network process of this node has ended"))
 
     async def _connected(self) -> Connection:
         with suppress(FileNotFoundError, ConnectionRefusedError):
@@ -239,23 +256,27 @@ class NetworkProcess:
         elif message.kind == SHOWN:
             told = fields(message)
             shown = told.get("shown")
-            self._answer(str(told.get("network")), shown if isinstance(shown, dict) else {})
+            self._answer(_asked(told), shown if isinstance(shown, dict) else {})
         elif message.kind == REFUSED:
             told = fields(message)
             if "network" not in told:
                 raise ShoalError(str(told.get("message")))
-            self._answer(str(told["network"]), NotFound(str(told.get("message"))))
+            self._answer(_asked(told), NotFound(str(told.get("message"))))
         else:
             raise InvalidArgument(f"{message.kind} is not for this side to hear")
 
-    def _answer(self, network: str, answer: dict[str, Any] | ShoalError) -> None:
-        for asker in self._askers.pop(network, []):
+    def _answer(self, asked: _Asked, answer: dict[str, Any] | ShoalError) -> None:
+        for asker in self._askers.pop(asked, []):
             if asker.done():  # it was cancelled
                 continue
             if isinstance(answer, ShoalError):
                 asker.set_exception(answer)
             else:
                 asker.set_result(answer)
+
+
+def _asked(told: dict[str, object]) -> _Asked:
+    return str(told.get("what")), str(told.get("network"))
 
 
 async def _ended(process: int) -> None:

@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,10 @@ from shoal.network.names.server import NameServer
 from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import entries, memory
 from shoal.network.process.balances import Balances
+from shoal.network.process.counts import counts
 from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.early import TCP, UDP
+from shoal.network.process.examined import MOST_CONTAINERS, containers_on, examined
 from shoal.network.process.former import Former, entries_of, former_of, values_of, written_by
 from shoal.network.process.kernel import Kernel
 from shoal.network.process.lookout import Lookout
@@ -385,6 +387,36 @@ class NodeNetwork:
             raise NotFound(f"network {network} is not on this node")
         nodes = [(name, address or self._own_address()) for name, address in self._talk.tables.peer_addresses(network)]
         return shown(network, nodes, self._directory)
+
+    async def examine(self, network: str) -> Mapping[str, Any]:
+        """Return what there is of a network on this node, layer by layer."""
+        if not self._is_on(network):
+            raise NotFound(f"network {network} is not on this node")
+        async with self._changing:
+            sandboxes = containers_on(network, self._wanted.sandboxes)
+            wanted = {Path(one.netns): self._balances.virtuals(one).values() for one in sandboxes[:MOST_CONTAINERS]}
+            return examined(
+                network,
+                sandboxes,
+                directory=self._directory,
+                state=self._states.get(network),
+                virtuals=wanted,
+                looked=await self._kernel.look(network, list(wanted)),
+                served=self._names.served(),
+                troubles=self._troubles.get(network, ()),
+            )
+
+    def counts(self) -> Mapping[str, Any]:
+        """Return what has been counted since the start, and how much there is."""
+        talk = self._talk
+        return counts(
+            self._wanted,
+            sum(map(len, self._troubles.values())),
+            talk.counts(),
+            talk.tables.statistics(),
+            {**asdict(self._names.counts), "waiting": self._names.waiting},
+            asdict(self._kernel.counts),
+        )
 
     def _own_address(self) -> str:
         return self._wanted.gossip.advertise if self._wanted.gossip is not None else ""

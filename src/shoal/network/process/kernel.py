@@ -5,8 +5,11 @@ call costs what changed since the last one.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 from typing import TypeVar
@@ -22,10 +25,23 @@ from shoal.network.mesh.reserved import ReservedPorts
 from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import Mesh, without_ports
 from shoal.network.namespaces import Namespaces
+from shoal.network.process.examined import Looked
 from shoal.network.records import Address
 from shoal.network.wanted import Trouble
 
 R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been done since the start."""
+
+    applied: int = 0  # times that overlays or virtual IPs were made so
+    seconds: float = 0.0  # that it took in all
+    steps: int = 0  # of overlays: devices, interfaces, sets of neighbours
+    repaired: int = 0  # of those: because the kernel was not as it was made
+    rules: int = 0  # updates of nftables
+    failed: int = 0  # what could not be made, each time that it was tried
 
 
 class Kernel:
@@ -35,6 +51,7 @@ class Kernel:
         self._folder = folder
         self.tag = tag
         self._thread = ThreadPoolExecutor(1, "netns")
+        self.counts = Counts()
 
     async def open(self) -> None:
         """Open what is needed. OSError, MissingProgram."""
@@ -67,9 +84,26 @@ class Kernel:
         """Return the MTU of the device that has this node's address."""
         return await self._run(lambda: self._overlays.path_mtu(local))
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.counts.applied += 1
+            self.counts.seconds += time.monotonic() - began
+            self.counts.steps = self._overlays.steps
+            self.counts.rules = self._nftables.updates
+
+    def _apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
+        with self._counted():
+            troubles = self._overlays.apply(states)
+        self.counts.failed += len(troubles)
+        return troubles
+
     async def apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
         """Make the overlays so, and no others."""
-        return await self._run(lambda: self._overlays.apply(states))
+        return await self._run(lambda: self._apply(states))
 
     async def remove(self) -> list[Trouble]:
         """Take all overlays away, and the folder of their namespaces."""
@@ -109,8 +143,11 @@ class Kernel:
         """Read what the kernel has of some of these, and mend what is not as it was made."""
 
         def work() -> list[Trouble]:
+            before = self._overlays.steps
             self._overlays.look_again(due)
-            return self._overlays.apply(states)
+            troubles = self._apply(states)
+            self.counts.repaired += self._overlays.steps - before
+            return troubles
 
         return await self._run(work)
 
@@ -119,12 +156,31 @@ class Kernel:
 
         def work() -> dict[Path, str]:
             failed = {}
-            for netns, wanted in virtuals.items():
-                try:
-                    self._balancer.apply(netns, wanted)
-                except (OSError, ShoalError) as error:
-                    failed[netns] = str(error)
+            with self._counted():
+                for netns, wanted in virtuals.items():
+                    try:
+                        self._balancer.apply(netns, wanted)
+                    except (OSError, ShoalError) as error:
+                        failed[netns] = str(error)
+            self.counts.failed += len(failed)
             return failed
+
+        return await self._run(work)
+
+    async def look(self, overlay: str, namespaces: Sequence[Path]) -> Looked:
+        """Return what the kernel has of an overlay and, in these containers' namespaces, of virtual IPs."""
+
+        def work() -> Looked:
+            try:
+                looked = Looked(self._overlays.look(overlay))
+            except (OSError, ShoalError) as error:
+                looked = Looked(None, str(error))
+            for netns in namespaces:
+                try:
+                    looked.virtuals[netns] = self._balancer.look(netns)
+                except (OSError, ShoalError) as error:
+                    looked.failed[netns] = str(error)
+            return looked
 
         return await self._run(work)
 

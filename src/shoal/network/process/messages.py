@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from shoal.errors import InvalidArgument
 
 # Of shoald's: the wanted state (a `Wanted`), what changed in it since the last one of this connection (`changes.py`),
-# what others are to be shown ({"network": id}), "make way for another program" ({"command": [...]}), "take all away and
+# what is to be shown ({"what", "network"}), "make way for another program" ({"command": [...]}), "take all away and
 # end".
 WANTED, CHANGED, SHOW, REPLACE, STOP = "wanted", "changed", "show", "replace", "stop"
 # Of the network process's: who it is ({"version", "pid", "changes": whether it understands CHANGED}), what was reached
 # (a `Reached`), what was asked for, and why something was not done ({"message"}).
 HELLO, REACHED, SHOWN, REFUSED = "hello", "reached", "shown", "refused"
+# What can be shown: what is known of a network, what there is of it layer by layer, what was counted.
+NETWORK, LAYERS, COUNTS = "network", "layers", "counts"
 KINDS = frozenset({WANTED, CHANGED, SHOW, REPLACE, STOP, HELLO, REACHED, SHOWN, REFUSED})
 
 LENGTH = struct.Struct("!I")

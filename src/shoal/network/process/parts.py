@@ -33,6 +33,12 @@ class Parts(Protocol):
     async def show(self, network: str) -> Mapping[str, Any]:
         """Return what this node knows of a network: peers, services, tasks. NotFound."""
 
+    async def examine(self, network: str) -> Mapping[str, Any]:
+        """Return what there is of a network on this node, layer by layer. NotFound."""
+
+    def counts(self) -> Mapping[str, Any]:
+        """Return what has been counted since the start, and how much there is."""
+
     def bequeath(self) -> Legacy:
         """Stop listening to the outside, and return what a successor goes on with. Nothing in the kernel changes."""
 

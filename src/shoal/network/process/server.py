@@ -19,7 +19,10 @@ from shoal.network.process import changes, state
 from shoal.network.process.connection import SOCKET, Connection, accept
 from shoal.network.process.messages import (
     CHANGED,
+    COUNTS,
     HELLO,
+    LAYERS,
+    NETWORK,
     REACHED,
     REFUSED,
     REPLACE,
@@ -173,7 +176,8 @@ class NetworkServer:
             wanted = self._told[client] = changes.changed(self._told.get(client), message.body)
             self._begin(wanted)
         elif message.kind == SHOW:
-            await self._show(client, str(fields(message).get("network", "")))
+            asked = fields(message)
+            await self._show(client, str(asked.get("what", "")), str(asked.get("network", "")))
         elif message.kind == STOP:
             self._ending.set()
         elif message.kind == REPLACE:
@@ -185,13 +189,21 @@ class NetworkServer:
         else:
             raise InvalidArgument(f"{message.kind} is not for this side to hear")
 
-    async def _show(self, client: Connection, network: str) -> None:
+    async def _show(self, client: Connection, what: str, network: str) -> None:
         try:
-            shown = await self._parts.show(network)
+            if what == COUNTS:
+                shown = self._parts.counts()
+            elif what == LAYERS:
+                shown = await self._parts.examine(network)
+            elif what == NETWORK:
+                shown = await self._parts.show(network)
+            else:
+                raise InvalidArgument(f"{what[:40]!r} cannot be shown")
         except NotFound as error:
-            await _send(client, small(REFUSED, message=str(error), network=network))
+            await _send(client, small(REFUSED, message=str(error), what=what, network=network))
             return
-        await _send(client, Message(SHOWN, json.dumps({"network": network, "shown": shown}).encode()))
+        body = json.dumps({"what": what, "network": network, "shown": shown})
+        await _send(client, Message(SHOWN, body.encode()))
 
 
 async def _send(client: Connection, message: Message) -> None:

@@ -9,6 +9,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from ipaddress import ip_address
 from random import SystemRandom
 
@@ -21,6 +22,7 @@ from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.server import GossipServer
 from shoal.network.networkdb.networkdb import NetworkDB
 from shoal.network.networkdb.rejoining import Contact, contacts_of
+from shoal.network.process.counts import Gossiped
 from shoal.network.process.former import MOST_KNOWN, Former, Place
 from shoal.network.records import Address
 from shoal.network.wanted import Gossip
@@ -153,6 +155,19 @@ class Talk:
         """Return the addresses that nodes gossip from."""
         members = self._server.memberlist.members() if self._server is not None else []
         return {ip_address(member.address) for member in members}
+
+    def counts(self) -> Gossiped | None:
+        """Return what gossip counts; None where there is none."""
+        if self._server is None:
+            return None
+        memberlist = self._server.memberlist
+        return Gossiped(
+            states=tuple(member.state for member in memberlist.members()),
+            events=memberlist.table.counts,
+            score=memberlist.awareness.score,
+            broadcasts=memberlist.waiting,
+            traffic=asdict(self._server.traffic),
+        )
 
     def changed(self) -> None:
         """The tables were written: what is to be told is told soon."""

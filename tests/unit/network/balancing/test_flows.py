@@ -44,6 +44,7 @@ def test_who_answers_is_read_from_the_reply() -> None:
         Reply(3, 1, b""),
     ]
     assert flows.answering(replies) == {four, six}
+    assert flows.tally(replies) == {four: 2, six: 1}
 
 
 def test_all_that_an_address_answers_can_end() -> None:

@@ -1,11 +1,26 @@
 """The texts of virtual IPs, and which flows end."""
 
+import json
 from ipaddress import ip_address
 from random import Random
 
 import pytest
 
-from shoal.network.balancing.rules import TABLE, Flows, Virtual, again, differing, ended, removal, stale, start, update
+from shoal.errors import ShoalError
+from shoal.network.balancing.rules import (
+    TABLE,
+    Flows,
+    Virtual,
+    again,
+    behind,
+    differing,
+    ended,
+    read,
+    removal,
+    stale,
+    start,
+    update,
+)
 from shoal.network.rtnetlink import Address
 
 VIP, OTHER = ip_address("10.0.1.3"), ip_address("10.0.1.4")
@@ -123,3 +138,32 @@ def test_what_differs_leads_to_the_same_text_and_the_same_ends() -> None:
     assert update(before, after, Random(1)) == update(known, wanted, Random(1))
     assert ended(after, before) == ended(wanted, known)
     assert differing(known, {VIP: virtual(A)}) == ({OTHER: Virtual(OTHER)}, {})
+
+
+@pytest.mark.parametrize(
+    "listing", ["", "[]", '{"nftables": [1]}', '{"nftables": [{"map": {"name": "vips4", "elem": [5]}}]}']
+)
+def test_a_listing_that_cannot_be_read_is_an_error(listing: str) -> None:
+    with pytest.raises(ShoalError, match="cannot be read"):
+        read(listing)
+
+
+def test_who_is_behind_a_virtual_ip_is_read_from_its_rules() -> None:
+    def rule(chain: str, *expressions: object) -> dict[str, object]:
+        return {"rule": {"chain": chain, "expr": list(expressions)}}
+
+    taking_turns = {"map": {"key": {"numgen": {"mod": 2}}, "data": {"set": [[0, str(A)], [1, str(B)]]}}}
+    listing = {
+        "nftables": [
+            {"metainfo": {}},
+            {"map": {"name": "vips4", "elem": [[str(VIP), {"goto": {}}], [str(OTHER), {"goto": {}}]]}},
+            rule("output", {"dnat": {"addr": str(C)}}),
+            rule("vip_0a000103", {"dnat": {"family": "ip", "addr": taking_turns}}),
+            rule("vip_0a000103", {"dnat": {"family": "ip", "addr": str(B)}}),
+            rule("vip_0a000104", {"match": {}}, {"reject": {"type": "tcp reset"}}),
+        ]
+    }
+    assert behind(json.dumps(listing)) == {VIP: {A, B}, OTHER: frozenset()}
+    listing["nftables"].append(rule("vip_0a000103", {"dnat": {"addr": {"map": 5}}}))
+    with pytest.raises(ShoalError, match="cannot be read"):
+        behind(json.dumps(listing))

@@ -73,6 +73,7 @@ def test_suspect_ends_in_death_unless_it_speaks_up() -> None:
     node.list.table.expire(NOW + 4.0)
     assert node.states() == {"n1": ALIVE, "n2": DEAD, "n3": ALIVE}
     assert told(node)[2:] == [("failed", "n2")]
+    assert node.list.table.counts == {"suspected": 2, "dead": 1}
     node.get(alive(2, 1))
     assert node.states()["n2"] == DEAD, "an old word does not wake the dead"
     node.get(alive(2, 2))

@@ -73,6 +73,10 @@ async def test_nodes_meet_and_messages_go_both_ways() -> None:
         first.do(lambda memberlist, now: memberlist.send("node3", b"l" * 2_000_000, reliable=True))
         await wait_until(lambda: b"short" in told(second).heard_messages)
         await wait_until(lambda: b"l" * 2_000_000 in told(third).heard_messages)
+        traffic = first.traffic
+        assert min(traffic.sent, traffic.received, traffic.opened, traffic.accepted) > 0
+        assert traffic.sent_bytes > traffic.sent
+        assert (traffic.refused, traffic.lost) == (0, 0)
         await second.leave()
         await wait_until(lambda: any(event[:2] == ("left", "node2") for event in told(first).events))
         assert told(first).states

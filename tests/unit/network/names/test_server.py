@@ -133,6 +133,8 @@ async def test_a_name_of_the_directory_is_answered_and_another_asked_outside() -
         reply = await client.ask("example.com", 99)
         assert (reply.header.id, reply.header.ra, str(reply.q.qname)) == (99, 1, "example.com.")
         assert (server.counts.questions, server.counts.answered, server.counts.outside) == (2, 1, 1)
+        assert server.waiting == 0
+        assert 0 < server.counts.seconds < server.counts.outside_seconds + PATIENCE
 
 
 async def test_an_asker_on_internal_networks_alone_is_told_so() -> None:
@@ -142,12 +144,13 @@ async def test_an_asker_on_internal_networks_alone_is_told_so() -> None:
 
 
 async def test_a_refusal_has_the_words_of_a_header_alone() -> None:
-    async with running() as (_, _, client):
+    async with running() as (server, _, client):
         client.socket.send(message("x")[:-1])
         assert (await client.reply()).header.rcode == 1
         client.socket.send(bytes(5000))  # longer than questions are
         client.socket.send(b"short")
         assert (await client.ask("web")).header.rcode == 0
+        assert server.counts.invalid == 3
 
 
 async def test_too_many_questions_outside_are_refused_and_no_others() -> None:
@@ -213,6 +216,7 @@ async def test_sockets_go_to_a_successor_without_a_question_lost() -> None:
         upstream.answers = False
         client.socket.send(message("example.com"))
         await until(lambda: server.counts.outside)
+        assert server.waiting == 1
         sockets = server.release("c")
         client.socket.send(message("web", 8))  # while nobody serves
         udp, tcp = sockets.udp.detach(), sockets.tcp.detach()

@@ -66,8 +66,12 @@ async def test_it_is_started_outlives_us_and_is_used_again(tmp_path: Path) -> No
         await want(process, NOWHERE)
         assert (await process.show("n"))["endpoints"] == {}
         assert [trouble.network for trouble in process.troubles()] == ["n"]
-        with pytest.raises(NotFound, match="network other is not on this node"):
-            await process.show("other")
+        layers = await process.examine("n")
+        assert (layers["wanted"], layers["endpoints"]) == (None, [])
+        assert (await process.counts())["overlays"] == 1
+        for ask in (process.show, process.examine):
+            with pytest.raises(NotFound, match="network other is not on this node"):
+                await ask("other")
         await process.remove()
         # It has ended by then: its cgroup can be removed.
         assert not os.path.exists(f"/proc/{pids[0]}") or "Z (zombie)" in Path(f"/proc/{pids[0]}/status").read_text()

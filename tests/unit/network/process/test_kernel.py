@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from shoal.network.kernel.state import DEFAULT_MTU
+from shoal.network.kernel.state import DEFAULT_MTU, Seen
 from shoal.network.process.kernel import Kernel
 
 
@@ -17,6 +17,10 @@ async def test_it_opens_and_closes_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(failed) == [tmp_path / "gone"]
     await kernel.forget([tmp_path / "gone"])
     assert await kernel.look_again([], []) == []
+    looked = await kernel.look("unknown", [tmp_path / "gone"])
+    assert looked.overlay == Seen()
+    assert list(looked.failed) == [tmp_path / "gone"]
+    assert (kernel.counts.applied, kernel.counts.failed, kernel.counts.repaired) == (3, 1, 0)
     assert await kernel.remove() == []
     assert not folder.exists()
     await kernel.close()

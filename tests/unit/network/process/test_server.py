@@ -53,6 +53,12 @@ class Remembering:
             raise NotFound(f"network {network} is not on this node")
         return {"peers": 1}
 
+    async def examine(self, network: str) -> Mapping[str, Any]:
+        return {"layers": network}
+
+    def counts(self) -> Mapping[str, Any]:
+        return {"overlays": 1}
+
     def bequeath(self) -> Legacy:
         return Legacy({"gossip": "state"})
 
@@ -121,7 +127,7 @@ async def test_the_newest_takes_the_place_of_what_waits(tmp_path: Path) -> None:
         await one.parts.began.wait()
         for revision in range(2, 6):
             await want(link, revision)
-        await link.send(small("show", network="n"))
+        await link.send(small("show", what="network", network="n"))
         assert (await link.receive() or link) != link  # the five before it were read
         one.parts.hold.set()
         assert await reached(link) == Reached(1, others=3)
@@ -184,15 +190,28 @@ async def test_what_somebody_else_changed_is_mended_and_told(tmp_path: Path, mon
 async def test_a_network_is_shown(tmp_path: Path) -> None:
     async with serving(tmp_path) as one:
         link = await one.connect()
-        await link.send(small("show", network="n"))
+        await link.send(small("show", what="network", network="n"))
         message = await link.receive()
         assert message is not None
-        assert fields(message) == {"network": "n", "shown": {"peers": 1}}
-        await link.send(small("show", network="other"))
+        assert fields(message) == {"what": "network", "network": "n", "shown": {"peers": 1}}
+        for what, shown in (("layers", {"layers": "n"}), ("counts", {"overlays": 1})):
+            await link.send(small("show", what=what, network="n"))
+            message = await link.receive()
+            assert message is not None
+            assert fields(message) == {"what": what, "network": "n", "shown": shown}
+        await link.send(small("show", what="network", network="other"))
         message = await link.receive()
         assert message is not None
         assert message.kind == "refused"
-        assert fields(message)["message"] == "network other is not on this node"
+        assert fields(message) == {
+            "what": "network",
+            "network": "other",
+            "message": "network other is not on this node",
+        }
+        await link.send(small("show", what="nonsense"))
+        message = await link.receive()
+        assert message is not None
+        assert fields(message) == {"message": "'nonsense' cannot be shown"}
         await link.close()
 
 

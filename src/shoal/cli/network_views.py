@@ -1,0 +1,197 @@
+"""A node's view of a network, as its daemon gives it: read from JSON into values, and never more than that. Pure.
+
+What a view says may come from any node of the swarm, by way of a file too: whatever is not of its place's kind is taken
+for absent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Rows beyond are of no use to a person, and each costs time in every comparison.
+MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the shared table says of an address."""
+
+    name: str
+    service: str
+    vip: str
+    node: str  # the address of the node that has it; empty: no entry says
+    leaving: bool  # no name and no new connection leads there
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A virtual IP in one container's namespace. `found` is None where the kernel has no rule for it."""
+
+    container: str
+    wanted: frozenset[str] | None  # None: nothing of the kind is wanted
+    leaving: frozenset[str]
+    found: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as the store has it."""
+
+    name: str
+    service: str
+    node: str
+    state: str
+    desired: str
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every node should know it by now."""
+        return self.state == "running" and self.desired == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What a manager's store says."""
+
+    tasks: Mapping[str, Task]  # by address
+    vips: Mapping[str, str]  # of services, by name
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One network on one node. Tables of the kernel are by address: the MAC, and the node's address behind it."""
+
+    node: str
+    network: str
+    name: str
+    reason: str = ""  # why the node has no view; empty: it has
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)  # by address
+    own: Mapping[str, tuple[str, bool]] = field(default_factory=dict)  # address: container, whether names are answered
+    wanted: Mapping[str, str] | None = None
+    kernel: Mapping[str, str] | None = None
+    balances: Mapping[str, tuple[Balance, ...]] = field(default_factory=dict)  # by virtual IP
+    flows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # virtual IP: who answers how many
+    troubles: tuple[str, ...] = ()
+    store: Store | None = None
+
+
+def read(answer: Any, label: str) -> list[View]:
+    """Return the views of one node's answer, under this name of the node."""
+    return [_view(each, label) for each in objects(answer, "Networks")]
+
+
+def objects(found: Any, *path: str) -> list[dict[str, Any]]:
+    """Return the objects in the list at a path."""
+    value = at(found, *path)
+    return [each for each in value[:MOST] if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def at(found: Any, *path: str) -> Any:
+    """Return what is at a path of objects; None where there is nothing."""
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def text(found: Any, *path: str) -> str:
+    """Return the text at a path; empty where there is none."""
+    value = at(found, *path)
+    return value if isinstance(value, str) else ""
+
+
+def _items(found: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    value = at(found, *path)
+    yield from list(value.items())[:MOST] if isinstance(value, dict) else ()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(each for each in value[:MOST] if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def _view(each: dict[str, Any], node: str) -> View:
+    told, layers = at(each, "Told"), at(each, "Layers")
+    name = text(each, "Name") or text(each, "ID")
+    if not isinstance(told, dict) or not isinstance(layers, dict):
+        reason = text(each, "Reason") or "it gives no view"
+        return View(node, text(each, "ID"), name, reason, store=_store(each))
+    return View(
+        node=node,
+        network=text(each, "ID"),
+        name=name,
+        names={name: _texts(addresses) for name, addresses in _items(layers, "names")},
+        endpoints={text(one, "address"): _endpoint(one) for _, one in _items(told, "endpoints")},
+        own={
+            text(one, "address").partition("/")[0]: (text(one, "container"), at(one, "named") is True)
+            for one in objects(layers, "endpoints")
+        },
+        wanted=_places(layers, "wanted"),
+        kernel=_places(layers, "kernel"),
+        balances=_balances(layers),
+        flows=_flows(layers),
+        troubles=_texts(at(layers, "troubles")),
+        store=_store(each),
+    )
+
+
+def _endpoint(one: Any) -> Endpoint:
+    return Endpoint(
+        text(one, "name"), text(one, "service"), text(one, "vip"), text(one, "node"), at(one, "disabled") is True
+    )
+
+
+def _places(layers: Any, which: str) -> dict[str, str] | None:
+    """Return `MAC by NODE` by address; None where there is no such layer."""
+    if not isinstance(at(layers, which), dict):
+        return None
+    nodes = {mac: node for mac, node in _items(layers, which, "forwarding") if isinstance(node, str)}
+    return {
+        address: f"{mac} by {nodes.get(mac) or 'nobody'}"
+        for address, mac in _items(layers, which, "neighbours")
+        if isinstance(mac, str)
+    }
+
+
+def _balances(layers: Any) -> dict[str, tuple[Balance, ...]]:
+    found: dict[str, list[Balance]] = {}
+    for container in objects(layers, "containers"):
+        wanted, kernel = dict(_items(container, "wanted")), dict(_items(container, "kernel"))
+        for vip in sorted({*wanted, *kernel}):
+            found.setdefault(vip, []).append(
+                Balance(
+                    text(container, "name") or text(container, "container"),
+                    frozenset(_texts(at(wanted[vip], "backends"))) if vip in wanted else None,
+                    frozenset(_texts(at(wanted.get(vip), "leaving"))),
+                    frozenset(_texts(at(kernel[vip], "backends"))) if vip in kernel else None,
+                )
+            )
+    return {vip: tuple(balances) for vip, balances in found.items()}
+
+
+def _flows(layers: Any) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for container in objects(layers, "containers"):
+        for vip, one in _items(container, "kernel"):
+            for address, count in _items(one, "flows"):
+                if isinstance(count, int):
+                    counts = found.setdefault(vip, {})
+                    counts[address] = counts.get(address, 0) + count
+    return found
+
+
+def _store(each: Any) -> Store | None:
+    if not isinstance(at(each, "Store"), dict):
+        return None
+    return Store(
+        tasks={
+            text(one, "Address"): Task(
+                text(one, "Name"),
+                text(one, "Service"),
+                text(one, "Node"),
+                text(one, "State"),
+                text(one, "DesiredState"),
+            )
+            for one in objects(each, "Store", "Tasks")
+        },
+        vips={name: vip for name, vip in _items(each, "Store", "VirtualIPs") if isinstance(vip, str)},
+    )

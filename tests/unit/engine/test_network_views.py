@@ -1,0 +1,77 @@
+from typing import Any
+
+from shoal.api import v1 as api
+from shoal.engine.network_views import PATH
+from shoal.network.wanted import Overlay, Wanted
+from tests.unit.engine.fakes import FakeNode, FakeOverlays, backend, client, manager_node
+from tests.unit.manager.builders import node, service, task
+
+BLUE = api.Network(id="blue-id", spec=api.NetworkSpec(annotations=api.Annotations(name="blue")))
+RED = api.Network(id="red-id", spec=api.NetworkSpec(annotations=api.Annotations(name="red")))
+TOLD = {"nodes": [], "endpoints": {"e": {"service": "web"}}, "neighbours": {}}
+
+
+def overlays() -> FakeOverlays:
+    """This node is on blue, and not on red."""
+    return FakeOverlays(
+        shown={"blue-id": TOLD},
+        layers={"blue-id": {"names": {}}},
+        wanted=Wanted(1, overlays=(Overlay("blue-id", "blue", ()),)),
+    )
+
+
+async def asked(made: FakeNode, ref: str = "") -> tuple[int, Any]:
+    async with client(backend(node=made, overlays=overlays())) as http:
+        answer = await http.get(PATH, params={"ref": ref} if ref else {})
+        return answer.status, await answer.json()
+
+
+def manager() -> FakeNode:
+    web, other = service(), service("other")
+    web.spec.task.networks.add(target="blue-id")
+    other.spec.task.networks.add(target="red-id")
+    on = task("web.1", node="a")
+    on.networks.add(network=BLUE, addresses=["10.0.1.3/24"])
+    return manager_node(BLUE, RED, web, other, node("a"), on)[0]
+
+
+async def test_a_manager_shows_what_its_store_says_beside_its_own_view() -> None:
+    status, found = await asked(manager(), "blue")
+    assert status == 200
+    assert found["Node"] == {"ID": "m1", "Hostname": "host-1", "Address": "10.0.0.1"}
+    assert found["Service"] == ""
+    (view,) = found["Networks"]
+    assert (view["ID"], view["Name"], view["Reason"]) == ("blue-id", "blue", "")
+    assert [each["Address"] for each in view["Store"]["Tasks"]] == ["10.0.1.3"]
+    assert (view["Told"], view["Layers"]) == (TOLD, {"names": {}})
+
+
+async def test_a_network_that_a_manager_is_not_on_is_the_stores_alone() -> None:
+    for ref in ("red", "red-id", "red-"):
+        _, found = await asked(manager(), ref)
+        (view,) = found["Networks"]
+        assert (view["Name"], view["Told"], view["Layers"]) == ("red", None, None)
+        assert view["Store"]["Tasks"] == []
+        assert view["Reason"] == "network red-id is not on this node"
+
+
+async def test_a_service_stands_for_its_networks() -> None:
+    for made in (manager(), FakeNode()):
+        _, found = await asked(made, "web")
+        assert (found["Service"], [each["Name"] for each in found["Networks"]]) == ("web", ["blue"])
+    _, found = await asked(manager(), "other")
+    assert (found["Service"], [each["Name"] for each in found["Networks"]]) == ("other", ["red"])
+
+
+async def test_a_worker_shows_what_it_is_on_and_has_no_store() -> None:
+    _, found = await asked(FakeNode())
+    (view,) = found["Networks"]
+    assert (view["Name"], view["Store"], view["Told"]) == ("blue", None, TOLD)
+
+
+async def test_what_is_neither_is_not_found() -> None:
+    assert await asked(manager(), "gone") == (404, {"message": "there is no network and no service gone"})
+    assert await asked(FakeNode(), "gone") == (
+        404,
+        {"message": "this node is on no network gone, nor on one with a service gone"},
+    )
