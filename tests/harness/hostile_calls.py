@@ -16,11 +16,12 @@ from shoal.api.gen.ca_grpc import CABase, NodeCABase
 from shoal.api.gen.dispatcher_grpc import DispatcherBase
 from shoal.api.gen.health_grpc import HealthBase
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
+from shoal.api.gen.views_grpc import ViewsBase
 from shoal.ca.identity import WORKER_OU
 from shoal.manager.port.authorization import AUTHORIZATION
 from tests.harness.hostile import messages
 
-SERVED = (DispatcherBase, LogBrokerBase, NodeCABase, CABase, HealthBase)
+SERVED = (DispatcherBase, LogBrokerBase, NodeCABase, CABase, HealthBase, ViewsBase)
 LIVE = "the live session"
 MAX_MESSAGES = 3
 

@@ -5,6 +5,8 @@ The services use DNS round robin, because Docker has no virtual IPs without IP_V
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from tests.cluster.swarms import IMAGE, make_swarm, tasks, token, wait_running
 from tests.harness.docker_engine import DockerEngine
-from tests.harness.hosts import Host, eventually, run
+from tests.harness.hosts import REPOSITORY, Host, eventually, run
 from tests.harness.network import network
 from tests.interop.conftest import import_image
 
@@ -128,6 +130,19 @@ def test_both_show_the_same_nodes_services_and_tasks_and_each_its_own_containers
         tasks_here = {task["EndpointID"]: task for task in shown["Services"]["web"]["Tasks"]}
         assert own["IPv4Address"] == f"{tasks_here[own['EndpointID']]['EndpointIP']}/24"
         assert own["Name"] == tasks_here[own["EndpointID"]]["Name"]
+
+
+def test_the_doctor_asks_our_nodes_alone_and_finds_nothing(mixed: Mixed) -> None:
+    wait_for_names(mixed)
+    command = (sys.executable, "-m", "shoal.cli.main", "-H", f"unix://{mixed.shoal.socket}", "network", "doctor")
+    done = subprocess.run((*command, "--format", "json", "web"), cwd=REPOSITORY, capture_output=True, text=True)
+    rows = json.loads(done.stdout)["Rows"]
+    assert (done.returncode, [row for row in rows if row["Differences"]]) == (0, [])
+    assert {(row["Kind"], row["Subject"]) for row in rows if "docker" in row["Nodes"]} == {
+        ("no view", "not asked: it runs a Docker Engine")
+    }
+    for address in addresses(mixed).values():
+        assert [row["Kind"] for row in rows if row["Subject"].partition(" ")[0] == address] == ["address", "neighbour"]
 
 
 @pytest.mark.parametrize("where", ["shoal", "docker"])

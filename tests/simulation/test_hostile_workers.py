@@ -43,6 +43,7 @@ from shoal.manager.logs.server import LogBrokerServer, Logs
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.manager.port.health import HealthServer
+from shoal.manager.views.server import ViewsServer
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Transaction
 from tests.harness.hostile_calls import METHODS, Call, calls
@@ -128,6 +129,7 @@ class Swarm:
         self.services: list[Any] = [
             self.dispatcher,
             LogBrokerServer(self.logs, caller=current_caller),
+            ViewsServer(store, self.dispatcher.ask, caller=current_caller),
             NodeCAServer(store, CLUSTER_ID, caller=current_caller),
             CAServer(store, CLUSTER_ID),
             HealthServer(raft=lambda: True),
@@ -226,7 +228,7 @@ def test_every_method_that_a_worker_may_call_is_served() -> None:
     assert {path.rpartition("/")[2] for path in METHODS} == {
         "Session", "Heartbeat", "UpdateTaskStatus", "UpdateVolumeStatus", "Tasks", "Assignments",
         "ListenSubscriptions", "PublishLogs", "IssueNodeCertificate", "NodeCertificateStatus",
-        "GetRootCACertificate",
+        "GetRootCACertificate", "Answer",
     }  # fmt: skip
 
 

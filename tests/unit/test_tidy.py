@@ -18,14 +18,15 @@ IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "a
 # In packages that decide, neither a module nor what it imports does I/O. These modules are the exceptions.
 DECIDING = {"manager", "agent", "network"}
 SHELLS = {
-    "agent": "agent channel controller host log_streams pulls reports session sessions task tasks",
+    "agent": "agent channel controller host log_streams pulls reports session sessions task tasks views",
     "manager/certificates": "external_signer server",
     "manager/deciding": "leader loop",
     "manager/dispatcher": "feed hosts nodes probe reports server streams",
-    "manager/forwarding": "calls control leader_link placement services",
+    "manager/forwarding": "calls control leader_link placement services views",
     "manager/logs": "pipe server",
     "manager/membership": "managers probe",
     "manager/peers": "incoming keeper outgoing process",
+    "manager/views": "server",
     "manager/port": "guard messages outgoing server shares turns wire",
     "network": "bridge guard namespaces netlink overlays plumbing",
     "network/balancing": "balancer",

@@ -5,7 +5,7 @@ A `ref` is an id, a name, or a unique prefix of an id. Errors are those of `shoa
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from shoal.agent.networks import Overlays
 from shoal.runtime.image_types import Progress, RegistryAuth
@@ -69,6 +69,13 @@ class Images(Protocol):
         """Fetch an image from its registry."""
 
 
+class SeenOverlays(Overlays, Protocol):
+    """Overlays that can be looked into."""
+
+    async def view(self, network: str) -> dict[str, Any]:
+        """Return what there is of a network on this node, or why there is nothing."""
+
+
 class Runtime(Protocol):
     """What a node gives its agent."""
 
@@ -81,5 +88,5 @@ class Runtime(Protocol):
         """The images."""
 
     @property
-    def overlays(self) -> Overlays:
+    def overlays(self) -> SeenOverlays:
         """The overlay networks."""

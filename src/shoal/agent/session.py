@@ -7,7 +7,8 @@ with SessionEnded; the owner then registers again. Source of the flows: SwarmKit
 import asyncio
 import logging
 import ssl
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from grpclib.client import Channel
 from grpclib.const import Status
@@ -16,10 +17,12 @@ from h2.exceptions import H2Error
 
 from shoal.agent.log_streams import LogPublisher, LogSource
 from shoal.agent.reporter import Report
+from shoal.agent.views import ViewAnswers
 from shoal.agent.worker import follows
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherStub
 from shoal.api.gen.logbroker_grpc import LogBrokerStub
+from shoal.api.gen.views_grpc import ViewsStub
 from shoal.api.times import seconds
 from shoal.errors import ShoalError
 
@@ -62,6 +65,9 @@ class SessionOwner(LogSource, Protocol):
     def give_back_reports(self, reports: list[Report]) -> None:
         """Take back statuses that the manager did not receive."""
 
+    async def look(self, network_id: str) -> Mapping[str, Any]:
+        """Return what there is of a network on this node."""
+
     async def wait_identity_change(self) -> None:
         """Return when the node has changed and must register again."""
 
@@ -72,6 +78,7 @@ class ClientSession:
     def __init__(self, channel: Channel, owner: SessionOwner, description: api.NodeDescription, old_id: str) -> None:
         self._dispatcher = DispatcherStub(channel)
         self._broker = LogBrokerStub(channel)
+        self._views = ViewsStub(channel)
         self._owner = owner
         self._description = description
         self._old_id = old_id
@@ -111,8 +118,10 @@ class ClientSession:
                 group.create_task(self._report(), name="session-report")
                 group.create_task(self._logs(), name="session-logs")
                 group.create_task(self._watch_identity(), name="session-identity")
+                views = ViewAnswers(self._views, self._owner.look, group)
                 async for message in stream:
                     self._owner.handle_session_message(message)
+                    views.take(message.view_requests)
                 raise SessionEnded("the manager closed the session")
 
     async def _heartbeat(self) -> None:

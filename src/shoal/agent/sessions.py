@@ -6,12 +6,12 @@ sessions grow while managers do not answer.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from random import Random
 from ssl import SSLContext
-from typing import Protocol
+from typing import Any, Protocol
 
 from grpclib.config import Configuration
 
@@ -180,6 +180,10 @@ class Sessions:
                     await self._identity.wait()
             except TimeoutError:
                 continue
+
+    async def look(self, network_id: str) -> Mapping[str, Any]:
+        """Return what there is of a network on this node."""
+        return await self._tasks.look(network_id)
 
     def logged_tasks(self) -> Iterable[LoggedTask]:
         """Return the present tasks of this node."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from shoal.agent.controller import Controller, Limits, remove
 from shoal.agent.executor import TASK_ID_LABEL, container_config, container_id, stop_grace_period
@@ -94,6 +95,10 @@ class TaskSet:
         if message.type == api.AssignmentsMessage.COMPLETE and not self._swept:
             self._swept = True
             self._group.create_task(self._sweep(), name="sweep-containers")
+
+    async def look(self, network_id: str) -> dict[str, Any]:
+        """Return what there is of a network on this node."""
+        return await self._runtime.overlays.view(network_id)
 
     def assigned(self) -> list[api.Task]:
         """Return the tasks of this node."""

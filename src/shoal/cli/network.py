@@ -54,6 +54,7 @@ def doctor(
             help="Views that were saved with --format json; no daemon is asked then. May be given again.",
         ),
     ] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="Let a manager ask no other nodes.")] = False,
     only: Annotated[bool, typer.Option("--differences", "-d", help="Print only what differs.")] = False,
     form: FormatOption = Format.TEXT,
     no_trunc: NoTruncOption = False,
@@ -61,13 +62,14 @@ def doctor(
     """Lay side by side how nodes see a NETWORK, or the networks of a SERVICE, and mark what differs.
 
     Each node tells its names, addresses, neighbours, rules of virtual IPs and tracked connections; a manager tells
-    besides what the store says should be. What differs is looked at a second time after two seconds, and only what
-    still differs is marked. The exit code is 1 where something is.
+    besides what the store says should be, and asks the other nodes on the network, Docker Engines excepted. What
+    differs is looked at a second time after two seconds, and only what still differs is marked. The exit code is 1
+    where something is.
 
-    A node is asked by its own daemon alone: name those of others by --with (tcp://ADDRESS:PORT with the TLS flags), or
-    save their views there (`shoal network doctor --format json NETWORK > FILE`) and compare the files.
+    Without a manager, or to ask a node that its manager does not reach: name its daemon by --with (tcp://ADDRESS:PORT
+    with the TLS flags), or save its view there (`shoal network doctor --format json NETWORK > FILE`) and compare files.
     """
-    answers, rows = _from_files(files) if files else _asked(context.obj, ref, others or ())
+    answers, rows = _from_files(files) if files else _asked(context.obj, ref, others or (), alone=alone)
     found = [(name, row) for name, each in rows for row in each if row.differences or not only]
     nodes = [label for label, _ in answers]
     if form is Format.JSON:
@@ -83,13 +85,16 @@ def doctor(
 
 
 def _asked(
-    target: Callable[..., Target], ref: str, others: Sequence[str]
+    target: Callable[..., Target], ref: str, others: Sequence[str], *, alone: bool
 ) -> tuple[list[tuple[str, Answer]], list[tuple[str, list[Row]]]]:
     targets = [target(), *(target(other) for other in others)]
-    path = f"{VIEW}?{urlencode({'ref': ref})}" if ref else VIEW
+    query = {"ref": ref} if ref else {}
+    path = f"{VIEW}?{urlencode(query if alone else {**query, 'others': 'true'})}"
 
     def ask() -> list[tuple[str, Answer]]:
-        return labelled([JsonClient(one).one(path) for one in targets])
+        own = [JsonClient(one).one(path) for one in targets]
+        others = [each for answer in own for each in objects(answer, "Others")]
+        return labelled([{key: value for key, value in each.items() if key != "Others"} for each in (*own, *others)])
 
     answers = ask()
     rows = compared(answers)

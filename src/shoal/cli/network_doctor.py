@@ -18,6 +18,7 @@ NAME, ADDRESS, NEIGHBOUR, VIRTUAL, FLOWS, TROUBLE = (
     "connections",
     "trouble",
 )
+NO_VIEW = "no view"
 ABSENT = "-"
 _NODES_DIFFER = "nodes differ"
 
@@ -175,8 +176,10 @@ def _flows(views: Sequence[View], vips: Mapping[str, str]) -> Iterator[Row]:
 
 def _troubles(views: Sequence[View], tasks: Mapping[str, Task]) -> Iterator[Row]:
     for view in views:
-        if view.reason and any(task.node == view.node and task.is_settled for task in tasks.values()):
-            yield Row(TROUBLE, view.reason, {view.node: "yes"}, differences=(f"{view.node} has tasks on it",))
+        if view.reason:
+            has_tasks = any(task.node == view.node and task.is_settled for task in tasks.values())
+            marked = view.asked and has_tasks
+            yield Row(NO_VIEW, view.reason, {view.node: "yes"}, differences=("it has tasks there",) if marked else ())
         for words in view.troubles:
             yield Row(TROUBLE, words, {view.node: "yes"}, differences=(f"{view.node} says so",))
 
@@ -189,4 +192,4 @@ def _is_of(row: Row, service: str, views: Sequence[View], tasks: Mapping[str, Ta
     belongs: Callable[[str], bool] = own.__contains__
     if row.kind == NAME:
         return any(belongs(address) for cell in row.cells.values() for address in cell.split())
-    return row.kind == TROUBLE or belongs(row.subject.partition(" ")[0])
+    return row.kind in (TROUBLE, NO_VIEW) or belongs(row.subject.partition(" ")[0])

@@ -65,6 +65,7 @@ class View:
     network: str
     name: str
     reason: str = ""  # why the node has no view; empty: it has
+    asked: bool = True  # False: nobody asked it, and its silence says nothing
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)  # by address
     own: Mapping[str, tuple[str, bool]] = field(default_factory=dict)  # address: container, whether names are answered
@@ -78,7 +79,8 @@ class View:
 
 def read(answer: Any, label: str) -> list[View]:
     """Return the views of one node's answer, under this name of the node."""
-    return [_view(each, label) for each in objects(answer, "Networks")]
+    asked = at(answer, "Asked") is not False
+    return [_view(each, label, asked=asked) for each in objects(answer, "Networks")]
 
 
 def objects(found: Any, *path: str) -> list[dict[str, Any]]:
@@ -109,12 +111,12 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(each for each in value[:MOST] if isinstance(each, str)) if isinstance(value, list) else ()
 
 
-def _view(each: dict[str, Any], node: str) -> View:
+def _view(each: dict[str, Any], node: str, *, asked: bool) -> View:
     told, layers = at(each, "Told"), at(each, "Layers")
     name = text(each, "Name") or text(each, "ID")
     if not isinstance(told, dict) or not isinstance(layers, dict):
         reason = text(each, "Reason") or "it gives no view"
-        return View(node, text(each, "ID"), name, reason, store=_store(each))
+        return View(node, text(each, "ID"), name, reason, asked, store=_store(each))
     return View(
         node=node,
         network=text(each, "ID"),

@@ -4,13 +4,14 @@ The protocols name the methods that handlers call on the parts below (`runtime`,
 docs/architecture.md says what they promise. A test gives small behaving fakes, the daemon the real parts.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from shoal.api import v1 as api
 from shoal.api.gen import placement_pb2 as pb
+from shoal.api.gen.views_pb2 import ViewsReply
 from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
@@ -105,8 +106,8 @@ class Overlays(Protocol):
         """Return what is known of a network. Raises NotFound where this host is not on it, and Unavailable."""
         ...
 
-    async def examine(self, network: str) -> dict[str, Any]:
-        """Return what there is of a network on this host, layer by layer. Raises likewise."""
+    async def view(self, network: str) -> dict[str, Any]:
+        """Return that, and what there is of it layer by layer; the reason where there is nothing."""
         ...
 
     async def counts(self) -> dict[str, Any]:
@@ -174,6 +175,10 @@ class SwarmNode(Protocol):
     async def unlock_key(self) -> str: ...
     async def explain_task(self, task_id: str) -> pb.Explanation:
         """Return why a task is where it is, or nowhere."""
+        ...
+
+    async def network_views(self, network_ids: Sequence[str]) -> ViewsReply:
+        """Return what the nodes on these networks see of them."""
         ...
 
     async def backup(self, file: BinaryIO) -> Summary:

@@ -1,20 +1,25 @@
 """This node's view of networks, on a path that Docker does not have: what `shoal network doctor` lays side by side.
 
     GET /shoal/v1/networks/view?ref=REF    a network or a service; without `ref`, all overlays that this node is on
+        &others=true    on a manager: also the views of the other nodes on these networks
 
-Each node answers for itself alone: what the shared tables say, what its kernel has, whom names lead to; a manager adds
-what the store says should be. Why nodes are not asked by managers: docs/decisions/0028-network-doctor.md.
+A node's view: what the shared tables say, what its kernel has, what names lead to. A manager adds what the store says
+should be. How it asks others: docs/decisions/0028-network-doctor.md.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
+from shoal.api.gen.views_pb2 import NodeViews, ViewsReply
 from shoal.api.predefined import is_predefined
 from shoal.engine import lookups, network_store_json
+from shoal.engine.control_client import rpc
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
-from shoal.errors import NotFound, ShoalError, Unavailable
+from shoal.errors import NotFound, Unavailable
 
 PATH = "/shoal/v1/networks/view"
 
@@ -34,13 +39,39 @@ async def view_networks(call: Call) -> web.StreamResponse:
     else:
         service, chosen = await _of_service(call, ref, here)
     info = call.backend.node.info()
-    return json_reply(
-        {
-            "Node": {"ID": info.node_id, "Hostname": call.backend.facts.name, "Address": info.node_addr},
-            "Service": service,
-            "Networks": [await _view(call, each, names.get(each, each)) for each in chosen],
-        }
-    )
+    named = {each: names.get(each, each) for each in chosen}
+    shown = {
+        "Node": {"ID": info.node_id, "Hostname": call.backend.facts.name, "Address": info.node_addr},
+        "Service": service,
+        "Networks": [await _view(call, each, name) for each, name in named.items()],
+    }
+    if call.flag("others"):
+        # Only managers ask.
+        reply = await rpc(call.backend.node.network_views, chosen) if info.control_available else ViewsReply()
+        shown["Others"] = [other(node, named) for node in reply.nodes if node.node_id != info.node_id]
+    return json_reply(shown)
+
+
+def other(node: NodeViews, names: Mapping[str, str]) -> Shown:
+    """Return another node's views of these networks. What it sent may be anything: what is no view is left out."""
+    reason = node.reason
+    try:
+        views = json.loads(node.views) if node.views else []
+    except (ValueError, RecursionError):
+        views, reason = [], "its answer cannot be read"
+    found = dict(zip(names, views, strict=False)) if isinstance(views, list) else {}
+    return {
+        "Node": {"ID": node.node_id, "Hostname": node.hostname, "Address": node.address},
+        "Asked": node.asked,
+        "Networks": [_of_other(network_id, name, found.get(network_id), reason) for network_id, name in names.items()],
+    }
+
+
+def _of_other(network_id: str, name: str, view: Any, reason: str) -> Shown:
+    base = {"ID": network_id, "Name": name, "Store": None, "Told": None, "Layers": None, "Reason": reason}
+    if not isinstance(view, dict):
+        return base
+    return {**base, **{key: view[key] for key in ("Told", "Layers", "Reason") if key in view}}
 
 
 def _known(call: Call) -> dict[str, str]:
@@ -83,17 +114,12 @@ async def _has_service(call: Call, network_id: str, name: str) -> bool:
 
 
 async def _view(call: Call, network_id: str, name: str) -> Shown:
-    shown: Shown = {"ID": network_id, "Name": name, "Store": None, "Told": None, "Layers": None, "Reason": ""}
+    store = None
     try:
-        shown["Store"] = network_store_json.on_network(call.backend.node.view(), network_id)
+        store = network_store_json.on_network(call.backend.node.view(), network_id)
     except Unavailable:
         pass  # the store is the managers'
-    try:
-        shown["Told"] = await call.backend.overlays.show(network_id)
-        shown["Layers"] = await call.backend.overlays.examine(network_id)
-    except ShoalError as error:
-        shown["Reason"] = str(error)
-    return shown
+    return {"ID": network_id, "Name": name, "Store": store, **await call.backend.overlays.view(network_id)}
 
 
 ROUTES = [("GET", PATH, view_networks)]

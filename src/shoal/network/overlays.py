@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from shoal.errors import ShoalError, Unavailable
+from shoal.errors import NotFound, ShoalError, Unavailable
 from shoal.network import desired
 from shoal.network.wanted import Gossip, HostBridge, Overlay, Reached, Sandbox, Trouble, Wanted
 
@@ -225,6 +225,13 @@ class Overlays:
     async def examine(self, network: str) -> dict[str, Any]:
         """Return what there is of a network on this node, layer by layer. NotFound, Unavailable."""
         return await self._process.examine(network)
+
+    async def view(self, network: str) -> dict[str, Any]:
+        """Return both, as the doctor compares them; where there is nothing, the reason instead."""
+        try:
+            return {"Told": await self.show(network), "Layers": await self.examine(network), "Reason": ""}
+        except (NotFound, Unavailable) as error:
+            return {"Told": None, "Layers": None, "Reason": str(error)}
 
     async def counts(self) -> dict[str, Any]:
         """Return what the network process has counted since its start. Unavailable."""

@@ -22,6 +22,7 @@ from shoal.paths import Paths
 if TYPE_CHECKING:
     from shoal.agent.runtime import Runtime
     from shoal.api.gen import placement_pb2 as pb
+    from shoal.api.gen.views_pb2 import ViewsReply
     from shoal.manager.control import ControlRpcs
     from shoal.manager.forwarding.services import LogBroker
     from shoal.node.manager import KeepOut
@@ -146,6 +147,10 @@ class Door:
         RpcError.
         """
         return await self._there().explain_task(task_id)
+
+    async def network_views(self, network_ids: Sequence[str]) -> "ViewsReply":
+        """Return what the nodes on these networks see of them, likewise. Also raises RpcError and InvalidArgument."""
+        return await self._there().network_views(network_ids)
 
     async def unlock_key(self) -> str:
         """Return the key that unlocks this swarm's managers; empty with autolock off. Only on a manager, as

@@ -25,6 +25,7 @@ from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.gen.managers_grpc import ManagersBase
 from shoal.api.gen.placement_grpc import PlacementBase
 from shoal.api.gen.resource_grpc import ResourceAllocatorBase
+from shoal.api.gen.views_grpc import ViewsBase
 from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
@@ -34,6 +35,7 @@ from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
 from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
 from shoal.manager.forwarding.placement import RemotePlacement
 from shoal.manager.forwarding.services import ControlService, LogBroker, LogsService, TermService
+from shoal.manager.forwarding.views import RemoteViews
 from shoal.manager.membership.managers import RaftMembershipServer
 from shoal.manager.membership.quorum import Reachability
 from shoal.manager.peers.keeper import TunnelsProcess
@@ -72,6 +74,7 @@ class Active:
     control: ControlRpcs
     logs: LogBroker
     placement: RemotePlacement
+    views: RemoteViews
     store: Store
     etcd: EtcdClient
 
@@ -180,6 +183,7 @@ class Manager:
             TermService(ResourceAllocatorBase, lambda: self._term and self._term.attachments),
             TermService(ManagersBase, lambda: self._term and self._term.members),
             TermService(PlacementBase, lambda: self._term and self._term.placement),
+            TermService(ViewsBase, lambda: self._term and self._term.views),
             RaftMembershipServer(),
             ControlService(self._control),
             LogsService(self._logs),
@@ -357,7 +361,8 @@ class Manager:
         control = RemoteControl(self._link, self._control)
         logs = RemoteLogs(self._link, self._logs)
         placement = RemotePlacement(self._link, lambda: None if self._term is None else self._term.placement)
-        self._active = Active(control, logs, placement, store, etcd)
+        views = RemoteViews(self._link, lambda: None if self._term is None else self._term.views)
+        self._active = Active(control, logs, placement, views, store, etcd)
         self._tell(watch)
         await self._announce(store)
 

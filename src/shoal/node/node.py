@@ -17,6 +17,7 @@ from typing import BinaryIO
 from shoal.agent.runtime import Runtime
 from shoal.api import v1 as api
 from shoal.api.gen import placement_pb2 as pb
+from shoal.api.gen.views_pb2 import ViewsReply
 from shoal.ca.keyfile import Locked
 from shoal.ca.security import SecurityConfig
 from shoal.ca.tokens import KEK_BYTES, parse_unlock_key, unlock_key
@@ -434,6 +435,10 @@ class SwarmNode:
     async def explain_task(self, task_id: str) -> pb.Explanation:
         """Return why a task is on its node, or has none. Raises Unavailable as `control`, NotFound, RpcError."""
         return await self._active().placement.explain(task_id)
+
+    async def network_views(self, network_ids: Sequence[str]) -> ViewsReply:
+        """Return what the nodes on these networks see of them. Raises as `explain_task` does, and InvalidArgument."""
+        return await self._active().views.ask(network_ids)
 
     async def unlock_key(self) -> str:
         """Return the key that unlocks this swarm's managers; empty with autolock off. Raises as `control` does."""

@@ -28,6 +28,7 @@ from shoal.manager.membership.quorum import Quorum, Reachability
 from shoal.manager.port.server import current_caller
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.manager.scheduler.server import PlacementServer
+from shoal.manager.views.server import ViewsServer
 from shoal.store.etcd_client import EtcdClient
 from shoal.store.store import Store
 
@@ -84,6 +85,7 @@ class Term:
         self.attachments = Attachments(store, caller=current_caller, clock=time.time, new_id=new_id)
         scheduler = Scheduler(setting.rng)
         self.placement = PlacementServer(store, scheduler, time.time)
+        self.views = ViewsServer(store, self.dispatcher.ask, caller=current_caller)
         self._leader = Leader(
             store,
             all_deciders(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from shoal.api import v1 as api
 from shoal.errors import NotFound, ShoalError
@@ -182,6 +183,9 @@ class FakeOverlays:
     def said_of(self, troubles: Iterable[Trouble]) -> dict[str, str]:
         assert tuple(troubles) == self.troubles
         return self.said
+
+    async def view(self, network: str) -> dict[str, Any]:
+        return {"Told": None, "Layers": None, "Reason": f"network {network} is not on this node"}
 
 
 class FakeRuntime:

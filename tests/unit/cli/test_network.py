@@ -68,11 +68,11 @@ def test_daemons_are_asked_and_a_difference_is_looked_at_twice(
     known = overlays()
     known.layers["blue-id"] = {"wanted": {}, "kernel": {}}
 
-    async def examine(network_id: str) -> dict[str, Any]:
+    async def view(network_id: str) -> dict[str, Any]:
         asked.append(network_id)
-        return await FakeOverlays.examine(known, network_id)
+        return await FakeOverlays.view(known, network_id)
 
-    monkeypatch.setattr(known, "examine", examine)
+    monkeypatch.setattr(known, "view", view)
     with daemon(folder, manager(), known) as url:
         assert shoal(url, "network", "doctor", "web", "--with", url, "--no-trunc") == 1
     out = capsys.readouterr().out
@@ -82,9 +82,30 @@ def test_daemons_are_asked_and_a_difference_is_looked_at_twice(
     assert asked == ["blue-id"] * 4
 
 
+def test_a_manager_is_asked_for_other_nodes_and_alone_for_none(
+    folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "AGAIN_AFTER", 0.0)
+    made = manager()
+    made.views.nodes.add(node_id="b", hostname="other", asked=False, reason="not asked: it runs a Docker Engine")
+    with daemon(folder, made, overlays()) as url:
+        shoal(url, "network", "doctor", "blue", "--no-trunc")
+        assert made.asked
+        lines = capsys.readouterr().out.splitlines()
+        made.asked.clear()
+        shoal(url, "network", "doctor", "blue", "--alone", "--format", "json")
+        assert not made.asked
+    assert lines[0].split() == ["NETWORK", "WHAT", "OF", "STORE", "HOST-1", "OTHER", "DIFFERENCE"]
+    (engine,) = [line for line in lines if "Docker Engine" in line]
+    assert "≠" not in engine
+    assert [each["Node"]["Hostname"] for each in json.loads(capsys.readouterr().out)["Views"]] == ["host-1"]
+
+
 def test_nothing_to_mark_is_success(folder: Path, capsys: Captured) -> None:
     with daemon(folder, manager(), overlays()) as url:
         assert shoal(url, "network", "doctor", "red") == 0
-    assert capsys.readouterr().out.split() == ["NETWORK", "WHAT", "OF", "HOST-1", "DIFFERENCE"]
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NETWORK", "WHAT", "OF", "HOST-1", "DIFFERENCE"]
+    assert row.split()[:5] == ["red", "no", "view", "network", "red-id"]
     path = saved(folder / "x", replaced(ANSWER, 0, {}))
     assert shoal("", "network", "doctor", "--compare", path) == 0

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from shoal.cli.network_doctor import ADDRESS, FLOWS, NAME, NEIGHBOUR, TROUBLE, VIRTUAL, Row, compare, lasting
+from shoal.cli.network_doctor import ADDRESS, FLOWS, NAME, NEIGHBOUR, NO_VIEW, TROUBLE, VIRTUAL, Row, compare, lasting
 from shoal.cli.network_views import Balance, Endpoint, Store, Task, View
 
 VIP = "10.0.1.2"
@@ -129,8 +129,11 @@ def test_what_a_node_says_itself_is_marked() -> None:
         (ADDRESS, "10.0.1.4 web.2", (f"second: container {'c' * 12} is not answered names",)),
         (TROUBLE, "no room", ("second says so",)),
     ]
-    assert marked(FIRST, away) == [(TROUBLE, "it is being started", ("second has tasks on it",))]
+    assert marked(FIRST, away) == [(NO_VIEW, "it is being started", ("it has tasks there",))]
     assert marked(replace(FIRST, store=None), away) == []
+    engine = replace(away, reason="not asked: it runs a Docker Engine", asked=False)
+    assert marked(FIRST, engine) == []
+    assert row(compare([FIRST, engine]), NO_VIEW, engine.reason).cells == {"second": "yes"}
 
 
 def test_a_service_has_its_own_rows_alone() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, BinaryIO
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO
 from aiohttp.test_utils import TestClient, TestServer
 
 from shoal.api.gen import placement_pb2 as pb
+from shoal.api.gen.views_pb2 import ViewsReply
 from shoal.engine.app import MODULES, make_app
 from shoal.engine.backend import Backend, DaemonFacts
 from shoal.engine.host_facts import HostFacts
@@ -79,11 +81,10 @@ class FakeOverlays:
         found: dict[str, Any] = self.shown[network]
         return found
 
-    async def examine(self, network: str) -> dict[str, Any]:
+    async def view(self, network: str) -> dict[str, Any]:
         if network not in self.layers:
-            raise NotFound(f"network {network} is not on this node")
-        found: dict[str, Any] = self.layers[network]
-        return found
+            return {"Told": None, "Layers": None, "Reason": f"network {network} is not on this node"}
+        return {"Told": self.shown[network], "Layers": self.layers[network], "Reason": ""}
 
     async def counts(self) -> dict[str, Any]:
         if self.counted is None:
@@ -105,6 +106,7 @@ class FakeNode:
     is_prepared: bool = False  # whether `prepare` was called
     told: list[Any] = field(default_factory=list)  # networks
     explained: Any = None  # from a task's id to its explanation
+    views: ViewsReply = field(default_factory=ViewsReply)  # of other nodes
 
     def info(self) -> SwarmInfo:
         return self.swarm
@@ -158,6 +160,11 @@ class FakeNode:
     async def explain_task(self, task_id: str) -> pb.Explanation:
         found: pb.Explanation = self._needs_manager(self.explained)(task_id)
         return found
+
+    async def network_views(self, network_ids: Sequence[str]) -> ViewsReply:
+        self._needs_manager(self.manager)
+        self.asked.append(list(network_ids))
+        return self.views
 
     async def backup(self, file: BinaryIO) -> Summary:
         self._needs_manager(self.manager)

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 from shoal.api import v1 as api
@@ -67,6 +68,35 @@ async def test_a_worker_shows_what_it_is_on_and_has_no_store() -> None:
     _, found = await asked(FakeNode())
     (view,) = found["Networks"]
     assert (view["Name"], view["Store"], view["Told"]) == ("blue", None, TOLD)
+
+
+async def test_a_manager_shows_other_nodes_views_and_what_is_none_is_left_out() -> None:
+    made = manager()
+    told = {"Told": TOLD, "Layers": {}, "Reason": "", "Store": "lies", "ID": "lies"}
+    for node_id, fields in (
+        ("m1", {"asked": True, "views": b"[]"}),  # itself
+        ("a", {"asked": True, "views": json.dumps([told]).encode()}),
+        ("b", {"asked": False, "reason": "not asked: it runs a Docker Engine"}),
+        ("c", {"asked": True, "views": b"["}),
+        ("d", {"asked": True, "views": b"[5]"}),
+        ("e", {"asked": True, "views": b'{"x": 1}'}),
+    ):
+        made.views.nodes.add(node_id=node_id, hostname=f"host-{node_id}", **fields)
+    async with client(backend(node=made, overlays=overlays())) as http:
+        found = await (await http.get(PATH, params={"ref": "blue", "others": "true"})).json()
+    assert made.asked == [["blue-id"]]
+    others = {each["Node"]["ID"]: each for each in found["Others"]}
+    assert others.keys() == {"a", "b", "c", "d", "e"}
+    base = {"ID": "blue-id", "Name": "blue", "Store": None, "Told": None, "Layers": None, "Reason": ""}
+    assert others["a"]["Networks"] == [{**base, "Told": TOLD, "Layers": {}}]
+    assert (others["b"]["Asked"], others["b"]["Networks"][0]["Reason"]) == (False, "not asked: it runs a Docker Engine")
+    assert others["c"]["Networks"] == [{**base, "Reason": "its answer cannot be read"}]
+    assert others["d"]["Networks"] == others["e"]["Networks"] == [base]
+
+
+async def test_a_node_that_is_no_manager_asks_nobody() -> None:
+    async with client(backend(node=FakeNode(), overlays=overlays())) as http:
+        assert (await (await http.get(PATH, params={"others": "true"})).json())["Others"] == []
 
 
 async def test_what_is_neither_is_not_found() -> None:

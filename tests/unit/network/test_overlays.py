@@ -25,6 +25,7 @@ class Played:
         self.deaf = False
         self.others = 0
         self.removed = False
+        self.fault: Unavailable | None = None
         self.guarded: list[int] = []
         self.expecting: list[str] = []
         self._revision = 100
@@ -59,6 +60,8 @@ class Played:
         return {"network": network}
 
     async def examine(self, network: str) -> dict[str, Any]:
+        if self.fault is not None:
+            raise self.fault
         return {"examined": network}
 
     async def counts(self) -> dict[str, Any]:
@@ -210,6 +213,9 @@ async def test_the_swarms_word_reaches_the_process_and_leaving_takes_all_away() 
         assert process.guarded == [4790]
         assert await made.show("in") == {"network": "in"}
         assert await made.examine("in") == {"examined": "in"}
+        assert await made.view("in") == {"Told": {"network": "in"}, "Layers": {"examined": "in"}, "Reason": ""}
+        process.fault = Unavailable("it is being started")
+        assert await made.view("in") == {"Told": None, "Layers": None, "Reason": "it is being started"}
         assert await made.counts() == {"overlays": 1}
         await made.leave()
         assert process.removed

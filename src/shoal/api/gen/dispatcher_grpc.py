@@ -12,6 +12,7 @@ if typing.TYPE_CHECKING:
 import google.protobuf.duration_pb2
 import shoal.api.gen.objects_pb2
 import shoal.api.gen.types_pb2
+import shoal.api.gen.views_pb2
 import shoal.api.gen.dispatcher_pb2
 
 

@@ -25,51 +25,52 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from shoal.api.gen import objects_pb2 as shoal_dot_api_dot_gen_dot_objects__pb2
 from shoal.api.gen import types_pb2 as shoal_dot_api_dot_gen_dot_types__pb2
+from shoal.api.gen import views_pb2 as shoal_dot_api_dot_gen_dot_views__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshoal/api/gen/dispatcher.proto\x12\x12\x64ocker.swarmkit.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bshoal/api/gen/objects.proto\x1a\x19shoal/api/gen/types.proto\"^\n\x0eSessionRequest\x12\x38\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32#.docker.swarmkit.v1.NodeDescription\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\xd3\x01\n\x0eSessionMessage\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x04node\x18\x02 \x01(\x0b\x32\x18.docker.swarmkit.v1.Node\x12\x32\n\x08managers\x18\x03 \x03(\x0b\x32 .docker.swarmkit.v1.WeightedPeer\x12\x41\n\x16network_bootstrap_keys\x18\x04 \x03(\x0b\x32!.docker.swarmkit.v1.EncryptionKey\x12\x0e\n\x06RootCA\x18\x05 \x01(\x0c\"&\n\x10HeartbeatRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\">\n\x11HeartbeatResponse\x12)\n\x06period\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd1\x01\n\x17UpdateTaskStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12M\n\x07updates\x18\x03 \x03(\x0b\x32<.docker.swarmkit.v1.UpdateTaskStatusRequest.TaskStatusUpdate\x1aS\n\x10TaskStatusUpdate\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12.\n\x06status\x18\x02 \x01(\x0b\x32\x1e.docker.swarmkit.v1.TaskStatus\"\x1a\n\x18UpdateTaskStatusResponse\"\xb9\x01\n\x19UpdateVolumeStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12Q\n\x07updates\x18\x02 \x03(\x0b\x32@.docker.swarmkit.v1.UpdateVolumeStatusRequest.VolumeStatusUpdate\x1a\x35\n\x12VolumeStatusUpdate\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0bunpublished\x18\x02 \x01(\x08\"\x1c\n\x1aUpdateVolumeStatusResponse\"\"\n\x0cTasksRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"7\n\x0cTasksMessage\x12\'\n\x05tasks\x18\x01 \x03(\x0b\x32\x18.docker.swarmkit.v1.Task\"(\n\x12\x41ssignmentsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xd2\x01\n\nAssignment\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x18.docker.swarmkit.v1.TaskH\x00\x12,\n\x06secret\x18\x02 \x01(\x0b\x32\x1a.docker.swarmkit.v1.SecretH\x00\x12,\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.docker.swarmkit.v1.ConfigH\x00\x12\x36\n\x06volume\x18\x04 \x01(\x0b\x32$.docker.swarmkit.v1.VolumeAssignmentH\x00\x42\x06\n\x04item\"\xb9\x01\n\x10\x41ssignmentChange\x12\x32\n\nassignment\x18\x01 \x01(\x0b\x32\x1e.docker.swarmkit.v1.Assignment\x12\x45\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x35.docker.swarmkit.v1.AssignmentChange.AssignmentAction\"*\n\x10\x41ssignmentAction\x12\n\n\x06UPDATE\x10\x00\x12\n\n\x06REMOVE\x10\x01\"\xd5\x01\n\x12\x41ssignmentsMessage\x12\x39\n\x04type\x18\x01 \x01(\x0e\x32+.docker.swarmkit.v1.AssignmentsMessage.Type\x12\x12\n\napplies_to\x18\x02 \x01(\t\x12\x12\n\nresults_in\x18\x03 \x01(\t\x12\x35\n\x07\x63hanges\x18\x04 \x03(\x0b\x32$.docker.swarmkit.v1.AssignmentChange\"%\n\x04Type\x12\x0c\n\x08\x43OMPLETE\x10\x00\x12\x0f\n\x0bINCREMENTAL\x10\x01\x32\xcf\x04\n\nDispatcher\x12S\n\x07Session\x12\".docker.swarmkit.v1.SessionRequest\x1a\".docker.swarmkit.v1.SessionMessage0\x01\x12X\n\tHeartbeat\x12$.docker.swarmkit.v1.HeartbeatRequest\x1a%.docker.swarmkit.v1.HeartbeatResponse\x12m\n\x10UpdateTaskStatus\x12+.docker.swarmkit.v1.UpdateTaskStatusRequest\x1a,.docker.swarmkit.v1.UpdateTaskStatusResponse\x12s\n\x12UpdateVolumeStatus\x12-.docker.swarmkit.v1.UpdateVolumeStatusRequest\x1a..docker.swarmkit.v1.UpdateVolumeStatusResponse\x12M\n\x05Tasks\x12 .docker.swarmkit.v1.TasksRequest\x1a .docker.swarmkit.v1.TasksMessage0\x01\x12_\n\x0b\x41ssignments\x12&.docker.swarmkit.v1.AssignmentsRequest\x1a&.docker.swarmkit.v1.AssignmentsMessage0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eshoal/api/gen/dispatcher.proto\x12\x12\x64ocker.swarmkit.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bshoal/api/gen/objects.proto\x1a\x19shoal/api/gen/types.proto\x1a\x19shoal/api/gen/views.proto\"^\n\x0eSessionRequest\x12\x38\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32#.docker.swarmkit.v1.NodeDescription\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x82\x02\n\x0eSessionMessage\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x04node\x18\x02 \x01(\x0b\x32\x18.docker.swarmkit.v1.Node\x12\x32\n\x08managers\x18\x03 \x03(\x0b\x32 .docker.swarmkit.v1.WeightedPeer\x12\x41\n\x16network_bootstrap_keys\x18\x04 \x03(\x0b\x32!.docker.swarmkit.v1.EncryptionKey\x12\x0e\n\x06RootCA\x18\x05 \x01(\x0c\x12-\n\rview_requests\x18\xe8\x07 \x03(\x0b\x32\x15.shoal.v1.ViewRequest\"&\n\x10HeartbeatRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\">\n\x11HeartbeatResponse\x12)\n\x06period\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd1\x01\n\x17UpdateTaskStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12M\n\x07updates\x18\x03 \x03(\x0b\x32<.docker.swarmkit.v1.UpdateTaskStatusRequest.TaskStatusUpdate\x1aS\n\x10TaskStatusUpdate\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12.\n\x06status\x18\x02 \x01(\x0b\x32\x1e.docker.swarmkit.v1.TaskStatus\"\x1a\n\x18UpdateTaskStatusResponse\"\xb9\x01\n\x19UpdateVolumeStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12Q\n\x07updates\x18\x02 \x03(\x0b\x32@.docker.swarmkit.v1.UpdateVolumeStatusRequest.VolumeStatusUpdate\x1a\x35\n\x12VolumeStatusUpdate\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0bunpublished\x18\x02 \x01(\x08\"\x1c\n\x1aUpdateVolumeStatusResponse\"\"\n\x0cTasksRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"7\n\x0cTasksMessage\x12\'\n\x05tasks\x18\x01 \x03(\x0b\x32\x18.docker.swarmkit.v1.Task\"(\n\x12\x41ssignmentsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xd2\x01\n\nAssignment\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x18.docker.swarmkit.v1.TaskH\x00\x12,\n\x06secret\x18\x02 \x01(\x0b\x32\x1a.docker.swarmkit.v1.SecretH\x00\x12,\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.docker.swarmkit.v1.ConfigH\x00\x12\x36\n\x06volume\x18\x04 \x01(\x0b\x32$.docker.swarmkit.v1.VolumeAssignmentH\x00\x42\x06\n\x04item\"\xb9\x01\n\x10\x41ssignmentChange\x12\x32\n\nassignment\x18\x01 \x01(\x0b\x32\x1e.docker.swarmkit.v1.Assignment\x12\x45\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x35.docker.swarmkit.v1.AssignmentChange.AssignmentAction\"*\n\x10\x41ssignmentAction\x12\n\n\x06UPDATE\x10\x00\x12\n\n\x06REMOVE\x10\x01\"\xd5\x01\n\x12\x41ssignmentsMessage\x12\x39\n\x04type\x18\x01 \x01(\x0e\x32+.docker.swarmkit.v1.AssignmentsMessage.Type\x12\x12\n\napplies_to\x18\x02 \x01(\t\x12\x12\n\nresults_in\x18\x03 \x01(\t\x12\x35\n\x07\x63hanges\x18\x04 \x03(\x0b\x32$.docker.swarmkit.v1.AssignmentChange\"%\n\x04Type\x12\x0c\n\x08\x43OMPLETE\x10\x00\x12\x0f\n\x0bINCREMENTAL\x10\x01\x32\xcf\x04\n\nDispatcher\x12S\n\x07Session\x12\".docker.swarmkit.v1.SessionRequest\x1a\".docker.swarmkit.v1.SessionMessage0\x01\x12X\n\tHeartbeat\x12$.docker.swarmkit.v1.HeartbeatRequest\x1a%.docker.swarmkit.v1.HeartbeatResponse\x12m\n\x10UpdateTaskStatus\x12+.docker.swarmkit.v1.UpdateTaskStatusRequest\x1a,.docker.swarmkit.v1.UpdateTaskStatusResponse\x12s\n\x12UpdateVolumeStatus\x12-.docker.swarmkit.v1.UpdateVolumeStatusRequest\x1a..docker.swarmkit.v1.UpdateVolumeStatusResponse\x12M\n\x05Tasks\x12 .docker.swarmkit.v1.TasksRequest\x1a .docker.swarmkit.v1.TasksMessage0\x01\x12_\n\x0b\x41ssignments\x12&.docker.swarmkit.v1.AssignmentsRequest\x1a&.docker.swarmkit.v1.AssignmentsMessage0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shoal.api.gen.dispatcher_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONREQUEST']._serialized_start=142
-  _globals['_SESSIONREQUEST']._serialized_end=236
-  _globals['_SESSIONMESSAGE']._serialized_start=239
-  _globals['_SESSIONMESSAGE']._serialized_end=450
-  _globals['_HEARTBEATREQUEST']._serialized_start=452
-  _globals['_HEARTBEATREQUEST']._serialized_end=490
-  _globals['_HEARTBEATRESPONSE']._serialized_start=492
-  _globals['_HEARTBEATRESPONSE']._serialized_end=554
-  _globals['_UPDATETASKSTATUSREQUEST']._serialized_start=557
-  _globals['_UPDATETASKSTATUSREQUEST']._serialized_end=766
-  _globals['_UPDATETASKSTATUSREQUEST_TASKSTATUSUPDATE']._serialized_start=683
-  _globals['_UPDATETASKSTATUSREQUEST_TASKSTATUSUPDATE']._serialized_end=766
-  _globals['_UPDATETASKSTATUSRESPONSE']._serialized_start=768
-  _globals['_UPDATETASKSTATUSRESPONSE']._serialized_end=794
-  _globals['_UPDATEVOLUMESTATUSREQUEST']._serialized_start=797
-  _globals['_UPDATEVOLUMESTATUSREQUEST']._serialized_end=982
-  _globals['_UPDATEVOLUMESTATUSREQUEST_VOLUMESTATUSUPDATE']._serialized_start=929
-  _globals['_UPDATEVOLUMESTATUSREQUEST_VOLUMESTATUSUPDATE']._serialized_end=982
-  _globals['_UPDATEVOLUMESTATUSRESPONSE']._serialized_start=984
-  _globals['_UPDATEVOLUMESTATUSRESPONSE']._serialized_end=1012
-  _globals['_TASKSREQUEST']._serialized_start=1014
-  _globals['_TASKSREQUEST']._serialized_end=1048
-  _globals['_TASKSMESSAGE']._serialized_start=1050
-  _globals['_TASKSMESSAGE']._serialized_end=1105
-  _globals['_ASSIGNMENTSREQUEST']._serialized_start=1107
-  _globals['_ASSIGNMENTSREQUEST']._serialized_end=1147
-  _globals['_ASSIGNMENT']._serialized_start=1150
-  _globals['_ASSIGNMENT']._serialized_end=1360
-  _globals['_ASSIGNMENTCHANGE']._serialized_start=1363
-  _globals['_ASSIGNMENTCHANGE']._serialized_end=1548
-  _globals['_ASSIGNMENTCHANGE_ASSIGNMENTACTION']._serialized_start=1506
-  _globals['_ASSIGNMENTCHANGE_ASSIGNMENTACTION']._serialized_end=1548
-  _globals['_ASSIGNMENTSMESSAGE']._serialized_start=1551
-  _globals['_ASSIGNMENTSMESSAGE']._serialized_end=1764
-  _globals['_ASSIGNMENTSMESSAGE_TYPE']._serialized_start=1727
-  _globals['_ASSIGNMENTSMESSAGE_TYPE']._serialized_end=1764
-  _globals['_DISPATCHER']._serialized_start=1767
-  _globals['_DISPATCHER']._serialized_end=2358
+  _globals['_SESSIONREQUEST']._serialized_start=169
+  _globals['_SESSIONREQUEST']._serialized_end=263
+  _globals['_SESSIONMESSAGE']._serialized_start=266
+  _globals['_SESSIONMESSAGE']._serialized_end=524
+  _globals['_HEARTBEATREQUEST']._serialized_start=526
+  _globals['_HEARTBEATREQUEST']._serialized_end=564
+  _globals['_HEARTBEATRESPONSE']._serialized_start=566
+  _globals['_HEARTBEATRESPONSE']._serialized_end=628
+  _globals['_UPDATETASKSTATUSREQUEST']._serialized_start=631
+  _globals['_UPDATETASKSTATUSREQUEST']._serialized_end=840
+  _globals['_UPDATETASKSTATUSREQUEST_TASKSTATUSUPDATE']._serialized_start=757
+  _globals['_UPDATETASKSTATUSREQUEST_TASKSTATUSUPDATE']._serialized_end=840
+  _globals['_UPDATETASKSTATUSRESPONSE']._serialized_start=842
+  _globals['_UPDATETASKSTATUSRESPONSE']._serialized_end=868
+  _globals['_UPDATEVOLUMESTATUSREQUEST']._serialized_start=871
+  _globals['_UPDATEVOLUMESTATUSREQUEST']._serialized_end=1056
+  _globals['_UPDATEVOLUMESTATUSREQUEST_VOLUMESTATUSUPDATE']._serialized_start=1003
+  _globals['_UPDATEVOLUMESTATUSREQUEST_VOLUMESTATUSUPDATE']._serialized_end=1056
+  _globals['_UPDATEVOLUMESTATUSRESPONSE']._serialized_start=1058
+  _globals['_UPDATEVOLUMESTATUSRESPONSE']._serialized_end=1086
+  _globals['_TASKSREQUEST']._serialized_start=1088
+  _globals['_TASKSREQUEST']._serialized_end=1122
+  _globals['_TASKSMESSAGE']._serialized_start=1124
+  _globals['_TASKSMESSAGE']._serialized_end=1179
+  _globals['_ASSIGNMENTSREQUEST']._serialized_start=1181
+  _globals['_ASSIGNMENTSREQUEST']._serialized_end=1221
+  _globals['_ASSIGNMENT']._serialized_start=1224
+  _globals['_ASSIGNMENT']._serialized_end=1434
+  _globals['_ASSIGNMENTCHANGE']._serialized_start=1437
+  _globals['_ASSIGNMENTCHANGE']._serialized_end=1622
+  _globals['_ASSIGNMENTCHANGE_ASSIGNMENTACTION']._serialized_start=1580
+  _globals['_ASSIGNMENTCHANGE_ASSIGNMENTACTION']._serialized_end=1622
+  _globals['_ASSIGNMENTSMESSAGE']._serialized_start=1625
+  _globals['_ASSIGNMENTSMESSAGE']._serialized_end=1838
+  _globals['_ASSIGNMENTSMESSAGE_TYPE']._serialized_start=1801
+  _globals['_ASSIGNMENTSMESSAGE_TYPE']._serialized_end=1838
+  _globals['_DISPATCHER']._serialized_start=1841
+  _globals['_DISPATCHER']._serialized_end=2432
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shoal.api import v1 as api
 from shoal.api.gen.dispatcher_grpc import DispatcherBase
+from shoal.api.gen.views_pb2 import ViewRequest
 from shoal.api.times import duration
 from shoal.errors import Aborted, InvalidArgument
 from shoal.manager.dispatcher.assignments import AssignmentSet, Messages
@@ -96,6 +97,10 @@ class Dispatcher(DispatcherBase):
         """Send the list of managers to every node again."""
         self._streams.wake_sessions()
 
+    def ask(self, node_id: str, request: ViewRequest) -> bool:
+        """Ask a node what it sees of networks; False where it has no session here. It answers by `shoal.v1.Views`."""
+        return self._running and self._streams.ask(node_id, request)
+
     # The RPCs.
 
     async def Session(self, stream: "Stream[api.SessionRequest, api.SessionMessage]") -> None:  # noqa: N802
@@ -116,9 +121,10 @@ class Dispatcher(DispatcherBase):
                         raise Aborted("node must disconnect")
                     self._nodes.check(node_id, session_id)
                     message = self._session_message(node_id, session_id)
-                    if message != last:
-                        await stream.send_message(message)
+                    asked = held.take_asked()
+                    if message != last or asked:
                         last = message
+                        await stream.send_message(_asking(message, asked))
                     await held.wake.wait()
                     await self._turns.wait_turn()
             finally:
@@ -223,6 +229,13 @@ class Dispatcher(DispatcherBase):
         node_id = self._caller().node_id
         self._check(node_id, session_id)
         return node_id
+
+
+def _asking(message: api.SessionMessage, requests: Iterable[ViewRequest]) -> api.SessionMessage:
+    """Return a message that asks the node besides; the given one stays as it is."""
+    made = api.SessionMessage(view_requests=requests)
+    made.MergeFrom(message)
+    return made
 
 
 async def _request(stream: "Stream[Request, Any]") -> "Request":

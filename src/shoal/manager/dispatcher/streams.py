@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from shoal.api import v1 as api
+from shoal.api.gen.views_pb2 import ViewRequest
 from shoal.errors import Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet
 
@@ -20,6 +21,17 @@ class Held:
     def __init__(self, assignments: AssignmentSet | None) -> None:
         self.assignments = assignments
         self.wake = asyncio.Event()
+        self._asked: list[ViewRequest] = []
+
+    def ask(self, request: ViewRequest) -> None:
+        """Have the node asked with the session's next message, which is sent for that."""
+        self._asked.append(request)
+        self.wake.set()
+
+    def take_asked(self) -> list[ViewRequest]:
+        """Return what the node is to be asked, once."""
+        asked, self._asked = self._asked, []
+        return asked
 
 
 class Streams:
@@ -53,6 +65,13 @@ class Streams:
         for held in self._held.get(node_id, ()):
             if held.assignments is None:
                 held.wake.set()
+
+    def ask(self, node_id: str, request: ViewRequest) -> bool:
+        """Ask a node in all its sessions' next messages; False where it has no session here."""
+        sessions = [held for held in self._held.get(node_id, ()) if held.assignments is None]
+        for held in sessions:
+            held.ask(request)
+        return bool(sessions)
 
     def wake_sessions(self) -> None:
         """Wake the sessions of all nodes."""

@@ -116,6 +116,8 @@ AUTHORIZATION: Mapping[str, Rule] = {
     **_rules("Watch", "Watch", _MANAGERS, leader_only=False),
     **_rules("Managers", "Join", _MANAGERS, leader_only=True, package="shoal.v1"),
     **_rules("Placement", "Explain", _MANAGERS, leader_only=True, package="shoal.v1"),
+    **_rules("Views", "Ask", _MANAGERS, leader_only=True, package="shoal.v1"),
+    **_rules("Views", "Answer", _NODES, leader_only=True, package="shoal.v1"),
 }
 
 

@@ -5,6 +5,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from shoal.api import v1 as api
+from shoal.api.gen.views_pb2 import ViewRequest
 from shoal.store.changes import copy
 from tests.unit.manager.dispatcher.leaders import DESCRIPTION, Leader, ended, session, task
 
@@ -33,6 +34,23 @@ async def test_a_session_tells_node_managers_keys_and_root() -> None:
         assert second.session_id == first.session_id
         assert second.managers == first.managers
         await stream.cancel()
+
+
+async def test_a_node_is_asked_in_a_message_of_its_session_and_once() -> None:
+    leader = Leader()
+    assert not leader.dispatcher.ask("n1", ViewRequest(id="q"))
+    async with leader.leads(), leader.node() as stub, session(stub) as (_, stream):
+        assert not leader.dispatcher.ask("n2", ViewRequest(id="q"))
+        assert leader.dispatcher.ask("n1", ViewRequest(id="q", network_ids=["blue"]))
+        asked = await stream.recv_message()
+        assert asked is not None
+        assert list(asked.view_requests) == [ViewRequest(id="q", network_ids=["blue"])]
+        assert asked.managers
+        leader.dispatcher.membership_changed()
+        assert leader.dispatcher.ask("n1", ViewRequest(id="other"))
+        again = await stream.recv_message()
+        assert again is not None
+        assert [each.id for each in again.view_requests] == ["other"]
 
 
 async def test_an_unknown_node_gets_no_session() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from shoal.api import v1 as api
+from shoal.api.gen.views_pb2 import ViewRequest
 from shoal.errors import Unavailable
 from shoal.manager.dispatcher.assignments import AssignmentSet
 from shoal.manager.dispatcher.streams import STREAMS_PER_NODE, Streams
@@ -37,6 +38,18 @@ async def test_only_those_are_woken_that_are_meant() -> None:
         assert told.assignments.take()[0].assignment.task.id == "t2"
         streams.wake_all()
         assert other.wake.is_set()
+
+
+async def test_a_node_is_asked_by_its_sessions_once_each() -> None:
+    streams = Streams()
+    request = ViewRequest(id="q")
+    with streams.hold("n1", None) as session, streams.hold("n1", AssignmentSet(nothing, nothing)) as told:
+        assert streams.ask("n1", request)
+        assert not streams.ask("n2", request)
+        assert [held.wake.is_set() for held in (session, told)] == [True, False]
+        assert session.take_asked() == [request]
+        assert session.take_asked() == told.take_asked() == []
+    assert not streams.ask("n1", request)
 
 
 async def test_a_node_has_so_many_streams_and_may_open_others_when_some_end() -> None:

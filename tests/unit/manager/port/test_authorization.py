@@ -14,6 +14,7 @@ from shoal.api.gen import (
     placement_grpc,
     raft_grpc,
     resource_grpc,
+    views_grpc,
     watch_grpc,
 )
 from shoal.errors import PermissionDenied, Unavailable
@@ -63,6 +64,7 @@ def test_the_table_names_every_method_there_is_and_no_other() -> None:
         placement_grpc,
         raft_grpc,
         resource_grpc,
+        views_grpc,
         watch_grpc,
     )
     paths: set[str] = set()
@@ -81,11 +83,12 @@ def test_only_what_a_joiner_needs_is_open_to_anyone() -> None:
     ]
 
 
-def test_workers_may_use_three_services() -> None:
+def test_workers_may_use_four_services_and_answer_but_not_ask() -> None:
     services = {
         path.split("/")[1].split(".")[-1] for path, rule in AUTHORIZATION.items() if "swarm-worker" in rule.units
     }
-    assert services == {"Dispatcher", "LogBroker", "ResourceAllocator"}
+    assert services == {"Dispatcher", "LogBroker", "ResourceAllocator", "Views"}
+    assert AUTHORIZATION["/shoal.v1.Views/Ask"].units == MANAGERS
     assert all(rule.leader_only for rule in AUTHORIZATION.values() if "swarm-worker" in rule.units)
 
 
