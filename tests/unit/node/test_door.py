@@ -66,6 +66,9 @@ async def test_host_in_no_swarm_has_no_node_and_says_so(paths: Paths) -> None:
             assert str(refused.value) == refusals.NOT_IN_A_SWARM
         with pytest.raises(Unavailable, match="not a swarm manager"):
             await door.unlock_key()
+        with pytest.raises(Unavailable, match="not a swarm manager"):
+            await door.network_views(["n"])
+        assert door.networks() == []
         assert door._node is None
 
 

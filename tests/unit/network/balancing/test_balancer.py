@@ -1,6 +1,8 @@
 """What a balancer writes into namespaces, with an nft and a connection tracking that only remember."""
 
+import json
 import os
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
@@ -10,8 +12,8 @@ import pytest
 
 from shoal.errors import ShoalError
 from shoal.network.balancing import flows
-from shoal.network.balancing.balancer import Balancer
-from shoal.network.balancing.rules import Flows, Virtual
+from shoal.network.balancing.balancer import MOST_COUNTED, Balancer
+from shoal.network.balancing.rules import Flows, Found, Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
 from shoal.network.rtnetlink import Address, Reply, Request, attribute
@@ -28,6 +30,7 @@ class Nft:
         self.conntrack = Conntrack()
         self.there: set[Address] | None = None
         self.refuses = ""
+        self.listing = ""  # what there is, as JSON
 
     def addresses(self, netns: int, table: str, maps: list[str]) -> set[Address] | None:
         return self.there
@@ -38,7 +41,14 @@ class Nft:
     def socket(self, netns: int) -> "Conntrack":
         return self.conntrack
 
-    def run(self, text: str, netns: int) -> str:
+    def drop_socket(self, netns: int) -> None:
+        pass
+
+    def run(self, text: str, netns: int, *, json: bool = False) -> str:
+        if json:
+            if not self.listing:
+                raise Refused("No such file or directory")
+            return self.listing
         self.texts.append(text)
         if self.refuses and text.startswith(self.refuses):
             raise Refused("Device or resource busy")
@@ -60,6 +70,11 @@ class Conntrack:
             raise OSError(self.failing, os.strerror(self.failing))
         self.requests.append(request)
         return []
+
+    def stream(self, request: Request) -> Iterator[Reply]:
+        self.requests.append(request)
+        while True:  # a table that is full
+            yield Reply(0x100, 1, bytes(4) + attribute(2, attribute(1, attribute(1, A.packed))))
 
 
 def tuple_(kind: int, which: int, address: Address) -> bytes:
@@ -170,3 +185,20 @@ def test_a_table_that_was_spoilt_is_made_anew(balancer: Balancer, nft: Nft, tmp_
     balancer.apply(tmp_path / "ns", wanted)
     balancer.write_again(tmp_path / "ns")
     assert [text.splitlines()[1].split()[0] for text in nft.texts] == ["add", "delete"] * 2
+
+
+def test_what_the_kernel_has_is_looked_up_and_its_connections_counted_up_to_a_number(
+    balancer: Balancer, nft: Nft, conntrack: Conntrack, tmp_path: Path
+) -> None:
+    (tmp_path / "ns").touch()
+    assert balancer.look(tmp_path / "ns") == {}
+    nft.listing = json.dumps(
+        {
+            "nftables": [
+                {"map": {"name": "vips4", "elem": [[str(VIP), {}]]}},
+                {"rule": {"chain": f"vip_{VIP.packed.hex()}", "expr": [{"dnat": {"addr": str(B)}}]}},
+            ]
+        }
+    )
+    assert balancer.look(tmp_path / "ns") == {VIP: Found(frozenset({B}), {A: MOST_COUNTED})}
+    assert nft.texts == []
