@@ -127,11 +127,17 @@ async def list_networks(call: Call) -> web.StreamResponse:
 
 async def _swarm_networks(call: Call) -> list[api.Network]:
     """Return the swarm's networks; without a manager here, or a quorum, those that this node is on, as Docker does."""
+    managed = await _managed_networks(call)
+    return _own_part(call) if managed is None else managed
+
+
+async def _managed_networks(call: Call) -> list[api.Network] | None:
+    """Return the swarm's networks as a manager has them; None without one, or without a quorum."""
     try:
         control = call.backend.node.control()
         return list((await rpc(control.list_networks, api.ListNetworksRequest())).networks)
     except ShoalError:
-        return _own_part(call)
+        return None
 
 
 def _own_part(call: Call) -> list[api.Network]:
@@ -272,7 +278,7 @@ async def prune_networks(call: Call) -> web.StreamResponse:
     filters = call.filters(frozenset({"label", "label!", "until"}))
     before = until(filters, time.time())
     removed = []
-    for network in await _swarm_networks(call):
+    for network in await _managed_networks(call) or ():
         labels = network.spec.annotations.labels
         if is_predefined(network) or is_ingress(network) or not labels_match(filters, labels):
             continue

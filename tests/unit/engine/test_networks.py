@@ -268,3 +268,6 @@ async def test_a_network_that_this_node_is_not_on_is_known_to_managers_alone() -
         answer = await http.get("/networks/red?verbose=true")
         assert (answer.status, await answer.json()) == (404, {"message": "network red not found"})
         assert [each["Name"] for each in await (await http.get("/networks")).json()] == ["blue", "bridge"]
+        # They are the managers' to remove.
+        assert await (await http.post("/networks/prune")).json() == {"NetworksDeleted": None}
+        assert (await http.delete("/networks/blue")).status == 503
