@@ -93,8 +93,12 @@ def _asked(
 
     def ask() -> list[tuple[str, Answer]]:
         own = [JsonClient(one).one(path) for one in targets]
-        others = [each for answer in own for each in objects(answer, "Others")]
-        return labelled([{key: value for key, value in each.items() if key != "Others"} for each in (*own, *others)])
+        # Nodes that were asked by their own daemon, or by another manager, are not shown twice.
+        found = {text(each, "Node", "ID"): each for answer in own for each in objects(answer, "Others")}
+        for answer in own:
+            found.pop(text(answer, "Node", "ID"), None)
+        shown = (*own, *found.values())
+        return labelled([{key: value for key, value in each.items() if key != "Others"} for each in shown])
 
     answers = ask()
     rows = compared(answers)

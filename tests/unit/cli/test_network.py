@@ -89,13 +89,13 @@ def test_a_manager_is_asked_for_other_nodes_and_alone_for_none(
     made = manager()
     made.views.nodes.add(node_id="b", hostname="other", asked=False, reason="not asked: it runs a Docker Engine")
     with daemon(folder, made, overlays()) as url:
-        shoal(url, "network", "doctor", "blue", "--no-trunc")
+        shoal(url, "network", "doctor", "blue", "--no-trunc", "--with", url)
         assert made.asked
         lines = capsys.readouterr().out.splitlines()
         made.asked.clear()
         shoal(url, "network", "doctor", "blue", "--alone", "--format", "json")
         assert not made.asked
-    assert lines[0].split() == ["NETWORK", "WHAT", "OF", "STORE", "HOST-1", "OTHER", "DIFFERENCE"]
+    assert lines[0].split() == ["NETWORK", "WHAT", "OF", "STORE", "HOST-1#1", "HOST-1#2", "OTHER", "DIFFERENCE"]
     (engine,) = [line for line in lines if "Docker Engine" in line]
     assert "≠" not in engine
     assert [each["Node"]["Hostname"] for each in json.loads(capsys.readouterr().out)["Views"]] == ["host-1"]
