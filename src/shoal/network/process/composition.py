@@ -390,13 +390,14 @@ class NodeNetwork:
 
     async def examine(self, network: str) -> Mapping[str, Any]:
         """Return what there is of a network on this node, layer by layer."""
-        if not self._is_on(network):
+        overlay = next((one for one in self._wanted.overlays if one.id == network), None)
+        if overlay is None:
             raise NotFound(f"network {network} is not on this node")
         async with self._changing:
             sandboxes = containers_on(network, self._wanted.sandboxes)
             wanted = {Path(one.netns): self._balances.virtuals(one).values() for one in sandboxes[:MOST_CONTAINERS]}
             return examined(
-                network,
+                overlay,
                 sandboxes,
                 directory=self._directory,
                 state=self._states.get(network),

@@ -4,8 +4,9 @@ In: what is wanted, what the tables say, what the kernel has. Out: values; what 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from shoal.network.balancing.rules import Found, Virtual
 from shoal.network.directory import Directory
 from shoal.network.kernel.state import OverlayState, Seen
 from shoal.network.records import Address
-from shoal.network.wanted import Sandbox, Trouble
+from shoal.network.wanted import Overlay, Sandbox, Trouble
 
 # Containers in whose namespaces is looked: each costs a listing and as many dumps as it has virtual IPs.
 MOST_CONTAINERS = 64
@@ -36,7 +37,7 @@ def containers_on(network: str, sandboxes: Iterable[Sandbox]) -> list[Sandbox]:
 
 
 def examined(
-    network: str,
+    overlay: Overlay,
     sandboxes: Collection[Sandbox],
     *,
     directory: Directory,
@@ -46,7 +47,11 @@ def examined(
     served: Collection[str],
     troubles: Iterable[Trouble],
 ) -> dict[str, Any]:
-    """Return what there is. `virtuals` are those wanted in containers' namespaces, `served` who is answered names."""
+    """Return what there is. `virtuals` are those wanted in containers' namespaces, `served` who is answered names.
+
+    A container's namespace has the virtual IPs of all its networks. Those of others are left out.
+    """
+    network, subnets = overlay.id, _subnets(overlay)
     return {
         "names": names(network, directory),
         "endpoints": [
@@ -65,7 +70,7 @@ def examined(
         ],
         "wanted": _state(state) if state is not None else None,
         "kernel": _seen(looked.overlay) if looked.overlay is not None else None,
-        "containers": [_container(one, virtuals, looked) for one in sandboxes if Path(one.netns) in virtuals],
+        "containers": [_container(one, subnets, virtuals, looked) for one in sandboxes if Path(one.netns) in virtuals],
         "troubles": [
             *(trouble.message for trouble in troubles if trouble.network in ("", network)),
             *([f"the kernel cannot be asked: {looked.trouble}"] if looked.trouble else []),
@@ -111,7 +116,24 @@ def _forwarding(table: Mapping[tuple[int, str], Address | None]) -> dict[str, st
     return {mac: str(node) if node is not None else "" for (_, mac), node in table.items()}
 
 
-def _container(sandbox: Sandbox, virtuals: Mapping[Path, Collection[Virtual]], looked: Looked) -> dict[str, Any]:
+def _subnets(overlay: Overlay) -> list[IPv4Network | IPv6Network]:
+    """Return the subnets of an overlay but for those that are none, which a trouble names."""
+    found = []
+    for one in overlay.subnets:
+        with suppress(ValueError):
+            found.append(ip_network(one.subnet))
+    return found
+
+
+def _container(
+    sandbox: Sandbox,
+    subnets: Collection[IPv4Network | IPv6Network],
+    virtuals: Mapping[Path, Collection[Virtual]],
+    looked: Looked,
+) -> dict[str, Any]:
+    def is_here(address: Address) -> bool:
+        return any(address in subnet for subnet in subnets)
+
     netns = Path(sandbox.netns)
     there = looked.virtuals.get(netns, {})
     return {
@@ -121,8 +143,9 @@ def _container(sandbox: Sandbox, virtuals: Mapping[Path, Collection[Virtual]], l
         "wanted": {
             str(one.address): {"backends": _texts(one.backends), "leaving": _texts(one.leaving)}
             for one in virtuals[netns]
+            if is_here(one.address)
         },
-        "kernel": {str(address): _found(one) for address, one in there.items()},
+        "kernel": {str(address): _found(one) for address, one in there.items() if is_here(address)},
     }
 
 

@@ -8,10 +8,12 @@ from shoal.network.directory import Directory
 from shoal.network.kernel.state import OverlayState, Seen, Segment
 from shoal.network.process.examined import Looked, containers_on, examined, names
 from shoal.network.records import ENDPOINTS, Changed, EndpointRecord
-from shoal.network.wanted import Endpoint, Sandbox, Trouble
+from shoal.network.wanted import Endpoint, Overlay, Sandbox, Subnet, Trouble
 
 A, B, NODE, VIP = (ip_address(one) for one in ("10.0.1.3", "10.0.1.4", "192.168.0.2", "10.0.1.2"))
 MAC = "02:42:0a:00:01:04"
+OVERLAY = Overlay("n", "blue", (Subnet("none", "", 8), Subnet("10.0.1.0/24", "10.0.1.1", 7)))
+OTHER = ip_address("10.0.2.2")  # of another network of the same container
 HERE = Sandbox("c", "web.1", "/here", (Endpoint("e" * 64, "n", "10.0.1.3/24", "02:42", "eth0", enabled=True),))
 ELSEWHERE = Sandbox("d", "web.2", "/elsewhere", (Endpoint("f" * 64, "m", "10.0.2.3/24", "02:43", "eth0"),))
 
@@ -43,13 +45,15 @@ def test_layers_stand_side_by_side() -> None:
         neighbours={(7, B): MAC}, forwarding={(7, MAC): NODE},
     )  # fmt: skip
     seen = Seen(True, {7: ("mark", 1450), 8: ("", 0)}, {"veee": ("", "", 1450)}, {(7, A): MAC}, {(7, MAC): None})
-    looked = Looked(seen, virtuals={Path("/here"): {VIP: Found(frozenset({B, A}), {A: 2})}})
+    looked = Looked(
+        seen, virtuals={Path("/here"): {VIP: Found(frozenset({B, A}), {A: 2}), OTHER: Found(frozenset(), {})}}
+    )
     found = examined(
-        "n",
+        OVERLAY,
         [HERE],
         directory=directory(),
         state=state,
-        virtuals={Path("/here"): [Virtual(VIP, frozenset({A}), frozenset({B}))]},
+        virtuals={Path("/here"): [Virtual(VIP, frozenset({A}), frozenset({B})), Virtual(OTHER)]},
         looked=looked,
         served={"c"},
         troubles=[Trouble("n", "", "something"), Trouble("m", "", "of another network")],
@@ -87,7 +91,7 @@ def test_layers_stand_side_by_side() -> None:
 def test_what_cannot_be_read_is_said() -> None:
     looked = Looked(None, "no such file", failed={Path("/here"): "gone"})
     found = examined(
-        "n", [HERE], directory=Directory(), state=None, virtuals={Path("/here"): []}, looked=looked, served=(),
+        OVERLAY, [HERE], directory=Directory(), state=None, virtuals={Path("/here"): []}, looked=looked, served=(),
         troubles=(),
     )  # fmt: skip
     assert (found["wanted"], found["kernel"]) == (None, None)
