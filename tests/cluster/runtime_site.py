@@ -121,6 +121,7 @@ class NoNetwork:
         name: str = "",
         hostname: str = "",
         servers: Sequence[str] = (),
+        ndots_set: bool = False,
     ) -> Sandbox:
         self.connected.add(container_id)
         return self.sandbox

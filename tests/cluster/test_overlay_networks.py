@@ -212,6 +212,39 @@ def test_the_doctor_finds_nothing_and_then_what_somebody_broke(swarm: Swarm, blu
     assert rows_now[0]["Differences"][0].endswith(f"the rules lead to -, and should to {both}")
     eventually(lambda: doctor(swarm, "blue")[0] == 0, "it is mended", show=swarm.first.log)
 
+def test_tasks_on_a_network_of_both_families_have_two_addresses_two_names_and_two_virtual_ips(swarm: Swarm) -> None:
+    swarm.first.docker(
+        "network", "create", "-d", "overlay", "--ipv6", "--subnet", "10.66.0.0/24", "--subnet", "fd66::/64", "both"
+    )
+    swarm.first.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "web", "--network", "both", "--replicas", "2",
+        "--dns-option", "ndots:1", "--dns-search", "example.com", IMAGE, "sh", "-c", SERVE,
+    )  # fmt: skip
+    wait_running(swarm.first, "web", {"first": 1, "second": 1})
+    given = [task["NetworksAttachments"][0]["Addresses"] for task in tasks(swarm.first, "web")]
+    every = {address.partition("/")[0] for addresses in given for address in addresses}
+    assert len(every) == 4
+    shown = json.loads(swarm.first.docker("service", "inspect", "web").stdout)[0]
+    vips = [vip["Addr"].partition("/")[0] for vip in shown["Endpoint"]["VirtualIPs"]]
+    assert [":" in vip for vip in vips] == [False, True]
+    names = {container for _, container in everywhere(swarm, "web")}
+    for host, container in everywhere(swarm, "web"):
+        eventually(lambda: look_up(host, container, "tasks.web") == every, "all know all", show=host.log)  # noqa: B023
+        assert look_up(host, container, "web") == set(vips)
+        for vip in (vips[0], f"[{vips[1]}]"):
+            assert ask(host, container, vip, 4) == Counter(dict.fromkeys(names, 2))
+        own = json.loads(host.docker("inspect", container).stdout)[0]["NetworkSettings"]["Networks"]["both"]
+        hosts = host.docker("exec", container, "cat", "/etc/hosts").stdout
+        assert f"{own['IPAddress']}\t{container}" in hosts
+        assert f"{own['GlobalIPv6Address']}\t{container}" in hosts
+        assert {own["IPAddress"], own["GlobalIPv6Address"]} < every
+        resolv = host.docker("exec", container, "cat", "/etc/resolv.conf").stdout
+        assert resolv == "nameserver 127.0.0.11\nsearch example.com\noptions ndots:1\n"
+    swarm.first.docker("service", "rm", "web")
+    for host in swarm.hosts:
+        eventually(lambda host=host: not host.docker("ps", "-aq").stdout, "its containers are gone", show=host.log)  # type: ignore[misc]
+    swarm.first.docker("network", "rm", "both")
+
 
 def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Swarm, blue: str) -> None:
     serve(swarm, "web", 2)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import ip_interface
+from ipaddress import IPv6Interface, ip_interface
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,9 @@ TWO_SUBNETS = Overlay(
 SIX = Overlay("net6" + "0" * 21, "six", (Subnet("fd00:6::/64", "fd00:6::1", 4100),))
 
 
+BOTH = Overlay(
+    "net8" + "0" * 21, "both", (Subnet("10.0.8.0/24", "10.0.8.1", 4101), Subnet("fd00:8::/64", "fd00:8::1", 4101))
+)
 KEPT = ("10.0.1.5/24", "10.0.1.6/24")  # their endpoints are the same all the time
 
 
@@ -147,6 +150,35 @@ def test_an_overlay_of_ipv6(pair: tuple[OverlayHost, OverlayHost]) -> None:
         servers.add(two, b, "b", family=socket.AF_INET6)
         assert ask(one, a, "fd00:6::6") == "b"
         assert ask_udp(one, a, "fd00:6::6") == "b"
+
+
+def test_an_overlay_of_both_families(pair: tuple[OverlayHost, OverlayHost]) -> None:
+    one, two = pair
+    a, b, c = one.sandbox("a"), two.sandbox("b"), two.sandbox("c")
+    second = {"10.0.8.5/24": "fd00:8::5/64", "10.0.8.6/24": "fd00:8::6/64"}  # the third is a Docker Engine's
+    assert apply(one, with_second(second, state(one, {"10.0.8.5/24": a}, {}, BOTH), {"10.0.8.6/24": two})) == []
+    here = {"10.0.8.6/24": b, "10.0.8.7/24": c}
+    assert apply(two, with_second(second, state(two, here, {}, BOTH), {"10.0.8.5/24": one})) == []
+    with Servers() as servers:
+        servers.add(two, b, "b")
+        servers.add(two, b, "b6", family=socket.AF_INET6)
+        assert (ask(one, a, "10.0.8.6"), ask(one, a, "fd00:8::6")) == ("b", "b6")
+        assert (ask(two, c, "10.0.8.6"), ask_udp(one, a, "fd00:8::6")) == ("b", "b6")
+    assert "default" not in one.ip(a, "ip", "-6", "route")
+
+
+def with_second(second: dict[str, str], made: OverlayState, there: dict[str, OverlayHost]) -> OverlayState:
+    """Return a host's part with second addresses, of its own containers and of those of others."""
+    peers = [
+        PeerRecord(ip_interface(at), mac(at), other.address, IPv6Interface(second[at])) for at, other in there.items()
+    ]
+    endpoints = [
+        (port.netns, dataclasses.replace(endpoint(str(port.address), BOTH), address6=second.get(str(port.address), "")))
+        for port in made.ports
+    ]
+    whole, troubles = overlay_state(BOTH, endpoints, peers, local=made.local, vxlan_port=4789, path_mtu=1500)
+    assert troubles == []
+    return whole
 
 
 def test_a_megabyte_passes_where_the_wire_is_narrow(tmp_path: Path, hosts: list[OverlayHost]) -> None:

@@ -39,6 +39,7 @@ class Setup:
     records: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # network, fields of an EndpointRecord
     servers: list[str] = field(default_factory=list)
     limits: dict[str, Any] = field(default_factory=dict)
+    ndots: list[str] = field(default_factory=list)  # containers whose resolv.conf has `ndots` of somebody's choice
 
 
 def record(fields: dict[str, Any]) -> EndpointRecord:
@@ -118,7 +119,8 @@ async def _serve(setup: Setup) -> None:
         server = NameServer(directory, group, HostServers(Path(setup.resolv_conf)), limits=Limits(**setup.limits))
         for container, (netns, networks) in setup.sandboxes.items():
             endpoints = tuple(Endpoint(one, one, "10.0.0.1/24", "", "eth0") for one in networks)
-            sandbox = Sandbox(container, container, netns, endpoints, tuple(setup.servers))
+            chosen = container in setup.ndots
+            sandbox = Sandbox(container, container, netns, endpoints, tuple(setup.servers), ndots_set=chosen)
             listening = await opener.open(Path(netns))
             text = redirect(*listening.ports).encode()
             await asyncio.to_thread(

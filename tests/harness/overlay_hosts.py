@@ -180,6 +180,8 @@ class Servers:
         def listen() -> list[socket.socket]:
             tcp = socket.create_server(("", port), family=family, backlog=512)
             udp = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:  # as create_server does
+                udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             udp.bind(("", port))
             return [tcp, udp]
 

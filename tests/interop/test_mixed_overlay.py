@@ -158,6 +158,47 @@ def test_a_task_that_is_gone_is_known_to_nobody_and_its_successor_to_both(mixed:
     test_tasks_of_both_reach_each_other_by_name_and_address(mixed)
 
 
+def test_an_engine_is_on_a_network_of_both_families_with_its_first_address(mixed: Mixed) -> None:
+    mixed.shoal.docker(
+        "network", "create", "-d", "overlay", "--ipv6", "--subnet", "10.77.0.0/24", "--subnet", "fd77::/64", "both"
+    )
+    mixed.shoal.docker(
+        "service", "create", "-d", "--no-resolve-image", "--name", "two", "--network", "both", "--endpoint-mode",
+        "dnsrr", "--mode", "global", IMAGE, "sh", "-c", SERVE,
+    )  # fmt: skip
+    wait_running(mixed.shoal, "two", {"shoal": 1, "docker": 1}, patience=60)
+    label = "label=com.docker.swarm.service.name=two"
+    here, there = (host.docker("ps", "-q", "-f", label).stdout.strip() for host in (mixed.shoal, mixed.engine))
+    given = {
+        task["Status"]["ContainerStatus"]["ContainerID"][:12]: [
+            address.partition("/")[0] for address in task["NetworksAttachments"][0]["Addresses"]
+        ]
+        for task in tasks(mixed.shoal, "two")
+    }
+    # An Engine gives its own endpoint an address of IPv6 by itself: no task may have that one and fail.
+    assert len(given) == 2
+    assert all(len(addresses) == 2 for addresses in given.values())
+
+    def asked(host: Host | DockerEngine, own: str, kind: str) -> set[str]:
+        lines = host.docker("exec", own, "nslookup", f"-type={kind}", "two", check=False).stdout.splitlines()
+        answer = lines[next((at for at, line in enumerate(lines) if line.startswith("Name:")), len(lines)) :]
+        return {line.split()[-1] for line in answer if line.startswith("Address")}
+
+    fours = {addresses[0] for addresses in given.values()}
+    for host, own in ((mixed.shoal, here), (mixed.engine, there)):
+        eventually(lambda host=host, own=own: asked(host, own, "a") == fours, "it knows both", patience=SOON)  # type: ignore[misc]
+    # What an Engine tells of its own task is its first address; ours tells of both, which no Engine reads.
+    assert asked(mixed.shoal, here, "aaaa") == {given[here][1]}
+    assert asked(mixed.engine, there, "aaaa") == set()
+    request = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {} 80 | tail -n 1"
+    for host, own, other in ((mixed.shoal, here, there), (mixed.engine, there, here)):
+        said = host.docker("exec", own, "sh", "-c", request.format(given[other][0])).stdout.strip()
+        assert said == other
+    mixed.shoal.docker("service", "rm", "two")
+    eventually(lambda: len(mixed.engine.docker("ps", "-q").stdout.split()) == 1, "its task is gone")
+    mixed.shoal.docker("network", "rm", "both")
+
+
 def test_a_network_process_that_is_killed_is_missed_by_nobody(mixed: Mixed) -> None:
     wait_for_names(mixed)
     run("pkill", "-KILL", "-f", f"shoal.network.process.program --folder={mixed.shoal.exec_root}/network")

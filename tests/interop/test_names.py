@@ -297,6 +297,7 @@ QUESTIONS = [
 ]
 
 
+NDOTS = [("nobody",), ("nobody", "AAAA"), ("nobody", "TXT"), ("web", "AAAA"), ("nobody.test",), ("outside.test",)]
 INSIDE = [("inner",), ("both",), ("both.net2",), ("inner", "AAAA"), ("inner", "MX"), ("INNER.net2", "+tcp")]
 
 
@@ -337,21 +338,23 @@ def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: P
     container(docker, "inner", "--network=net2")
     container(docker, "asker", "--network=net1")
     container(docker, "insider", "--network=net2")
+    container(docker, "dotter", "--network=net1", "--dns-option=ndots:2")
     records = []
     for name, aliases in (("web", ["shop"]), ("shop2", ["shop"]), ("both", []), ("inner", [])):
         for network, address in addresses(docker, name).items():
             records.append((network, {"name": name, "address": address, "task_aliases": aliases}))
-    twins = {name: f"shoal-twin-{name}-{os.getpid()}" for name in ("asker", "insider")}
-    sandboxes = {"asker": (path(twins["asker"]), ["net1"]), "insider": (path(twins["insider"]), ["net2"])}
+    twins = {name: f"shoal-twin-{name}-{os.getpid()}" for name in ("asker", "insider", "dotter")}
+    on = {"asker": "net1", "insider": "net2", "dotter": "net1"}
+    sandboxes = {name: (path(twins[name]), [network]) for name, network in on.items()}
     try:
         for name in twins.values():
             run("ip", "netns", "add", name)
             run("ip", "-n", name, "link", "set", "lo", "up")
-        setup = Setup("/nowhere", {"net1": False, "net2": True}, sandboxes, records, [docker.address])
+        setup = Setup("/nowhere", {"net1": False, "net2": True}, sandboxes, records, [docker.address], ndots=["dotter"])
         with dnsmasq(docker.namespace, folder, [docker.address]), NameServerProgram(docker.namespace, setup, folder):
             web = next(fields["address"] for network, fields in records if fields["name"] == "web")
             asked = [("asker", words) for words in [*QUESTIONS, ("-x", str(web))]]
-            asked += [("insider", words) for words in INSIDE]
+            asked += [("insider", words) for words in INSIDE] + [("dotter", words) for words in NDOTS]
             theirs = {name: netns(docker, name) for name in twins}
             ours = {name: path(twin) for name, twin in twins.items()}
             different = []
@@ -366,6 +369,8 @@ def test_docker_answers_the_same_questions_alike(docker: DockerEngine, folder: P
             assert not different, "\n".join(map(str, different))
             # Docker up to 26.0 asked servers outside for containers that may not reach them (CVE-2024-29018).
             assert dig(path(twins["insider"]), "outside.test").status == "SERVFAIL"
+            written = docker.docker("exec", "dotter", "cat", "/etc/resolv.conf").stdout
+            assert [line for line in written.splitlines() if line.startswith("options")] == ["options ndots:2"]
     finally:
         for name in twins.values():
             run("ip", "netns", "delete", name, check=False)

@@ -5,8 +5,8 @@ own addresses, how it takes part in gossip; InvalidArgument with the text that a
 daemon/cluster/executor/container/container.go, SwarmKit manager/allocator; options as in gossip.md 4.1.
 """
 
-import ipaddress
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_interface, ip_network
 
 from shoal.api import options
 from shoal.api import v1 as api
@@ -42,20 +42,23 @@ def _attachment(task: api.Task, given: api.NetworkAttachment) -> Attachment:
     network = overlay(given.network)
     if not given.addresses:
         raise InvalidArgument(f"the swarm gave no address on network {network.name}")
-    address = _interface(given.addresses[0], network.name)
-    if not any(ipaddress.ip_interface(address).ip in ipaddress.ip_network(one.subnet) for one in network.subnets):
-        raise InvalidArgument(f"the address {address} is in none of the subnets of network {network.name}")
-    return Attachment(network, address, _service(task, given, network))
+    address, second = _both(given.addresses, network.name)
+    for each in (address, second):
+        if each and not any(ip_interface(each).ip in ip_network(one.subnet) for one in network.subnets):
+            raise InvalidArgument(f"the address {each} is in none of the subnets of network {network.name}")
+    return Attachment(network, address, _service(task, given, network), address6=second)
 
 
 def _service(task: api.Task, given: api.NetworkAttachment, network: Overlay) -> Service | None:
     if not task.service_id:
         return None  # a container of somebody's own, on an attachable network
     vips = [vip.addr for vip in task.endpoint.virtual_ips if vip.network_id == network.id and vip.addr]
+    vip, second = _both(vips, network.name) if vips else ("", "")
     return Service(
         id=task.service_id,
         name=task.service_annotations.name,
-        vip=str(ipaddress.ip_interface(_interface(vips[0], network.name)).ip) if vips else "",
+        vip=str(ip_interface(vip).ip) if vip else "",
+        vip6=str(ip_interface(second).ip) if second else "",
         aliases=tuple(given.aliases),
         ports=tuple(_ports(task.endpoint.ports)) if network.ingress else (),
         keeps_source=options.SERVICE.read(task.service_annotations.labels).ingress_source_ip,
@@ -80,12 +83,10 @@ def overlay(network: api.Network) -> Overlay:
     options = {**network.spec.driver_config.options, **network.driver_state.options}
     configs = network.ipam.configs
     vnis = [word.strip() for word in options.get(VNI_OPTION, "").split(",") if word.strip()]
-    if not configs or len(vnis) != len(configs):
-        raise InvalidArgument(f"network {name} has {len(configs)} subnets and {len(vnis)} VXLAN ids")
     return Overlay(
         id=network.id,
         name=name,
-        subnets=tuple(_subnet(config, vni, name) for config, vni in zip(configs, vnis, strict=True)),
+        subnets=_subnets(configs, vnis, name),
         mtu=_mtu(options.get(MTU_OPTION, ""), name),
         internal=network.spec.internal,
         ingress=is_ingress(network),
@@ -93,13 +94,24 @@ def overlay(network: api.Network) -> Overlay:
     )
 
 
+def _subnets(configs: Sequence[api.IPAMConfig], vnis: Sequence[str], name: str) -> tuple[Subnet, ...]:
+    """Return the subnets with their VXLAN ids: of those of IPv4 in their order, which those of IPv6 share."""
+    four = [config for config in configs if ":" not in config.subnet]
+    six = [config for config in configs if ":" in config.subnet]
+    least = len(four or six)
+    if not configs or not least <= len(vnis) <= len(configs):
+        raise InvalidArgument(f"network {name} has {len(configs)} subnets and {len(vnis)} VXLAN ids")
+    ids = [*vnis[: len(four)], *([vnis[0]] * len(six))] if four else vnis
+    return tuple(_subnet(config, vni, name) for config, vni in zip([*four, *six], ids, strict=True))
+
+
 def _subnet(config: api.IPAMConfig, vni: str, name: str) -> Subnet:
     if not vni.isdecimal() or len(vni) > 8 or not 0 < int(vni) <= MAX_VNI:
         raise InvalidArgument(f"network {name} has the VXLAN id {vni[:20]!r}, which is none")
     try:
-        subnet = ipaddress.ip_network(config.subnet)
+        subnet = ip_network(config.subnet)
         # SwarmKit's allocator writes the gateway with or without its prefix length.
-        gateway = ipaddress.ip_interface(config.gateway).ip
+        gateway = ip_interface(config.gateway).ip
     except ValueError as error:
         raise InvalidArgument(f"network {name} has no such subnet: {error}") from error
     if gateway not in subnet:
@@ -117,9 +129,18 @@ def _mtu(option: str, name: str) -> int:
 
 def _interface(text: str, name: str) -> str:
     try:
-        return str(ipaddress.ip_interface(text))
+        return str(ip_interface(text))
     except ValueError as error:
         raise InvalidArgument(f"the swarm gave an address on network {name} that is none: {error}") from error
+
+
+def _both(given: Iterable[str], name: str) -> tuple[str, str]:
+    """Return the address that counts, of IPv4 where there is one, and a second one of IPv6 beside it.
+
+    Docker too takes one of each family, of several the last (`getEndpointConfig`); its gossip knows the first alone.
+    """
+    found = {ip_interface(text).version: text for text in (_interface(one, name) for one in given)}
+    return (found[4], found.get(6, "")) if 4 in found else (found[6], "")
 
 
 def node_addresses(node: api.Node) -> tuple[dict[str, str], Overlay | None]:
@@ -132,7 +153,7 @@ def node_addresses(node: api.Node) -> tuple[dict[str, str], Overlay | None]:
         try:
             network = overlay(each.network)
             if each.addresses:
-                addresses[network.id] = _interface(each.addresses[0], network.name)
+                addresses[network.id] = _both(each.addresses, network.name)[0]
         except (InvalidArgument, Unimplemented):
             continue
         if network.ingress:

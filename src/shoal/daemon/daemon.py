@@ -24,6 +24,7 @@ from shoal.files import write_atomic
 from shoal.host import programs
 from shoal.host.events import EventBus
 from shoal.network.bridge import BridgeNetwork
+from shoal.network.configurations import Configurations
 from shoal.network.host_network import HostNetwork
 from shoal.network.overlays import Overlays
 from shoal.network.process.client import NetworkProcess
@@ -49,6 +50,7 @@ class Parts:
     events: EventBus
     volumes: Volumes
     network: BridgeNetwork
+    configurations: Configurations
     overlays: Overlays
     images: Images
     containers: Containers
@@ -72,6 +74,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             volumes = Volumes(paths, events)
             process = NetworkProcess(paths.network_process, tag, Cgroups(tag).keep_apart)
             bridge = BridgeNetwork(paths, tag, events=events)
+            configurations = await asyncio.to_thread(Configurations, paths.network / "configurations.json")
             overlays = Overlays(process, last_wanted(paths.network_process), bridge.close_vxlan)
             async with bridge as network, _kept(process, overlays, bridge):
                 overlays.set_bridge(network.as_wanted())
@@ -101,6 +104,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                         events=events,
                         volumes=volumes,
                         network=network,
+                        configurations=configurations,
                         overlays=overlays,
                         images=images,
                         containers=containers,

@@ -65,6 +65,7 @@ async def serve(config: DaemonConfig, parts: Parts, stop: asyncio.Event, notifie
         volumes=parts.volumes,
         network=parts.network,
         overlays=parts.overlays,
+        configurations=parts.configurations,
         events=parts.events,
         node=node,
         facts=_facts(config, parts),

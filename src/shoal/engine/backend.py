@@ -115,6 +115,14 @@ class Overlays(Protocol):
         ...
 
 
+class Configurations(Protocol):
+    """This host's networks that are nothing but a configuration."""
+
+    def list(self) -> list[LocalNetwork]: ...
+    async def create(self, spec: api.NetworkSpec) -> LocalNetwork: ...
+    async def remove(self, network_id: str) -> None: ...
+
+
 class WatchEvent(Protocol):
     """A change in the swarm's store. `old` is None for `create`; `obj` the last value for `remove`."""
 
@@ -229,6 +237,7 @@ class Backend:
     volumes: Volumes
     network: Networks
     overlays: Overlays
+    configurations: Configurations
     events: EventBus
     node: SwarmNode
     facts: DaemonFacts

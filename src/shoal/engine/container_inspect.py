@@ -273,8 +273,10 @@ def network_settings(container: Container, image: Image | None) -> dict[str, Any
         "Ports": container_ports.bound(container, image_config(image)),
         "EndpointID": endpoint.endpoint_id,
         "Gateway": endpoint.gateway,
-        "IPAddress": endpoint.address,
-        "IPPrefixLen": endpoint.prefix_length,
+        "IPAddress": endpoint.of_ipv4[0],
+        "IPPrefixLen": endpoint.of_ipv4[1],
+        "GlobalIPv6Address": endpoint.of_ipv6[0],
+        "GlobalIPv6PrefixLen": endpoint.of_ipv6[1],
         "MacAddress": endpoint.mac,
         "Networks": networks(container),
     }

@@ -89,11 +89,11 @@ def networks(container: Container) -> dict[str, Any]:
             "NetworkID": endpoint.network_id,
             "EndpointID": endpoint.endpoint_id,
             "Gateway": endpoint.gateway,
-            "IPAddress": endpoint.address,
-            "IPPrefixLen": endpoint.prefix_length,
+            "IPAddress": endpoint.of_ipv4[0],
+            "IPPrefixLen": endpoint.of_ipv4[1],
             "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
+            "GlobalIPv6Address": endpoint.of_ipv6[0],
+            "GlobalIPv6PrefixLen": endpoint.of_ipv6[1],
             "DNSNames": None,
         }
         for endpoint in endpoints

@@ -47,7 +47,9 @@ Shown = dict[str, Any]
 
 
 def local_json(network: LocalNetwork) -> Shown:
-    """Return a network of this host."""
+    """Return a network of this host, or a configuration."""
+    if network.spec is not None:
+        return _configuration_json(network, network.spec)
     config = {"Subnet": network.subnet, "Gateway": network.gateway}
     return {
         **_base(network.name, network.id, instant(network.created_at), "local", network.driver),
@@ -57,6 +59,25 @@ def local_json(network: LocalNetwork) -> Shown:
             "Config": [{key: value for key, value in config.items() if value}] if network.subnet else [],
         },
     }
+
+
+def _configuration_json(network: LocalNetwork, spec: api.NetworkSpec) -> Shown:
+    return {
+        **_base(network.name, network.id, instant(network.created_at), "local", network.driver),
+        "EnableIPv6": spec.ipv6_enabled,
+        "IPAM": {
+            "Driver": spec.ipam.driver.name,
+            "Options": dict(spec.ipam.driver.options) or None,
+            "Config": [{key: value for key, value in _config(each) if value} for each in spec.ipam.configs],
+        },
+        "ConfigOnly": True,
+        "Options": dict(spec.driver_config.options),
+        "Labels": dict(spec.annotations.labels),
+    }
+
+
+def _local(call: Call) -> list[LocalNetwork]:
+    return [*call.backend.network.networks(), *call.backend.configurations.list()]
 
 
 def swarm_json(network: api.Network) -> Shown:
@@ -121,7 +142,7 @@ async def list_networks(call: Call) -> web.StreamResponse:
     """GET /networks: those of the swarm first. Without a manager here, only those of this host."""
     filters = call.filters(LIST_FILTERS)
     shown = [swarm_json(network) for network in await _swarm_networks(call) if not is_predefined(network)]
-    shown += [local_json(network) for network in call.backend.network.networks()]
+    shown += [local_json(network) for network in _local(call)]
     return json_reply([network for network in shown if _passes(network, filters)])
 
 
@@ -166,7 +187,7 @@ async def inspect_network(call: Call) -> web.StreamResponse:
     """GET /networks/{id}."""
     ref, scope = call.path["id"], call.query("scope")
     verbose = go_flag(call, "verbose", 'invalid value for verbose: %s: strconv.ParseBool: parsing "%s": invalid syntax')
-    local = [network for network in call.backend.network.networks() if scope in ("", "local")]
+    local = [network for network in _local(call) if scope in ("", "local")]
     for network in local:
         if network.id == ref:
             return json_reply(_with_containers(call, network))
@@ -225,10 +246,14 @@ def _containers(call: Call, network_id: str) -> Shown:
                     "Name": container.config.name,
                     "EndpointID": endpoint.endpoint_id,
                     "MacAddress": endpoint.mac,
-                    "IPv4Address": f"{endpoint.address}/{endpoint.prefix_length}",
-                    "IPv6Address": "",
+                    "IPv4Address": _with_prefix(*endpoint.of_ipv4),
+                    "IPv6Address": _with_prefix(*endpoint.of_ipv6),
                 }
     return shown
+
+
+def _with_prefix(address: str, length: int) -> str:
+    return f"{address}/{length}" if address else ""
 
 
 async def create_network(call: Call) -> web.StreamResponse:
@@ -243,16 +268,50 @@ async def create_network(call: Call) -> web.StreamResponse:
         raise taken
     if name in PREDEFINED:
         raise PermissionDenied(f"{name} is a pre-defined network and cannot be created")
-    if any(name == network.name for network in call.backend.network.networks()):
+    if any(name == network.name for network in _local(call)):
         raise taken
     spec = decode_body(NETWORK_CREATE, body)
-    if member(body, "ConfigOnly") or not (spec.driver_config.name == OVERLAY or member(body, "Scope") == "swarm"):
+    scope = member(body, "Scope")
+    _validate_configuration(spec, scope or "", only=bool(member(body, "ConfigOnly")))
+    if member(body, "ConfigOnly"):
+        # Not at the top: a host that is in no swarm has none of the manager's modules.
+        from shoal.manager.control.validate_ipam import validate_ipam
+
+        validate_ipam(spec.ipam)
+        made = await call.backend.configurations.create(spec)
+        return json_reply({"Id": made.id, "Warning": ""}, 201)
+    if not (spec.driver_config.name == OVERLAY or scope == "swarm"):
         raise Unimplemented(
             "creating networks of this host alone comes with a later release; "
             "those of the swarm have the driver overlay, or the scope swarm"
         )
     reply = await rpc(call.backend.node.control().create_network, api.CreateNetworkRequest(spec=spec))
     return json_reply({"Id": reply.network.id, "Warning": ""}, 201)
+
+
+def _validate_configuration(spec: api.NetworkSpec, scope: object, *, only: bool) -> None:
+    """Raise PermissionDenied for what a configuration, or a network that has its own from one, cannot say.
+
+    Source of checks, order and texts: libnetwork's network.go (`validateConfiguration`).
+    """
+    if only:
+        if spec.ingress or spec.internal or spec.attachable or scope:
+            raise PermissionDenied(
+                "configuration network can only contain network specific fields. "
+                "Network operator fields like [ ingress | internal | attachable | scope ] are not supported."
+            )
+        if spec.network:
+            raise PermissionDenied("a configuration network cannot depend on another configuration network")
+    elif spec.network:
+        ipam = spec.ipam
+        if spec.ipv6_enabled or spec.annotations.labels or ipam.driver.options or ipam.configs:
+            raise PermissionDenied(
+                "user specified configurations are not supported if the network depends on a configuration network"
+            )
+        if spec.driver_config.options:
+            raise PermissionDenied(
+                "network driver options are not supported if the network depends on a configuration network"
+            )
 
 
 async def change_network(call: Call) -> web.StreamResponse:
@@ -266,6 +325,10 @@ async def remove_network(call: Call) -> web.StreamResponse:
     local = next((network for network in call.backend.network.networks() if ref in (network.id, network.name)), None)
     if local is not None:
         raise PermissionDenied(f"{local.name} is a pre-defined network and cannot be removed")
+    configured = [one for one in call.backend.configurations.list() if ref in (one.id, one.name)]
+    if configured:
+        await call.backend.configurations.remove(configured[0].id)
+        return web.Response(status=204)
     found = await _find_in_swarm(call, ref)
     if found is None:
         raise NotFound(f"network {ref} not found")

@@ -71,19 +71,22 @@ def claims(record: EndpointRecord) -> frozenset[Claim]:
 def _claims(record: EndpointRecord) -> Iterator[Claim]:
     if not record.disabled:
         for name in (record.name, *record.task_aliases):
-            yield from _claim(name, Kind.OWN, record.address)
+            for address in record.addresses:
+                yield from _claim(name, Kind.OWN, address)
     if not record.service_id:
         return
     for name in (record.service_name, *record.aliases):
         if not name:
             continue
         if not record.disabled:
-            yield from _claim(f"tasks.{name}", Kind.OWN, record.address)
             kind = Kind.BEHIND if record.vip else Kind.PLAIN
-            yield from _claim(name, kind, record.address, record.service_id)
-        if record.vip:
-            kind = Kind.IDLE_VIP if record.disabled else Kind.VIP
-            yield from _claim(name, kind, record.vip, record.service_id)
+            for address in record.addresses:
+                yield from _claim(f"tasks.{name}", Kind.OWN, address)
+                yield from _claim(name, kind, address, record.service_id)
+        kind = Kind.IDLE_VIP if record.disabled else Kind.VIP
+        for vip in (record.vip, record.vip6):
+            if vip:
+                yield from _claim(name, kind, vip, record.service_id)
 
 
 def _claim(name: str, kind: Kind, address: Address, service_id: str = "") -> Iterator[Claim]:

@@ -85,13 +85,13 @@ class _Network:
             self.lingering.pop(key, None)
         elif not former.disabled:
             self.lingering[key] = now + LINGER
-        elif _backend(self.id, former) != _backend(self.id, record):
+        elif _backends(self.id, former) != _backends(self.id, record):
             self.lingering.pop(key, None)
         self._set_names(former, record)
         self._set_pointer(former, record)
         self._set_backend(former, record)
         if peer := self.peers.get(key):  # which of several entries counts may be another now
-            self.doubtful.add(peer.address.ip)
+            self.doubtful.update(peer.addresses)
 
     def set_peer(self, key: str, record: PeerRecord | None) -> None:
         former = self.peers.pop(key, None)
@@ -101,17 +101,17 @@ class _Network:
             self.peers[key] = record
         if former == record:
             if record is not None and was_silent:  # which of several entries counts may be another now
-                self.doubtful.add(record.address.ip)
+                self.doubtful.update(record.addresses)
             return
-        if former is not None:
-            keys = self.places[former.address.ip]
+        for address in dict.fromkeys(former.addresses) if former is not None else ():
+            keys = self.places[address]
             keys.remove(key)
             if not keys:
-                del self.places[former.address.ip]
-            self.doubtful.add(former.address.ip)
-        if record is not None:
-            self.places.setdefault(record.address.ip, set()).add(key)
-            self.doubtful.add(record.address.ip)
+                del self.places[address]
+            self.doubtful.add(address)
+        for address in record.addresses if record is not None else ():
+            self.places.setdefault(address, set()).add(key)
+            self.doubtful.add(address)
 
     def silence_peer(self, key: str) -> None:
         """Keep the place of a container whose node is heard no more, until its end is told.
@@ -120,7 +120,7 @@ class _Network:
         """
         if peer := self.peers.get(key):
             self.silent.add(key)
-            self.doubtful.add(peer.address.ip)
+            self.doubtful.update(peer.addresses)
 
     def _set_names(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
         before = claims(former) if former else frozenset()
@@ -138,21 +138,19 @@ class _Network:
 
     def _set_pointer(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
         if former and not former.disabled:
-            self.pointers.remove(former.address, former.name)
+            for address in former.addresses:
+                self.pointers.remove(address, former.name)
         if record and not record.disabled:
-            self.pointers.add(record.address, record.name)
+            for address in record.addresses:
+                self.pointers.add(address, record.name)
 
     def _set_backend(self, former: EndpointRecord | None, record: EndpointRecord | None) -> None:
-        before = former and _backend(self.id, former)
-        after = record and _backend(self.id, record)
-        if before == after:
-            return
-        if after:
-            key, address, enabled = after
+        before = _backends(self.id, former) if former else frozenset()
+        after = _backends(self.id, record) if record else frozenset()
+        for key, address, enabled in after - before:
             self.backends.setdefault(key, _Counted()).add(address, enabled)
             self.changed_services.add(key)
-        if before:
-            key, address, enabled = before
+        for key, address, enabled in before - after:
             counted = self.backends[key]
             counted.remove(address, enabled)
             if not counted.of:
@@ -176,15 +174,15 @@ class _Network:
         over = [key for key, until in self.lingering.items() if until <= now]
         for key in over:
             del self.lingering[key]
-            if (backend := _backend(self.id, self.endpoints[key])) is not None:
-                self.changed_services.add(backend[0])
+            self.changed_services.update(backend[0] for backend in _backends(self.id, self.endpoints[key]))
         return bool(over)
 
     def late(self, service: ServiceKey | None = None) -> set[Address]:
         records = [self.endpoints[key] for key in self.lingering]
-        if service is not None:
-            records = [one for one in records if (backend := _backend(self.id, one)) and backend[0] == service]
-        return {one.address for one in records}
+        if service is None:
+            return {address for one in records for address in one.addresses}
+        backends = [backend for one in records for backend in _backends(self.id, one)]
+        return {address for key, address, _ in backends if key == service}
 
     def neighbour(self, address: Address) -> PeerRecord | None:
         """Return the entry that counts where several have one address.
@@ -199,14 +197,17 @@ class _Network:
         if key in self.silent:
             return -1
         record = self.endpoints.get(key)
-        return 0 if record is None or record.address != address else 1 if record.disabled else 2
+        return 0 if record is None or address not in record.addresses else 1 if record.disabled else 2
 
 
-def _backend(network: str, record: EndpointRecord) -> tuple[ServiceKey, Address, bool] | None:
-    if not record.service_id or record.vip is None:
-        return None
-    key = ServiceKey(network, record.service_id, record.ports, record.vip)
-    return key, record.address, not record.disabled
+def _backends(network: str, record: EndpointRecord) -> frozenset[tuple[ServiceKey, Address, bool]]:
+    """Return behind which virtual services a record is, with which address: one a family, if its service has any."""
+    pairs = ((record.vip, record.address), (record.vip6, record.address6)) if record.service_id else ()
+    return frozenset(
+        (ServiceKey(network, record.service_id, record.ports, vip), address, not record.disabled)
+        for vip, address in pairs
+        if vip and address
+    )
 
 
 class Directory:

@@ -55,11 +55,13 @@ class HostNetwork:
         name: str = "",
         hostname: str = "",
         servers: Sequence[str] = (),
+        ndots_set: bool = False,
     ) -> Sandbox:
         """Give a container its networks; ShoalError with the reason where it cannot have them: it is on none then.
 
         `mode` counts without attachments. `hostname` is one that somebody chose: it leads to
         the container as its name does. `servers` are asked for names that no network knows; none: the host's.
+        `ndots_set`: its resolv.conf has `ndots` of somebody's choice.
         """
         if not attachments:
             return await self._bridge.connect(container_id, mode)
@@ -80,6 +82,7 @@ class HostNetwork:
             servers=tuple(servers),
             hostname=hostname,
             outside=base.first.address,
+            ndots_set=ndots_set,
         )
         try:
             await self._overlays.connect(sandbox, [attachment.overlay for attachment in attachments])
@@ -128,6 +131,7 @@ def _interfaces(attachments: Sequence[Attachment]) -> list[str]:
 
 def _endpoint(attachment: Attachment) -> Endpoint:
     address = ip_interface(attachment.address)
+    second = ip_interface(attachment.address6) if attachment.address6 else None
     return Endpoint(
         network_name=attachment.overlay.name,
         network_id=attachment.overlay.id,
@@ -135,6 +139,8 @@ def _endpoint(attachment: Attachment) -> Endpoint:
         address=str(address.ip),
         prefix_length=address.network.prefixlen,
         mac=mac_address(address.ip),
+        address6=str(second.ip) if second else "",
+        prefix_length6=second.network.prefixlen if second else 0,
     )
 
 
@@ -143,6 +149,7 @@ def _wanted(attachment: Attachment, endpoint: Endpoint, interface: str) -> wante
         id=endpoint.endpoint_id,
         network=attachment.overlay.id,
         address=attachment.address,
+        address6=attachment.address6,
         mac=endpoint.mac,
         interface=interface,
         service=attachment.service,

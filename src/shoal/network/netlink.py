@@ -26,9 +26,9 @@ BATCH = 64
 class NetlinkSocket:
     """One netlink socket of the namespace that the calling thread is in."""
 
-    def __init__(self, *, netfilter: bool = False) -> None:
-        """`netfilter`: speak with connection tracking instead."""
-        family = _NETLINK_NETFILTER if netfilter else socket.NETLINK_ROUTE
+    def __init__(self, *, netfilter: bool = False, xfrm: bool = False) -> None:
+        """`netfilter`: speak with connection tracking instead; `xfrm`: with IPsec."""
+        family = _NETLINK_NETFILTER if netfilter else socket.NETLINK_XFRM if xfrm else socket.NETLINK_ROUTE
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         self._socket.settimeout(TIMEOUT)
         self._sequence = 0

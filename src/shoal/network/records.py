@@ -68,6 +68,14 @@ class EndpointRecord:
     task_aliases: tuple[str, ...] = ()  # of the container alone
     disabled: bool = False
     keeps_source: bool = False  # on ingress: what comes for it may have its client's own address
+    # A Docker Engine has neither, and skips them in ours.
+    address6: IPv6Address | None = None
+    vip6: IPv6Address | None = None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Both addresses, or the one."""
+        return (self.address, self.address6) if self.address6 else (self.address,)
 
     @staticmethod
     def decode(value: bytes) -> "EndpointRecord":
@@ -90,6 +98,8 @@ class EndpointRecord:
             task_aliases=_names(record.task_aliases),
             disabled=record.service_disabled,
             keeps_source=record.shoal_keeps_source,
+            address6=_second(record.endpoint_ip6),
+            vip6=_second(record.virtual_ip6),
         )
 
     def encode(self) -> bytes:
@@ -113,6 +123,8 @@ class EndpointRecord:
             task_aliases=self.task_aliases,
             service_disabled=self.disabled,
             shoal_keeps_source=self.keeps_source,
+            endpoint_ip6=str(self.address6 or ""),
+            virtual_ip6=str(self.vip6 or ""),
         ).SerializeToString()
 
 
@@ -123,6 +135,12 @@ class PeerRecord:
     address: IPv4Interface | IPv6Interface
     mac: str
     tunnel: Address
+    address6: IPv6Interface | None = None  # a second one; a Docker Engine skips it
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Both addresses, or the one, without prefix lengths."""
+        return (self.address.ip, self.address6.ip) if self.address6 else (self.address.ip,)
 
     @staticmethod
     def decode(value: bytes) -> "PeerRecord":
@@ -131,17 +149,21 @@ class PeerRecord:
         _parse(record, value)
         try:
             address = ipaddress.ip_interface(record.endpoint_ip)
+            second = ipaddress.IPv6Interface(record.endpoint_ip6) if record.endpoint_ip6 else None
         except ValueError as error:
             raise InvalidArgument(f"a peer record has no address: {error}") from error
         # A MAC of many receivers would spread what is for one.
         if not _MAC.fullmatch(record.endpoint_mac) or int(record.endpoint_mac[:2], 16) & 1:
             raise InvalidArgument("a peer record has no MAC of one receiver")
-        return PeerRecord(address, record.endpoint_mac, _address(record.tunnel_endpoint_ip))
+        return PeerRecord(address, record.endpoint_mac, _address(record.tunnel_endpoint_ip), second)
 
     def encode(self) -> bytes:
         """Return it as Docker Engine writes it."""
         return pb.PeerRecord(
-            endpoint_ip=str(self.address), endpoint_mac=self.mac, tunnel_endpoint_ip=str(self.tunnel)
+            endpoint_ip=str(self.address),
+            endpoint_mac=self.mac,
+            tunnel_endpoint_ip=str(self.tunnel),
+            endpoint_ip6=str(self.address6 or ""),
         ).SerializeToString()
 
 
@@ -160,6 +182,13 @@ def _address(text: str) -> Address:
         raise InvalidArgument(f"a record has no address: {error}") from error
     if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
         raise InvalidArgument(f"a record has an address that no machine can have: {text}")
+    return address
+
+
+def _second(text: str) -> IPv6Address | None:
+    address = _address(text) if text else None
+    if isinstance(address, IPv4Address):
+        raise InvalidArgument(f"a record has a second address that is not of IPv6: {text}")
     return address
 
 

@@ -38,6 +38,7 @@ _IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IF
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_PEER = 1, 2, 4, 5, 1
 _BRPORT_HAIRPIN, _BRPORT_LEARNING = 4, 8
 _VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PROXY, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 4, 7, 11, 15, 17
+_IFLA_LINK, _MACVLAN_MODE = 5, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_NODAD = 2
 _RTA_DESTINATION, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
@@ -146,6 +147,14 @@ def add_veth(
     peer += _int(_IFLA_NETNS_FD, peer_netns_fd)
     info = attribute(_INFO_KIND, b"veth") + attribute(_INFO_DATA, attribute(_VETH_PEER, peer))
     body = _LINK.pack(0, 0, 0, IFF_UP * up, IFF_UP * up) + _name(name) + _int(_IFLA_MASTER, master) + _mtu(mtu)
+    return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, info))
+
+
+def add_macvlan(name: str, parent: int, mode: int, mac: str, netns_fd: int, *, mtu: int = 0) -> Request:
+    """Make a link in another namespace, down, that shares the card of one of the socket's own."""
+    info = attribute(_INFO_KIND, b"macvlan") + attribute(_INFO_DATA, _int(_MACVLAN_MODE, mode))
+    body = _LINK.pack(0, 0, 0, 0, 0) + _name(name) + _int(_IFLA_LINK, parent) + _int(_IFLA_NETNS_FD, netns_fd)
+    body += attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) + _mtu(mtu)
     return Request(NEW_LINK, ACK | CREATE | EXCLUSIVE, body + attribute(_IFLA_INFO, info))
 
 

@@ -70,6 +70,26 @@ table ip {table} {{
 """
 
 
+def isolated_rules(table: str, bridge: str) -> str:
+    """Return the rules of an internal bridge: its containers reach each other, and nobody else."""
+    return f"""\
+table ip {table} {{}}
+delete table ip {table}
+table ip {table} {{
+	chain forward {{
+		type filter hook forward priority filter; policy accept;
+		iifname "{bridge}" oifname "{bridge}" accept
+		iifname "{bridge}" drop
+		oifname "{bridge}" drop
+	}}
+	chain input {{
+		type filter hook input priority filter; policy accept;
+		iifname "{bridge}" ct state new drop
+	}}
+}}
+"""
+
+
 def remove_rules(table: str) -> str:
     """Return what removes the table, whether or not it is there."""
     return f"table ip {table} {{}}\ndelete table ip {table}\n"

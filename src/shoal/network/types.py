@@ -6,6 +6,7 @@ A container has one network namespace, its sandbox, and in it an endpoint for ea
 from dataclasses import dataclass
 from typing import Literal
 
+from shoal.api import v1 as api
 from shoal.network.wanted import Overlay, Protocol, Service
 
 # What a container may ask for.
@@ -24,6 +25,19 @@ class Endpoint:
     gateway: str = ""
     mac: str = ""
     host_interface: str = ""
+    address6: str = ""  # a second one, of IPv6, without prefix
+    prefix_length6: int = 0
+    driver: str = ""  # of a network of the swarm that each node makes by itself: bridge, macvlan
+
+    @property
+    def of_ipv6(self) -> tuple[str, int]:
+        """Its address of IPv6 and the length of the prefix, whether beside one of IPv4 or alone."""
+        return (self.address, self.prefix_length) if ":" in self.address else (self.address6, self.prefix_length6)
+
+    @property
+    def of_ipv4(self) -> tuple[str, int]:
+        """Its address of IPv4 and the length of the prefix."""
+        return ("", 0) if ":" in self.address else (self.address, self.prefix_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,19 @@ class Attachment:
     address: str  # 10.0.1.5/24
     service: Service | None = None
     aliases: tuple[str, ...] = ()  # of this container alone
+    address6: str = ""  # a second one, of IPv6: fd00::5/64
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAttachment:
+    """A place in a network of the swarm that each node makes by itself. The address is the node's to give."""
+
+    network_id: str
+    name: str
+    driver: Literal["bridge", "macvlan"]
+    configuration: str = ""  # the network of the node that says how it is there; none: `options` do
+    internal: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +90,7 @@ class Sandbox:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses that others reach it at."""
-        return tuple(endpoint.address for endpoint in self.endpoints if endpoint.address)
+        return tuple(one for endpoint in self.endpoints for one in (endpoint.address, endpoint.address6) if one)
 
     @property
     def outer(self) -> Endpoint:
@@ -82,3 +109,4 @@ class LocalNetwork:
     subnet: str = ""
     gateway: str = ""
     interface: str = ""
+    spec: api.NetworkSpec | None = None  # of one that is nothing but a configuration

@@ -82,6 +82,7 @@ class Service:
     aliases: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()  # on ingress alone, in the service's order
     keeps_source: bool = True  # by a published port, tasks see the client's own address
+    vip6: str = ""  # a second one, of IPv6, beside one of IPv4
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Endpoint:
     # False before the task runs (and is healthy) and once it is to stop: no name leads to it, no new connection comes.
     enabled: bool = False
     gateway: bool = False  # the container's default route goes through this network
+    address6: str = ""  # a second one, of IPv6, beside one of IPv4: fd00::5/64
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Sandbox:
     servers: tuple[str, ...] = ()  # asked for what no network knows; none: the host's
     hostname: str = ""
     outside: str = ""  # its address on the host's own bridge, without prefix length; empty where it is not on it
+    ndots_set: bool = False  # its resolv.conf has `ndots` of somebody's choice: unknown names of one label stay inside
 
 
 @dataclass(frozen=True, slots=True)

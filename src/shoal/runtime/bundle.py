@@ -190,7 +190,8 @@ def _named_addresses(container: Container) -> Sequence[str]:
     """
     ingress = {each.overlay.id for each in container.config.attachments if each.overlay.ingress}
     sandbox = container.sandbox
-    found = [one.address for one in sandbox.endpoints if one.address and one.network_id not in ingress]
+    named = [one for one in sandbox.endpoints if one.network_id not in ingress]
+    found = [address for one in named for address in (one.address, one.address6) if address]
     return found or ([sandbox.way_out.address] if sandbox.way_out else [])
 
 

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoal.errors import DamagedState, NotFound
+from shoal.network.names.resolvconf import ndots_chosen
 from shoal.network.types import Sandbox
 from shoal.runtime import bundle, capabilities, confined, filling, log_options, oci_spec, process, records
 from shoal.runtime.discards import Discards
+from shoal.runtime.host import resolv_conf
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.types import Container, ContainerConfig, Mount, Phase, Volume
 from shoal.runtime.workers import Workers
@@ -91,6 +93,9 @@ class Creation:
         return await self._connect(container.id, container.config)
 
     async def _connect(self, id: str, config: ContainerConfig) -> Sandbox:  # noqa: A002
+        ndots = False
+        if config.attachments:
+            ndots = await self._workers.run(lambda: ndots_chosen(resolv_conf(), config.dns_options))
         return await self._network.connect(
             id,
             config.network,
@@ -98,6 +103,7 @@ class Creation:
             name=config.name,
             hostname=config.hostname,
             servers=config.dns,
+            ndots_set=ndots,
         )
 
     async def remove(self, container: Container, *, volumes: bool) -> None:

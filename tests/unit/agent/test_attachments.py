@@ -38,6 +38,40 @@ def test_a_task_of_a_service_on_an_overlay() -> None:
     assert attachments.attachments(given) == (Attachment(BLUE, "10.0.1.5/24", Service("s", "web", "10.0.1.4", ("w",))),)
 
 
+def both(*subnets: str, vnis: str = "4097") -> api.Network:
+    made = network(**{attachments.VNI_OPTION: vnis})
+    del made.ipam.configs[:]
+    for subnet in subnets:
+        made.ipam.configs.add(subnet=subnet, gateway=subnet.replace("0/24", "1").replace("/64", "1"))
+    return made
+
+
+def test_a_task_with_an_address_of_each_family() -> None:
+    given = task(
+        api.NetworkAttachment(network=both("fd00::/64", "10.0.1.0/24"), addresses=["fd00::5/64", "10.0.1.5/24"])
+    )
+    given.endpoint.virtual_ips.add(network_id="id-blue", addr="fd00::4/64")
+    (made,) = attachments.attachments(given)
+    assert made.overlay.subnets == (Subnet("10.0.1.0/24", "10.0.1.1", 4097), Subnet("fd00::/64", "fd00::1", 4097))
+    assert (made.address, made.address6) == ("10.0.1.5/24", "fd00::5/64")
+    assert made.service == Service("s", "web", "10.0.1.4", vip6="fd00::4")
+
+
+def test_a_second_address_is_of_the_network_too() -> None:
+    given = task(
+        api.NetworkAttachment(network=both("10.0.1.0/24", "fd00::/64"), addresses=["10.0.1.5/24", "fd01::5/64"])
+    )
+    with pytest.raises(InvalidArgument, match="fd01::5/64 is in none of the subnets"):
+        attachments.attachments(given)
+
+
+def test_a_network_of_ipv6_alone_has_its_own_vxlan_ids() -> None:
+    made = attachments.overlay(both("fd00::/64", "fd01::/64", vnis="7,8"))
+    assert [subnet.vni for subnet in made.subnets] == [7, 8]
+    with pytest.raises(InvalidArgument, match="has 2 subnets and 1 VXLAN ids"):
+        attachments.overlay(both("fd00::/64", "fd01::/64"))
+
+
 def test_ports_are_of_ingress_alone() -> None:
     ingress = network("ingress")
     ingress.spec.ingress = True

@@ -210,6 +210,7 @@ def backend(**parts: Any) -> Backend:
         volumes=parts.get("volumes", FakeTable()),
         network=parts.get("network", FakeTable()),
         overlays=parts.get("overlays", FakeOverlays()),
+        configurations=parts.get("configurations", FakeTable()),
         events=parts.get("events", EventBus()),
         node=parts.get("node", FakeNode()),
         facts=parts.get("facts", FACTS),

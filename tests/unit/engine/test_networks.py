@@ -1,9 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.manager.allocator.networks import Networks
+from shoal.network.configurations import Configurations
 from shoal.network.types import Endpoint, LocalNetwork, Sandbox
 from shoal.network.wanted import Overlay, Wanted
 from shoal.runtime.types import Container, ContainerConfig, Phase
@@ -145,12 +147,70 @@ async def test_networks_of_one_host_are_not_made_yet() -> None:
         for local in (
             {"Name": "red"},
             {"Name": "red", "Driver": "bridge"},
-            {"Name": "red", "Driver": "macvlan", "ConfigOnly": True},
         ):
             assert (await http.post("/networks/create", json=local)).status == 501
         body: Any = {"Name": "red", "Driver": "macvlan", "Scope": "swarm", "ConfigFrom": {"Network": "base"}}
         assert (await http.post("/networks/create", json=body)).status == 201
         assert (await (await http.get("/networks/red")).json())["ConfigFrom"] == {"Network": "base"}
+
+
+async def test_a_configuration_is_made_shown_and_removed(tmp_path: Path) -> None:
+    node, _ = manager_node(SWARM_HOST)
+    configurations = Configurations(tmp_path / "c.json")
+    parts = backend(node=node, network=FakeTable([BRIDGE]), containers=FakeTable(), configurations=configurations)
+    async with client(parts) as http:
+        body: Any = {
+            "Name": "base",
+            "Driver": "macvlan",
+            "ConfigOnly": True,
+            "IPAM": {"Config": [{"Subnet": "192.0.2.0/24", "IPRange": "192.0.2.128/25"}]},
+            "Options": {"parent": "eth0"},
+            "Labels": {"a": "b"},
+        }
+        made = await http.post("/networks/create", json=body)
+        assert made.status == 201
+        assert (await http.post("/networks/create", json=body)).status == 409
+        shown = await (await http.get("/networks/base")).json()
+        assert shown["Id"] == (await made.json())["Id"]
+        assert (shown["Driver"], shown["Scope"], shown["ConfigOnly"]) == ("null", "local", True)
+        assert shown["IPAM"]["Config"] == [{"Subnet": "192.0.2.0/24", "IPRange": "192.0.2.128/25"}]
+        assert (shown["Options"], shown["Labels"]) == ({"parent": "eth0"}, {"a": "b"})
+        assert "base" in [one["Name"] for one in await (await http.get("/networks")).json()]
+        assert (await (await http.post("/networks/prune")).json()) == {"NetworksDeleted": None}
+        assert (await http.delete("/networks/base")).status == 204
+        assert (await http.get("/networks/base")).status == 404
+
+
+async def test_what_a_configuration_cannot_say_is_refused_in_dockers_words() -> None:
+    served, _ = swarm()
+    subnet: Any = {"Config": [{"Subnet": "192.0.2.0/24"}]}
+    of_base: Any = {"Name": "red", "Driver": "bridge", "Scope": "swarm", "ConfigFrom": {"Network": "base"}}
+    operator = (
+        "configuration network can only contain network specific fields. "
+        "Network operator fields like [ ingress | internal | attachable | scope ] are not supported."
+    )
+    specified = "user specified configurations are not supported if the network depends on a configuration network"
+    options = "network driver options are not supported if the network depends on a configuration network"
+    async with served as http:
+        for body, status, message in (
+            ({"Name": "base", "ConfigOnly": True, "Internal": True}, 403, operator),
+            ({"Name": "base", "ConfigOnly": True, "Scope": "swarm"}, 403, operator),
+            (
+                {"Name": "base", "ConfigOnly": True, "ConfigFrom": {"Network": "other"}},
+                403,
+                "a configuration network cannot depend on another configuration network",
+            ),
+            ({**of_base, "IPAM": subnet}, 403, specified),
+            ({**of_base, "Labels": {"a": "b"}}, 403, specified),
+            ({**of_base, "Options": {"parent": "eth0"}}, 403, options),
+            (
+                {"Name": "base", "ConfigOnly": True, "IPAM": {"Config": [{"Subnet": "x"}]}},
+                400,
+                "ipam configuration: invalid subnet x",
+            ),
+        ):
+            answer = await http.post("/networks/create", json=body)
+            assert (answer.status, await answer.json()) == (status, {"message": message})
 
 
 async def test_the_managers_refusals_keep_dockers_words() -> None:

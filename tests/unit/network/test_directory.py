@@ -1,7 +1,8 @@
 """The directory: a function of the present entries, whatever came before them."""
 
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_interface
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Interface, ip_address, ip_interface
 from typing import Any
 
 from hypothesis import given
@@ -50,6 +51,31 @@ def task(number: int, address: Address, vip: Address | None = VIP, **fields: Any
 
 def peer(address: Address, node: int, last: int = 3) -> PeerRecord:
     return PeerRecord(ip_interface(f"{address}/24"), f"02:42:0a:00:01:{last:02x}", ip_address(f"192.168.0.{node}"))
+
+
+def test_a_task_with_two_addresses_is_found_by_each() -> None:
+    table = Table()
+    six, vip6 = IPv6Address("fd00::3"), IPv6Address("fd00::9")
+    table.endpoint("e1", task(1, A, address6=six, vip6=vip6))
+    table.peer("e1", replace(peer(A, 1), address6=IPv6Interface("fd00::3/64")))
+    table.endpoint("e2", task(2, B))  # a Docker Engine's: it tells of one address
+    assert table.named("web") == {str(VIP), str(vip6)}
+    assert table.named("tasks.web") == {str(A), str(B), str(six)}
+    assert table.directory.pointer("n", six) == "web.1.x"
+    assert table.directory.backends(ServiceKey("n", "s", (), VIP)) == {A: True, B: True}
+    assert table.directory.backends(ServiceKey("n", "s", (), vip6)) == {six: True}
+    assert set(table.directory.neighbours("n")) == {A, six}
+    table.endpoint("e1", None)
+    changes = table.peer("e1", None)
+    assert changes.neighbours == {("n", A), ("n", six)}
+    assert table.named("web") == {str(VIP)}
+    assert table.directory.neighbours("n") == {}
+
+
+def test_a_task_with_two_addresses_and_no_virtual_ip() -> None:
+    table = Table()
+    table.endpoint("e1", task(1, A, None, address6=IPv6Address("fd00::3")))
+    assert table.named("web") == {str(A), "fd00::3"}
 
 
 def test_a_service_is_found_by_its_name_its_tasks_and_each_container() -> None:
@@ -223,6 +249,35 @@ def test_of_several_neighbours_with_one_address_the_one_with_a_running_task_coun
     assert table.directory.neighbour("n", A) == peer(A, 2)
 
 
+def test_of_several_neighbours_with_one_second_address_too() -> None:
+    table, six = Table(), IPv6Address("fd00::3")
+    old, new = (replace(peer(one, node), address6=IPv6Interface("fd00::3/64")) for one, node in ((A, 1), (B, 2)))
+    table.peer("z", old)
+    table.peer("a", new)
+    assert table.directory.neighbours("n")[six] == old
+    assert table.endpoint("a", task(2, B, address6=six)).neighbours == {("n", six)}
+    assert table.directory.neighbours("n") == {A: old, B: new, six: new}
+    table.endpoint("a", task(2, B))
+    assert table.directory.neighbours("n")[six] == old
+    table.directory.apply([Changed(PEERS, "n", "z", "node", old.encode(), None, "silent")])
+    assert table.directory.take_changes().neighbours == {("n", six)}
+    table.peer("z", old)
+    assert table.directory.take_changes().neighbours == frozenset()
+    assert table.directory.neighbours("n") == {A: old, B: new, six: old}
+
+
+def test_the_last_one_on_its_way_out_counts_a_moment_longer_by_both_addresses() -> None:
+    table, six, vip6 = Table(), IPv6Address("fd00::3"), IPv6Address("fd00::9")
+    keys = [ServiceKey("n", "s", (), VIP), ServiceKey("n", "s", (), vip6)]
+    table.endpoint("e1", task(1, A, address6=six, vip6=vip6))
+    table.endpoint("e1", task(1, A, address6=six, vip6=vip6, disabled=True))
+    assert [table.directory.backends(key) for key in keys] == [{A: True}, {six: True}]
+    assert table.directory.late("n") == {A, six}
+    assert table.directory.expire(LINGER) == {"n"}
+    assert table.directory.take_changes().services == set(keys)
+    assert [table.directory.backends(key) for key in keys] == [{A: False}, {six: False}]
+
+
 def test_what_cannot_be_read_is_no_entry() -> None:
     table = Table()
     table.endpoint("e1", task(1, A))
@@ -258,7 +313,8 @@ def test_telling_the_same_again_changes_nothing() -> None:
 
 
 names = st.sampled_from(["web", "Web", "api", "tasks.web", "x.1", "büro"])
-addresses = st.sampled_from([A, B, C, ip_address("fd00::1")])
+SIX, SIX2, SIX_VIP = (IPv6Address(f"fd00::{last}") for last in (1, 2, 9))
+addresses = st.sampled_from([A, B, C, SIX])
 records = st.builds(
     EndpointRecord,
     name=names,
@@ -270,9 +326,16 @@ records = st.builds(
     aliases=st.lists(names, max_size=2).map(tuple),
     task_aliases=st.lists(names, max_size=2).map(tuple),
     disabled=st.booleans(),
+    address6=st.sampled_from([None, SIX, SIX2]),
+    vip6=st.sampled_from([None, SIX_VIP]),
 )
 values = st.one_of(st.none(), records.map(EndpointRecord.encode), st.binary(max_size=4))
-peers = st.one_of(st.none(), st.builds(peer, st.sampled_from([A, B, C]), st.integers(1, 3)).map(PeerRecord.encode))
+peer_records = st.builds(
+    lambda one, second: replace(one, address6=second and IPv6Interface(f"{second}/64")),
+    st.builds(peer, st.sampled_from([A, B, C, SIX]), st.integers(1, 3)),
+    st.sampled_from([None, SIX, SIX2]),
+)
+peers = st.one_of(st.none(), peer_records.map(PeerRecord.encode))
 events = st.one_of(
     st.tuples(st.just(ENDPOINTS), st.sampled_from("abc"), values, st.sampled_from(["n", "m", "i"])),
     st.tuples(st.just(PEERS), st.sampled_from("abc"), peers, st.sampled_from(["n", "m"])),
@@ -291,7 +354,8 @@ def seen(directory: Directory) -> dict[object, object]:
         for address, neighbour in directory.neighbours(network).items():
             found[network, address] = neighbour
         found[network] = dict(directory.endpoints(network))
-        found[network, "pointers"] = {one: directory.pointer(network, one) for one in (A, B, C, VIP)}
+        found[network, "pointers"] = {one: directory.pointer(network, one) for one in (A, B, C, VIP, SIX, SIX2)}
+        found[network, "late"] = directory.late(network)
     return found
 
 
@@ -335,7 +399,7 @@ def test_any_order_of_events_ends_in_what_the_last_entries_say(events: list[Any]
             different = {one for one in before.keys() | after.keys() if before.get(one) != after.get(one)}
             told = changed.names | changed.services | changed.neighbours
             assert {one for one in different if isinstance(one, ServiceKey | tuple)} <= told | {
-                (one, "pointers") for one in ("n", "m", "i")
+                (one, what) for one in ("n", "m", "i") for what in ("pointers", "late")
             }
     entries = list(table.entries.items())
     rng.shuffle(entries)

@@ -87,7 +87,9 @@ async def test_on_overlays_it_has_an_interface_for_each_and_a_way_out() -> None:
     network, bridge, overlays = parts()
     service = Service("s", "web", "10.0.1.4")
     asked = [Attachment(BLUE, "10.0.1.5/24", service, ("x",)), Attachment(INNER, "10.0.2.5/24")]
-    sandbox = await network.connect("a", "bridge", asked, name="web.1.x", hostname="db", servers=["9.9.9.9"])
+    sandbox = await network.connect(
+        "a", "bridge", asked, name="web.1.x", hostname="db", servers=["9.9.9.9"], ndots_set=True
+    )
     assert bridge.interfaces == {"a": "eth2"}
     assert [endpoint.network_name for endpoint in sandbox.endpoints] == ["blue", "inner"]
     assert sandbox.addresses == ("10.0.1.5", "10.0.2.5")
@@ -99,6 +101,16 @@ async def test_on_overlays_it_has_an_interface_for_each_and_a_way_out() -> None:
     assert told.endpoints[0].mac == "02:42:0a:00:01:05"
     assert (told.endpoints[0].service, told.endpoints[0].aliases) == (service, ("x",))
     assert not told.endpoints[0].enabled
+    assert told.ndots_set
+
+
+async def test_a_second_address_is_on_the_same_interface() -> None:
+    network, _, overlays = parts()
+    sandbox = await network.connect("a", "bridge", [Attachment(BLUE, "10.0.1.5/24", address6="fd00::5/64")])
+    (told,) = overlays.known["a"].endpoints
+    assert (told.address, told.address6) == ("10.0.1.5/24", "fd00::5/64")
+    assert sandbox.addresses == ("10.0.1.5", "fd00::5")
+    assert (sandbox.first.of_ipv4, sandbox.first.of_ipv6) == (("10.0.1.5", 24), ("fd00::5", 64))
 
 
 async def test_on_ingress_it_has_no_interface_but_its_place_on_the_bridge() -> None:

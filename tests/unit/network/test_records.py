@@ -1,6 +1,7 @@
 """Values of the two tables: bytes that Docker Engine wrote, and bytes that nobody honest writes."""
 
-from ipaddress import ip_address, ip_interface
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Interface, ip_address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,20 @@ def test_dockers_endpoint_record() -> None:
     assert record.encode().hex() == ENDPOINT
 
 
+def test_second_addresses_are_fields_that_docker_skips() -> None:
+    peer = PeerRecord(
+        ip_interface("10.0.1.3/24"), "02:42:0a:00:01:03", ip_address("192.168.1.10"), IPv6Interface("fd00::3/64")
+    )
+    assert PeerRecord.decode(peer.encode()) == peer
+    assert peer.encode().hex().startswith(PEER)
+    assert peer.addresses == (ip_address("10.0.1.3"), ip_address("fd00::3"))
+    record = EndpointRecord("web.1.x", ip_address("10.0.1.3"), address6=IPv6Address("fd00::3"))
+    record = replace(record, service_id="s", vip=ip_address("10.0.1.9"), vip6=IPv6Address("fd00::9"))
+    assert EndpointRecord.decode(record.encode()) == record
+    dockers = replace(record, address6=None, vip6=None)
+    assert record.encode().startswith(dockers.encode())
+
+
 def endpoint(**fields: object) -> bytes:
     return pb.EndpointRecord(**{"name": "x", "endpoint_ip": "10.0.1.3", **fields}).SerializeToString()  # type: ignore[arg-type]
 
@@ -58,6 +73,8 @@ def test_a_virtual_ip_is_read() -> None:
         endpoint(endpoint_ip="224.0.0.1"),
         endpoint(endpoint_ip="fe80::1%eth0"),
         endpoint(virtual_ip="0.0.0.0"),
+        endpoint(endpoint_ip6="10.0.1.3"),
+        endpoint(virtual_ip6="::1"),
         endpoint(virtual_ip="nobody"),
         endpoint(aliases=["a"] * 1025),
         endpoint(ingress_ports=[pb.PortConfig(target_port=70000, published_port=1)]),

@@ -167,7 +167,7 @@ class PortConfig(_message.Message):
     def __init__(self, name: _Optional[str] = ..., protocol: _Optional[_Union[PortConfig.Protocol, str]] = ..., target_port: _Optional[int] = ..., published_port: _Optional[int] = ...) -> None: ...
 
 class EndpointRecord(_message.Message):
-    __slots__ = ("name", "service_name", "service_id", "virtual_ip", "endpoint_ip", "ingress_ports", "aliases", "task_aliases", "service_disabled", "shoal_keeps_source")
+    __slots__ = ("name", "service_name", "service_id", "virtual_ip", "endpoint_ip", "ingress_ports", "aliases", "task_aliases", "service_disabled", "endpoint_ip6", "virtual_ip6", "shoal_keeps_source")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,8 @@ class EndpointRecord(_message.Message):
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     TASK_ALIASES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_DISABLED_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_IP6_FIELD_NUMBER: _ClassVar[int]
+    VIRTUAL_IP6_FIELD_NUMBER: _ClassVar[int]
     SHOAL_KEEPS_SOURCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     service_name: str
@@ -187,15 +189,19 @@ class EndpointRecord(_message.Message):
     aliases: _containers.RepeatedScalarFieldContainer[str]
     task_aliases: _containers.RepeatedScalarFieldContainer[str]
     service_disabled: bool
+    endpoint_ip6: str
+    virtual_ip6: str
     shoal_keeps_source: bool
-    def __init__(self, name: _Optional[str] = ..., service_name: _Optional[str] = ..., service_id: _Optional[str] = ..., virtual_ip: _Optional[str] = ..., endpoint_ip: _Optional[str] = ..., ingress_ports: _Optional[_Iterable[_Union[PortConfig, _Mapping]]] = ..., aliases: _Optional[_Iterable[str]] = ..., task_aliases: _Optional[_Iterable[str]] = ..., service_disabled: _Optional[bool] = ..., shoal_keeps_source: _Optional[bool] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., service_name: _Optional[str] = ..., service_id: _Optional[str] = ..., virtual_ip: _Optional[str] = ..., endpoint_ip: _Optional[str] = ..., ingress_ports: _Optional[_Iterable[_Union[PortConfig, _Mapping]]] = ..., aliases: _Optional[_Iterable[str]] = ..., task_aliases: _Optional[_Iterable[str]] = ..., service_disabled: _Optional[bool] = ..., endpoint_ip6: _Optional[str] = ..., virtual_ip6: _Optional[str] = ..., shoal_keeps_source: _Optional[bool] = ...) -> None: ...
 
 class PeerRecord(_message.Message):
-    __slots__ = ("endpoint_ip", "endpoint_mac", "tunnel_endpoint_ip")
+    __slots__ = ("endpoint_ip", "endpoint_mac", "tunnel_endpoint_ip", "endpoint_ip6")
     ENDPOINT_IP_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_MAC_FIELD_NUMBER: _ClassVar[int]
     TUNNEL_ENDPOINT_IP_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_IP6_FIELD_NUMBER: _ClassVar[int]
     endpoint_ip: str
     endpoint_mac: str
     tunnel_endpoint_ip: str
-    def __init__(self, endpoint_ip: _Optional[str] = ..., endpoint_mac: _Optional[str] = ..., tunnel_endpoint_ip: _Optional[str] = ...) -> None: ...
+    endpoint_ip6: str
+    def __init__(self, endpoint_ip: _Optional[str] = ..., endpoint_mac: _Optional[str] = ..., tunnel_endpoint_ip: _Optional[str] = ..., endpoint_ip6: _Optional[str] = ...) -> None: ...

@@ -136,19 +136,22 @@ class Endpoints:
         return ports
 
     def _allocate_vips(self, held: api.Endpoint, vip_networks: Sequence[str]) -> list[api.Endpoint.VirtualIP] | Lacking:
-        former = {vip.network_id: vip.addr for vip in held.virtual_ips}
+        former: dict[str, list[str]] = {}
+        for vip in held.virtual_ips:
+            former.setdefault(vip.network_id, []).append(vip.addr)
         vips: list[api.Endpoint.VirtualIP] = []
         for network_id in vip_networks:
-            address = former.get(network_id)
-            if address is None:
-                taken = self._networks.take(network_id)
+            addresses = former.get(network_id)
+            if addresses is None:
+                # Of IPv4 first: a Docker Engine takes the first one alone.
+                taken = self._networks.take(network_id, all_families=True)
                 if isinstance(taken, Lacking):
                     for vip in vips:
                         if vip.network_id not in former:
                             self._networks.release(vip.network_id, [vip.addr])
                     return taken
-                (address,) = taken
-            vips.append(api.Endpoint.VirtualIP(network_id=network_id, addr=address))
+                addresses = taken
+            vips += [api.Endpoint.VirtualIP(network_id=network_id, addr=address) for address in addresses]
         return vips
 
     def _release_ports(self, service_id: str, ports: Iterable[_Port]) -> None:

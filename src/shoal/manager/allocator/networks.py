@@ -45,8 +45,13 @@ class Overlay:
 
     @property
     def families(self) -> tuple[int, ...]:
-        """Return the families of its subnets, IPv4 first."""
-        return tuple(dict.fromkeys(pool.subnet.bits for pool in self.pools))
+        """Return of which families somebody on it has an address, IPv4 first.
+
+        The subnets of IPv6 are on the segment of that of IPv4. Where there are several of these, they could not be
+        everywhere: then IPv4 alone is given.
+        """
+        bits = [pool.subnet.bits for pool in self.pools]
+        return (V4,) if bits.count(V4) > 1 else tuple(dict.fromkeys(bits))
 
     def pool_of(self, number: int, bits: int) -> Pool | None:
         """Return the pool that has an address."""
@@ -230,9 +235,11 @@ class Networks:
             if lacking is not None:
                 return lacking
             configs.append((config, pool))
-        # One VXLAN id for each subnet, in this order: Docker's overlay driver counts IPv4 subnets first.
+        # One VXLAN id for each subnet, in this order. Docker's overlay driver counts IPv4 subnets alone; those of IPv6
+        # beside them have none of their own.
         configs.sort(key=lambda pair: pair[1].subnet.bits)
-        vnis = self._vnis(network, len(configs))
+        four = sum(pool.subnet.bits == V4 for _, pool in configs)
+        vnis = self._vnis(network, four or len(configs))
         if isinstance(vnis, Lacking):
             return vnis
         changed = copy(network)
@@ -298,6 +305,13 @@ class Networks:
 
     def _keep(self, network: api.Network, pools: list[Pool], vnis: list[int]) -> None:
         pools.sort(key=lambda pool: pool.subnet.bits)
+        if pools and pools[0].subnet.bits == V4:
+            for pool in pools:
+                # A Docker Engine gives its own endpoint on a network the lowest address of IPv6 that it finds, and
+                # asks nobody: a task that was given it could not start there.
+                lowest = pool.take() if pool.subnet.bits != V4 else None
+                if lowest is not None:
+                    pool.keep(lowest)
         name = network.spec.annotations.name
         self._overlays[network.id] = Overlay(network.id, name, tuple(pools), tuple(vnis))
 

@@ -27,11 +27,12 @@ def ring(keys: Sequence[Key]) -> tuple[bytes, ...]:
     ours = sorted((key for key in keys if key.subsystem == GOSSIP), key=lambda key: key.lamport_time)
     if not ours:
         return ()
-    oldest, primary, newest = (_bytes(key.key) for key in ours)
+    oldest, primary, newest = (key_bytes(key.key) for key in ours)
     return primary, oldest, newest
 
 
-def _bytes(text: str) -> bytes:
+def key_bytes(text: str) -> bytes:
+    """Return a key from its hex digits. InvalidArgument."""
     try:
         key = bytes.fromhex(text)
     except ValueError as error:

@@ -19,6 +19,8 @@ from shoal.network.wanted import Endpoint, Overlay, Trouble
 
 # VXLAN's own headers, and those of UDP, IP and Ethernet around a packet (gossip.md 4.2; 20 bytes more with IPv6).
 _OVERHEAD = {4: 50, 6: 70}
+# ESP's around that, and to what it fills up (gossip.md 4.2).
+_ESP_OVERHEAD, _ESP_BLOCK = 26, 4
 # What Docker takes where no option says otherwise, and what we take where no device has the node's address.
 DEFAULT_MTU = 1500
 # IPv6 has no links with less (RFC 8200); the outer packets are then sent in pieces.
@@ -59,15 +61,21 @@ class Port:
     mac: str
     vni: int
     routes: tuple[tuple[Network, Address], ...] = ()  # destination and gateway
+    second: Interface | None = None  # of IPv6, beside one of IPv4
 
     @property
     def name(self) -> str:
         """The name of the end on the bridge."""
         return port_name(self.endpoint)
 
+    @property
+    def addresses(self) -> tuple[Interface, ...]:
+        """Both addresses, or the one."""
+        return (self.address, self.second) if self.second else (self.address,)
+
     def shape(self, inode: int) -> str:
         """Return what tells this interface from any that is to be made anew; `inode`: its namespace's."""
-        return _digest(f"{inode} {self.interface} {self.address} {self.mac} {self.vni}")
+        return _digest(f"{inode} {self.interface} {' '.join(map(str, self.addresses))} {self.mac} {self.vni}")
 
     def ways(self) -> str:
         """Return what tells these routes from others."""
@@ -86,6 +94,7 @@ class OverlayState:
     ports: tuple[Port, ...] = ()
     neighbours: Mapping[tuple[int, Address], str] = field(default_factory=dict)  # VXLAN id and address: MAC
     forwarding: Mapping[tuple[int, str], Address] = field(default_factory=dict)  # VXLAN id and MAC: node
+    encrypted: bool = False  # between nodes
     # Only these keys of both tables may be others than in the state that has `mine` for its mark. None: all.
     mine: object = field(default_factory=object, compare=False)
     after: object = field(default=None, compare=False)
@@ -119,10 +128,15 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:12]
 
 
-def overlay_mtu(option: int, path_mtu: int, local: Address, segments: Iterable[Segment] = ()) -> int:
+def overlay_mtu(
+    option: int, path_mtu: int, local: Address, segments: Iterable[Segment] = (), *, encrypted: bool = False
+) -> int:
     """Return the MTU inside: of the driver's option, else of the path to the others, less the overhead."""
     six = any(gateway.version == 6 for segment in segments for gateway in segment.gateways)
-    return max((option or path_mtu or DEFAULT_MTU) - _OVERHEAD[local.version], _LEAST_MTU[6 if six else 4])
+    mtu = (option or path_mtu or DEFAULT_MTU) - _OVERHEAD[local.version]
+    if encrypted:
+        mtu = (mtu - _ESP_OVERHEAD) // _ESP_BLOCK * _ESP_BLOCK
+    return max(mtu, _LEAST_MTU[6 if six else 4])
 
 
 class Made:
@@ -145,14 +159,15 @@ class Made:
         local: Address,
         vxlan_port: int,
         path_mtu: int,
+        cannot_encrypt: str = "",
     ) -> tuple[OverlayState, list[Trouble]]:
         """Return how it is to look, and the endpoints that cannot be; each comes with its namespace's path.
 
         The same object where nothing is another. `records` are all of the network, own ones too, of which these
-        addresses' have `changed` since the last call. InvalidArgument or FailedPrecondition where nothing can be made
-        of the whole network.
+        addresses' have `changed` since the last call; `cannot_encrypt` says why this node cannot. InvalidArgument or
+        FailedPrecondition where nothing can be made of the whole network.
         """
-        _require_possible(overlay)
+        _require_possible(overlay, cannot_encrypt)
         segments = self._segments_of(overlay)
         ports, troubles = self._ports_of(overlay, endpoints)
         if self._others is None or self._others.local != local:
@@ -162,11 +177,11 @@ class Made:
         others = self._others
         if self._state is None or self._state.ports != ports:
             here = {gateway.ip for segment in segments for gateway in segment.gateways}
-            here.update(port.address.ip for port in ports)
+            here.update(address.ip for port in ports for address in port.addresses)
             others.here(frozenset(here), frozenset(port.mac for port in ports))
         others.change(changed, records)
-        mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments)
-        state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, ports)
+        mtu = overlay_mtu(overlay.mtu, path_mtu, local, segments, encrypted=overlay.encrypted)
+        state = OverlayState(overlay.id, mtu, local, vxlan_port, segments, ports, encrypted=overlay.encrypted)
         return self._next(state, others), troubles
 
     def _next(self, state: OverlayState, others: Others) -> OverlayState:
@@ -215,16 +230,26 @@ def overlay_state(
     local: Address,
     vxlan_port: int,
     path_mtu: int,
+    cannot_encrypt: str = "",
 ) -> tuple[OverlayState, list[Trouble]]:
     """Return what `Made.state` does the first time. Of two records of one address the later holds."""
-    records = {peer.address.ip: peer for peer in peers}
-    return Made().state(overlay, endpoints, records, local=local, vxlan_port=vxlan_port, path_mtu=path_mtu)
+    records = {address: peer for peer in peers for address in peer.addresses}
+    return Made().state(
+        overlay,
+        endpoints,
+        records,
+        local=local,
+        vxlan_port=vxlan_port,
+        path_mtu=path_mtu,
+        cannot_encrypt=cannot_encrypt,
+    )
 
 
-def _require_possible(overlay: Overlay) -> None:
-    if overlay.encrypted:
+def _require_possible(overlay: Overlay, cannot_encrypt: str) -> None:
+    if overlay.encrypted and cannot_encrypt:
         raise FailedPrecondition(
-            f"network {overlay.name} is encrypted, and this node cannot encrypt: it is not run in the clear"
+            f"network {overlay.name} is encrypted, and this node cannot encrypt: {cannot_encrypt}; "
+            "it is not run in the clear"
         )
     if not _ID.fullmatch(overlay.id):
         raise InvalidArgument(f"network {overlay.name}: an id has lower-case letters and digits, not {overlay.id!r}")
@@ -250,6 +275,7 @@ def _segments(overlay: Overlay) -> tuple[Segment, ...]:
 def _port(segments: Sequence[Segment], netns: str, endpoint: Endpoint) -> Port:
     try:
         address = ipaddress.ip_interface(endpoint.address)
+        second = ipaddress.IPv6Interface(endpoint.address6 or "::")
     except ValueError as error:
         raise InvalidArgument(f"{endpoint.interface}: {error}") from error
     mac = endpoint.mac.lower()
@@ -259,14 +285,25 @@ def _port(segments: Sequence[Segment], netns: str, endpoint: Endpoint) -> Port:
         raise InvalidArgument(f"{endpoint.interface}: {endpoint.id!r} is no id of an endpoint")
     if not _INTERFACE.fullmatch(endpoint.interface) or endpoint.interface in (".", ".."):
         raise InvalidArgument(f"{endpoint.interface!r} is no name of an interface")
+    segment, gateway = _gateway(segments, endpoint.interface, address)
+    routes = _routes(segments, gateway, default=endpoint.gateway)
+    # Its own prefix may be wrong in a record; the network's is what its neighbours have.
+    whole = ipaddress.ip_interface(f"{address.ip}/{gateway.network.prefixlen}")
+    if not endpoint.address6:
+        return Port(endpoint.id, netns, endpoint.interface, whole, mac, segment.vni, routes)
+    # On another segment it would be reached by nobody.
+    _, beside = _gateway([segment], endpoint.interface, second)
+    routes += _routes([segment], beside, default=endpoint.gateway)
+    also = ipaddress.ip_interface(f"{second.ip}/{beside.network.prefixlen}")
+    return Port(endpoint.id, netns, endpoint.interface, whole, mac, segment.vni, routes, also)
+
+
+def _gateway(segments: Iterable[Segment], interface: str, address: Interface) -> tuple[Segment, Interface]:
     for segment in segments:
         for gateway in segment.gateways:
             if address.ip.version == gateway.version and address.ip in gateway.network:
-                routes = _routes(segments, gateway, default=endpoint.gateway)
-                # Its own prefix may be wrong in a record; the network's is what its neighbours have.
-                whole = ipaddress.ip_interface(f"{address.ip}/{gateway.network.prefixlen}")
-                return Port(endpoint.id, netns, endpoint.interface, whole, mac, segment.vni, routes)
-    raise InvalidArgument(f"{endpoint.interface}: {address} is in no subnet of the network")
+                return segment, gateway
+    raise InvalidArgument(f"{interface}: {address} is in no subnet of the network")
 
 
 def _routes(segments: Sequence[Segment], own: Interface, *, default: bool) -> tuple[tuple[Network, Address], ...]:

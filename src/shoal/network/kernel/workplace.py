@@ -169,14 +169,14 @@ class Workplace:
     def _fill(self, port: Port, netns: int) -> None:
         with self._namespaces.inside(netns):
             container = NetlinkSocket()
-            if port.address.version == 6:
+            if any(address.version == 6 for address in port.addresses):
                 set_sysctl(f"ipv6/conf/{port.interface}/disable_ipv6", "0")
         with container:
             link = container.link(port.interface)
             if link is None:
                 raise ShoalError(f"the interface {port.interface} is gone as soon as it was made")
             container.run(
-                rtnetlink.add_address(link.index, port.address),
+                *(rtnetlink.add_address(link.index, address) for address in port.addresses),
                 rtnetlink.set_up(link.index),
                 *(rtnetlink.add_route(to, gateway, replace=not to.prefixlen) for to, gateway in port.routes),
             )
@@ -192,8 +192,13 @@ class Workplace:
                 raise ShoalError(f"the container has no {port.interface} any more")
             container.run(rtnetlink.set_mtu(link.index, step.mtu))
             self._inside.run(rtnetlink.set_mtu(here.index, step.mtu))
-            routes = container.run(rtnetlink.list_ways(port.address.version), most=_MOST_ROUTES)
-            there = rtnetlink.ways(routes, link.index)
+            there = [
+                way
+                for address in port.addresses
+                for way in rtnetlink.ways(
+                    container.run(rtnetlink.list_ways(address.version), most=_MOST_ROUTES), link.index
+                )
+            ]
             container.run(
                 *(
                     rtnetlink.add_route(to, gateway, replace=not to.prefixlen)

@@ -37,7 +37,7 @@ class Asker:
     ndots_set: bool = False
 
 
-def asker(sandbox: Sandbox, overlays: Iterable[Overlay], *, ndots_set: bool = False) -> Asker:
+def asker(sandbox: Sandbox, overlays: Iterable[Overlay]) -> Asker:
     """Return who asks from a sandbox: on the networks that have names, internal ones last, then by name."""
     here = {endpoint.network for endpoint in sandbox.endpoints}
     on = sorted(
@@ -54,7 +54,7 @@ def asker(sandbox: Sandbox, overlays: Iterable[Overlay], *, ndots_set: bool = Fa
         by_name,
         sandbox.servers,
         forward=not on or any(not one.internal for one in on),
-        ndots_set=ndots_set,
+        ndots_set=sandbox.ndots_set,
     )
 
 

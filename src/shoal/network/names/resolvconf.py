@@ -60,6 +60,11 @@ def ndots_set(options: Iterable[str]) -> bool:
     return any(option.partition(":")[0] == "ndots" for option in options)
 
 
+def ndots_chosen(host: str, options: Sequence[str] = ()) -> bool:
+    """Return whether a container's resolv.conf has `ndots` of somebody's choice: its own options, else the host's."""
+    return ndots_set(tuple(options) or parse(host).options)
+
+
 def resolv_conf(host: str, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
     """Return a container's /etc/resolv.conf. `host`: the host's; the others: what was asked for in its place."""
     own = parse(host)
@@ -77,4 +82,5 @@ def resolv_conf(host: str, search: Sequence[str] = (), options: Sequence[str] = 
 def hosts_addresses(sandbox: Sandbox, overlays: Iterable[Overlay]) -> tuple[str, ...]:
     """Return the addresses that stand beside the container's host name in /etc/hosts: on all networks but ingress."""
     named = {overlay.id for overlay in overlays if not overlay.ingress}
-    return tuple(one.address.partition("/")[0] for one in sandbox.endpoints if one.network in named)
+    both = ((one.address, one.address6) for one in sandbox.endpoints if one.network in named)
+    return tuple(address.partition("/")[0] for pair in both for address in pair if address)

@@ -91,7 +91,8 @@ class Balances:
         leaving: set[Address] = set()
         for key in claiming:
             for backend, enabled in self._directory.backends(key).items():
-                if balanced.has(backend):
+                # One of another family cannot be behind it, whatever another node says.
+                if backend.version == address.version and balanced.has(backend):
                     (active if enabled else leaving).add(backend)
         return Virtual(address, frozenset(active), frozenset(leaving - active))
 

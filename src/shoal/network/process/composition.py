@@ -40,7 +40,7 @@ from shoal.network.process.rounds import Rounds
 from shoal.network.process.shown import shown
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
-from shoal.network.wanted import Overlay, Sandbox, Trouble, Wanted
+from shoal.network.wanted import Key, Overlay, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class NodeNetwork:
         self._standing: list[Trouble] = []  # of the last wanted state, but for the mesh's
         self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
         self._mtu = 0
+        self._cannot_encrypt = ""
         self._balances = Balances(self._directory)
         if was is not None:
             self._resume(was)
@@ -119,6 +120,8 @@ class NodeNetwork:
                 troubles.append(Trouble("", "gossip", words))
             if wanted.gossip != former.gossip:
                 await self._look_at_path()
+            if any(overlay.encrypted for overlay in wanted.overlays):
+                self._cannot_encrypt = await self._kernel.cannot_encrypt()
             whole |= self._moved()
             changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
             for sandbox in changed.gone:
@@ -150,9 +153,8 @@ class NodeNetwork:
         """Return whether all networks are to be made from another place than last time, and remember this one."""
         gossip = self._wanted.gossip
         former = self._place
-        self._place = (
-            self._talk.name, self._mtu, self._tunnel(self._wanted), gossip.vxlan_port if gossip is not None else 0
-        )  # fmt: skip
+        port = gossip.vxlan_port if gossip is not None else 0
+        self._place = (self._talk.name, self._mtu, self._tunnel(self._wanted), port, self._cannot_encrypt)
         return former != self._place
 
     def _tunnel(self, wanted: Wanted) -> Address:
@@ -241,6 +243,7 @@ class NodeNetwork:
                 local=self._tunnel(self._wanted),
                 vxlan_port=gossip.vxlan_port if gossip is not None else 4789,
                 path_mtu=self._mtu,
+                cannot_encrypt=self._cannot_encrypt,
             )
         except (InvalidArgument, FailedPrecondition) as error:
             self._made[overlay.id] = Made()  # it may have missed what was told
@@ -249,7 +252,12 @@ class NodeNetwork:
 
     async def _make_overlays(self) -> list[Trouble]:
         troubles = [trouble for found in self._troubles.values() for trouble in found]
-        return troubles + await self._kernel.apply(list(self._states.values()))
+        return troubles + await self._kernel.apply(list(self._states.values()), *self._secrets())
+
+    def _secrets(self) -> tuple[Sequence[Key], Address | None]:
+        """Return the keys of encrypted networks, and where packets leave from; None: this node is in no swarm."""
+        gossip = self._wanted.gossip
+        return (gossip.keys, self._tunnel(self._wanted)) if gossip is not None else ((), None)
 
     # Names.
 
@@ -373,7 +381,7 @@ class NodeNetwork:
                 self._moved()
                 self._look_up(self._joined)
             due = self._overlay_rounds.due(self._states, asyncio.get_running_loop().time())
-            troubles = await self._kernel.look_again(list(self._states.values()), due)
+            troubles = await self._kernel.look_again(list(self._states.values()), due, *self._secrets())
             troubles += await self._lookout.look(self._attached.all)
             await self._mesh.look_again(self._wanted)
             if not troubles and self._mesh.troubles == self._told:

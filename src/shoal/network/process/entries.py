@@ -97,7 +97,8 @@ def sandbox_entries(
     for endpoint in sandbox.endpoints:
         if endpoint.id in without or endpoint.network not in on:
             continue
-        peer = PeerRecord(ipaddress.ip_interface(endpoint.address), endpoint.mac, tunnel)
+        second = ipaddress.IPv6Interface(endpoint.address6) if endpoint.address6 else None
+        peer = PeerRecord(ipaddress.ip_interface(endpoint.address), endpoint.mac, tunnel, second)
         found[PEERS, endpoint.network, endpoint.id] = peer.encode()
         key = (ENDPOINTS, endpoint.network, endpoint.id)
         if endpoint.enabled or key in written:
@@ -110,8 +111,9 @@ def _record(sandbox: Sandbox, endpoint: Endpoint) -> EndpointRecord:
     service = endpoint.service
     own = (sandbox.container[:_SHORT_ID], *((sandbox.hostname,) if sandbox.hostname else ()), *endpoint.aliases)
     address = ipaddress.ip_interface(endpoint.address).ip
+    second = ipaddress.IPv6Interface(endpoint.address6).ip if endpoint.address6 else None
     if service is None:
-        return EndpointRecord(sandbox.name, address, task_aliases=tuple(dict.fromkeys(own)))
+        return EndpointRecord(sandbox.name, address, task_aliases=tuple(dict.fromkeys(own)), address6=second)
     return EndpointRecord(
         name=sandbox.name,
         address=address,
@@ -122,6 +124,8 @@ def _record(sandbox: Sandbox, endpoint: Endpoint) -> EndpointRecord:
         aliases=service.aliases,
         task_aliases=tuple(dict.fromkeys(own)),
         keeps_source=bool(service.ports) and service.keeps_source,
+        address6=second,
+        vip6=ipaddress.IPv6Address(service.vip6) if service.vip6 and second else None,
     )
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TypeVar
 
-from shoal.errors import ShoalError
+from shoal.errors import InvalidArgument, ShoalError
 from shoal.network.balancing.balancer import Balancer
 from shoal.network.balancing.rules import Virtual
+from shoal.network.encryption.encrypter import Encrypter, Unguarded
+from shoal.network.encryption.wanted import Encryption, encryption
 from shoal.network.kernel.overlays import Overlays
 from shoal.network.kernel.state import OverlayState
 from shoal.network.kernel.watched import Watched
@@ -27,7 +29,7 @@ from shoal.network.mesh.state import Mesh, without_ports
 from shoal.network.namespaces import Namespaces
 from shoal.network.process.examined import Looked
 from shoal.network.records import Address
-from shoal.network.wanted import Trouble
+from shoal.network.wanted import Key, Trouble
 
 R = TypeVar("R")
 
@@ -64,6 +66,8 @@ class Kernel:
         self._balancer = Balancer(self._nftables, SystemRandom())
         self._mesher = Mesher(self._nftables, SystemRandom())
         self._ports = ReservedPorts()
+        self._encrypter = Encrypter(self._folder.parent / "probe", self.tag, self._namespaces, self._nftables)
+        self._encrypted: Encryption | None = None  # as it was last wanted
 
     async def close(self) -> None:
         """Close what is open here; the kernel's side stays."""
@@ -95,21 +99,51 @@ class Kernel:
             self.counts.steps = self._overlays.steps
             self.counts.rules = self._nftables.updates
 
-    def _apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
+    async def cannot_encrypt(self) -> str:
+        """Return why this host cannot encrypt; empty where it can."""
+        return await self._run(self._encrypter.lacking)
+
+    async def apply(
+        self, states: Sequence[OverlayState], keys: Sequence[Key] = (), local: Address | None = None
+    ) -> list[Trouble]:
+        """Make the overlays so, and no others. `keys` and `local`: with which, and where, encrypted ones are."""
+        return await self._run(lambda: self._apply(states, keys, local))
+
+    def _apply(self, states: Sequence[OverlayState], keys: Sequence[Key], local: Address | None) -> list[Trouble]:
         with self._counted():
-            troubles = self._overlays.apply(states)
+            troubles = self._made(states, keys, local)
         self.counts.failed += len(troubles)
         return troubles
 
-    async def apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
-        """Make the overlays so, and no others."""
-        return await self._run(lambda: self._apply(states))
+    def _made(self, states: Sequence[OverlayState], keys: Sequence[Key], local: Address | None) -> list[Trouble]:
+        words = ""
+        if local is None and any(state.encrypted for state in states):
+            kept = [state for state in states if not state.encrypted]
+            return [*self._overlays.apply(kept), *_of_encrypted(states, "this node is in no swarm that has keys")]
+        if local is not None:
+            try:
+                self._encrypted = encryption(states, keys, local)
+                self._encrypter.prepare(self._encrypted)
+            except (Unguarded, InvalidArgument) as error:
+                # Never in the clear: they are gone, or are not made.
+                kept = [state for state in states if not state.encrypted]
+                return [*self._overlays.apply(kept), *_of_encrypted(states, str(error))]
+            except (OSError, ShoalError) as error:
+                words = str(error)
+        troubles = self._overlays.apply(states)
+        if self._encrypted is not None and not words:
+            try:
+                self._encrypter.finish(self._encrypted)
+            except (OSError, ShoalError) as error:
+                words = str(error)
+        return [*troubles, *_of_encrypted(states, words)]
 
     async def remove(self) -> list[Trouble]:
         """Take all overlays away, and the folder of their namespaces."""
 
         def work() -> list[Trouble]:
-            troubles = self._overlays.apply([])
+            local = self._encrypted.local if self._encrypted is not None else None
+            troubles = self._apply([], (), local)
             if not troubles and self._folder.exists():
                 self._folder.rmdir()
             return troubles
@@ -139,13 +173,20 @@ class Kernel:
 
         await self._run(work)
 
-    async def look_again(self, states: Sequence[OverlayState], due: Collection[str]) -> list[Trouble]:
-        """Read what the kernel has of some of these, and mend what is not as it was made."""
+    async def look_again(
+        self,
+        states: Sequence[OverlayState],
+        due: Collection[str],
+        keys: Sequence[Key] = (),
+        local: Address | None = None,
+    ) -> list[Trouble]:
+        """Read what the kernel has of some of these, and of all encryption; mend what is not as it was made."""
 
         def work() -> list[Trouble]:
             before = self._overlays.steps
             self._overlays.look_again(due)
-            troubles = self._apply(states)
+            self._encrypter.look_again()
+            troubles = self._apply(states, keys, local)
             self.counts.repaired += self._overlays.steps - before
             return troubles
 
@@ -228,3 +269,7 @@ class Kernel:
                 self._nftables.run(text, file.fileno())
 
         await self._run(work)
+
+
+def _of_encrypted(states: Sequence[OverlayState], words: str) -> list[Trouble]:
+    return [Trouble(state.id, "", f"encryption: {words}") for state in states if state.encrypted and words]

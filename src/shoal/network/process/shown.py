@@ -29,9 +29,11 @@ def _endpoint(record: EndpointRecord, place: PeerRecord | None) -> Mapping[str, 
     return {
         "name": record.name,
         "address": str(record.address),
+        "address6": str(record.address6 or ""),
         "service": record.service_name,
         "service_id": record.service_id,
-        "vip": str(record.vip) if record.vip else "",
+        "vip": str(record.vip or ""),
+        "vip6": str(record.vip6 or ""),
         "ports": [[port.protocol, port.target, port.published] for port in record.ports],
         "disabled": record.disabled,
         "node": str(place.tunnel) if place else "",  # the node's address for VXLAN

@@ -32,6 +32,22 @@ def test_a_service_gets_a_virtual_ip_a_network() -> None:
     assert vips(made) == {"red": "10.0.0.2/24", "blue": "10.0.1.2/24"}
 
 
+def test_a_network_of_both_families_gives_a_virtual_ip_of_each_and_takes_both_back() -> None:
+    networks = Networks()
+    networks.allocate(network("both", "10.1.0.0/24", "fd00::/64"))
+    endpoints = Endpoints(networks)
+    made = given(endpoints, service("web", "both"), "both")
+    # Of IPv4 first: a Docker Engine takes the first one.
+    assert [vip.addr for vip in made.endpoint.virtual_ips] == ["10.1.0.2/24", "fd00::3/64"]
+    assert given(endpoints, made, "both").endpoint == made.endpoint
+    again = Endpoints(networks)
+    again.restore(made)
+    assert [vip.addr for vip in given(again, made, "both").endpoint.virtual_ips] == ["10.1.0.2/24", "fd00::3/64"]
+    given(endpoints, service("web", "both", mode="DNSRR"))
+    again.drop("web")
+    assert networks.take_fixed("both", ["10.1.0.2", "fd00::3"]) == ["10.1.0.2/24", "fd00::3/64"]
+
+
 def test_networks_that_stay_keep_their_virtual_ip() -> None:
     networks, endpoints = bench("red", "blue")
     given(endpoints, service("web", "red"), "red")

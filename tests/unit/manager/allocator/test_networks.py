@@ -48,9 +48,29 @@ def test_a_network_of_both_families_gives_an_address_of_each() -> None:
     networks = Networks()
     made = given(networks, network("blue", "fd00::/64", "10.1.0.0/24"))
     assert [config.family for config in made.ipam.configs] == [api.IPAMConfig.IPV4, api.IPAMConfig.IPV6]
-    assert made.driver_state.options[VNI_OPTION] == "4096,4097"
-    assert networks.take("blue", all_families=True) == ["10.1.0.2/24", "fd00::2/64"]
+    # Docker Engine counts VXLAN ids of the subnets of IPv4 alone.
+    assert made.driver_state.options[VNI_OPTION] == "4096"
+    # The lowest of IPv6 is what each Docker Engine gives its own endpoint.
+    assert networks.take("blue", all_families=True) == ["10.1.0.2/24", "fd00::3/64"]
     assert networks.take("blue") == ["10.1.0.3/24"]
+    again = Networks()
+    assert again.restore(made) == []
+    again.go_on()
+    assert again.take("blue", all_families=True) == ["10.1.0.2/24", "fd00::3/64"]
+
+
+def test_a_network_of_ipv6_alone_has_a_vxlan_id_a_subnet() -> None:
+    networks = Networks()
+    made = given(networks, network("blue", "fd00::/64", "fd01::/64"))
+    assert made.driver_state.options[VNI_OPTION] == "4096,4097"
+    assert networks.take("blue", all_families=True) == ["fd00::2/64"]
+
+
+def test_beside_several_subnets_of_ipv4_one_of_ipv6_is_given_to_nobody() -> None:
+    networks = Networks()
+    made = given(networks, network("blue", "10.1.0.0/24", "10.2.0.0/24", "fd00::/64"))
+    assert made.driver_state.options[VNI_OPTION] == "4096,4097"
+    assert networks.take("blue", all_families=True) == ["10.1.0.2/24"]
 
 
 def test_several_subnets_are_used_one_after_the_other() -> None:

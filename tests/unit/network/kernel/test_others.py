@@ -15,7 +15,11 @@ from shoal.network.wanted import Endpoint, Overlay, Subnet
 
 HERE = ip_address("192.0.2.1")
 SUBNETS = [(ip_network("10.0.1.0/24"), 1), (ip_network("10.0.2.0/24"), 2), (ip_network("fd00::/64"), 1)]
-OVERLAY = Overlay("n", "net", (Subnet("10.0.1.0/24", "10.0.1.1", 1), Subnet("10.0.2.0/24", "10.0.2.1", 2)))
+OVERLAY = Overlay(
+    "n",
+    "net",
+    (Subnet("10.0.1.0/24", "10.0.1.1", 1), Subnet("10.0.2.0/24", "10.0.2.1", 2), Subnet("fd00::/64", "fd00::1", 1)),
+)
 ADDRESSES = [ip_address(text) for text in ("10.0.1.5", "10.0.1.6", "10.0.2.5", "10.0.9.5", "fd00::5")]
 MACS = ["02:42:0a:00:01:05", "02:42:0a:00:01:06"]
 
@@ -68,8 +72,12 @@ def test_a_plan_of_what_was_touched_leads_to_the_whole_state(steps: list[tuple[R
     for said, containers in steps:
         now = read(said)
         changed = [one for one in ADDRESSES if former.get(one) != now.get(one)]
+        second = "fd00::5/64" if 0 in containers else ""
         endpoints = [
-            (f"/n{one}", Endpoint(f"{one}".ljust(64, "0"), "n", f"10.0.1.{5 + one}/24", MACS[one], "eth0"))
+            (
+                f"/n{one}",
+                Endpoint(f"{one}".ljust(64, "0"), "n", f"10.0.1.{5 + one}/24", MACS[one], "eth0", address6=second),
+            )
             for one in containers
         ]
         state, _ = made.state(OVERLAY, endpoints, now, changed, local=HERE, vxlan_port=4789, path_mtu=1500)

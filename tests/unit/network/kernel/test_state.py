@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv6Interface, ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -36,6 +36,36 @@ def test_a_container_gets_its_own_subnet_and_ways_to_the_others() -> None:
     assert (two.vni, str(two.address)) == (4098, "10.0.2.6/24")
     assert two.routes[-1] == (ip_network("0.0.0.0/0"), ip_address("10.0.2.1"))
     assert (state.mtu, troubles) == (1450, [])
+
+
+DUAL = replace(OVERLAY, subnets=(Subnet("10.0.1.0/24", "10.0.1.1", 7), Subnet("fd00::/64", "fd00::1", 7)))
+
+
+def test_a_container_with_an_address_of_each_family() -> None:
+    there = PeerRecord(ip_interface("10.0.1.6/24"), "02:42:0a:00:01:06", THERE, IPv6Interface("fd00::6/64"))
+    state, troubles = made(DUAL, [replace(END, address6="fd00::5/128", gateway=True)], [there])
+    (port,) = state.ports
+    assert list(map(str, port.addresses)) == ["10.0.1.5/24", "fd00::5/64"]
+    assert port.routes == (
+        (ip_network("0.0.0.0/0"), ip_address("10.0.1.1")),
+        (ip_network("::/0"), ip_address("fd00::1")),
+    )
+    assert set(state.neighbours) == {(7, ip_address("10.0.1.6")), (7, ip_address("fd00::6"))}
+    assert port.shape(1) != replace(port, second=None).shape(1)
+    assert (state.mtu, troubles) == (1450, [])
+
+
+@pytest.mark.parametrize("second", ["fd01::5/64", "10.0.1.7/24", "x"])
+def test_a_second_address_that_cannot_be_is_told(second: str) -> None:
+    state, troubles = made(DUAL, [replace(END, address6=second)])
+    assert state.ports == ()
+    assert len(troubles) == 1
+
+
+def test_none_takes_a_second_address_that_is_here() -> None:
+    thief = PeerRecord(ip_interface("10.0.1.6/24"), "02:42:0a:00:01:06", THERE, IPv6Interface("fd00::5/64"))
+    state, _ = made(DUAL, [replace(END, address6="fd00::5/64")], [thief])
+    assert set(state.neighbours) == {(7, ip_address("10.0.1.6"))}
 
 
 @pytest.mark.parametrize(
@@ -75,8 +105,23 @@ def test_a_network_that_cannot_be_is_refused(overlay: Overlay) -> None:
 
 
 def test_an_encrypted_network_is_never_run_in_the_clear() -> None:
-    with pytest.raises(FailedPrecondition, match="not run in the clear"):
-        made(replace(OVERLAY, encrypted=True))
+    with pytest.raises(FailedPrecondition, match="cannot encrypt: no ESP; it is not run in the clear"):
+        overlay_state(
+            replace(OVERLAY, encrypted=True),
+            [],
+            (),
+            local=HERE,
+            vxlan_port=4789,
+            path_mtu=1500,
+            cannot_encrypt="no ESP",
+        )
+
+
+def test_an_encrypted_network_has_dockers_mtu() -> None:
+    state, _ = made(replace(OVERLAY, encrypted=True))
+    assert (state.encrypted, state.mtu) == (True, 1424)
+    assert overlay_mtu(1499, 0, HERE, encrypted=True) == 1420
+    assert overlay_mtu(600, 0, HERE, encrypted=True) == 576
 
 
 def test_others_are_told_to_the_kernel_once_and_the_later_record_holds() -> None:

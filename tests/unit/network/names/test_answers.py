@@ -54,7 +54,7 @@ def filled(*records: tuple[str, EndpointRecord]) -> Directory:
 
 def on(*networks: str, ndots_set: bool = False) -> Asker:
     endpoints = tuple(Endpoint(network, network, "10.0.0.9/24", "", "eth0") for network in networks)
-    return asker(Sandbox("c", "c", "/n", endpoints, servers=("192.0.2.1",)), OVERLAYS, ndots_set=ndots_set)
+    return asker(Sandbox("c", "c", "/n", endpoints, ("192.0.2.1",), ndots_set=ndots_set), OVERLAYS)
 
 
 WHO = on("i", "b", "f")

@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +13,10 @@ from shoal.network.process.balances import Balances
 from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
 from shoal.network.wanted import Endpoint, Overlay, Sandbox, Subnet
 
-BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
+BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097), Subnet("fd00:1::/64", "fd00:1::1", 4097)))
 RED = Overlay("red", "red", (Subnet("10.0.2.0/24", "10.0.2.1", 4098),))
 INGRESS = Overlay("in", "ingress", (Subnet("10.0.0.0/24", "10.0.0.1", 4096),), ingress=True)
-BLUE_VIP, RED_VIP = ip_address("10.0.1.4"), ip_address("10.0.2.4")
+BLUE_VIP, RED_VIP, BLUE_VIP6 = ip_address("10.0.1.4"), ip_address("10.0.2.4"), IPv6Address("fd00:1::4")
 
 
 def told(directory: Directory, network: str, key: str, address: str, vip: str, *, disabled: bool = False) -> None:
@@ -47,7 +47,7 @@ def defined(one: Sandbox, directory: Directory, overlays: Iterable[Overlay]) -> 
             if any(key.vip in subnet for subnet in subnets):
                 active, leaving = found.setdefault(key.vip, (set(), set()))
                 for address, enabled in directory.backends(key).items():
-                    if any(address in subnet for subnet in subnets):
+                    if address.version == key.vip.version and any(address in subnet for subnet in subnets):
                         (active if enabled else leaving).add(address)
     return {
         address: Virtual(address, frozenset(active), frozenset(leaving - active))
@@ -60,11 +60,13 @@ OVERLAYS = (BLUE, RED, Overlay("green", "green", BLUE.subnets), INGRESS)
 records = st.builds(
     EndpointRecord,
     st.just("t"),
-    st.sampled_from([ip_address(f"10.0.{net}.{last}") for net in (1, 2) for last in (5, 6)]),
+    st.sampled_from([ip_address(one) for one in ("10.0.1.5", "10.0.1.6", "10.0.2.5", "10.0.2.6", "fd00:1::5")]),
     st.sampled_from(["s", "u"]),
     st.just("web"),
-    st.sampled_from([BLUE_VIP, RED_VIP, None]),
+    st.sampled_from([BLUE_VIP, RED_VIP, BLUE_VIP6, None]),
     disabled=st.booleans(),
+    address6=st.sampled_from([None, IPv6Address("fd00:1::5"), IPv6Address("fd00:1::6"), IPv6Address("fd00:2::5")]),
+    vip6=st.sampled_from([None, BLUE_VIP6]),
 )
 networks = st.sampled_from(["blue", "red", "green", "in"])
 words = st.tuples(networks, st.sampled_from("abc"), st.none() | records.map(EndpointRecord.encode))
@@ -103,6 +105,19 @@ def test_a_container_has_the_virtual_ips_of_its_networks_with_who_is_there_and_w
     assert virtuals(sandbox("red", "blue"), directory, [BLUE, RED]) == (
         Virtual(BLUE_VIP, frozenset({five}), frozenset({six})),
         Virtual(RED_VIP, frozenset({red})),
+    )
+
+
+def test_a_service_has_a_virtual_ip_of_each_family_and_none_leads_to_the_other() -> None:
+    directory = Directory()
+    five, six = ip_address("10.0.1.5"), IPv6Address("fd00:1::5")
+    both = EndpointRecord("a", five, "s", "web", BLUE_VIP, address6=six, vip6=BLUE_VIP6)
+    crossed = EndpointRecord("b", six, "s", "web", BLUE_VIP)
+    for key, record in (("a", both), ("b", crossed)):
+        directory.apply([Changed(ENDPOINTS, "blue", key, "node", None, record.encode())])
+    assert virtuals(sandbox("blue"), directory, [BLUE]) == (
+        Virtual(BLUE_VIP, frozenset({five})),
+        Virtual(BLUE_VIP6, frozenset({six})),
     )
 
 

@@ -25,7 +25,7 @@ from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
 from shoal.network.process.talk import Talk
 from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
-from shoal.network.wanted import Endpoint, Overlay, Sandbox, Trouble, Wanted, from_json, to_json
+from shoal.network.wanted import Endpoint, Key, Overlay, Sandbox, Trouble, Wanted, from_json, to_json
 from tests.unit.network.process.wanteds import NETWORKS, sequences
 
 
@@ -73,6 +73,7 @@ class Remembering:
         self.states: dict[str, OverlayState] = {}
         self.virtuals: dict[Path, Mapping[Address, Virtual]] = {}
         self.given = 0
+        self.clear = ""  # why it cannot encrypt
         self.failing = 0
         self.refused = ""
         self.ruled: dict[Path, str] = {}
@@ -83,7 +84,12 @@ class Remembering:
     async def path_mtu(self, local: Address) -> int:
         return 1500 if str(local) != "127.0.0.2" else 9000
 
-    async def apply(self, states: Sequence[OverlayState]) -> list[Trouble]:
+    async def cannot_encrypt(self) -> str:
+        return self.clear
+
+    async def apply(
+        self, states: Sequence[OverlayState], keys: Sequence[Key] = (), local: Address | None = None
+    ) -> list[Trouble]:
         if self.failing:
             self.failing -= 1
             raise ShoalError("not now")
@@ -111,7 +117,9 @@ class Remembering:
     async def rules(self, netns: Path, text: str) -> None:
         self.ruled[netns] = text
 
-    async def look_again(self, states: Sequence[OverlayState], due: Collection[str]) -> list[Trouble]:
+    async def look_again(
+        self, states: Sequence[OverlayState], due: Collection[str], keys: Sequence[Key], local: Address | None
+    ) -> list[Trouble]:
         assert set(due) <= {state.id for state in states}
         return []
 
@@ -171,6 +179,7 @@ async def both_ways(folder: Path, sequence: list[Wanted]) -> None:
         try:
             for wanted in sequence:
                 by_changes.kernel.failing = int(wanted.revision % 4 == 3)
+                by_changes.kernel.clear = whole.kernel.clear = "no ESP" if wanted.revision % 2 else ""
                 by_changes.kernel.refused = whole.kernel.refused = "abcd"[wanted.revision % 3]
                 troubles = []
                 try:

@@ -51,6 +51,17 @@ def test_a_container_without_a_service_has_its_own_names_alone() -> None:
     assert (made.service_id, made.vip, made.task_aliases) == ("", None, ("c" * 12, "host", "mine"))
 
 
+def test_both_addresses_are_told_in_one_entry() -> None:
+    sandbox = wanted(enabled=True)
+    (endpoint,) = sandbox.endpoints
+    service = Service("s", "web", "10.0.1.4", vip6="fd00::4")
+    two = replace(endpoint, address6="fd00::5/64", service=service)
+    made = entries_of(replace(sandbox, endpoints=(two,)), HERE, set(), {})
+    assert PeerRecord.decode(made[PEERS, "blue", "e1"]).addresses == (ip_address("10.0.1.5"), ip_address("fd00::5"))
+    assert record(made).addresses == (ip_address("10.0.1.5"), ip_address("fd00::5"))
+    assert (record(made).vip, record(made).vip6) == (ip_address("10.0.1.4"), ip_address("fd00::4"))
+
+
 def test_what_is_not_in_the_kernel_is_not_told_of() -> None:
     assert entries_of(wanted(enabled=True), HERE, {"e1"}, {}) == {}
 

@@ -1,4 +1,4 @@
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv6Address, ip_address, ip_interface
 
 from shoal.network.directory import Directory
 from shoal.network.process.shown import shown
@@ -8,7 +8,15 @@ from shoal.network.wanted import Port
 
 def test_an_endpoint_is_shown_with_the_node_that_its_peer_entry_names() -> None:
     web = EndpointRecord(
-        "web.1.x", ip_address("10.0.1.3"), "s", "web", ip_address("10.0.1.2"), (Port("tcp", 80, 8080),), disabled=True
+        "web.1.x",
+        ip_address("10.0.1.3"),
+        "s",
+        "web",
+        ip_address("10.0.1.2"),
+        (Port("tcp", 80, 8080),),
+        disabled=True,
+        address6=IPv6Address("fd00::3"),
+        vip6=IPv6Address("fd00::2"),
     )
     lost = EndpointRecord("by-hand", ip_address("10.0.1.9"))
     peer = PeerRecord(ip_interface("10.0.1.3/24"), "02:42:0a:00:01:03", ip_address("192.168.0.2"))
@@ -27,9 +35,11 @@ def test_an_endpoint_is_shown_with_the_node_that_its_peer_entry_names() -> None:
             "e1": {
                 "name": "web.1.x",
                 "address": "10.0.1.3",
+                "address6": "fd00::3",
                 "service": "web",
                 "service_id": "s",
                 "vip": "10.0.1.2",
+                "vip6": "fd00::2",
                 "ports": [["tcp", 80, 8080]],
                 "disabled": True,
                 "node": "192.168.0.2",
@@ -37,9 +47,11 @@ def test_an_endpoint_is_shown_with_the_node_that_its_peer_entry_names() -> None:
             "e2": {
                 "name": "by-hand",
                 "address": "10.0.1.9",
+                "address6": "",
                 "service": "",
                 "service_id": "",
                 "vip": "",
+                "vip6": "",
                 "ports": [],
                 "disabled": False,
                 "node": "",

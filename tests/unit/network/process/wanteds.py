@@ -8,20 +8,23 @@ NETWORKS = ("blue", "red", "green")
 CONTAINERS = ("a", "b", "c", "d")
 
 
-def _subnet(network: str, other: bool) -> Subnet:
+def _subnets(network: str, other: bool, both: bool) -> tuple[Subnet, ...]:
     number = NETWORKS.index(network) + (100 if other else 1)
-    return Subnet(f"10.{number}.0.0/24", f"10.{number}.0.1", 4096 + number)
+    four = Subnet(f"10.{number}.0.0/24", f"10.{number}.0.1", 4096 + number)
+    return (four, Subnet(f"fd00:{number}::/64", f"fd00:{number}::1", 4096 + number)) if both else (four,)
 
 
 @st.composite
 def overlays(draw: st.DrawFn, network: str) -> Overlay:
-    subnets = draw(st.sampled_from([(), (_subnet(network, False),), (_subnet(network, True),)]))
+    given = [_subnets(network, other, both) for other in (False, True) for both in (False, True)]
+    subnets = draw(st.sampled_from([(), *given]))
     return Overlay(
         network,
         draw(st.sampled_from([network, "other"])),
         subnets,
         internal=draw(st.booleans()),
         ingress=draw(st.integers(0, 9)) == 0,
+        encrypted=draw(st.integers(0, 5)) == 0,
     )
 
 
@@ -36,14 +39,16 @@ def sandboxes(draw: st.DrawFn, container: str) -> Sandbox:
             service = draw(st.sampled_from(["", "web", "db"]))
             number = at + draw(st.sampled_from([1, 100]))
             vip = f"10.{number}.0.{3 if service == 'web' else 4}" if draw(st.booleans()) else ""
+            vip6 = f"fd00:{number}::{3 if service == 'web' else 4}" if draw(st.booleans()) else ""
             endpoint = Endpoint(
                 f"{container}{at}{attachment}".ljust(64, "0"),
                 network,
                 f"10.{number}.0.{last}/24",
                 f"02:42:0a:{number:02x}:00:{last:02x}",
                 f"eth{at}",
-                Service(service, service, vip) if service else None,
+                Service(service, service, vip, vip6=vip and vip6) if service else None,
                 enabled=draw(st.booleans()),
+                address6=f"fd00:{number}::{last}/64" if draw(st.booleans()) else "",
             )
             endpoints.append(endpoint)
     return Sandbox(container.ljust(64, "0"), f"web.{container}", f"/n/{container}", tuple(endpoints))
