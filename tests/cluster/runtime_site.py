@@ -17,7 +17,7 @@ from pathlib import Path
 from shoal.errors import NotFound
 from shoal.host.events import EventBus
 from shoal.network.host_ports.held import Held
-from shoal.network.types import Attachment, HostPort, Mode, Sandbox
+from shoal.network.types import Attachment, HostPort, LocalAttachment, Mode, Sandbox
 from shoal.paths import Paths
 from shoal.runtime.containers import Containers
 from shoal.runtime.types import Container, ContainerConfig, Image, Phase, Volume
@@ -122,6 +122,8 @@ class NoNetwork:
         hostname: str = "",
         servers: Sequence[str] = (),
         ndots_set: bool = False,
+        own: Sequence[LocalAttachment] = (),
+        published: bool = False,
     ) -> Sandbox:
         self.connected.add(container_id)
         return self.sandbox

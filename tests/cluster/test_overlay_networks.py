@@ -230,7 +230,8 @@ def test_tasks_on_a_network_of_both_families_have_two_addresses_two_names_and_tw
     names = {container for _, container in everywhere(swarm, "web")}
     for host, container in everywhere(swarm, "web"):
         eventually(lambda: look_up(host, container, "tasks.web") == every, "all know all", show=host.log)  # noqa: B023
-        assert look_up(host, container, "web") == set(vips)
+        # With a search list, busybox asks for no name of one label as it is.
+        assert look_up(host, container, "web.both") == set(vips)
         for vip in (vips[0], f"[{vips[1]}]"):
             assert ask(host, container, vip, 4) == Counter(dict.fromkeys(names, 2))
         own = json.loads(host.docker("inspect", container).stdout)[0]["NetworkSettings"]["Networks"]["both"]

@@ -7,12 +7,13 @@ daemon/cluster/executor/container/container.go, SwarmKit manager/allocator; opti
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface, ip_network
+from typing import Literal
 
 from shoal.api import options
 from shoal.api import v1 as api
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.errors import InvalidArgument, Unimplemented
-from shoal.network.types import Attachment
+from shoal.network.types import Attachment, LocalAttachment
 from shoal.network.wanted import Gossip, Key, Overlay, Port, Protocol, Service, Subnet
 
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
@@ -23,6 +24,8 @@ MIN_MTU, MAX_MTU = 68, 65535
 # A container could not have that many interfaces in an order that anybody knows, and each is work for the kernel.
 MAX_ATTACHMENTS = 64
 
+# Drivers of networks that each node makes by itself.
+_OWN_DRIVERS: dict[str, Literal["bridge", "macvlan"]] = {"bridge": "bridge", "macvlan": "macvlan"}
 _PROTOCOLS: dict[int, Protocol] = {
     api.PortConfig.TCP: "tcp",
     api.PortConfig.UDP: "udp",
@@ -35,7 +38,34 @@ def attachments(task: api.Task) -> tuple[Attachment, ...]:
     found = [each for each in task.networks if not is_predefined(each.network)]
     if len(found) > MAX_ATTACHMENTS:
         raise InvalidArgument(f"a task cannot be on {len(found)} networks, only on {MAX_ATTACHMENTS}")
-    return tuple(_attachment(task, each) for each in found)
+    return tuple(_attachment(task, each) for each in found if _driver(each.network) not in _OWN_DRIVERS)
+
+
+def own_networks(task: api.Task) -> tuple[LocalAttachment, ...]:
+    """Return the networks of a task that its node makes by itself, each once."""
+    found = [each.network for each in task.networks if not is_predefined(each.network)]
+    return tuple({one.network_id: one for one in map(_own_network, found) if one is not None}.values())
+
+
+def _own_network(network: api.Network) -> LocalAttachment | None:
+    driver = _OWN_DRIVERS.get(_driver(network))
+    if driver is None:
+        return None
+    spec = network.spec
+    if not 12 <= len(network.id) <= 64 or not network.id.isascii() or not network.id.isalnum():
+        raise InvalidArgument(f"network {spec.annotations.name} has an id that is none")
+    return LocalAttachment(
+        network_id=network.id,
+        name=spec.annotations.name,
+        driver=driver,
+        configuration=spec.network,
+        internal=spec.internal,
+        options=tuple(sorted(spec.driver_config.options.items())),
+    )
+
+
+def _driver(network: api.Network) -> str:
+    return network.driver_state.name or network.spec.driver_config.name or "overlay"
 
 
 def _attachment(task: api.Task, given: api.NetworkAttachment) -> Attachment:
@@ -77,7 +107,7 @@ def _ports(given: Iterable[api.PortConfig]) -> Iterable[Port]:
 def overlay(network: api.Network) -> Overlay:
     """Return a network of the swarm as this node takes part in it, without this node's address. InvalidArgument."""
     name = network.spec.annotations.name
-    driver = network.driver_state.name or network.spec.driver_config.name or "overlay"
+    driver = _driver(network)
     if driver != "overlay":
         raise Unimplemented(f"network {name} has the driver {driver}, which this version of Shoal does not have")
     options = {**network.spec.driver_config.options, **network.driver_state.options}

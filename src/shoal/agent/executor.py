@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from shoal.agent.attachments import attachments
+from shoal.agent.attachments import attachments, own_networks
 from shoal.agent.ports import host_ports
 from shoal.agent.templates import Struct, expand
 from shoal.api import v1 as api
@@ -96,6 +96,7 @@ def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConf
         network=_network(task),
         attachments=attachments(task),
         ports=host_ports(task.endpoint.ports),
+        own_networks=own_networks(task),
         log_driver=driver.name,
         log_options=dict(driver.options),
         generic=named_resources(task.assigned_generic_resources),

@@ -14,6 +14,7 @@ PLUGINS = (
     MANAGER_PLUGIN,
     ("Network", "bridge"),
     ("Network", "host"),
+    ("Network", "macvlan"),
     ("Network", "null"),
     ("Network", "overlay"),
     ("Volume", "local"),

@@ -26,6 +26,7 @@ from shoal.host.events import EventBus
 from shoal.network.bridge import BridgeNetwork
 from shoal.network.configurations import Configurations
 from shoal.network.host_network import HostNetwork
+from shoal.network.local.networks import LocalNetworks
 from shoal.network.overlays import Overlays
 from shoal.network.process.client import NetworkProcess
 from shoal.network.process.state import last_wanted
@@ -75,8 +76,14 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
             process = NetworkProcess(paths.network_process, tag, Cgroups(tag).keep_apart)
             bridge = BridgeNetwork(paths, tag, events=events)
             configurations = await asyncio.to_thread(Configurations, paths.network / "configurations.json")
-            overlays = Overlays(process, last_wanted(paths.network_process), bridge.close_vxlan)
-            async with bridge as network, _kept(process, overlays, bridge):
+            own = LocalNetworks(tag, f"shoal {paths.data_root}", configurations.get)
+
+            async def close_vxlan(port: int) -> None:
+                await bridge.close_vxlan(port)
+                await own.close_vxlan(port)
+
+            overlays = Overlays(process, last_wanted(paths.network_process), close_vxlan)
+            async with bridge as network, own, _kept(process, overlays, bridge):
                 overlays.set_bridge(network.as_wanted())
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
@@ -86,7 +93,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                     paths,
                     images,
                     volumes,
-                    HostNetwork(network, overlays),
+                    HostNetwork(network, overlays, own),
                     events,
                     tag=tag,
                     logs=config.logs,

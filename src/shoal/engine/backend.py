@@ -16,7 +16,7 @@ from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
 from shoal.host.events import EventBus
-from shoal.network.types import LocalNetwork
+from shoal.network.types import Configuration, LocalNetwork
 from shoal.network.wanted import Wanted
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
 from shoal.runtime.devices import Devices
@@ -119,7 +119,7 @@ class Configurations(Protocol):
     """This host's networks that are nothing but a configuration."""
 
     def list(self) -> list[LocalNetwork]: ...
-    async def create(self, spec: api.NetworkSpec) -> LocalNetwork: ...
+    async def create(self, name: str, configuration: Configuration) -> LocalNetwork: ...
     async def remove(self, network_id: str) -> None: ...
 
 

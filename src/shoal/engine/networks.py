@@ -33,7 +33,7 @@ from shoal.errors import (
     Unavailable,
     Unimplemented,
 )
-from shoal.network.types import LocalNetwork
+from shoal.network.types import Configuration, ConfiguredSubnet, LocalNetwork
 
 LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 OVERLAY = "overlay"
@@ -48,8 +48,8 @@ Shown = dict[str, Any]
 
 def local_json(network: LocalNetwork) -> Shown:
     """Return a network of this host, or a configuration."""
-    if network.spec is not None:
-        return _configuration_json(network, network.spec)
+    if network.configuration is not None:
+        return _configuration_json(network, network.configuration)
     config = {"Subnet": network.subnet, "Gateway": network.gateway}
     return {
         **_base(network.name, network.id, instant(network.created_at), "local", network.driver),
@@ -61,19 +61,42 @@ def local_json(network: LocalNetwork) -> Shown:
     }
 
 
-def _configuration_json(network: LocalNetwork, spec: api.NetworkSpec) -> Shown:
+def _configuration_json(network: LocalNetwork, given: Configuration) -> Shown:
+    configs = [
+        {
+            "Subnet": one.subnet,
+            "IPRange": one.ip_range,
+            "Gateway": one.gateway,
+            "AuxiliaryAddresses": dict(one.reserved),
+        }
+        for one in given.subnets
+    ]
     return {
         **_base(network.name, network.id, instant(network.created_at), "local", network.driver),
-        "EnableIPv6": spec.ipv6_enabled,
+        "EnableIPv6": given.ipv6,
         "IPAM": {
-            "Driver": spec.ipam.driver.name,
-            "Options": dict(spec.ipam.driver.options) or None,
-            "Config": [{key: value for key, value in _config(each) if value} for each in spec.ipam.configs],
+            "Driver": given.ipam_driver,
+            "Options": dict(given.ipam_options) or None,
+            "Config": [{key: value for key, value in config.items() if value} for config in configs],
         },
         "ConfigOnly": True,
-        "Options": dict(spec.driver_config.options),
-        "Labels": dict(spec.annotations.labels),
+        "Options": dict(given.options),
+        "Labels": dict(given.labels),
     }
+
+
+def _configuration(spec: api.NetworkSpec) -> Configuration:
+    return Configuration(
+        subnets=tuple(
+            ConfiguredSubnet(one.subnet, one.gateway, one.range, tuple(sorted(one.reserved.items())))
+            for one in spec.ipam.configs
+        ),
+        options=tuple(sorted(spec.driver_config.options.items())),
+        labels=tuple(sorted(spec.annotations.labels.items())),
+        ipam_driver=spec.ipam.driver.name,
+        ipam_options=tuple(sorted(spec.ipam.driver.options.items())),
+        ipv6=spec.ipv6_enabled,
+    )
 
 
 def _local(call: Call) -> list[LocalNetwork]:
@@ -278,7 +301,7 @@ async def create_network(call: Call) -> web.StreamResponse:
         from shoal.manager.control.validate_ipam import validate_ipam
 
         validate_ipam(spec.ipam)
-        made = await call.backend.configurations.create(spec)
+        made = await call.backend.configurations.create(name, _configuration(spec))
         return json_reply({"Id": made.id, "Warning": ""}, 201)
     if not (spec.driver_config.name == OVERLAY or scope == "swarm"):
         raise Unimplemented(

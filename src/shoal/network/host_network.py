@@ -1,20 +1,22 @@
-"""Every network that a container of this host can be on: the host's own bridge, and overlays.
+"""Every network that a container of this host can be on: the host's own bridge, overlays, node-local networks.
 
-A container on overlays has an interface for each, in its order, then one on the bridge as its way out, unless all of
-them are internal. It is named and reached by the overlays alone. On ingress it has none: the node has its address
-there, and what comes for it by a published port comes over the bridge.
+A container on networks of the swarm has an interface for each overlay, in its order, one for each network that the node
+makes by itself, then one on the bridge as its way out, unless it has another or all of its networks are internal. It is
+named and reached by the networks of the swarm alone. On ingress it has none: the node has its address there, and what
+comes for it by a published port comes over the bridge.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_interface
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from shoal.network import wanted
 from shoal.network.addresses import mac_address
 from shoal.network.host_ports.held import Held
-from shoal.network.types import Attachment, Endpoint, HostPort, Mode, Sandbox
+from shoal.network.types import Attachment, Endpoint, HostPort, LocalAttachment, Mode, Sandbox
 
 PREDEFINED = frozenset({"bridge", "host", "none"})
 
@@ -39,12 +41,24 @@ class Overlays(Protocol):
     def keep_only(self, containers: Iterable[str]) -> None: ...
 
 
+class LocalNetworks(Protocol):
+    """network.local.networks.LocalNetworks, as far as it is used here."""
+
+    async def connect(
+        self, container: str, netns: Path, asked: LocalAttachment, interface: str, *, default: bool = True
+    ) -> Endpoint: ...
+    async def disconnect(self, container: str) -> None: ...
+    async def adopt(self, sandboxes: Mapping[str, Sandbox]) -> None: ...
+
+
 class HostNetwork:
     """Connects containers."""
 
-    def __init__(self, bridge: Bridge, overlays: Overlays) -> None:
+    def __init__(self, bridge: Bridge, overlays: Overlays, own: LocalNetworks) -> None:
+        """`own`: the networks of the swarm that this node makes by itself."""
         self._bridge = bridge
         self._overlays = overlays
+        self._own = own
 
     async def connect(
         self,
@@ -56,19 +70,27 @@ class HostNetwork:
         hostname: str = "",
         servers: Sequence[str] = (),
         ndots_set: bool = False,
+        own: Sequence[LocalAttachment] = (),
+        published: bool = False,
     ) -> Sandbox:
         """Give a container its networks; ShoalError with the reason where it cannot have them: it is on none then.
 
-        `mode` counts without attachments. `hostname` is one that somebody chose: it leads to
-        the container as its name does. `servers` are asked for names that no network knows; none: the host's.
-        `ndots_set`: its resolv.conf has `ndots` of somebody's choice.
+        `mode` counts where it has none of the swarm's. `hostname` is one that somebody chose: it leads to the container
+        as its name does. `servers` are asked for names that no network knows; none: the host's. `ndots_set`: its
+        resolv.conf has `ndots` of somebody's choice. `own`: the networks that this node makes by itself. `published`:
+        ports of this host are to lead to it.
         """
-        if not attachments:
+        if not attachments and not own:
             return await self._bridge.connect(container_id, mode)
-        goes_out = not all(attachment.overlay.internal for attachment in attachments)
+        # A network that the node makes by itself is a way out, as Docker's bridges are; but what comes by a published
+        # port comes over the bridge, and its answers must go back there.
+        outer = [one for one in own if not one.internal]
+        by_own = bool(outer) and not published and not any(attachment.overlay.ingress for attachment in attachments)
+        goes_out = not by_own and (bool(outer) or not all(attachment.overlay.internal for attachment in attachments))
         interfaces = _interfaces(attachments)
+        inside = len(set(interfaces) - {""})
         base = await self._bridge.connect(
-            container_id, "bridge" if goes_out else "none", interface=f"eth{len(set(interfaces) - {''})}"
+            container_id, "bridge" if goes_out else "none", interface=f"eth{inside + len(own)}"
         )
         endpoints = tuple(_endpoint(attachment) for attachment in attachments)
         sandbox = wanted.Sandbox(
@@ -85,11 +107,19 @@ class HostNetwork:
             ndots_set=ndots_set,
         )
         try:
-            await self._overlays.connect(sandbox, [attachment.overlay for attachment in attachments])
+            local = [
+                await self._own.connect(
+                    container_id, Path(base.netns), one, f"eth{inside + at}", default=by_own and one is outer[0]
+                )
+                for at, one in enumerate(own)
+            ]
+            if attachments:
+                await self._overlays.connect(sandbox, [attachment.overlay for attachment in attachments])
         except BaseException:
             await self._bridge.disconnect(container_id)
+            await self._own.disconnect(container_id)
             raise
-        return Sandbox(base.netns, endpoints, base.first if goes_out else None)
+        return Sandbox(base.netns, (*endpoints, *local), base.first if goes_out else None)
 
     async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held:
         """Let ports of this host lead to a container, by its place on the bridge; the caller closes what holds them.
@@ -102,6 +132,7 @@ class HostNetwork:
         """Take a container's networks away. May be repeated, and for one that never was connected."""
         await self._overlays.disconnect(container_id)
         await self._bridge.disconnect(container_id)
+        await self._own.disconnect(container_id)
 
     async def enable(self, container_id: str) -> None:
         """Let names and balancers lead to a container. Nothing happens to one that is on no overlay."""
@@ -114,7 +145,9 @@ class HostNetwork:
     async def adopt(self, sandboxes: dict[str, Sandbox]) -> None:
         """Take over what the last run connected, and remove whatever else is left of it. Before the first `connect`."""
         await self._bridge.adopt({container: _on_bridge(sandbox) for container, sandbox in sandboxes.items()})
-        self._overlays.keep_only(self._bridge.sandboxes())
+        kept = self._bridge.sandboxes()
+        self._overlays.keep_only(kept)
+        await self._own.adopt({container: sandbox for container, sandbox in sandboxes.items() if container in kept})
 
 
 def _on_bridge(sandbox: Sandbox) -> Sandbox:

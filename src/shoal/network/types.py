@@ -6,7 +6,6 @@ A container has one network namespace, its sandbox, and in it an endpoint for ea
 from dataclasses import dataclass
 from typing import Literal
 
-from shoal.api import v1 as api
 from shoal.network.wanted import Overlay, Protocol, Service
 
 # What a container may ask for.
@@ -99,6 +98,28 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfiguredSubnet:
+    """A subnet as somebody wrote it."""
+
+    subnet: str
+    gateway: str = ""
+    ip_range: str = ""
+    reserved: tuple[tuple[str, str], ...] = ()  # names and addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a network is to be where a network of the swarm is made from it."""
+
+    subnets: tuple[ConfiguredSubnet, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()  # of the driver
+    labels: tuple[tuple[str, str], ...] = ()
+    ipam_driver: str = "default"
+    ipam_options: tuple[tuple[str, str], ...] = ()
+    ipv6: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LocalNetwork:
     """A network of this host alone: bridge, host, none."""
 
@@ -109,4 +130,4 @@ class LocalNetwork:
     subnet: str = ""
     gateway: str = ""
     interface: str = ""
-    spec: api.NetworkSpec | None = None  # of one that is nothing but a configuration
+    configuration: Configuration | None = None  # of one that is nothing else

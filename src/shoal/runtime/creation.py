@@ -104,6 +104,8 @@ class Creation:
             hostname=config.hostname,
             servers=config.dns,
             ndots_set=ndots,
+            own=config.own_networks,
+            published=bool(config.ports),
         )
 
     async def remove(self, container: Container, *, volumes: bool) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from shoal.network.host_ports.held import Held
-from shoal.network.types import Attachment, HostPort, Mode, Sandbox
+from shoal.network.types import Attachment, HostPort, LocalAttachment, Mode, Sandbox
 from shoal.runtime.types import Image, Volume
 
 
@@ -41,6 +41,8 @@ class Network(Protocol):
         hostname: str = "",
         servers: Sequence[str] = (),
         ndots_set: bool = False,
+        own: Sequence[LocalAttachment] = (),
+        published: bool = False,
     ) -> Sandbox: ...
     async def publish(self, container_id: str, name: str, ports: Sequence[HostPort]) -> Held: ...
     async def disconnect(self, container_id: str) -> None: ...

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from shoal.network.types import Attachment, HostPort, Mode, Sandbox
+from shoal.network.types import Attachment, HostPort, LocalAttachment, Mode, Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class ContainerConfig:
     network: Mode = "bridge"  # if it is on no overlay
     attachments: tuple[Attachment, ...] = ()
     ports: tuple[HostPort, ...] = ()
+    own_networks: tuple[LocalAttachment, ...] = ()  # of the swarm, which this node makes by itself
     log_driver: str = ""  # empty: the daemon's
     log_options: Mapping[str, str] = field(default_factory=dict)
     generic: tuple[tuple[str, str], ...] = ()  # kinds and values of its claimed named resources

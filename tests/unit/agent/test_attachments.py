@@ -8,7 +8,7 @@ from shoal.agent import attachments
 from shoal.api import v1 as api
 from shoal.api.predefined import LABEL
 from shoal.errors import InvalidArgument, ShoalError, Unimplemented
-from shoal.network.types import Attachment
+from shoal.network.types import Attachment, LocalAttachment
 from shoal.network.wanted import Gossip, Key, Overlay, Port, Service, Subnet
 
 
@@ -131,6 +131,21 @@ def test_too_many_networks_are_refused() -> None:
     each = api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"])
     with pytest.raises(InvalidArgument, match="on 65 networks"):
         attachments.attachments(task(*([each] * 65)))
+
+
+def test_networks_that_a_node_makes_by_itself_are_no_overlays() -> None:
+    lan = api.Network(id="l" * 25, spec=api.NetworkSpec(annotations=api.Annotations(name="lan"), network="base"))
+    lan.driver_state.name = "macvlan"
+    given = task(
+        api.NetworkAttachment(network=lan),
+        api.NetworkAttachment(network=network(), addresses=["10.0.1.5/24"]),
+        api.NetworkAttachment(network=lan),
+    )
+    assert [each.overlay.name for each in attachments.attachments(given)] == ["blue"]
+    assert attachments.own_networks(given) == (LocalAttachment("l" * 25, "lan", "macvlan", "base"),)
+    lan.id = "../lan"
+    with pytest.raises(InvalidArgument, match="network lan has an id that is none"):
+        attachments.own_networks(task(api.NetworkAttachment(network=lan)))
 
 
 def test_another_driver_is_named() -> None:

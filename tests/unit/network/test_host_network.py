@@ -1,6 +1,8 @@
 """Containers on the bridge, on overlays, and on both: who is asked for what, and what is undone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,7 @@ from shoal.errors import ShoalError
 from shoal.network import wanted
 from shoal.network.host_network import HostNetwork
 from shoal.network.host_ports.held import Held
-from shoal.network.types import Attachment, Endpoint, HostPort, Mode, Sandbox
+from shoal.network.types import Attachment, Endpoint, HostPort, LocalAttachment, Mode, Sandbox
 from shoal.network.wanted import Overlay, Service, Subnet
 
 BLUE = Overlay("blue", "blue", (Subnet("10.0.1.0/24", "10.0.1.1", 4097),))
@@ -70,9 +72,98 @@ class Overlays:
         self.known = {container: sandbox for container, sandbox in self.known.items() if container in kept}
 
 
+class Own:
+    """Networks of the node's own making that remember who is on them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, list[tuple[Path, str, str]]] = {}
+        self.adopted: Mapping[str, Sandbox] = {}
+        self.ways: dict[str, list[str]] = {}  # the networks of default routes
+
+    async def connect(
+        self, container: str, netns: Path, asked: LocalAttachment, interface: str, *, default: bool = True
+    ) -> Endpoint:
+        self.known.setdefault(container, []).append((netns, asked.name, interface))
+        if default:
+            self.ways.setdefault(container, []).append(asked.name)
+        if asked.configuration == "gone":
+            raise ShoalError("no such configuration")
+        return Endpoint(asked.name, asked.network_id, "e", "192.0.2.5", 24, "192.0.2.1", driver=asked.driver)
+
+    async def disconnect(self, container: str) -> None:
+        self.known.pop(container, None)
+
+    async def adopt(self, sandboxes: Mapping[str, Sandbox]) -> None:
+        self.adopted = sandboxes
+
+
 def parts() -> tuple[HostNetwork, Bridge, Overlays]:
     bridge, overlays = Bridge(), Overlays()
-    return HostNetwork(bridge, overlays), bridge, overlays
+    return HostNetwork(bridge, overlays, Own()), bridge, overlays
+
+
+LAN = LocalAttachment("lan-id", "lan", "macvlan", "base")
+
+
+async def test_a_network_of_the_nodes_own_making_is_the_way_out() -> None:
+    bridge, overlays, own = Bridge(), Overlays(), Own()
+    network = HostNetwork(bridge, overlays, own)
+    sandbox = await network.connect("a", "bridge", [Attachment(BLUE, "10.0.1.5/24")], own=[LAN])
+    assert own.known == {"a": [(Path("/netns/a"), "lan", "eth1")]}
+    assert [endpoint.network_name for endpoint in sandbox.endpoints] == ["blue", "lan"]
+    assert sandbox.way_out is None
+    assert own.ways == {"a": ["lan"]}
+    assert bridge.known["a"].first.network_name == "none"
+    again = HostNetwork(bridge, overlays, own)
+    await again.adopt({"a": sandbox, "gone": sandbox})
+    assert list(own.adopted) == ["a"]
+    await again.disconnect("a")
+    assert not own.known
+    assert not overlays.known
+    assert not bridge.known
+
+
+async def test_an_internal_one_leaves_the_way_out_to_the_bridge() -> None:
+    bridge, overlays, own = Bridge(), Overlays(), Own()
+    network = HostNetwork(bridge, overlays, own)
+    inner = replace(LAN, internal=True)
+    sandbox = await network.connect("a", "bridge", [Attachment(BLUE, "10.0.1.5/24")], own=[inner])
+    assert sandbox.way_out == bridge.known["a"].first
+    assert bridge.interfaces == {"a": "eth2"}
+    # As in Docker, one that is on internal networks alone has none.
+    alone = await network.connect("b", "bridge", own=[inner])
+    assert alone.way_out is None
+    assert list(overlays.known) == ["a"]
+
+
+async def test_of_several_the_first_with_a_way_out_has_the_default_route() -> None:
+    own = Own()
+    network = HostNetwork(Bridge(), Overlays(), own)
+    inner = replace(LAN, network_id="inner-id", name="inner", internal=True)
+    await network.connect("a", "bridge", own=[inner, LAN, replace(LAN, network_id="wan-id", name="wan")])
+    assert own.ways == {"a": ["lan"]}
+
+
+@pytest.mark.parametrize("by_ingress", [False, True])
+async def test_one_whose_ports_are_published_has_its_way_out_on_the_bridge(by_ingress: bool) -> None:
+    bridge, overlays, own = Bridge(), Overlays(), Own()
+    network = HostNetwork(bridge, overlays, own)
+    ingress = [Attachment(replace(BLUE, id="in", name="ingress", ingress=True), "10.0.1.5/24")] if by_ingress else []
+    sandbox = await network.connect("a", "bridge", ingress, own=[LAN], published=not by_ingress)
+    assert own.known == {"a": [(Path("/netns/a"), "lan", "eth0")]}
+    assert not own.ways
+    assert sandbox.way_out == bridge.known["a"].first
+    assert bridge.interfaces == {"a": "eth1"}
+
+
+async def test_one_that_cannot_be_had_leaves_nothing() -> None:
+    bridge, overlays, own = Bridge(), Overlays(), Own()
+    network = HostNetwork(bridge, overlays, own)
+    with pytest.raises(ShoalError, match="no such configuration"):
+        await network.connect("a", "bridge", own=[replace(LAN, configuration="gone")])
+    assert not own.known
+    assert not overlays.known
+    assert not bridge.known
 
 
 async def test_without_attachments_a_container_is_on_the_bridge_alone() -> None:
@@ -161,7 +252,7 @@ async def test_a_restart_takes_over_both_sides_and_sweeps_what_is_gone() -> None
         "inner": await first.connect("inner", "bridge", [Attachment(INNER, "10.0.2.5/24")]),
         "gone": await first.connect("gone", "bridge", [Attachment(BLUE, "10.0.1.6/24")]),
     }
-    second = HostNetwork(bridge, overlays)
+    second = HostNetwork(bridge, overlays, Own())
     await second.adopt(sandboxes)
     assert bridge.known == {
         "plain": sandboxes["plain"],
