@@ -15,7 +15,7 @@ from shoal.network.encryption.wanted import MARK, Encryption, Policy, encryption
 from shoal.network.kernel.state import OverlayState
 from shoal.network.wanted import Key
 from tests.cluster.test_overlays import apply, state
-from tests.harness.hosts import run
+from tests.harness.hosts import eventually, run
 from tests.harness.overlay_hosts import OverlayHost, Servers, ask, overlay_hosts
 
 pytestmark = pytest.mark.root
@@ -58,11 +58,12 @@ def encrypt(host: OverlayHost, by: Encrypter, made: OverlayState, keys: list[Key
 
 
 def test_this_host_says_whether_it_can_encrypt(hosts: list[OverlayHost]) -> None:
-    said = hosts[0].do(encrypter(hosts[0]).lacking)
+    by = encrypter(hosts[0])
     if kernel_has_esp():
-        assert said == ""
+        # A kernel that is slow to load the cipher's modules lacks it at first; it is asked again each time.
+        eventually(lambda: not hosts[0].do(by.lacking), "it can")
     else:
-        assert said.startswith("this kernel has no ESP with AES-GCM (")
+        assert hosts[0].do(by.lacking).startswith("this kernel has no ESP with AES-GCM (")
     assert list((hosts[0].folder).glob("probe")) == []
 
 
@@ -73,14 +74,13 @@ def test_policies_and_rules_are_as_ip_and_nft_show_them(hosts: list[OverlayHost]
     wanted = Encryption(host.address, 4789, frozenset({4097}), frozenset(), frozenset({policy}))
     host.do(lambda: by.prepare(wanted))
     host.do(lambda: by.finish(wanted))
-    shown = run("ip", "-n", host.name, "xfrm", "policy").stdout
-    assert (
-        shown.split()
-        == (
-            f"src {host.address}/32 dst {peer}/32 proto udp dport 4789 dir out priority 0 mark {MARK:#x}/0xffffffff "
-            f"tmpl src {host.address} dst {peer} proto esp spi 0x640767a3 reqid {MARK} mode transport"
-        ).split()
+    words = (
+        f"src {host.address}/32 dst {peer}/32 proto udp dport 4789 dir out priority 0 mark {MARK:#x}/0xffffffff "
+        f"tmpl src {host.address} dst {peer} proto esp spi 0x640767a3 reqid {MARK} mode transport"
     )
+    # Kernels that have two sorts of policies name them.
+    shown = run("ip", "-n", host.name, "xfrm", "policy").stdout.replace("ptype main", "")
+    assert shown.split() == words.split()
     table = run("ip", "netns", "exec", host.name, "nft", "list", "table", "inet", f"shoal_{host.tag}_esp").stdout
     assert table.count("udp dport 4789") == 3
     moved = dataclasses.replace(policy, spi=5)
