@@ -98,3 +98,13 @@ def test_row_has_dockers_shape() -> None:
 
 def test_name_that_means_another_image_gives_way_to_the_id() -> None:
     assert container_json.row(container(), 0.0, None, renamed=True)["Image"] == IMAGE_ID
+
+
+def test_both_addresses_of_an_endpoint_are_shown_in_their_places() -> None:
+    both = Endpoint("both", "n1", "e1", "10.0.1.5", 24, address6="fd00::5", prefix_length6=64)
+    six = Endpoint("six", "n2", "e2", "fd01::5", 64)
+    shown = container_json.networks(container(sandbox=Sandbox("/n", (both, six))))
+    assert [
+        (one["IPAddress"], one["IPPrefixLen"], one["GlobalIPv6Address"], one["GlobalIPv6PrefixLen"])
+        for one in (shown["both"], shown["six"])
+    ] == [("10.0.1.5", 24, "fd00::5", 64), ("", 0, "fd01::5", 64)]

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from shoal.network.kernel.state import DEFAULT_MTU, Seen
+from shoal.network.kernel.state import DEFAULT_MTU, OverlayState, Seen, Segment
 from shoal.network.process.kernel import Kernel
 
 
@@ -23,4 +23,18 @@ async def test_it_opens_and_closes_and_leaves_nothing(tmp_path: Path) -> None:
     assert (kernel.counts.applied, kernel.counts.failed, kernel.counts.repaired) == (3, 1, 0)
     assert await kernel.remove() == []
     assert not folder.exists()
+    await kernel.close()
+
+
+async def test_an_encrypted_overlay_without_keys_is_not_made(tmp_path: Path) -> None:
+    kernel, here = Kernel(tmp_path / "overlays", "test"), ip_address("192.0.2.1")
+    await kernel.open()
+    state = OverlayState("n1", 1424, here, 4789, (Segment(5, ()),), encrypted=True)
+    for local, words in (
+        (here, "encryption: the swarm gave 0 keys for encrypted networks, not 3"),
+        (None, "encryption: this node is in no swarm that has keys"),
+    ):
+        (trouble,) = await kernel.apply([state], (), local)
+        assert (trouble.network, trouble.message) == ("n1", words)
+    assert list((tmp_path / "overlays").iterdir()) == []
     await kernel.close()
