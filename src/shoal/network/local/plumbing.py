@@ -5,6 +5,7 @@ namespace.
 """
 
 import errno
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class LocalPlumbing:
 
     def __init__(self, tag: str, alias: str) -> None:
         self._tag = tag
-        self._alias = alias
+        # The kernel keeps no longer one.
+        self._alias = os.fsdecode(os.fsencode(alias)[: rtnetlink.ALIAS_BYTES])
         self._socket = NetlinkSocket()
         self._namespaces = Namespaces()
 
@@ -77,10 +79,10 @@ class LocalPlumbing:
         if bridge is None:
             self._socket.run(rtnetlink.add_bridge(name, shape.mtu))
             bridge = self._link(name)
-            if Path(f"/proc/sys/net/ipv6/conf/{name}").exists():
-                set_sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")
-        elif bridge.alias != self._alias:
+        elif bridge.alias not in ("", self._alias):  # without one it was not made to the end
             raise ShoalError(f"another program has an interface {name} on this host")
+        if Path(f"/proc/sys/net/ipv6/conf/{name}").exists():
+            set_sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")
         self._socket.run(rtnetlink.keep_mac(bridge))
         self._write_rules(name, subnet, shape, vxlan_port)
         self._socket.run(rtnetlink.set_alias(bridge.index, self._alias), rtnetlink.set_up(bridge.index))
