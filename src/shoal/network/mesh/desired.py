@@ -81,7 +81,7 @@ def _place(ingress: Overlay) -> tuple[IPv4Interface, int]:
     """Return this node's own address on ingress, and the VXLAN id of its subnet."""
     if ingress.encrypted:
         raise FailedPrecondition(
-            f"network {ingress.name} is encrypted, and this node cannot encrypt: it is not run in the clear"
+            f"network {ingress.name} is encrypted, and the routing mesh cannot encrypt: it is not run in the clear"
         )
     try:
         own = ipaddress.ip_interface(ingress.node_address)

@@ -68,6 +68,7 @@ class Kernel:
         self._ports = ReservedPorts()
         self._encrypter = Encrypter(self._folder.parent / "probe", self.tag, self._namespaces, self._nftables)
         self._encrypted: Encryption | None = None  # as it was last wanted
+        self._encrypted_for: tuple[object, ...] = ()  # of what that was reckoned: it costs some time with many peers
 
     async def close(self) -> None:
         """Close what is open here; the kernel's side stays."""
@@ -122,7 +123,9 @@ class Kernel:
             return [*self._overlays.apply(kept), *_of_encrypted(states, "this node is in no swarm that has keys")]
         if local is not None:
             try:
-                self._encrypted = encryption(states, keys, local)
+                given = ([state for state in states if state.encrypted], keys, local)
+                if self._encrypted is None or self._encrypted_for != given:
+                    self._encrypted, self._encrypted_for = encryption(states, keys, local), given
                 self._encrypter.prepare(self._encrypted)
             except (Unguarded, InvalidArgument) as error:
                 # Never in the clear: they are gone, or are not made.
