@@ -53,6 +53,10 @@ def bridges(host: Host) -> list[str]:
     return re.findall(r"\d+: (shoal-[0-9a-z]+)", run(*host.inside("ip", "-o", "link", "show", "type", "bridge")).stdout)
 
 
+def mac(host: Host, link: str) -> str:
+    return run(*host.inside("cat", f"/sys/class/net/{link}/address")).stdout
+
+
 def ended(swarm: Swarm) -> None:
     swarm.first.docker("service", "rm", "web")
     for host in swarm.hosts:
@@ -78,6 +82,12 @@ def test_each_node_makes_a_bridge_from_its_own_configuration(swarm: Swarm) -> No
         assert "default via" in host.docker("exec", container(host), "ip", "route").stdout
         host.docker("exec", container(host), "ping", "-c", "1", "-W", "5", other.address)
     before = container(swarm.second)
+    (bridge,) = bridges(swarm.second)
+    made, rules = mac(swarm.second, bridge), swarm.second.inside("nft", "-s", "list", "ruleset")
+    written = run(*rules).stdout
+    run(*swarm.second.inside("nft", "flush", "ruleset"))
+    eventually(lambda: run(*rules).stdout == written, "its rules are back", show=swarm.second.log)
+    assert mac(swarm.second, bridge) == made
     swarm.second.stop()
     swarm.second.start()
     eventually(lambda: swarm.second.docker("ps", "-q").stdout.split() == [before], "it runs on", show=swarm.second.log)

@@ -83,7 +83,7 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                 await own.close_vxlan(port)
 
             overlays = Overlays(process, last_wanted(paths.network_process), close_vxlan)
-            async with bridge as network, own, _kept(process, overlays, bridge):
+            async with bridge as network, own, _kept(process, overlays, bridge, own):
                 overlays.set_bridge(network.as_wanted())
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
@@ -123,13 +123,16 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
 
 
 @contextlib.asynccontextmanager
-async def _kept(process: NetworkProcess, overlays: Overlays, bridge: BridgeNetwork) -> AsyncIterator[None]:
-    """Keep the bridge's rules, and a network process that is told of what is wanted; both stay when this ends."""
+async def _kept(
+    process: NetworkProcess, overlays: Overlays, bridge: BridgeNetwork, own: LocalNetworks
+) -> AsyncIterator[None]:
+    """Keep the bridges' rules, and a network process that is told of what is wanted; both stay when this ends."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(process.run(), name="network process"),
             group.create_task(overlays.run(), name="overlays"),
             group.create_task(bridge.keep_rules(), name="bridge's rules"),
+            group.create_task(own.keep_rules(), name="rules of the swarm's bridges"),
         ]
         try:
             yield

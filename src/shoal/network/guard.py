@@ -24,10 +24,10 @@ FIRST_RETRY, LAST_RETRY = 1.0, 30.0
 
 
 class Guard:
-    """Watches tables by their names."""
+    """Watches tables by their names; which there are may change meanwhile."""
 
     def __init__(self, tables: Collection[str], mend: Callable[[], Awaitable[None]]) -> None:
-        self._tables = frozenset(tables)
+        self._tables = tables
         self._mend = mend
         self._changed = asyncio.Event()
 
@@ -53,7 +53,7 @@ class Guard:
                 await self._mend()
                 retry = FIRST_RETRY
             except (ShoalError, OSError) as error:
-                log.error("the packet rules of this host's bridge cannot be mended now: %s", error)
+                log.error("packet rules of this host's bridges cannot be mended now: %s", error)
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, LAST_RETRY)
                 self._changed.set()
@@ -68,5 +68,5 @@ class Guard:
                 raise
             self._changed.set()  # so many that some were lost
             return
-        if self._tables & nft_messages.changed_tables(rtnetlink.split(data)):
+        if any(name in self._tables for name in nft_messages.changed_tables(rtnetlink.split(data))):
             self._changed.set()

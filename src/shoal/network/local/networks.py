@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Self, TypeVar
 
 from shoal.errors import ShoalError
 from shoal.network.addresses import choose_subnet, mac_address
+from shoal.network.guard import Guard
 from shoal.network.local.plumbing import LocalPlumbing, Place, bridge_name
 from shoal.network.local.pool import Pool
 from shoal.network.local.shape import Shape, shape
@@ -47,6 +49,7 @@ class LocalNetworks:
         self._known: dict[str, _Known] = {}
         self._changing = asyncio.Lock()
         self._vxlan_port = VXLAN_PORT
+        self._tables: set[str] = set()  # of packet rules, that are to be there
 
     async def __aenter__(self) -> Self:
         # A thread of its own: it switches namespaces.
@@ -76,6 +79,17 @@ class LocalNetworks:
                 self._vxlan_port = port
                 for network_id, known in self._known.items():
                     await self._make(network_id, known)
+
+    async def keep_rules(self) -> None:
+        """Mend the packet rules whenever somebody else has changed them, until cancelled."""
+        await Guard(self._tables, self._mend).run()
+
+    async def _mend(self) -> None:
+        async with self._changing:
+            for network_id, known in self._known.items():
+                if known.shape.driver == "bridge":
+                    name, subnet = bridge_name(network_id), known.pool.subnet
+                    await self._run(partial(self._plumbing.mend, name, subnet, known.shape, self._vxlan_port))
 
     async def connect(
         self, container: str, netns: Path, asked: LocalAttachment, interface: str, *, default: bool = True
@@ -114,6 +128,7 @@ class LocalNetworks:
         if known.shape.driver == "bridge":
             name, pool, port = bridge_name(network_id), known.pool, self._vxlan_port
             await self._run(lambda: self._plumbing.make_bridge(name, pool.subnet, pool.gateway, known.shape, port))
+            self._tables.add(self._plumbing.table(name))
 
     async def _join(
         self, container: str, netns: Path, asked: LocalAttachment, interface: str, known: _Known, *, default: bool
@@ -153,6 +168,7 @@ class LocalNetworks:
             known = self._known.pop(network_id)
             if known.shape.driver == "bridge":
                 name = bridge_name(network_id)
+                self._tables.discard(self._plumbing.table(name))
                 try:
                     await self._run(lambda name=name: self._plumbing.remove_bridge(name))  # type: ignore[misc]
                 except (OSError, ShoalError) as error:

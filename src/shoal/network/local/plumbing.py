@@ -5,9 +5,9 @@ namespace.
 """
 
 import errno
+import logging
 import os
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -20,6 +20,8 @@ from shoal.network.local.shape import MODES, Shape
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.sysctls import set_sysctl
+
+log = logging.getLogger(__name__)
 
 NFT_TIMEOUT = 30.0
 # linux/if_link.h, MACVLAN_MODE_*, in the order of MODES
@@ -50,6 +52,7 @@ class LocalPlumbing:
     def __init__(self, tag: str, alias: str) -> None:
         self._tag = tag
         # The kernel keeps no longer one.
+        self._written: dict[str, str] = {}  # by bridge: what nft listed of its rules then
         self._alias = os.fsdecode(os.fsencode(alias)[: rtnetlink.ALIAS_BYTES])
         self._socket = NetlinkSocket()
         self._namespaces = Namespaces()
@@ -92,14 +95,22 @@ class LocalPlumbing:
             if error.errno != errno.EEXIST:
                 raise
 
+    def mend(self, name: str, subnet: IPv4Network, shape: Shape, vxlan_port: int) -> None:
+        """Write a bridge's rules again where they are not as they were written."""
+        if self._listing(name) != self._written.get(name):
+            log.warning("somebody has changed the rules of %s in nftables: they are written again", name)
+            self._write_rules(name, subnet, shape, vxlan_port)
+
     def _write_rules(self, name: str, subnet: IPv4Network, shape: Shape, vxlan_port: int) -> None:
-        table = self._table(name)
+        table = self.table(name)
         if shape.internal:
             self._nft(rules.isolated_rules(table, name))
         else:
             self._nft(rules.bridge_rules(table, name, subnet, (), vxlan_port))
+        self._written[name] = self._listing(name)
 
-    def _table(self, name: str) -> str:
+    def table(self, name: str) -> str:
+        """Return the name of a bridge's table."""
         return f"shoal_{self._tag}_{name.removeprefix(_PREFIX)}"
 
     def remove_bridge(self, name: str) -> None:
@@ -109,7 +120,8 @@ class LocalPlumbing:
         if bridge is not None:
             for link in (*(port for port in links if port.master == bridge.index), bridge):
                 self._delete(link.index)
-        self._nft(rules.remove_rules(self._table(name)))
+        self._nft(rules.remove_rules(self.table(name)))
+        self._written.pop(name, None)
 
     def join_bridge(self, name: str, place: Place, mtu: int) -> None:
         """Plug a container into a bridge. OSError, ShoalError; nothing of it is left then."""
@@ -160,9 +172,17 @@ class LocalPlumbing:
             if error.errno != errno.ENODEV:  # the kernel was quicker
                 raise
 
+    def _listing(self, name: str) -> str:
+        """Return a bridge's table as nft shows it; empty where there is none."""
+        done = self._run_nft("list", "table", "ip", self.table(name))
+        return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
+
+    def _run_nft(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[bytes]":
+        command = [programs.find("nft"), *arguments]
+        return subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
+
     def _nft(self, text: str) -> None:
-        command: Sequence[str] = [programs.find("nft"), "-f", "-"]
-        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
+        done = self._run_nft("-f", "-", text=text)
         if done.returncode != 0:
             words = done.stderr.decode(errors="replace").strip()
             raise ShoalError(f"nft refused the rules of a node's own network: {words}")

@@ -1,6 +1,6 @@
 """Who is on node-local networks, and when they come and go. A kernel in memory; the real one is in tests/cluster."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -33,6 +33,7 @@ class Kernel:
         self.places: list[tuple[str, Place]] = []
         self.used = [IPv4Network("172.18.0.0/16")]
         self.refuses = False
+        self.mended: list[tuple[str, IPv4Network, int]] = []
 
     def close(self) -> None:
         pass
@@ -45,6 +46,12 @@ class Kernel:
 
     def make_bridge(self, name: str, subnet: IPv4Network, gateway: IPv4Address, shape: Shape, vxlan_port: int) -> None:
         self.made[name] = (subnet, gateway, vxlan_port)
+
+    def mend(self, name: str, subnet: IPv4Network, shape: Shape, vxlan_port: int) -> None:
+        self.mended.append((name, subnet, vxlan_port))
+
+    def table(self, name: str) -> str:
+        return f"rules of {name}"
 
     def remove_bridge(self, name: str) -> None:
         self.made.pop(name, None)
@@ -134,6 +141,33 @@ async def test_the_next_run_goes_on_with_who_is_there_and_sweeps_the_rest(kernel
         await second.disconnect("a")
         assert not kernel.made
     assert of_local([overlay, kept]) == (kept,)
+
+
+async def test_the_rules_of_the_bridges_that_are_there_are_watched_and_mended(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+
+    class Noticing:
+        """Sees a change of somebody's once."""
+
+        def __init__(self, tables: set[str], mend: Callable[[], Awaitable[None]]) -> None:
+            self.tables, self.mend = tables, mend
+
+        async def run(self) -> None:
+            seen.append(set(self.tables))
+            await self.mend()
+
+    monkeypatch.setattr(networks, "Guard", Noticing)
+    async with entered() as own:
+        await own.connect("a", NETNS, BRIDGE, "eth0")
+        await own.connect("a", NETNS, LAN, "eth1")
+        await own.keep_rules()
+        assert kernel.mended == [("shoal-bbbbbbbbb", IPv4Network("192.0.2.0/24"), 4789)]
+        await own.disconnect("a")
+        await own.keep_rules()
+        assert len(kernel.mended) == 1
+    assert seen == [{"rules of shoal-bbbbbbbbb"}, set()]
 
 
 def test_configurations_are_what_the_host_has() -> None:
