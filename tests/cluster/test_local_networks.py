@@ -54,7 +54,7 @@ def bridges(host: Host) -> list[str]:
 
 
 def mac(host: Host, link: str) -> str:
-    return run(*host.inside("cat", f"/sys/class/net/{link}/address")).stdout
+    return run(*host.inside("ip", "-br", "link", "show", link)).stdout.split()[2]
 
 
 def ended(swarm: Swarm) -> None:
