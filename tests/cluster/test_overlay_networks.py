@@ -212,6 +212,7 @@ def test_the_doctor_finds_nothing_and_then_what_somebody_broke(swarm: Swarm, blu
     assert rows_now[0]["Differences"][0].endswith(f"the rules lead to -, and should to {both}")
     eventually(lambda: doctor(swarm, "blue")[0] == 0, "it is mended", show=swarm.first.log)
 
+
 def test_tasks_on_a_network_of_both_families_have_two_addresses_two_names_and_two_virtual_ips(swarm: Swarm) -> None:
     swarm.first.docker(
         "network", "create", "-d", "overlay", "--ipv6", "--subnet", "10.66.0.0/24", "--subnet", "fd66::/64", "both"

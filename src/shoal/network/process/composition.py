@@ -7,52 +7,51 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import secrets
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError
+from shoal.errors import NotFound, ShoalError
 from shoal.network.claims import ServiceKey
 from shoal.network.directory import Directory
-from shoal.network.kernel.state import Made, OverlayState
 from shoal.network.names.answers import asker
 from shoal.network.names.outside import HostServers
 from shoal.network.names.redirect import redirect
 from shoal.network.names.server import NameServer
 from shoal.network.names.sockets import Listening, Opener
-from shoal.network.process import entries, memory
+from shoal.network.process import memory
 from shoal.network.process.balances import Balances
 from shoal.network.process.counts import counts
 from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.early import TCP, UDP
 from shoal.network.process.examined import MOST_CONTAINERS, containers_on, examined
-from shoal.network.process.former import Former, entries_of, former_of, values_of, written_by
+from shoal.network.process.former import former_of, values_of
+from shoal.network.process.keeper import Keeper
 from shoal.network.process.kernel import Kernel
+from shoal.network.process.layout import Layout, Underlay
 from shoal.network.process.lookout import Lookout
 from shoal.network.process.memory import Memory
 from shoal.network.process.meshwork import Meshwork
+from shoal.network.process.own import Own
 from shoal.network.process.parts import Legacy, Parts
 from shoal.network.process.rounds import Rounds
 from shoal.network.process.shown import shown
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
-from shoal.network.wanted import Key, Overlay, Sandbox, Trouble, Wanted
+from shoal.network.wanted import Key, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
 # At each look at the kernel, which is every 3 s: 24 overlays in ten seconds. One is read whole, and with 200 containers
 # on it has some 1,000 entries.
 OVERLAYS_AT_ONCE = 8
+NOWHERE = ipaddress.ip_address("127.0.0.1")  # no other node is reached from here
+DEFAULT_PORT = 4789
 RESOLV_CONF = Path("/etc/resolv.conf")
 FORGET_EVERY = 1.0
-# What others write is kept soon, for a small part of the time: what a killed process had not kept its next one lacks.
-KEEP_PAUSE = 0.05  # seconds, at least
-KEEP_RETRY = 1.0
-KEEP_SHARE = 20  # a pause is so many times as long as the writing before it
 
 
 class NodeNetwork:
@@ -61,8 +60,8 @@ class NodeNetwork:
     def __init__(self, folder: Path, kernel: Kernel, opener: Opener, group: asyncio.TaskGroup, legacy: Legacy) -> None:
         self._folder = folder
         self._memory = Memory()
+        self.keeper = Keeper(folder, self._memory)
         self._began = asyncio.get_running_loop().time()
-        self._unkept = asyncio.Event()
         self._kernel = kernel
         self._mesh = Meshwork(kernel)
         self._opener = opener
@@ -75,37 +74,15 @@ class NodeNetwork:
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
         self._wanted = Wanted(0)
         self._broken_off = False  # what was wanted last was not made to its end
-        self._place: tuple[object, ...] = ()  # where the kernel's side of all networks is made from
         self._attached = Attached()
-        self._joined: set[str] = set()
-        self._written = entries.Written()
-        self._without: set[str] = set()  # endpoints that could not be made
-        self._keys: dict[entries.Key, str] = {}  # the present keys of entries that were away for a while
-        self._written_as = ""  # the name in gossip under which they were
-        self._made: dict[str, Made] = {}
-        self._states: dict[str, OverlayState] = {}
-        self._troubles: dict[str, list[Trouble]] = {}  # by network, of its kernel state
+        self._own = Own(self._talk, was)
+        self._layout = Layout(self._directory, self._attached)
         self._standing: list[Trouble] = []  # of the last wanted state, but for the mesh's
         self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
-        self._mtu = 0
-        self._cannot_encrypt = ""
+        self._underlay = Underlay("", NOWHERE, DEFAULT_PORT, 0, "")
         self._balances = Balances(self._directory)
-        if was is not None:
-            self._resume(was)
         self._lookout, self._overlay_rounds = Lookout(kernel, self._names), Rounds(OVERLAYS_AT_ONCE)
         self._unbalanced: set[str] = set()  # containers without some of their virtual IPs
-
-    def _resume(self, was: Former) -> None:
-        """Have all that this node had in the tables, before anybody is heard who tells of it."""
-        tables, now = self._talk.tables, self._talk.now
-        for network in was.joined:
-            tables.join_network(network, now)
-        for entry in was.entries:
-            tables.put(entry.table, entry.network, entry.used, bytes.fromhex(entry.value), now)
-            if entry.used != entry.key:
-                self._keys[entry.table, entry.network, entry.key] = entry.used
-        self._joined, self._written_as = set(was.joined), self._talk.name
-        self._written = entries.Written(written_by(was.entries))
 
     # What shoald wants.
 
@@ -118,146 +95,68 @@ class NodeNetwork:
             troubles: list[Trouble] = []
             if words := await self._talk.set_gossip(wanted.gossip):
                 troubles.append(Trouble("", "gossip", words))
+            path_mtu, cannot_encrypt = self._underlay.path_mtu, self._underlay.cannot_encrypt
             if wanted.gossip != former.gossip:
-                await self._look_at_path()
+                path_mtu = await self._path_mtu()
             if any(overlay.encrypted for overlay in wanted.overlays):
-                self._cannot_encrypt = await self._kernel.cannot_encrypt()
-            whole |= self._moved()
+                cannot_encrypt = await self._kernel.cannot_encrypt()
+            whole |= self._moved(path_mtu, cannot_encrypt)
             changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
             for sandbox in changed.gone:
                 self._names.stop(sandbox.container)
             if changed.gone:
                 await self._kernel.forget([Path(one.netns) for one in changed.gone])
             self._attached.change(changed.sandboxes, changed.gone)
-            self._take_part()
+            for network in self._own.take_part({overlay.id for overlay in wanted.overlays}):
+                self._directory.forget(network)
             if changed.overlays:
                 self._directory.set_overlays(wanted.overlays)
             if recalled is not None:
                 known = self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays], self._talk.now)
                 self._directory.apply(known, self._talk.now)
             # The kernel's side first: an address is told of when it can be reached.
-            self._look_up(changed.networks)
+            self._layout.update(wanted.overlays, self._underlay, changed.networks)
             troubles += await self._make_overlays()
             troubles += await self._serve_names(changed.sandboxes)
-            self._write(changed, {one.endpoint for one in troubles if one.endpoint and not one.bearable})
+            self._own.write(
+                wanted,
+                changed.sandboxes,
+                self._attached.all.keys(),
+                tunnel=self._underlay.local,
+                without={one.endpoint for one in troubles if one.endpoint and not one.bearable},
+            )
             troubles += await self._settle(changed)
             self._standing, self._told = troubles, self._mesh.troubles
             self._broken_off = False
             return [*troubles, *self._told]
 
-    async def _look_at_path(self) -> None:
-        if self._wanted.gossip is not None:
-            self._mtu = await self._kernel.path_mtu(self._tunnel(self._wanted))
-
-    def _moved(self) -> bool:
-        """Return whether all networks are to be made from another place than last time, and remember this one."""
+    async def _path_mtu(self) -> int:
         gossip = self._wanted.gossip
-        former = self._place
-        port = gossip.vxlan_port if gossip is not None else 0
-        self._place = (self._talk.name, self._mtu, self._tunnel(self._wanted), port, self._cannot_encrypt)
-        return former != self._place
+        if gossip is None:
+            return self._underlay.path_mtu
+        return await self._kernel.path_mtu(ipaddress.ip_address(gossip.data_path))
 
-    def _tunnel(self, wanted: Wanted) -> Address:
-        return ipaddress.ip_address(wanted.gossip.data_path if wanted.gossip is not None else "127.0.0.1")
-
-    def _take_part(self) -> None:
-        talk, tables = self._talk, self._talk.tables
-        if self._written_as != talk.name:  # another node in gossip, of which nobody knows anything yet
-            for network in self._written.networks():
-                self._directory.forget(network)
-            self._written, self._written_as, self._joined, self._keys = entries.Written(), talk.name, set(), {}
-        networks = {overlay.id for overlay in self._wanted.overlays}
-        for network in self._joined - networks:
-            tables.leave_network(network, talk.now)
-            self._directory.forget(network)
-        for network in networks:
-            tables.join_network(network, talk.now)
-        self._joined = networks
-
-    def _write(self, changed: Differences, without: set[str]) -> None:
-        sandboxes = {one.container: one for one in changed.sandboxes}
-        if doubtful := without ^ self._without:  # could not be made before, or cannot any more
-            sandboxes |= {
-                one.container: one
-                for one in self._wanted.sandboxes
-                if any(endpoint.id in doubtful for endpoint in one.endpoints)
-            }
-        self._without = without
-        # Those that are gone now, and those whose end came to nothing last time.
-        gone = [container for container in self._written.containers() if container not in self._attached.all]
-        tunnel = self._tunnel(self._wanted)
-        own = entries.node_entries(self._wanted.overlays, tunnel, self._talk.name)
-        steps = self._written.change(own, sandboxes.values(), gone, tunnel, self._joined, without)
-        for (table, network, key), value in steps:
-            self._write_one(table, network, key, value)
-        self._talk.changed()
-
-    def _write_one(self, table: str, network: str, key: str, value: bytes | None) -> None:
-        """Write an entry, or take it away. A key that was taken away is never used again, as nodes remember its end."""
-        talk = self._talk
-        used = self._keys.get((table, network, key), key)
-        if value is None:
-            talk.tables.delete(table, network, used, talk.now)
-            self._keys.pop((table, network, key), None)
-            return
-        try:
-            talk.tables.put(table, network, used, value, talk.now)
-        except Conflict:
-            fresh = self._keys[table, network, key] = secrets.token_hex(32)
-            talk.tables.put(table, network, fresh, value, talk.now)
+    def _moved(self, path_mtu: int, cannot_encrypt: str) -> bool:
+        """Return whether all networks are to be made on another underlay than last time, and remember this one."""
+        gossip, former = self._wanted.gossip, self._underlay
+        local = ipaddress.ip_address(gossip.data_path) if gossip is not None else NOWHERE
+        port = gossip.vxlan_port if gossip is not None else DEFAULT_PORT
+        self._underlay = Underlay(self._talk.name, local, port, path_mtu, cannot_encrypt)
+        return self._underlay != former
 
     def _is_on(self, network: str) -> bool:
         return any(overlay.id == network for overlay in self._wanted.overlays)
 
     # The kernel.
 
-    def _look_up(self, networks: Collection[str], changed: Collection[tuple[str, Address]] = ()) -> bool:
-        """Say anew how these networks are to look in the kernel; return whether any is to look otherwise.
-
-        `changed` are the networks' addresses of which others have told since the last time.
-        """
-        # Ingress is the mesh's to make, once ports are published.
-        overlays = {overlay.id: overlay for overlay in self._wanted.overlays if not overlay.ingress}
-        for network in self._made.keys() - overlays.keys():
-            del self._made[network]
-            self._states.pop(network, None)
-            self._troubles.pop(network, None)
-        addresses: dict[str, list[Address]] = {}
-        for network, address in changed:
-            addresses.setdefault(network, []).append(address)
-        former = dict(self._states)
-        for network in networks:
-            if (overlay := overlays.get(network)) is not None:
-                self._look_up_one(overlay, addresses.get(network, ()))
-        return any(self._states.get(network) is not former.get(network) for network in networks)
-
-    def _look_up_one(self, overlay: Overlay, changed: Iterable[Address]) -> None:
-        gossip = self._wanted.gossip
-        made = self._made.setdefault(overlay.id, Made())
-        try:
-            self._states[overlay.id], self._troubles[overlay.id] = made.state(
-                overlay,
-                self._attached.endpoints(overlay.id),
-                self._directory.neighbours(overlay.id),
-                changed,
-                local=self._tunnel(self._wanted),
-                vxlan_port=gossip.vxlan_port if gossip is not None else 4789,
-                path_mtu=self._mtu,
-                cannot_encrypt=self._cannot_encrypt,
-            )
-        except (InvalidArgument, FailedPrecondition) as error:
-            self._made[overlay.id] = Made()  # it may have missed what was told
-            self._states.pop(overlay.id, None)
-            self._troubles[overlay.id] = [Trouble(overlay.id, "", str(error))]
-
     async def _make_overlays(self) -> list[Trouble]:
-        troubles = [trouble for found in self._troubles.values() for trouble in found]
-        return troubles + await self._kernel.apply(list(self._states.values()), *self._secrets())
+        states = list(self._layout.states.values())
+        return self._layout.troubles() + await self._kernel.apply(states, *self._secrets())
 
     def _secrets(self) -> tuple[Sequence[Key], Address | None]:
         """Return the keys of encrypted networks, and where packets leave from; None: this node is in no swarm."""
         gossip = self._wanted.gossip
-        return (gossip.keys, self._tunnel(self._wanted)) if gossip is not None else ((), None)
+        return (gossip.keys, self._underlay.local) if gossip is not None else ((), None)
 
     # Names.
 
@@ -308,27 +207,10 @@ class NodeNetwork:
         if (self._talk.others or now >= self._began + memory.ALONE) and (ended := self._memory.forget(now)):
             self._directory.apply(ended, now)
 
-    async def remember(self) -> None:
-        """Keep what others have written for the next run, until cancelled."""
-        loop = asyncio.get_running_loop()
-        pause = KEEP_PAUSE
-        while True:
-            await self._unkept.wait()
-            self._unkept.clear()
-            began = loop.time()
-            try:
-                await asyncio.to_thread(memory.keep, self._folder, self._memory.text())
-                pause = max(KEEP_PAUSE, KEEP_SHARE * (loop.time() - began))
-            except OSError as error:  # only a process that is started anew misses it
-                log.error("what other nodes wrote is not kept for the next start: %s", error)
-                self._unkept.set()
-                pause = KEEP_RETRY
-            await asyncio.sleep(pause)
-
     async def _settle(self, wanted: Differences | None) -> list[Trouble]:
         """Bring kernel and virtual IPs to what the tables say, and containers to what of them is `wanted` now."""
         if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
-            self._unkept.set()
+            self.keeper.note()
             self._directory.apply(heard, self._talk.now)
         expired = self._directory.expire(self._talk.now)
         meshed = {overlay.id for overlay in self._wanted.overlays if overlay.ingress}
@@ -336,19 +218,21 @@ class NodeNetwork:
         troubles: list[Trouble] = []
         networks = {network for network, _ in changes.neighbours}
         # What this node has written itself changes nothing there.
-        if self._look_up(networks, changes.neighbours):
+        if self._layout.update(self._wanted.overlays, self._underlay, networks, changes.neighbours):
             troubles += await self._make_overlays()
         if wanted is not None or changes.services:
             troubles += await self._balance(wanted, changes.services)
         touched = expired | networks
         touched |= {change.network for change in heard} | {service.network for service in changes.services}
         if wanted is not None or touched & meshed:
-            await self._mesh.settle(self._wanted, self._directory, nodes=self._talk.addresses(), path_mtu=self._mtu)
+            await self._mesh.settle(
+                self._wanted, self._directory, nodes=self._talk.addresses(), path_mtu=self._underlay.path_mtu
+            )
         return troubles
 
     async def _balance(self, wanted: Differences | None, services: Iterable[ServiceKey]) -> list[Trouble]:
         # A network of which nothing can be made (its subnets are none) is not balanced either.
-        made = [overlay for overlay in self._wanted.overlays if overlay.id in self._states]
+        made = [overlay for overlay in self._wanted.overlays if overlay.id in self._layout.states]
         sandboxes = [
             one for network in self._balances.change(made, services) for one in self._attached.sandboxes(network)
         ]
@@ -375,13 +259,12 @@ class NodeNetwork:
     async def verify(self) -> Sequence[Trouble] | None:
         """Mend what others changed in the kernel."""
         async with self._changing:
-            former = self._mtu
-            await self._look_at_path()
-            if self._mtu != former:
-                self._moved()
-                self._look_up(self._joined)
-            due = self._overlay_rounds.due(self._states, asyncio.get_running_loop().time())
-            troubles = await self._kernel.look_again(list(self._states.values()), due, *self._secrets())
+            path_mtu = await self._path_mtu()
+            if path_mtu != self._underlay.path_mtu and self._moved(path_mtu, self._underlay.cannot_encrypt):
+                self._layout.update(self._wanted.overlays, self._underlay, self._own.networks)
+            states = self._layout.states
+            due = self._overlay_rounds.due(states, asyncio.get_running_loop().time())
+            troubles = await self._kernel.look_again(list(states.values()), due, *self._secrets())
             troubles += await self._lookout.look(self._attached.all)
             await self._mesh.look_again(self._wanted)
             if not troubles and self._mesh.troubles == self._told:
@@ -408,11 +291,11 @@ class NodeNetwork:
                 overlay,
                 sandboxes,
                 directory=self._directory,
-                state=self._states.get(network),
+                state=self._layout.states.get(network),
                 virtuals=wanted,
                 looked=await self._kernel.look(network, list(wanted)),
                 served=self._names.served(),
-                troubles=self._troubles.get(network, ()),
+                troubles=self._layout.troubles(network),
             )
 
     def counts(self) -> Mapping[str, Any]:
@@ -420,7 +303,7 @@ class NodeNetwork:
         talk = self._talk
         return counts(
             self._wanted,
-            sum(map(len, self._troubles.values())),
+            len(self._layout.troubles()),
             talk.counts(),
             talk.tables.statistics(),
             {**asdict(self._names.counts), "waiting": self._names.waiting},
@@ -444,7 +327,7 @@ class NodeNetwork:
         except OSError as error:
             log.error("what other nodes wrote last is not kept for the successor: %s", error)
         who, (udp_socket, tcp_socket) = left
-        who = replace(who, joined=tuple(self._joined), entries=entries_of(self._written.all, self._keys))
+        who = replace(who, joined=tuple(self._own.networks), entries=self._own.entries)
         return Legacy(values_of(who), descriptors | {UDP: udp_socket.fileno(), TCP: tcp_socket.fileno()})
 
     async def remove(self) -> None:
@@ -483,7 +366,7 @@ async def compose(folder: Path, tag: str, legacy: Legacy) -> AsyncIterator[Parts
                 network = NodeNetwork(folder, kernel, opener, group, legacy)
                 tasks = [
                     group.create_task(network.follow(), name="others' entries"),
-                    group.create_task(network.remember(), name="memory of others"),
+                    group.create_task(network.keeper.run(), name="memory of others"),
                 ]
                 try:
                     yield network
