@@ -100,15 +100,19 @@ class NetworkServer:
     # Wanted states.
 
     async def _make(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + VERIFY_EVERY
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(VERIFY_EVERY):
+                async with asyncio.timeout_at(due):
                     await self._news.wait()
             if self._news.is_set():
                 self._news.clear()
                 await self._make_newest()
-            elif self._reached is not None and (troubles := await self._parts.verify()) is not None:
-                await self._tell(self._reached.revision, troubles)
+            if loop.time() >= due:  # however often there is something new
+                if self._reached is not None and (troubles := await self._parts.verify()) is not None:
+                    await self._tell(self._reached.revision, troubles)
+                due = loop.time() + VERIFY_EVERY
 
     async def _make_newest(self) -> None:
         wanted = self._wanted

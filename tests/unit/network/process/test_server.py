@@ -25,6 +25,7 @@ class Remembering:
 
     def __init__(self) -> None:
         self.applied: list[int] = []
+        self.verified: list[int] = []  # how many had been applied
         self.wanted = Wanted(0)
         self.hold = asyncio.Event()
         self.hold.set()
@@ -46,6 +47,7 @@ class Remembering:
         return 3
 
     async def verify(self) -> Sequence[Trouble] | None:
+        self.verified.append(len(self.applied))
         return self.mended
 
     async def show(self, network: str) -> Mapping[str, Any]:
@@ -133,6 +135,25 @@ async def test_the_newest_takes_the_place_of_what_waits(tmp_path: Path) -> None:
         assert await reached(link) == Reached(1, others=3)
         assert await reached(link) == Reached(5, others=3)
         assert one.parts.applied == [1, 5]
+        await link.close()
+
+
+async def test_the_kernel_is_looked_at_in_time_also_while_there_is_always_something_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "VERIFY_EVERY", 0.0)
+    async with serving(tmp_path) as one:
+        link = await one.connect()
+        one.parts.hold.clear()
+        await want(link, 1)
+        await one.parts.began.wait()
+        await want(link, 2)
+        await link.send(small("show", what="network", network="n"))
+        await link.receive()  # the one before it was read
+        one.parts.hold.set()
+        await reached(link)
+        await reached(link)
+        assert 1 in one.parts.verified
         await link.close()
 
 
