@@ -63,6 +63,7 @@ class TaskSet:
         self._removing: dict[str, api.Task | None] = {}
         self._reports = Reports()
         self._entries: dict[tuple[type, str], Entry] = {}
+        self._in_hand: list[Entry] = []  # those that `record` is writing
         self._to_record = asyncio.Event()
         self._listeners: set[Callable[[LoggedTask], None]] = set()
         self._notes: Mapping[str, str] = {}  # by container
@@ -133,11 +134,14 @@ class TaskSet:
             await self._to_record.wait()
             self._to_record.clear()
             entries, self._entries = self._entries, {}
+            self._in_hand = list(entries.values())
             try:
-                await loop.run_in_executor(executor, self._storage.write, list(entries.values()))
+                await loop.run_in_executor(executor, self._storage.write, self._in_hand)
+                self._in_hand = []
                 failures = 0
                 await asyncio.sleep(RECORD_PAUSE)
             except OSError as error:
+                self._in_hand = []
                 failures += 1
                 if str(failures).strip("0") == "1":  # at 1, 10, 100, ...
                     log.error("the tasks of this node cannot be recorded (tried %s times): %s", failures, error)
@@ -157,8 +161,8 @@ class TaskSet:
                 loop.note(self._notes.get(container_id(task_id), ""))
 
     def unwritten(self) -> list[Entry]:
-        """Return what `record` has not written yet."""
-        return list(self._entries.values())
+        """Return what `record` has not written, or may not have written: to write it twice does no harm."""
+        return [*self._in_hand, *self._entries.values()]
 
     # The methods of LogSource.
 

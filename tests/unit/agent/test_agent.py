@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -373,6 +374,47 @@ async def test_leaving_removes_every_container(tmp_path: Path) -> None:
         assert not runtime.containers.list()
     with sqlite3.connect(tmp_path / "data/swarm/worker/tasks.db") as database:
         assert database.execute("select count(*) from tasks").fetchone() == (0,)
+    database.close()
+
+
+class Counted(ThreadPoolExecutor):
+    """Counts what it was given to do."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.given = 0
+
+    def submit(self, *args: Any, **settings: Any) -> Future[Any]:
+        self.given += 1
+        return super().submit(*args, **settings)
+
+
+async def test_what_is_about_to_be_written_when_the_agent_stops_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy host: the thread has not begun to write a batch when the one who waits for it is cancelled."""
+    executors: list[Counted] = []
+
+    def counted(*args: Any, **settings: Any) -> Counted:
+        executors.append(Counted(*args, **settings))
+        return executors[0]
+
+    monkeypatch.setattr("shoal.agent.agent.ThreadPoolExecutor", counted)
+    swarm = Swarm()
+    async with swarm.serve(), running(swarm, FakeRuntime(), tmp_path) as agent:
+        await until(lambda: agent.node is not None)
+        (executor,) = executors
+        before = executor.given
+
+        def hold_until_stopped() -> None:
+            while executor.given < before + 3:  # this, the batch, and what follows it at the end
+                time.sleep(0.001)
+
+        executor.submit(hold_until_stopped)
+        await swarm.put(task("t1"))
+        await until(lambda: executor.given == before + 2)
+    with sqlite3.connect(tmp_path / "data/swarm/worker/tasks.db") as database:
+        assert database.execute("select id from tasks").fetchall() == [("t1",)]
     database.close()
 
 
