@@ -21,7 +21,7 @@ TREES = ("src", "tests", "benchmarks")
 # Functions and classes whose first argument is a program, or a list that begins with one.
 STARTERS = {
     "subprocess.run", "subprocess.Popen", "subprocess.check_output", "subprocess.check_call",
-    "asyncio.create_subprocess_exec", "asyncio.to_thread", "os.execvp", "os.posix_spawn", "shutil.which",
+    "spawning.start", "asyncio.to_thread", "os.execvp", "os.posix_spawn", "shutil.which",
     "programs.find", "run", "_found", "_ip", "_without",
 }  # fmt: skip
 METHODS = {"inside"}  # `Host` runs the command in its network, with this machine's programs

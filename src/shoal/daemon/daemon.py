@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shoal import spawning
 from shoal.daemon import leftovers
 from shoal.daemon.config import DaemonConfig
 from shoal.daemon.service import Notifier
@@ -215,7 +216,7 @@ def _runs(containers: Containers, holder: str) -> bool:
 
 async def _version(program: str, *flags: str) -> str:
     """Return the version in the first line of what `program --version` prints: `crun version 1.8.1`."""
-    child = await asyncio.create_subprocess_exec(
+    child = await spawning.start(
         programs.find(program), *flags, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
     output, _ = await child.communicate()

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import socket
 
+from shoal import spawning
 from shoal.errors import ShoalError
 from shoal.host import programs
 from shoal.node.addresses import Interface
@@ -12,7 +13,7 @@ from shoal.node.addresses import Interface
 
 async def list_interfaces() -> list[Interface]:
     """Return the interfaces of this network namespace, in the kernel's order. Raises ShoalError if `ip` fails."""
-    process = await asyncio.create_subprocess_exec(
+    process = await spawning.start(
         programs.find("ip"),
         "-json",
         "-details",

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shoal import spawning
 from shoal.errors import InvalidArgument, MissingProgram, ShoalError
 from shoal.host import programs
 from shoal.runtime import confined, unpack_child
@@ -77,7 +78,7 @@ async def unpack(source: Path | AsyncIterator[bytes], folder: Path, kind: Litera
 
 async def _start(command: tuple[str, ...], stdin: int) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=pipe, stderr=pipe)
+    return await spawning.start(*command, stdin=stdin, stdout=pipe, stderr=pipe)
 
 
 async def _feed(child: asyncio.subprocess.Process, source: AsyncIterator[bytes]) -> None:

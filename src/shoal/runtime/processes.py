@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from shoal import spawning
+
 
 def started(pid: int) -> int:
     """Return when a process began, in clock ticks since boot; 0 if there is none.
@@ -134,12 +136,13 @@ def spawn(args: Sequence[str], env: dict[str, str], fds: dict[int, int]) -> Chil
     for offset, theirs in enumerate(fds):
         actions.append((os.POSIX_SPAWN_DUP2, high + offset, theirs))
         actions.append((os.POSIX_SPAWN_CLOSE, high + offset))
-    pid = os.posix_spawn(
-        args[0],
-        list(args),
-        env,
-        file_actions=actions,
-        setsigmask=(),
-        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
-    )
+    with spawning.alone:
+        pid = os.posix_spawn(  # noqa: TID251 - `alone` makes it safe
+            args[0],
+            list(args),
+            env,
+            file_actions=actions,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        )
     return Child(pid)

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
+from shoal import spawning
 from shoal.errors import NotFound, ShoalError, Unauthenticated
 from shoal.host import programs
 from shoal.runtime import manifests
@@ -221,7 +222,7 @@ def _login_domain(address: str) -> str:
 async def _skopeo(*arguments: str, has_input: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run skopeo. When the block is left, even by cancellation, skopeo has ended."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_exec(
+    child = await spawning.start(
         programs.find("skopeo"), *arguments, stdin=pipe if has_input else null, stdout=pipe, stderr=pipe
     )
     try:

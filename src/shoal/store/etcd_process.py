@@ -14,6 +14,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from shoal import spawning
 from shoal.errors import DamagedState, MissingProgram, ShoalError, Unavailable
 from shoal.paths import Paths
 from shoal.store.etcd_client import EtcdClient
@@ -240,7 +241,7 @@ class EtcdProcess:
         if self.config.peer_url.startswith(UNIX):
             (self.folder / self.config.peer_url.removeprefix(UNIX)).unlink(missing_ok=True)
         # No inherited environment, because ETCD_* and proxy variables of the daemon are not meant for this etcd.
-        process = await asyncio.create_subprocess_exec(
+        process = await spawning.start(
             *self._program,
             *self._arguments(),
             cwd=self.folder,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal import spawning
 from shoal.errors import NoLeader, Unavailable
 from shoal.store.etcd_process import EtcdProcess
 from shoal.store.store import Store
@@ -218,7 +219,7 @@ asyncio.run(main())
 
 @pytest.mark.slow
 async def test_a_leader_that_was_paused_as_a_process_can_write_nothing_when_it_wakes(etcd: EtcdProcess) -> None:
-    daemon = await asyncio.create_subprocess_exec(
+    daemon = await spawning.start(
         *(sys.executable, "-c", _DAEMON, str(etcd.socket)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert daemon.stdin is not None

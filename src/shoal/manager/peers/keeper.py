@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
+from shoal import spawning
 from shoal.ca.security import SecurityConfig
 from shoal.manager.peers.orders import MAX_LINE_BYTES, Beginning, Orders, Reply
 from shoal.paths import Paths
@@ -135,7 +136,7 @@ class TunnelsProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.setblocking(False)
-            process = await asyncio.create_subprocess_exec(
+            process = await spawning.start(
                 *COMMAND,
                 str(theirs.fileno()),
                 str(self._paths.data_root),  # only to be seen in the list of processes

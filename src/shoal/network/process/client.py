@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import shoal
+from shoal import spawning
 from shoal.errors import InvalidArgument, NotFound, ShoalError, Unavailable
 from shoal.network.process import changes, connection
 from shoal.network.process.connection import Connection
@@ -188,19 +189,19 @@ class NetworkProcess:
     def _start(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
-        given = bequest({}, self._early.descriptors())
-        try:
-            with open(os.devnull, "r+b") as null:
-                self._child = os.posix_spawn(
+        with spawning.alone, open(os.devnull, "r+b") as null:
+            given = bequest({}, self._early.descriptors())
+            try:
+                self._child = os.posix_spawn(  # noqa: TID251 - `alone` makes it safe
                     self._command[0],
                     [*self._command, INHERIT, str(given)],
                     environment,
                     file_actions=[(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in (0, 1)],
                     setsid=True,
                 )
-        finally:
-            os.close(given)
-            self._early.close()
+            finally:
+                os.close(given)
+                self._early.close()
         self._keep_apart(self._child)
 
     def _reap(self) -> int | None:
