@@ -11,8 +11,11 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-# Seconds that unfinished calls get when the daemon stops, and again to clean up after they were cancelled.
+# Seconds that unfinished calls get when the daemon stops.
 SHUTDOWN_TIMEOUT = 1.0
+# Seconds that they get to clean up after they were cancelled. Few need any, but a call may have to wait for a thread,
+# which cannot be cancelled; the daemon would wait for that thread at its end anyway.
+CLEAN_UP_TIMEOUT = 10.0
 
 _CONNECTIONS: web.AppKey["weakref.WeakSet[asyncio.Task[Any]]"] = web.AppKey("connections", weakref.WeakSet)
 
@@ -32,11 +35,11 @@ async def _noted(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _end(app: web.Application) -> None:
     """Wait for the connections' tasks, which aiohttp has told to take no further call."""
-    for cancel in (False, True):
+    for cancel, patience in ((False, SHUTDOWN_TIMEOUT), (True, CLEAN_UP_TIMEOUT)):
         open_ones = {connection for connection in app[_CONNECTIONS] if not connection.done()}
         if not open_ones:
             return
         if cancel:
             for connection in open_ones:
                 connection.cancel()
-        await asyncio.wait(open_ones, timeout=SHUTDOWN_TIMEOUT)
+        await asyncio.wait(open_ones, timeout=patience)

@@ -100,6 +100,30 @@ async def test_a_call_that_does_not_end_is_cancelled() -> None:
         await calling
 
 
+async def test_a_call_that_takes_long_to_clean_up_is_not_left_to_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that waits for a thread. aiohttp would give up waiting for it, and could fail in doing so."""
+    grace = 0.05
+    monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", grace)
+    monkeypatch.setattr(last_calls, "CLEAN_UP_TIMEOUT", 60.0)
+    begun, ends, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stays(_: web.Request) -> web.Response:
+        begun.set()
+        while not ends.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ends.wait()
+        ended.set()
+        return web.Response(text="done")
+
+    async with server(stays) as (runner, url), ClientSession() as session, asyncio.TaskGroup() as group:
+        calling = group.create_task(answer(session, url))
+        await begun.wait()
+        asyncio.get_running_loop().call_later(10 * grace, ends.set)
+        await runner.cleanup()
+        assert ended.is_set()
+        assert await calling == "done"
+
+
 async def test_an_idle_connection_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", 3600.0)
 
