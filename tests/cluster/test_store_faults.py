@@ -136,7 +136,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_happens_to_manag
                     harms.append(await hurt(cluster, rng))  # noqa: PERF401 - one after the other
                 stop.set()
             for store in stores.values():
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     while True:
                         try:
                             await store.catch_up()

@@ -128,7 +128,7 @@ class Swarm:
 
     async def wait(self, condition: Callable[[], bool]) -> None:
         with self.store.watch(api.Task, api.Node) as watch:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not condition():
                     await watch.next()
 
@@ -160,7 +160,7 @@ async def running(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the runtime of a test tells nobody of its changes
             await asyncio.sleep(0.005)
 
@@ -455,7 +455,7 @@ async def test_an_agent_whose_sessions_fail_can_still_be_stopped(tmp_path: Path)
         swarm = Swarm(task())
         swarm.broker.broken = True
         folder = tmp_path / str(turn)
-        async with swarm.serve(), asyncio.timeout(3), running(swarm, FakeRuntime(), folder) as agent:
+        async with swarm.serve(), asyncio.timeout(60), running(swarm, FakeRuntime(), folder) as agent:
             await until(lambda agent=agent: agent.node is not None)  # type: ignore[misc]
             for _ in range(turn):
                 await asyncio.sleep(0)

@@ -102,7 +102,7 @@ async def test_failure_in_a_log_is_its_last_words() -> None:
 async def test_follower_that_goes_away_ends_its_reader(tmp_path: Path) -> None:
     given, rows = logging_host()
     rows.log_ends.clear()
-    async with served(given, tmp_path) as connect, asyncio.timeout(5):
+    async with served(given, tmp_path) as connect, asyncio.timeout(60):
         wire = await connect()
         wire.send("GET", "/containers/web.1/logs?stdout=1&follow=1")
         assert (await wire.head()).startswith("HTTP/1.1 200 ")
@@ -115,7 +115,7 @@ async def test_follower_that_goes_away_ends_its_reader(tmp_path: Path) -> None:
 async def test_follower_ends_with_the_container() -> None:
     given, rows = logging_host()
     rows.log_ends.clear()
-    async with client(given) as api, asyncio.timeout(5):
+    async with client(given) as api, asyncio.timeout(60):
         answer = await api.get("/containers/web.1/logs?stdout=1&follow=1")
         rows.log_ends.set()
         assert (await answer.read()).endswith(b"one\n")
@@ -140,7 +140,7 @@ async def test_single_stats_are_read_twice_for_their_rates(monkeypatch: pytest.M
 async def test_stats_stream_goes_on_through_a_stop_and_ends_with_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container_streams, "STATS_PERIOD", 0.001)
     given = host(container())
-    async with client(given) as api, asyncio.timeout(5):
+    async with client(given) as api, asyncio.timeout(60):
         answer = await api.get("/containers/web.1/stats")
         first = json.loads(await answer.content.readline())
         assert first["preread"].startswith("0001")
@@ -185,7 +185,7 @@ async def test_wait_answers_at_once_for_what_does_not_run() -> None:
 async def test_wait_sends_its_head_and_then_the_exit_code(condition: str) -> None:
     given = host(container())
     rows: Any = given.containers
-    async with client(given) as api, asyncio.timeout(5):
+    async with client(given) as api, asyncio.timeout(60):
         answer = await api.post(f"/containers/web.1/wait?condition={condition}")
         assert answer.status == 200
         await rows.change("web.1", phase=Phase.EXITED, exit_code=9, error="cannot run")
@@ -195,7 +195,7 @@ async def test_wait_sends_its_head_and_then_the_exit_code(condition: str) -> Non
 async def test_wait_for_the_next_exit_sees_the_run_before_it() -> None:
     given = host(container(phase=Phase.EXITED, exit_code=1))
     rows: Any = given.containers
-    async with client(given) as api, asyncio.timeout(5):
+    async with client(given) as api, asyncio.timeout(60):
         answer = await api.post("/containers/web.1/wait?condition=next-exit")
         await rows.change("web.1", phase=Phase.RUNNING, exit_code=0)
         await rows.change("web.1", phase=Phase.EXITED, exit_code=2)
@@ -205,7 +205,7 @@ async def test_wait_for_the_next_exit_sees_the_run_before_it() -> None:
 async def test_wait_for_the_removal() -> None:
     given = host(container())
     rows: Any = given.containers
-    async with client(given) as api, asyncio.timeout(5):
+    async with client(given) as api, asyncio.timeout(60):
         answer = await api.post("/containers/web.1/wait?condition=removed")
         await rows.change("web.1", phase=Phase.EXITED, exit_code=4)
         await rows.drop("web.1")

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from shoal.engine import hijack
+from shoal.engine import hijack, last_calls
 from shoal.engine.backend import Backend
 from shoal.errors import Conflict
 from shoal.runtime.types import ExecConfig, LogLine
@@ -40,7 +40,7 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 @pytest.fixture(params=sorted(LOOPS))
 def run(request: pytest.FixtureRequest) -> Run:
     async def within(work: Coroutine[Any, Any, None]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await work
         # Nothing that was begun for a client is left behind.
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -338,16 +338,18 @@ def test_attaching_to_what_does_not_run_is_refused_before_the_connection_is_raw(
     run(body())
 
 
-def test_daemon_that_stops_does_not_wait_for_sessions(run: Run, tmp_path: Path) -> None:
+def test_daemon_that_stops_does_not_wait_for_sessions(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", 3600.0)
+
     async def body() -> None:
         given, exec_id, process = with_exec()
-        loop = asyncio.get_running_loop()
         async with served(given, tmp_path) as connect:
             wire = await connect()
             await start(wire, exec_id, *UPGRADE)
-            began = loop.time()
-            await connect.stop()
-            assert loop.time() - began < 0.9
+            async with asyncio.timeout(60):
+                await connect.stop()
             assert process.closed.is_set()
 
     run(body())

@@ -128,7 +128,7 @@ async def test_progress_comes_as_it_happens(tmp_path: Path) -> None:
     given, images = with_images()
     images.progress = [Progress(status="Pulling fs layer", id="abc")]
     images.pause = asyncio.Event()
-    async with client(given) as http, asyncio.timeout(5):
+    async with client(given) as http, asyncio.timeout(60):
         answer = await http.post("/images/create?fromImage=x")
         assert answer.headers["Content-Type"] == "application/json"
         line = json.loads(await answer.content.readline())
@@ -155,7 +155,7 @@ async def test_failure_before_the_first_line_is_an_answer_and_after_it_a_line() 
 async def test_pull_is_given_up_when_its_client_goes_away(tmp_path: Path) -> None:
     given, images = with_images()
     images.progress, images.pause = [Progress(status="Pulling")], asyncio.Event()
-    async with served(given, tmp_path) as connect, asyncio.timeout(5):
+    async with served(given, tmp_path) as connect, asyncio.timeout(60):
         wire = await connect()
         wire.send("POST", "/images/create?fromImage=x")
         await wire.reader.readuntil(b"Pulling")

@@ -43,7 +43,7 @@ def staying(ends: Ends) -> Stay:
 async def test_a_stay_that_fails_begins_anew_whatever_it_was(why: Exception, caplog: pytest.LogCaptureFixture) -> None:
     stay = staying(Ends(why))
     async with asyncio.TaskGroup() as group:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await stay.begin(group)
         assert stay.error == ""
         await stay.end()
@@ -57,7 +57,7 @@ async def test_a_stay_is_settled_once_it_is_up_or_has_failed() -> None:
         async with asyncio.TaskGroup() as group:
             up = stay.begin(group)
             assert not stay.settled.is_set()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await stay.settled.wait()
             assert up.done() is not failed
             assert bool(stay.error) is failed
@@ -88,5 +88,5 @@ async def test_a_stay_that_breaks_while_it_is_ended_has_ended() -> None:
     stay = staying(BreaksAtTheEnd())
     async with asyncio.TaskGroup() as group:
         await stay.begin(group)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await stay.end()

@@ -28,6 +28,6 @@ async def test_every_change_is_seen_until_removal() -> None:
 async def test_waiting_ends_with_the_container() -> None:
     life = Life(MADE)
     asyncio.get_running_loop().call_soon(lambda: life.change(phase=Phase.EXITED, exit_code=9))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         assert (await life.wait_ended()).exit_code == 9
         assert (await life.wait_ended()).exit_code == 9

@@ -36,7 +36,7 @@ class Relay:
                 server.close()
             for link in relay._links:
                 relay._drop(link)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while any(relay._links.values()):  # noqa: ASYNC110 - each ends by itself, at once
                     await asyncio.sleep(0.001)
 
@@ -140,7 +140,7 @@ class Managers:
         for node_id in node_ids:
             others = [other for other in node_ids if other != node_id]
             await self.start(node_id, EtcdConfig.member(node_id, others, exists=True), wait=False)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for node_id in node_ids:
                 await self.etcds[node_id].wait_serving()
 
@@ -150,14 +150,14 @@ class Managers:
         others = await admit(client, node_id)
         etcd = await self.start(node_id, EtcdConfig.member(node_id, others, join=True))
         await settle_learners(client)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await etcd.client.status()).isLearner:  # noqa: ASYNC110 - it hears of its promotion a moment later
                 await asyncio.sleep(0.005)
         return etcd
 
     async def leader(self) -> str:
         """Wait until those that serve agree on one of them as leader, and return its node id."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 found = {node_id: await etcd.client.status() for node_id, etcd in self.etcds.items() if etcd.serving}
                 leaders = {status.leader for status in found.values()}

@@ -178,14 +178,14 @@ async def test_a_new_leader_deposes_the_old_store_which_follows_from_then_on(etc
             with old.watch() as watch:
                 with pytest.raises(NoLeader, match="node lost leader status"):
                     await old.update(lambda transaction: transaction.create(task("b")))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await old.deposed.wait()
                 assert not old.is_leader
                 with pytest.raises(NoLeader, match="node lost leader status"):
                     await old.update(lambda transaction: transaction.create(task("c")))
                 assert not new.deposed.is_set()
                 await new.update(lambda transaction: transaction.create(task("d")))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     assert [event.obj.id for event in await watch.next()] == ["d"]
             assert ids(new) == ids(old) == {"a", "d"}
 

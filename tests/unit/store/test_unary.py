@@ -66,7 +66,7 @@ async def serving(
     server = await asyncio.start_unix_server(accept, path)
     channel = UnaryChannel(path)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield channel
     finally:
         channel.close()

@@ -59,7 +59,7 @@ async def signing(swarm: Swarm, *objects: Object, retry: float = 30.0) -> AsyncI
 
 
 async def until(store: MemoryStore, holds: Callable[[api.Certificate], bool], node_id: str = "n1") -> api.Certificate:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with store.watch(api.Node) as watch:
             while True:
                 found = store.view().nodes.get(node_id)
@@ -151,7 +151,7 @@ async def test_a_certificate_of_another_node_or_root_is_not_passed_on(swarm: Swa
 async def test_what_is_no_answer_is_asked_again(swarm: Swarm, external: ExternalCA, answer: tuple[int, bytes]) -> None:
     external.answer = answer
     async with signing(swarm, cluster(swarm, external), node("n1", csr=CSR), retry=0.05) as store:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await external.asked_again.wait()
         external.answer = None
         assert (await until(store, settled)).status.state == State.ISSUED

@@ -51,7 +51,7 @@ async def world() -> AsyncIterator[World]:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(logs.run())
         await asyncio.sleep(0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield World(store, logs)
         running.cancel()
 

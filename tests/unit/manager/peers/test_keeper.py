@@ -156,7 +156,7 @@ async def echoes(path: Path) -> bool:
 
 
 async def wait_echo(path: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await echoes(path):  # noqa: ASYNC110 - as etcd tries again
             await asyncio.sleep(0.02)
 

@@ -51,7 +51,7 @@ def gone(pid: int) -> None:
 async def want(process: NetworkProcess, *overlays: Overlay) -> Reached:
     revision = process.next_revision()
     await process.want(Wanted(revision, overlays=overlays))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await process.reached(revision)
 
 
@@ -140,7 +140,7 @@ async def gossiping(process: NetworkProcess, here: str, keys: tuple[Key, ...], c
     """Have the process gossip, and wait until the other node knows it."""
     revision = process.next_revision()
     await process.want(Wanted(revision, Gossip(here, here, here, keys=keys)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await process.reached(revision)).troubles == ()
         while caller.memberlist.number_of_members < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -183,7 +183,7 @@ async def test_after_an_upgrade_it_is_the_same_node_in_gossip(tmp_path: Path, mo
             ping = framing.seal_stream(caller.memberlist.keyring, encode(Ping(5, name)))
             reader, writer = await asyncio.open_connection(here, DEFAULT_PORT)
             writer.write(ping)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert len(await reader.read()) > framing.HEADER
             writer.close()
             await process.remove()
