@@ -21,6 +21,7 @@ from shoal.api.gen.logbroker_grpc import LogBrokerBase, LogBrokerStub
 from shoal.ca.security import SecurityConfig, joining_context
 from shoal.errors import NotFound
 from shoal.manager.control.rpcs import ControlRpcs, Rpc
+from shoal.manager.forwarding import leader_link
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.leader_link import LeaderLink
 from shoal.manager.forwarding.services import ControlService, TermService
@@ -100,7 +101,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(leader_link, "CONNECT_TIMEOUT", 60.0)  # both sides are on one loop, which may be slow
     swarm = Swarm(tmp_path, now=time.time())
     part = Part()
     leads = {"leader": True}
@@ -239,6 +241,7 @@ async def test_a_call_is_forwarded_once(world: World) -> None:
 
 async def test_a_manager_about_to_lead_answers_when_it_does(world: World) -> None:
     world.leads["leader"] = False
+    world.link._patience = world.leader_link._patience = 60.0
 
     async def take_over() -> None:
         await asyncio.sleep(0.2)
@@ -270,6 +273,7 @@ async def test_without_a_leader_calls_hear_so_in_dockers_words(world: World) -> 
 
 async def test_a_call_waits_for_the_next_leader(world: World) -> None:
     leader = f"127.0.0.1:{world.leader_port}"
+    world.link._patience = 60.0
     world.link.tell("", "", leads=False)
 
     async def elect() -> None:
