@@ -63,10 +63,14 @@ def _memory(on: Host) -> int:
 
 
 def _is_well(on: Host) -> None:
-    """Check that the daemon answers soon."""
-    begun = time.monotonic()
-    call(on, "GET", "/services")
-    assert time.monotonic() - begun < QUICK
+    """Check that the daemon answers soon. A single slow answer may be this machine's doing."""
+
+    def answers_soon() -> bool:
+        begun = time.monotonic()
+        call(on, "GET", "/services")
+        return time.monotonic() - begun < QUICK
+
+    eventually(answers_soon, f"it answers within {QUICK:g} s", show=on.log)
 
 
 def _connect(on: Host) -> socket.socket:

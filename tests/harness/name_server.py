@@ -85,7 +85,7 @@ class NameServerProgram:
         assert self.process.stdout
         self.process.stdin.close()
         self.process.stdout.close()
-        ended = self.process.wait(20)
+        ended = self.process.wait(60)
         assert ended == 0 or error, self.log_file.read_text()
 
     def _line(self) -> str:

@@ -120,4 +120,4 @@ def dnsmasq(namespace: str, folder: Path, addresses: Sequence[str], *options: st
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

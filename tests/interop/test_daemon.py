@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.hosts import Host, docker_program, eventually, host, run
+from tests.harness.hosts import Host, docker_program, eventually, host, patient, run
 from tests.interop.certificates import Authority
 from tests.interop.conftest import import_image
 from tests.interop.connections import connect, sockets
@@ -24,7 +24,9 @@ from tests.interop.services import create, create_detached, only, running, tasks
 
 TCP = "tcp://127.0.0.1:2376"
 METRICS = "127.0.0.1:9323"
-SOON = 5.0  # seconds; it takes well under one if nothing else runs
+SOON = patient(
+    10.0
+)  # seconds; it takes well under one if nothing else runs, and more than this if a call is waited for
 
 
 class Secured:

@@ -44,7 +44,10 @@ async def test_the_other_children_end_with_the_one_that_fails() -> None:
 
 
 async def test_an_owner_that_is_cancelled_stays_so_though_a_child_fails_of_it() -> None:
+    begun = asyncio.Event()
+
     async def fail_at_the_end() -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -67,7 +70,7 @@ async def test_an_owner_that_is_cancelled_stays_so_though_a_child_fails_of_it() 
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as outer:
         child = outer.create_task(own())
-        await asyncio.sleep(0.01)
+        await begun.wait()
         child.cancel()
     assert child.cancelled()
     assert seen == [1, 1]

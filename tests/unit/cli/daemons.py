@@ -35,11 +35,11 @@ def daemon(folder: Path, node: FakeNode, overlays: FakeOverlays | None = None) -
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         yield f"unix://{path}"
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
         path.unlink(missing_ok=True)
 
@@ -63,5 +63,5 @@ def answering(folder: Path, answer: bytes) -> Iterator[str]:
         try:
             yield f"unix://{path}"
         finally:
-            thread.join(10)
+            thread.join(60)
             path.unlink()

@@ -111,7 +111,7 @@ async def test_what_etcd_forgets_meanwhile_is_read_again(etcd: EtcdProcess, stor
             times += 1
             if times == 3:
                 loop.call_soon_threadsafe(forget.set)
-                forgotten.wait(10)
+                forgotten.wait(60)
             return super().write(data)
 
     async def compact() -> None:

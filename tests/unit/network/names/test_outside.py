@@ -11,7 +11,7 @@ from shoal.network.names.outside import Asking, HostServers
 from shoal.network.names.questions import Question, read
 
 LOCAL = "127.0.0.1"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def question() -> Question:

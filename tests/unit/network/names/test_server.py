@@ -19,7 +19,7 @@ from shoal.network.names.server import NameServer
 from shoal.network.names.sockets import Listening
 from shoal.network.records import ENDPOINTS, Changed, EndpointRecord
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 LOCAL = "127.0.0.1"
 
 

@@ -40,7 +40,7 @@ async def test_a_caller_that_no_longer_waits_leaves_no_socket(monkeypatch: pytes
     opened: list[Listening] = []
 
     def slow(netns: Path) -> Listening:
-        assert going.wait(10)
+        assert going.wait(60)
         opened.append(sockets._listen())
         return opened[0]
 
