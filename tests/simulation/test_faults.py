@@ -28,8 +28,16 @@ from tests.simulation.etcds import DOUBTS
 from tests.simulation.hosts import IMAGE, Host, PlayedTerm, World
 from tests.simulation.processes import Now, VirtualLoop
 
+# These only compute: ten seconds at most on an ordinary machine. At its ordinary limit, pytest would raise its error in
+# the middle of a story, which would take it for a defect.
+pytestmark = pytest.mark.timeout(900)
+
 STORIES, ROUNDS, CHECK_EVERY = 8, 10, 5
-HARD = 21  # the seed of a story that has everything
+HARD = range(21, 26)  # the seeds of stories of which the first has everything, if its calls come when they can be lost
+HAPPENED = (
+    *("kill", "power", "pause", "cut", "exit", "stall", "elections", "request lost", "answer lost"),
+    *(f"write in doubt: {what}" for what in DOUBTS[1:]),
+)
 MANY = int(os.environ.get("SHOAL_SIMULATIONS", "0"))
 HEARTBEAT = 1.0
 PATIENCE = 120.0  # of virtual time
@@ -393,14 +401,21 @@ def test_a_story(seed: int, tmp_path: Path, errors: Errors, monkeypatch: pytest.
 
 
 def test_the_stories_were_hard_enough(tmp_path: Path, errors: Errors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A simulation that injects nothing proves nothing."""
-    story = tell(HARD, tmp_path, errors, monkeypatch, rounds=2 * ROUNDS)
-    counts = story.counts + story.world.etcds.counts + story.world.wires.counts
-    assert sum(user.done for user in story.users) > ROUNDS
-    for what in ("kill", "power", "pause", "cut", "exit", "stall", "elections", "request lost", "answer lost"):
-        assert counts[what] > 0, what
-    for what in DOUBTS[1:]:
-        assert counts[f"write in doubt: {what}"] > 0, what
+    """A simulation that injects nothing proves nothing.
+
+    In so many rounds, each of one fault or more, every kind comes, and two rounds later at most the writes that are
+    owed to doubts have come too: no round ends without a write. Only whether a call meets a loss is left to chance,
+    since no two runs of a seed are the same. So what one story lacks, the next ones may have.
+    """
+    counts: Counter[str] = Counter()
+    for seed in HARD:
+        with monkeypatch.context() as patches:
+            story = tell(seed, tmp_path / str(seed), errors, patches, rounds=len(KINDS) + 2)
+        assert sum(user.done for user in story.users) > ROUNDS
+        counts += story.counts + story.world.etcds.counts + story.world.wires.counts
+        if all(counts[what] for what in HAPPENED):
+            break
+    assert [what for what in HAPPENED if not counts[what]] == []
 
 
 @pytest.mark.slow
