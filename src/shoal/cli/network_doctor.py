@@ -38,7 +38,7 @@ def compare(views: Sequence[View], service: str = "") -> list[Row]:
     """Return the rows of one network; with a service, its own alone."""
     there = [view for view in views if not view.reason]
     tasks = {address: task for view in views if view.store for address, task in view.store.tasks.items()}
-    vips = {vip: name for view in views if view.store for name, vip in view.store.vips.items()}
+    vips = {vip: name for view in views if view.store for vip, name in view.store.vips.items()}
     for view in there:
         for endpoint in view.endpoints.values():
             if endpoint.vip:
@@ -89,11 +89,13 @@ def _names(views: Sequence[View]) -> Iterator[Row]:
 
 def _addresses(views: Sequence[View], tasks: Mapping[str, Task], *, has_store: bool) -> Iterator[Row]:
     known = {address: endpoint.name for view in views for address, endpoint in view.endpoints.items()}
+    # A Docker Engine tells of one address of its tasks that have two.
+    heard = {task for address, task in tasks.items() if address in known}
     for address in _ordered({*known, *tasks}):
         cells = {view.node: _place(view, address) for view in views}
         task = tasks.get(address)
         found = _differ(cells)
-        if address not in known and task is not None and task.is_settled and views:
+        if task is not None and task not in heard and task.is_settled and views:
             found.append("no node knows this task")
         if has_store and task is None:
             found.append("no task of the swarm has it")

@@ -53,8 +53,8 @@ class Task:
 class Store:
     """What a manager's store says."""
 
-    tasks: Mapping[str, Task]  # by address
-    vips: Mapping[str, str]  # of services, by name
+    tasks: Mapping[str, Task]  # by address; one of two addresses is there twice
+    vips: Mapping[str, str]  # the names of services by virtual IP
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,13 @@ def _view(each: dict[str, Any], node: str, *, asked: bool) -> View:
         network=text(each, "ID"),
         name=name,
         names={name: _texts(addresses) for name, addresses in _items(layers, "names")},
-        endpoints={text(one, "address"): _endpoint(one) for _, one in _items(told, "endpoints")},
+        endpoints={
+            address: _endpoint(one, vip) for _, one in _items(told, "endpoints") for address, vip in _addresses(one)
+        },
         own={
-            text(one, "address").partition("/")[0]: (text(one, "container"), at(one, "named") is True)
+            address.partition("/")[0]: (text(one, "container"), at(one, "named") is True)
             for one in objects(layers, "endpoints")
+            for address, _ in _addresses(one)
         },
         wanted=_places(layers, "wanted"),
         kernel=_places(layers, "kernel"),
@@ -136,10 +139,15 @@ def _view(each: dict[str, Any], node: str, *, asked: bool) -> View:
     )
 
 
-def _endpoint(one: Any) -> Endpoint:
-    return Endpoint(
-        text(one, "name"), text(one, "service"), text(one, "vip"), text(one, "node"), at(one, "disabled") is True
-    )
+def _addresses(one: Any) -> Iterator[tuple[str, str]]:
+    """Yield one or two addresses of an endpoint, each with the virtual IP that it is behind."""
+    for address, vip in (("address", "vip"), ("address6", "vip6")):
+        if found := text(one, address):
+            yield found, text(one, vip)
+
+
+def _endpoint(one: Any, vip: str) -> Endpoint:
+    return Endpoint(text(one, "name"), text(one, "service"), vip, text(one, "node"), at(one, "disabled") is True)
 
 
 def _places(layers: Any, which: str) -> dict[str, str] | None:
@@ -186,7 +194,7 @@ def _store(each: Any) -> Store | None:
         return None
     return Store(
         tasks={
-            text(one, "Address"): Task(
+            address: Task(
                 text(one, "Name"),
                 text(one, "Service"),
                 text(one, "Node"),
@@ -194,6 +202,7 @@ def _store(each: Any) -> Store | None:
                 text(one, "DesiredState"),
             )
             for one in objects(each, "Store", "Tasks")
+            for address in _texts(at(one, "Addresses"))
         },
-        vips={name: vip for name, vip in _items(each, "Store", "VirtualIPs") if isinstance(vip, str)},
+        vips={vip: name for vip, name in _items(each, "Store", "VirtualIPs") if isinstance(name, str)},
     )

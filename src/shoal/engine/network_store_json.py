@@ -19,7 +19,7 @@ def on_network(view: View, network_id: str) -> Shown:
     return {
         "Tasks": sorted(_tasks(view, network_id), key=lambda task: (task["Name"], task["ID"])),
         "VirtualIPs": {
-            service.spec.annotations.name: vip.addr.partition("/")[0]
+            vip.addr.partition("/")[0]: service.spec.annotations.name
             for service in view.services.all()
             for vip in service.endpoint.virtual_ips
             if vip.network_id == network_id and vip.addr
@@ -56,7 +56,7 @@ def _tasks(view: View, network_id: str) -> Iterator[Shown]:
                     "Service": service,
                     "NodeID": task.node_id,
                     "Node": hosts.get(task.node_id, task.node_id),
-                    "Address": each.addresses[0].partition("/")[0],
+                    "Addresses": [address.partition("/")[0] for address in each.addresses],
                     "State": states.NAMES[task.status.state],
                     "DesiredState": states.NAMES[task.desired_state],
                 }

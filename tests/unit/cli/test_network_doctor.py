@@ -19,7 +19,7 @@ STORE = Store(
         "10.0.1.4": Task("web.2", "web", "second", "running", "running"),
         "10.0.1.5": Task("t5", "", "second", "running", "running"),
     },
-    vips={"web": VIP},
+    vips={VIP: "web"},
 )
 
 
@@ -120,6 +120,18 @@ def test_the_store_is_held_against_what_nodes_tell() -> None:
     ]
     # Without a manager's view there is nothing to hold it against.
     assert marked(SECOND) == []
+
+
+def test_a_second_address_that_no_node_tells_of_is_an_engines() -> None:
+    tasks = {**STORE.tasks, "fd00::3": STORE.tasks["10.0.1.3"]}
+    rows = compare([replace(FIRST, store=Store(tasks, {**STORE.vips, "fd00::2": "web"})), SECOND])
+    assert not [each for each in rows if each.differences]
+    assert row(rows, ADDRESS, "fd00::3 web.1").cells == {"first": "-", "second": "-"}
+    del tasks["10.0.1.3"]
+    tasks["fd00::3"] = Task("web.9", "web", "first", "running", "running")
+    assert (ADDRESS, "fd00::3 web.9", ("no node knows this task",)) in marked(
+        replace(FIRST, store=Store(tasks, {})), SECOND
+    )
 
 
 def test_what_a_node_says_itself_is_marked() -> None:

@@ -20,24 +20,24 @@ ANSWER: dict[str, Any] = {
                 "Tasks": [
                     {
                         "ID": "t", "Name": "web.1", "Service": "web", "NodeID": "n1", "Node": "first",
-                        "Address": "10.0.1.3", "State": "running", "DesiredState": "shutdown",
+                        "Addresses": ["10.0.1.3", "fd00::3"], "State": "running", "DesiredState": "shutdown",
                     }
                 ],
-                "VirtualIPs": {"web": "10.0.1.2"},
+                "VirtualIPs": {"10.0.1.2": "web", "fd00::2": "web"},
             },
             "Told": {
                 "nodes": [],
                 "endpoints": {
                     "e": {
                         "name": "web.1.t", "address": "10.0.1.3", "service": "web", "vip": "10.0.1.2",
-                        "disabled": True, "node": "192.168.0.1",
+                        "address6": "fd00::3", "vip6": "fd00::2", "disabled": True, "node": "192.168.0.1",
                     }
                 },
                 "neighbours": {},
             },
             "Layers": {
                 "names": {"web": ["10.0.1.2"]},
-                "endpoints": [{"container": "c", "address": "10.0.1.3/24", "named": True}],
+                "endpoints": [{"container": "c", "address": "10.0.1.3/24", "address6": "fd00::3/64", "named": True}],
                 "wanted": {"neighbours": {"10.0.1.4": MAC}, "forwarding": {MAC: "192.168.0.2"}},
                 "kernel": {"neighbours": {"10.0.1.4": MAC}, "forwarding": {MAC: ""}},
                 "containers": [
@@ -66,8 +66,11 @@ def test_a_view_is_read() -> None:
         network="blue-id",
         name="blue",
         names={"web": ("10.0.1.2",)},
-        endpoints={"10.0.1.3": Endpoint("web.1.t", "web", "10.0.1.2", "192.168.0.1", leaving=True)},
-        own={"10.0.1.3": ("c", True)},
+        endpoints={
+            "10.0.1.3": Endpoint("web.1.t", "web", "10.0.1.2", "192.168.0.1", leaving=True),
+            "fd00::3": Endpoint("web.1.t", "web", "fd00::2", "192.168.0.1", leaving=True),
+        },
+        own={"10.0.1.3": ("c", True), "fd00::3": ("c", True)},
         wanted={"10.0.1.4": f"{MAC} by 192.168.0.2"},
         kernel={"10.0.1.4": f"{MAC} by nobody"},
         balances={
@@ -78,7 +81,10 @@ def test_a_view_is_read() -> None:
         },
         flows={"10.0.1.2": {"10.0.1.4": 5}},
         troubles=("no room",),
-        store=Store({"10.0.1.3": Task("web.1", "web", "first", "running", "shutdown")}, {"web": "10.0.1.2"}),
+        store=Store(
+            dict.fromkeys(["10.0.1.3", "fd00::3"], Task("web.1", "web", "first", "running", "shutdown")),
+            {"10.0.1.2": "web", "fd00::2": "web"},
+        ),
     )
     assert red == View("first", "red-id", "red", "it is not on it")
 

@@ -43,7 +43,7 @@ async def test_a_manager_shows_what_its_store_says_beside_its_own_view() -> None
     assert found["Service"] == ""
     (view,) = found["Networks"]
     assert (view["ID"], view["Name"], view["Reason"]) == ("blue-id", "blue", "")
-    assert [each["Address"] for each in view["Store"]["Tasks"]] == ["10.0.1.3"]
+    assert [each["Addresses"] for each in view["Store"]["Tasks"]] == [["10.0.1.3"]]
     assert (view["Told"], view["Layers"]) == (TOLD, {"names": {}})
 
 

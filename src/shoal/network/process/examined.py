@@ -60,6 +60,7 @@ def examined(
                 "id": endpoint.id,
                 "name": sandbox.name,
                 "address": endpoint.address,
+                "address6": endpoint.address6,
                 "mac": endpoint.mac,
                 "enabled": endpoint.enabled,
                 "named": sandbox.container in served,

@@ -14,7 +14,8 @@ A, B, NODE, VIP = (ip_address(one) for one in ("10.0.1.3", "10.0.1.4", "192.168.
 MAC = "02:42:0a:00:01:04"
 OVERLAY = Overlay("n", "blue", (Subnet("none", "", 8), Subnet("10.0.1.0/24", "10.0.1.1", 7)))
 OTHER = ip_address("10.0.2.2")  # of another network of the same container
-HERE = Sandbox("c", "web.1", "/here", (Endpoint("e" * 64, "n", "10.0.1.3/24", "02:42", "eth0", enabled=True),))
+OWN = Endpoint("e" * 64, "n", "10.0.1.3/24", "02:42", "eth0", enabled=True, address6="fd00::3/64")
+HERE = Sandbox("c", "web.1", "/here", (OWN,))
 ELSEWHERE = Sandbox("d", "web.2", "/elsewhere", (Endpoint("f" * 64, "m", "10.0.2.3/24", "02:43", "eth0"),))
 
 
@@ -64,6 +65,7 @@ def test_layers_stand_side_by_side() -> None:
             "id": "e" * 64,
             "name": "web.1",
             "address": "10.0.1.3/24",
+            "address6": "fd00::3/64",
             "mac": "02:42",
             "enabled": True,
             "named": True,
