@@ -205,6 +205,8 @@ def test_folders_in_folders_can_be_removed(host: Host, where: str) -> None:
     assert [one["Name"] for one in call(host, "GET", "/system/df")["Volumes"]].count("deep") == 1
     faults.remove(host, "deep")
     eventually(lambda: not os.listdir(host.data_root / "containers"), "it is removed", patience=60.0, show=host.log)
+    # Its folder goes a moment before the daemon has forgotten it.
+    eventually(lambda: not call(host, "GET", "/containers/json?all=1"), "it is forgotten", show=host.log)
     call(host, "DELETE", "/volumes/deep")
     assert not (host.data_root / "volumes/deep").exists()
 

@@ -44,7 +44,7 @@ FOR_MANAGERS = [path for path in FOR_NODES if "swarm-worker" not in AUTHORIZATIO
 NOT_SERVED = (Status.UNKNOWN, "Missing content-type header")
 # Methods that this release serves in addition to those that workers may call. The rest of the table belongs to services
 # that are not there yet.
-SERVED = ("Control", "Managers", "Health", "Logs", "Placement", "RaftMembership", "CA")
+SERVED = ("Control", "Managers", "Health", "Logs", "Placement", "RaftMembership", "CA", "Views")
 
 
 @dataclass

@@ -18,7 +18,6 @@ from shoal.store.memory import Transaction
 from shoal.store.store import Store
 
 log = logging.getLogger(__name__)
-_told = Repeats(log)
 
 
 class Reports:
@@ -29,6 +28,7 @@ class Reports:
         self._own_id = own_id
         self._clock = clock
         self._budgets = Budgets()
+        self._told = Repeats(log)
 
     async def write(self, node_id: str, updates: Sequence[Update], check: Callable[[], None]) -> bool:
         """Write what a node reports. Return whether there was anything to write.
@@ -39,7 +39,7 @@ class Reports:
         tasks = self._store.view().tasks
         kept, refused = accepted(updates, node_id, tasks.get)
         if refused:
-            _told.log(
+            self._told.log(
                 logging.WARNING,
                 ("status", node_id),
                 "node %s says that task %s is %s, which no agent may report of one that is %s: it is not believed",
