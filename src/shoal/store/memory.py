@@ -63,13 +63,16 @@ class Memory(View):
 
         The transaction must not be used any more: the memory now holds its objects.
         """
-        events = transaction.events()
-        for event in events:
-            table = self._held[type(event.obj)]
-            if event.action == "remove":
-                table.discard(event.obj.id)
+        events: list[Event] = []
+        for kind, id in transaction.touched():  # noqa: A001
+            table, obj = self._held[kind], transaction.table(kind).get(id)
+            if obj is None:
+                old = table.discard(id)
+                if old is not None:
+                    events.append(Event("remove", old, old))
             else:
-                table.put(event.obj)
+                old = table.put(obj)
+                events.append(Event("create" if old is None else "update", obj, old))
         self.revision = transaction.version
         return events
 
@@ -123,19 +126,22 @@ class Transaction(View):
         Raises NotFound, Conflict, or OutOfSequence if `meta.version.index` is not the present one. An object that this
         transaction, or one that is committed together with it, has changed already has a new version.
         """
-        old = self._replaced(obj)
+        old = self._replaced(obj, obj.id)
         fresh = copy(obj)
         fresh.meta.created_at.CopyFrom(old.meta.created_at)
         return self._put(fresh)
 
-    def adopt(self, obj: Object) -> None:
-        """Stage a new value without copying it.
+    def adopt(self, obj: _T) -> _T:
+        """Stage a new value without copying it, and return the one that it replaces.
 
-        The caller must not use `obj` afterwards. Raises the errors of `update`.
+        The caller must not change `obj` afterwards. Raises the errors of `update`.
         """
-        if self._replaced(obj) is obj:
+        id = obj.id  # noqa: A001 - read once, because every change of a decider passes here
+        old = self._replaced(obj, id)
+        if old is obj:
             raise InvariantBroken("what the store holds was given to it as a new value")
-        self._put(obj)
+        self._put_as(id, obj)
+        return old
 
     def remove(self, kind: Kind, id: str) -> None:  # noqa: A002 - the word is Swarm's
         """Stage the removal of an object. Raises NotFound."""
@@ -195,12 +201,12 @@ class Transaction(View):
             if obj is None:
                 self._staged[kind].discard(id)
             else:
-                self._staged[kind].put(obj)
+                self._staged[kind].put_as(id, obj)
             self._touched[kind, id] = None
 
-    def _replaced(self, obj: _T) -> _T:
+    def _replaced(self, obj: _T, id: str) -> _T:  # noqa: A002
         """Return the value that a new value replaces. Raises NotFound, OutOfSequence, Conflict."""
-        old: _T | None = self._staged[type(obj)].get(obj.id)
+        old: _T | None = self._staged[type(obj)].get(id)
         if old is None:
             raise NotFound("object does not exist")
         if obj.meta.version.index != old.meta.version.index:
@@ -209,12 +215,15 @@ class Transaction(View):
         return old
 
     def _put(self, fresh: _T) -> _T:
+        self._put_as(fresh.id, fresh)
+        return fresh
+
+    def _put_as(self, id: str, fresh: _T) -> None:  # noqa: A002
         kind, meta = type(fresh), fresh.meta
         meta.version.index = self.version
         meta.updated_at.CopyFrom(self._now)
-        self._staged[kind].put(fresh)
-        self._touched[kind, fresh.id] = None
-        return fresh
+        self._staged[kind].put_as(id, fresh)
+        self._touched[kind, id] = None
 
     def _check_name(self, obj: Object) -> None:
         if isinstance(obj, _MAY_SHARE_NAMES):

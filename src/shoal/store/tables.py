@@ -150,64 +150,74 @@ def _unlist(ids_of: dict[Hashable, dict[str, None]], key: Hashable, id: str) -> 
 
 
 class StagedTable(Table[T]):
-    """A table with some changes over another table, which must not change meanwhile."""
+    """A table with some changes over another table, which must not change meanwhile.
 
-    __slots__ = ("_base", "_hidden", "_kind", "_staged")
+    What was changed is only put into indexes when somebody searches: most changes are told, encoded and committed, and
+    nobody looks for them by a key before that.
+    """
+
+    __slots__ = ("_base", "_kind", "_listed", "_staged", "_unlisted")
 
     def __init__(self, kind: Kind, base: Table[T]) -> None:
         self._kind = kind
         self._base = base
-        self._staged: MemoryTable[T] | None = None  # made by the first change: most transactions touch one kind or two
-        self._hidden: set[str] = set()  # ids in the base that were changed or removed here
+        self._staged: dict[str, T | None] = {}  # by id; None: removed
+        self._listed: MemoryTable[T] | None = None  # those of `_staged` that are in indexes
+        self._unlisted: dict[str, None] = {}  # ids of `_staged` that changed since the last search
 
     def get(self, id: str) -> T | None:  # noqa: A002
         """Return the object with this id."""
-        if self._staged is None:
-            return self._base.get(id)
-        obj = self._staged.get(id)
-        if obj is not None or id in self._hidden:
-            return obj
+        if id in self._staged:
+            return self._staged[id]
         return self._base.get(id)
 
     def all(self) -> Iterable[T]:
         """Return all objects; those changed here come last."""
-        if self._staged is None:
+        if not self._staged:
             return self._base.all()
-        return chain(self._visible(self._base.all()), self._staged.all())
+        return chain(self._visible(self._base.all()), (obj for obj in self._staged.values() if obj is not None))
 
     def find(self, index: str, key: Hashable) -> list[T]:
         """Return the objects with this key."""
         found = self._base.find(index, key)
-        if self._staged is None:
+        if not self._staged:
             return found
-        if self._hidden:
-            found = list(self._visible(found))
-        return found + self._staged.find(index, key)
+        return list(self._visible(found)) + self._list_staged().find(index, key)
 
     def __len__(self) -> int:
-        if self._staged is None:
-            return len(self._base)
-        return len(self._base) - len(self._hidden) + len(self._staged)
+        base = self._base
+        return len(base) + sum((obj is not None) - (base.get(id) is not None) for id, obj in self._staged.items())  # noqa: A001
 
     def put(self, obj: T) -> None:
         """Add or replace an object."""
-        if self._staged is None:
-            self._staged = MemoryTable(self._kind)
-        id = obj.id  # noqa: A001
-        if self._base.get(id) is not None:
-            self._hidden.add(id)
-        self._staged.put(obj)
+        self.put_as(obj.id, obj)
+
+    def put_as(self, id: str, obj: T) -> None:  # noqa: A002
+        """Add or replace an object with this id, for a caller who has read the id already."""
+        self._staged[id] = obj
+        self._unlisted[id] = None
 
     def discard(self, id: str) -> None:  # noqa: A002
         """Remove the object with this id."""
-        if self._staged is None:
-            self._staged = MemoryTable(self._kind)
-        if self._base.get(id) is not None:
-            self._hidden.add(id)
-        self._staged.discard(id)
+        self._staged[id] = None
+        self._unlisted[id] = None
+
+    def _list_staged(self) -> MemoryTable[T]:
+        """Return the staged objects with their indexes."""
+        listed = self._listed
+        if listed is None:
+            listed = self._listed = MemoryTable(self._kind)
+        for id in self._unlisted:  # noqa: A001
+            obj = self._staged[id]
+            if obj is None:
+                listed.discard(id)
+            else:
+                listed.put(obj)
+        self._unlisted.clear()
+        return listed
 
     def _visible(self, objects: Iterable[T]) -> Iterator[T]:
-        return (obj for obj in objects if obj.id not in self._hidden)
+        return (obj for obj in objects if obj.id not in self._staged)
 
 
 def _folded(index: str, key: Hashable) -> Hashable:

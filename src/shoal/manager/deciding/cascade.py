@@ -12,7 +12,7 @@ from shoal.api import states
 from shoal.api import v1 as api
 from shoal.errors import InvariantBroken
 from shoal.manager.deciding.plan import Decider
-from shoal.store.changes import Change, Create, Event, Object, Remove, Update
+from shoal.store.changes import Change, Create, Event, Object, Update
 from shoal.store.memory import Transaction
 
 # Orchestrator, allocator and scheduler settle in two rounds. If eight rounds are not enough, two deciders undo each
@@ -172,18 +172,17 @@ def _stage(transaction: Transaction, change: Change, owner: str) -> Event:
 
     Raises InvariantBroken when `owner` may not move the task to its new state.
     """
-    match change:
-        case Create(obj):
-            return Event("create", transaction.create(obj), None)
-        case Update(obj):
-            old: Object | None = transaction.table(type(obj)).get(obj.id)
-            if isinstance(obj, api.Task) and isinstance(old, api.Task):
-                states.check_move(old.status.state, obj.status.state, owner)
-            transaction.adopt(obj)
-            return Event("update", obj, old)
-        case Remove(kind, object_id):
-            last: Object | None = transaction.table(kind).get(object_id)
-            transaction.remove(kind, object_id)
-            if last is None:
-                raise InvariantBroken("the store removed what was not there")
-            return Event("remove", last, last)
+    if isinstance(change, Update):
+        obj = change.obj
+        if isinstance(obj, api.Task):
+            before = transaction.tasks.get(obj.id)
+            if before is not None:
+                states.check_move(before.status.state, obj.status.state, owner)
+        return Event("update", obj, transaction.adopt(obj))
+    if isinstance(change, Create):
+        return Event("create", transaction.create(change.obj), None)
+    last: Object | None = transaction.table(change.kind).get(change.id)
+    transaction.remove(change.kind, change.id)
+    if last is None:
+        raise InvariantBroken("the store removed what was not there")
+    return Event("remove", last, last)
