@@ -130,6 +130,15 @@ class Ids:
         return f"new{self._last}"
 
 
+def _adopt(transaction: Transaction, plan: Plan) -> None:
+    """Stage a plan as the cascade does: the store keeps the very objects of its updates."""
+    for change in plan.changes:
+        if isinstance(change, Update):
+            transaction.adopt(change.obj)
+        else:
+            transaction.apply((change,))
+
+
 class Bench:
     """One decider over a store in memory. Its plans are applied, and it is told all changes."""
 
@@ -146,8 +155,9 @@ class Bench:
         plan = self.decider.decide(self.memory, self.now, self.events)
         self.events = []
         self.look_again_at = plan.look_again_at
-        self.apply(lambda tx: tx.apply(plan.changes))
-        return told(plan)
+        lines = told(plan)
+        self.apply(lambda tx: _adopt(tx, plan))
+        return lines
 
     def apply(self, fn: Callable[[Transaction], object]) -> None:
         # Objects of a transaction have the time at which it began, a little before the decider was called.

@@ -63,11 +63,15 @@ class _Seat:
             return self.not_before
         return None if self.look_again_at is None else max(self.not_before, self.look_again_at)
 
-    def tell(self, event: Event, *, own: bool) -> None:
-        """Keep an event for the next call, if the decider wants events of its kind."""
-        if self.events is not None and type(event.obj) in self.kinds:
-            self.events.append(event)
-            self.foreign = self.foreign or not own
+    def tell(self, events: list[Event], kinds: set[type], *, own: bool) -> None:
+        """Keep events, which are of these kinds, for the next call, if the decider wants events of their kind."""
+        if self.events is None or self.kinds.isdisjoint(kinds):
+            return
+        if kinds <= self.kinds:
+            self.events += events
+        else:
+            self.events += [event for event in events if type(event.obj) in self.kinds]
+        self.foreign = self.foreign or not own
 
     def forget(self) -> None:
         """Make the decider read everything at the next call."""
@@ -109,9 +113,7 @@ class Cascade:
 
     def tell(self, events: Iterable[Event]) -> None:
         """Hand committed changes to the deciders, whoever made them."""
-        for event in events:
-            for seat in self._seats:
-                seat.tell(event, own=False)
+        self._tell(list(events), None)
 
     def forget(self) -> None:
         """Make every decider read everything, because a commit failed or events were lost."""
@@ -162,9 +164,12 @@ class Cascade:
         seat.look_again_at = plan.look_again_at
         outcome.notes.extend(plan.notes)
         outcome.staged += len(told)
-        for event in told:
-            for other in self._seats:
-                other.tell(event, own=other is seat)
+        self._tell(told, seat)
+
+    def _tell(self, events: list[Event], teller: _Seat | None) -> None:
+        kinds = {type(event.obj) for event in events}
+        for seat in self._seats:
+            seat.tell(events, kinds, own=seat is teller)
 
 
 def _stage(transaction: Transaction, change: Change, owner: str) -> Event:

@@ -35,7 +35,7 @@ class Demand(NamedTuple):
 
 
 NOTHING = Standing()
-_ASKS_NOTHING = Demand(NOTHING)
+ASKS_NOTHING = Demand(NOTHING)
 
 
 def demand_of(task: api.Task) -> Demand:
@@ -47,7 +47,7 @@ def demand_of(task: api.Task) -> Demand:
     ports = host_ports(task)
     standing = _standing(task, placement, mounts)
     if placement is None and reserved is None and not mounts and not ports and standing is NOTHING:
-        return _ASKS_NOTHING
+        return ASKS_NOTHING
     return Demand(
         standing=standing,
         nano_cpus=reserved.nano_cpus if reserved is not None else 0,

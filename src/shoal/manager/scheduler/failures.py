@@ -24,6 +24,9 @@ class Failures:
     def __init__(self) -> None:
         self._at: dict[Group, dict[str, dict[str, float]]] = {}  # by node, then by task
 
+    def __len__(self) -> int:
+        return len(self._at)
+
     def note(self, group: Group, node_id: str, task_id: str, at: float) -> None:
         """Record that a task failed on a node."""
         self._at.setdefault(group, {}).setdefault(node_id, {})[task_id] = at

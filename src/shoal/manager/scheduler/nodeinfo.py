@@ -3,7 +3,7 @@
 In: a node, what its tasks take; out: fields to compare. Source of the rules: SwarmKit manager/scheduler/nodeinfo.go.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from shoal.api import v1 as api
@@ -12,6 +12,8 @@ from shoal.manager.scheduler.generic import Stock
 
 # Read once, because reading a protobuf enum value is as slow as reading a field.
 _READY, _ACTIVE = api.NodeStatus.READY, api.NodeSpec.ACTIVE
+
+_NO_PORTS: Mapping[Port, int] = {}
 
 
 class Held(NamedTuple):
@@ -53,23 +55,23 @@ class NodeInfo:
     when a task asks for them.
     """
 
-    __slots__ = ("_generic", "_left", "_plugins", "active", "id", "is_ready", "node", "ports", "tasks")
+    __slots__ = ("_generic", "_left", "_plugins", "_ports", "active", "id", "is_ready", "node", "tasks")
 
-    def __init__(self, node: api.Node, tasks: dict[str, Held]) -> None:
+    def __init__(self, node: api.Node, tasks: dict[str, Held] | None = None) -> None:
         """`tasks` is what is on the node, by the task's id. `take` and `give_back` change this very dictionary."""
         self.node = node
         self.id: str = node.id
         # Reading an absent protobuf message creates it, which is slow.
-        is_active = not node.HasField("spec") or node.spec.availability == _ACTIVE
-        self.is_ready = is_active and node.status.state == _READY
+        self.is_ready = node.status.state == _READY and (not node.HasField("spec") or node.spec.availability == _ACTIVE)
         self.active = 0
-        self.ports: dict[Port, int] = {}  # taken host ports, each with the number of its tasks
-        self.tasks = tasks
+        self.tasks: dict[str, Held] = {} if tasks is None else tasks
+        self._ports: dict[Port, int] | None = None  # taken host ports, each with the number of its tasks
         self._left: list[int] | None = None  # CPUs and memory
         self._generic: Stock | None = None
         self._plugins: frozenset[tuple[str, str]] | None = None
-        for held in tasks.values():
-            self._count(held)
+        if tasks:
+            for held in tasks.values():
+                self._count(held)
 
     @property
     def nano_cpus(self) -> int:
@@ -80,6 +82,11 @@ class NodeInfo:
     def memory_bytes(self) -> int:
         """Return the memory that is left, as `nano_cpus`."""
         return self._resources()[1]
+
+    @property
+    def ports(self) -> Mapping[Port, int]:
+        """Return the host ports that are taken, each with the number of its tasks."""
+        return self._ports if self._ports is not None else _NO_PORTS
 
     @property
     def generic(self) -> Stock:
@@ -116,18 +123,24 @@ class NodeInfo:
         if held.generic:
             # Computed again on demand, because the node may offer other resources than when the task took them.
             self._generic = None
-        for port in held.ports:
-            self.ports[port] -= 1
-            if not self.ports[port]:
-                del self.ports[port]
+        taken = self._ports
+        if held.ports and taken is not None:
+            for port in held.ports:
+                taken[port] -= 1
+                if not taken[port]:
+                    del taken[port]
 
     def _count(self, held: Held) -> None:
         self.active += held.is_active
         if self._left is not None:
             self._left[0] -= held.nano_cpus
             self._left[1] -= held.memory_bytes
-        for port in held.ports:
-            self.ports[port] = self.ports.get(port, 0) + 1
+        if held.ports:
+            taken = self._ports
+            if taken is None:
+                taken = self._ports = {}
+            for port in held.ports:
+                taken[port] = taken.get(port, 0) + 1
 
     def _resources(self) -> list[int]:
         if self._left is None:

@@ -6,6 +6,7 @@ rules: SwarmKit manager/scheduler/nodeset.go.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 class NodeSet:
     """All nodes, and what their tasks take. Every method but `take` may be repeated with the same arguments."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, nodes: Iterable[api.Node] = ()) -> None:
         """`rng` breaks ties between nodes."""
-        self.infos: dict[str, NodeInfo] = {}
+        # At once and not with `put_node`, because a new leader reads all nodes of the swarm before it places a task.
+        self.infos: dict[str, NodeInfo] = {info.id: info for info in map(NodeInfo, nodes)}
         self._held: dict[str, Held] = {}
         self._strays: dict[str, dict[str, Held]] = {}  # on nodes that are not known, should they come back
         self._by_service: dict[str, dict[str, int]] = {}  # active tasks by node
@@ -33,7 +35,7 @@ class NodeSet:
         node_id = node.id
         before = self.infos.get(node_id)
         if before is None:
-            tasks = self._strays.pop(node_id, None) or {}
+            tasks = self._strays.pop(node_id, None)
         elif _differs(node, before.node):
             tasks = before.tasks
         else:

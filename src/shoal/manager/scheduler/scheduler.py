@@ -16,7 +16,7 @@ from shoal.api.times import instant, timestamp
 from shoal.errors import NotFound
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
-from shoal.manager.scheduler.demand import Demand, demand_of
+from shoal.manager.scheduler.demand import ASKS_NOTHING, Demand, demand_of
 from shoal.manager.scheduler.explain import explain
 from shoal.manager.scheduler.failures import FAILURE_WINDOW, MAX_FAILURES, Failures, Group
 from shoal.manager.scheduler.filters import Pipeline
@@ -47,6 +47,9 @@ class Scheduler:
         self._nodes = NodeSet(rng)
         self._queues = Queues(self._judge)
         self._failures = Failures()
+        # The tasks as this scheduler gave them their nodes, each until it changes again. It need not read them when
+        # they come back from the store.
+        self._assigned: dict[str, api.Task] = {}
         self._notes: list[str] = []
         self._cleaned_at = 0.0
         self._has_read = False
@@ -87,15 +90,16 @@ class Scheduler:
 
     def _read_everything(self, view: View, now: float) -> None:
         self._has_read = True
-        self._nodes = NodeSet(self._rng)
+        self._nodes = NodeSet(self._rng, view.nodes.all())
         self._queues = Queues(self._judge)
         self._failures = Failures()
-        for node in view.nodes.all():
-            self._nodes.put_node(node)
+        self._assigned.clear()
         for task in view.tasks.all():
             state = task.status.state
-            if api.PENDING <= state <= api.RUNNING:
-                self._take_in(task)
+            if state == api.PENDING:
+                self._queues.put(task)
+            elif api.PENDING < state <= api.RUNNING:
+                self._nodes.hold(task)
             elif state in (api.FAILED, api.REJECTED) and task.node_id:
                 at = instant(task.status.timestamp)
                 if now - at <= FAILURE_WINDOW and not _is_bound(view, task):
@@ -106,7 +110,9 @@ class Scheduler:
         for event in events:
             obj = event.obj
             if isinstance(obj, api.Task):
-                tasks[obj.id] = None
+                task_id = obj.id
+                if self._assigned.get(task_id) is not obj or event.action == "remove":
+                    tasks[task_id] = None
             elif isinstance(obj, api.Node):
                 before, node = self._nodes.infos.get(obj.id), view.nodes.get(obj.id)
                 if node is None:
@@ -115,9 +121,10 @@ class Scheduler:
                 elif self._nodes.put_node(node):
                     self._queues.node_changed(obj.id, before)
         for task_id in tasks:
+            self._assigned.pop(task_id, None)
             task = view.tasks.get(task_id)
-            if task is not None and api.PENDING <= task.status.state <= api.RUNNING:
-                self._take_in(task)
+            if task is not None and api.PENDING <= (state := task.status.state) <= api.RUNNING:
+                self._take_in(task_id, task, state)
                 continue
             self._queues.forget(task_id)
             held = self._nodes.held(task_id)
@@ -127,11 +134,11 @@ class Scheduler:
                 if task is not None and task.status.state in (api.FAILED, api.REJECTED) and not _is_bound(view, task):
                     self._note_failure(group_of(task), held.node_id, task_id, now)
 
-    def _take_in(self, task: api.Task) -> None:
+    def _take_in(self, task_id: str, task: api.Task, state: int) -> None:
         """Add a task that waits for a node, or that has a node and has not ended."""
-        if task.status.state > api.PENDING:
-            self._queues.forget(task.id)
-            held = self._nodes.held(task.id)
+        if state > api.PENDING:
+            self._queues.forget(task_id)
+            held = self._nodes.held(task_id)
             if held is not None and held.is_active and not is_active(task):
                 # A limit of replicas per node counts those meant to run.
                 self._queues.gives_back(held, self._nodes.infos.get(held.node_id))
@@ -194,8 +201,7 @@ class Scheduler:
     def _place_group(self, draft: Draft, key: Key, assigned: api.TaskStatus) -> bool:
         """Place as many tasks of a group as there is room for. Returns whether none is left to be looked at."""
         task_ids = self._queues.tasks_of(key)
-        found = map(draft.view.tasks.get, task_ids)
-        tasks = (one for one in found if one is not None)
+        tasks = filter(None, map(draft.view.tasks.get, task_ids))
         sample = next(tasks, None)
         if sample is None:
             for task_id in task_ids:
@@ -204,8 +210,8 @@ class Scheduler:
         demand = demand_of(sample)
         counts = self._nodes.counts(key.service_id)
         pipeline = Pipeline(demand, counts)
-        descriptors = descriptors_of(sample.spec.placement.preferences) if sample.spec.HasField("placement") else ()
-        bad = self._failures.bad_nodes(Group(key.service_id, key.spec_version), draft.now)
+        descriptors = descriptors_of(sample.spec.placement.preferences) if demand is not ASKS_NOTHING else ()
+        bad = self._failures.bad_nodes(Group(key.service_id, key.spec_version), draft.now) if self._failures else {}
         shortlist = self._nodes.shortlist(demand.standing, descriptors)
         if len(task_ids) == 1 and not (counts or bad or descriptors):
             # Nodes differ only in their load, so the first one with room is the best, without a ranking.
@@ -237,8 +243,9 @@ class Scheduler:
         return True
 
     def _assign(self, draft: Draft, task: api.Task, info: NodeInfo, demand: Demand, status: api.TaskStatus) -> None:
+        task_id, node_id = task.id, info.id
         changed = copy(task)
-        changed.node_id = info.id
+        changed.node_id = node_id
         generic = info.generic.pick(demand.generic) if demand.generic else ()
         if generic or task.assigned_generic_resources:
             del changed.assigned_generic_resources[:]
@@ -246,8 +253,9 @@ class Scheduler:
         changed.status.CopyFrom(status)
         draft.update(changed)
         # If the plan is not committed, the scheduler reads everything again.
-        self._queues.forget(task.id)
-        self._nodes.take(task.id, held_for(demand, task.service_id, info.id, generic))
+        self._assigned[task_id] = changed
+        self._queues.forget(task_id)
+        self._nodes.take(task_id, held_for(demand, task.service_id, node_id, generic))
 
 
 def group_of(task: api.Task) -> Group:

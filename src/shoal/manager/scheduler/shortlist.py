@@ -202,16 +202,20 @@ class Shortlists:
         self._infos = infos
         self._rng = rng
         self._lists: dict[tuple[Standing, Path], Shortlist] = {}  # the last used one comes last
+        self._last: tuple[tuple[Standing, Path], Shortlist] | None = None  # the same one
 
     def get(self, standing: Standing, descriptors: Path) -> Shortlist:
         """Return the nodes that satisfy the standing half of a demand. The shortlist is kept current."""
         key = standing, descriptors
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
         found = self._lists.pop(key, None)
         if found is None:
             if len(self._lists) >= MAX_SHORTLISTS:
                 del self._lists[next(iter(self._lists))]
             found = Shortlist(standing, descriptors, self._infos, self._rng)
         self._lists[key] = found
+        self._last = key, found
         return found
 
     def judge(self, info: NodeInfo) -> None:

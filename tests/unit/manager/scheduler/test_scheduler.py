@@ -2,12 +2,16 @@
 
 from random import Random
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from shoal.api import v1 as api
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.scheduler.scheduler import Scheduler
 from shoal.manager.scheduler.waiting import Key
 from shoal.store.changes import Object, Update, copy
+from shoal.store.memory import Memory, View
 from tests.unit.manager.builders import NOW, Bench, decide, node, service, task, told
 
 
@@ -170,6 +174,91 @@ def test_what_is_too_much_for_a_plan_goes_into_the_next() -> None:
     assert bench.look_again_at == NOW
     assert len(bench.step()) == 2
     assert bench.look_again_at is None
+
+
+def test_a_task_that_is_removed_before_its_node_reported_makes_room() -> None:
+    tasks = [task(f"web.{slot}", api.PENDING) for slot in (1, 2)]
+    for one in tasks:
+        one.endpoint.ports.add(publish_mode=api.PortConfig.HOST, published_port=80)
+    bench = Bench(Scheduler(Random(1)), [node("a"), *tasks])
+    bench.step()
+    (placed,) = [one.id for one in bench.memory.tasks.all() if one.node_id]
+    bench.apply(lambda tx: tx.remove(api.Task, placed))
+    assert [line.split(" on ")[1] for line in bench.step()] == ["a assigned -> running"]
+
+
+class Counting(View):
+    """A view that counts how often it is asked for a task."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory._tables, memory.revision)
+        self.asked = 0
+        self.tasks = self  # type: ignore[assignment]
+        self._below = memory.tasks
+
+    def get(self, task_id: str) -> api.Task | None:
+        self.asked += 1
+        return self._below.get(task_id)
+
+
+def test_the_scheduler_reads_its_own_assignments_once() -> None:
+    bench = Bench(Scheduler(Random(1)), [node("a"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, 21))])
+    assert len(bench.step()) == 20
+    view = Counting(bench.memory)
+    assert bench.events is not None
+    bench.decider.decide(view, NOW, [*bench.events, *bench.events])
+    assert view.asked == 0
+    bench.report("web.1", api.RUNNING)
+    bench.decider.decide(view, NOW, bench.events)
+    assert view.asked == 1
+
+
+def loads(scheduler: Scheduler) -> dict[str, tuple[int, int, set[str], list[tuple[int, int]]]]:
+    infos = scheduler._nodes.infos
+    return {name: (info.active, info.memory_bytes, set(info.tasks), sorted(info.ports)) for name, info in infos.items()}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["create", "place", "run", "fail", "stop", "remove", "down", "up", "gone"]),
+            st.integers(0, 5),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 3),
+)
+def test_what_the_scheduler_remembers_is_what_a_new_one_reads(todo: list[tuple[str, int]], seed: int) -> None:
+    bench = Bench(Scheduler(Random(seed)), [node("a"), node("b"), node("c")])
+    for step, number in todo:
+        name = f"web.{number}"
+        there, place = bench.memory.tasks.get(name), "abc"[number % 3]
+        if step == "place":
+            bench.step()
+        elif step == "create" and there is None:
+            made = task(name, api.PENDING)
+            made.spec.resources.reservations.memory_bytes = number
+            if number % 2:
+                made.endpoint.ports.add(publish_mode=api.PortConfig.HOST, published_port=80)
+            bench.change(made)
+        elif step in ("run", "fail") and there is not None and api.ASSIGNED <= there.status.state <= api.RUNNING:
+            bench.report(name, api.RUNNING if step == "run" else api.FAILED)
+        elif step == "stop" and there is not None:
+            stopped = copy(there)
+            stopped.desired_state = api.SHUTDOWN
+            bench.change(stopped)
+        elif step == "remove" and there is not None:
+            bench.apply(lambda tx, name=name: tx.remove(api.Task, name))  # type: ignore[misc]
+        elif step in ("down", "up"):
+            bench.change(node(place, api.NodeStatus.DOWN if step == "down" else api.NodeStatus.READY))
+        elif step == "gone" and bench.memory.nodes.get(place) is not None:
+            bench.apply(lambda tx, place=place: tx.remove(api.Node, place))  # type: ignore[misc]
+    bench.step()
+    bench.step()
+    fresh = Scheduler(Random(seed))
+    fresh.decide(bench.memory, bench.now, None)
+    assert isinstance(bench.decider, Scheduler)
+    assert loads(bench.decider) == loads(fresh)
 
 
 def test_a_status_report_costs_no_scheduling() -> None:
