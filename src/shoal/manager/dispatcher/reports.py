@@ -69,7 +69,7 @@ class Reports:
             task = transaction.tasks.get(update.task_id)
             changed = apply_report(task, update.status, self._own_id, now) if task is not None else None
             if changed is not None:
-                transaction.update(changed)
+                transaction.adopt(changed)
 
 
 def _state(task: api.Task | None) -> int:

@@ -1,13 +1,14 @@
 """The decider that removes tasks from the store: old history, and ended tasks that were marked for removal.
 
-In: the view, the time, what changed. Out: removals. The reaper looks at the places that changed, and at all places only
-when the history limit changes. Source: SwarmKit manager/orchestrator/taskreaper/task_reaper.go.
+In: the view, the time, what changed. Out: removals. The reaper looks at the places with a task that is new, has ended
+or was told to stop, and at all places only when the history limit changes. Source: SwarmKit
+manager/orchestrator/taskreaper/task_reaper.go.
 """
 
 from collections.abc import Iterable, Sequence
 
 from shoal.api import v1 as api
-from shoal.api.states import is_dead
+from shoal.api.states import is_dead, is_live
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
 from shoal.manager.orchestrator.places import Place, occupants, of_this_run, place_of, tasks_in
@@ -34,7 +35,7 @@ class Reaper:
         if events is None or limit != self._limit:
             tasks: Iterable[api.Task] = view.tasks.all()
         else:
-            ids = dict.fromkeys(event.obj.id for event in events if isinstance(event.obj, api.Task))
+            ids = dict.fromkeys(event.obj.id for event in events if _may_leave_too_many(event))
             tasks = [task for task_id in ids if (task := view.tasks.get(task_id)) is not None]
         self._limit = limit
         draft = Draft(view, now)
@@ -52,6 +53,12 @@ class Reaper:
             if service is not None:
                 _trim(draft, service, place, limit)
         return Plan(draft.changes(), look_again_at=now if self._places or self._limit is None else None)
+
+
+def _may_leave_too_many(event: Event) -> bool:
+    """Return whether a change may leave something to remove. The reports of a task on its way to running do not."""
+    task = event.obj
+    return isinstance(task, api.Task) and (event.action == "create" or not is_live(task))
 
 
 def _is_to_go(task: api.Task) -> bool:

@@ -1,11 +1,14 @@
 """Which tasks are forgotten."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from shoal.api import v1 as api
 from shoal.api.times import duration
 from shoal.manager.deciding.plan import MAX_CHANGES
 from shoal.manager.orchestrator.reaper import Reaper
-from shoal.store.changes import Object
-from tests.unit.manager.builders import NOW, Bench, cluster, decide, service, task, told
+from shoal.store.changes import Object, copy
+from tests.unit.manager.builders import NOW, Bench, cluster, decide, node, service, task, told
 
 
 def history(count: int, slot: int = 1) -> list[api.Task]:
@@ -50,6 +53,44 @@ def test_tasks_to_remove_go_when_nothing_of_them_runs() -> None:
     assert sorted(bench.step()) == ["remove web.1", "remove web.3"]
     bench.report("web.2", api.SHUTDOWN)
     assert bench.step() == ["remove web.2"]
+
+
+def _step(bench: Bench, what: str, name: str) -> None:
+    there = bench.memory.tasks.get(name)
+    if what == "decide":
+        bench.step()
+    elif what == "create" and there is None:
+        bench.change(task(name, api.ASSIGNED, node="a"))
+    elif there is not None and there.status.state <= api.RUNNING:
+        if what in ("run", "fail"):
+            bench.report(name, api.RUNNING if what == "run" else api.FAILED)
+        else:
+            stopped = copy(there)
+            stopped.desired_state = max(there.desired_state, api.REMOVE if what == "remove" else api.SHUTDOWN)
+            if what == "end":
+                stopped.status.state = api.SHUTDOWN
+            bench.change(stopped)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["create", "run", "fail", "stop", "end", "remove", "decide"]),
+            st.integers(1, 2),
+            st.integers(1, 2),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 2),
+)
+def test_what_it_keeps_after_any_changes_is_what_a_new_one_keeps(todo: list[tuple[str, int, int]], limit: int) -> None:
+    bench = Bench(Reaper(), [cluster(limit), service(replicas=2), node("a")])
+    bench.step()
+    for what, slot, number in todo:
+        _step(bench, what, f"web.{slot}.{number}")
+    bench.step()
+    assert told(Reaper().decide(bench.memory, bench.now, None)) == []
 
 
 def test_orphans_without_a_service_go_at_once() -> None:

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.api import v1 as api
@@ -218,6 +218,7 @@ def loads(scheduler: Scheduler) -> dict[str, tuple[int, int, set[str], list[tupl
     return {name: (info.active, info.memory_bytes, set(info.tasks), sorted(info.ports)) for name, info in infos.items()}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(
         st.tuples(
