@@ -76,7 +76,9 @@ def measure(nodes: int, tasks: int, constrained: bool, kind: str) -> tuple[float
     while cascade.is_due(0.0):
         transaction = Transaction(memory)
         cascade.run(transaction, 0.0)
-        cascade.tell(memory.commit(transaction))
+        events = memory.commit(transaction)
+        cascade.settle(0.0)
+        cascade.tell(events)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     placed = sum(1 for task in memory.tasks.all() if task.status.state == api.ASSIGNED)
     gc.unfreeze()
