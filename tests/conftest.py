@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.harness.hosts import ORDINARY_PATIENCE, PATIENCE, eventually, patient
@@ -15,6 +16,12 @@ from tests.harness.network import LIVE
 # When pytest-asyncio asks for the present event loop, Python 3.11 makes one that nobody closes. That gives a warning,
 # and so an error, in whatever test runs when it is collected. Setting the loop to None keeps it from being made.
 asyncio.set_event_loop(None)
+
+# How long an example takes decides no test.
+hypothesis.settings.register_profile(
+    "shoal", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("shoal")
 
 
 # What takes longest where processes share a run, the longest first.
