@@ -34,6 +34,7 @@ SHELLS = {
     "network/gossip": "server sockets",
     "network/host_ports": "holding publisher",
     "network/kernel": "nftables overlays watched workplace",
+    "network/leftovers": "host sweeper",
     "network/local": "networks plumbing",
     "network/mesh": "mesher reserved",
     "network/names": "outside server sockets",

@@ -27,6 +27,7 @@ from shoal.host.events import EventBus
 from shoal.network.bridge import BridgeNetwork
 from shoal.network.configurations import Configurations
 from shoal.network.host_network import HostNetwork
+from shoal.network.leftovers.sweeper import Sweeper
 from shoal.network.local.networks import LocalNetworks
 from shoal.network.overlays import Overlays
 from shoal.network.process.client import NetworkProcess
@@ -84,7 +85,9 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
                 await own.close_vxlan(port)
 
             overlays = Overlays(process, last_wanted(paths.network_process), close_vxlan)
-            async with bridge as network, own, _kept(process, overlays, bridge, own):
+            sweeper = Sweeper(tag, leftovers.owned)
+            await sweeper.look()
+            async with bridge as network, own, _kept(process, overlays, bridge, own, sweeper):
                 overlays.set_bridge(network.as_wanted())
                 await asyncio.to_thread(leftovers.tell, await network.others())
                 images = Images(paths, events, insecure_registries=config.insecure_registries)
@@ -125,15 +128,19 @@ async def run(config: DaemonConfig, stop: asyncio.Event, notifier: Notifier) -> 
 
 @contextlib.asynccontextmanager
 async def _kept(
-    process: NetworkProcess, overlays: Overlays, bridge: BridgeNetwork, own: LocalNetworks
+    process: NetworkProcess, overlays: Overlays, bridge: BridgeNetwork, own: LocalNetworks, sweeper: Sweeper
 ) -> AsyncIterator[None]:
-    """Keep the bridges' rules, and a network process that is told of what is wanted; both stay when this ends."""
+    """Keep the bridges' rules and a network process that is told of what is wanted; both stay when this ends.
+
+    What others left of rules is removed meanwhile.
+    """
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(process.run(), name="network process"),
             group.create_task(overlays.run(), name="overlays"),
             group.create_task(bridge.keep_rules(), name="bridge's rules"),
             group.create_task(own.keep_rules(), name="rules of the swarm's bridges"),
+            group.create_task(sweeper.run(), name="leftover rules"),
         ]
         try:
             yield

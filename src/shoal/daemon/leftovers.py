@@ -36,9 +36,16 @@ def ownerless(bridges: Iterable[OtherBridge], alive: Callable[[str], bool]) -> l
     ]
 
 
+def owned(tag: str, bridge: OtherBridge | None) -> bool:
+    """Return whether somebody still answers for what a daemon made on this host, of which it may have no bridge."""
+    if bridge is None:
+        return Cgroups(tag).is_claimed()
+    return not ownerless([bridge], lambda other: Cgroups(other).is_claimed())
+
+
 def command(bridge: OtherBridge) -> str:
-    """Return the commands that remove a bridge and its packet rules."""
-    return f"ip link delete {bridge.name}; nft delete table ip shoal_{bridge.tag}"
+    """Return the command that removes a bridge. Its packet rules go by themselves when no container is on it."""
+    return f"ip link delete {bridge.name}"
 
 
 def _is_home(root: Path, tag: str) -> bool:

@@ -14,14 +14,17 @@ from shoal.network.rtnetlink import ACK, AF_INET, DUMP, Address, Reply, Request,
 
 GROUP = 7  # NFNLGRP_NFTABLES: whoever has joined it is told of each change
 _SUBSYSTEM = 10
-_NEW_TABLE, _GET_TABLE, _NEW_ELEMENTS, _GET_ELEMENTS, _NEW_GENERATION, _GET_GENERATION = (
-    (_SUBSYSTEM << 8) | number for number in (0, 1, 12, 13, 15, 16)
+_NEW_TABLE, _GET_TABLE, _NEW_CHAIN, _GET_CHAIN, _NEW_ELEMENTS, _GET_ELEMENTS, _NEW_GENERATION, _GET_GENERATION = (
+    (_SUBSYSTEM << 8) | number for number in (0, 1, 3, 4, 12, 13, 15, 16)
 )
 _HEADER = struct.Struct(">BBH")  # family, version, resource
 _ANY, _INET = 0, 1
 # In messages of tables, chains, rules, sets and elements alike: the table's name.
 _TABLE = 1
 _TABLE_USE = 3
+_CHAIN_NAME = 3
+# linux/netfilter.h: nft's words for its families.
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _SET, _ELEMENTS = 2, 3
 _ELEMENT_KEY, _DATA_VALUE = 1, 1
 _GENERATION_ID = 1
@@ -59,6 +62,29 @@ def generation(replies: Iterable[Reply]) -> int:
 def list_tables() -> Request:
     """Ask for all tables of the namespace."""
     return Request(_GET_TABLE, DUMP, _HEADER.pack(_ANY, 0, 0))
+
+
+def tables(replies: Iterable[Reply]) -> set[tuple[str, str]]:
+    """Return family and name of each table."""
+    return {(family, table) for family, table, _ in _named(replies, _NEW_TABLE)}
+
+
+def list_chains() -> Request:
+    """Ask for all chains of the namespace."""
+    return Request(_GET_CHAIN, DUMP, _HEADER.pack(_ANY, 0, 0))
+
+
+def chains(replies: Iterable[Reply]) -> set[tuple[str, str, str]]:
+    """Return family, table and name of each chain."""
+    return {(family, table, name) for family, table, name in _named(replies, _NEW_CHAIN) if name}
+
+
+def _named(replies: Iterable[Reply], kind: int) -> Iterator[tuple[str, str, str]]:
+    for reply in replies:
+        if reply.type == kind and len(reply.body) >= _HEADER.size:
+            found = attributes(reply.body[_HEADER.size :])
+            table, name = (found.get(one, b"").rstrip(b"\0").decode(errors="replace") for one in (_TABLE, _CHAIN_NAME))
+            yield _FAMILIES.get(reply.body[0], ""), table, name
 
 
 def objects(replies: Iterable[Reply]) -> int:

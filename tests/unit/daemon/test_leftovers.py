@@ -25,4 +25,4 @@ def test_only_what_has_neither_data_root_nor_daemon_is_nobodys(tmp_path: Path) -
     ]
     found = ownerless(bridges, lambda tag: tag == "cccccccc")
     assert [bridge.tag for bridge in found] == ["bbbbbbbb", "eeeeeeee", "11111111"]
-    assert command(found[0]) == "ip link delete shoalbbbbbbbb; nft delete table ip shoal_bbbbbbbb"
+    assert command(found[0]) == "ip link delete shoalbbbbbbbb"

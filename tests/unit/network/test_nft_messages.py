@@ -72,3 +72,12 @@ def test_questions_name_what_they_ask_for() -> None:
 def test_how_often_rules_have_changed_is_asked_for_as_nft_does() -> None:
     # As `nft --debug=mnl list tables` sends it: type 0x0a10, flags 5, a header of four bytes.
     assert nft_messages.get_generation().encode(7) == struct.pack("=IHHII", 20, 0x0A10, 5, 7, 0) + bytes(4)
+
+
+def test_tables_and_chains_are_named_with_their_families() -> None:
+    six = struct.pack("=BBH", 10, 0, 0)
+    table = Reply(0xA00, 1, six + attribute(1, b"filter\0"))
+    chain = Reply(0xA03, 1, HEADER + attribute(1, b"nat\0") + attribute(3, b"DOCKER\0"))
+    odd = Reply(0xA03, 1, b"")
+    assert nft_messages.tables([table, chain, odd]) == {("ip6", "filter")}
+    assert nft_messages.chains([table, chain, odd]) == {("ip", "nat", "DOCKER")}
