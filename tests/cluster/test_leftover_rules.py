@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.swarms import IMAGE, make_swarm, tasks
+from tests.cluster.swarms import IMAGE, make_swarm
 from tests.harness.docker_engine import DockerEngine
 from tests.harness.hosts import Host, eventually, run
 from tests.harness.images import busybox_rootfs
@@ -48,12 +48,25 @@ COMMIT
 class Site:
     """A host with a dockerd beside shoald, and one that asks it."""
 
-    def __init__(self, net: Network, kind: str, engine: DockerEngine) -> None:
+    def __init__(self, net: Network, kind: str, engine: DockerEngine, programs: Path) -> None:
         self.kind = kind
+        self._programs = programs
         self.host, self.client = net.add("one", start=False), net.add("client", start=False)
         self.engine = engine
         run("ip", "netns", "delete", engine.namespace)
         engine.namespace, engine.address = self.host.namespace, self.host.address
+
+    def start_engine(self) -> None:
+        """Start dockerd, with this kind of iptables, and a container of its own at port 8081."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", str(self._programs), prepend=":")
+            self.engine.start()
+        (self.engine.folder / "image.tar").write_bytes(busybox_rootfs())
+        self.engine.docker("import", str(self.engine.folder / "image.tar"), IMAGE)
+        self.engine.docker("run", "-d", "-p", "8081:80", IMAGE, "httpd", "-f", "-p", "80", "-h", "/www")
+        eventually(
+            lambda: self.page(8081) == "hello from shoal", "the engine's own container answers", show=self.engine.log
+        )
 
     def rules(self) -> str:
         """Return the rules in iptables of this kind, without counters and comments."""
@@ -75,48 +88,31 @@ class Site:
 
 
 @pytest.fixture(params=["nft", "legacy"])
-def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     for name in ("iptables", "ip6tables"):
         (tmp_path / name).symlink_to(f"/usr/sbin/{name}-{request.param}")
     engine = DockerEngine("engine")
     try:
         with network("leftrules") as net:
-            found = Site(net, request.param, engine)
-            # dockerd turns it on, and then lets nothing through that it does not know.
-            run(*found.host.inside("sysctl", "-qw", "net.ipv4.ip_forward=0"))
-            monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-            engine.start()
-            monkeypatch.undo()
+            found = Site(net, request.param, engine, tmp_path)
             yield found
             found.host.docker("swarm", "leave", "--force", check=False)
     finally:
         engine.close()
 
 
-def serve(site: Site) -> None:
-    """Publish a port in each way, which the engine had too."""
-    make_swarm(site.host)
-    for name, flags in {
-        "host": ("--publish", "mode=host,target=80,published=8081"),
-        "mesh": ("--publish", "target=80,published=8080"),
-    }.items():
-        site.host.docker(
-            "service", "create", "-d", "--no-resolve-image", "--name", name, *flags, IMAGE, "sh", "-c", OURS
-        )  # fmt: skip
-    for name in ("host", "mesh"):
-        eventually(
-            lambda name=name: [one for one in tasks(site.host, name) if one["Status"]["State"] == "running"],  # type: ignore[misc]
-            f"{name} runs",
-            show=site.host.log,
-        )
+def serve(site: Site, port: int, mode: str = "ingress") -> None:
+    """Publish a port, and wait until it leads to us."""
+    publish = f"mode={mode},target=80,published={port}"
+    site.host.docker("service", "create", "-d", "--no-resolve-image", "-p", publish, IMAGE, "sh", "-c", OURS)
+    eventually(lambda: site.page(port) == "shoal", f"port {port} leads here", show=site.host.log)
 
 
 def test_rules_of_an_engine_stay_while_it_runs_and_go_with_it_and_nobody_elses_do(site: Site) -> None:
     host, engine = site.host, site.engine
-    (engine.folder / "image.tar").write_bytes(busybox_rootfs())
-    engine.docker("import", str(engine.folder / "image.tar"), IMAGE)
-    engine.docker("run", "-d", "-p", "8081:80", IMAGE, "httpd", "-f", "-p", "80", "-h", "/www")
-    eventually(lambda: site.page(8081) == "hello from shoal", "the engine's own container answers", show=engine.log)
+    # dockerd turns it on, and then lets nothing through that it does not know.
+    run(*host.inside("sysctl", "-qw", "net.ipv4.ip_forward=0"))
+    site.start_engine()
     site.restore(USERS)
     site.restore(MESH)
     before = site.rules()
@@ -138,22 +134,27 @@ def test_rules_of_an_engine_stay_while_it_runs_and_go_with_it_and_nobody_elses_d
     for line in (line for line in USERS.splitlines() if line.startswith("-")):
         assert line.replace("-I", "-A") in now, "it is a user's"
     assert "-A FORWARD -j DOCKER-USER" in now
-    serve(site)
-    for port in (8080, 8081):
-        eventually(lambda port=port: site.page(port) == "shoal", f"port {port} leads here", show=host.log)  # type: ignore[misc]
+    make_swarm(host)
+    serve(site, 8080)
+    serve(site, 8081, "host")
     # The way out of a container.
     (netns, *_) = (host.exec_root / "netns").iterdir()
     run("nsenter", f"--net={netns}", "--", "busybox", "ping", "-c", "1", "-W", "3", site.client.address)
 
 
 def test_rules_of_an_engine_that_dies_while_we_run_go(site: Site) -> None:
+    """Of two chains at one place the one that was made last comes first: the mesh's is older here."""
     host, engine = site.host, site.engine
     host.start()
-    assert len(site.dockers()) > 10
+    make_swarm(host)
+    serve(site, 8080)
+    site.start_engine()
     site.restore(USERS)
+    assert site.page(8080) == "shoal"
     engine.stop()
-    eventually(lambda: not site.dockers(), "its rules are gone", show=host.log)
+    eventually(lambda: not site.dockers(), "its rules are gone", patience=90, show=host.log)
     assert "-A DOCKER-USER -s 198.51.100.7/32 -j DROP" in site.rules()
+    serve(site, 8081)
 
 
 def test_rules_of_a_shoald_that_is_gone_go() -> None:

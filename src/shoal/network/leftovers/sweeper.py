@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 EVERY = 5.0
 # Nothing tells of changes in the older kind of tables: they are listed so often, where there are any.
-LEGACY_EVERY = 60.0
+LEGACY_EVERY = 15.0
 
 
 class Kernel(Protocol):
