@@ -97,7 +97,8 @@ def _nft_rule(rule: Mapping[str, Any]) -> Rule:
     if "comment" in rule:
         facts.add(UNKNOWN, "comment")
     for statement in rule.get("expr", ()):
-        kind, body = next(iter(statement.items()))
+        parts: dict[str, Any] = statement if isinstance(statement, dict) else {}
+        kind, body = next(iter(parts.items()), (UNKNOWN, None))
         if kind == "match":
             for word, value in _nft_match(body):
                 facts.add(word, value)
@@ -109,7 +110,7 @@ def _nft_rule(rule: Mapping[str, Any]) -> Rule:
                 facts.add(UNKNOWN, kind)
             else:
                 verdict = word
-                target = str(body["target"]) if word in _JUMPS else ""
+                target = str(_part(statement, kind).get("target", "")) if word in _JUMPS else ""
     return Rule(rule["chain"], facts.found, verdict, target, rule["handle"])
 
 
@@ -118,7 +119,7 @@ def _xt(body: Any, kind: str) -> str:
     return str(body.get("name", "")).lower() if isinstance(body, dict) and body.get("type") == kind else ""
 
 
-def _nft_match(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _nft_match(body: Any) -> Iterator[tuple[str, str]]:
     left, right, end = body["left"], body["right"], {"==": "", "!=": "!"}.get(body["op"], UNKNOWN)
     meta, payload = _part(left, "meta").get("key"), _part(left, "payload")
     protocol, field_name = payload.get("protocol"), payload.get("field")

@@ -6,26 +6,25 @@ installed.
 """
 
 import errno
-import logging
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shoal.errors import MissingProgram, ShoalError
 from shoal.host import programs
-from shoal.network import nft_messages, policy, rtnetlink
-from shoal.network.kernel.nftables import Nftables
+from shoal.network import nft_messages, rtnetlink
 from shoal.network.leftovers import chains, texts
 from shoal.network.leftovers.chains import Table
 from shoal.network.leftovers.docker import CHAINS, Removal
 from shoal.network.leftovers.shoals import Name, device_tag
-from shoal.network.mesh import routing
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from shoal.network.kernel.nftables import Nftables
 
 TIMEOUT = 30.0
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
@@ -105,6 +104,9 @@ class Host:
 
     def remove_meshes(self, gone: Collection[str]) -> list[str]:
         """Remove the devices of the meshes of these daemons, and with the last of all the rules that lead there."""
+        from shoal.network import policy  # as `_nftables`
+        from shoal.network.mesh import routing
+
         meshes = [link for link in self.links() if device_tag(link.name)]
         leaving = [link for link in meshes if device_tag(link.name) in gone]
         with NetlinkSocket() as kernel:
@@ -120,7 +122,10 @@ class Host:
 
 
 @contextmanager
-def _nftables() -> Iterator[Nftables]:
+def _nftables() -> Iterator["Nftables"]:
+    # Nobody pays for it where nothing is left.
+    from shoal.network.kernel.nftables import Nftables
+
     namespaces = Namespaces()
     try:
         nft = Nftables(namespaces)
@@ -137,7 +142,11 @@ def _run(program: str, *arguments: str, text: str = "") -> str:
         path = programs.find(program)
     except MissingProgram as error:
         raise MissingProgram(program, "iptables") from error
-    done = subprocess.run([path, *arguments], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False)
+    command = [path, *arguments]
+    try:
+        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ShoalError(f"{program} does not end") from error
     if done.returncode != 0:
         raise ShoalError(f"{program}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode(errors="replace")

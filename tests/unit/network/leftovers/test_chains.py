@@ -61,6 +61,8 @@ def test_what_is_not_understood_of_a_saved_rule_is_not_passed_over(words: str) -
         {"xt": {"type": "match", "name": "recent"}},
         {"xt": None},
         {"accept": None},
+        "notrack",
+        {},
     ],
 )
 def test_what_is_not_understood_of_a_rule_of_nft_is_not_passed_over(statement: object) -> None:

@@ -128,13 +128,13 @@ def test_at_rest_nothing_is_listed() -> None:
     site = Site(Memory())
     site.sweeper.sweep()
     assert site.host.looks == ["names", "legacy"]
-    for _ in range(11):
-        site.now += 5
+    for _ in range(2):
+        site.now += LEGACY_EVERY / 3
         site.sweeper.sweep()
     assert site.host.looks == ["names", "legacy"]
     site.host.changes += 1
     site.sweeper.sweep()
-    site.now += 5
+    site.now += LEGACY_EVERY / 3
     site.sweeper.sweep()
     assert site.host.looks == ["names", "legacy", "names", "legacy"]
 
