@@ -13,12 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from shoal.network.leftovers.chains import Chain, Rule, Table
+from shoal.network.wanted import Protocol
 
 USERS_CHAIN = "DOCKER-USER"
 # Of Docker 29 with nftables. Docker takes them to be wholly its own, and deletes them at its start.
 TABLES = frozenset((family, name) for family in ("ip", "ip6") for name in ("docker-bridges", "docker-overlay"))
 _BRIDGE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
 _VXLAN = "4789"
+_DATAGRAMS: tuple[Protocol, ...] = ("udp", "sctp")
 _MARK = ("", "0xd0c4e3/0xffffffff")  # of packets that are to be encrypted; nft's JSON does not say
 
 
@@ -118,6 +120,18 @@ class Removal:
         return f"{kind} {self.table.family} {self.table.name}: {'; '.join(parts)}"
 
 
+def led(removals: Iterable[Removal]) -> set[tuple[Protocol, int]]:
+    """Return protocol and port of what these rules led to containers, but for TCP's: the kernel remembers where a flow
+    without connections goes for as long as packets come, whatever the rules are by then."""
+    return {
+        (protocol, int(rule.facts["dport"]))
+        for one in removals
+        for rule in one.rules
+        for protocol in _DATAGRAMS
+        if rule.verdict == "dnat" and rule.facts["proto"] == protocol and rule.facts["dport"].isdecimal()
+    }
+
+
 def decide(tables: Iterable[Table]) -> list[Removal]:
     """Return what is to go, where no engine runs any more."""
     found = [_removal(table, bridges) for table, bridges in _of_docker(tables)]
@@ -179,7 +193,7 @@ def _bridges(table: Table) -> set[str]:
 
 def _is_dockers(table: Table, rule: Rule, bridges: Collection[str]) -> bool:
     place = (table.name, rule.chain)
-    if rule.target and (table.name, rule.target) not in _OWN:
+    if rule.verdict in ("jump", "goto") and (table.name, rule.target) not in _OWN:
         return False
     if place in _OWN:
         return any(form.fits(rule) for form in _OWN[place])
@@ -196,8 +210,14 @@ def _is_exact(place: tuple[str, str], rule: Rule, bridges: Collection[str]) -> b
         return facts["proto"] == "udp" and facts["dport"] == _VXLAN and facts.get("mark", "") in _MARK
     interfaces = {facts[name] for name in ("iif", "iif!", "oif", "oif!") if name in facts}
     if not interfaces:  # a container that reaches itself by a port of the host
-        return facts["src"] == facts["dst"] and facts["src"].endswith(("/32", "/128"))
+        return facts["src"] == facts["dst"] and _is_one(facts["src"])
+    if _is_one(facts.get("src", "")) or ("dst" in facts and not _is_one(facts["dst"])):
+        return False  # who leaves a bridge is a whole subnet, and who is guarded in raw one container
     return len(interfaces) == 1 and all(name in bridges or _BRIDGE.fullmatch(name) for name in interfaces)
+
+
+def _is_one(network: str) -> bool:
+    return network.endswith(("/32", "/128"))
 
 
 def _drops(table: Table) -> bool:

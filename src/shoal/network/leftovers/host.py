@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shoal.errors import MissingProgram, ShoalError
 from shoal.host import programs
 from shoal.network import nft_messages, rtnetlink
+from shoal.network.host_ports.ports import Published
 from shoal.network.leftovers import chains, texts
 from shoal.network.leftovers.chains import Table
 from shoal.network.leftovers.docker import CHAINS, Removal
@@ -101,6 +102,24 @@ class Host:
     def remove_legacy(self, family: str, removals: Iterable[Removal]) -> None:
         """Remove this from the tables of the older kind, each all or nothing. ShoalError."""
         _run(f"{FAMILIES[family]}-legacy-restore", "--noflush", "--wait", "5", text=texts.for_restore(removals))
+
+    def end_flows(self, ports: Collection[Published]) -> None:
+        """Have the kernel forget the flows to these ports of this host."""
+        if not ports:
+            return
+        from shoal.network.balancing import flows  # as `_nftables`
+
+        with NetlinkSocket() as kernel:
+            own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
+        requests = [
+            flows.delete_port(protocol, address, port)
+            for protocol, port in sorted(ports)
+            for address in {address for _, address in own if address.version == 4}
+        ]
+        with NetlinkSocket(netfilter=True) as conntrack:
+            bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
+        if bad:
+            raise OSError(bad[0], "flows that Docker's rules led elsewhere cannot be ended")
 
     def remove_meshes(self, gone: Collection[str]) -> list[str]:
         """Remove the devices of the meshes of these daemons, and with the last of all the rules that lead there."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from shoal.errors import MissingProgram, ShoalError
 from shoal.network.bridge import OtherBridge, other_bridges
+from shoal.network.host_ports.ports import Published
 from shoal.network.leftovers import docker, engines, shoals
 from shoal.network.leftovers.chains import Table
 from shoal.network.leftovers.docker import Removal
@@ -37,6 +38,7 @@ class Kernel(Protocol):
     def legacy_families(self) -> list[str]: ...
     def read_legacy(self, family: str) -> list[Table]: ...
     def remove_legacy(self, family: str, removals: Iterable[Removal]) -> None: ...
+    def end_flows(self, ports: Collection[Published]) -> None: ...
     def remove_meshes(self, gone: Collection[str]) -> list[str]: ...
 
 
@@ -110,6 +112,7 @@ class Sweeper:
         removals = docker.decide(tables)
         if removals or whole:
             self._host.remove(removals, whole)
+        self._host.end_flows(docker.led(removals))
         self._tell(removals, docker.closed(tables))
         if whole:
             self._removed("a Docker Engine", ", ".join(f"table {family} {name}" for family, name in whole))
@@ -130,6 +133,7 @@ class Sweeper:
                 return
             if removals:
                 self._host.remove_legacy(family, removals)
+            self._host.end_flows(docker.led(removals))
             self._tell(removals, closed)
 
     def _tell(self, removals: Iterable[Removal], closed: Iterable[Table]) -> None:

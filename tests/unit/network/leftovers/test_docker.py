@@ -109,6 +109,7 @@ def test_where_docker_never_was_nothing_is_even_looked_at(kind: str) -> None:
         ("nat", "-A POSTROUTING -s 10.8.0.0/24 ! -o eth0 -j MASQUERADE"),
         ("nat", "-A POSTROUTING -s 10.0.0.0/8 -d 10.0.0.0/8 -p tcp -m tcp --dport 80 -j MASQUERADE"),
         ("nat", "-A POSTROUTING -o eth0 -j MASQUERADE"),
+        ("nat", "-A POSTROUTING -s 198.51.100.7/32 ! -o docker_gwbridge -j MASQUERADE"),
         ("nat", "-A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.0.9:80"),
         ("nat", "-A OUTPUT -j DOCKER"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from shoal.errors import MissingProgram, ShoalError
 from shoal.network.bridge import OtherBridge
+from shoal.network.host_ports.ports import Published
 from shoal.network.leftovers.chains import Table, from_nft, from_save
 from shoal.network.leftovers.docker import Removal
 from shoal.network.leftovers.host import Names
@@ -32,6 +33,7 @@ class Memory:
     changes: int = 1
     looks: list[str] = field(default_factory=list)
     refuses: bool = False
+    ended: list[Published] = field(default_factory=list)
 
     def generation(self) -> int:
         return self.changes
@@ -68,6 +70,9 @@ class Memory:
         assert list(removals)
         self.legacy = False
 
+    def end_flows(self, ports: Collection[Published]) -> None:
+        self.ended += ports
+
     def remove_meshes(self, gone: Collection[str]) -> list[str]:
         return [f"vxi{one}" for one in gone]
 
@@ -97,6 +102,7 @@ def test_both_kinds_of_leftovers_go_and_are_told_once(caplog: pytest.LogCaptureF
         site.sweeper.sweep()
         site.now += LEGACY_EVERY
     assert (site.host.docker, site.host.legacy, site.host.tables) == (False, False, {("ip", "mine")})
+    assert site.host.ended == [("udp", 8082)] * 2, "once for each kind"
     told = [one for one in caplog.messages if "a Docker Engine left were removed" in one]
     assert len(told) == 7, told
 
