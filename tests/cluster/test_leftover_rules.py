@@ -134,7 +134,7 @@ def test_rules_of_an_engine_stay_while_it_runs_and_go_with_it_and_nobody_elses_d
     for line in (line for line in USERS.splitlines() if line.startswith("-")):
         assert line.replace("-I", "-A") in now, "it is a user's"
     assert "-A FORWARD -j DOCKER-USER" in now
-    make_swarm(host)
+    make_swarm(host, "--advertise-addr", host.address)
     serve(site, 8080)
     serve(site, 8081, "host")
     # The way out of a container.
@@ -142,11 +142,12 @@ def test_rules_of_an_engine_stay_while_it_runs_and_go_with_it_and_nobody_elses_d
     run("nsenter", f"--net={netns}", "--", "busybox", "ping", "-c", "1", "-W", "3", site.client.address)
 
 
+@pytest.mark.parametrize("site", ["nft"], indirect=True)
 def test_rules_of_an_engine_that_dies_while_we_run_go(site: Site) -> None:
     """Of two chains at one place the one that was made last comes first: the mesh's is older here."""
     host, engine = site.host, site.engine
     host.start()
-    make_swarm(host)
+    make_swarm(host, "--advertise-addr", host.address)
     serve(site, 8080)
     site.start_engine()
     site.restore(USERS)
