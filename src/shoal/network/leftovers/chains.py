@@ -72,6 +72,8 @@ class Table:
 
 @dataclass(slots=True)
 class _Facts:
+    """The facts of a rule, as they are found."""
+
     found: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: str = "") -> None:
