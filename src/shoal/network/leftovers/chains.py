@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoal.errors import ShoalError
+
+# What Python says of a listing that is not as it should be.
+_ODD = (AttributeError, LookupError, TypeError, ValueError)
 # A fact by this name is one that was not understood.
 UNKNOWN = "?"
 _JUMPS = ("jump", "goto")
@@ -83,7 +87,14 @@ class _Facts:
 
 
 def from_nft(listing: str, family: str, table: str) -> Table:
-    """Read nft's JSON of one table."""
+    """Read nft's JSON of one table. ShoalError where it is of another form."""
+    try:
+        return _from_nft(listing, family, table)
+    except _ODD as error:
+        raise ShoalError(f"what nft lists of table {family} {table} cannot be read: {error!r}") from error
+
+
+def _from_nft(listing: str, family: str, table: str) -> Table:
     policies: dict[str, str] = {}
     rules: dict[str, list[Rule]] = {}
     for item in json.loads(listing)["nftables"]:
@@ -156,7 +167,14 @@ def _network(right: Any, protocol: str) -> str:
 
 
 def from_save(text: str, family: str) -> list[Table]:
-    """Read what iptables-save prints."""
+    """Read what iptables-save prints. ShoalError where it is of another form."""
+    try:
+        return _from_save(text, family)
+    except _ODD as error:
+        raise ShoalError(f"what iptables-save prints cannot be read: {error!r}") from error
+
+
+def _from_save(text: str, family: str) -> list[Table]:
     tables: list[Table] = []
     name, policies, rules = "", {}, {}  # type: str, dict[str, str], dict[str, list[str]]
     for line in text.splitlines():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from shoal.errors import ShoalError
 from shoal.network.leftovers.chains import UNKNOWN, from_nft, from_save
 from tests.unit.network.leftovers.listings import ENGINE_20, ENGINE_28, nft_json
 
@@ -83,3 +84,15 @@ def test_native_forms_of_newer_versions_are_understood() -> None:
         from_nft(json.dumps({"nftables": [{"chain": {"name": "X"}}, {"rule": rule}]}), "ip", "nat").chains["X"].rules
     )
     assert (set(found.facts), found.verdict) == ({"addrtype", "conntrack"}, "dnat")
+
+
+@pytest.mark.parametrize("listing", ["", "[]", "{}", '{"nftables": [{"rule": {"expr": []}}]}', '{"nftables": [{"chain": 1}]}'])
+def test_a_listing_of_another_form_is_an_error_of_ours(listing: str) -> None:
+    with pytest.raises(ShoalError, match="cannot be read"):
+        from_nft(listing, "ip", "nat")
+
+
+@pytest.mark.parametrize("text", [":A", '*nat\n:INPUT ACCEPT\n-A INPUT -m "\nCOMMIT'])
+def test_rules_of_another_form_are_an_error_of_ours(text: str) -> None:
+    with pytest.raises(ShoalError, match="cannot be read"):
+        from_save(text, "ip")
