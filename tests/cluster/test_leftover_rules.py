@@ -63,7 +63,9 @@ class Site:
             self.engine.start()
         (self.engine.folder / "image.tar").write_bytes(busybox_rootfs())
         self.engine.docker("import", str(self.engine.folder / "image.tar"), IMAGE)
-        self.engine.docker("run", "-d", "-p", "8081:80", IMAGE, "httpd", "-f", "-p", "80", "-h", "/www")
+        self.engine.docker(
+            "run", "-d", "--stop-timeout", "1", "-p", "8081:80", IMAGE, "httpd", "-f", "-p", "80", "-h", "/www"
+        )
         eventually(
             lambda: self.page(8081) == "hello from shoal", "the engine's own container answers", show=self.engine.log
         )
@@ -104,7 +106,20 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 def serve(site: Site, port: int, mode: str = "ingress") -> None:
     """Publish a port, and wait until it leads to us."""
     publish = f"mode={mode},target=80,published={port}"
-    site.host.docker("service", "create", "-d", "--no-resolve-image", "-p", publish, IMAGE, "sh", "-c", OURS)
+    site.host.docker(
+        "service",
+        "create",
+        "-d",
+        "--no-resolve-image",
+        "--stop-grace-period",
+        "0s",
+        "-p",
+        publish,
+        IMAGE,
+        "sh",
+        "-c",
+        OURS,
+    )
     eventually(lambda: site.page(port) == "shoal", f"port {port} leads here", show=site.host.log)
 
 

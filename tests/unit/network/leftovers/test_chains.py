@@ -86,7 +86,9 @@ def test_native_forms_of_newer_versions_are_understood() -> None:
     assert (set(found.facts), found.verdict) == ({"addrtype", "conntrack"}, "dnat")
 
 
-@pytest.mark.parametrize("listing", ["", "[]", "{}", '{"nftables": [{"rule": {"expr": []}}]}', '{"nftables": [{"chain": 1}]}'])
+@pytest.mark.parametrize(
+    "listing", ["", "[]", "{}", '{"nftables": [{"rule": {"expr": []}}]}', '{"nftables": [{"chain": 1}]}']
+)
 def test_a_listing_of_another_form_is_an_error_of_ours(listing: str) -> None:
     with pytest.raises(ShoalError, match="cannot be read"):
         from_nft(listing, "ip", "nat")
