@@ -20,7 +20,10 @@ from shoal.paths import Paths
 log = logging.getLogger(__name__)
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "shoal.manager.peers.process")
-START_TIMEOUT = 10.0  # seconds until the first orders are carried out; a busy machine needs several
+# Seconds until the first orders are carried out: half a second on a calm machine, but most of it is imports, and a
+# machine that is 25 times slower (emulated, throttled) must get there. To give up earlier ends the whole manager.
+START_TIMEOUT = 60.0
+ORDERS_TIMEOUT = 10.0  # seconds until further orders are carried out
 STOP_TIMEOUT = 1.0  # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # seconds before the process is started again
 WAITING = 64  # connections that wait while the process starts
@@ -97,7 +100,7 @@ class TunnelsProcess:
         self._wanted.set()
         number = self._number
         try:
-            async with asyncio.timeout(START_TIMEOUT):
+            async with asyncio.timeout(START_TIMEOUT if self._done < 0 else ORDERS_TIMEOUT):
                 while self._done < number:
                     await self._replied.wait()
         except TimeoutError as error:

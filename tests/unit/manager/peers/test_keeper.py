@@ -18,6 +18,7 @@ import pytest
 
 from shoal.ca.csr import make_csr, new_key
 from shoal.ca.security import RAFT_PROTOCOL, SecurityConfig
+from shoal.manager.peers import keeper
 from shoal.manager.peers.keeper import TunnelsProcess
 from shoal.manager.port.health import HealthServer
 from shoal.manager.port.server import ManagerServer, listen
@@ -159,6 +160,19 @@ async def wait_echo(path: Path) -> None:
     async with asyncio.timeout(60):
         while not await echoes(path):  # noqa: ASYNC110 - as etcd tries again
             await asyncio.sleep(0.02)
+
+
+async def test_a_slow_start_is_waited_for_longer_than_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "ORDERS_TIMEOUT", 0.02)  # Python alone takes as long to start
+    async with running(tmp_path) as ways:
+        await ways.a.serve({B: ways.address})
+        assert ways.a.pid is not None
+        os.kill(ways.a.pid, signal.SIGSTOP)
+        with pytest.raises(OSError, match="does not answer"):
+            await ways.a.serve({})
+        os.kill(ways.a.pid, signal.SIGCONT)
 
 
 async def test_there_is_no_process_until_there_is_another_manager(tmp_path: Path) -> None:
