@@ -75,7 +75,7 @@ async def test_nodes_meet_and_messages_go_both_ways() -> None:
         await wait_until(lambda: b"short" in told(second).heard_messages)
         await wait_until(lambda: b"l" * 2_000_000 in told(third).heard_messages)
         traffic = first.traffic
-        assert min(traffic.sent, traffic.received, traffic.opened, traffic.accepted) > 0
+        await wait_until(lambda: min(traffic.sent, traffic.received, traffic.opened, traffic.accepted) > 0)
         assert traffic.sent_bytes > traffic.sent
         assert (traffic.refused, traffic.lost) == (0, 0)
         await second.leave()
