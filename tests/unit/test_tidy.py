@@ -28,7 +28,7 @@ SHELLS = {
     "manager/peers": "incoming keeper outgoing process",
     "manager/views": "server",
     "manager/port": "guard messages outgoing server shares turns wire",
-    "network": "bridge configurations guard namespaces netlink overlays plumbing",
+    "network": "bridge configurations guard namespaces netlink nft_program overlays plumbing",
     "network/balancing": "balancer",
     "network/encryption": "encrypter",
     "network/gossip": "server sockets",

@@ -124,3 +124,11 @@ class NetlinkSocket:
                 raise
             return None
         return found[0] if found else None
+
+    def delete_link(self, index: int) -> None:
+        """Delete a link, which may be gone already. OSError."""
+        try:
+            self.run(rtnetlink.delete_link(index))
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # the kernel was quicker
+                raise

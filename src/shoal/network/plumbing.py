@@ -6,14 +6,12 @@ what is half done is found and removed by the next call.
 
 import errno
 import logging
-import subprocess
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 from shoal.errors import ShoalError
-from shoal.host import programs
-from shoal.network import rtnetlink, rules
+from shoal.network import nft_program, rtnetlink, rules
 from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
@@ -22,8 +20,18 @@ from shoal.network.wanted import Protocol
 
 log = logging.getLogger(__name__)
 
-NFT_TIMEOUT = 30.0
 INSIDE = "eth0"
+
+
+def used_networks(host: NetlinkSocket, but: int = 0) -> list[IPv4Network]:
+    """Return what a new subnet must not overlap: a host's routes but for an interface's, and its name servers."""
+    routes = rtnetlink.routes(host.run(rtnetlink.list_routes()))
+    networks = [route.destination for route in routes if not but or route.interface != but]
+    try:
+        networks += name_servers(Path("/etc/resolv.conf").read_text(errors="replace"))
+    except OSError:
+        pass  # without the file there are no name servers to keep clear of
+    return networks
 
 
 class Plumbing:
@@ -50,13 +58,7 @@ class Plumbing:
     def used_networks(self) -> list[IPv4Network]:
         """Return what a new subnet must not overlap: the host's routes but for our bridge's, and its name servers."""
         bridge = self._socket.link(self._bridge)
-        routes = rtnetlink.routes(self._socket.run(rtnetlink.list_routes()))
-        networks = [route.destination for route in routes if bridge is None or route.interface != bridge.index]
-        try:
-            networks += name_servers(Path("/etc/resolv.conf").read_text(errors="replace"))
-        except OSError:
-            pass  # without the file there are no name servers to keep clear of
-        return networks
+        return used_networks(self._socket, but=bridge.index if bridge is not None else 0)
 
     def find_bridge(self, subnet: IPv4Network) -> bool:
         """Take the last run's bridge as it is, with whoever is on it, and mend its address and rules.
@@ -77,7 +79,7 @@ class Plumbing:
         is gone again."""
         stale = self._socket.link(self._bridge)
         if stale:
-            self._delete(stale.index)
+            self._socket.delete_link(stale.index)
         self._socket.run(rtnetlink.add_bridge(self._bridge))
         bridge = self._socket.link(self._bridge)
         if bridge is None:
@@ -90,7 +92,7 @@ class Plumbing:
         # Another node on this host may have chosen at the same moment: the older bridge keeps the subnet.
         for route in rtnetlink.routes(self._socket.run(rtnetlink.list_routes())):
             if route.destination.overlaps(subnet) and 0 < route.interface < bridge.index:
-                self._delete(bridge.index)
+                self._socket.delete_link(bridge.index)
                 return False
         self._open_way_out(subnet)
         return True
@@ -137,12 +139,13 @@ class Plumbing:
     def _write_rules(self) -> None:
         if self._subnet is not None:
             ports, vxlan = self._closed_ports, self._vxlan_port
-            self._nft(rules.bridge_rules(self._table, self._bridge, self._subnet, ports, vxlan))
-            self._written = self._listing()
+            text = rules.bridge_rules(self._table, self._bridge, self._subnet, ports, vxlan)
+            nft_program.write(text, self._bridge)
+            self._written = nft_program.listing("ip", self._table)
 
     def mend(self) -> None:
         """Write the rules again where they are not as they were written."""
-        if self._subnet is not None and self._listing() != self._written:
+        if self._subnet is not None and nft_program.listing("ip", self._table) != self._written:
             log.warning("somebody has changed the rules of %s in nftables: they are written again", self._bridge)
             self._write_rules()
 
@@ -218,7 +221,7 @@ class Plumbing:
         """Remove the veth pairs of our bridge that are not in `keep`."""
         for link in self.links():
             if self._index and link.master == self._index and link.name not in keep:
-                self._delete(link.index)
+                self._socket.delete_link(link.index)
 
     def remove(self) -> None:
         """Remove the bridge, what is plugged into it, and the rules. May be repeated."""
@@ -226,28 +229,6 @@ class Plumbing:
         if bridge:
             self._index = bridge.index
             self.remove_ports(())
-            self._delete(bridge.index)
+            self._socket.delete_link(bridge.index)
         self._subnet = None
-        self._nft(rules.remove_rules(self._table))
-
-    def _delete(self, index: int) -> None:
-        try:
-            self._socket.run(rtnetlink.delete_link(index))
-        except OSError as error:
-            if error.errno != errno.ENODEV:  # the kernel was quicker
-                raise
-
-    def _nft(self, text: str) -> None:
-        done = self._run_nft("-f", "-", text=text)
-        if done.returncode != 0:
-            words = done.stderr.decode(errors="replace").strip()
-            raise ShoalError(f"nft refused the rules of {self._bridge}: {words}")
-
-    def _listing(self) -> str:
-        """Return the table as nft shows it; empty where there is none."""
-        done = self._run_nft("list", "table", "ip", self._table)
-        return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
-
-    def _run_nft(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[bytes]":
-        command = [programs.find("nft"), *arguments]
-        return subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
+        nft_program.write(rules.remove_rules(self._table), self._bridge)

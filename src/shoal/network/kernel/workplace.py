@@ -266,8 +266,4 @@ class Workplace:
         self._indexes.pop(name, None)
         link = self._inside.link(name)
         if link:
-            try:
-                self._inside.run(rtnetlink.delete_link(link.index))
-            except OSError as error:
-                if error.errno != errno.ENODEV:  # the kernel was quicker
-                    raise
+            self._inside.delete_link(link.index)

@@ -7,23 +7,21 @@ namespace.
 import errno
 import logging
 import os
-import subprocess
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 from shoal.errors import ShoalError
-from shoal.host import programs
-from shoal.network import rtnetlink, rules
-from shoal.network.addresses import mac_address, name_servers
+from shoal.network import nft_program, rtnetlink, rules
+from shoal.network.addresses import mac_address
 from shoal.network.local.shape import MODES, Shape
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
+from shoal.network.plumbing import used_networks
 from shoal.network.sysctls import set_sysctl
 
 log = logging.getLogger(__name__)
 
-NFT_TIMEOUT = 30.0
 # linux/if_link.h, MACVLAN_MODE_*, in the order of MODES
 _MODES = dict(zip(MODES, (4, 1, 2, 8), strict=True))
 # Of all bridges of ours but the host's own: the packet rules of that one are for "shoal*".
@@ -63,13 +61,8 @@ class LocalPlumbing:
         self._socket.close()
 
     def used_networks(self) -> list[IPv4Network]:
-        """Return what a new subnet must not overlap: the host's routes and its name servers."""
-        networks = [route.destination for route in rtnetlink.routes(self._socket.run(rtnetlink.list_routes()))]
-        try:
-            networks += name_servers(Path("/etc/resolv.conf").read_text(errors="replace"))
-        except OSError:
-            pass  # without the file there are no name servers to keep clear of
-        return networks
+        """Return what a new subnet must not overlap."""
+        return used_networks(self._socket)
 
     def bridges(self) -> list[str]:
         """Return the names of the bridges that this daemon made here."""
@@ -97,17 +90,18 @@ class LocalPlumbing:
 
     def mend(self, name: str, subnet: IPv4Network, shape: Shape, vxlan_port: int) -> None:
         """Write a bridge's rules again where they are not as they were written."""
-        if self._listing(name) != self._written.get(name):
+        if nft_program.listing("ip", self.table(name)) != self._written.get(name):
             log.warning("somebody has changed the rules of %s in nftables: they are written again", name)
             self._write_rules(name, subnet, shape, vxlan_port)
 
     def _write_rules(self, name: str, subnet: IPv4Network, shape: Shape, vxlan_port: int) -> None:
         table = self.table(name)
         if shape.internal:
-            self._nft(rules.isolated_rules(table, name))
+            text = rules.isolated_rules(table, name)
         else:
-            self._nft(rules.bridge_rules(table, name, subnet, (), vxlan_port))
-        self._written[name] = self._listing(name)
+            text = rules.bridge_rules(table, name, subnet, (), vxlan_port)
+        nft_program.write(text, name)
+        self._written[name] = nft_program.listing("ip", table)
 
     def table(self, name: str) -> str:
         """Return the name of a bridge's table."""
@@ -119,8 +113,8 @@ class LocalPlumbing:
         bridge = next((link for link in links if link.name == name), None)
         if bridge is not None:
             for link in (*(port for port in links if port.master == bridge.index), bridge):
-                self._delete(link.index)
-        self._nft(rules.remove_rules(self.table(name)))
+                self._socket.delete_link(link.index)
+        nft_program.write(rules.remove_rules(self.table(name)), name)
         self._written.pop(name, None)
 
     def join_bridge(self, name: str, place: Place, mtu: int) -> None:
@@ -128,7 +122,7 @@ class LocalPlumbing:
         bridge = self._link(name)
         leftover = self._socket.link(place.veth)
         if leftover is not None:  # of an earlier try, whose namespace the kernel has not yet cleaned up
-            self._delete(leftover.index)
+            self._socket.delete_link(leftover.index)
         with place.netns.open("rb") as netns:
             mac = mac_address(place.address.ip)
             self._socket.run(
@@ -164,25 +158,3 @@ class LocalPlumbing:
         if link is None:
             raise ShoalError(f"the interface {name} is gone")
         return link
-
-    def _delete(self, index: int) -> None:
-        try:
-            self._socket.run(rtnetlink.delete_link(index))
-        except OSError as error:
-            if error.errno != errno.ENODEV:  # the kernel was quicker
-                raise
-
-    def _listing(self, name: str) -> str:
-        """Return a bridge's table as nft shows it; empty where there is none."""
-        done = self._run_nft("list", "table", "ip", self.table(name))
-        return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
-
-    def _run_nft(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[bytes]":
-        command = [programs.find("nft"), *arguments]
-        return subprocess.run(command, input=text.encode(), capture_output=True, timeout=NFT_TIMEOUT, check=False)
-
-    def _nft(self, text: str) -> None:
-        done = self._run_nft("-f", "-", text=text)
-        if done.returncode != 0:
-            words = done.stderr.decode(errors="replace").strip()
-            raise ShoalError(f"nft refused the rules of a node's own network: {words}")
