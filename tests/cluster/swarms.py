@@ -1,5 +1,6 @@
 """Functions that many tests of a swarm of several hosts need."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from tests.harness.api import Client
@@ -8,6 +9,18 @@ from tests.harness.hosts import Host, eventually
 from tests.interop.conftest import import_image
 
 IMAGE = "bb:latest"
+
+
+@dataclass
+class Pair:
+    """A manager, and a worker."""
+
+    first: Host
+    second: Host
+
+    @property
+    def hosts(self) -> tuple[Host, Host]:
+        return self.first, self.second
 
 
 def make_swarm(manager: Host, *flags: str) -> str:

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.swarms import IMAGE, join, make_swarm, tasks, wait_running
+from tests.cluster.swarms import IMAGE, Pair, join, make_swarm, tasks, wait_running
 from tests.harness.hosts import Host, eventually, run
 from tests.harness.network import network
 
@@ -31,25 +30,15 @@ ASK_UDP = "import socket,sys;s=socket.socket(type=socket.SOCK_DGRAM);s.settimeou
 ASK_UDP += "s.connect((sys.argv[1],int(sys.argv[2])));s.send(b'hello');print(s.recv(9).decode())"
 
 
-@dataclass
-class Swarm:
-    first: Host
-    second: Host
-
-    @property
-    def hosts(self) -> tuple[Host, Host]:
-        return self.first, self.second
-
-
 @pytest.fixture(scope="module")
-def swarm() -> Iterator[Swarm]:
+def swarm() -> Iterator[Pair]:
     with network("hostports") as net:
         first, second = net.add("first"), net.add("second")
         token = make_swarm(first)
         # A daemon that is started again is not taken for dead on a busy machine.
         first.docker("swarm", "update", "--dispatcher-heartbeat", "1m")
         join(second, first, token)
-        yield Swarm(first, second)
+        yield Pair(first, second)
         second.docker("swarm", "leave")
         first.docker("swarm", "leave", "--force")
         for host in (first, second):
@@ -62,7 +51,7 @@ def wait_empty(host: Host) -> None:
 
 
 @pytest.fixture(autouse=True)
-def emptied(swarm: Swarm) -> Iterator[None]:
+def emptied(swarm: Pair) -> Iterator[None]:
     yield
     services = swarm.first.docker("service", "ls", "-q").stdout.split()
     if services:
@@ -72,7 +61,7 @@ def emptied(swarm: Swarm) -> Iterator[None]:
         assert not table(host), "rules are left"
 
 
-def create(swarm: Swarm, name: str, *flags: str, command: str = SEEN) -> None:
+def create(swarm: Pair, name: str, *flags: str, command: str = SEEN) -> None:
     swarm.first.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--restart-delay", "100ms",
         "--stop-signal", "KILL", *flags, IMAGE, "sh", "-c", command,
@@ -110,7 +99,7 @@ def seen(asker: Host | Path, address: str, port: int) -> str:
     return run(*there, check=False).stdout.strip().strip("[]").rpartition(":")[2]
 
 
-def port_status(swarm: Swarm, service: str) -> list[dict[str, Any]]:
+def port_status(swarm: Pair, service: str) -> list[dict[str, Any]]:
     (task,) = [one for one in tasks(swarm.first, service) if one["Status"]["State"] == "running"]
     found: list[dict[str, Any]] = task["Status"]["PortStatus"]["Ports"]
     return found
@@ -123,7 +112,7 @@ def wait_runs(manager: Host, service: str) -> None:
     eventually(runs, f"{service} runs somewhere", show=lambda: str(tasks(manager, service)))
 
 
-def wait_error(swarm: Swarm, service: str, words: str) -> None:
+def wait_error(swarm: Pair, service: str, words: str) -> None:
     def said() -> bool:
         return any(words in one["Status"].get("Err", "") for one in tasks(swarm.first, service))
 
@@ -159,7 +148,7 @@ def can_listen(host: Host, port: int) -> bool:
         return one.up
 
 
-def test_a_port_is_reached_from_everywhere_and_the_client_is_seen_as_itself(swarm: Swarm) -> None:
+def test_a_port_is_reached_from_everywhere_and_the_client_is_seen_as_itself(swarm: Pair) -> None:
     first, second = swarm.hosts
     create(swarm, "web", *on(second), *published(8080), "--publish", "mode=host,target=81")
     create(swarm, "other", *on(second))
@@ -202,7 +191,7 @@ def sockets(pid: int) -> set[str]:
     return {one for one in found if one.startswith("socket:")}
 
 
-def test_requests_go_on_while_shoald_is_killed_and_the_port_is_nobody_elses(swarm: Swarm) -> None:
+def test_requests_go_on_while_shoald_is_killed_and_the_port_is_nobody_elses(swarm: Pair) -> None:
     first, second = swarm.hosts
     create(swarm, "web", *on(second), *published(8080), "--publish", "mode=host,target=81")
     wait_running(first, "web", {"second": 1})
@@ -250,7 +239,7 @@ def test_requests_go_on_while_shoald_is_killed_and_the_port_is_nobody_elses(swar
     assert port_status(swarm, "web") == before
 
 
-def test_a_port_that_is_taken_is_said_and_never_taken_away(swarm: Swarm) -> None:
+def test_a_port_that_is_taken_is_said_and_never_taken_away(swarm: Pair) -> None:
     first, second = swarm.hosts
     with Listener(second, 8081) as program:
         assert program.up
@@ -266,7 +255,7 @@ def test_a_port_that_is_taken_is_said_and_never_taken_away(swarm: Swarm) -> None
     wait_running(first, "web", {"second": 1})  # known-faults 27: once it is free
 
 
-def test_a_second_service_goes_to_the_other_node_and_a_third_waits(swarm: Swarm) -> None:
+def test_a_second_service_goes_to_the_other_node_and_a_third_waits(swarm: Pair) -> None:
     first, _ = swarm.hosts
     for name in ("one", "two"):  # known-faults 35
         create(swarm, name, *published(8082))
@@ -295,7 +284,7 @@ def echo(inside: Path) -> Iterator[None]:
             process.kill()
 
 
-def test_a_stop_frees_the_port_and_ends_flows_of_udp(swarm: Swarm) -> None:
+def test_a_stop_frees_the_port_and_ends_flows_of_udp(swarm: Pair) -> None:
     first, second = swarm.hosts
     # One and the same flow throughout: a port of the client's own.
     ask = ASK_UDP.replace("s.settimeout", "s.bind(('',40053));s.settimeout")
@@ -317,7 +306,7 @@ def test_a_stop_frees_the_port_and_ends_flows_of_udp(swarm: Swarm) -> None:
         assert not answered()
 
 
-def test_start_first_gives_way_where_the_old_task_has_the_port(swarm: Swarm) -> None:
+def test_start_first_gives_way_where_the_old_task_has_the_port(swarm: Pair) -> None:
     first, second = swarm.hosts
     create(swarm, "web", *on(second), *published(8084), "--update-order", "start-first")
     wait_running(first, "web", {"second": 1})
@@ -335,7 +324,7 @@ def test_start_first_gives_way_where_the_old_task_has_the_port(swarm: Swarm) -> 
     assert sorted(shown) == [("running", True), ("shutdown", False)]
 
 
-def test_a_users_own_drop_holds(swarm: Swarm) -> None:
+def test_a_users_own_drop_holds(swarm: Pair) -> None:
     first, second = swarm.hosts
     create(swarm, "web", *on(second), *published(8085))
     wait_running(first, "web", {"second": 1})

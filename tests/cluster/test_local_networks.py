@@ -3,36 +3,25 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.swarms import IMAGE, join, make_swarm, tasks, wait_running
+from tests.cluster.swarms import IMAGE, Pair, join, make_swarm, tasks, wait_running
 from tests.harness.hosts import Host, eventually, run
 from tests.harness.network import network
 
 pytestmark = pytest.mark.root
 
 
-@dataclass
-class Swarm:
-    first: Host
-    second: Host
-
-    @property
-    def hosts(self) -> tuple[Host, Host]:
-        return self.first, self.second
-
-
 @pytest.fixture(scope="module")
-def swarm() -> Iterator[Swarm]:
+def swarm() -> Iterator[Pair]:
     with network("localnets") as net:
         first, second = net.add("first"), net.add("second")
         join(second, first, make_swarm(first))
-        yield Swarm(first, second)
+        yield Pair(first, second)
 
 
-def service(swarm: Swarm, net: str) -> None:
+def service(swarm: Pair, net: str) -> None:
     swarm.first.docker(
         "service", "create", "-d", "--no-resolve-image", "--name", "web", "--mode", "global", "--network", net, IMAGE,
         "sleep", "1d",
@@ -65,13 +54,13 @@ def rules(host: Host, bridge: str) -> str:
     return run(*host.inside("nft", "list", "table", "ip", name[1])).stdout if name else ""
 
 
-def ended(swarm: Swarm) -> None:
+def ended(swarm: Pair) -> None:
     swarm.first.docker("service", "rm", "web")
     for host in swarm.hosts:
         eventually(lambda host=host: not host.docker("ps", "-aq").stdout, "its container is gone", show=host.log)  # type: ignore[misc]
 
 
-def test_each_node_makes_a_bridge_from_its_own_configuration(swarm: Swarm) -> None:
+def test_each_node_makes_a_bridge_from_its_own_configuration(swarm: Pair) -> None:
     for number, host in enumerate(swarm.hosts, 1):
         host.docker("network", "create", "--config-only", "--subnet", f"192.168.{number}.0/24", "base")
     swarm.first.docker("network", "create", "-d", "bridge", "--scope", "swarm", "--config-from", "base", "own")
@@ -111,7 +100,7 @@ def test_each_node_makes_a_bridge_from_its_own_configuration(swarm: Swarm) -> No
     swarm.first.docker("network", "rm", "own")
 
 
-def test_macvlan_puts_containers_beside_the_hosts(swarm: Swarm) -> None:
+def test_macvlan_puts_containers_beside_the_hosts(swarm: Pair) -> None:
     for number, host in enumerate(swarm.hosts, 1):
         host.docker(
             "network", "create", "--config-only", "--subnet", "10.55.0.0/24", "--gateway", "10.55.0.254",
@@ -127,7 +116,7 @@ def test_macvlan_puts_containers_beside_the_hosts(swarm: Swarm) -> None:
     swarm.first.docker("network", "rm", "lan")
 
 
-def test_a_node_without_the_configuration_says_so_on_the_task(swarm: Swarm) -> None:
+def test_a_node_without_the_configuration_says_so_on_the_task(swarm: Pair) -> None:
     swarm.first.docker("network", "create", "-d", "bridge", "--scope", "swarm", "--config-from", "nowhere", "lost")
     service(swarm, "lost")
     words = 'configuration network "nowhere" does not exist'

@@ -11,14 +11,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.swarms import IMAGE, join, make_swarm, tasks, wait_running
+from tests.cluster.swarms import IMAGE, Pair, join, make_swarm, tasks, wait_running
 from tests.harness.hosts import REPOSITORY, Host, eventually, run
 from tests.harness.network import network
 
@@ -31,22 +30,12 @@ WELL = ("--health-cmd", "wget -q -O /dev/null http://127.0.0.1/", "--health-inte
 PROCESS = "shoal.network.process.program"
 
 
-@dataclass
-class Swarm:
-    first: Host
-    second: Host
-
-    @property
-    def hosts(self) -> tuple[Host, Host]:
-        return self.first, self.second
-
-
 @pytest.fixture(scope="module")
-def swarm() -> Iterator[Swarm]:
+def swarm() -> Iterator[Pair]:
     with network("overlaynets") as net:
         first, second = net.add("first"), net.add("second")
         join(second, first, make_swarm(first))
-        yield Swarm(first, second)
+        yield Pair(first, second)
         second.docker("swarm", "leave")
         first.docker("swarm", "leave", "--force")
         for host in (first, second):
@@ -55,7 +44,7 @@ def swarm() -> Iterator[Swarm]:
 
 
 @pytest.fixture
-def blue(swarm: Swarm) -> Iterator[str]:
+def blue(swarm: Pair) -> Iterator[str]:
     swarm.first.docker("network", "create", "-d", "overlay", "--attachable", "blue")
     yield "blue"
     for name in swarm.first.docker("service", "ls", "-q").stdout.split():
@@ -78,12 +67,12 @@ def processes(host: Host) -> list[int]:
     return found
 
 
-def create(swarm: Swarm, *arguments: str) -> None:
+def create(swarm: Pair, *arguments: str) -> None:
     """Create a service. Its tasks run as process 1 and hear no SIGTERM, so they are not given long."""
     swarm.first.docker("service", "create", "-d", "--no-resolve-image", "--stop-grace-period", "1s", *arguments)
 
 
-def serve(swarm: Swarm, name: str, replicas: int, *flags: str) -> None:
+def serve(swarm: Pair, name: str, replicas: int, *flags: str) -> None:
     create(
         swarm, "--name", name, "--network", "blue", "--replicas",
         str(replicas), *flags, IMAGE, "sh", "-c", SERVE,
@@ -109,13 +98,13 @@ def ask(host: Host, container: str, address: str, times: int) -> Counter[str]:
     return Counter(run("nsenter", f"--net={netns}", "sh", "-c", script).stdout.split())
 
 
-def virtual_ip(swarm: Swarm, service: str) -> str:
+def virtual_ip(swarm: Pair, service: str) -> str:
     shown = json.loads(swarm.first.docker("service", "inspect", service).stdout)[0]
     (found,) = shown["Endpoint"]["VirtualIPs"]
     return str(found["Addr"]).partition("/")[0]
 
 
-def addresses(swarm: Swarm, service: str) -> set[str]:
+def addresses(swarm: Pair, service: str) -> set[str]:
     """Return the addresses of the running tasks, as the API tells them."""
     return {
         task["NetworksAttachments"][0]["Addresses"][0].partition("/")[0]
@@ -124,13 +113,13 @@ def addresses(swarm: Swarm, service: str) -> set[str]:
     }
 
 
-def everywhere(swarm: Swarm, service: str) -> Iterator[tuple[Host, str]]:
+def everywhere(swarm: Pair, service: str) -> Iterator[tuple[Host, str]]:
     for host in swarm.hosts:
         for container in containers(host, service):
             yield host, container
 
 
-def wait_names(swarm: Swarm, service: str, asker: str | None = None) -> None:
+def wait_names(swarm: Pair, service: str, asker: str | None = None) -> None:
     """Wait until every task is told of all tasks, and of no others."""
 
     def known() -> bool:
@@ -143,7 +132,7 @@ def wait_names(swarm: Swarm, service: str, asker: str | None = None) -> None:
     eventually(known, f"all know the tasks of {service}", show=lambda: swarm.first.log() + swarm.second.log())
 
 
-def test_tasks_have_names_and_a_virtual_ip_that_spreads_over_both_hosts(swarm: Swarm, blue: str) -> None:
+def test_tasks_have_names_and_a_virtual_ip_that_spreads_over_both_hosts(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 4)
     wait_names(swarm, "web")
     vip = virtual_ip(swarm, "web")
@@ -159,7 +148,7 @@ def test_tasks_have_names_and_a_virtual_ip_that_spreads_over_both_hosts(swarm: S
         assert any(f"{address}\t{container}" in hosts for address in addresses(swarm, "web"))
 
 
-def doctor(swarm: Swarm, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+def doctor(swarm: Pair, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     """Ask the manager's doctor, and so both nodes; its exit code and its rows."""
     done = subprocess.run(
         (
@@ -187,7 +176,7 @@ def flushing(netns: Path, of: str) -> Iterator[None]:
         process.wait()
 
 
-def test_the_doctor_finds_nothing_and_then_what_somebody_broke(swarm: Swarm, blue: str) -> None:
+def test_the_doctor_finds_nothing_and_then_what_somebody_broke(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 2)
     wait_names(swarm, "web")
     vip, both = virtual_ip(swarm, "web"), " ".join(sorted(addresses(swarm, "web"), key=ip_address))
@@ -213,7 +202,7 @@ def test_the_doctor_finds_nothing_and_then_what_somebody_broke(swarm: Swarm, blu
     eventually(lambda: doctor(swarm, "blue")[0] == 0, "it is mended", show=swarm.first.log)
 
 
-def test_tasks_on_a_network_of_both_families_have_two_addresses_two_names_and_two_virtual_ips(swarm: Swarm) -> None:
+def test_tasks_on_a_network_of_both_families_have_two_addresses_two_names_and_two_virtual_ips(swarm: Pair) -> None:
     swarm.first.docker(
         "network", "create", "-d", "overlay", "--ipv6", "--subnet", "10.66.0.0/24", "--subnet", "fd66::/64", "both"
     )
@@ -248,7 +237,7 @@ def test_tasks_on_a_network_of_both_families_have_two_addresses_two_names_and_tw
     swarm.first.docker("network", "rm", "both")
 
 
-def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Swarm, blue: str) -> None:
+def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 2)
     for host, container in everywhere(swarm, "web"):
         gateway = host.docker("exec", container, "ip", "route").stdout
@@ -256,7 +245,7 @@ def test_a_task_on_an_overlay_reaches_what_is_outside(swarm: Swarm, blue: str) -
         assert "dev eth1" in gateway.splitlines()[0]
 
 
-def test_services_of_different_networks_do_not_see_each_other(swarm: Swarm, blue: str) -> None:
+def test_services_of_different_networks_do_not_see_each_other(swarm: Pair, blue: str) -> None:
     swarm.first.docker("network", "create", "-d", "overlay", "red")
     serve(swarm, "web", 2)
     create(
@@ -273,14 +262,14 @@ def test_services_of_different_networks_do_not_see_each_other(swarm: Swarm, blue
     swarm.first.docker("network", "rm", "red")
 
 
-def test_with_dns_round_robin_there_is_no_virtual_ip(swarm: Swarm, blue: str) -> None:
+def test_with_dns_round_robin_there_is_no_virtual_ip(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 2, "--endpoint-mode", "dnsrr")
     wait_names(swarm, "web")
     for host, container in everywhere(swarm, "web"):
         assert look_up(host, container, "web") == addresses(swarm, "web")
 
 
-def test_names_and_connections_outlive_the_daemon_and_a_killed_network_process(swarm: Swarm, blue: str) -> None:
+def test_names_and_connections_outlive_the_daemon_and_a_killed_network_process(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 2)
     wait_names(swarm, "web")
     vip = virtual_ip(swarm, "web")
@@ -298,7 +287,7 @@ def test_names_and_connections_outlive_the_daemon_and_a_killed_network_process(s
 
 
 @pytest.fixture
-def asked(swarm: Swarm, blue: str) -> tuple[str, str]:
+def asked(swarm: Pair, blue: str) -> tuple[str, str]:
     """Return a container on the first host, and the virtual IP of two tasks on the second."""
     for name, where, *rest in (
         ("web", "second", "--replicas", "2", IMAGE, "sh", "-c", SERVE),
@@ -353,7 +342,7 @@ def connected(host: Host, container: str, address: str) -> Iterator[Callable[[],
             client.kill()
 
 
-def test_network_processes_that_are_killed_cost_no_connection_and_no_name(swarm: Swarm, asked: tuple[str, str]) -> None:
+def test_network_processes_that_are_killed_cost_no_connection_and_no_name(swarm: Pair, asked: tuple[str, str]) -> None:
     asker, vip = asked
     for host in swarm.hosts:
         kept = host.exec_root / "network" / "others.json"
@@ -373,7 +362,7 @@ def test_network_processes_that_are_killed_cost_no_connection_and_no_name(swarm:
     assert results["failed"] == 0, results
 
 
-def test_a_node_whose_network_process_is_stuck_keeps_its_connections(swarm: Swarm, asked: tuple[str, str]) -> None:
+def test_a_node_whose_network_process_is_stuck_keeps_its_connections(swarm: Pair, asked: tuple[str, str]) -> None:
     asker, vip = asked
     (inside, _) = containers(swarm.second, "web")
     (process,) = processes(swarm.first)
@@ -390,7 +379,7 @@ def test_a_node_whose_network_process_is_stuck_keeps_its_connections(swarm: Swar
     assert results["failed"] == 0, results
 
 
-def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
+def test_an_update_under_load_loses_no_request(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 2, *WELL, "--update-order", "start-first", "--update-delay", "0s")
     create(
         swarm, "--name", "asker", "--network", "blue", "--replicas", "2",
@@ -412,7 +401,7 @@ def test_an_update_under_load_loses_no_request(swarm: Swarm, blue: str) -> None:
     assert [one["failed"] for one in results] == [0, 0], results
 
 
-def settled(swarm: Swarm, done: Callable[[], bool]) -> None:
+def settled(swarm: Pair, done: Callable[[], bool]) -> None:
     def is_settled() -> bool:
         states = [(task["Status"]["State"], task["DesiredState"]) for task in tasks(swarm.first, "web")]
         return done() and all(state == desired or desired == "shutdown" for state, desired in states)
@@ -420,7 +409,7 @@ def settled(swarm: Swarm, done: Callable[[], bool]) -> None:
     eventually(is_settled, "it has settled", patience=90, show=swarm.first.log)
 
 
-def test_a_network_in_use_is_not_removed_and_what_it_made_is_gone_with_its_last_task(swarm: Swarm, blue: str) -> None:
+def test_a_network_in_use_is_not_removed_and_what_it_made_is_gone_with_its_last_task(swarm: Pair, blue: str) -> None:
     serve(swarm, "web", 2)
     refused = swarm.first.docker("network", "rm", "blue", check=False)
     assert "is in use by service" in refused.stderr
