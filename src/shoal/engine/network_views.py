@@ -4,7 +4,7 @@
         &others=true    on a manager: also the views of the other nodes on these networks
 
 A node's view: what the shared tables say, what its kernel has, what names lead to. A manager adds what the store says
-should be. How it asks others: docs/decisions/0028-network-doctor.md.
+should be. How it asks others: docs/decisions/0030-network-doctor.md.
 """
 
 import json

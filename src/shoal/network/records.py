@@ -147,11 +147,10 @@ class PeerRecord:
         """Read a value of `overlay_peer_table`. InvalidArgument."""
         record = pb.PeerRecord()
         _parse(record, value)
-        try:
-            address = ipaddress.ip_interface(record.endpoint_ip)
-            second = ipaddress.IPv6Interface(record.endpoint_ip6) if record.endpoint_ip6 else None
-        except ValueError as error:
-            raise InvalidArgument(f"a peer record has no address: {error}") from error
+        address = _interface(record.endpoint_ip)
+        second = _interface(record.endpoint_ip6) if record.endpoint_ip6 else None
+        if isinstance(second, IPv4Interface):
+            raise InvalidArgument(f"a record has a second address that is not of IPv6: {second}")
         # A MAC of many receivers would spread what is for one.
         if not _MAC.fullmatch(record.endpoint_mac) or int(record.endpoint_mac[:2], 16) & 1:
             raise InvalidArgument("a peer record has no MAC of one receiver")
@@ -183,6 +182,15 @@ def _address(text: str) -> Address:
     if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
         raise InvalidArgument(f"a record has an address that no machine can have: {text}")
     return address
+
+
+def _interface(text: str) -> IPv4Interface | IPv6Interface:
+    """Return such an address with its prefix length."""
+    _address(text.partition("/")[0])
+    try:
+        return ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise InvalidArgument(f"a record has no address: {error}") from error
 
 
 def _second(text: str) -> IPv6Address | None:

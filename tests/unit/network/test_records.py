@@ -92,6 +92,9 @@ def test_an_endpoint_record_that_cannot_be_is_refused(value: bytes) -> None:
     [
         ("10.0.1.3/33", "02:42:0a:00:01:03", "192.168.1.10"),
         ("", "02:42:0a:00:01:03", "192.168.1.10"),
+        ("0.0.0.0/24", "02:42:0a:00:01:03", "192.168.1.10"),
+        ("224.0.0.1/24", "02:42:0a:00:01:03", "192.168.1.10"),
+        ("fd00::3%eth0/64", "02:42:0a:00:01:03", "192.168.1.10"),
         ("10.0.1.3/24", "03:42:0a:00:01:03", "192.168.1.10"),
         ("10.0.1.3/24", "ff:ff:ff:ff:ff:ff", "192.168.1.10"),
         ("10.0.1.3/24", "02:42:0a:00:01", "192.168.1.10"),
@@ -103,6 +106,20 @@ def test_a_peer_record_that_cannot_be_is_refused(address: str, mac: str, tunnel:
     value = pb.PeerRecord(endpoint_ip=address, endpoint_mac=mac, tunnel_endpoint_ip=tunnel).SerializeToString()
     with pytest.raises(InvalidArgument):
         PeerRecord.decode(value)
+
+
+@pytest.mark.parametrize(
+    "second", ["10.0.1.3/24", "ff02::1/64", "::1/128", "fd00::3%; flush ruleset/64", "fd00::3/129"]
+)
+def test_a_peer_record_whose_second_address_cannot_be_is_refused(second: str) -> None:
+    record = pb.PeerRecord(
+        endpoint_ip="10.0.1.3/24",
+        endpoint_ip6=second,
+        endpoint_mac="02:42:0a:00:01:03",
+        tunnel_endpoint_ip="192.168.1.10",
+    )
+    with pytest.raises(InvalidArgument):
+        PeerRecord.decode(record.SerializeToString())
 
 
 @given(st.binary(max_size=200))
