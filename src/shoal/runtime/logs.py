@@ -38,7 +38,9 @@ class Assembler:
     """Assembles lines from conmon's records."""
 
     def __init__(self) -> None:
-        self._parts: dict[bytes, list[bytes]] = {b"stdout": [], b"stderr": []}
+        # A container can write a line of a million parts of one byte, so the cost of a part must not grow with their
+        # number.
+        self._parts: dict[bytes, bytearray] = {b"stdout": bytearray(), b"stderr": bytearray()}
         self._began: dict[bytes, int] = {}
 
     def feed(self, record: bytes) -> LogLine | None:
@@ -52,10 +54,10 @@ class Assembler:
             return None
         stream, parts = fields[1], self._parts[fields[1]]
         began = self._began.setdefault(stream, at)
-        parts.append(fields[3])
-        if fields[2] == b"P" and sum(map(len, parts)) < _LINE_LIMIT:
+        parts += fields[3]
+        if fields[2] == b"P" and len(parts) < _LINE_LIMIT:
             return None
-        data = b"".join(parts) + (b"\n" if fields[2] == b"F" else b"")
+        data = bytes(parts) + (b"\n" if fields[2] == b"F" else b"")
         parts.clear()
         del self._began[stream]
         return LogLine(began, _stream(stream), data)
@@ -64,7 +66,7 @@ class Assembler:
         """Yield the last lines, which have no newline."""
         for stream, parts in self._parts.items():
             if parts:
-                yield LogLine(self._began.pop(stream), _stream(stream), b"".join(parts))
+                yield LogLine(self._began.pop(stream), _stream(stream), bytes(parts))
                 parts.clear()
 
 

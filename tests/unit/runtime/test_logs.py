@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,6 +48,24 @@ def test_parts_are_put_together_by_stream() -> None:
         LogLine(EPOCH * 10**9 + 1, "stdout", b"one two three\n"),
         LogLine(EPOCH * 10**9 + 5, "stdout", b"open"),
     ]
+
+
+def test_a_part_costs_the_same_however_many_there_are_before_it() -> None:
+    part = record(1, ".", tag="P").rstrip("\n").encode()
+
+    def seconds(assembler: Assembler, count: int) -> float:
+        began = time.thread_time()
+        for _ in range(count):
+            assembler.feed(part)
+        return time.thread_time() - began
+
+    ratios = []
+    for _ in range(3):  # the best of three, because other work slows single measurements
+        assembler = Assembler()
+        first = seconds(assembler, 500)
+        seconds(assembler, 8000)
+        ratios.append(seconds(assembler, 500) / first)
+    assert min(ratios) < 5
 
 
 async def read(path: Path, **options: object) -> list[bytes]:
