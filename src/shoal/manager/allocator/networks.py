@@ -102,8 +102,8 @@ class Networks:
             if not any(asked.subnet for asked in network.spec.ipam.configs):
                 self._restored[0].append(pool.subnet)
         for text in network.driver_state.options.get(VNI_OPTION, "").split(","):
-            if text.isascii() and text.isdigit():
-                vnis.append(int(text))
+            if number := _vni(text):
+                vnis.append(number)
                 if not self.vnis.hold(vnis[-1], network.id):
                     wrong.append(
                         f"network {name}: VXLAN id {text} is that of {self._name(self.vnis.owner_of(vnis[-1]))}"
@@ -286,9 +286,9 @@ class Networks:
         asked = network.spec.driver_config.options.get(VNI_OPTION, "")
         vnis = []
         for text in asked.split(",") if asked else ():
-            number = int(text) if text.strip().isascii() and text.strip().isdigit() else 0
-            if not 0 < number <= LAST_VNI:
-                return self._lacking(network, f"{text} is no VXLAN id", waiting.NEVER)
+            number = _vni(text.strip())
+            if not number:
+                return self._lacking(network, f"{text[:20]} is no VXLAN id", waiting.NEVER)
             owner = self.vnis.owner_of(number)
             if owner is not None:
                 whose = "its own twice" if owner == network.id else f"that of {self._name(owner)}"
@@ -345,3 +345,10 @@ def _pool(config: api.IPAMConfig) -> Pool:
             raise InvalidArgument(f"{text} is no address of {config.subnet}")
         pool.reserve(number)
     return pool
+
+
+def _vni(text: str) -> int:
+    """Return the VXLAN id that a text says, or 0."""
+    # Python raises ValueError for a number of thousands of digits.
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(LAST_VNI)) else 0
+    return number if number <= LAST_VNI else 0

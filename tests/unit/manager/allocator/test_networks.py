@@ -97,6 +97,8 @@ def test_what_cannot_be_had_is_said_and_nothing_is_kept() -> None:
         "network blue: VXLAN id 5000 is that of network red", vni(5000)
     )
     assert lacks(networks, network("blue", vnis="0")) == "network blue: 0 is no VXLAN id"
+    for number in ("9" * 5000, "\u00b2", "1_0"):  # Python reads none of the first, and its digits have other scripts
+        assert lacks(networks, network("blue", vnis=number)) == f"network blue: {number[:20]} is no VXLAN id"
     assert lacks(networks, network("blue", vnis="7,7")) == "network blue: VXLAN id 7 is its own twice"
     narrow = network("blue", "10.9.0.0/32")
     narrow.spec.ipam.configs[0].reserved["router"] = "10.9.0.0"
