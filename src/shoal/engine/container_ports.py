@@ -13,6 +13,7 @@ from shoal.runtime.types import Container, Phase
 
 ANYWHERE = "0.0.0.0"
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?")
+_ONE_PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
 
 Base = Mapping[str, Any]
 
@@ -45,10 +46,10 @@ def rows(container: Container, base: Base) -> list[dict[str, Any]]:
     """Return the same as a row of a list has it."""
     found: list[dict[str, Any]] = []
     for name, bindings in sorted(bound(container, base).items()):
-        number, _, protocol = name.partition("/")
-        if not number.isdecimal():
-            continue  # an image may say anything
-        private = {"PrivatePort": int(number), "Type": protocol or "tcp"}
+        match = _ONE_PORT.fullmatch(name)
+        if match is None or not 0 < int(match[1]) < 65536:
+            continue  # an image may say anything; a client that cannot read one row shows none
+        private = {"PrivatePort": int(match[1]), "Type": match[2] or "tcp"}
         public = [{"IP": one["HostIp"], **private, "PublicPort": int(one["HostPort"])} for one in bindings or ()]
         found += public or [private]
     return found

@@ -13,7 +13,9 @@ from shoal.errors import InvalidArgument
 from shoal.runtime.manifests import host_platform
 
 Config = dict[str, Any]
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_PORT, _COUNT = re.compile(r"[0-9]{1,5}"), re.compile(r"[0-9]{1,9}")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
+_LONGEST_DURATION = 64
 _UNIT_NANOS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _HEALTH_FLAGS = {
     "interval": "Interval",
@@ -120,7 +122,7 @@ def _expose(config: Config, text: str) -> None:
         first, _, last = number.partition("-")
         last = last or first
         protocol = protocol.lower() or "tcp"
-        if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) <= 65535):
+        if not (_PORT.fullmatch(first) and _PORT.fullmatch(last) and 0 < int(first) <= int(last) <= 65535):
             raise InvalidArgument(f"invalid containerPort: {word}")
         if protocol not in ("tcp", "udp", "sctp"):
             raise InvalidArgument(f"invalid proto: {protocol}")
@@ -166,7 +168,7 @@ def _healthcheck(config: Config, text: str) -> None:
         field = _HEALTH_FLAGS.get(name)
         if field is None:
             raise InvalidArgument(f"unknown flag: --{name}")
-        health[field] = int(value) if name == "retries" and value.isdigit() else _nanos(value)
+        health[field] = int(value) if name == "retries" and _COUNT.fullmatch(value) else _nanos(value)
         text = text.lstrip()
     kind, _, command = text.partition(" ")
     if kind.upper() == "NONE" and not command and not health:
@@ -180,10 +182,14 @@ def _healthcheck(config: Config, text: str) -> None:
 
 
 def _nanos(text: str) -> int:
-    parts = _DURATION.findall(text)
+    # In a long row of digits the pattern is tried from each of them.
+    parts = _DURATION.findall(text) if len(text) <= _LONGEST_DURATION else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidArgument(f'time: invalid duration "{text}"')
-    return round(sum(float(number) * _UNIT_NANOS[unit] for number, unit in parts))
+    length = sum(float(number) * _UNIT_NANOS[unit] for number, unit in parts)
+    if length >= 1 << 63:  # Go's type for durations holds no more
+        raise InvalidArgument(f'time: invalid duration "{text}"')
+    return round(length)
 
 
 _HANDLERS = {

@@ -5,6 +5,7 @@ user, stop signal, health probe, the targets of anonymous volumes.
 """
 
 import posixpath
+import re
 import signal as signals
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from shoal.runtime.types import ContainerConfig, HealthConfig, Mount
 
 # Seconds. With a shorter interval, probes would keep the host busy. An image can contain any value.
 _LEAST_DURATION = 0.001
+_DIGITS = re.compile(r"[0-9]{1,3}")  # of a signal; Python refuses thousands of digits, and reads those of other scripts
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -64,14 +66,14 @@ def merge_env(lower: Iterable[str], upper: Iterable[str]) -> tuple[str, ...]:
 def parse_signal(name: str) -> int:
     """Return the number of a signal, given as a number or a name with or without SIG. Raises InvalidArgument."""
     text = name.strip()
-    if text.isdigit():
+    if _DIGITS.fullmatch(text):
         number = int(text)
         if 0 < number < signals.NSIG:
             return number
         raise InvalidArgument(f"invalid signal: {name}")
     upper = text.upper().removeprefix("SIG")
     for prefix, base, sign in (("RTMIN+", signals.SIGRTMIN, 1), ("RTMAX-", signals.SIGRTMAX, -1)):
-        if upper.startswith(prefix) and upper[len(prefix) :].isdigit():
+        if upper.startswith(prefix) and _DIGITS.fullmatch(upper[len(prefix) :]):
             number = base + sign * int(upper[len(prefix) :])
             if signals.SIGRTMIN <= number <= signals.SIGRTMAX:
                 return int(number)

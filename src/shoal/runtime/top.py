@@ -32,14 +32,14 @@ def choose(output: str, pids: frozenset[int]) -> Table:
 
     Raises InvalidArgument if there is no column PID.
     """
-    lines = output.splitlines()
-    titles = lines[0].split() if lines else []
+    lines = output.split("\n")  # a command may contain other characters that Python takes for ends of lines
+    titles = lines[0].split()
     if "PID" not in titles:
         raise InvalidArgument("Couldn't find PID field in ps output")
     at = titles.index("PID")
-    rows = []
+    shown, rows = {str(pid) for pid in pids}, []
     for line in lines[1:]:
         fields = line.split(None, len(titles) - 1)
-        if len(fields) > at and fields[at].isdigit() and int(fields[at]) in pids:
+        if len(fields) > at and fields[at] in shown:
             rows.append(fields)
     return titles, rows

@@ -43,6 +43,14 @@ def test_what_leads_to_it_while_it_runs() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["9" * 5000 + "/tcp", "70000/tcp", "0/tcp", "\u0663/tcp", "80/x", "80/tcp/udp"])
+def test_a_port_that_no_client_could_read_is_not_in_a_row(name: str) -> None:
+    running = made(ports=(), sandbox=Sandbox("/ns", (Endpoint("bridge", "n", "e", "172.18.0.2", 16),)))
+    assert container_ports.rows(running, {"ExposedPorts": {name: {}, "80/tcp": {}}}) == [
+        {"PrivatePort": 80, "Type": "tcp"}
+    ]
+
+
 @pytest.mark.parametrize(
     "ended", [made(phase=Phase.EXITED, sandbox=Sandbox()), made(sandbox=Sandbox("", (Endpoint("host"),)))]
 )

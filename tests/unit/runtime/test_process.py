@@ -81,7 +81,9 @@ def test_signals(name: str, number: int) -> None:
     assert parse_signal(name) == number
 
 
-@pytest.mark.parametrize("name", ["", "nope", "0", "65", "RTMIN+99"])
+@pytest.mark.parametrize(
+    "name", ["", "nope", "0", "65", "RTMIN+99", "\u00b2", "RTMIN+\u00b2", "9" * 5000, "RTMAX-" + "9" * 5000]
+)
 def test_what_is_no_signal_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="invalid signal: "):
         parse_signal(name)
