@@ -31,11 +31,11 @@ class Layout(StrEnum):
 def parse_mounts(mountinfo: str) -> tuple[Layout, dict[str, str]]:
     """Return the layout, and where each v1 controller (or "" for v2) is mounted. The first mount of each counts."""
     found: dict[str, str] = {}
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         left, separator, right = line.partition(" - ")
         if not separator:
             continue
-        fields, kind = left.split(), right.split()
+        fields, kind = left.split(" "), right.split()
         if kind[0] == "cgroup2":
             found.setdefault("", fields[4])
         elif kind[0] == "cgroup":
@@ -53,7 +53,7 @@ class Cgroups:
 
     def __init__(self, tag: str, mountinfo: str | None = None) -> None:
         self.parent = f"shoal-{tag}"
-        text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+        text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape") if mountinfo is None else mountinfo
         self.layout, self._mounts = parse_mounts(text)
         self.swap_accounting = self._has_swap_accounting()
         self._claimed: int | None = None

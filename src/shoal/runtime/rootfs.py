@@ -97,12 +97,13 @@ def is_mount_point(path: Path) -> bool:
 
 
 def _mount_points() -> list[str]:
-    return mount_points_in(Path("/proc/self/mountinfo").read_text())
+    return mount_points_in(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
 
 
 def mount_points_in(mountinfo: str) -> list[str]:
     """Return the mount points of a mountinfo file in the order of mounting."""
-    return [_unescape(line.split()[4]) for line in mountinfo.splitlines()]
+    # Names may contain other characters that Python takes for blanks or ends of lines.
+    return [_unescape(line.split(" ")[4]) for line in mountinfo.split("\n") if line]
 
 
 def _unescape(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +114,30 @@ def test_who_holds_a_part_of_the_tree_is_seen_by_others(tmp_path: Path) -> None:
     assert other.is_claimed()
     one.release()
     assert not other.is_claimed()
+
+
+@pytest.mark.root
+def test_a_mount_point_of_the_host_may_have_any_name() -> None:
+    program = """if True:
+        import os, tempfile
+        from pathlib import Path
+        from shoal.host import linux
+        from shoal.runtime import rootfs
+        from shoal.runtime.cgroups import Cgroups
+        linux.mount("", "/", flags=linux.MS_REC | linux.MS_SLAVE)
+        top = tempfile.mkdtemp()
+        points = [f"{top}/{os.fsdecode(name)}" for name in (b"\\xff", b"\\xc2\\x85 \\xe2\\x80\\xa8")]
+        for point in points:
+            os.mkdir(point)
+            linux.mount("none", point, "tmpfs")
+        try:
+            Cgroups("test")
+            found = rootfs.mounted_below(Path(top))
+        finally:
+            for point in points:
+                linux.umount(point)
+                os.rmdir(point)
+            os.rmdir(top)
+        assert found == points, found
+    """
+    subprocess.run(["unshare", "-m", sys.executable, "-c", program], check=True, timeout=60)
