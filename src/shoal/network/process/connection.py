@@ -34,7 +34,7 @@ class Connection:
         try:
             header = await self._reader.readexactly(LENGTH.size)
             return decode(await self._reader.readexactly(length(header)))
-        except (IncompleteReadError, ConnectionResetError):
+        except (IncompleteReadError, ConnectionError):  # the stream also raises here what a send met
             return None
 
     async def send(self, message: Message) -> None:

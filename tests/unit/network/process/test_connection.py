@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ async def test_messages_go_both_ways_at_a_path_longer_than_an_address(tmp_path: 
         assert await one.receive() is None
         await one.close()
         await other.close()
+
+
+async def test_the_end_comes_as_the_end_where_a_message_could_not_be_sent(tmp_path: Path) -> None:
+    with connection.listen(tmp_path) as sock:
+        one = await connection.connect(tmp_path)
+        connection.accept(sock).close()
+        with suppress(ConnectionError):
+            await one.send(Message("show", b"{}"))
+        assert await one.receive() is None
+        await one.close()
 
 
 async def test_a_socket_of_a_former_process_is_replaced(tmp_path: Path) -> None:
