@@ -24,9 +24,24 @@ def question() -> Question:
 
 def bound(kind: int, port: int = 0) -> socket.socket:
     made = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind((LOCAL, port))
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((LOCAL, port))
+    except OSError:
+        made.close()
+        raise
     return made
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return a socket for UDP and one for TCP with one number, which another program may have for one of them."""
+    for _ in range(100):
+        udp = bound(socket.SOCK_DGRAM)
+        try:
+            return udp, bound(socket.SOCK_STREAM, udp.getsockname()[1])
+        except OSError:
+            udp.close()
+    raise AssertionError("no number is free for both")
 
 
 async def asked(port: int, *servers: str, tcp: bool = False, group: asyncio.TaskGroup) -> bytes | None:
@@ -58,7 +73,8 @@ async def test_forged_replies_are_passed_over() -> None:
 
 async def test_a_reply_that_was_cut_off_is_fetched_by_tcp() -> None:
     loop = asyncio.get_running_loop()
-    with bound(socket.SOCK_DGRAM) as udp, bound(socket.SOCK_STREAM, udp.getsockname()[1]) as tcp:
+    udp, tcp = pair()
+    with udp, tcp:
         tcp.listen()
 
         async def cut() -> None:
