@@ -30,6 +30,7 @@ from shoal.ca.security import SecurityConfig
 from shoal.errors import InvariantBroken, RpcError, ShoalError, Unavailable
 from shoal.manager.bootstrap import FirstLeader
 from shoal.manager.control import ControlRpcs
+from shoal.manager.forwarding import leader_link
 from shoal.manager.forwarding.calls import Forwarder
 from shoal.manager.forwarding.control import RemoteControl, RemoteLogs
 from shoal.manager.forwarding.leader_link import LeaderLink, LeadsHere
@@ -37,7 +38,7 @@ from shoal.manager.forwarding.placement import RemotePlacement
 from shoal.manager.forwarding.services import ControlService, LogBroker, LogsService, TermService
 from shoal.manager.forwarding.views import RemoteViews
 from shoal.manager.membership.managers import RaftMembershipServer
-from shoal.manager.membership.quorum import Reachability
+from shoal.manager.membership.quorum import HEARD_WITHIN, SLOW_HEARD_WITHIN, Reachability
 from shoal.manager.peers.keeper import TunnelsProcess
 from shoal.manager.port.authorization import Subject
 from shoal.manager.port.health import HealthServer
@@ -49,7 +50,7 @@ from shoal.node.peers import Peers
 from shoal.node.state import NodeState
 from shoal.node.term import Setting, Term
 from shoal.paths import Paths
-from shoal.store import members
+from shoal.store import members, pace
 from shoal.store.changes import Event
 from shoal.store.etcd_client import EtcdClient
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess, RemovedMember
@@ -262,7 +263,8 @@ class Manager:
         data_key = self._security.data_key
         if data_key is None:
             raise InvariantBroken("this manager's key file holds no data key")
-        async with EtcdProcess(self._paths, config, wait=False) as etcd:
+        self._paced(is_slow=False)
+        async with self._etcd(config) as etcd:
             self._link.trouble = lambda: etcd.trouble
             await etcd.wait_serving()
             async with Store.follow(etcd.client, Sealer({0: data_key}, 0), trouble=lambda: etcd.trouble) as store:
@@ -281,6 +283,21 @@ class Manager:
                     self._store = self._active = None
                     self._is_told = False
                     ended()
+
+    def _etcd(self, config: EtcdConfig) -> EtcdProcess:
+        return EtcdProcess(
+            self._paths,
+            config,
+            wait=False,
+            turn=lambda: pace.turn(self._own_id, self._members),
+            are_there=lambda: all(map(self._reachability.is_reachable, self._members)),
+            paced=lambda is_slow: self._paced(is_slow=is_slow),
+        )
+
+    def _paced(self, *, is_slow: bool) -> None:
+        """Wait as long for what etcd does as its pace asks for."""
+        self._reachability.within = SLOW_HEARD_WITHIN if is_slow else HEARD_WITHIN
+        self._link.patience = leader_link.SLOW_PATIENCE if is_slow else leader_link.PATIENCE
 
     # The leader, and the other managers.
 

@@ -31,6 +31,7 @@ _R = TypeVar("_R", bound=Message)
 log = logging.getLogger(__name__)
 
 # Seconds. Longer than etcd's own limit for a write without quorum (5 s and two elections), so that etcd's error comes.
+# A client of an etcd that waits longer for a leader is more patient.
 CALL_TIMEOUT = 7.0
 # A unix socket's path is at most this long: sun_path in unix(7), with its end mark.
 MAX_SOCKET_PATH_BYTES = 107
@@ -82,6 +83,8 @@ class EtcdClient:
         self._cluster = etcd_grpc.ClusterStub(self._channel)
         self._watch = etcd_grpc.WatchStub(self._channel)
         self._short: UnaryChannel | None = UnaryChannel(socket)
+        self.patience = CALL_TIMEOUT
+        """Seconds until a call is given up."""
 
     def close(self) -> None:
         """Close the connections. Calls that wait raise Unavailable."""
@@ -135,13 +138,13 @@ class EtcdClient:
         """Read or clear alarms."""
         return await self._call(self._maintenance.Alarm, request)
 
-    async def status(self, patience: float = CALL_TIMEOUT) -> pb.StatusResponse:
+    async def status(self) -> pb.StatusResponse:
         """Return this member's own view of the leader, the term, and the size of its database.
 
         It may be out of date.
         """
         status = partial(self._shortly, _STATUS, pb.StatusResponse, self._maintenance.Status)
-        return await self._call(status, pb.StatusRequest(), patience)
+        return await self._call(status, pb.StatusRequest())
 
     async def move_leader(self, member: int) -> pb.MoveLeaderResponse:
         """Hand the lead of Raft to another member."""
@@ -183,16 +186,16 @@ class EtcdClient:
                 raise
         return await method(request)
 
-    async def _call(self, method: Callable[[_Q], Awaitable[_R]], request: _Q, patience: float = CALL_TIMEOUT) -> _R:
+    async def _call(self, method: Callable[[_Q], Awaitable[_R]], request: _Q) -> _R:
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self.patience):
                 return await method(request)
         except GRPCError as error:
             raise _translated(error) from error
         except TimeoutError as error:
             # The connection itself may hang, so the next call gets another one.
             self.close()
-            raise Unavailable(f"etcd did not answer within {patience:g} s") from error
+            raise Unavailable(f"etcd did not answer within {self.patience:g} s") from error
         except (OSError, StreamTerminatedError, ProtocolError, H2Error) as error:
             raise Unavailable(f"etcd cannot be reached: {error}") from error
         except AttributeError as error:

@@ -6,7 +6,7 @@ docs/decisions/0007-etcd-peers.md.
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,8 @@ UNIX = "unix://"
 # tick is not longer: docs/decisions/0025-etcd-at-rest.md.
 _HEARTBEAT_MS = 100
 _ELECTION_ALONE_MS, _ELECTION_OF_MANY_MS = 500, 600
+# On hosts that are too slow for that (`pace`): all times are so many times as long.
+_SLOWER, _TICKS = 4, _ELECTION_OF_MANY_MS // _HEARTBEAT_MS
 # How often etcd writes its database. A change is flushed to its log before anybody hears of it, so this loses nothing.
 # By default, etcd checks ten times a second whether there is something to write.
 _DATABASE_WRITES_EVERY = "1s"
@@ -96,6 +98,14 @@ class EtcdConfig:
     def is_alone(self) -> bool:
         """Return whether this is the only member, as far as is known."""
         return "," not in self.peers
+
+    def slow(self) -> Self:
+        """Return the settings for hosts on which elections follow one another: four times as patient.
+
+        A manager that was started alone gets the same times as the others.
+        """
+        election_ms = _SLOWER * max(self.election_ms, _TICKS * self.heartbeat_ms)
+        return replace(self, heartbeat_ms=_SLOWER * self.heartbeat_ms, election_ms=election_ms)
 
     def flags(self) -> list[str]:
         """Return etcd's flags, without `--force-new-cluster` and without the paths of its files."""

@@ -11,15 +11,18 @@ import logging
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from shoal import spawning
 from shoal.errors import DamagedState, MissingProgram, ShoalError, Unavailable
 from shoal.paths import Paths
-from shoal.store.etcd_client import EtcdClient
+from shoal.store.etcd_client import CALL_TIMEOUT, EtcdClient
 from shoal.store.etcd_config import UNIX, EtcdConfig, peer_socket, peer_url
 from shoal.store.leftovers import Lock, end_leftovers
+from shoal.store.pace import ELECTIONS, WITHIN, Pace, is_election
 
 __all__ = ["EtcdConfig", "EtcdProcess", "LostData", "RemovedMember", "peer_socket", "peer_url"]
 
@@ -32,6 +35,10 @@ STOP_TIMEOUT = 1.0
 FIRST_DELAY = 0.05  # seconds; short, because the usual reason for a restart is that somebody killed etcd
 LONGEST_DELAY = 5.0
 STABLE_AFTER = 10.0  # seconds; after a run of this length, delays and `trouble` begin anew
+# Seconds for which an etcd that is to be slow, or quick again, waits for the other managers. If one stays away, the
+# elections go on meanwhile, which is worse than to start etcd beside fewer.
+PACE_PATIENCE = 60.0
+PACE_LOOKS = 1.0
 _LOGGED_FAILURES = frozenset({0, 1, 10, 100, 1000, 10_000})  # failures in a row
 _LAST_WORDS = 20  # lines kept to explain an end
 _LONGEST_LINE_BYTES = 4096
@@ -106,11 +113,25 @@ class EtcdProcess:
     `wait_serving` raise: MissingProgram; DamagedState if etcd cannot read its files, LostData if they are gone;
     RemovedMember; Unavailable if another daemon holds the folder or the disk is full. For any other failure, entering
     raises ShoalError with etcd's last log line.
+
+    After many elections etcd is started anew, more patient (`pace`): `turn` seconds later, because all managers may
+    want that at once, and once `are_there` says that the other managers are there. `paced` is told whether it is slow.
     """
 
-    def __init__(self, paths: Paths, config: EtcdConfig | None = None, *, wait: bool = True) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        config: EtcdConfig | None = None,
+        *,
+        wait: bool = True,
+        turn: Callable[[], float] = lambda: 0.0,
+        are_there: Callable[[], bool] = lambda: True,
+        paced: Callable[[bool], None] = lambda is_slow: None,
+    ) -> None:
         self.config = config or EtcdConfig()
-        self._wait = wait
+        self._ordinary = self.config
+        self._wait, self._turn, self._are_there, self._paced = wait, turn, are_there, paced
+        self._pace, self._elected, self._is_repacing = Pace(), asyncio.Event(), False
         self.data = paths.swarm / "etcd"
         self.folder = paths.etcd
         self.socket = paths.etcd / "localhost:1"
@@ -152,7 +173,10 @@ class EtcdProcess:
             await asyncio.to_thread(end_leftovers, self.data)
             self.client = EtcdClient(self.socket)
             await self._group.__aenter__()
-            self._child = self._group.create_task(self._supervise(), name="etcd")
+            self._children = [
+                self._group.create_task(self._supervise(), name="etcd"),
+                self._group.create_task(self._keep_pace(), name="etcd pace"),
+            ]
             try:
                 if self._wait:
                     await self._wait_first_news()
@@ -168,7 +192,8 @@ class EtcdProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Without the error, because the group would wrap it.
-        self._child.cancel()
+        for child in self._children:
+            child.cancel()
         try:
             await self._group.__aexit__(None, None, None)
         finally:
@@ -219,6 +244,10 @@ class EtcdProcess:
         while True:
             started_at = loop.time()
             code = await self._run_once()
+            if self._is_repacing:
+                self._is_repacing = self.serving = False
+                self._tell()
+                continue
             self._failures = 1 if loop.time() - started_at > STABLE_AFTER else self._failures + 1
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
             self.serving = False
@@ -233,8 +262,50 @@ class EtcdProcess:
             log.log(level, "%s (%d times); starting it again in %g s", self.trouble, self._failures, delay)
             await asyncio.sleep(delay)
 
+    async def _keep_pace(self) -> None:
+        """Start etcd anew when it is to be slow, or quick again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            again_at = self._pace.look(loop.time())
+            if self._is_paced():
+                self._elected.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(again_at):
+                        await self._elected.wait()
+                continue
+            await asyncio.sleep(self._turn())
+            give_up_at = loop.time() + PACE_PATIENCE
+            # Who is there is known by bytes, whose absence wakes nobody.
+            while not (self.serving and self._are_there()) and loop.time() < give_up_at:  # noqa: ASYNC110
+                await asyncio.sleep(PACE_LOOKS)
+            if not self._is_paced():
+                await self._repace()
+
+    def _is_paced(self) -> bool:
+        return self.config == (self._ordinary.slow() if self._pace.is_slow else self._ordinary)
+
+    async def _repace(self) -> None:
+        is_slow, wanted = self._pace.is_slow, self._ordinary
+        if is_slow:
+            wanted = wanted.slow()
+            log.warning(
+                "%d elections within %g s: this host, another manager's or the network between them is slow; "
+                "from now on this manager waits %g s for a leader",
+                *(ELECTIONS, WITHIN, wanted.election_ms / 1000),
+            )
+        else:
+            log.info("no elections for long: this manager waits %g s for a leader again", wanted.election_ms / 1000)
+        self.config = wanted
+        self.client.patience = CALL_TIMEOUT + 2 * (wanted.election_ms - self._ordinary.election_ms) / 1000
+        self._paced(is_slow)
+        process = self._process
+        if process is not None and process.returncode is None:
+            self._is_repacing = True
+            await _stop(process)  # etcd hands over the lead, if it has it
+
     async def _run_once(self) -> int:
         self._words.clear()
+        self._pace.started()
         self._is_restart = self._log_is_cut = False
         # A killed etcd leaves its sockets behind. Because of the lock, nobody else can be listening on them.
         self.socket.unlink(missing_ok=True)
@@ -294,6 +365,9 @@ class EtcdProcess:
                 log.log(level if self._failures in _LOGGED_FAILURES else logging.DEBUG, "etcd: %s", text)
 
     def _heed_log(self, text: str) -> None:
+        if is_election(text):
+            self._pace.heard(asyncio.get_running_loop().time())
+            self._elected.set()
         if text == _RESTARTS:
             self._is_restart = True
         elif self._is_restart and _LOG_IS_EMPTY in text:

@@ -39,6 +39,11 @@ def test_among_many_elections_take_longer_and_who_was_alone_before_ticks_as_they
     assert alone.heartbeat_ms == one_of_two.heartbeat_ms
 
 
+def test_a_slow_manager_that_was_alone_first_is_as_patient_as_the_others() -> None:
+    alone, one_of_two = EtcdConfig.member("n1").slow(), EtcdConfig.member("n2", ["n1"]).slow()
+    assert (alone.heartbeat_ms, alone.election_ms) == (one_of_two.heartbeat_ms, one_of_two.election_ms) == (400, 2400)
+
+
 def test_a_configuration_that_etcd_refuses_is_refused_before() -> None:
     with pytest.raises(InvalidArgument, match="election_ms"):
         EtcdConfig(heartbeat_ms=100, election_ms=200)

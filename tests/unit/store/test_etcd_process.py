@@ -13,10 +13,14 @@ import pytest
 from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import DamagedState, InvalidArgument, MissingProgram, Unavailable
 from shoal.paths import Paths
-from shoal.store import etcd_process
-from shoal.store.etcd_client import EtcdClient
+from shoal.store import etcd_process, pace
+from shoal.store.etcd_client import CALL_TIMEOUT, EtcdClient
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess
 from tests.unit.store.conftest import QUICK
+from tests.unit.store.relay import managers
+
+A, B, C = "a" * 25, "b" * 25, "c" * 25
+ELECTED = "raft.node: 1 elected leader 2 at term 3"
 
 
 def wait_ended(pid: int) -> None:
@@ -50,6 +54,39 @@ async def wait_serves(socket: Path) -> None:
                     await asyncio.sleep(0.01)
     finally:
         client.close()
+
+
+def election_ms(etcd: EtcdProcess) -> int:
+    """Return for how long the etcd that runs waits for a leader. 0: none runs."""
+    try:
+        words = Path(f"/proc/{etcd.pid}/cmdline").read_bytes().split(b"\0")
+        return int(words[words.index(b"--election-timeout") + 1])
+    except (OSError, ValueError):
+        return 0
+
+
+async def wait_election_ms(etcd: EtcdProcess, expected: int) -> None:
+    async with asyncio.timeout(60):
+        while election_ms(etcd) != expected or not etcd.serving:  # noqa: ASYNC110 - what any caller could see
+            await asyncio.sleep(0.005)
+
+
+def storm(etcd: EtcdProcess) -> None:
+    """Let an etcd's log tell of more elections than a healthy swarm holds."""
+    for _ in range(pace.ELECTIONS + 1):
+        etcd._heed_log(ELECTED)
+
+
+async def put(etcd: EtcdProcess, key: bytes) -> None:
+    """Write until that is acknowledged: an election may come between."""
+    request = pb.TxnRequest(success=[pb.RequestOp(request_put=pb.PutRequest(key=key, value=b"1"))])
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await etcd.client.txn(request)
+                return
+            except Unavailable:
+                await asyncio.sleep(0.01)
 
 
 def environment_of(pid: int | None) -> bytes:
@@ -110,6 +147,60 @@ async def test_when_killed_it_is_started_again(etcd: EtcdProcess) -> None:
         os.kill(pid, signal.SIGKILL)
         await wait_started_again(etcd, pid)
         assert (await etcd.client.status()).leader
+
+
+@pytest.mark.slow
+async def test_after_many_elections_it_is_patient_and_after_a_calm_time_quick_again(paths: Paths) -> None:
+    told: list[bool] = []
+    async with EtcdProcess(paths, QUICK, paced=told.append) as etcd:
+        await put(etcd, b"x")
+        storm(etcd)
+        await wait_election_ms(etcd, QUICK.slow().election_ms)
+        assert etcd.trouble is None
+        assert told == [True]
+        assert etcd.client.patience > CALL_TIMEOUT
+        etcd._pace._calm = 0.0
+        etcd._elected.set()
+        await wait_election_ms(etcd, QUICK.election_ms)
+        assert told == [True, False]
+        assert (await etcd.client.range(pb.RangeRequest(key=b"x"))).count == 1
+        assert etcd.client.patience == CALL_TIMEOUT
+
+
+@pytest.mark.slow
+async def test_it_is_started_anew_only_while_the_others_are_there(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd_process, "PACE_LOOKS", 0.01)
+    asked, there = asyncio.Event(), False
+
+    def are_there() -> bool:
+        asked.set()
+        return there
+
+    async with EtcdProcess(paths, QUICK, are_there=are_there) as etcd:
+        pid = etcd.pid
+        storm(etcd)
+        async with asyncio.timeout(60):
+            await asked.wait()
+        assert etcd.pid == pid
+        there = True
+        await wait_election_ms(etcd, QUICK.slow().election_ms)
+
+
+@pytest.mark.slow
+async def test_a_swarm_becomes_patient_one_manager_after_the_other_and_goes_on_meanwhile(tmp_path: Path) -> None:
+    """Some are patient already and others are not: whoever leads, all agree on it, and writes are taken."""
+    async with managers(tmp_path, A, B, C) as cluster:
+        for number, node_id in enumerate((A, B, C)):
+            storm(cluster.etcds[node_id])
+            await wait_election_ms(cluster.etcds[node_id], 2400)
+            assert [election_ms(etcd) for etcd in cluster.etcds.values()].count(2400) == number + 1
+            for by in (A, B, C):
+                await cluster.leader()  # all agree on it
+                await put(cluster.etcds[by], f"{node_id}{by}".encode())
+        found = await cluster.etcds[A].client.range(pb.RangeRequest(key=b"a", range_end=b"d"))
+        assert found.count == 9
 
 
 async def test_two_on_one_folder_are_refused(etcd: EtcdProcess, paths: Paths) -> None:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 # Seconds from the loss of the leader during which calls wait for a new one: a few elections. SwarmKit's is ten seconds.
 PATIENCE = 5.0
+SLOW_PATIENCE = 10.0  # where elections take long (`store/pace`)
 RETRY_AFTER = 0.1  # seconds, when the leader does not answer but is not known to be gone
 CONNECT_TIMEOUT = 2.0
 # Our servers allow 100 streams per HTTP/2 connection, and each node keeps several open.
@@ -73,7 +74,8 @@ class LeaderLink:
 
     def __init__(self, security: Security, *, patience: float = PATIENCE) -> None:
         self._security = security
-        self._patience = patience
+        self.patience = patience
+        """Seconds that calls wait for a leader after it was lost."""
         self._lost_at = asyncio.get_running_loop().time()
         self._changed = asyncio.Event()
         self._lanes: list[_Lane] = []
@@ -124,7 +126,7 @@ class LeaderLink:
         while not self.address or self.leads:
             if self.leads:
                 raise LeadsHere
-            left = self._lost_at + self._patience - asyncio.get_running_loop().time()
+            left = self._lost_at + self.patience - asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(max(left, 0)):
                     await self._changed.wait()
@@ -149,7 +151,7 @@ class LeaderLink:
         ids. Raises GRPCError with the leader's error, Unavailable, NoLeader, LeadsHere.
         """
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._patience
+        give_up_at = loop.time() + self.patience
         doubtful = False
         while True:
             await self.wait_leader()

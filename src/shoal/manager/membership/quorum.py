@@ -12,6 +12,7 @@ from shoal.store.memory import View
 
 # A manager that is there says something every 100 ms: etcd's heartbeats.
 HEARD_WITHIN = 1.0
+SLOW_HEARD_WITHIN = 4.0  # where etcds are slow (`store/pace`), and say something every 400 ms
 
 
 class Reachability:
@@ -19,7 +20,7 @@ class Reachability:
 
     def __init__(self, clock: Callable[[], float], within: float = HEARD_WITHIN) -> None:
         self._clock = clock
-        self._within = within
+        self.within = within
         self._heard_at: dict[str, float] = {}
 
     def heard(self, node_id: str) -> None:
@@ -29,7 +30,7 @@ class Reachability:
     def is_reachable(self, node_id: str) -> bool:
         """Return whether a manager was heard within the last `within` seconds."""
         heard_at = self._heard_at.get(node_id)
-        return heard_at is not None and self._clock() - heard_at <= self._within
+        return heard_at is not None and self._clock() - heard_at <= self.within
 
 
 @dataclass(frozen=True, slots=True)

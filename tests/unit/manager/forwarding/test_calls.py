@@ -241,7 +241,7 @@ async def test_a_call_is_forwarded_once(world: World) -> None:
 
 async def test_a_manager_about_to_lead_answers_when_it_does(world: World) -> None:
     world.leads["leader"] = False
-    world.link._patience = world.leader_link._patience = 60.0
+    world.link.patience = world.leader_link.patience = 60.0
 
     async def take_over() -> None:
         await asyncio.sleep(0.2)
@@ -273,7 +273,7 @@ async def test_without_a_leader_calls_hear_so_in_dockers_words(world: World) -> 
 
 async def test_a_call_waits_for_the_next_leader(world: World) -> None:
     leader = f"127.0.0.1:{world.leader_port}"
-    world.link._patience = 60.0
+    world.link.patience = 60.0
     world.link.tell("", "", leads=False)
 
     async def elect() -> None:

@@ -137,7 +137,7 @@ async def test_what_may_have_been_created_and_removed_since_is_not_asked_for_aga
 ) -> None:
     async with managers(tmp_path) as (part, link), asyncio.TaskGroup() as group:
         part.lost = asyncio.Event()
-        link._patience = 5.0
+        link.patience = 5.0
         control = RemoteControl(link, lambda: None)
         errors: list[Exception] = []
 
