@@ -7,6 +7,7 @@ already is used; one of another version makes way for this version's.
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -42,8 +43,9 @@ from shoal.network.wanted import Reached, Trouble, Wanted, from_json, to_json
 
 log = logging.getLogger(__name__)
 
-# From its start to its socket: half a second of imports on a calm machine.
-START_TIMEOUT = 30.0
+# Seconds from its start to its socket: half a second of imports on a calm machine. One that needs longer is killed, or
+# the next one would have to share a slow machine with it; and the next one has twice the time.
+START_TIMEOUT, LONGEST_START = 30.0, 480.0
 # Between two attempts: a process that ends at once must not be started in a tight loop.
 PAUSES = (0.05, 0.2, 1.0, 5.0)
 END_TIMEOUT = 10.0
@@ -74,6 +76,7 @@ class NetworkProcess:
         self._tells_changes = False
         self._changed = asyncio.Condition()
         self._askers: dict[_Asked, list[asyncio.Future[dict[str, Any]]]] = {}
+        self._patience = START_TIMEOUT
         self._child = 0  # pid of the one that we started; 0: not ours, or reaped
 
     def next_revision(self) -> int:
@@ -176,7 +179,7 @@ class NetworkProcess:
         self._reap()
         await asyncio.to_thread(self._start)
         try:
-            async with asyncio.timeout(START_TIMEOUT):
+            async with asyncio.timeout(self._patience):
                 while True:
                     with suppress(FileNotFoundError, ConnectionRefusedError):
                         return await connection.connect(self._folder)
@@ -184,7 +187,21 @@ class NetworkProcess:
                         raise ShoalError(f"it ended as it was started, with exit code {code}")
                     await asyncio.sleep(0.02)
         except TimeoutError as error:
-            raise ShoalError(f"it does not listen {START_TIMEOUT:g} s after its start") from error
+            await self._kill()
+            late, self._patience = self._patience, min(2 * self._patience, LONGEST_START)
+            raise ShoalError(f"it did not listen {late:g} s after its start, and was killed") from error
+
+    async def _kill(self) -> None:
+        """Kill the one that we started, and wait until it has ended; for so long at most as it may take."""
+        if not self._child:
+            return
+        os.kill(self._child, signal.SIGKILL)
+        handle = os.pidfd_open(self._child)
+        try:
+            await _ended(handle)
+        finally:
+            os.close(handle)
+        self._reap()
 
     def _start(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -288,6 +305,6 @@ async def _ended(process: int) -> None:
         async with asyncio.timeout(END_TIMEOUT):
             await ended.wait()
     except TimeoutError:
-        log.warning("the network process has taken all away, and does not end")
+        log.warning("the network process does not end")
     finally:
         loop.remove_reader(process)

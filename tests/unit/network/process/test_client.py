@@ -92,6 +92,38 @@ async def test_killed_it_is_started_again_and_told_again(tmp_path: Path) -> None
         await asyncio.to_thread(gone, pids[1])
 
 
+async def test_one_that_does_not_listen_is_killed_and_the_next_has_twice_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = """
+import os, runpy, sys, time
+(_, folder), *_ = [word.split("=") for word in sys.argv if word.startswith("--folder=")]
+sys.argv = [sys.argv[0], *sys.argv[2:]]
+open(f"{folder}/{os.getpid()}.started", "x")
+while len(os.listdir(folder)) < 3:
+    time.sleep(60)
+runpy.run_module("shoal.network.process.program", run_name="__main__")
+"""
+    stuck = tmp_path / "stuck.py"
+    stuck.write_text(program)
+    monkeypatch.setattr(client, "START_TIMEOUT", 0.5)
+    pids: list[int] = []
+    process = NetworkProcess(tmp_path / "n", "test", pids.append)
+    assert process._command[1:3] == ["-P", "-m"]
+    process._command[1:3] = ["-P", str(stuck)]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(process.run())
+        await want(process)
+        *late, serving = pids
+        assert len(late) >= 2
+        assert process._patience == min(0.5 * 2 ** len(late), client.LONGEST_START)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in late)  # reaped, too
+        assert Path(f"/proc/{serving}").exists()
+        await process.remove()
+        await asyncio.to_thread(gone, serving)
+        task.cancel()
+
+
 async def test_one_of_another_version_makes_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
