@@ -304,8 +304,11 @@ class Host:
                     with contextlib.suppress(OSError):
                         os.rmdir(folder)
             if not self.namespace:
-                run("nft", "delete", "table", "ip", f"shoal_{tag}", check=False)
-                run("ip", "link", "delete", f"shoal{tag}", check=False)
+                for line in run("nft", "list", "tables", check=False).stdout.splitlines():
+                    if f"shoal_{tag}" in line:  # `table ip6 shoal_…`: they are of several families
+                        run("nft", "delete", *line.split(), check=False)
+                for link in ("shoal", "vxi"):
+                    run("ip", "link", "delete", f"{link}{tag}", check=False)
         if self.namespace:
             run("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
