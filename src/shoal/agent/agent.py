@@ -127,8 +127,12 @@ class Agent:
         entries = tasks.unwritten()
         if not entries:
             return
-        try:
-            async with asyncio.timeout(FLUSH_TIMEOUT):
-                await asyncio.get_running_loop().run_in_executor(executor, storage.write, entries)
-        except (OSError, TimeoutError) as error:
+        # Not given up where it takes long: it is still written before the executor closes.
+        writing = asyncio.get_running_loop().run_in_executor(executor, storage.write, entries)
+        await asyncio.wait([writing], timeout=FLUSH_TIMEOUT)
+        if not writing.done():
+            log.error("the last statuses of this node's tasks are not recorded yet: the disk is slow")
+        elif isinstance(error := writing.exception(), OSError):
             log.error("the last statuses of this node's tasks were not recorded: %s", error)
+        elif error is not None:
+            raise error

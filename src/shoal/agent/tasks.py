@@ -72,7 +72,7 @@ class TaskSet:
         self._closed = False
 
     def close(self) -> None:
-        """Start nothing more. Call this before the TaskGroup ends: it does not cancel children that are added later."""
+        """Take nothing more. Call this before the TaskGroup ends: it does not cancel children that are added later."""
         self._closed = True
 
     def resume(self, remembered: Iterable[Remembered]) -> None:
@@ -120,6 +120,7 @@ class TaskSet:
 
     async def remove_all(self) -> None:
         """Remove every task with its container, because the node leaves the swarm. Return when that is done."""
+        self._closed = True  # what the session that ends still hands over
         for loop in list(self._tasks.values()):
             self._remove(loop.task)
         while self._removing:

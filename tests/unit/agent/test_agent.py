@@ -377,6 +377,22 @@ async def test_leaving_removes_every_container(tmp_path: Path) -> None:
     database.close()
 
 
+async def test_what_a_session_still_says_while_the_node_leaves_makes_no_container(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task("t1")), FakeRuntime()
+    said = api.AssignmentsMessage(type=api.AssignmentsMessage.COMPLETE)
+    for task_id in ("t1", "t2"):
+        said.changes.add(action=api.AssignmentChange.UPDATE, assignment=api.Assignment(task=task(task_id)))
+    async with swarm.serve(), running(swarm, runtime, tmp_path) as agent:
+        await swarm.wait_state(api.RUNNING, "t1")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.leave())
+            await asyncio.sleep(0)
+            assert agent._tasks is not None
+            agent._tasks.apply(said)
+        assert agent._tasks.assigned() == []
+        assert not runtime.containers.list()
+
+
 class Counted(ThreadPoolExecutor):
     """Counts what it was given to do."""
 
