@@ -98,18 +98,6 @@ def test_logs_and_failures_are_told_there(theirs: Theirs) -> None:
     eventually(failed, "its failure is told")
 
 
-def test_restart_of_our_daemon_is_no_news(theirs: Theirs) -> None:
-    create(theirs.engine, "lasting", 1, *STOP, *HERE)
-    wait_running(theirs.engine, "lasting", {"shoal": 1})
-    before = theirs.worker.docker("ps", "-q").stdout
-    theirs.worker.stop(signal.SIGKILL)
-    theirs.worker.start()
-    eventually(lambda: nodes(theirs.engine)["shoal"] == "Ready", "it is back")
-    assert theirs.worker.docker("ps", "-q").stdout == before
-    wait_running(theirs.engine, "lasting", {"shoal": 1})
-    assert theirs.worker.docker("ps", "-q").stdout == before
-
-
 def test_drain_leave_and_join_again(theirs: Theirs) -> None:
     create(theirs.engine, "moved", 2, *STOP)
     wait_running(theirs.engine, "moved", {"docker": 1, "shoal": 1})
@@ -120,3 +108,22 @@ def test_drain_leave_and_join_again(theirs: Theirs) -> None:
     theirs.engine.docker("node", "rm", "shoal")
     theirs.worker.docker("swarm", "join", "--token", theirs.secret, f"{theirs.engine.address}:2377")
     assert nodes(theirs.engine)["shoal"] == "Ready"
+
+
+def test_restart_of_our_daemon_is_no_news(theirs: Theirs) -> None:
+    """The last one here, for with this period their manager gives no node up for three minutes."""
+    # With the default of 5 s they replace its tasks when it does not register within 10 to 15 s after it was killed,
+    # which is right. On a busy machine a daemon takes longer to start. They count by another period from the next
+    # registration on.
+    theirs.engine.docker("swarm", "update", "--dispatcher-heartbeat", "60s")
+    theirs.worker.stop()
+    theirs.worker.start()
+    create(theirs.engine, "lasting", 1, *STOP, *HERE)
+    wait_running(theirs.engine, "lasting", {"shoal": 1})
+    before = theirs.worker.docker("ps", "-q").stdout
+    theirs.worker.stop(signal.SIGKILL)
+    theirs.worker.start()
+    eventually(lambda: nodes(theirs.engine)["shoal"] == "Ready", "it is back")
+    assert theirs.worker.docker("ps", "-q").stdout == before
+    wait_running(theirs.engine, "lasting", {"shoal": 1})
+    assert theirs.worker.docker("ps", "-q").stdout == before
