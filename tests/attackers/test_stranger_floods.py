@@ -84,7 +84,7 @@ def flood(source: Host, target: Host, kind: str, seconds: float = SECONDS) -> tu
 def test_a_flood_of_a_stranger_neither_stops_the_leader_nor_takes_its_lead(
     leader: Host, stranger: Host, kind: str
 ) -> None:
-    slowest = []
+    slowest: list[float] = []
     while not slowest or (slowest[-1] >= SLOWEST and len(slowest) < TRIES):
         waits, growth, said = flood(stranger, leader, kind)
         slowest.append(max(waits))

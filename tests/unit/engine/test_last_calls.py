@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -122,6 +123,38 @@ async def test_a_call_that_takes_long_to_clean_up_is_not_left_to_aiohttp(monkeyp
         await runner.cleanup()
         assert ended.is_set()
         assert await calling == "done"
+
+
+@pytest.mark.parametrize("left", [-0.02, 0.0, 0.02])
+async def test_a_call_that_takes_longer_than_that_breaks_nothing_either(
+    left: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiohttp gets it then, and its time runs out in the turn in which the call ends."""
+    grace = 0.2
+    monkeypatch.setattr(last_calls, "SHUTDOWN_TIMEOUT", grace)
+    monkeypatch.setattr(last_calls, "CLEAN_UP_TIMEOUT", grace)
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def stays(_: web.Request) -> web.Response:
+        begun.set()
+        while not ends.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ends.wait()
+        return web.Response()
+
+    async def call(session: ClientSession, url: str) -> None:
+        with contextlib.suppress(ClientConnectionError):
+            await answer(session, url)
+
+    async with server(stays) as (runner, url), ClientSession() as session, asyncio.TaskGroup() as group:
+        group.create_task(call(session, url))
+        await begun.wait()
+        loop = asyncio.get_running_loop()
+        loop.call_later(3 * grace + left, ends.set)
+        loop.call_later(2.5 * grace, time.sleep, grace)
+        await runner.cleanup()
+    gc.collect()  # what a child ended with and nobody has read is logged then
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_an_idle_connection_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
