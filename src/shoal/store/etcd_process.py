@@ -28,7 +28,7 @@ __all__ = ["EtcdConfig", "EtcdProcess", "LostData", "RemovedMember", "peer_socke
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT = 20.0  # seconds; enough to replay a long log from a slow disk
+START_TIMEOUT = 60.0  # seconds; enough to replay a long log from a slow disk, also where everything is slow
 # Seconds. etcd hands over the lead and ends, in about 0.05 s. Without a quorum it would try to hand over for seconds.
 # All acknowledged writes are on disk in any case.
 STOP_TIMEOUT = 1.0

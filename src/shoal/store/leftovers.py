@@ -14,7 +14,8 @@ from shoal.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = {signal.SIGTERM: 3.0, signal.SIGKILL: 5.0}  # seconds each is given
+# Seconds each is given. One that was killed is still there until the disk has done what it waits for.
+_PATIENCE = {signal.SIGTERM: 3.0, signal.SIGKILL: 60.0}
 
 
 class Lock:
