@@ -111,12 +111,20 @@ def test_read_only_data_root_is_said_in_one_line_at_the_start() -> None:
     with small_disk("data_root", "size=400m") as on:
         create(on, "web", 0)
         assert on.stop() == 0
-        run("mount", "-o", "remount,ro", str(on.data_root))
+        # Whoever has ended a moment ago may not have closed its files yet.
+        remounted = ("mount", "-o", "remount,ro", str(on.data_root))
+        eventually(lambda: run(*remounted, check=False).returncode == 0, "the disk is read-only", show=on.log)
+        before = len(on.log_file.read_text())
         try:
             on.start(wait=False)
-            assert on.process is not None
-            assert on.process.wait(30) == 1
-            assert "Read-only file system" in on.log().splitlines()[-1]
+            process = on.process
+            assert process is not None
+            eventually(lambda: process.poll() is not None, "it ends", show=on.log)
+            assert process.returncode == 1
+            # The network process, which lives on, writes to the same log.
+            said = [line for line in on.log_file.read_text()[before:].splitlines() if line.startswith("shoald: ")]
+            assert len(said) == 1, on.log()
+            assert "Read-only file system" in said[0]
             assert "Traceback" not in on.log()
         finally:
             run("mount", "-o", "remount,rw", str(on.data_root))
