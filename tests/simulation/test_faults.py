@@ -185,7 +185,7 @@ class Story:
             for number in range(rounds):
                 at_work = [group.create_task(user.run()) for user in self.users]
                 await self.round()
-                if number % CHECK_EVERY == CHECK_EVERY - 1:
+                if number % CHECK_EVERY == CHECK_EVERY - 1 or number == rounds - 1:
                     await _end(at_work)
                     await self.check()
                 await _end(at_work)

@@ -33,6 +33,9 @@ async def main():
     await child.wait()
     threads[0].join()
     with stayed[0] as one:
+        # It goes on as another program before it closes what that one shall not have, and has its name after.
+        while Path(f"/proc/{one.pid}/comm").read_text() != "sleep\\n":
+            await asyncio.sleep(0.001)
         print(json.dumps([os.readlink(held) for held in Path(f"/proc/{one.pid}/fd").iterdir()]))
 
 threads = []
