@@ -4,6 +4,7 @@ test_failover.py kills, pauses and cuts off leaders, with a daemon and a network
 """
 
 import asyncio
+import os
 import shutil
 import ssl
 import time
@@ -34,6 +35,8 @@ from shoal.node.peers import Peers
 from shoal.node.state import NodeState
 from shoal.node.types import InitRequest, JoinRequest
 from shoal.paths import Paths
+from shoal.store import pace
+from shoal.store.members import move_lead
 from tests.harness.hosts import patient
 
 PATIENCE = patient(30.0)
@@ -362,6 +365,34 @@ async def test_a_manager_whose_data_is_gone_is_taken_in_anew(several: Several) -
     await wait(lambda: c.active is not None and len(c.active.store.view().services) == 1)
     assert (await statuses(c))[c.id].raft_id != raft_id
     await wait_all_reachable(a, 3)
+
+
+def election_ms(one: One) -> int:
+    """Return for how long a manager's etcd waits for a leader. 0: none runs at the moment."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if os.fsencode(one.paths.swarm / "etcd") in words and b"--election-timeout" in words:
+                return int(words[words.index(b"--election-timeout") + 1])
+    return 0
+
+
+async def test_managers_that_hold_one_election_after_the_other_become_patient_in_turn(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "TURN", 1.0)
+    managers = await three(several)
+    assert {election_ms(one) for one in managers} == {500, 600}  # the first one was alone when it started
+    async with asyncio.timeout(3 * PATIENCE):
+        while {election_ms(one) for one in managers} != {2400}:
+            for leader in [one for one in managers if one.leads]:
+                assert leader.active is not None
+                with suppress(ShoalError):
+                    await move_lead(leader.active.etcd)
+            await asyncio.sleep(0.2)
+    for one in managers:
+        await create_at_last(one, f"by-{one.name}")
+    await wait_all_reachable(managers[0], 3)
 
 
 async def test_a_workers_certificate_reaches_no_etcd(several: Several) -> None:
