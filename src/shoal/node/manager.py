@@ -111,6 +111,7 @@ class Manager:
         self._alone = alone
         self._members: dict[str, str] = {}  # the addresses of the other managers, by node id
         self._reachability = Reachability(time.monotonic)
+        self._is_slow = False  # whether etcds wait longer for a leader than usual
         self._link = LeaderLink(security)
         self._tunnels = TunnelsProcess(
             paths,
@@ -270,7 +271,7 @@ class Manager:
             async with Store.follow(etcd.client, Sealer({0: data_key}, 0), trouble=lambda: etcd.trouble) as store:
                 self._store = store
                 setting = Setting(self._security, self._address, data_key, etcd.client, self._reachability, self._rng)
-                watch = LeaderWatch(etcd, alone=lambda: not self._members)
+                watch = LeaderWatch(etcd, alone=lambda: not self._members, is_slow=lambda: self._is_slow)
                 try:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(watch.run(), name="leadership")
@@ -296,6 +297,7 @@ class Manager:
 
     def _paced(self, *, is_slow: bool) -> None:
         """Wait as long for what etcd does as its pace asks for."""
+        self._is_slow = is_slow
         self._reachability.within = SLOW_HEARD_WITHIN if is_slow else HEARD_WITHIN
         self._link.patience = leader_link.SLOW_PATIENCE if is_slow else leader_link.PATIENCE
 

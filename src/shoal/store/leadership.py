@@ -26,6 +26,7 @@ _LONGEST_WITHOUT = 0.5
 # election among the others. It is several waits, so that an answer that came while the event loop was busy still
 # counts.
 _WAIT, _WAITS = 0.05, 6
+_SLOW_WAITS = 4 * _WAITS  # where elections take four times as long, too (`pace`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,17 @@ class Leadership:
 class LeaderWatch:
     """Keeps `state` current while `run` runs.
 
-    `alone` says whether this is the only manager; call `look` on a change.
+    `alone` says whether this is the only manager; call `look` on a change. `is_slow` says whether etcds wait longer for
+    a leader than usual.
     """
 
-    def __init__(self, etcd: EtcdProcess, alone: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        etcd: EtcdProcess,
+        alone: Callable[[], bool] = lambda: False,
+        is_slow: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._is_slow = is_slow
         self._etcd = etcd
         self._alone = alone
         self._changed = asyncio.Event()
@@ -101,7 +109,7 @@ class LeaderWatch:
         unknown = Leadership(term=self.state.term, member=self.state.member)
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(self._status(), name="etcd status")
-            for _ in range(_WAITS):
+            for _ in range(_SLOW_WAITS if self._is_slow() else _WAITS):
                 await asyncio.wait({asking}, timeout=_WAIT)
                 if asking.done():
                     break

@@ -67,6 +67,28 @@ class CountedEtcd:
         return pb.StatusResponse(header=pb.ResponseHeader(member_id=1), leader=1, raftTerm=self.term)
 
 
+class LateEtcd(CountedEtcd):
+    """One that takes 0.8 s for each answer."""
+
+    async def status(self) -> pb.StatusResponse:
+        await asyncio.sleep(0.8)
+        return await super().status()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_where_etcds_are_patient_one_that_answers_late_still_leads(is_slow: bool) -> None:
+    watch = LeaderWatch(LateEtcd(), is_slow=lambda: is_slow)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        child = group.create_task(watch.run())
+        await asyncio.sleep(5)
+        assert watch.state.leads == is_slow
+        child.cancel()
+
+
 @pytest.mark.looptime
 async def test_a_manager_that_is_alone_asks_seldom_until_it_is_alone_no_more() -> None:
     etcd = CountedEtcd()
