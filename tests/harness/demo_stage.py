@@ -27,6 +27,8 @@ NAME = "demo"
 LOCK = "demo.lock"
 KEPT = "kept"
 PID = "demo.pid"
+NO_NAMESPACES = "no-namespaces"  # a mark: this machine had no named namespaces when the demo began
+NAMESPACES = Path("/run/netns")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -173,6 +175,8 @@ class ManyHosts(Remains):
         """Return the hosts of a new demo: none yet."""
         folder = Path(tempfile.mkdtemp(prefix=f"shoal-{NAME}-"))
         (folder / PID).write_text(str(os.getpid()))
+        if not NAMESPACES.is_mount():
+            (folder / NO_NAMESPACES).touch()
         return cls(folder)
 
     def hosts(self) -> list[Host]:
@@ -193,6 +197,9 @@ class ManyHosts(Remains):
             host.close()
             host.namespace = ""
         run("ip", "netns", "delete", f"shoal-{NAME}-{self._pid}", check=False)
+        if (self.folder / NO_NAMESPACES).exists() and NAMESPACES.is_mount() and not list(NAMESPACES.iterdir()):
+            # `ip netns add` has mounted the folder, and nothing unmounts it. Somebody may have a namespace there by now.
+            run("umount", str(NAMESPACES), check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
@@ -211,7 +218,7 @@ class ManyHosts(Remains):
 
     @staticmethod
     def _is_there(namespace: str) -> bool:
-        return Path("/run/netns", namespace).exists()
+        return (NAMESPACES / namespace).exists()
 
 
 def abandoned(*, kept: bool) -> Iterator[Remains]:
