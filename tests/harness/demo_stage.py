@@ -198,7 +198,7 @@ class ManyHosts(Remains):
             host.namespace = ""
         run("ip", "netns", "delete", f"shoal-{NAME}-{self._pid}", check=False)
         if (self.folder / NO_NAMESPACES).exists() and NAMESPACES.is_mount() and not list(NAMESPACES.iterdir()):
-            # `ip netns add` has mounted the folder, and nothing unmounts it. Somebody may have a namespace there by now.
+            # `ip netns add` has mounted the folder, and nothing else unmounts it. It may be in use by now.
             run("umount", str(NAMESPACES), check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
