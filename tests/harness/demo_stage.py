@@ -175,7 +175,7 @@ class ManyHosts(Remains):
         """Return the hosts of a new demo: none yet."""
         folder = Path(tempfile.mkdtemp(prefix=f"shoal-{NAME}-"))
         (folder / PID).write_text(str(os.getpid()))
-        if not NAMESPACES.is_mount():
+        if not _is_mounted(NAMESPACES):
             (folder / NO_NAMESPACES).touch()
         return cls(folder)
 
@@ -197,7 +197,7 @@ class ManyHosts(Remains):
             host.close()
             host.namespace = ""
         run("ip", "netns", "delete", f"shoal-{NAME}-{self._pid}", check=False)
-        if (self.folder / NO_NAMESPACES).exists() and NAMESPACES.is_mount() and not list(NAMESPACES.iterdir()):
+        if (self.folder / NO_NAMESPACES).exists() and not any(NAMESPACES.glob("*")):
             # `ip netns add` has mounted the folder, and nothing else unmounts it. It may be in use by now.
             run("umount", str(NAMESPACES), check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -219,6 +219,11 @@ class ManyHosts(Remains):
     @staticmethod
     def _is_there(namespace: str) -> bool:
         return (NAMESPACES / namespace).exists()
+
+
+def _is_mounted(path: Path) -> bool:
+    """Return whether something is mounted there, also from the same file system, which `Path.is_mount` does not see."""
+    return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def abandoned(*, kept: bool) -> Iterator[Remains]:
