@@ -27,7 +27,7 @@ SHELLS = {
     "manager/membership": "managers probe",
     "manager/peers": "incoming keeper outgoing process",
     "manager/views": "server",
-    "manager/port": "guard messages outgoing server shares turns wire",
+    "manager/port": "guard measured messages outgoing server shares turns wire",
     "network": "bridge configurations guard namespaces netlink nft_program overlays plumbing",
     "network/balancing": "balancer",
     "network/encryption": "encrypter",

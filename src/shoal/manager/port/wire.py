@@ -29,6 +29,7 @@ from shoal.manager.port.allowances import ALLOWANCES, Ledger, Role
 from shoal.manager.port.authorization import Subject, subject_of
 from shoal.manager.port.crowd import origin
 from shoal.manager.port.frames import Frames
+from shoal.manager.port.labour import largest
 from shoal.manager.port.messages import STREAM_WINDOW_BYTES, LimitedBuffer, Room
 from shoal.manager.port.outgoing import Outgoing
 from shoal.manager.port.shares import Shares
@@ -62,13 +63,14 @@ class LimitedHandler(Handler):
 
     def accept(self, stream: WireStream, headers: Any, release_stream: Callable[[], Any]) -> None:
         """Answer one request. A request without the headers that HTTP/2 requires is reset."""
-        names = {name for name, _ in headers}
-        if not {":method", ":path"} <= names:
+        given = dict(headers)
+        if not {":method", ":path"} <= given.keys():
             release_stream()
             stream.reset_nowait(ErrorCodes.PROTOCOL_ERROR)
             return
         self.accepted += 1
-        stream.buffer = LimitedBuffer(stream.buffer._ack_callback, self.max_message_bytes, self._room)
+        max_bytes = largest(given[":path"], self.max_message_bytes)
+        stream.buffer = LimitedBuffer(stream.buffer._ack_callback, max_bytes, self._room)
         super().accept(stream, headers, release_stream)
 
     def cancel(self, stream: WireStream) -> None:
