@@ -110,6 +110,7 @@ class Dispatcher(DispatcherBase):
         caller = self._caller()
         node_id = caller.node_id
         session_id = await self._nodes.register(node_id, request, caller.address)
+        del request  # with whatever else is in it, while the session lasts
         await self._turns.wait_turn()
         with self._streams.hold(node_id, None) as held:
             last: api.SessionMessage | None = None
