@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 
 FORMAT = 1
 FILE, OBJECT, ABOUT = b"f", b"o", b"a"
@@ -203,7 +204,7 @@ class _Count:
 
 def _about(value: bytes) -> About:
     try:
-        given = json.loads(value)
+        given = read_json(value)
         known = {name: given[name] for name in About.__slots__ if name in given}
         about = About(**known)
         right = isinstance(about.version, int) and isinstance(about.taken_at, int | float)
