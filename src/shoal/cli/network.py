@@ -22,6 +22,7 @@ from shoal.json_text import BadJson, read_json
 VIEW = "/shoal/v1/networks/view"
 # Nodes are not asked at one moment, and a change takes a second or so to all of them.
 AGAIN_AFTER = 2.0  # seconds
+_LABEL_LENGTH = 64  # of a node's name, as long as a hostname may be: it stands in each row
 _SUBJECT_LENGTH, _CELL_LENGTH, _DIFFERENCE_LENGTH = 40, 40, 60
 
 Answer = Mapping[str, Any]
@@ -131,7 +132,9 @@ def _saved(file: Path) -> list[dict[str, Any]]:
 
 def labelled(answers: Sequence[Answer]) -> list[tuple[str, Answer]]:
     """Return nodes' answers with what each is called: its hostname, and more where two have one."""
-    names = [text(answer, "Node", "Hostname") or text(answer, "Node", "ID") or "?" for answer in answers]
+    names = [
+        (text(answer, "Node", "Hostname") or text(answer, "Node", "ID") or "?")[:_LABEL_LENGTH] for answer in answers
+    ]
     count, seen = Counter(names), Counter[str]()
     found: list[tuple[str, Answer]] = []
     for name, answer in zip(names, answers, strict=True):
