@@ -29,6 +29,7 @@ from shoal.manager.port.allowances import ALLOWANCES, Ledger, Role
 from shoal.manager.port.authorization import Subject, subject_of
 from shoal.manager.port.crowd import origin
 from shoal.manager.port.frames import Frames
+from shoal.manager.port.headers import readable
 from shoal.manager.port.labour import largest
 from shoal.manager.port.messages import STREAM_WINDOW_BYTES, LimitedBuffer, Room
 from shoal.manager.port.outgoing import Outgoing
@@ -71,7 +72,7 @@ class LimitedHandler(Handler):
         self.accepted += 1
         max_bytes = largest(given[":path"], self.max_message_bytes)
         stream.buffer = LimitedBuffer(stream.buffer._ack_callback, max_bytes, self._room)
-        super().accept(stream, headers, release_stream)
+        super().accept(stream, readable(headers), release_stream)
 
     def cancel(self, stream: WireStream) -> None:
         """End a call that the peer gave up, unless it has ended already."""
