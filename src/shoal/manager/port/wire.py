@@ -225,10 +225,10 @@ class Connection(H2Protocol):
         """Handle whole frames. An error in them ends only this connection."""
         try:
             super().data_received(data)
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # Agents and managers do not break the protocol, so this may be a mistake of ours.
+        except Exception as error:  # noqa: BLE001 - logged, and with its traceback where it may be a mistake of ours
             level = logging.DEBUG if self.is_stranger else logging.WARNING
-            _told.log(level, self._name, "a peer at %s broke the protocol", self.host, exc_info=True)
+            ours = not isinstance(error, H2Error | UnicodeDecodeError)
+            _told.log(level, self._name, "a peer at %s broke the protocol: %s", self.host, error, exc_info=ours)
             self.processor.close("Protocol error")
         if not self.connection.write_ready.is_set() and self._unsent() > MAX_UNSENT_BYTES:
             self.abort()

@@ -382,6 +382,17 @@ async def test_a_peer_that_breaks_the_protocol_breaks_nothing_else(
     assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
+async def test_a_worker_that_breaks_the_protocol_leaves_a_line_and_no_traceback(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.raw(world.swarm.node("worker").client_context()) as (reader, writer):
+        writer.write(PREFACE + SETTINGS + frame(1, CALL + header(b"x", "é".encode()), 1))
+        assert await goodbye(reader)
+    lines = [record for record in caplog.records if "broke the protocol" in record.getMessage()]
+    assert [record.levelname for record in lines] == ["WARNING"]
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 CALL = b"".join(
     header(name, value)
     for name, value in {
