@@ -99,7 +99,7 @@ def describe_often(worker: StolenWorker, size_bytes: int, a_second: int) -> Coun
 
 def test_descriptions_of_more_than_a_megabyte_forty_times_a_second_are_all_refused(worker: StolenWorker) -> None:
     told = describe_often(worker, 1_300_000, 40)
-    assert set(told) == {Status.INVALID_ARGUMENT}
+    assert set(told) == {Status.RESOURCE_EXHAUSTED}
     assert told.total() > 50
 
 

@@ -145,7 +145,7 @@ class Dispatcher(DispatcherBase):
         """Write the reported statuses of tasks, and answer after the commit."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
-        if await self._reports.write(node_id, request.updates, lambda: self._check(node_id, request.session_id)):
+        if await self._reports.write(node_id, request, lambda: self._check(node_id, request.session_id)):
             await self._turns.wait_turn()
         await stream.send_message(api.UpdateTaskStatusResponse())
 

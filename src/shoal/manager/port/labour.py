@@ -36,7 +36,7 @@ PARTS_AT_ONCE = 8_192
 # Most requests of nodes are a few ids. A call that lasts keeps its request, with whatever unknown fields it has.
 SMALL_MESSAGE_BYTES = 64 * KIB
 LARGE_MESSAGES: Mapping[str, int] = {
-    "/docker.swarmkit.v1.Dispatcher/Session": 4 * MIB,  # a description that is too large has a text of its own
+    "/docker.swarmkit.v1.Dispatcher/Session": 128 * KIB,  # twice the largest description (dispatcher/node_states.py)
     "/docker.swarmkit.v1.Dispatcher/UpdateTaskStatus": 4 * MIB,
     "/docker.swarmkit.v1.LogBroker/PublishLogs": 4 * MIB,
     "/shoal.v1.Views/Answer": 4 * MIB,

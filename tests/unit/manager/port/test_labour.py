@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shoal.api import v1 as api
 from shoal.api.gen import views_pb2
+from shoal.manager.dispatcher.node_states import MAX_DESCRIPTION_BYTES
 from shoal.manager.port.allowances import ALLOWANCES, MIB, Rate, Role
 from shoal.manager.port.authorization import AUTHORIZATION
 from shoal.manager.port.labour import LARGE_MESSAGES, MAX_PARTS, SMALL_MESSAGE_BYTES, Labour, counted, largest, shape_of
@@ -112,6 +113,7 @@ def test_a_nodes_messages_are_small_but_for_four_methods() -> None:
     assert set(LARGE_MESSAGES) <= set(AUTHORIZATION)
     assert largest("/docker.swarmkit.v1.Dispatcher/Assignments", most) == SMALL_MESSAGE_BYTES
     assert largest("/docker.swarmkit.v1.Dispatcher/UpdateTaskStatus", most) == 4 * MIB
+    assert largest("/docker.swarmkit.v1.Dispatcher/Session", most) > MAX_DESCRIPTION_BYTES + 1024
     assert largest("/docker.swarmkit.v1.Control/CreateConfig", most) == most
     assert largest("/docker.swarmkit.v1.NodeCA/IssueNodeCertificate", 1000) == 1000
     assert largest("/no/such", most) == SMALL_MESSAGE_BYTES
