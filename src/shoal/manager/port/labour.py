@@ -22,8 +22,10 @@ from shoal.manager.port.authorization import AUTHORIZATION
 LABOUR = Rate(1.0, 0.3)
 # Callers whose labour is remembered. The one that has been idle longest is forgotten first.
 REMEMBERED = 10_000
-# Seconds. Shoal's and Docker's agents give up a call after five seconds.
+# Seconds. Shoal's and Docker's agents give up a call after five seconds. A stream of messages waits longer.
 LONGEST_WAIT = 4.0
+# Of one caller's messages that wait; more are refused. There may be hundreds of calls, with four mebibytes each.
+HELD_BYTES = 32 * MIB
 
 # Of one message, at any depth. Ten thousand statuses with all their fields have 120,000, and a thousand lines of a log
 # with thirty labels each 100,000.
@@ -43,12 +45,13 @@ LARGE_MESSAGES: Mapping[str, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Account:
     """The labour of one caller, also across its calls. `name` is how an error calls it."""
 
     name: str
     bucket: Bucket
+    held_bytes: int = 0  # of messages that wait
 
     def spend(self, seconds: float, now: float) -> None:
         """Count processor time that this caller's calls have used."""

@@ -6,6 +6,7 @@ time, counted before it is decoded, and each step of the answer measured. Manage
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
@@ -15,9 +16,9 @@ from grpclib.stream import recv_message
 
 from shoal.errors import ResourceExhausted
 from shoal.manager.port.labour import (
+    HELD_BYTES,
     LONGEST_WAIT,
     MAX_PARTS,
-    SMALL_MESSAGE_BYTES,
     UNCOUNTED_BYTES,
     Account,
     counted,
@@ -63,6 +64,7 @@ class MeasuredStream:
                     _told.log(logging.WARNING, ("parts", name), "%s sent a message of too many parts", name)
                     raise ResourceExhausted(f"the message has more than {MAX_PARTS} parts")
                 await asyncio.sleep(0)
+                await self._wait_time(len(data))  # dozens of its messages may be at this point
         return kind.FromString(data)
 
     def __aiter__(self) -> "MeasuredStream":
@@ -75,15 +77,21 @@ class MeasuredStream:
         return message
 
     async def _wait_time(self, size_bytes: int) -> None:
-        """Wait for the caller's time. A large message does not wait, because there may be hundreds of them."""
-        now = asyncio.get_running_loop().time
-        until = now() + LONGEST_WAIT
-        while (wait := self._account.wait(now())) > 0:
-            if size_bytes > SMALL_MESSAGE_BYTES or now() + wait > until:
-                refusal = self._account.refusal(now())
-                _told.log(logging.WARNING, ("time", self._account.name), "%s", refusal)
-                raise refusal
-            await asyncio.sleep(wait)
+        """Wait for the caller's time. Raises Unavailable when that takes too long, or too much waits already."""
+        now, account = asyncio.get_running_loop().time, self._account
+        if account.wait(now()) <= 0:
+            return
+        until = math.inf if self._of._cardinality.client_streaming else now() + LONGEST_WAIT
+        account.held_bytes += size_bytes
+        try:
+            while (wait := account.wait(now())) > 0:
+                if account.held_bytes > HELD_BYTES or now() + wait > until:
+                    refusal = account.refusal(now())
+                    _told.log(logging.WARNING, ("time", account.name), "%s", refusal)
+                    raise refusal
+                await asyncio.sleep(wait)
+        finally:
+            account.held_bytes -= size_bytes
 
 
 @coroutine

@@ -133,9 +133,10 @@ async def test_a_manager_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dispatcher.seen == [300_000] * 3
 
 
-async def test_a_short_wait_is_waited_but_not_with_a_large_message(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_short_wait_is_waited_but_not_by_more_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("shoal.manager.port.measured.measured.__defaults__", (lambda: clock[0],))
+    monkeypatch.setattr("shoal.manager.port.measured.HELD_BYTES", 50_000)
     dispatcher = Dispatcher(busy(clock, LABOUR.burst + 0.5))
     async with served(dispatcher) as channel:
         await DispatcherStub(channel).UpdateTaskStatus(statuses(1))
@@ -145,6 +146,19 @@ async def test_a_short_wait_is_waited_but_not_with_a_large_message(monkeypatch: 
         await DispatcherStub(channel).UpdateTaskStatus(statuses(2))
         assert asyncio.get_running_loop().time() - began > 0.1
     assert dispatcher.seen == [1, 2]
+
+
+async def test_a_stream_waits_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("shoal.manager.port.measured.measured.__defaults__", (lambda: clock[0],))
+    monkeypatch.setattr("shoal.manager.port.measured.LONGEST_WAIT", 0.001)
+    dispatcher = Dispatcher(busy(clock, LABOUR.burst + 0.05))
+    async with served(dispatcher) as channel:
+        await DispatcherStub(channel).UpdateTaskStatus(statuses(1))
+        with pytest.raises(GRPCError, match="than its share"):
+            await DispatcherStub(channel).UpdateTaskStatus(statuses(2))
+        await LogBrokerStub(channel).PublishLogs([lines(3)])
+    assert dispatcher.seen == [1, 3]
 
 
 def account() -> Account:
