@@ -4,12 +4,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from shoal.api import v1 as api
+from shoal.api.gen.ca_grpc import NodeCAStub
+from shoal.ca.csr import make_csr, new_key
 from shoal.manager.dispatcher.sessions import CHANGE_LIMIT
 from tests.harness.hosts import patient
 from tests.harness.stolen_worker import (
@@ -18,6 +22,7 @@ from tests.harness.stolen_worker import (
     StolenWorker,
     disk_bytes,
     etcd_of,
+    get,
     memory_bytes,
     stolen_worker,
 )
@@ -29,6 +34,7 @@ AT_ONCE = 10
 DISK = 64 << 20
 MEMORY = 100 << 20
 LOG = 64 << 10
+CSR = make_csr(new_key())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +99,7 @@ def describe_often(worker: StolenWorker, size_bytes: int, a_second: int) -> Coun
 
 def test_descriptions_of_more_than_a_megabyte_forty_times_a_second_are_all_refused(worker: StolenWorker) -> None:
     told = describe_often(worker, 1_300_000, 40)
-    assert set(told) == {Status.INVALID_ARGUMENT}
+    assert set(told) == {Status.RESOURCE_EXHAUSTED}
     assert told.total() > 50
 
 
@@ -144,3 +150,75 @@ def test_fifty_thousand_bad_reports_are_a_few_lines_of_log(worker: StolenWorker)
     before = worker.manager.log().count("\n")
     worker.play(story)
     assert worker.manager.log().count("\n") - before < 20
+
+
+def filled(message: Message, part: bytes) -> Any:
+    """Return a message with this part in it as often as four mebibytes hold it."""
+    message.MergeFromString(part * ((4 << 20) // len(part) - 100))
+    return message
+
+
+def test_messages_of_two_million_parts_leave_the_manager_time_for_others(worker: StolenWorker) -> None:
+    bodies = [
+        ("UpdateTaskStatus", filled(api.UpdateTaskStatusRequest(), b"\x1a\x00")),  # statuses of nothing
+        ("UpdateTaskStatus", filled(api.UpdateTaskStatusRequest(), b"\x1a\x02\x12\x00")),
+        ("Session", api.SessionRequest(description=filled(api.NodeDescription(), b"\x22\x02\x1a\x00"))),
+        ("Heartbeat", filled(api.HeartbeatRequest(), b"\xf8\x01\x00")),  # fields that nobody knows
+    ]
+
+    async def story(speaker: Speaker) -> tuple[Counter[str], list[float]]:
+        told: Counter[str] = Counter()
+        waits: list[float] = []
+        end = time.monotonic() + FOR
+
+        async def talk(method: str, body: Any) -> None:
+            while time.monotonic() < end:
+                try:
+                    call = getattr(speaker.dispatcher, method)
+                    if method == "Session":
+                        async with call.open(timeout=TIMEOUT) as stream:
+                            await stream.send_message(body, end=True)
+                            await stream.recv_message()
+                            await stream.recv_trailing_metadata()
+                    else:
+                        await call(body, timeout=TIMEOUT)
+                    told["taken"] += 1
+                except GRPCError as error:
+                    told[error.status.name] += 1
+
+        async def look() -> None:
+            while time.monotonic() < end:
+                began = time.monotonic()
+                assert (await asyncio.to_thread(get, worker.manager, "/nodes"))[0] == 200
+                waits.append(time.monotonic() - began)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(look())
+            for method, body in bodies * 2:
+                group.create_task(talk(method, body))
+        return told, waits
+
+    told, waits = worker.play(story)
+    assert told.total() > 4
+    assert set(told) <= {"RESOURCE_EXHAUSTED", "UNAVAILABLE", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED"}
+    assert told["RESOURCE_EXHAUSTED"]
+    assert max(waits) < patient(2)
+
+
+def test_a_node_that_renews_its_certificate_without_end_is_refused(worker: StolenWorker) -> None:
+    async def story(speaker: Speaker) -> Counter[str]:
+        told: Counter[str] = Counter()
+        stub = NodeCAStub(speaker.channel)
+        end = time.monotonic() + FOR
+        while time.monotonic() < end:
+            try:
+                await stub.IssueNodeCertificate(api.IssueNodeCertificateRequest(csr=CSR), timeout=TIMEOUT)
+                told["taken"] += 1
+            except GRPCError as error:
+                told[error.status.name] += 1
+        return told
+
+    told = worker.play(story)
+    assert told["taken"] <= 60
+    assert set(told) <= {"taken", "RESOURCE_EXHAUSTED"}
+    assert told["RESOURCE_EXHAUSTED"] or told["taken"] < 50  # a machine that is very slow sends no more

@@ -5,7 +5,6 @@ task's error. Source of the rules: moby daemon/cluster/executor/container/contai
 template/expand.go.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
@@ -19,6 +18,7 @@ from shoal.api.options import PULL_ALWAYS, PULL_NEVER
 from shoal.api.predefined import is_predefined
 from shoal.api.times import seconds
 from shoal.errors import InvalidArgument, ShoalError, Unimplemented
+from shoal.json_text import read_json
 from shoal.network.types import Mode
 from shoal.runtime.types import ContainerConfig, HealthConfig, Image, Mount, Ulimit
 
@@ -249,7 +249,7 @@ def _mount(mount: api.Mount) -> Mount:
 def _tmpfs_options(text: str) -> tuple[str, ...]:
     # The options are a JSON list of lists: [["noexec"], ["uid", "1000"]]. Docker too ignores anything else.
     try:
-        options = json.loads(text or "[]")
+        options = read_json(text or "[]")
     except ValueError:
         return ()
     if not isinstance(options, list):

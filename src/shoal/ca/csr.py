@@ -14,6 +14,8 @@ from shoal.ca.identity import UNREADABLE, InvalidCertificate
 MAX_CSR_BYTES = 4 * 1024
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192  # the signature of a larger key takes a manager too long to check
+# As long as the modulus, an exponent makes that fifty times as long. Everybody has 65537, or 3.
+_MAX_RSA_EXPONENT_BITS = 32
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -42,6 +44,10 @@ def csr_public_key(pem: bytes) -> PublicKey:
         ):
             raise InvalidCertificate(
                 "certificate request: only ECDSA keys and RSA keys of 2048 to 8192 bits can be signed"
+            )
+        if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e.bit_length() > _MAX_RSA_EXPONENT_BITS:
+            raise InvalidCertificate(
+                f"certificate request: the RSA key's exponent has more than {_MAX_RSA_EXPONENT_BITS} bits"
             )
         if not request.is_signature_valid:
             raise InvalidCertificate("certificate request: the signature is wrong")

@@ -6,7 +6,6 @@ not docker-py: docs/decisions/0009-command.md.
 
 import contextlib
 import http.client
-import json
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 
 from shoal.cli.errors import CommandError, reason
 from shoal.cli.hosts import Target
+from shoal.json_text import read_json
 
 CONNECT_TIMEOUT = 10.0
 CHUNK_BYTES = 256 * 1024
@@ -91,7 +91,7 @@ def _refusal(answer: http.client.HTTPResponse, target: Target) -> str:
     if not (answer.getheader("Server") or "").startswith(_SHOAL) and answer.status == 404:
         return f"the daemon at {target.url} is not shoald: name shoald's socket with -H or DOCKER_HOST"
     try:
-        return str(json.loads(answer.read(_LONGEST_MESSAGE_BYTES))["message"])
+        return str(read_json(answer.read(_LONGEST_MESSAGE_BYTES))["message"])
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         return f"the daemon at {target.url} refuses without saying why (HTTP {answer.status})"
 

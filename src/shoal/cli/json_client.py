@@ -11,6 +11,7 @@ from typing import Any
 from shoal.cli import client
 from shoal.cli.errors import CommandError
 from shoal.cli.hosts import Target
+from shoal.json_text import BadJson, read_json
 
 # 100,000 tasks take about 150 MB. A longer answer is refused and not kept in memory.
 LONGEST_ANSWER_BYTES = 256 * 1024 * 1024
@@ -50,8 +51,8 @@ class JsonClient:
     ) -> Any:
         with client.call(self._target, method, path, query, body, body_bytes) as answer:
             try:
-                return json.loads(self._whole(answer))
-            except (ValueError, RecursionError) as error:
+                return read_json(self._whole(answer), most_bytes=LONGEST_ANSWER_BYTES)
+            except BadJson as error:
                 raise self._other() from error
 
     def _whole(self, answer: http.client.HTTPResponse) -> bytes:

@@ -1,6 +1,5 @@
 """`shoal network doctor`: how the nodes of a swarm see a network, side by side, and where they differ."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +17,12 @@ from shoal.cli.network_doctor import Row, compare, lasting
 from shoal.cli.network_views import View, objects, read, text
 from shoal.cli.output import shortened
 from shoal.cli.rendering import Column, Format, FormatOption, How, Listing, NoTruncOption, Result
+from shoal.json_text import BadJson, read_json
 
 VIEW = "/shoal/v1/networks/view"
 # Nodes are not asked at one moment, and a change takes a second or so to all of them.
 AGAIN_AFTER = 2.0  # seconds
+_LABEL_LENGTH = 64  # of a node's name, as long as a hostname may be: it stands in each row
 _SUBJECT_LENGTH, _CELL_LENGTH, _DIFFERENCE_LENGTH = 40, 40, 60
 
 Answer = Mapping[str, Any]
@@ -118,10 +119,10 @@ def _saved(file: Path) -> list[dict[str, Any]]:
     try:
         with file.open("rb") as opened:
             content = opened.read(LONGEST_ANSWER_BYTES + 1)
-        found = json.loads(content) if len(content) <= LONGEST_ANSWER_BYTES else None
+        found = read_json(content, most_bytes=LONGEST_ANSWER_BYTES) if len(content) <= LONGEST_ANSWER_BYTES else None
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {reason(error)}") from error
-    except (ValueError, RecursionError):
+    except BadJson:
         found = None
     views = objects(found, "Views")
     if not views:
@@ -131,7 +132,9 @@ def _saved(file: Path) -> list[dict[str, Any]]:
 
 def labelled(answers: Sequence[Answer]) -> list[tuple[str, Answer]]:
     """Return nodes' answers with what each is called: its hostname, and more where two have one."""
-    names = [text(answer, "Node", "Hostname") or text(answer, "Node", "ID") or "?" for answer in answers]
+    names = [
+        (text(answer, "Node", "Hostname") or text(answer, "Node", "ID") or "?")[:_LABEL_LENGTH] for answer in answers
+    ]
     count, seen = Counter(names), Counter[str]()
     found: list[tuple[str, Answer]] = []
     for name, answer in zip(names, answers, strict=True):

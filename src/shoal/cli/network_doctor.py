@@ -4,7 +4,7 @@ Three things are held against each other: what the store says should be, what no
 kernel has. In: views (`network_views`). Out: rows in one order; the reason stands in those that differ.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -52,7 +52,10 @@ def compare(views: Sequence[View], service: str = "") -> list[Row]:
         *_flows(there, vips),
         *_troubles(views, tasks),
     ]
-    return [row for row in rows if _is_of(row, service, there, tasks, vips)] if service else rows
+    if not service:
+        return rows
+    own = _addresses_of(service, there, tasks, vips)
+    return [row for row in rows if _is_of(row, own)]
 
 
 def lasting(first: Iterable[Row], second: Iterable[Row]) -> list[Row]:
@@ -186,11 +189,14 @@ def _troubles(views: Sequence[View], tasks: Mapping[str, Task]) -> Iterator[Row]
             yield Row(TROUBLE, words, {view.node: "yes"}, differences=(f"{view.node} says so",))
 
 
-def _is_of(row: Row, service: str, views: Sequence[View], tasks: Mapping[str, Task], vips: Mapping[str, str]) -> bool:
-    """Return whether a row is about a service."""
+def _addresses_of(service: str, views: Sequence[View], tasks: Mapping[str, Task], vips: Mapping[str, str]) -> Set[str]:
     own = {vip for vip, name in vips.items() if name == service}
     own |= {address for address, task in tasks.items() if task.service == service}
-    own |= {address for view in views for address, one in view.endpoints.items() if one.service == service}
+    return own | {address for view in views for address, one in view.endpoints.items() if one.service == service}
+
+
+def _is_of(row: Row, own: Set[str]) -> bool:
+    """Return whether a row is about a service with these addresses."""
     belongs: Callable[[str], bool] = own.__contains__
     if row.kind == NAME:
         return any(belongs(address) for cell in row.cells.values() for address in cell.split())

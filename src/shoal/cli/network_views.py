@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Rows beyond are of no use to a person, and each costs time in every comparison.
-MOST = 100_000
+# Rows beyond are of no use to a person, and each costs time in every comparison. A node of ours sends 10,000 names.
+MOST = 20_000
+# Characters of a text. One that is long may stand in thousands of rows.
+MOST_TEXT = 256
+# What fits into a counter of the kernel's. A sum of numbers with thousands of digits cannot be printed.
+MOST_COUNT = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,15 @@ def at(found: Any, *path: str) -> Any:
 
 
 def text(found: Any, *path: str) -> str:
-    """Return the text at a path; empty where there is none."""
-    value = at(found, *path)
-    return value if isinstance(value, str) else ""
+    """Return the text at a path, cut where it is too long; empty where there is none."""
+    return cut(at(found, *path))
+
+
+def cut(value: Any) -> str:
+    """Return a text that is not too long; empty for what is no text."""
+    if not isinstance(value, str):
+        return ""
+    return value if len(value) <= MOST_TEXT else value[: MOST_TEXT - 1] + "…"
 
 
 def _items(found: Any, *path: str) -> Iterator[tuple[str, Any]]:
@@ -108,7 +118,7 @@ def _items(found: Any, *path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(each for each in value[:MOST] if isinstance(each, str)) if isinstance(value, list) else ()
+    return tuple(cut(each) for each in value[:MOST] if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def _view(each: dict[str, Any], node: str, *, asked: bool) -> View:
@@ -154,9 +164,9 @@ def _places(layers: Any, which: str) -> dict[str, str] | None:
     """Return `MAC by NODE` by address; None where there is no such layer."""
     if not isinstance(at(layers, which), dict):
         return None
-    nodes = {mac: node for mac, node in _items(layers, which, "forwarding") if isinstance(node, str)}
+    nodes = {mac: cut(node) for mac, node in _items(layers, which, "forwarding")}
     return {
-        address: f"{mac} by {nodes.get(mac) or 'nobody'}"
+        address: f"{cut(mac)} by {nodes.get(mac) or 'nobody'}"
         for address, mac in _items(layers, which, "neighbours")
         if isinstance(mac, str)
     }
@@ -183,9 +193,9 @@ def _flows(layers: Any) -> dict[str, dict[str, int]]:
     for container in objects(layers, "containers"):
         for vip, one in _items(container, "kernel"):
             for address, count in _items(one, "flows"):
-                if isinstance(count, int):
+                if isinstance(count, int) and 0 <= count <= MOST_COUNT:
                     counts = found.setdefault(vip, {})
-                    counts[address] = counts.get(address, 0) + count
+                    counts[address] = min(counts.get(address, 0) + count, MOST_COUNT)
     return found
 
 
@@ -204,5 +214,5 @@ def _store(each: Any) -> Store | None:
             for one in objects(each, "Store", "Tasks")
             for address in _texts(at(one, "Addresses"))
         },
-        vips={vip: name for vip, name in _items(each, "Store", "VirtualIPs") if isinstance(name, str)},
+        vips={vip: cut(name) for vip, name in _items(each, "Store", "VirtualIPs") if isinstance(name, str)},
     )

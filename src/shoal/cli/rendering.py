@@ -109,7 +109,7 @@ def _print_result(result: Result, console: Console) -> None:
 def _table(listing: Listing, how: How) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column in listing.columns:
-        table.add_column(column.heading, no_wrap=True)
+        table.add_column(_printable(column.heading), no_wrap=True)
     for row in listing.rows:
         table.add_row(*(Text(_cell(column, row, how), style=column.style) for column in listing.columns))
     return table

@@ -4,7 +4,6 @@ A flag has dockerd's name if it means the same; the file's keys are daemon.json'
 places is refused, and so is an unknown key, in dockerd's words (moby daemon/config/config.go).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from shoal.daemon import generic_resources
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 from shoal.paths import Paths
 from shoal.runtime import log_options
 
@@ -161,7 +161,7 @@ def combine(flags: Mapping[str, Any], file_text: str | None, file_name: str) -> 
 
 def _parse_file(text: str, file_name: str) -> dict[str, Any]:
     try:
-        content = json.loads(text) if text.strip() else {}
+        content = read_json(text) if text.strip() else {}
     except ValueError as error:
         raise InvalidArgument(f"unable to configure shoald with file {file_name}: {error}") from error
     if not isinstance(content, dict):

@@ -7,7 +7,6 @@ A node's view: what the shared tables say, what its kernel has, what names lead 
 should be. How it asks others: docs/decisions/0030-network-doctor.md.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +19,13 @@ from shoal.engine.control_client import rpc
 from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
 from shoal.errors import NotFound, Unavailable
+from shoal.json_text import BadJson, read_json
 
 PATH = "/shoal/v1/networks/view"
+
+MOST_NODE_BYTES = 2 * 1024 * 1024  # as the manager takes it (manager/views/desk.py)
+# In one node's answer. Thousands of names and addresses have a tenth of it; empty lists would be a hundred megabytes.
+MOST_VALUES = 300_000
 
 Shown = dict[str, Any]
 
@@ -56,8 +60,8 @@ def other(node: NodeViews, names: Mapping[str, str]) -> Shown:
     """Return another node's views of these networks. What it sent may be anything: what is no view is left out."""
     reason = node.reason
     try:
-        views = json.loads(node.views) if node.views else []
-    except (ValueError, RecursionError):
+        views = read_json(node.views, most_bytes=MOST_NODE_BYTES, most_values=MOST_VALUES) if node.views else []
+    except BadJson:
         views, reason = [], "its answer cannot be read"
     found = dict(zip(names, views, strict=False)) if isinstance(views, list) else {}
     return {

@@ -3,11 +3,11 @@
 Source of the two spellings: containerd platforms.Parse, moby daemon/server/httputils/form.go (DecodePlatform).
 """
 
-import json
 import re
 
 from shoal.engine.requests import Call
 from shoal.errors import InvalidArgument, Unimplemented
+from shoal.json_text import read_json
 
 # Other names of architectures, with Go's. Source: containerd platforms/database.go.
 _ARCHITECTURES = {
@@ -63,7 +63,7 @@ def _architecture(platform: str, here: str) -> str:
     A platform is `linux/arm64` or `{"os": "linux", "architecture": "arm64"}`.
     """
     try:
-        given = json.loads(platform)
+        given = read_json(platform)
     except (ValueError, RecursionError):
         _check(platform)
         system, _, rest = platform.lower().partition("/")

@@ -14,6 +14,7 @@ from aiohttp import web
 from shoal.engine.backend import Backend
 from shoal.engine.go_words import go_kind
 from shoal.errors import InvalidArgument
+from shoal.json_text import BadJson, NoNumber, TooDeep, decoded, read_json
 from shoal.patterns import BadPattern, compiled
 
 # Far more than any spec has (a config of 1000 KiB is 1.4 MB in base64). A larger body is refused with 413.
@@ -37,8 +38,8 @@ class Filters:
         if not text:
             return cls({})
         try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError):
+            raw = read_json(text)
+        except BadJson:
             raise InvalidArgument("invalid filter") from None
         if not isinstance(raw, dict):
             if raw is None:
@@ -185,27 +186,25 @@ def _check_json_type(kind: str) -> None:
 
 def parse_json(body: bytes) -> Any:
     """Return the value of a JSON text. Raises InvalidArgument with Go's words."""
+    text = body.decode("utf-8", "replace").strip(" \t\r\n")
+    if not text:
+        raise InvalidArgument("invalid JSON: got EOF while reading request body")
     try:
-        text = body.decode("utf-8", "replace").strip(" \t\r\n")
-        if not text:
-            raise InvalidArgument("invalid JSON: got EOF while reading request body")
-        value, end = _DECODER.raw_decode(text)
-    except RecursionError:
+        value, rest = decoded(text)
+    except TooDeep:
         raise InvalidArgument(MAX_JSON_DEPTH_TEXT) from None
+    except NoNumber as error:
+        raise InvalidArgument(
+            f"invalid JSON: invalid character '{error.word[0]}' looking for beginning of value"
+        ) from None
     except json.JSONDecodeError as error:
         raise InvalidArgument(f"invalid JSON: {_go_syntax_error(error)}") from None
-    except ValueError:  # Python limits the digits of a number, to far more than any Go type has
+    except BadJson:  # a number with thousands of digits
         raise InvalidArgument("invalid JSON: json: cannot unmarshal number into Go value of type int64") from None
-    if text[end:].strip(" \t\r\n"):
+    if rest.strip(" \t\r\n"):
         raise InvalidArgument("unexpected content after JSON")
     return value
 
-
-def _refuse_constant(name: str) -> Any:
-    raise InvalidArgument(f"invalid JSON: invalid character '{name[0]}' looking for beginning of value")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 # Python's words for a JSON syntax error, and Go's words for the same.
 _GO_PLACES = {

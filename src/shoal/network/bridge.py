@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 from shoal.errors import DamagedState, InvalidArgument, InvariantBroken, ShoalError
 from shoal.files import write_atomic
 from shoal.host.events import EventBus
+from shoal.json_text import read_json
 from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_address
 from shoal.network.guard import Guard
 from shoal.network.host_ports.held import Held
@@ -88,7 +89,7 @@ class _Identity:
 
 def _read_identity(path: Path) -> _Identity:
     try:
-        fields = json.loads(path.read_bytes())
+        fields = read_json(path.read_bytes())
         identity = _Identity(**{name: fields[name] for name in _Identity.__slots__})
         IPv4Network(identity.subnet)
     except FileNotFoundError:

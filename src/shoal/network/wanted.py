@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 
 Protocol = Literal["tcp", "udp", "sctp"]
 
@@ -177,7 +178,7 @@ def plain(value: Any) -> Any:
 def from_json(kind: type[T], text: bytes) -> T:
     """Read a value; InvalidArgument for whatever is no such value."""
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"not JSON: {error}") from error
     return typing.cast("T", read(kind, value, kind.__name__))

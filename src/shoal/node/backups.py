@@ -6,6 +6,7 @@ are the host's. The settings of `swarm init` are in the swarm's objects.
 """
 
 import asyncio
+import re
 from typing import BinaryIO
 
 from shoal import __version__
@@ -23,6 +24,9 @@ from shoal.store import backup
 from shoal.store.backup import Backup
 from shoal.store.backup_file import About, DamagedBackup, Summary
 from shoal.store.etcd_client import EtcdClient
+
+# An id in a certificate becomes an argument of etcd, and part of the log. Swarm's have 25 letters and digits.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 async def save(etcd: EtcdClient, security: SecurityConfig, hostname: str, file: BinaryIO) -> Summary:
@@ -53,6 +57,8 @@ async def place(paths: Paths, found: Backup, node_state: NodeState) -> Identity:
         identity = identity_of(read_chain(chain)[0])
     except (KeyError, InvalidCertificate) as error:
         raise DamagedBackup("this backup does not say which manager made it") from error
+    if not all(_ID.fullmatch(name) for name in (identity.node_id, identity.organization)):
+        raise DamagedBackup("this backup's manager has a name that no node has")
     if identity.role != api.MANAGER:
         raise DamagedBackup("this backup was not made by a manager")
     await backup.restore(found, paths, identity.node_id)

@@ -2,12 +2,12 @@
 
 import asyncio
 import ipaddress
-import json
 import socket
 
 from shoal import spawning
 from shoal.errors import ShoalError
 from shoal.host import programs
+from shoal.json_text import read_json
 from shoal.node.addresses import Interface
 
 
@@ -35,7 +35,7 @@ async def list_interfaces() -> list[Interface]:
                 ipaddress.ip_address(address["local"]) for address in link["addr_info"] if "local" in address
             ),
         )
-        for link in json.loads(output)
+        for link in read_json(output)
         if "ifname" in link
     ]
 

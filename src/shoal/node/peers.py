@@ -10,6 +10,7 @@ from pathlib import Path
 from shoal.api import v1 as api
 from shoal.errors import DamagedState
 from shoal.files import write_atomic
+from shoal.json_text import read_json
 
 FILE = "state.json"
 
@@ -25,7 +26,7 @@ def load(folder: Path) -> Peers:
     """Return the saved managers, empty if there is no file. Raises DamagedState, OSError."""
     path = folder / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path.read_bytes())
         found = tuple((str(entry.get("node_id", "")), str(entry["addr"])) for entry in content)
     except FileNotFoundError:
         return ()

@@ -11,6 +11,7 @@ from typing import Any
 
 from shoal.errors import DamagedState
 from shoal.files import write_atomic
+from shoal.json_text import read_json
 
 FILE = "docker-state.json"
 
@@ -53,7 +54,7 @@ def load(folder: Path) -> NodeState | None:
     except UnicodeDecodeError as error:
         raise DamagedState(str(path), "it is not text") from error
     try:
-        content = json.loads(text)
+        content = read_json(text)
         values: dict[str, Any] = {field: content[name] for field, name in _NAMES.items()}
         values |= {field: content[name] for field, name in _LATER_NAMES.items() if name in content}
         values["default_addr_pool"] = tuple(values["default_addr_pool"])

@@ -4,12 +4,12 @@ Reads archives of `docker save` (manifest.json, in all its versions) and OCI lay
 is trusted: a name that does not lead to a plain file inside it is refused.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 from shoal.runtime import image_config, manifests, references
 from shoal.runtime.image_config import MAX_CONFIG_BYTES
 from shoal.runtime.layers import MAX_LAYERS
@@ -41,7 +41,7 @@ def read(folder: Path) -> list[ArchivedImage]:
     """Return the images of an unpacked archive. Raises InvalidArgument."""
     try:
         if (folder / "manifest.json").is_file():
-            entries = image_config.archive_items(json.loads(_content(folder, "manifest.json", MAX_INDEX_BYTES)))
+            entries = image_config.archive_items(read_json(_content(folder, "manifest.json", MAX_INDEX_BYTES)))
             if len(entries) > MAX_IMAGES:
                 raise InvalidArgument(f"more than {MAX_IMAGES} images in one archive")
             return [_docker_image(folder, entry) for entry in entries]

@@ -18,6 +18,7 @@ from pathlib import Path
 from shoal.errors import InvalidArgument
 from shoal.files import write_all
 from shoal.host import linux
+from shoal.json_text import BadJson, read_json
 from shoal.network.names import resolvconf
 from shoal.runtime import (
     capabilities,
@@ -287,10 +288,9 @@ def _seccomp(site: Site, container: Container, names: tuple[str, ...]) -> dict[s
     if wanted in ("", "default"):
         return site.host.seccomp(names)
     try:
-        profile = json.loads(wanted)
-    except ValueError as error:
+        return seccomp.translate(read_json(wanted), names, site.host.machine)
+    except BadJson as error:
         raise InvalidArgument(f"decoding seccomp profile failed: {error}") from error
-    return seccomp.translate(profile, names, site.host.machine)
 
 
 def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> dict[str, str]:

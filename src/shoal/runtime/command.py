@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shoal.json_text import read_json
 from shoal.runtime import apparmor, bundle, capabilities, conmon, failures, oci_spec, process, processes
 from shoal.runtime.bundle import Site
 from shoal.runtime.types import Container, ExecConfig
@@ -65,7 +66,7 @@ class Started:
 
 def spec(site: Site, container: Container, config: ExecConfig) -> dict[str, Any]:
     """Return the OCI process: the container's own, changed as the request says."""
-    own = json.loads((site.bundle(container.id) / "config.json").read_bytes())["process"]
+    own = read_json((site.bundle(container.id) / "config.json").read_bytes())["process"]
     own["args"] = list(config.command)
     own["terminal"] = config.tty
     own["cwd"] = config.working_dir or own["cwd"]

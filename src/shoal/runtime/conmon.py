@@ -6,7 +6,6 @@ files that conmon writes into the bundle: `conmon.pid`, `pid`, `exit`, `oom`, `a
 
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.errors import ShoalError
+from shoal.json_text import read_json
 from shoal.runtime import failures, mount_targets, processes
 from shoal.runtime.oci_runtime import OciRuntime
 from shoal.runtime.records import Running
@@ -161,7 +161,7 @@ def _message(fd: int, bundle: Path) -> dict[str, object]:
     if not data:
         return {}
     try:
-        message = json.loads(data.partition(b"\n")[0])
+        message = read_json(data.partition(b"\n")[0])
     except ValueError:
         # conmon 2.1.6 does not escape all characters of a runtime's message.
         return {"pid": -1, "message": data.decode(errors="replace")}

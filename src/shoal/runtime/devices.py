@@ -6,7 +6,6 @@ have changed. A malformed file is left out, and the log says so once. CDI's hook
 that others than root may write is not read.
 """
 
-import json
 import logging
 import os
 import stat
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from shoal.json_text import read_json
 from shoal.runtime import cdi_edits
 from shoal.runtime.cdi_catalog import MAX_OFFERED, Catalog, Offer, catalog
 from shoal.runtime.cdi_spec import NO_EDITS, BadCdi, CdiSpec, Edits, parse
@@ -156,7 +156,7 @@ def _value(path: str, text: str) -> Any:
     if not path.endswith(".json"):
         return read_yaml(text)
     try:
-        return json.loads(text)
+        return read_json(text)
     except (ValueError, RecursionError) as error:
         raise BadCdi(f"it is no JSON: {error}") from None
 

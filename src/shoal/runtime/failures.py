@@ -1,9 +1,9 @@
 """Translates an OCI runtime's reason for a failed start into Docker's text. Pure."""
 
-import json
 import re
 
 from shoal.errors import ShoalError
+from shoal.json_text import read_json
 
 COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, FAILED = 127, 126, 128
 
@@ -93,7 +93,7 @@ def _message(text: str) -> str:
     dressed = re.search(r'msg=("(?:[^"\\]|\\.)*")', said)
     if dressed:
         try:
-            said = str(json.loads(dressed.group(1)))
+            said = str(read_json(dressed.group(1)))
         except ValueError:
             said = dressed.group(1).strip('"')
     said = re.sub(r"^(runc|crun) (create|run|exec) failed: ", "", said)

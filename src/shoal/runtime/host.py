@@ -5,7 +5,6 @@ containers.
 """
 
 import functools
-import json
 import os
 import platform
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from shoal.errors import DamagedState, FailedPrecondition, MissingProgram
 from shoal.host import linux, programs
+from shoal.json_text import read_json
 from shoal.runtime import apparmor, capabilities, hostfiles, oci_spec, seccomp, seccomp_bpf
 
 SECCOMP_PROFILE = "/usr/share/containers/seccomp.json"
@@ -70,7 +70,7 @@ def look() -> Host:
 
 def _profile() -> Mapping[str, Any]:
     try:
-        data = json.loads(Path(SECCOMP_PROFILE).read_bytes())
+        data = read_json(Path(SECCOMP_PROFILE).read_bytes())
     except FileNotFoundError as error:
         raise MissingProgram(SECCOMP_PROFILE, _SECCOMP_PACKAGE) from error
     except ValueError as error:

@@ -7,12 +7,12 @@ that are already on this host.
 Source of the fields: moby image/image.go, api/types/container/config.go; of the words: Go's encoding/json.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 from shoal.runtime import references
 
 MAX_CONFIG_BYTES = 8 << 20
@@ -222,7 +222,7 @@ def parse(data: bytes) -> tuple[Fields, tuple[str, ...]]:
     try:
         if len(data) > MAX_CONFIG_BYTES:
             raise ValueError("it is too large")
-        config = _IMAGE.read(json.loads(data.decode()))
+        config = _IMAGE.read(read_json(data.decode()))
         if "rootfs" not in config:
             raise WrongType("invalid image JSON, no RootFS key")
         return config, _layers(config)
@@ -235,7 +235,7 @@ def parse(data: bytes) -> tuple[Fields, tuple[str, ...]]:
 def lenient(text: str) -> tuple[Fields, tuple[str, ...]]:
     """Read the config of an image on this host, without its wrong fields. Raises InvalidArgument if it is useless."""
     try:
-        config = _IMAGE.read(json.loads(text), lenient=True)
+        config = _IMAGE.read(read_json(text), lenient=True)
         return config, _layers(config)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"invalid image config: {error}") from error

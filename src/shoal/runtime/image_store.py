@@ -16,6 +16,7 @@ from typing import Any
 
 from shoal.errors import DamagedState, InvalidArgument, NotFound
 from shoal.files import write_atomic
+from shoal.json_text import read_json
 from shoal.runtime import image_config, references
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ class ImageStore:
 
 def _read(path: Path) -> Record:
     try:
-        fields = json.loads(path.read_bytes())
+        fields = read_json(path.read_bytes())
         text = fields["config"]
         image_id = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         if not image_id == fields["id"] == f"sha256:{path.stem}":

@@ -5,11 +5,11 @@ They have no behaviour, apart from reading the header `X-Registry-Auth`.
 
 import base64
 import binascii
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 
 MAX_AUTH_BYTES = 64 * 1024
 """Longer headers are refused. A login has a few hundred bytes, an identity token a few thousand."""
@@ -94,7 +94,7 @@ def parse_registry_auth(encoded: str) -> RegistryAuth | None:
             raise ValueError("too long")
         padded = encoded.rstrip("=").replace("+", "-").replace("/", "_")
         raw = base64.b64decode(padded + "=" * (-len(padded) % 4), altchars=b"-_", validate=True)
-        fields = json.loads(raw) if raw else {}
+        fields = read_json(raw) if raw else {}
         if not isinstance(fields, dict):
             raise ValueError("not an object")
     except (ValueError, binascii.Error, RecursionError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 from shoal.runtime.manifests import host_platform
 
 Config = dict[str, Any]
@@ -64,7 +65,7 @@ def _json_list(text: str) -> list[str] | None:
     if not text.startswith("["):
         return None
     try:
-        words = json.loads(text)
+        words = read_json(text)
     except ValueError:
         return None  # as in Docker, text that is not JSON is for the shell
     return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None

@@ -24,6 +24,7 @@ from typing import Literal
 from shoal import spawning
 from shoal.errors import InvalidArgument, MissingProgram, ShoalError
 from shoal.host import programs
+from shoal.json_text import BadJson, read_json
 from shoal.runtime import confined, unpack_child
 from shoal.runtime.references import is_digest
 
@@ -97,8 +98,10 @@ async def _feed(child: asyncio.subprocess.Process, source: AsyncIterator[bytes])
 
 def _told(out: bytes, complaint: bytes, code: int, have_zstd: bool) -> Unpacked:
     try:
-        fields = json.loads(out[:MAX_REPORT_BYTES])
-    except ValueError as error:
+        fields = read_json(out[:MAX_REPORT_BYTES])
+        if not isinstance(fields, dict):
+            raise BadJson("it is no object")
+    except BadJson as error:
         ended = f"its process ended with {f'signal {-code}' if code < 0 else f'code {code}'}"
         words = complaint.decode(errors="replace").strip().splitlines() or [ended]
         raise ShoalError(f"unpacking failed: {words[-1]}") from error
@@ -133,7 +136,7 @@ class LayerStore:
             confined.remove_remains(path)  # the new folder of a run that did not finish
             return
         try:
-            size = int(json.loads((path / "layer.json").read_bytes())["size"])
+            size = int(read_json((path / "layer.json").read_bytes())["size"])
         except (OSError, ValueError, KeyError, TypeError):
             size = 0  # the layer still works; the number is only shown to people
         target = f"../layers/{path.name}/fs"

@@ -4,13 +4,13 @@ Source of names and media types: OCI image-spec, distribution's manifest schema 
 """
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shoal.errors import InvalidArgument, NotFound
+from shoal.json_text import read_json
 from shoal.runtime.image_types import Platform
 from shoal.runtime.layers import MAX_LAYERS
 from shoal.runtime.references import is_digest
@@ -83,7 +83,7 @@ def parse(data: bytes) -> Manifest | Index:
     try:
         if len(data) > MAX_MANIFEST_BYTES:
             raise ValueError("it is too large")
-        fields = json.loads(data)
+        fields = read_json(data)
         media_type = fields.get("mediaType") or ""
         if not isinstance(media_type, str):
             raise ValueError("its mediaType is not a string")
@@ -144,7 +144,7 @@ def choose(index: Index, wanted: Platform) -> Descriptor:
 def config_platform(data: bytes) -> Platform:
     """Return the platform in an image's config. Raises InvalidArgument."""
     try:
-        fields = json.loads(data)
+        fields = read_json(data)
         return Platform(
             str(fields.get("os") or ""), str(fields.get("architecture") or ""), str(fields.get("variant") or "")
         )

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from shoal.errors import DamagedState
 from shoal.files import write_atomic
+from shoal.json_text import read_json
 from shoal.runtime.types import Container
 
 T = TypeVar("T")
@@ -167,7 +168,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         # it is unknown how the container ended, but the container must not count as damaged.
         return None
     try:
-        data = json.loads(text)
+        data = read_json(text, halves=True)
     except ValueError as error:
         raise DamagedState(str(path), str(error)) from error
     if not isinstance(data, dict):

@@ -63,6 +63,16 @@ def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine
     """
     if not isinstance(profile, Mapping) or "defaultAction" not in profile:
         raise InvalidArgument("decoding seccomp profile failed: there is no defaultAction")
+    try:
+        return _translated(profile, capabilities, machine)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        # Somebody else wrote it, and anything may be anywhere in it.
+        raise InvalidArgument(
+            f"decoding seccomp profile failed: something in it is of a wrong kind ({type(error).__name__})"
+        ) from error
+
+
+def _translated(profile: Mapping[str, Any], capabilities: Collection[str], machine: str) -> dict[str, Any]:
     go_name, native = ARCHITECTURES.get(machine, (machine, ""))
     result: dict[str, Any] = {"defaultAction": profile["defaultAction"]}
     if profile.get("defaultErrnoRet") is not None:

@@ -25,6 +25,7 @@ from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, Shoa
 from shoal.files import write_atomic
 from shoal.host import linux, programs
 from shoal.host.events import EventBus
+from shoal.json_text import read_json
 from shoal.paths import Paths
 from shoal.runtime import confined
 from shoal.runtime.types import Volume
@@ -88,7 +89,7 @@ class Volumes:
 
     def _read(self, path: Path) -> None:
         try:
-            fields = json.loads((path / "volume.json").read_bytes())
+            fields = read_json((path / "volume.json").read_bytes())
             self._volumes[path.name] = Volume(
                 path.name,
                 str(path / "_data"),

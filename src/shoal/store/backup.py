@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from shoal.api.gen import etcd_pb2 as pb
-from shoal.errors import FailedPrecondition, Unavailable
+from shoal.errors import DamagedState, FailedPrecondition, Unavailable
 from shoal.files import remove_tree, sync_folder
 from shoal.paths import Paths
 from shoal.store.backup_file import FILE, OBJECT, About, DamagedBackup, Decoder, Encoder, Record, Summary
-from shoal.store.batch import OBJECTS
+from shoal.store.batch import named
 from shoal.store.etcd_client import Compacted, EtcdClient
 from shoal.store.etcd_process import EtcdConfig, EtcdProcess
 from shoal.store.follower import BASE, BASE_BYTES, pages, read_base
@@ -98,9 +98,17 @@ async def read(file: BinaryIO) -> Backup:
             for record in records:
                 if record.kind == FILE:
                     files[record.name.decode(errors="replace")] = record.value
-                elif record.kind == OBJECT and not record.name.startswith(OBJECTS):
+                elif record.kind == OBJECT and not _is_an_objects(record.name):
                     raise DamagedBackup("this backup holds something that no swarm has")
     return Backup(decoder.end(), files, file)
+
+
+def _is_an_objects(name: bytes) -> bool:
+    try:
+        _, object_id = named(name)
+    except DamagedState:
+        return False
+    return bool(object_id)
 
 
 async def _records(file: BinaryIO, decoder: Decoder) -> AsyncGenerator[list[Record], None]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 
 FORMAT = 1
 FILE, OBJECT, ABOUT = b"f", b"o", b"a"
@@ -21,8 +22,16 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 _NAME = b"shoal backup "
 _MAGIC = b"%s%d\n" % (_NAME, FORMAT)
 _RECORD = struct.Struct(">cIQ")  # kind, length of the name, length of the value
-# Far above real sizes, as etcd takes 10 MiB in one request. A larger length is damage, and must not fill the memory.
-_MAX_NAME_BYTES, _MAX_VALUE_BYTES = 4096, 32 * 1024 * 1024
+# Far above real sizes: files are keys and certificates, and an object has 1.5 MiB at most. What is larger is damage, or
+# somebody's who wants the memory filled: files, and the words by which objects are counted, are kept.
+_MAX_NAME_BYTES = 4096
+_MAX_VALUE_BYTES = {FILE: 1024 * 1024, OBJECT: 4 * 1024 * 1024, ABOUT: 64 * 1024}
+_MAX_FILES = 16
+_MAX_OBJECTS = 1_000_000
+_MAX_KINDS, _MAX_KIND_BYTES = 64, 64
+_MAX_TEXT = 1024
+# Restored versions begin above the backup's, and have eight bytes.
+_MAX_VERSION = 1 << 62
 _NO_BACKUP = "this is no backup of a swarm"
 _NOT_WHOLE = "this backup is damaged: it was cut short or changed since it was made"
 
@@ -124,6 +133,8 @@ class Decoder:
         self._rest = bytearray()
         self._begun = False
         self._about: About | None = None
+        self._files: set[bytes] = set()
+        self._last = b""  # name of an object
 
     def feed(self, data: bytes) -> list[Record]:
         """Return the records that are complete. Raises DamagedBackup."""
@@ -167,7 +178,7 @@ class Decoder:
         if left < _RECORD.size:
             return None
         kind, name_bytes, value_bytes = _RECORD.unpack_from(self._rest, at)
-        if name_bytes > _MAX_NAME_BYTES or value_bytes > _MAX_VALUE_BYTES:
+        if name_bytes > _MAX_NAME_BYTES or value_bytes > _MAX_VALUE_BYTES.get(kind, 0):
             raise DamagedBackup(_NOT_WHOLE)
         if left < _RECORD.size + name_bytes + value_bytes:
             return None
@@ -176,11 +187,22 @@ class Decoder:
         return Record(kind, bytes(self._rest[name:value]), bytes(self._rest[value : value + value_bytes]))
 
     def _take(self, record: Record) -> None:
-        if record.kind not in (FILE, OBJECT, ABOUT) or self._about is not None:
+        if self._about is not None:
             raise DamagedBackup(_NOT_WHOLE)
         if record.kind == ABOUT:
             self._about = _about(record.value)
+        elif record.kind == FILE:
+            if record.name in self._files or len(self._files) >= _MAX_FILES:
+                raise DamagedBackup(_NOT_WHOLE)
+            self._files.add(record.name)
+        else:
+            # etcd gives objects in the order of their names, each once.
+            if record.name <= self._last:
+                raise DamagedBackup(_NOT_WHOLE)
+            self._last = record.name
         self._count.add(record)
+        if not self._count.is_sane:
+            raise DamagedBackup(_NOT_WHOLE)
 
     def _consume(self, count: int) -> None:
         self._sum.update(memoryview(self._rest)[:count])
@@ -192,23 +214,31 @@ class _Count:
     def __init__(self) -> None:
         self.by_kind: dict[str, int] = {}
         self.size_bytes = 0
+        self._objects = 0
+
+    @property
+    def is_sane(self) -> bool:
+        """Whether there are no more objects, and kinds of them, than any swarm has."""
+        return self._objects <= _MAX_OBJECTS and len(self.by_kind) <= _MAX_KINDS
 
     def add(self, record: Record) -> None:
         if record.kind == OBJECT:
             # `objects/services/<id>` is a service.
-            kind = record.name.decode("ascii", "replace").split("/")[1:2]
+            self._objects += 1
+            kind = record.name[:_MAX_KIND_BYTES].decode("ascii", "replace").split("/")[1:2]
             word = kind[0] if kind else "?"
             self.by_kind[word] = self.by_kind.get(word, 0) + 1
 
 
 def _about(value: bytes) -> About:
     try:
-        given = json.loads(value)
+        given = read_json(value)
         known = {name: given[name] for name in About.__slots__ if name in given}
         about = About(**known)
-        right = isinstance(about.version, int) and isinstance(about.taken_at, int | float)
+        numbers = type(about.version) is int and 0 <= about.version < _MAX_VERSION
+        right = numbers and type(about.taken_at) in (int, float) and type(about.is_locked) is bool
         texts = (about.cluster_id, about.node_id, about.hostname, about.made_by)
-        if not right or not all(isinstance(text, str) for text in texts):
+        if not right or not all(isinstance(text, str) and len(text) <= _MAX_TEXT for text in texts):
             raise TypeError
         datetime.fromtimestamp(about.taken_at, UTC)
     except (ValueError, TypeError, OverflowError, OSError) as error:

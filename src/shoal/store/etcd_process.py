@@ -6,7 +6,6 @@ process, however that ends. `store` decides what is kept in etcd.
 """
 
 import asyncio
-import json
 import logging
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Self
 
 from shoal import spawning
 from shoal.errors import DamagedState, MissingProgram, ShoalError, Unavailable
+from shoal.json_text import read_json
 from shoal.paths import Paths
 from shoal.store.etcd_client import CALL_TIMEOUT, EtcdClient
 from shoal.store.etcd_config import UNIX, EtcdConfig, peer_socket, peer_url
@@ -418,7 +418,7 @@ def _parsed(line: bytes) -> tuple[int, str]:
     """Return the level and the text of a line of etcd's log."""
     text = line.decode(errors="replace")
     try:
-        said = json.loads(text)
+        said = read_json(text)
         message, error, level = str(said["msg"]), said.get("error"), said["level"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return (logging.WARNING if text.startswith(("panic:", "fatal error:")) else logging.DEBUG), text

@@ -5,7 +5,6 @@ client's port serves only once most members are there, which may need to be let 
 """
 
 import asyncio
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import Unavailable
+from shoal.json_text import read_json
 from shoal.store.etcd_config import UNIX
 
 # Seconds. etcd answers at once, or it does not run.
@@ -70,7 +70,7 @@ def _read(answer: bytes) -> list[Any] | None:
     if head.split(b" ")[1] != b"200":
         raise ValueError(head.split(b"\r\n")[0].decode(errors="replace"))
     try:
-        found = json.loads(body)
+        found = read_json(body)
     except ValueError:
         return None  # it is still incomplete
     return found if isinstance(found, list) else None

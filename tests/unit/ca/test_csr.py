@@ -1,3 +1,5 @@
+from math import gcd
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -37,6 +39,25 @@ def test_a_weak_or_strange_key_is_refused() -> None:
         csr_public_key(request(rsa.generate_private_key(65537, 1024)))
     with pytest.raises(InvalidCertificate, match="2048 to 8192"):
         csr_public_key(request(ed25519.Ed25519PrivateKey.generate()))
+
+
+def with_exponent(bits: int) -> rsa.RSAPrivateKey:
+    """Return a key of 2048 bits with a public exponent of so many, which a key maker would not choose."""
+    numbers = rsa.generate_private_key(65537, 2048).private_numbers()
+    p, q, exponent = numbers.p, numbers.q, (1 << bits - 1) + 1
+    order = (p - 1) * (q - 1)
+    while gcd(exponent, order) != 1:
+        exponent += 2
+    own = pow(exponent, -1, order)
+    public = rsa.RSAPublicNumbers(exponent, p * q)
+    return rsa.RSAPrivateNumbers(p, q, own, own % (p - 1), own % (q - 1), numbers.iqmp, public).private_key()
+
+
+def test_a_key_whose_signatures_are_slow_to_check_is_refused() -> None:
+    csr_public_key(request(with_exponent(31)))
+    for bits in (40, 2047):
+        with pytest.raises(InvalidCertificate, match="exponent has more than 32 bits"):
+            csr_public_key(request(with_exponent(bits)))
 
 
 def test_a_request_with_a_wrong_signature_is_refused() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.cli.network_doctor import compare
-from shoal.cli.network_views import Balance, Endpoint, Store, Task, View, read
+from shoal.cli.network_doctor import FLOWS, Row, compare
+from shoal.cli.network_views import MOST, MOST_COUNT, Balance, Endpoint, Store, Task, View, read
 
 MAC = "02:42:0a:00:01:04"
 ANSWER: dict[str, Any] = {
@@ -109,3 +109,42 @@ def replaced(value: Any, at: int, other: Any) -> Any:
 def test_whatever_is_not_as_it_should_be_is_taken_for_absent(at: int, other: Any) -> None:
     answer = replaced(ANSWER, at, other)
     compare([*read(answer, "first"), *read(ANSWER, "second")], "web")
+
+
+def networks(layers: dict[str, Any], told: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"Networks": [{"ID": "blue-id", "Name": "blue", "Told": told or {}, "Layers": layers}]}
+
+
+def size(rows: list[Row]) -> int:
+    return sum(len(text) for row in rows for text in (row.subject, row.store, *row.cells.values(), *row.differences))
+
+
+def test_a_long_text_does_not_stand_in_every_row() -> None:
+    """A megabyte as the node behind every neighbour would be gigabytes of rows."""
+    tables = {
+        "neighbours": {f"10.0.{number >> 8}.{number & 255}": MAC for number in range(2000)},
+        "forwarding": {MAC: "x" * 1_000_000},
+    }
+    told = {"endpoints": {"e": {"address": "10.0.0.1", "node": "y" * 1_000_000, "name": "z" * 1_000_000}}}
+    rows = compare(read(networks({"wanted": {}, "kernel": tables, "troubles": ["t" * 1_000_000]}, told), "first"))
+    assert len(rows) > 2000
+    assert size(rows) < 4_000_000
+
+
+def test_numbers_that_cannot_be_printed_are_none() -> None:
+    huge = 10**4299
+    kernel = {"kernel": {"10.0.1.2": {"backends": [], "flows": {"10.0.1.4": huge, "10.0.1.5": -1, "10.0.1.6": 2**62}}}}
+    rows = compare(read(networks({"containers": [kernel] * 12}), "first"))
+    assert [row.cells for row in rows if row.kind == FLOWS] == [{"first": f"10.0.1.6:{MOST_COUNT}"}]
+
+
+def test_only_so_many_rows_are_read() -> None:
+    names = {f"name{number}": ["10.0.1.1"] for number in range(MOST + 10)}
+    (view,) = read(networks({"names": names}), "first")
+    assert len(view.names) == MOST
+
+
+def test_the_rows_of_a_service_are_found_in_time_that_grows_with_their_number() -> None:
+    endpoints = {str(n): {"address": f"10.1.{n >> 8}.{n & 255}", "service": "web"} for n in range(MOST)}
+    views = read(networks({}, {"endpoints": endpoints}), "first")
+    assert len(compare(views, "web")) >= MOST  # it took a quarter of an hour

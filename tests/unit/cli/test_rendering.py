@@ -62,3 +62,8 @@ def test_what_a_daemon_says_moves_no_cursor(capsys: Captured, how: How) -> None:
     out = capsys.readouterr().out
     assert not {"\x1b", "\r", "\x9b"} & set(out)
     assert "�[2J��x�[bold]" in out
+
+
+def test_nor_does_a_heading(capsys: Captured) -> None:
+    render(Listing((Column("\x1b[2JNODE\x9b", "ID"),), [{"ID": "a"}]), How())
+    assert capsys.readouterr().out.splitlines()[0].rstrip() == "\ufffd[2JNODE\ufffd"

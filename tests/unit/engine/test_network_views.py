@@ -80,17 +80,21 @@ async def test_a_manager_shows_other_nodes_views_and_what_is_none_is_left_out() 
         ("c", {"asked": True, "views": b"["}),
         ("d", {"asked": True, "views": b"[5]"}),
         ("e", {"asked": True, "views": b'{"x": 1}'}),
+        ("f", {"asked": True, "views": b"[" * 900 + b"]" * 900}),
+        ("g", {"asked": True, "views": b"[" + b"[]," * 400_000 + b"[]]"}),
+        ("h", {"asked": True, "views": b'[{"Told": ' + b"9" * 5000 + b"}]"}),
     ):
         made.views.nodes.add(node_id=node_id, hostname=f"host-{node_id}", **fields)
     async with client(backend(node=made, overlays=overlays())) as http:
         found = await (await http.get(PATH, params={"ref": "blue", "others": "true"})).json()
     assert made.asked == [["blue-id"]]
     others = {each["Node"]["ID"]: each for each in found["Others"]}
-    assert others.keys() == {"a", "b", "c", "d", "e"}
+    assert others.keys() == {"a", "b", "c", "d", "e", "f", "g", "h"}
     base = {"ID": "blue-id", "Name": "blue", "Store": None, "Told": None, "Layers": None, "Reason": ""}
     assert others["a"]["Networks"] == [{**base, "Told": TOLD, "Layers": {}}]
     assert (others["b"]["Asked"], others["b"]["Networks"][0]["Reason"]) == (False, "not asked: it runs a Docker Engine")
-    assert others["c"]["Networks"] == [{**base, "Reason": "its answer cannot be read"}]
+    for node_id in "cfgh":
+        assert others[node_id]["Networks"] == [{**base, "Reason": "its answer cannot be read"}]
     assert others["d"]["Networks"] == others["e"]["Networks"] == [base]
 
 

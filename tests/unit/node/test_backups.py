@@ -17,10 +17,10 @@ from shoal.store.backup_file import FILE, About, DamagedBackup, Encoder, Record
 STATE = NodeState("0.0.0.0:2377", "10.0.0.1:2377", "10.0.0.1")
 
 
-def identity(folder: Path, role: int, kek: bytes | None = None) -> SecurityConfig:
+def identity(folder: Path, role: int, kek: bytes | None = None, node_id: str = "n" * 25) -> SecurityConfig:
     now = time.time()
     root, key = create_root(now), new_key()
-    chain = root.issue(make_csr(key), "n" * 25, role, "c" * 25, now=now)
+    chain = root.issue(make_csr(key), node_id, role, "c" * 25, now=now)
     return SecurityConfig.create(folder, root_pem=root.certs_pem, chain_pem=chain, key=key, now=now, kek=kek)
 
 
@@ -59,6 +59,15 @@ async def test_a_backup_with_the_identity_of_a_worker_makes_no_manager(tmp_path:
     paths = Paths(tmp_path / "data", tmp_path / "exec")
     files = identity(tmp_path / "one", api.WORKER).files()
     with pytest.raises(DamagedBackup, match="was not made by a manager"):
+        await backups.place(paths, await found(files), STATE)
+    assert not paths.data_root.exists()
+
+
+@pytest.mark.parametrize("node_id", ["--name", "a\nb", "a\0b", "a/b"])
+async def test_a_name_that_no_node_has_makes_no_manager(tmp_path: Path, node_id: str) -> None:
+    paths = Paths(tmp_path / "data", tmp_path / "exec")
+    files = identity(tmp_path / "one", api.MANAGER, node_id=node_id).files()
+    with pytest.raises(DamagedBackup, match="a name that no node has"):
         await backups.place(paths, await found(files), STATE)
     assert not paths.data_root.exists()
 

@@ -1,8 +1,11 @@
 """Profiles with conditions become plain rules, and the default profile allows what Docker's allows."""
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shoal.errors import InvalidArgument
 from shoal.runtime.capabilities import DEFAULT
@@ -67,3 +70,25 @@ def test_no_call_is_both_open_and_shut() -> None:
 def test_what_is_no_profile_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="decoding seccomp profile failed"):
         translate({"syscalls": []}, (), "x86_64")
+
+
+_VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["names", "name", "action", "args", "includes", "excludes", "caps", "arches", "architecture"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["archMap", "architectures", "flags", "syscalls"]), _VALUES))
+def test_a_profile_of_wrong_kinds_is_read_or_refused(given_: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidArgument):
+        translate({"defaultAction": "SCMP_ACT_ALLOW", **given_}, set(DEFAULT), "x86_64")

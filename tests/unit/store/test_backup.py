@@ -156,8 +156,11 @@ async def test_a_restore_that_is_broken_off_leaves_nothing(etcd: EtcdProcess, st
     assert [path.name for path in paths.exec_root.iterdir()] == []
 
 
-async def test_nothing_but_objects_comes_from_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", [b"epoch", b"objects/", b"objects/tasks/", b"objects/such/x", b"objects/tasks/a/b", b"\xff"]
+)
+async def test_nothing_but_objects_comes_from_a_file(tmp_path: Path, name: bytes) -> None:
     encoder = Encoder()
-    data = encoder.begin() + encoder.records([Record(OBJECT, b"epoch", b"1")]) + encoder.end(ABOUT)[0]
+    data = encoder.begin() + encoder.records([Record(OBJECT, name, b"1")]) + encoder.end(ABOUT)[0]
     with pytest.raises(DamagedBackup, match="something that no swarm has"):
         await backup.read(io.BytesIO(data))

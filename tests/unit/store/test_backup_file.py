@@ -1,4 +1,8 @@
+import contextlib
+import hashlib
 import json
+import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -78,14 +82,117 @@ def test_an_absurd_length_fills_no_memory() -> None:
         decoder.feed(b"shoal backup 1\n" + b"o" + b"\0\0\0\1" + b"\x7f" + b"\0" * 7 + b"x" * 100)
 
 
-@pytest.mark.parametrize(
-    "about", [{}, [], "x", {"version": "7", "taken_at": 1.0}, {"version": 7, "taken_at": 1e300}, {"version": 7}]
-)
-def test_what_nobody_says_of_a_backup_is_refused_though_its_digest_is_right(about: object) -> None:
+def sealed(*records: Record) -> bytes:
+    """Return a file whose digest is right, whatever is in it."""
     encoder = Encoder()
-    data = encoder.begin() + encoder.records([Record(ABOUT, b"", json.dumps(about).encode())])
+    data = encoder.begin() + encoder.records(records)
+    return data + hashlib.sha256(data).digest()
+
+
+def about(**changes: object) -> Record:
+    told = {name: getattr(WHO, name) for name in About.__slots__}
+    return Record(ABOUT, b"", json.dumps({**told, **changes}).encode())
+
+
+def test_a_file_with_the_right_digest_is_read() -> None:
+    assert decoded(sealed(*RECORDS, about()))[1].about == WHO
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"version": "7"},
+        {"version": True},
+        {"version": -1},
+        {"version": 2**63},
+        {"taken_at": 1e300},
+        {"taken_at": None},
+        {"taken_at": 10**400},
+        {"taken_at": True},
+        {"hostname": 7},
+        {"hostname": "x" * 2000},
+        {"is_locked": "yes"},
+    ],
+)
+def test_what_nobody_says_of_a_backup_is_refused_though_its_digest_is_right(told: dict[str, object]) -> None:
     with pytest.raises(DamagedBackup):
-        decoded(data + encoder.end(WHO)[0])
+        decoded(sealed(about(**told)))
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[]", b'"x"', b"7", b"", b"[" * 60_000, b'{"version": ' + b"9" * 5000 + b"}"])
+def test_facts_that_are_none_are_refused_though_the_digest_is_right(text: bytes) -> None:
+    with pytest.raises(DamagedBackup):
+        decoded(sealed(Record(ABOUT, b"", text)))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [about()] * 2,
+        [about(), RECORDS[0]],
+        [RECORDS[0], RECORDS[0], about()],
+        [RECORDS[1], RECORDS[1], about()],
+        [RECORDS[3], RECORDS[1], about()],  # not in order
+        [Record(OBJECT, b"", b""), about()],
+        [*(Record(FILE, b"file %d" % number, b"") for number in range(100)), about()],
+        [*(Record(OBJECT, b"objects/%05d/x" % number, b"") for number in range(1000)), about()],
+        [Record(b"z", b"", b""), about()],
+        [],
+    ],
+    ids=[
+        "facts twice",
+        "after the facts",
+        "file twice",
+        "object twice",
+        "order",
+        "no name",
+        "files",
+        "kinds",
+        "kind",
+        "0",
+    ],
+)
+def test_what_no_swarm_writes_is_refused_though_the_digest_is_right(records: list[Record]) -> None:
+    with pytest.raises(DamagedBackup):
+        decoded(sealed(*records))
+
+
+@pytest.mark.parametrize(("kind", "size"), [(FILE, 2 << 20), (OBJECT, 5 << 20), (ABOUT, 1 << 20), (b"z", 1)])
+def test_a_length_is_refused_before_so_much_is_read(kind: bytes, size: int) -> None:
+    decoder = Decoder()
+    with pytest.raises(DamagedBackup):
+        decoder.feed(b"shoal backup 1\n" + struct.pack(">cIQ", kind, 1, size) + b"x" * 100)
+
+
+def test_millions_of_empty_objects_take_little_memory_and_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shoal.store.backup_file._MAX_OBJECTS", 50_000)
+    decoder = Decoder()
+    decoder.feed(b"shoal backup 1\n")
+
+    def feed() -> None:
+        for at in range(0, 100_000, 1000):
+            names = [b"objects/tasks/%09d" % number for number in range(at, at + 1000)]
+            decoder.feed(b"".join(struct.pack(">cIQ", OBJECT, len(name), 0) + name for name in names))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedBackup):
+            feed()
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.lists(st.tuples(st.sampled_from([FILE, OBJECT, ABOUT, b"?"]), st.binary(max_size=9), st.binary(max_size=9))))
+def test_any_records_are_read_or_refused(records: list[tuple[bytes, bytes, bytes]]) -> None:
+    with contextlib.suppress(DamagedBackup):
+        decoded(sealed(*(Record(*each) for each in records), about()), step=7)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_after_the_first_are_refused(data: bytes) -> None:
+    with pytest.raises(DamagedBackup):
+        decoded(b"shoal backup 1\n" + data)
 
 
 def test_it_is_shown_with_names_in_dockers_manner() -> None:

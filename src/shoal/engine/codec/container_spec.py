@@ -27,6 +27,7 @@ from shoal.engine.codec.kinds import (
 )
 from shoal.engine.codec.message import ALWAYS, NONZERO, NULLABLE, MessageCodec, field, member
 from shoal.errors import InvalidArgument
+from shoal.json_text import read_json
 
 HEALTH_CONFIG = MessageCodec(
     api.HealthConfig,
@@ -61,7 +62,7 @@ class TmpfsOptionList:
 
     def encode(self, value: str) -> list[list[str]]:
         try:
-            options = json.loads(value) if value else []
+            options = read_json(value) if value else []
             return self._words.decode(options) if options else []
         except (ValueError, Mismatch):  # It was not written through this API. Docker shows nothing then.
             return []

@@ -4,7 +4,6 @@ In: certificate requests, roots, the external CAs of a cluster's spec. Out: bodi
 of answers. Source: SwarmKit ca/external.go, ca/certificates.go (`PrepareCSR`); cfssl's signer.SignRequest.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,8 +16,10 @@ from shoal.api import v1 as api
 from shoal.ca.identity import CA_NAME, MANAGER_OU, InvalidCertificate, normalized, read_chain, unit_of
 from shoal.ca.root import load_key
 from shoal.errors import ShoalError, Unavailable
+from shoal.json_text import read_json
 
 MAX_ANSWER_BYTES = 256 * 1024  # ten times a chain with the largest keys
+MAX_REASON = 1024  # characters of what a CA says, which is kept in the node's object
 CROSS_SIGN_PROFILE = "CA"
 _NAMES = {  # cfssl's names of the parts of a subject
     NameOID.COUNTRY_NAME: "C",
@@ -112,7 +113,7 @@ def certificate_of(status: int, body: bytes) -> bytes:
         text = body[:200].decode("utf-8", "replace")
         raise ExternalCAUnreachable(f"unexpected status code in CSR response: {status} - {text}")
     try:
-        answer = json.loads(body)
+        answer = read_json(body)
     except ValueError as fault:
         raise ExternalCAUnreachable(f"unable to parse JSON response: {fault}") from fault
     if not isinstance(answer, dict):
@@ -120,7 +121,8 @@ def certificate_of(status: int, body: bytes) -> bytes:
     result = answer.get("result")
     if answer.get("success") is not True or result is None:
         errors = answer.get("errors")
-        raise ExternalCARefused(f"response errors: {errors}" if errors else "certificate signing request failed")
+        said = f"response errors: {errors}" if errors else "certificate signing request failed"
+        raise ExternalCARefused(said[:MAX_REASON])
     certificate = result.get("certificate") if isinstance(result, dict) else None
     if not isinstance(certificate, str):
         raise ExternalCARefused("the response holds no certificate")

@@ -27,6 +27,7 @@ from shoal.manager.certificates.external_ca import (
     trusted_pem,
 )
 from shoal.manager.certificates.issuing import RETRY, awaits_signature, issued, refused
+from shoal.repeats import Repeats
 from shoal.store.changes import Event
 from shoal.store.memory import Transaction
 from shoal.store.watch import Watch, WatchLagged
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from shoal.store.store import Store
 
 log = logging.getLogger(__name__)
+_told = Repeats(log)  # thousands of nodes may wait, with a leaked token
 
 TIMEOUT = 5.0
 AT_ONCE = 8  # concurrent requests
@@ -192,7 +194,7 @@ class ExternalSigner:
             return
         except ShoalError as error:
             reason = str(error)
-            log.warning("node %s gets no certificate: %s", node_id, reason)
+            _told.log(logging.WARNING, "refused", "node %s gets no certificate: %s", node_id, reason)
 
         def write(transaction: Transaction) -> None:
             present = transaction.nodes.get(node_id)
@@ -215,5 +217,5 @@ class ExternalSigner:
         return pem
 
     def _again(self, node_id: str, error: Exception) -> None:
-        log.warning("the certificate of node %s waits: %s", node_id, error)
+        _told.log(logging.WARNING, "waits", "the certificate of node %s waits: %s", node_id, error)
         self._waiting[node_id] = asyncio.get_running_loop().time() + self._retry

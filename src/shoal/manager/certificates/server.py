@@ -15,9 +15,11 @@ from grpclib.exceptions import GRPCError
 from shoal.api import v1 as api
 from shoal.api.gen.ca_grpc import CABase, NodeCABase
 from shoal.api.ids import new_id
+from shoal.ca.csr import csr_key
 from shoal.ca.identity import MANAGER_OU
 from shoal.errors import Aborted, InvalidArgument, NotFound, ResourceExhausted, ShoalError
 from shoal.manager.certificates.issuing import FINAL, Joiners, admit, check_request
+from shoal.manager.certificates.rates import Requests
 from shoal.manager.port.authorization import Caller
 from shoal.store.changes import copy
 from shoal.store.memory import Transaction
@@ -83,6 +85,7 @@ class NodeCAServer(NodeCABase):
         caller: Callable[[], Caller],
         is_signing: Callable[[], bool] = lambda: True,
         fresh_id: Callable[[], str] = new_id,
+        requests: Requests | None = None,
     ) -> None:
         self._store = store
         self._cluster_id = cluster_id
@@ -91,6 +94,7 @@ class NodeCAServer(NodeCABase):
         self._fresh_id = fresh_id
         self._waiting = 0
         self._joiners = Joiners()
+        self._requests = requests or Requests()
 
     async def IssueNodeCertificate(  # noqa: N802
         self, stream: "Stream[api.IssueNodeCertificateRequest, api.IssueNodeCertificateResponse]"
@@ -99,7 +103,12 @@ class NodeCAServer(NodeCABase):
         request = await received(stream)
         self._check_signing()
         caller = self._caller()
+        now = asyncio.get_running_loop().time()
+        if caller.node_id:
+            self._requests.take(caller.node_id, f"node {caller.node_id}", now)
         check_request(self._store.view(), request, caller, self._cluster_id)  # before it takes the writer's time
+        if not caller.node_id:
+            self._requests.take(csr_key(request.csr), "a node with this key", now)
 
         def write(transaction: Transaction) -> api.IssueNodeCertificateResponse:
             admitted = admit(transaction, request, caller, self._cluster_id, self._fresh_id, self._joiners)
@@ -115,7 +124,9 @@ class NodeCAServer(NodeCABase):
     ) -> None:
         """Wait until the request of a node is signed or refused, and answer with its certificate."""
         request = await received(stream)
-        if not request.node_id:
+        node_id = request.node_id
+        del request  # with whatever else is in it, while the call waits
+        if not node_id:
             raise InvalidArgument("InvalidArgument")
         self._check_signing()
         if self._waiting >= MAX_WAITING:
@@ -123,7 +134,7 @@ class NodeCAServer(NodeCABase):
         self._waiting += 1
         try:
             async with asyncio.timeout(MAX_WAIT):
-                certificate = await self._wait_final(request.node_id)
+                certificate = await self._wait_final(node_id)
         except TimeoutError as fault:
             raise GRPCError(Status.DEADLINE_EXCEEDED, "the certificate is not signed yet") from fault
         finally:

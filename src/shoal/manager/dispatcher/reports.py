@@ -6,7 +6,7 @@ stored of them, `budgets` how much a node may have written.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from shoal.api import v1 as api
 from shoal.api.states import name_of
@@ -30,14 +30,14 @@ class Reports:
         self._budgets = Budgets()
         self._told = Repeats(log)
 
-    async def write(self, node_id: str, updates: Sequence[Update], check: Callable[[], None]) -> bool:
+    async def write(self, node_id: str, request: api.UpdateTaskStatusRequest, check: Callable[[], None]) -> bool:
         """Write what a node reports. Return whether there was anything to write.
 
         `check` raises if the node's session is over, which may happen while the call waits for its budget. Raises as
         `accepted`, `Budgets.spend` and the store do.
         """
         tasks = self._store.view().tasks
-        kept, refused = accepted(updates, node_id, tasks.get)
+        kept, refused = accepted(request.updates, node_id, tasks.get)
         if refused:
             self._told.log(
                 logging.WARNING,
@@ -50,9 +50,10 @@ class Reports:
             )
         if not kept:
             return False
-        # The store writes the whole task for each new status.
+        # The store writes the whole task for each new status. All that the call holds is in memory while it waits.
         sizes = (_size(tasks.get(update.task_id)) + update.status.ByteSize() for update in kept)
-        delay = self._budgets.spend(node_id, sum(sizes), asyncio.get_running_loop().time())
+        size_bytes = max(sum(sizes), request.ByteSize())
+        delay = self._budgets.spend(node_id, size_bytes, asyncio.get_running_loop().time())
         if delay:
             await asyncio.sleep(delay)
             check()

@@ -110,6 +110,7 @@ class Dispatcher(DispatcherBase):
         caller = self._caller()
         node_id = caller.node_id
         session_id = await self._nodes.register(node_id, request, caller.address)
+        del request  # with whatever else is in it, while the session lasts
         await self._turns.wait_turn()
         with self._streams.hold(node_id, None) as held:
             last: api.SessionMessage | None = None
@@ -144,7 +145,7 @@ class Dispatcher(DispatcherBase):
         """Write the reported statuses of tasks, and answer after the commit."""
         request = await _request(stream)
         node_id = self._checked(request.session_id)
-        if await self._reports.write(node_id, request.updates, lambda: self._check(node_id, request.session_id)):
+        if await self._reports.write(node_id, request, lambda: self._check(node_id, request.session_id)):
             await self._turns.wait_turn()
         await stream.send_message(api.UpdateTaskStatusResponse())
 

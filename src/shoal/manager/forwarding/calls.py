@@ -77,6 +77,7 @@ class Forwarder:
                 if request is None:
                     return
                 await out.send_message(request, end=True)
+                del request  # with whatever else is in it, while the stream lasts
                 await _answers(out, stream)
                 return
             await _both_ways(stream, out)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A node has one listener, and two while it changes over to a new connection. More are refused.
 LISTENERS_PER_NODE = 8
+# In one message. Shoal's agent sends at most 1,000, Docker's one.
+MAX_LINES = 10_000
 MAX_ID = 128  # characters of an id from a node that an error's text repeats
 
 INCOMPLETE = "warning: incomplete log stream. some logs could not be retrieved for the following reasons: "
@@ -200,6 +202,8 @@ class Broker:
                 raise NotFound("unknown subscription ID")
             share.known = dict(subscription.newest)
         if not message.close:
+            if len(message.messages) > MAX_LINES:
+                raise InvalidArgument(f"more than {MAX_LINES} lines in one message")
             for line in message.messages:
                 if line.context.node_id != share.node_id:
                     text = f"invalid NodeID: expected={share.node_id};received={line.context.node_id[:MAX_ID]}"

@@ -7,14 +7,15 @@ reader leaves, its subscription ends at the nodes. `broker` decides which nodes 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 from shoal.api import v1 as api
 from shoal.api.gen.logbroker_grpc import LogBrokerBase
 from shoal.api.ids import new_id
-from shoal.errors import ShoalError, Unavailable
+from shoal.errors import ResourceExhausted, ShoalError, Unavailable
 from shoal.manager.logs.broker import Broker, Command, Share, Tell, check_selector
 from shoal.manager.logs.pipe import Pipe
 from shoal.manager.port.authorization import Caller
@@ -35,6 +36,8 @@ READER_BYTES = 1024 * 1024
 # told its subscriptions again.
 LISTENER_MESSAGES = 1_000
 MAX_SUBSCRIPTIONS = 1_000
+# Messages of one node that wait for readers. Shoal's agent sends up to a megabyte at once, for each subscription.
+NODE_BYTES = 64 * 1024 * 1024
 
 _Lines = Pipe[api.SubscribeLogsMessage]
 _Told = Pipe[api.SubscriptionMessage]
@@ -49,6 +52,7 @@ class Logs:
         self._broker = Broker()
         self._readers: dict[str, _Lines] = {}
         self._listeners: set[_Told] = set()
+        self._waiting = Counter[str]()  # bytes of each node's messages that wait
         self._followed = asyncio.Event()
         self._running = False
 
@@ -116,7 +120,7 @@ class Logs:
         """Pass on those lines of a node's message that were asked for. Waits until the reader has room.
 
         `share` is the same object for all messages of a stream. Raises the errors of `Broker.publisher` for a message
-        that is not allowed.
+        that is not allowed, ResourceExhausted if too much of this node waits already.
         """
         self._check_running()
         self._broker.publisher(message, share)
@@ -132,7 +136,23 @@ class Logs:
         reader = self._readers.get(share.subscription_id)
         if reader is not None and passed:
             lines = api.SubscribeLogsMessage(messages=passed)
-            await reader.put(lines, lines.ByteSize())
+            with self._held(share.node_id, message.ByteSize()):
+                await reader.put(lines, lines.ByteSize())
+
+    @contextmanager
+    def _held(self, node_id: str, size_bytes: int) -> Iterator[None]:
+        """Count a message of a node's while it waits. Raises ResourceExhausted if there are too many bytes of them."""
+        if self._waiting[node_id] + size_bytes > NODE_BYTES:
+            raise ResourceExhausted(
+                f"more than {NODE_BYTES >> 20} MiB of lines of node {node_id} wait for their readers"
+            )
+        self._waiting[node_id] += size_bytes
+        try:
+            yield
+        finally:
+            self._waiting[node_id] -= size_bytes
+            if not self._waiting[node_id]:
+                del self._waiting[node_id]
 
     def done(self, subscription_id: str, node_id: str, reason: str = "") -> None:
         """Note that a node has sent its share. `reason` says why it is incomplete."""

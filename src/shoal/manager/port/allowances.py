@@ -118,6 +118,11 @@ class Bucket:
         self.spend(amount, now)
         return self._left >= 0
 
+    def lacks(self, amount: float, now: float) -> float:
+        """Return after how many seconds so much is left; 0 if it is now."""
+        left = min(self._rate.burst, self._left + (now - self._at) * self._rate.per_second)
+        return 0.0 if left >= amount else (amount - left) / self._rate.per_second
+
     def wait(self, now: float) -> float:
         """Return after how many seconds something is left again; 0 if something is left now."""
         left = self._left + (now - self._at) * self._rate.per_second

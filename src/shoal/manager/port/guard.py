@@ -4,17 +4,20 @@ In: grpclib service objects. Out: the same services, guarded. While a call is an
 caller (`current_caller`). This is the only place in the manager that turns errors of `shoal.errors` into gRPC statuses.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from google.protobuf.message import DecodeError
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from shoal.api import v1 as api
 from shoal.errors import InvariantBroken, ResourceExhausted, ShoalError, Unavailable
+from shoal.manager.dispatcher.node_states import host_of
 from shoal.manager.port.authorization import (
     AUTHORIZATION,
     FORWARDED_OU,
@@ -29,6 +32,9 @@ from shoal.manager.port.authorization import (
     subject_of,
     unquestioned,
 )
+from shoal.manager.port.crowd import origin
+from shoal.manager.port.labour import Labour
+from shoal.manager.port.measured import MeasuredStream, measured
 from shoal.manager.port.turns import Turns
 from shoal.repeats import Repeats
 
@@ -79,14 +85,15 @@ class Guarded:
         rules: Mapping[str, Rule] = AUTHORIZATION,
         forward: Forward | None = None,
         turns: Turns | None = None,
+        labour: Labour | None = None,
     ) -> None:
-        turns = turns or Turns()
+        turns, labour = turns or Turns(), labour or Labour()
         self._methods: dict[str, Handler] = {}
         for path, handler in service.__mapping__().items():
             if path not in rules:
                 raise InvariantBroken(f"nobody has said who may call {path}")
             elsewhere = _elsewhere(path, handler, forward)
-            guarded = _guard(path, handler.func, rules[path], who, is_leader, elsewhere, turns)
+            guarded = _guard(path, handler.func, rules[path], who, is_leader, elsewhere, turns, labour)
             self._methods[path] = Handler(guarded, handler.cardinality, handler.request_type, handler.reply_type)
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -99,9 +106,12 @@ def guarded(
     is_leader: Callable[[], bool] = lambda: True,
     forward: Forward | None = None,
 ) -> list[Guarded]:
-    """Return services guarded by the table `AUTHORIZATION`. When many calls come at once, a few begin in each turn."""
-    turns = Turns()
-    return [Guarded(service, who, is_leader, forward=forward, turns=turns) for service in services]
+    """Return services guarded by the table `AUTHORIZATION`.
+
+    When many calls come at once, a few begin in each turn. The labour of a caller's calls of all services is one.
+    """
+    turns, labour = Turns(), Labour()
+    return [Guarded(service, who, is_leader, forward=forward, turns=turns, labour=labour) for service in services]
 
 
 def by_certificate(
@@ -157,16 +167,21 @@ def _guard(
     is_leader: Callable[[], bool],
     elsewhere: Callable[[AnyStream], Awaitable[bool]],
     turns: Turns,
+    labour: Labour,
 ) -> Method:
+    async def answer(stream: AnyStream) -> None:
+        if rule.leader_only and not is_leader():
+            if await elsewhere(stream):
+                return
+            _CALLER.set(who(rule, stream))  # again, because this manager leads now
+        await method(stream)
+
     async def call(stream: AnyStream) -> None:
         await turns.wait_turn()
         try:
-            _CALLER.set(who(rule, stream))  # each call has a context of its own
-            if rule.leader_only and not is_leader():
-                if await elsewhere(stream):
-                    return
-                _CALLER.set(who(rule, stream))  # again, because this manager leads now
-            await method(stream)
+            caller = who(rule, stream)
+            _CALLER.set(caller)  # each call has a context of its own
+            await _bounded(answer, stream, caller, labour)
         except ShoalError as error:
             if isinstance(error, InvariantBroken):
                 _told.log(logging.ERROR, (path, type(error)), "%s met what cannot be", path, exc_info=True)
@@ -182,6 +197,20 @@ def _guard(
             raise GRPCError(Status.UNKNOWN, "internal error") from error
 
     return call
+
+
+async def _bounded(
+    answer: Callable[[AnyStream], Coroutine[Any, Any, None]], stream: AnyStream, caller: Caller, labour: Labour
+) -> None:
+    """Answer a call within what its caller may have of this manager's time. Managers have all of it."""
+    if caller.role == api.MANAGER:
+        await answer(stream)
+        return
+    name = f"node {caller.node_id}" if caller.node_id else f"a stranger at {origin(host_of(caller.address))}"
+    account = labour.account(name, asyncio.get_running_loop().time())
+    if isinstance(stream, Stream):  # in the simulation it is none: messages come decoded
+        stream = cast(AnyStream, MeasuredStream(stream, account))
+    await measured(answer(stream), account)
 
 
 def _of_group(path: str, group: ExceptionGroup[Exception]) -> GRPCError:

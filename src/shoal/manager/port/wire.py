@@ -29,6 +29,8 @@ from shoal.manager.port.allowances import ALLOWANCES, Ledger, Role
 from shoal.manager.port.authorization import Subject, subject_of
 from shoal.manager.port.crowd import origin
 from shoal.manager.port.frames import Frames
+from shoal.manager.port.headers import readable
+from shoal.manager.port.labour import largest
 from shoal.manager.port.messages import STREAM_WINDOW_BYTES, LimitedBuffer, Room
 from shoal.manager.port.outgoing import Outgoing
 from shoal.manager.port.shares import Shares
@@ -62,14 +64,15 @@ class LimitedHandler(Handler):
 
     def accept(self, stream: WireStream, headers: Any, release_stream: Callable[[], Any]) -> None:
         """Answer one request. A request without the headers that HTTP/2 requires is reset."""
-        names = {name for name, _ in headers}
-        if not {":method", ":path"} <= names:
+        given = dict(headers)
+        if not {":method", ":path"} <= given.keys():
             release_stream()
             stream.reset_nowait(ErrorCodes.PROTOCOL_ERROR)
             return
         self.accepted += 1
-        stream.buffer = LimitedBuffer(stream.buffer._ack_callback, self.max_message_bytes, self._room)
-        super().accept(stream, headers, release_stream)
+        max_bytes = largest(given[":path"], self.max_message_bytes)
+        stream.buffer = LimitedBuffer(stream.buffer._ack_callback, max_bytes, self._room)
+        super().accept(stream, readable(headers), release_stream)
 
     def cancel(self, stream: WireStream) -> None:
         """End a call that the peer gave up, unless it has ended already."""
@@ -222,10 +225,10 @@ class Connection(H2Protocol):
         """Handle whole frames. An error in them ends only this connection."""
         try:
             super().data_received(data)
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # Agents and managers do not break the protocol, so this may be a mistake of ours.
+        except Exception as error:  # noqa: BLE001 - logged, and with its traceback where it may be a mistake of ours
             level = logging.DEBUG if self.is_stranger else logging.WARNING
-            _told.log(level, self._name, "a peer at %s broke the protocol", self.host, exc_info=True)
+            ours = not isinstance(error, H2Error | UnicodeDecodeError)
+            _told.log(level, self._name, "a peer at %s broke the protocol: %s", self.host, error, exc_info=ours)
             self.processor.close("Protocol error")
         if not self.connection.write_ready.is_set() and self._unsent() > MAX_UNSENT_BYTES:
             self.abort()

@@ -7,11 +7,11 @@ as long as the connection lives, whatever becomes of the rules, and no time of o
 from __future__ import annotations
 
 import ipaddress
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
+from shoal.json_text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -175,7 +175,7 @@ def behind(listing: str) -> dict[Address, frozenset[Address]]:
     found: dict[Address, set[Address]] = {address: set() for address in read(listing)}
     chains = {_chain(address): address for address in found}
     try:
-        for item in json.loads(listing)["nftables"]:
+        for item in read_json(listing)["nftables"]:
             rule = item.get("rule", {})
             if rule.get("chain") in chains:
                 found[chains[rule["chain"]]].update(_led_to(rule.get("expr", ())))
@@ -199,7 +199,7 @@ def read(listing: str) -> dict[Address, Virtual | None]:
     """Return the virtual IPs that a listing of our table in JSON has, who is behind them left open. ShoalError."""
     found: dict[Address, Virtual | None] = {}
     try:
-        for item in json.loads(listing)["nftables"]:
+        for item in read_json(listing)["nftables"]:
             if item.get("map", {}).get("name") in {name for name, _, _ in _MAPS.values()}:
                 for element in item["map"].get("elem", ()):
                     found[ipaddress.ip_address(element[0])] = None

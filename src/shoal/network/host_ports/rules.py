@@ -7,10 +7,10 @@ A user's own table holds: what any table drops is dropped. In its hook preroutin
 is still the destination.
 """
 
-import json
 from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
 
+from shoal.json_text import read_json
 from shoal.network.host_ports.ports import Leads, Published
 from shoal.network.wanted import Protocol
 
@@ -61,7 +61,7 @@ def remove(table: str) -> str:
 def places(listing: str) -> dict[Published, tuple[IPv4Address, int]]:
     """Return where ports lead by the rules that are there: nft's JSON of the table. What is not ours is left out."""
     found: dict[Published, tuple[IPv4Address, int]] = {}
-    for item in json.loads(listing)["nftables"]:
+    for item in read_json(listing)["nftables"]:
         there = item.get("map", {})
         for element in there.get("elem", []) if there.get("name") == "ports" else []:
             try:

@@ -3,13 +3,13 @@
 Pure. What is not understood of a rule is kept as such, so that it is never taken for a rule that it only resembles.
 """
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from shoal.errors import ShoalError
+from shoal.json_text import read_json
 
 # What Python says of a listing that is not as it should be.
 _ODD = (AttributeError, LookupError, TypeError, ValueError)
@@ -97,7 +97,7 @@ def from_nft(listing: str, family: str, table: str) -> Table:
 def _from_nft(listing: str, family: str, table: str) -> Table:
     policies: dict[str, str] = {}
     rules: dict[str, list[Rule]] = {}
-    for item in json.loads(listing)["nftables"]:
+    for item in read_json(listing)["nftables"]:
         if chain := item.get("chain"):
             policies[chain["name"]] = chain.get("policy", "")
         elif rule := item.get("rule"):

@@ -4,7 +4,6 @@ Each part is compared with what the kernel has, is added before anything is remo
 """
 
 import errno
-import json
 import os
 from dataclasses import replace
 from ipaddress import IPv4Interface
@@ -12,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from shoal.errors import FailedPrecondition, ShoalError
+from shoal.json_text import read_json
 from shoal.network import neighbours as tables
 from shoal.network import nft_messages, policy, rtnetlink
 from shoal.network.balancing import flows
@@ -207,7 +207,7 @@ class Mesher:
     def _known(self, table: str) -> set[PublishedPort]:
         """Return the published ports that have chains."""
         try:
-            listing = json.loads(self._nftables.run(f"list table ip {table}", json=True))
+            listing = read_json(self._nftables.run(f"list table ip {table}", json=True))
         except Refused:
             return set()
         names = {item["chain"]["name"] for item in listing["nftables"] if "chain" in item}

@@ -14,7 +14,9 @@ from shoal.ca.csr import make_csr, new_key
 from shoal.ca.identity import identity_of, read_chain
 from shoal.manager.certificates import server as ca_server
 from shoal.manager.certificates.issuing import Signer
+from shoal.manager.certificates.rates import Requests
 from shoal.manager.certificates.server import CAServer, NodeCAServer
+from shoal.manager.port.allowances import Rate
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.store.changes import copy
@@ -28,12 +30,15 @@ MANAGER = Caller("m", api.MANAGER, CLUSTER_ID, "")
 
 @asynccontextmanager
 async def served(
-    store: MemoryStore, caller: Caller = STRANGER, is_signing: Callable[[], bool] = lambda: True
+    store: MemoryStore,
+    caller: Caller = STRANGER,
+    is_signing: Callable[[], bool] = lambda: True,
+    requests: Requests | None = None,
 ) -> AsyncIterator[tuple[CAStub, NodeCAStub]]:
     held = cast(Store, store)
     services: list[Any] = [
         CAServer(held, CLUSTER_ID),
-        NodeCAServer(held, CLUSTER_ID, caller=current_caller, is_signing=is_signing),
+        NodeCAServer(held, CLUSTER_ID, caller=current_caller, is_signing=is_signing, requests=requests),
     ]
     async with ChannelFor(guarded(services, as_caller(caller))) as channel:
         yield CAStub(channel), NodeCAStub(channel)
@@ -168,3 +173,37 @@ async def test_a_node_renews_its_own_certificate_whatever_token_it_sends() -> No
     assert answer.node_id == "n1"
     assert status.certificate.csr == request.csr
     assert identity_of(read_chain(status.certificate.certificate)[0]).role == api.WORKER
+
+
+async def test_a_node_that_renews_without_end_is_refused_and_others_are_not() -> None:
+    store = MemoryStore([cluster(), node("n1", State.ISSUED), node("n2", State.ISSUED)])
+    request, requests = api.IssueNodeCertificateRequest(csr=CSR), Requests(Rate(5, 0.001))
+    async with served(store, Caller("n1", api.WORKER, CLUSTER_ID, ""), requests=requests) as (_, node_ca):
+        for _ in range(5):
+            await node_ca.IssueNodeCertificate(request)
+        written = store.view().nodes.get("n1")
+        status, text = await refusal(node_ca.IssueNodeCertificate(request))
+        assert status is Status.RESOURCE_EXHAUSTED
+        assert text is not None
+        assert text.startswith("node n1 has asked for certificates 5 times in a short while")
+        assert store.view().nodes.get("n1") is written
+        for _ in range(3):
+            await refusal(node_ca.IssueNodeCertificate(request))
+    async with served(store, Caller("n2", api.WORKER, CLUSTER_ID, ""), requests=requests) as (_, node_ca):
+        await node_ca.IssueNodeCertificate(request)
+
+
+async def test_so_is_a_joiner_that_asks_again_and_again_with_one_key() -> None:
+    store, key = MemoryStore([cluster()]), new_key()
+    async with served(store, requests=Requests(Rate(5, 0.001))) as (_, node_ca):
+        for _ in range(5):
+            await node_ca.IssueNodeCertificate(api.IssueNodeCertificateRequest(csr=make_csr(key), token=TOKENS.worker))
+        again = api.IssueNodeCertificateRequest(csr=make_csr(key), token=TOKENS.worker)
+        status, text = await refusal(node_ca.IssueNodeCertificate(again))
+        assert status is Status.RESOURCE_EXHAUSTED
+        assert text is not None
+        assert text.startswith("a node with this key")
+        await node_ca.IssueNodeCertificate(
+            api.IssueNodeCertificateRequest(csr=make_csr(new_key()), token=TOKENS.worker)
+        )
+    assert len(store.view().nodes) == 2

@@ -1,6 +1,7 @@
 """Reports of nodes, over gRPC in memory, in virtual time."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from grpclib.const import Status
@@ -48,6 +49,28 @@ async def test_a_node_that_reports_without_end_waits_and_the_others_do_not() -> 
             assert loop.time() - before < 0.1
             await stub.Heartbeat(api.HeartbeatRequest(session_id=session_id))
         assert loop.time() - began > (40e6 - BURST_BYTES) / BYTES_A_SECOND - 1
+
+
+async def test_what_a_call_holds_besides_its_statuses_counts() -> None:
+    """Hundreds of calls could wait for their turn at once, each with megabytes that nobody writes."""
+    leader = Leader(task("t1", api.RUNNING))
+    async with leader.leads(), leader.node() as stub, session(stub) as (session_id, _):
+        request = api.UpdateTaskStatusRequest(session_id=session_id)
+        request.updates.add(task_id="t1", status=api.TaskStatus(state=api.RUNNING, message="m"))
+        request.updates.add(task_id="another's", status=api.TaskStatus(err="e" * 3_000_000))
+
+        async def once() -> Status:
+            try:
+                await stub.UpdateTaskStatus(request)
+            except GRPCError as error:
+                return error.status
+            return Status.OK
+
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(once()) for _ in range(40)]
+        told = Counter(call.result() for call in calls)
+    assert set(told) == {Status.OK, Status.UNAVAILABLE}
+    assert told[Status.OK] < 12
 
 
 async def report(stub: DispatcherStub, session_id: str, task_id: str, status: api.TaskStatus) -> None:

@@ -7,6 +7,7 @@ from shoal.errors import InvalidArgument, NotFound, PermissionDenied, Unavailabl
 from shoal.manager.logs.broker import (
     INCOMPLETE,
     LISTENERS_PER_NODE,
+    MAX_LINES,
     Broker,
     Command,
     End,
@@ -213,6 +214,17 @@ def test_a_node_that_was_not_asked_has_nothing_to_say() -> None:
     broker.subscribe("s", request(task_ids=["t1"]), TWO)
     with pytest.raises(NotFound):
         broker.publisher(publish("s", "n2"), Share("n2"))
+
+
+def test_a_message_has_so_many_lines_and_no_more() -> None:
+    broker = listening("n1")
+    broker.subscribe("s", request(task_ids=["t1"]), TWO)
+    message = publish("s")
+    message.messages.extend([message.messages[0]] * MAX_LINES)
+    with pytest.raises(InvalidArgument, match="10000 lines"):
+        broker.publisher(message, Share("n1"))
+    del message.messages[0]
+    broker.publisher(message, Share("n1"))
 
 
 def test_the_last_message_of_a_node_may_hold_anything() -> None:

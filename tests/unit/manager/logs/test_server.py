@@ -10,9 +10,10 @@ from grpclib.testing import ChannelFor
 
 from shoal.api import v1 as api
 from shoal.api.gen.logbroker_grpc import LogBrokerStub, LogsStub
-from shoal.errors import InvalidArgument, ShoalError
+from shoal.errors import InvalidArgument, ResourceExhausted, ShoalError
 from shoal.manager.forwarding.services import LogsService
-from shoal.manager.logs.server import READER_BYTES, LogBrokerServer, Logs
+from shoal.manager.logs.broker import Share
+from shoal.manager.logs.server import NODE_BYTES, READER_BYTES, LogBrokerServer, Logs
 from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.store.changes import copy
@@ -202,6 +203,28 @@ async def test_a_slow_reader_holds_up_its_node_and_loses_nothing(world: World) -
             assert sent < 60
             got = 1 + sum([1 async for _ in messages])
         assert got == 60
+        await listening.cancel()
+
+
+async def test_what_waits_of_one_node_on_many_streams_is_bounded(world: World) -> None:
+    big = publish("s1")
+    big.messages[0].data = b"y" * (NODE_BYTES // 4)
+    async with world.node() as node, node.ListenSubscriptions.open() as listening:
+        await listening.send_message(api.ListenSubscriptionsRequest(), end=True)
+        await listening.recv_initial_metadata()
+        messages = world.logs.subscribe_logs(request(service_ids=["web"]))
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(anext(messages))
+            assert await listening.recv_message() is not None
+            await world.logs.publish(big, Share("n1"))
+            await first
+            await world.logs.publish(big, Share("n1"))  # the reader may have so much before it
+            waiting = [group.create_task(world.logs.publish(big, Share("n1"))) for _ in range(3)]
+            await asyncio.sleep(0)
+            with pytest.raises(ResourceExhausted, match="64 MiB of lines of node n1 wait"):
+                await world.logs.publish(big, Share("n1"))
+            assert not any(each.done() for each in waiting)
+            await messages.aclose()
         await listening.cancel()
 
 

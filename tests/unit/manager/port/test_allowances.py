@@ -91,3 +91,13 @@ def test_what_is_unbounded_never_ends() -> None:
     bucket = Bucket(UNBOUNDED)
     assert bucket.take(1e18, 1.0)
     assert bucket.wait(2.0) == 0.0
+
+
+def test_a_bucket_says_how_long_until_there_is_so_much() -> None:
+    bucket = Bucket(Rate(3, 0.5), 0.0)
+    assert bucket.lacks(3, 0.0) == 0.0
+    bucket.spend(2, 0.0)
+    assert bucket.lacks(1, 0.0) == 0.0
+    assert bucket.lacks(2, 0.0) == 2.0
+    assert bucket.lacks(2, 2.0) == 0.0
+    assert bucket.lacks(3, 1000.0) == 0.0

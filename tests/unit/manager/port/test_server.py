@@ -18,6 +18,7 @@ from grpclib.client import Channel
 from grpclib.config import Configuration
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
+from hpack.hpack import encode_integer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -345,7 +346,7 @@ def frame(kind: int, payload: bytes, stream: int = 1, flags: int = 4) -> bytes:
 
 
 def header(name: bytes, value: bytes) -> bytes:
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+    return b"\0" + encode_integer(len(name), 7) + name + encode_integer(len(value), 7) + value
 
 
 ODD = {
@@ -379,6 +380,17 @@ async def test_a_peer_that_breaks_the_protocol_breaks_nothing_else(
     async with world.channel(world.swarm.node("worker").client_context()) as channel:
         await DispatcherStub(channel).Heartbeat(api.HeartbeatRequest())
     assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+async def test_a_worker_that_breaks_the_protocol_leaves_a_line_and_no_traceback(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.raw(world.swarm.node("worker").client_context()) as (reader, writer):
+        writer.write(PREFACE + SETTINGS + frame(1, CALL + header(b"x", "é".encode()), 1))
+        assert await goodbye(reader)
+    lines = [record for record in caplog.records if "broke the protocol" in record.getMessage()]
+    assert [record.levelname for record in lines] == ["WARNING"]
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 CALL = b"".join(
@@ -540,7 +552,13 @@ HEADERS = {
     "timeout of ages": {b"grpc-timeout": b"99999999H"},
     "timeout of nothing": {b"grpc-timeout": b"0n"},
     "no timeout": {b"grpc-timeout": b"soon"},
+    "timeout beyond all numbers": {b"grpc-timeout": b"9" * 400 + b"H"},
+    "timeout beyond all clocks": {b"grpc-timeout": b"9" * 300 + b"H"},
+    "timeout of thousands of digits": {b"grpc-timeout": b"9" * 5000 + b"H"},
     "bad bytes": {b"x-bin": b"%%%"},
+    "half a byte": {b"x-bin": b"a"},
+    "nothing": {b"x": b""},
+    "what cannot be sent on": {b"x": b"a\x7f"},
     "other method": {b":method": b"GET"},
     "other type": {b"content-type": b"text/plain"},
     "other kind of it": {b"content-type": b"application/grpc+json"},
