@@ -154,6 +154,25 @@ def test_start_first_keeps_the_old_task_while_the_new_one_fails() -> None:
     assert rig.step() == ["update web.1 on a running -> shutdown"]
 
 
+@pytest.mark.parametrize("end", [api.REJECTED, api.FAILED, None])
+def test_start_first_never_ends_the_old_task_for_one_that_did_not_run(end: api.TaskState | None) -> None:
+    """Known fault 62. `end`: how each new task ends; None: it never gets healthy, and is STARTING for ever."""
+    rig = updating(1, lambda spec: setattr(spec.update, "order", api.UpdateConfig.START_FIRST))
+    rig.step()
+    for _ in range(6):
+        made = [one for one in rig.memory.tasks.find("slot", ("web", 1)) if one.id != "web.1"]
+        for one in made:
+            if end is not None and one.status.state == api.NEW:
+                rig.report(one.id, end)
+            elif one.status.state == api.NEW:
+                rig.report(one.id, api.STARTING)
+        rig.step(rig.now + 100)
+        old = rig.memory.tasks.get("web.1")
+        assert old is not None
+        assert old.desired_state == api.RUNNING
+    assert status(rig)[0] == ("updating" if end is None else "paused")
+
+
 def test_start_first_gives_way_where_the_new_task_waits_for_what_the_old_one_has() -> None:
     """known-faults 36: each would wait for the other for ever."""
     port = api.PortConfig(target_port=80, published_port=8080, publish_mode=api.PortConfig.HOST)
@@ -316,6 +335,44 @@ def test_a_rollback_is_never_rolled_back(action: api.UpdateConfig.FailureAction,
     assert status(rig) == ("rollback_paused", message.format(made.id))
 
 
+def roll_back(rig: Bench) -> None:
+    """Roll back by hand as Control does: the two specs change places."""
+    made = copy(now_of(rig))
+    made.spec.CopyFrom(now_of(rig).previous_spec)
+    made.spec_version.CopyFrom(now_of(rig).previous_spec_version)
+    made.previous_spec.CopyFrom(now_of(rig).spec)
+    made.previous_spec_version.CopyFrom(now_of(rig).spec_version)
+    made.update_status.Clear()
+    made.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
+    made.update_status.message = "manually requested rollback"
+    made.update_status.started_at.seconds = int(rig.now)
+    rig.change(made)
+
+
+def settle(rig: Bench) -> list[str]:
+    """Let old tasks stop and new ones come up until the update is over. Return the images that run then."""
+    for _ in range(30):
+        for one in list(rig.memory.tasks.all()):
+            if one.desired_state == api.SHUTDOWN and one.status.state < api.COMPLETE:
+                rig.report(one.id, api.SHUTDOWN)
+            elif one.desired_state == api.RUNNING and one.status.state < api.RUNNING:
+                rig.report(one.id, api.RUNNING)
+        rig.step(rig.now + 1)
+    live = [one for one in rig.memory.tasks.all() if one.desired_state <= api.RUNNING]
+    assert {one.spec_version.index for one in live} == {now_of(rig).spec_version.index}
+    return [one.spec.container.image for one in live]
+
+
+def test_a_rollback_brings_the_former_spec_everywhere_and_a_second_one_the_newer() -> None:
+    """Known fault 63: the version was not put back, so tasks of the failed version stayed."""
+    rig = updating(3)
+    assert settle(rig) == ["other"] * 3
+    for image in ("image", "other", "image"):
+        roll_back(rig)
+        assert settle(rig) == [image] * 3
+        assert status(rig) == ("rollback_completed", "rollback completed")
+
+
 def test_a_change_in_the_middle_starts_over_with_the_new_goal() -> None:
     rig = updating(2)
     rig.step()
@@ -409,13 +466,7 @@ def test_a_rollback_that_only_stops_tasks_is_watched_too() -> None:
 
     rig = updating(2, start_first)
     rig.step()
-    made = copy(now_of(rig))
-    made.spec.CopyFrom(made.previous_spec)
-    made.spec_version.CopyFrom(made.previous_spec_version)
-    made.update_status.Clear()
-    made.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
-    made.update_status.message = "manually requested rollback"
-    rig.change(made)
+    roll_back(rig)
     assert rig.step() == ["update new1 new -> shutdown"]
     assert rig.step() == []
     assert rig.step(NOW + 7) == ["update web rollback completed"]
