@@ -14,7 +14,7 @@ from shoal.api.states import is_dead
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
-from shoal.manager.orchestrator.leaving import is_leaving, move, stop_twins
+from shoal.manager.orchestrator.leaving import is_leaving, keep_one, move, stop_twins
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import MakeTask
 from shoal.manager.orchestrator.places import (
@@ -82,7 +82,7 @@ class Supervisor:
                 if not filled and restart.is_wanted(task, tasks):
                     look_at += self._replace(draft, service, task, node, make)
                     is_replaced = True
-        for task in leaving:
+        for task in keep_one(draft, leaving):
             look_at += move(draft, service, task, others=others, tasks=tasks, make=make)
         return min(look_at, default=None)
 

@@ -128,8 +128,13 @@ class Update:
         return place in self._waiting or place in self._begun
 
     def add(self, view: View, service: api.Service, place: Place, tasks: list[api.Task]) -> None:
-        """Add a place that has become reachable, if all its tasks are outdated."""
-        if not self.holds(place) and tasks and all(_is_task_dirty(view, service, task) for task in tasks):
+        """Add a place that has come within reach: its tasks are outdated, or its new task has yet to run."""
+        if self.holds(place):
+            return
+        mine = self._made_by_this(view, service, tasks)
+        if mine is not None and mine.status.state < api.RUNNING:
+            self._begun[place] = _Begun(mine.id)
+        elif tasks and all(_is_task_dirty(view, service, task) for task in tasks):
             self._waiting[place] = None
             self._total += 1
 

@@ -233,6 +233,24 @@ def test_an_update_waits_for_what_it_has_begun_on_a_node_that_is_paused_and_for_
         assert any("each.0.b" in line for line in rig.step()) is not goes_on
 
 
+def test_an_update_waits_for_what_it_has_begun_on_a_node_that_is_no_longer_paused() -> None:
+    rig = on_nodes("abc")
+    rig.step()
+    rig.report("new1", api.PENDING)
+    rig.change(available("a", PAUSE))
+    assert any("each.0.b" in line for line in rig.step())
+    rig.change(node("a"))
+    rig.step()
+    rig.report("each.0.b", api.SHUTDOWN)
+    rig.step()
+    rig.report("new2", api.RUNNING)
+    assert not any("each.0.c" in line for line in rig.step())
+    rig.report("each.0.a", api.SHUTDOWN)
+    rig.step()
+    rig.report("new1", api.RUNNING)
+    assert any("each.0.c" in line for line in rig.step())
+
+
 def test_a_node_that_is_back_amid_an_update_takes_its_turn() -> None:
     tasks = [task(f"each.0.{name}", node=name, of=each()) for name in "ab"]
     rig = bench(each(), node("a"), available("b", PAUSE), *tasks)
