@@ -52,6 +52,8 @@ class Supervisor:
         """
         tasks = of_this_run(service, tasks_in(draft.view, service, place))
         live = meant_to_run(tasks)
+        if len(tasks) == 1 and not (live and needs_look(draft.view, service, live[0])):
+            return None  # Most places, most of the time: one task, on its way or running.
         if draft.is_full:
             return draft.now if any(needs_look(draft.view, service, task) for task in live) else None
         if any(draft.touches(task.id) for task in live) or draft.fills(service.id, place):
