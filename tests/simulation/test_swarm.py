@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -245,6 +246,7 @@ def live(seed: int) -> World:
     world.run(1.0)
     heal(world)
     settles(world)
+    spreads(world)
     return world
 
 
@@ -257,6 +259,20 @@ def settles(world: World) -> None:
         assert world.is_converged(name), world.explain(f"{name} left what it had reached")
     gone = [task for task in world.memory.tasks.all() if task.service_id not in names]
     assert not gone, world.explain(f"{len(gone)} tasks of removed services are left")
+
+
+def spreads(world: World) -> None:
+    """Check that a service with a spread preference has as many tasks in each zone of a sound swarm, or one more."""
+
+    def even(spec: api.ServiceSpec) -> None:
+        spec.task.placement.preferences.add(spread=api.SpreadOver(spread_descriptor="node.labels.zone"))
+
+    world.create_service("even", 7, even)
+    world.run_until(lambda: world.is_converged("even"), 60.0)
+    zones = {node.id: node.spec.annotations.labels.get("zone", "") for node in world.memory.nodes.all()}
+    there = Counter(dict.fromkeys(zones.values(), 0))
+    there.update(zones[task.node_id] for task in world.running("even"))
+    assert max(there.values()) - min(there.values()) <= 1, world.explain(f"{there}")
 
 
 def calm_operation(world: World) -> None:
@@ -367,6 +383,7 @@ def test_a_swarm_heals_after_any_operations(
     world.run(1.0)
     heal(world)
     settles(world)
+    spreads(world)
 
 
 def test_a_seed_is_the_same_life_in_every_process() -> None:
