@@ -1,6 +1,7 @@
 """Packet rules that are left of a Docker Engine, in either kind of iptables, and of a shoald that is gone.
 
-They swallow what is published here later. An engine that runs keeps its own, and everybody else theirs.
+They swallow what is published here later (known fault 30). An engine that runs keeps its own, and everybody else
+theirs.
 """
 
 import shutil

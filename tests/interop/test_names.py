@@ -99,7 +99,7 @@ def test_dig_finds_names_inside_and_outside(
     server: NameServerProgram, words: tuple[str, ...], status: str, records: set[tuple[str, str]], how: str
 ) -> None:
     """Names outside are asked by the host's loopback, although the resolver's other address is in the asker's own
-    subnet (fault 20).
+    subnet (known fault 20).
     """
     found = dig(path(ASKER), *words, how)
     assert (found.status, set(found.records)) == (status, records)

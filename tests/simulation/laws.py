@@ -3,6 +3,7 @@
 Input: a view of the store, and the changes. Output: what is wrong, in words, or None.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from shoal.api import v1 as api
@@ -12,10 +13,13 @@ from shoal.manager.orchestrator.by_node import Fit, Reach
 from shoal.manager.orchestrator.dirty import is_dirty
 from shoal.manager.orchestrator.marks import read
 from shoal.manager.orchestrator.places import Place, is_by_node, is_job, is_lost, of_this_run, place_of, tasks_in
+from shoal.manager.scheduler.demand import host_ports
 from shoal.store.changes import Event
 from shoal.store.memory import View
 
 START_FIRST = api.UpdateConfig.START_FIRST
+# Two moves in one commit: a task of an older spec is placed where its service, as it is now, may not be.
+AT_ONCE = (api.PENDING, api.REJECTED)
 UNDER_WAY = (api.UpdateStatus.UPDATING, api.UpdateStatus.ROLLBACK_STARTED)
 PAUSED = (api.UpdateStatus.PAUSED, api.UpdateStatus.ROLLBACK_PAUSED)
 
@@ -24,6 +28,7 @@ def broken(view: View, events: Iterable[Event]) -> Iterator[str]:
     """Return the law that a commit has broken."""
     places: dict[tuple[str, Place], None] = {}
     nodes: dict[str, None] = {}
+    events = list(events)
     for event in events:
         if isinstance(event.obj, api.Task):
             yield from _wrong_move(view, event)
@@ -33,7 +38,7 @@ def broken(view: View, events: Iterable[Event]) -> Iterator[str]:
             nodes[event.obj.node_id] = None
     for service_id, place in places:
         yield from _crowded_place(view, service_id, place)
-    for service_id in dict.fromkeys(service_id for service_id, _ in places):
+    for service_id in dict.fromkeys(filter(None, map(_begun_by_update, events))):
         yield from _too_much_in_motion(view, service_id)
     for node_id in nodes:
         yield from _overcommitted(view, node_id)
@@ -58,7 +63,7 @@ def _wrong_move(view: View, event: Event) -> Iterator[str]:
     if not isinstance(old, api.Task):
         return
     before, after = old.status.state, new.status.state
-    if before != after and (before, after) not in MOVES:
+    if before != after and (before, after) not in (*MOVES, AT_ONCE):
         yield f"{new.id} moved from {NAMES[before]} to {NAMES[after]}"
     if old.desired_state > new.desired_state:
         yield f"{new.id}: desired state fell"
@@ -66,6 +71,7 @@ def _wrong_move(view: View, event: Event) -> Iterator[str]:
         yield f"{new.id} changed its node"
     if (before, after) == (api.PENDING, api.ASSIGNED):
         yield from _placed_too_many(view, new)
+        yield from _given_other_than_asked(new)
 
 
 def _placed_too_many(view: View, task: api.Task) -> Iterator[str]:
@@ -83,6 +89,30 @@ def _placed_too_many(view: View, task: api.Task) -> Iterator[str]:
         yield f"{task.id} was placed on {task.node_id} as number {len(on_node)} of {limit}"
 
 
+def _given_other_than_asked(task: api.Task) -> Iterator[str]:
+    wanted = {one.discrete_resource_spec.kind: one.discrete_resource_spec.value for one in _reserved(task).generic}
+    values, counts = given([task])
+    if Counter(kind for kind, _ in values) + counts != +Counter(wanted):
+        yield f"{task.id} was given {values} and {counts}, and not {wanted}"
+
+
+def given(tasks: Iterable[api.Task]) -> tuple[list[tuple[str, str]], Counter[str]]:
+    """Return the generic resources that tasks were given: kind and value of the named ones, and counts by kind."""
+    values: list[tuple[str, str]] = []
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        for one in task.assigned_generic_resources:
+            if one.HasField("named_resource_spec"):
+                values.append((one.named_resource_spec.kind, one.named_resource_spec.value))
+            else:
+                counts[one.discrete_resource_spec.kind] += one.discrete_resource_spec.value
+    return values, counts
+
+
+def _reserved(task: api.Task) -> api.Resources:
+    return task.spec.resources.reservations
+
+
 def _crowded_place(view: View, service_id: str, place: Place) -> Iterator[str]:
     service = view.services.get(service_id)
     assert service is not None
@@ -97,9 +127,16 @@ def _crowded_place(view: View, service_id: str, place: Place) -> Iterator[str]:
         yield f"{service_id} has {len(meant)} tasks in {place}"
 
 
+def _begun_by_update(event: Event) -> str:
+    """Return the id of a service if its update has made a task, else ""."""
+    is_made = event.action == "create" and isinstance(event.obj, api.Task) and read(event.obj).by_update
+    return event.obj.service_id if is_made and isinstance(event.obj, api.Task) else ""
+
+
 def _too_much_in_motion(view: View, service_id: str) -> Iterator[str]:
     service = view.services.get(service_id)
-    assert service is not None
+    if service is None:
+        return
     if service.update_status.state not in UNDER_WAY:
         return
     is_rollback = service.update_status.state == api.UpdateStatus.ROLLBACK_STARTED
@@ -112,20 +149,45 @@ def _too_much_in_motion(view: View, service_id: str) -> Iterator[str]:
         and task.desired_state <= api.RUNNING
         and read(task).by_update
         and read(task).start_at >= instant(service.update_status.started_at) - 1e-5
+        and not _waits_for_its_node(view, task)
     }
     if config.parallelism and len(begun) > config.parallelism:
         yield f"{len(begun)} places of {service_id} are in motion: {sorted(begun)}"
+
+
+def _waits_for_its_node(view: View, task: api.Task) -> bool:
+    """Return whether a task came with a node that takes no tasks now; an update does not wait for it."""
+    node = view.nodes.get(task.node_id)
+    return task.status.state < api.ASSIGNED and node is not None and node.spec.availability != api.NodeSpec.ACTIVE
 
 
 def _overcommitted(view: View, node_id: str) -> Iterator[str]:
     node = view.nodes.get(node_id)
     if node is None:
         return
-    reserved = [task.spec.resources.reservations for task in view.tasks.find("node_id", node_id) if is_on_a_node(task)]
+    there = [task for task in view.tasks.find("node_id", node_id) if is_on_a_node(task)]
+    reserved = [_reserved(task) for task in there]
     if sum(one.nano_cpus for one in reserved) > node.description.resources.nano_cpus:
         yield f"more CPU is reserved on {node_id} than it has"
     if sum(one.memory_bytes for one in reserved) > node.description.resources.memory_bytes:
         yield f"more memory is reserved on {node_id} than it has"
+    yield from _given_twice(node, there)
+
+
+def _given_twice(node: api.Node, there: list[api.Task]) -> Iterator[str]:
+    """Check generic resources and ports of the host: nothing is given to two tasks, or without the node having it."""
+    values, counts = given(there)
+    offered = api.Task(assigned_generic_resources=node.description.resources.generic)
+    offered_values, offered_counts = given([offered])
+    for value, times in Counter(values).items():
+        if times > offered_values.count(value):
+            yield f"{value} of {node.id} was given {times} times"
+    for kind, count in counts.items():
+        if count > offered_counts[kind]:
+            yield f"{count} {kind} of {node.id} were given, and it has {offered_counts[kind]}"
+    for port, times in Counter(port for task in there for port in host_ports(task)).items():
+        if times > 1:
+            yield f"port {port} of {node.id} was given {times} times"
 
 
 # -- at rest ----------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_a_global_task_waits_on_its_node_for_room() -> None:
 
 
 def test_a_job_that_is_removed_while_it_runs_leaves_nothing() -> None:
-    """moby/swarmkit#3112."""
+    """Known fault 65, moby/swarmkit#3112."""
 
     def long(spec: api.ServiceSpec) -> None:
         spec.replicated_job.total_completions, spec.replicated_job.max_concurrent = 20, 3

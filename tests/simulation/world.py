@@ -17,9 +17,10 @@ from shoal.api.times import duration, timestamp
 from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.cascade import Cascade
 from shoal.manager.orchestrator.places import is_job
+from shoal.manager.scheduler.demand import host_ports
 from shoal.store.changes import Event, copy
 from shoal.store.memory import Memory, Transaction
-from tests.simulation.laws import amiss, broken
+from tests.simulation.laws import amiss, broken, given
 
 CHAIN = (api.ASSIGNED, api.ACCEPTED, api.PREPARING, api.READY, api.STARTING, api.RUNNING)
 MAX_PASSES = 200
@@ -27,7 +28,8 @@ MAX_PASSES = 200
 
 class World:
     def __init__(self, seed: int, nodes: int = 3, *, commit_loss: float = 0.0) -> None:
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # how long what takes, and which commits are lost
+        self.choose = self.rng  # what users and hosts do; a test may choose that in another way
         self.now = 1_000_000.0
         self.memory = Memory()
         self.commit_loss = commit_loss
@@ -83,6 +85,7 @@ class World:
         events = self.memory.commit(tx)
         for event in events:
             if isinstance(event.obj, api.Task):
+                self._count_given(event)
                 self.transcript.append(f"{self.now:.3f} {event.action} {_task_line(event.obj)}")
             elif isinstance(event.obj, api.Node):
                 self.transcript.append(f"{self.now:.3f} {event.action} {_node_line(event.obj)}")
@@ -92,6 +95,15 @@ class World:
             raise AssertionError(self.explain(problem))
         for watch in self.watches:
             watch()
+
+    def _count_given(self, event: Event) -> None:
+        """Count what tasks are given with their node."""
+        new, old = event.obj, event.old
+        assert isinstance(new, api.Task)
+        if isinstance(old, api.Task) and (old.status.state, new.status.state) == (api.PENDING, api.ASSIGNED):
+            values, counts = given([new])
+            self.counts.update(f"{kind} given" for kind in ({kind for kind, _ in values} | counts.keys()))
+            self.counts["host port given"] += bool(host_ports(new))
 
     def pump(self) -> None:
         for _ in range(MAX_PASSES):
@@ -306,4 +318,4 @@ def _task_line(task: api.Task) -> str:
 def _node_line(node: api.Node) -> str:
     state = api.NodeStatus.State.Name(node.status.state)
     availability = api.NodeSpec.Availability.Name(node.spec.availability)
-    return f"  {node.id} {state} {availability} {dict(node.spec.annotations.labels)}"
+    return f"  {node.id} {state} {availability} {dict(sorted(node.spec.annotations.labels.items()))}"

@@ -13,7 +13,10 @@ from tests.conftest import LONGEST, in_turn
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "shoal"
 # Test modules that are about the repository as a whole, or about the tests themselves.
-ABOUT_THE_REPOSITORY = {"test_tidy.py", "test_requirements.py", "test_commands.py", "test_sequences.py"}
+ABOUT_THE_REPOSITORY = {
+    *("test_tidy.py", "test_requirements.py", "test_commands.py", "test_sequences.py"),
+    "test_known_faults.py",
+}
 IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "aiohttp", "pyroute2", "uvloop", "ssl"}
 # In packages that decide, neither a module nor what it imports does I/O. These modules are the exceptions.
 DECIDING = {"manager", "agent", "network"}

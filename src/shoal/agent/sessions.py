@@ -43,9 +43,9 @@ class AgentConfig:
 
     `describe` returns the node's description; the agent asks for it at least every 20 s. `local_manager` returns the
     address of this host's own manager, which is preferred, or None. With `joining` the agent ends when it cannot verify
-    a manager's certificate and has had no session yet. The agent calls `on_session` with each session message,
-    `on_refused` with the reason when a manager does not admit this node, and `on_managers` with all managers and their
-    weights when the set of managers has changed.
+    a manager's certificate and has had no session yet. The agent calls `on_session` with each session message.
+    It calls `on_refused` with the reason when a manager does not admit this node, and `on_managers` with all managers
+    and their weights when the set of managers has changed.
     """
 
     describe: Callable[[], api.NodeDescription]

@@ -3,8 +3,9 @@
     GET  /shoal/v1/swarm/backup     the file, with its length; 503 as Docker's calls where no manager runs
     POST /shoal/v1/swarm/restore    the file as the body; `listenAddr`, `advertiseAddr`, `dataPathAddr` in the query
 
-While a backup is sent or received, it lies in a file without a name on the data root's disk, which vanishes whatever
-happens. So the client may be slow, hears at once if there is no quorum, and only a piece at a time is in memory.
+While a backup is sent or received, it lies in a file without a name on the data root's disk. That file vanishes
+whatever happens. So the client may be slow, and hears at once if there is no quorum; only a piece at a time is in
+memory.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Turns an HTTP connection into a raw one: after the head of the answer, bytes go both ways, for `exec` and `attach`.
 
-The transport is taken from aiohttp, because aiohttp closes a connection whose client has finished sending, and a client
+The transport is taken from aiohttp, because aiohttp closes a connection whose client has finished sending. But a client
 that has sent all its input (`echo x | docker exec -i ...`) still waits for output. A client must wait for the head
 before it sends input, as HTTP asks and Docker's clients do: what comes earlier is lost in aiohttp's parser, unless its
 version keeps it. Source of the two heads: moby daemon/server/router/container/{exec,container_routes}.go.

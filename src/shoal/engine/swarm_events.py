@@ -3,9 +3,9 @@
 In: a manager's watch. Out: two event buses. One is for nodes, services, networks, secrets and configs, the other for
 tasks: there are many more of these, and they must not displace the others from the events kept for `since`.
 
-An event of a task has the type `task`, the task's id, and the attributes `name`, `service.id`, `service.name`,
-`node.id`, `slot`, `state`, `desiredstate`, after an update `state.old`, `state.new`, `desiredstate.old`,
-`desiredstate.new` for what changed, `container.id` once there is a container, `error` where there is one.
+An event of a task has the type `task` and the task's id. Its attributes are `name`, `service.id`, `service.name`,
+`node.id`, `slot`, `state` and `desiredstate`. An update adds `state.old`, `state.new`, `desiredstate.old` and
+`desiredstate.new` for what changed. `container.id` and `error` are there once the task has them.
 """
 
 import asyncio

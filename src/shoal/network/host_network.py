@@ -1,9 +1,10 @@
 """Every network that a container of this host can be on: the host's own bridge, overlays, node-local networks.
 
-A container on networks of the swarm has an interface for each overlay, in its order, one for each network that the node
-makes by itself, then one on the bridge as its way out, unless it has another or all of its networks are internal. It is
-named and reached by the networks of the swarm alone. On ingress it has none: the node has its address there, and what
-comes for it by a published port comes over the bridge.
+A container on networks of the swarm has an interface for each overlay, in its order, and one for each network that the
+node makes by itself. The last one is on the bridge. It is the way out, and is left out where there is another one, or
+where all of the container's networks are internal. Names and other containers lead to it by the networks of the swarm
+alone. It has no interface on ingress: there the node has an address for it, and what comes for it by a published port
+comes over the bridge.
 """
 
 import secrets

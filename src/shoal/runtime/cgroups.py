@@ -167,8 +167,8 @@ class Cgroups:
         """Move a process that outlives the daemon (a conmon, the network process) out of the service's cgroup.
 
         It goes into a cgroup beside the containers. Otherwise systemd would log each such process whenever the daemon
-        ends and starts, end them with `systemctl kill`, and call it a failure of the service if the kernel kills one
-        for memory.
+        ends and starts, and `systemctl kill` would end them. If the kernel killed one for memory, systemd would call
+        that a failure of the service.
         """
         for mount in {self._mounts.get(name, "") for name in ("", "systemd")} - {""}:
             folder = f"{mount}/{self.parent}/{_MONITORS}"

@@ -221,6 +221,7 @@ async def test_a_task_that_ends_well_is_complete(tmp_path: Path) -> None:
 
 
 async def test_an_image_that_is_nowhere_rejects_the_task_with_the_registrys_words(tmp_path: Path) -> None:
+    """Known fault 70: the reason was hidden."""
     swarm, runtime = Swarm(task(image="nowhere:latest")), FakeRuntime()
     runtime.images.words = "the registry's words"
     async with swarm.serve(), running(swarm, runtime, tmp_path):
@@ -310,6 +311,7 @@ async def test_containers_of_tasks_that_were_deleted_while_the_agent_was_away_go
 
 
 async def test_a_new_leader_hears_every_status_and_containers_run_on(tmp_path: Path) -> None:
+    """Known fault 73: a status that was lost with its session stayed lost."""
     swarm, runtime = Swarm(task()), FakeRuntime()
     async with swarm.serve(), running(swarm, runtime, tmp_path) as agent:
         await swarm.wait_state(api.RUNNING)

@@ -85,6 +85,20 @@ async def test_a_defect_in_a_pull_is_that_tasks_alone() -> None:
             await pulls.ensure("bad:1", "")
 
 
+async def test_an_image_that_is_here_is_used_when_the_registry_refuses() -> None:
+    """Known fault 70. Where there is none, the registry's own answer is the task's error."""
+    registry = Registry()
+    registry.problem = ShoalError("pull access denied for own, repository does not exist or may require 'docker login'")
+    registry.images["own:1"] = Image("sha256:" + "1" * 64, {}, (), 0, ("own:1",), ("own@sha256:1",), 0.0)
+    registry.here.set()
+    async with asyncio.TaskGroup() as group:
+        pulls = Pulls(registry, group)
+        await pulls.ensure("own:1", "")
+        with pytest.raises(ShoalError, match=r"No such image: other:1 \(pull access denied for own"):
+            await pulls.ensure("other:1", "")
+    assert registry.begun == ["own:1", "other:1"]
+
+
 async def test_what_is_never_to_be_pulled_is_here_or_the_task_fails() -> None:
     registry = Registry()
     async with asyncio.TaskGroup() as group:

@@ -57,6 +57,18 @@ async def test_a_task_is_shown_whole() -> None:
         }
 
 
+async def test_a_run_of_a_job_has_its_number_with_and_without_ports() -> None:
+    """Known fault 65: Docker showed the number of a run only where a task had ports."""
+    plain = task("t1", api.COMPLETE, job_iteration=api.Version(index=3))
+    port = api.PortConfig(target_port=80, published_port=8080)
+    with_port = task("t2", api.COMPLETE, job_iteration=api.Version(index=3), endpoint=api.Endpoint(ports=[port]))
+    with_port.status.port_status.ports.append(port)
+    async with served(plain, with_port) as http:
+        shown = [await (await http.get(f"/tasks/{one}")).json() for one in ("t1", "t2")]
+    assert [one["JobIteration"] for one in shown] == [{"Index": 3}] * 2
+    assert shown[1]["Status"]["PortStatus"]["Ports"][0]["PublishedPort"] == 8080
+
+
 async def test_tasks_are_filtered_by_what_names_mean() -> None:
     async with served(task("t1", api.RUNNING, node_id="m1"), task("t2", api.FAILED, "other")) as http:
 

@@ -144,6 +144,7 @@ def test_node_whose_host_has_its_address_still_stays_where_it_is() -> None:
 
 
 def test_node_goes_with_its_hosts_address() -> None:
+    """Known fault 75."""
     found = addresses.relocate(SAVED, [LO, ETH1])
     assert found == addresses.NodeAddresses("0.0.0.0:2377", "192.168.7.5:2399", "", "192.168.7.5")
 

@@ -1,10 +1,10 @@
 """Go's text/template, for the placeholders in a service's spec. Pure.
 
 In: a text and the values it may name; out: the expanded text, or InvalidArgument with Go's own words. `lexer` splits
-the text, `parser` makes a `tree` of it, `execution` carries the tree out, `functions` and `printf` are what a template
-may call, and `values` compares values as Go does. Not supported, and refused: named templates (`define`, `template`,
-`block`), complex numbers, and the verbs of `printf` that show Go's internals (`%p`; `%b`, `%x` and every `#` form of a
-fraction; `%#v` of a list, map or struct).
+the text, `parser` makes a `tree` of it, and `execution` carries the tree out. A template may call what is in
+`functions` and `printf`; `values` compares values as Go does. Not supported, and refused: named templates (`define`,
+`template`, `block`), complex numbers, and the verbs of `printf` that show Go's internals (`%p`; `%b`, `%x` and every
+`#` form of a fraction; `%#v` of a list, map or struct).
 
 A key that a map does not have is an error, as SwarmKit sets it (template/template.go: `missingkey=error`).
 """

@@ -106,8 +106,8 @@ def _check_ingress_is_free(view: View) -> None:
 def _check_is_free(view: View, network_id: str) -> None:
     """Raise FailedPrecondition for the first service or task that uses a network.
 
-    Tasks that are told to end do not count, nor do tasks whose service is gone, because a user who removes a stack
-    removes its networks right after its services. Ended tasks never count (moby/swarmkit#2018).
+    Tasks that are told to end do not count, nor do tasks whose service is gone: who removes a stack removes its
+    networks right after its services. Ended tasks never count (moby/swarmkit#2018).
     """
     for service in view.services.all():
         if any(attachment.target == network_id for attachment in networks_of(service.spec)):

@@ -90,6 +90,19 @@ def move(
     return []
 
 
+def keep_one(draft: Draft, leaving: list[api.Task]) -> list[api.Task]:
+    """Stop all but one of the tasks that leave a place: with its successor the place would have three. Return that one.
+
+    There are several when an update was changed before it was over, or when the successor's node is drained as well.
+    The newest one stays.
+    """
+    kept = max(leaving, key=lambda task: (task.spec_version.index, read(task).start_at), default=None)
+    for task in leaving:
+        if task is not kept:
+            draft.set_desired(task, api.SHUTDOWN)
+    return [] if kept is None else [kept]
+
+
 def stop_twins(draft: Draft, service: api.Service, live: list[api.Task]) -> bool:
     """Keep only one of several tasks in a place that all match the spec. Return whether there were several.
 

@@ -207,6 +207,8 @@ def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
         if isinstance(obj, api.Service):
             keys[obj.id, Part.GROWTH if asks_for_more_alone(event) else Part.WHOLE] = None
         elif isinstance(obj, api.Task):
+            if _is_on_its_way(event):
+                continue
             _add_place(keys, view, obj, lost=event.action == "remove" and obj.desired_state <= api.COMPLETE)
         elif isinstance(obj, api.Node) and may_matter(event):
             nodes[obj.id] = None
@@ -220,6 +222,15 @@ def _keys_of(view: View, events: Iterable[Event]) -> dict[Key, None]:
             if task.status.state <= api.RUNNING and (lost or moves_start_first(view.services.get(task.service_id))):
                 _add_place(keys, view, task, lost=False)
     return keys
+
+
+def _is_on_its_way(event: Event) -> bool:
+    """Return whether a task's node only told of a state before RUNNING. Nothing here waits for one of these."""
+    new, old = event.obj, event.old
+    if event.action != "update" or not isinstance(new, api.Task) or not isinstance(old, api.Task):
+        return False
+    before, after = old.status.state, new.status.state
+    return api.ASSIGNED <= before < after < api.RUNNING and old.desired_state == new.desired_state
 
 
 def _add_place(keys: dict[Key, None], view: View, task: api.Task, *, lost: bool) -> None:

@@ -46,9 +46,9 @@ class Taken:
 def keep_order(slots: Places) -> list[Place]:
     """Return the slots in the order in which they are kept; the last ones are the first to go.
 
-    Slots with exactly one task that has a node come first. Among these, a slot that is the first of the service on its
-    node comes before the second one on a node, and so on, which keeps nodes evenly loaded. Equal slots are sorted by
-    whether they run, then by number.
+    Slots with exactly one task that has a node come first. Among these, the first slot on each node comes
+    before the second one on any node, and so on: this keeps nodes evenly loaded. Equal slots are sorted by whether they
+    run, then by number.
     """
     running_first = sorted(slots, key=lambda slot: (not _is_running(slots[slot]), slot))
     copies: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from shoal.api.states import is_dead
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.orchestrator import restart
 from shoal.manager.orchestrator.dirty import is_dirty
-from shoal.manager.orchestrator.leaving import is_leaving, move, stop_twins
+from shoal.manager.orchestrator.leaving import is_leaving, keep_one, move, stop_twins
 from shoal.manager.orchestrator.marks import Marks, read, write
 from shoal.manager.orchestrator.new_task import MakeTask
 from shoal.manager.orchestrator.places import (
@@ -52,6 +52,8 @@ class Supervisor:
         """
         tasks = of_this_run(service, tasks_in(draft.view, service, place))
         live = meant_to_run(tasks)
+        if len(tasks) == 1 and not (live and needs_look(draft.view, service, live[0])):
+            return None  # Most places, most of the time: one task, on its way or running.
         if draft.is_full:
             return draft.now if any(needs_look(draft.view, service, task) for task in live) else None
         if any(draft.touches(task.id) for task in live) or draft.fills(service.id, place):
@@ -82,7 +84,7 @@ class Supervisor:
                 if not filled and restart.is_wanted(task, tasks):
                     look_at += self._replace(draft, service, task, node, make)
                     is_replaced = True
-        for task in leaving:
+        for task in keep_one(draft, leaving):
             look_at += move(draft, service, task, others=others, tasks=tasks, make=make)
         return min(look_at, default=None)
 

@@ -62,11 +62,12 @@ class Settings:
 
 @dataclass(slots=True)
 class _Begun:
-    """A place whose new task exists."""
+    """A place whose new task exists, or that had a task of the present spec already."""
 
     task_id: str
-    up_at: float | None = None  # when its task was first seen RUNNING or in a later state
-    counted: bool = False  # whether its failure has been counted
+    up_at: float | None = None  # when the task was first seen RUNNING or in a later state
+    counted: bool = False  # whether its failure has been counted; the failure of an adopted task never counts
+    is_adopted: bool = False  # the task was there before: the update only stops the other tasks of the place
 
 
 def is_rollback(service: api.Service) -> bool:
@@ -91,8 +92,8 @@ _CLOCK_GRAIN = 1e-5
 class Update:
     """The progress of one update: places that wait, places that have begun, failures.
 
-    A place is in `_waiting` until the view shows the new task of the place, and then in `_begun`. So a plan that was
-    never committed leaves no trace here.
+    A place is in `_waiting` until the view shows its new task, or that nothing is left to stop beside a task that it
+    keeps; then it is in `_begun`. So a plan that was never committed leaves no trace here.
     """
 
     def __init__(self, view: View, service: api.Service, filled: Places) -> None:
@@ -127,8 +128,13 @@ class Update:
         return place in self._waiting or place in self._begun
 
     def add(self, view: View, service: api.Service, place: Place, tasks: list[api.Task]) -> None:
-        """Add a place that has become reachable, if all its tasks are outdated."""
-        if not self.holds(place) and tasks and all(_is_task_dirty(view, service, task) for task in tasks):
+        """Add a place that has come within reach: its tasks are outdated, or its new task has yet to run."""
+        if self.holds(place):
+            return
+        mine = self._made_by_this(view, service, tasks)
+        if mine is not None and mine.status.state < api.RUNNING:
+            self._begun[place] = _Begun(mine.id)
+        elif tasks and all(_is_task_dirty(view, service, task) for task in tasks):
             self._waiting[place] = None
             self._total += 1
 
@@ -227,7 +233,7 @@ class Update:
             return []
         task = draft.view.tasks.get(begun.task_id)
         is_new = begun.up_at is None
-        if is_new and (task is None or task.status.state >= api.RUNNING):
+        if is_new and _is_up(begun, task, tasks):
             begun.up_at = draft.now
         stop_outdated(draft, service, tasks)
         if task is None or task.status.state not in _FAILURES or task.desired_state == api.REMOVE or begun.counted:
@@ -238,25 +244,48 @@ class Update:
 
     def _advance(self, draft: Draft, service: api.Service, settings: Settings, make: MakeTask) -> float | None:
         now = draft.now
-        ends = [begun.up_at + settings.delay for begun in self._begun.values() if begun.up_at is not None]
-        in_flight = len(self._begun) - sum(1 for end in ends if end <= now)
-        begun_now = 0
+        is_unfinished = bool(self._waiting or self._in_flight())
+        busy = self._in_flight() + sum(1 for end in self._ends(settings) if end > now)
+        staged = 0
         for place in list(self._waiting):
-            if draft.is_full or (settings.parallelism and in_flight + begun_now >= settings.parallelism):
+            if draft.is_full or (settings.parallelism and busy >= settings.parallelism):
                 break
-            if _begin(draft, service, place, settings, make):
-                begun_now += 1
-            else:
-                del self._waiting[place]
-        if (self._waiting or len(ends) < len(self._begun)) and not service.HasField("update_status"):
+            kept = _clean_task(draft.view, service, place)
+            if kept is None:
+                _begin(draft, service, place, settings, make)
+            elif not _adopt(draft, service, place, kept, settings):
+                up_at = self._keep(draft, service, place, kept)
+                busy += up_at is None or up_at + settings.delay > now
+                continue
+            staged += 1
+            busy += 1
+        if is_unfinished and not service.HasField("update_status"):
             _set_status(draft, service, api.UpdateStatus.UPDATING, "update in progress", started=True)
-        if len(self._waiting) > begun_now:
+        ends = self._ends(settings)
+        if len(self._waiting) > staged:
             if draft.is_full:
                 return now
             return min((end for end in ends if end > now), default=None)
-        if self._waiting or len(ends) < len(self._begun):
+        if self._waiting or self._in_flight():
             return None
         return self._finish(draft, service, max(ends, default=None), settings)
+
+    def _in_flight(self) -> int:
+        """Return how many places have begun and have no task yet that came up."""
+        return sum(1 for begun in self._begun.values() if begun.up_at is None)
+
+    def _ends(self, settings: Settings) -> list[float]:
+        """Return for each place whose task came up when its delay is over."""
+        return [begun.up_at + settings.delay for begun in self._begun.values() if begun.up_at is not None]
+
+    def _keep(self, draft: Draft, service: api.Service, place: Place, task: api.Task) -> float | None:
+        """Take a place for begun in which nothing is left to stop. Return since when its delay runs."""
+        begun = _Begun(task.id, counted=True, is_adopted=True)
+        if _is_up(begun, task, tasks_in(draft.view, service, place)):
+            begun.up_at = draft.now
+        del self._waiting[place]
+        self._begun[place] = begun
+        return begun.up_at
 
     def _finish(self, draft: Draft, service: api.Service, last_end: float | None, settings: Settings) -> float | None:
         """Complete the update once the last place was watched long enough, or at once if there was nothing to do."""
@@ -279,16 +308,27 @@ def _is_task_dirty(view: View, service: api.Service, task: api.Task) -> bool:
     return is_dirty(service, task, view.nodes.get(task.node_id) if task.node_id else None)
 
 
+def _clean_task(view: View, service: api.Service, place: Place) -> api.Task | None:
+    """Return the task of a place that already matches the spec, if there is one."""
+    clean = [task for task in meant_to_run(tasks_in(view, service, place)) if not _is_task_dirty(view, service, task)]
+    return max(clean, key=lambda task: task.desired_state, default=None)
+
+
+def _is_up(begun: _Begun, task: api.Task | None, tasks: list[api.Task]) -> bool:
+    """Return whether the delay of a place begins. An update does not wait for a task that was there before it to run.
+
+    Source: SwarmKit manager/orchestrator/update/updater.go (`useExistingTask`).
+    """
+    if task is None or task.status.state >= api.RUNNING:
+        return True
+    return begun.is_adopted and task.desired_state >= api.RUNNING and len(meant_to_run(tasks)) < 2
+
+
 def _begin(
     draft: Draft, service: api.Service, place: Place, settings: Settings, make: MakeTask, *, by_update: bool = True
-) -> bool:
-    """Create the new task of a place, or adopt one that is there. Return whether a task was created."""
-    tasks = tasks_in(draft.view, service, place)
-    live = meant_to_run(tasks)
-    clean = [task for task in live if not _is_task_dirty(draft.view, service, task)]
-    if clean:
-        _adopt(draft, live, max(clean, key=lambda task: task.desired_state), settings)
-        return False
+) -> None:
+    """Create the new task of a place that has none of the present spec."""
+    live = meant_to_run(tasks_in(draft.view, service, place))
     made = make(service, place)
     if settings.order == api.UpdateConfig.START_FIRST:
         # One old task is kept until the new one runs: the one that has come furthest, and none that has ended.
@@ -302,7 +342,6 @@ def _begin(
             # The new task prepares (pulls its image) while the old one stops.
             made.desired_state = api.READY
     draft.create(made)
-    return True
 
 
 def renew(draft: Draft, service: api.Service, place: Place, make: MakeTask) -> None:
@@ -314,21 +353,23 @@ def renew(draft: Draft, service: api.Service, place: Place, make: MakeTask) -> N
     _begin(draft, service, place, Settings.of(service), make, by_update=False)
 
 
-def _adopt(draft: Draft, live: list[api.Task], task: api.Task, settings: Settings) -> None:
-    """Keep a task that already matches the spec, and stop the other tasks of its place."""
-    others = [other for other in live if other is not task]
+def _adopt(draft: Draft, service: api.Service, place: Place, task: api.Task, settings: Settings) -> bool:
+    """Keep a task that already matches the spec, and stop the others of its place. Return whether it changed any."""
+    others = [other for other in meant_to_run(tasks_in(draft.view, service, place)) if other is not task]
     if settings.order == api.UpdateConfig.START_FIRST and task.status.state < api.RUNNING:
         # The other task is leaving its node (`leaving`). It is stopped once this one runs.
         others = [other for other in others if other.status.state != api.RUNNING]
     waits_for = _stop(draft, others)
-    if task.desired_state < api.RUNNING:
-        marks = read(task)
+    marks = read(task)
+    if task.desired_state < api.RUNNING and (others or marks.start_at > draft.now + _CLOCK_GRAIN):
         waits_for = waits_for or marks.replaces
         changed = copy(task)
         write(changed, Marks(replaces=waits_for, start_at=draft.now, failures=marks.failures))
         if not waits_for:
             changed.desired_state = api.RUNNING
         draft.update(changed)
+        return True
+    return bool(others)
 
 
 def _stop(draft: Draft, tasks: list[api.Task]) -> str:

@@ -45,11 +45,12 @@ class Pool:
         """`marked` are the nodes of the leaf that have tasks of the service, or on which the group failed too often."""
         self._leaf = leaf
         self._infos, self._bad, self._counts, self._rng = look
-        self._own = set(marked)  # nodes whose place is in the heap
+        # Nodes whose place is in the heap. Not a set: with the same seed the same draws must go to the same nodes.
+        self._own = dict.fromkeys(marked)
         self._draws = 2 * len(self._own) < len(leaf)
         if not self._draws:
             # Few nodes have no task of the service: finding them costs more than sorting all nodes.
-            self._own |= leaf.ids()
+            self._own |= dict.fromkeys(leaf.ids())
         # The same as `_rank`, inlined for speed: a service may have tasks on every node.
         infos, bad, count, draw = look.infos, look.bad, look.counts.get, look.rng.random
         self._heap: list[Rank] = [
@@ -196,10 +197,12 @@ def _tree(shortlist: Shortlist, look: Look) -> Branch:
             branch.leaf = leaf
     if not look.counts and not look.bad:
         return root
+    known = look.counts if not look.bad else dict.fromkeys((*look.counts, *look.bad))
     if root.leaf is not None:
-        root.marked = list((look.counts.keys() | look.bad.keys()) & root.leaf.ids())
+        ids = root.leaf.ids()
+        root.marked = [node_id for node_id in known if node_id in ids]
         return root
-    for node_id in look.counts.keys() | look.bad.keys():
+    for node_id in known:
         info = look.infos.get(node_id)
         if info is None:
             continue

@@ -1,7 +1,7 @@
 """Keeps the nodes that satisfy the standing half of a demand (`demand`), least loaded first.
 
 SwarmKit looks at every node for every group of tasks. Here the list of matching nodes is kept, and corrected when a
-node changes, so the cost of a group depends on its own size and not on that of the swarm. In: nodes as they change;
+node changes. So the cost of a group depends on its own size and not on that of the swarm. In: nodes as they change;
 out: the least loaded node, again and again.
 """
 

@@ -1,7 +1,9 @@
 """Published ports as ports of this host: none is taken from who listens there, and no other program gets one later.
 
-A port is held by a socket that is bound and never listens, so that whoever wants it is told that it is in use instead
-of listening where nothing arrives. In: published ports; out: those that another program has. Blocking, for a moment.
+A port is held by a socket that is bound and never listens. So a program that wants the port is told that it is in use;
+otherwise it would listen where nothing arrives.
+
+In: published ports; out: those that another program has. Blocking, for a moment.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """Asks outside: the sockets and timers of `upstream.Exchange`, in the host's network namespace.
 
-The host's namespace, because an overlay's subnet may hold the address of the host's resolver (known fault 20), and
-because a resolver on the host's loopback is reached from there alone.
+They are in the host's namespace for two reasons. An overlay's subnet may hold the address of the host's resolver (known
+fault 20), and a resolver on the host's loopback is reached from there alone.
 """
 
 import asyncio

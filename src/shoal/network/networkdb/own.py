@@ -100,9 +100,10 @@ class Own:
     def put(self, table: str, network: str, key: str, value: bytes, now: float) -> None:
         """Write an entry; the same value again: nothing.
 
-        Raises NotFound if this node is not on the network, InvalidArgument for names and values that nobody takes, and
-        Conflict for a key that was deleted, or is another node's: take a fresh random one. Peers of Docker refuse a key
-        with a tombstone in their own tables, and until the tombstone is gone a new entry looks like an old one.
+        Raises NotFound if this node is not on the network, and InvalidArgument for names and values that nobody takes.
+        Raises Conflict for a key that was deleted, or is another node's: take a fresh random one. Peers of Docker
+        refuse a key with a tombstone in their own tables, and until the tombstone is gone a new entry looks like an old
+        one.
         """
         state = self._state
         if not state.on_network(network):

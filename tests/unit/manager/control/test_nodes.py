@@ -150,6 +150,18 @@ async def test_removal_shuts_the_node_out_and_orphans_its_tasks(make: Make, stat
     assert len(store.commits) == 1
 
 
+async def test_a_node_with_a_long_history_is_removed_at_once(make: Make) -> None:
+    """Known fault 72: the transaction was larger than one may be, so such a node could never be removed."""
+    ended = (
+        api.Task(id=f"t{number}", node_id="w1", service_id="web", status={"state": api.SHUTDOWN})
+        for number in range(20_000)
+    )
+    control, store = make(CLUSTER, node("w1", status={"state": api.NodeStatus.DOWN}), *ended)
+    await control.remove_node(api.RemoveNodeRequest(node_id="w1"))
+    assert store.view().nodes.get("w1") is None
+    assert store.commits == [2]  # the node, and the cluster that shuts its certificate out
+
+
 async def test_blacklist_keeps_when_the_certificate_ends(make: Make) -> None:
     root = create_root(NOW)
     control, store = make(

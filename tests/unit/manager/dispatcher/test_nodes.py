@@ -66,6 +66,23 @@ async def test_heartbeats_keep_a_node_ready() -> None:
         assert leader.status() == ("READY", "")
 
 
+async def test_a_node_at_rest_writes_nothing_and_keeps_its_session() -> None:
+    """Known fault 71: a list that was empty in one description and absent in the next one counted as a change."""
+    leader = Leader(task("t1", api.RUNNING), nodes=[api.Node(id="n1")])
+    async with leader.leads(), leader.node() as stub, session(stub) as (session_id, _):
+        async with stub.Assignments.open() as assignments:
+            await assignments.send_message(api.AssignmentsRequest(session_id=session_id), end=True)
+            assert await assignments.recv_message() is not None
+            commits = len(leader.store.commits)
+            until = asyncio.get_running_loop().time() + 300
+            while asyncio.get_running_loop().time() < until:
+                reply = await stub.Heartbeat(api.HeartbeatRequest(session_id=session_id))
+                await asyncio.sleep(seconds(reply.period))
+            assert len(leader.store.commits) == commits
+            await assignments.cancel()
+        assert leader.status() == ("READY", "")
+
+
 async def test_nodes_that_never_came_lengthen_no_period_under_a_new_leader() -> None:
     """A leaked token can make thousands of them, and a lost daemon must not be found later because of that."""
     ready = api.Node(id="n1", status={"state": api.NodeStatus.READY}, description=DESCRIPTION)

@@ -17,6 +17,7 @@ from shoal.manager.membership.managers import joining_address
     ],
 )
 def test_an_unspecified_host_is_where_the_call_comes_from(said: str, known: str) -> None:
+    """Known fault 75: what a joiner says of itself counts, and else alone where it comes from."""
     assert joining_address(said, "10.0.0.9:40000") == known
 
 

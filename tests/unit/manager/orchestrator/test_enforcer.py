@@ -35,6 +35,7 @@ def test_a_label_that_goes_takes_the_services_tasks_with_it() -> None:
 
 
 def test_the_services_present_placement_counts_not_the_tasks() -> None:
+    """Known fault 68."""
     old = task("web.1", node="a")
     old.spec.placement.constraints.append("node.labels.disk==ssd")
     assert told(decide(Enforcer(), [node("a"), service(), old])) == []
@@ -185,6 +186,7 @@ def test_a_node_that_changed_while_it_was_paused_is_looked_at_when_it_is_active(
 
 
 def test_what_a_service_asks_for_now_decides_and_not_what_its_tasks_were_made_of() -> None:
+    """Known fault 68: a label changed, and tasks were moved for a constraint that the service no longer has."""
     old = service(change=constrained)
     there = task("web.1", node="a", of=old)
     bench = Bench(Enforcer(), [node("a", labels={"disk": "ssd"}), service(), there])

@@ -54,6 +54,21 @@ def placed(rig: Bench, task_id: str, state: api.TaskState = api.ASSIGNED, node_i
     rig.change(changed)
 
 
+def test_of_two_outdated_tasks_of_a_place_that_must_leave_one_is_stopped_at_once() -> None:
+    """An update was changed amid its way; with the successor the place would have three tasks."""
+    present = web(lambda spec: setattr(spec.task, "force_update", 2))
+    present.spec_version.index = 3
+    tasks = [task("web.1", node="a", of=web()), task("web.1.later", node="a", of=web(), version=2)]
+    other = task("web.2", api.PREPARING, node="b", of=present, version=3, marks=Marks(start_at=NOW, by_update=True))
+    present.spec.replicated.replicas = 2
+    rig = Bench(Orchestrator(random.Random(1), Ids()), [present, drained("a"), node("b", labels=SSD), *tasks, other])
+    lines = rig.step()
+    assert "update web.1 on a running -> shutdown" in lines
+    assert "create web.1 new -> running" in lines
+    rig.report("new1", api.RUNNING)
+    assert "update web.1.later on a running -> shutdown" in rig.step()
+
+
 @pytest.mark.parametrize("gone", [drained("a"), node("a")])
 def test_the_successor_runs_before_the_old_task_is_stopped(gone: api.Node) -> None:
     rig = running()
@@ -151,10 +166,10 @@ def test_a_successor_on_a_node_that_is_drained_as_well_leads_to_one_more() -> No
     rig.step()
     placed(rig, "new1", api.RUNNING)
     rig.change(drained("b"))
-    assert rig.step() == ["create web.1 new -> running"]
+    assert rig.step() == ["update web.1 on a running -> shutdown", "create web.1 new -> running"]
     placed(rig, "new2", api.RUNNING, "c")
     rig.change(node("c", labels=SSD))
-    assert rig.step() == ["update web.1 on a running -> shutdown", "update new1 on b running -> shutdown"]
+    assert rig.step() == ["update new1 on b running -> shutdown"]
 
 
 def test_a_change_of_the_service_amid_a_move_leads_to_one_successor() -> None:

@@ -142,6 +142,7 @@ def test_what_cannot_even_be_prepared_is_tried_ever_more_slowly(mode: str) -> No
 
 @every_mode
 def test_a_changed_spec_counts_attempts_anew(mode: str) -> None:
+    """Known fault 63: restarts of the former version counted against the new one."""
     rig = begun(mode, api.RestartPolicy(max_attempts=1))
     rig.now += 10
     end(rig, 1, api.FAILED)

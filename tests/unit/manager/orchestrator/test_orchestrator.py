@@ -5,7 +5,8 @@ import random
 from shoal.api import v1 as api
 from shoal.api.times import duration
 from shoal.manager.orchestrator import Orchestrator
-from shoal.store.changes import Object
+from shoal.manager.orchestrator.marks import Marks, write
+from shoal.store.changes import Object, copy
 from tests.unit.manager.builders import NOW, Bench, Ids, node, service, task
 
 NODES = [node("a"), node("b")]
@@ -69,3 +70,28 @@ def test_one_report_costs_one_slot() -> None:
     plan = rig.decider.decide(rig.memory, NOW, rig.events)
     assert len(plan.changes) == 2
     assert asked == [("web", 7)]
+
+
+def test_a_task_on_its_way_costs_nothing() -> None:
+    web = service(replicas=2)
+    rig = bench(web, task("web.1", api.ASSIGNED, node="a", of=web), task("web.2", api.ASSIGNED, node="b", of=web))
+    rig.step()
+    for state in (api.ACCEPTED, api.PREPARING, api.READY, api.STARTING):
+        rig.report("web.1", state)
+    table = rig.memory.tasks
+    rig.memory.tasks = None  # type: ignore[assignment] # it would fail if it were asked
+    assert rig.step() == []
+    rig.memory.tasks = table
+    rig.report("web.1", api.FAILED)
+    assert rig.step() == ["update web.1 on a failed -> shutdown", "create web.1 new -> ready"]
+
+
+def test_a_task_that_is_only_told_when_to_start_is_looked_at() -> None:
+    """It is no report of its node, although neither the state nor the desired state has changed."""
+    web = service(replicas=1)
+    waiting = task("web.1", api.READY, api.READY, node="a", of=web, marks=Marks(start_at=NOW + 100))
+    rig = bench(web, waiting)
+    assert rig.step() == []
+    write(waiting := copy(waiting), Marks(start_at=NOW))
+    rig.change(waiting)
+    assert rig.step() == ["update web.1 on a ready -> running"]

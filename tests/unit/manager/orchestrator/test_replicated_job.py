@@ -121,7 +121,10 @@ def test_with_a_delay_the_next_try_gets_ready_and_then_is_to_complete() -> None:
 
 
 def test_an_update_begins_all_anew_and_ends_what_still_runs() -> None:
-    """moby/swarmkit#2925: a job run again kept the tasks of its former run."""
+    """Known fault 65: a job that ran again kept the tasks of its former run.
+
+    moby/swarmkit#2925: a job run again kept the tasks of its former run.
+    """
     rig = bench(batch(3, 2))
     rig.step()
     rig.report("new1", api.COMPLETE)

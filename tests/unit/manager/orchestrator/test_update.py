@@ -8,6 +8,7 @@ import pytest
 from shoal.api import v1 as api
 from shoal.api.times import duration
 from shoal.manager.orchestrator import Orchestrator
+from shoal.manager.orchestrator.marks import Marks
 from shoal.manager.orchestrator.places import Place
 from shoal.manager.orchestrator.update import Update
 from shoal.store.changes import copy
@@ -151,6 +152,25 @@ def test_start_first_keeps_the_old_task_while_the_new_one_fails() -> None:
     assert rig.step() == ["update new1 failed -> shutdown", "create web.1 new -> running"]
     rig.report("new2", api.RUNNING)
     assert rig.step() == ["update web.1 on a running -> shutdown"]
+
+
+@pytest.mark.parametrize("end", [api.REJECTED, api.FAILED, None])
+def test_start_first_never_ends_the_old_task_for_one_that_did_not_run(end: api.TaskState | None) -> None:
+    """Known fault 62. `end`: how each new task ends; None: it never gets healthy, and is STARTING for ever."""
+    rig = updating(1, lambda spec: setattr(spec.update, "order", api.UpdateConfig.START_FIRST))
+    rig.step()
+    for _ in range(6):
+        made = [one for one in rig.memory.tasks.find("slot", ("web", 1)) if one.id != "web.1"]
+        for one in made:
+            if end is not None and one.status.state == api.NEW:
+                rig.report(one.id, end)
+            elif one.status.state == api.NEW:
+                rig.report(one.id, api.STARTING)
+        rig.step(rig.now + 100)
+        old = rig.memory.tasks.get("web.1")
+        assert old is not None
+        assert old.desired_state == api.RUNNING
+    assert status(rig)[0] == ("updating" if end is None else "paused")
 
 
 def test_start_first_gives_way_where_the_new_task_waits_for_what_the_old_one_has() -> None:
@@ -315,6 +335,44 @@ def test_a_rollback_is_never_rolled_back(action: api.UpdateConfig.FailureAction,
     assert status(rig) == ("rollback_paused", message.format(made.id))
 
 
+def roll_back(rig: Bench) -> None:
+    """Roll back by hand as Control does: the two specs change places."""
+    made = copy(now_of(rig))
+    made.spec.CopyFrom(now_of(rig).previous_spec)
+    made.spec_version.CopyFrom(now_of(rig).previous_spec_version)
+    made.previous_spec.CopyFrom(now_of(rig).spec)
+    made.previous_spec_version.CopyFrom(now_of(rig).spec_version)
+    made.update_status.Clear()
+    made.update_status.state = api.UpdateStatus.ROLLBACK_STARTED
+    made.update_status.message = "manually requested rollback"
+    made.update_status.started_at.seconds = int(rig.now)
+    rig.change(made)
+
+
+def settle(rig: Bench) -> list[str]:
+    """Let old tasks stop and new ones come up until the update is over. Return the images that run then."""
+    for _ in range(30):
+        for one in list(rig.memory.tasks.all()):
+            if one.desired_state == api.SHUTDOWN and one.status.state < api.COMPLETE:
+                rig.report(one.id, api.SHUTDOWN)
+            elif one.desired_state == api.RUNNING and one.status.state < api.RUNNING:
+                rig.report(one.id, api.RUNNING)
+        rig.step(rig.now + 1)
+    live = [one for one in rig.memory.tasks.all() if one.desired_state <= api.RUNNING]
+    assert {one.spec_version.index for one in live} == {now_of(rig).spec_version.index}
+    return [one.spec.container.image for one in live]
+
+
+def test_a_rollback_brings_the_former_spec_everywhere_and_a_second_one_the_newer() -> None:
+    """Known fault 63: the version was not put back, so tasks of the failed version stayed."""
+    rig = updating(3)
+    assert settle(rig) == ["other"] * 3
+    for image in ("image", "other", "image"):
+        roll_back(rig)
+        assert settle(rig) == [image] * 3
+        assert status(rig) == ("rollback_completed", "rollback completed")
+
+
 def test_a_change_in_the_middle_starts_over_with_the_new_goal() -> None:
     rig = updating(2)
     rig.step()
@@ -335,6 +393,109 @@ def test_a_task_that_already_is_what_is_wanted_is_adopted() -> None:
     assert len(rig.step()) == 1
     live = [one for one in rig.memory.tasks.all() if one.desired_state <= api.RUNNING]
     assert len(live) == 1
+
+
+def with_waiting_tasks(replicas: int, change: Change | None = None) -> Bench:
+    """Return a service that was updated start-first to where no node is, and has just been updated back."""
+
+    def start_first(spec: api.ServiceSpec) -> None:
+        spec.update.order = api.UpdateConfig.START_FIRST
+        spec.update.parallelism = 0
+        if change:
+            change(spec)
+
+    rig = updating(replicas, start_first)
+    assert sum(line.startswith("create") for line in rig.step()) == replicas
+    made = copy(now_of(rig))
+    made.spec.update.parallelism = 1
+    rig.change(made)
+    rig.step()
+    set_image(rig, "image")
+    return rig
+
+
+def test_an_update_that_only_stops_tasks_is_told_and_watched() -> None:
+    """As SwarmKit's: a place that has two tasks is part of the update, though one of them is what is wanted."""
+    rig = with_waiting_tasks(1)
+    assert rig.step() == ["update new1 new -> shutdown", "update web update in progress"]
+    assert status(rig) == ("updating", "update in progress")
+    assert now_of(rig).update_status.started_at.seconds == NOW
+    assert rig.step() == []
+    assert rig.look_again_at == NOW + 5
+    assert rig.step(NOW + 5) == ["update web update completed"]
+    assert now_of(rig).update_status.completed_at.seconds == NOW + 5
+    assert [one.id for one in rig.memory.tasks.all() if one.desired_state <= api.RUNNING] == ["web.1"]
+
+
+def test_an_update_that_only_stops_tasks_takes_so_many_at_once_and_waits_between() -> None:
+    rig = with_waiting_tasks(3, lambda spec: spec.update.delay.CopyFrom(duration(10)))
+    assert rig.step() == ["update new1 new -> shutdown", "update web update in progress"]
+    assert rig.step() == []
+    assert rig.look_again_at == NOW + 10
+    assert rig.step(NOW + 10) == ["update new2 new -> shutdown"]
+    rig.step()
+    assert rig.step(NOW + 20) == ["update new3 new -> shutdown"]
+    rig.step()
+    assert rig.look_again_at == NOW + 20 + 10 + 11
+    assert rig.step(NOW + 41) == ["update web update completed"]
+
+
+def test_an_update_that_only_stops_tasks_goes_through_all_places_at_once_without_a_delay() -> None:
+    rig = with_waiting_tasks(3)
+    lines = rig.step() + rig.step() + rig.step() + rig.step()
+    assert [line for line in lines if "shutdown" in line] == [f"update new{slot} new -> shutdown" for slot in (1, 2, 3)]
+    assert rig.look_again_at == NOW + 5
+
+
+def test_the_failure_of_a_task_that_was_kept_is_none_of_the_update() -> None:
+    rig = with_waiting_tasks(1)
+    rig.step()
+    rig.step()
+    rig.report("web.1", api.FAILED)
+    assert "create web.1 new -> running" in rig.step()
+    assert status(rig)[0] == "updating"
+    rig.step()
+    rig.step(NOW + 5)
+    assert status(rig)[0] == "completed"
+
+
+def test_a_rollback_that_only_stops_tasks_is_watched_too() -> None:
+    def start_first(spec: api.ServiceSpec) -> None:
+        spec.update.order = api.UpdateConfig.START_FIRST
+        spec.rollback.monitor.CopyFrom(duration(7))
+
+    rig = updating(2, start_first)
+    rig.step()
+    roll_back(rig)
+    assert rig.step() == ["update new1 new -> shutdown"]
+    assert rig.step() == []
+    assert rig.step(NOW + 7) == ["update web rollback completed"]
+
+
+def test_a_kept_task_that_waits_is_started_once_at_any_time_of_the_clock() -> None:
+    """An instant is stored in nanoseconds and may be later than the float that it was made of."""
+    for fraction in range(50):
+        made = web(1)
+        marks = Marks("web.1", start_at=NOW + 100)
+        waiting = task("web.2", api.READY, api.READY, node="a", of=made, created_at=NOW, marks=marks)
+        waiting.slot = 1
+        outdated = task("web.1", node="a", of=web(1, lambda spec: setattr(spec.task, "force_update", 1)), version=9)
+        rig = Bench(Orchestrator(random.Random(1), Ids()), [made, node("a"), waiting, outdated])
+        assert rig.step(NOW + 0.02 + fraction / 7) == [
+            "update web.1 on a running -> shutdown",
+            "update web.2 on a ready -> ready",
+            "update web update in progress",
+        ]
+        assert rig.step() == []
+        rig.report("web.1", api.SHUTDOWN)
+        assert rig.step(rig.now + 1) == ["update web.2 on a ready -> running"]
+
+
+def test_a_new_leader_completes_at_once_when_everything_was_stopped() -> None:
+    rig = with_waiting_tasks(1)
+    rig.step()
+    new_leader(rig)
+    assert rig.step() == ["update web update completed"]
 
 
 def test_scaling_during_an_update_goes_on_with_it() -> None:

@@ -29,12 +29,13 @@ def on(system: str, architecture: str) -> api.Node:
 def test_a_node_is_known_by_either_name_of_its_architecture(
     listed: tuple[str, str], there: tuple[str, str], fits: bool
 ) -> None:
+    """Known fault 69."""
     wanted = platforms.wanted([api.Platform(os=listed[0], architecture=listed[1])])
     assert platforms.matches(wanted, on(*there)) is fits
 
 
 def test_an_image_without_platforms_runs_anywhere_and_unknown_ones_count_for_nothing() -> None:
-    """moby/moby#53012: images list "unknown" for parts that are no programs."""
+    """Known fault 69, moby/moby#53012: images list "unknown" for parts that are no programs."""
     unknown = api.Platform(os="unknown", architecture="unknown")
     assert platforms.wanted([]) == platforms.wanted([unknown]) == ()
     assert platforms.matches((), node("says nothing"))

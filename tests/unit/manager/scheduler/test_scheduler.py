@@ -152,6 +152,16 @@ def test_a_node_where_a_service_keeps_failing_is_avoided() -> None:
     ]
 
 
+def test_failures_of_a_former_spec_do_not_count_against_the_new_one() -> None:
+    """Known fault 63."""
+    failed = [task(f"web.1.{number}", api.FAILED, api.SHUTDOWN, node="a") for number in range(5)]
+    busy = [task(f"other.{slot}", node="b") for slot in range(1, 9)]
+    changed = task("web.1", api.PENDING, version=2)
+    assert told(decide(Scheduler(Random(1)), [node("a"), node("b"), *busy, *failed, changed])) == [
+        "update web.1 on a assigned -> running"
+    ]
+
+
 def test_a_plan_that_was_not_committed_is_made_again() -> None:
     scheduler = Scheduler(Random(1))
     objects: list[Object] = [node("a"), node("b"), *(task(f"web.{slot}", api.PENDING) for slot in range(1, 6))]
