@@ -202,7 +202,7 @@ class GossipServer:
             memberlist.handle_failure(number, str(error) or type(error).__name__, self._loop.time())
         else:
             if said is None:
-                memberlist.handle_done(number)
+                memberlist.handle_done(number, self._loop.time())
             else:
                 memberlist.handle_answer(number, said, self._loop.time())
         finally:
