@@ -116,7 +116,7 @@ class DockerEngine:
         shutil.rmtree(self.folder, ignore_errors=True)
         if ROOT:
             with contextlib.suppress(OSError):
-                os.removedirs(f"{ROOT}{self.folder}")
+                os.rmdir(f"{ROOT}{self.folder}")
 
 
 def _remove_cgroup(folder: str) -> bool:
