@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.harness import images
 from tests.harness.api import ApiError, Client
+from tests.harness.docker_engine import HERE, IN_ROOT
 from tests.harness.hosts import Host, eventually, run
 
 IMAGE = "bench:latest"
@@ -123,21 +124,6 @@ class Shoal(Side):
             pass  # `Host.close` ends whatever is left
         finally:
             self.host.close()
-
-
-# The commands before dockerd, in its mount namespace. They give it a /run of its own, because dockerd and its
-# containerd make sockets there whatever their roots are. The second form also gives it another / ($1), in which $2 is
-# at the same place.
-HERE = 'mount -t tmpfs tmpfs /run && exec "$@"'
-IN_ROOT = """set -e
-root=$1 folder=$2; shift 2
-mount --bind "$root" "$root"
-mkdir -p "$root$folder"
-for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
-mount --bind "$folder" "$root$folder"
-mount -t tmpfs tmpfs "$root/run"
-cd "$root" && pivot_root . . && umount -l .
-cd / && exec env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@\""""
 
 
 class DockerSwarm(Side):

@@ -323,6 +323,31 @@ def test_planned_changes_lose_no_request(swarm: Swarm) -> None:
 def test_an_only_task_makes_way_for_the_next_and_no_request_is_lost(swarm: Swarm) -> None:
     """Start-first: a node that hears of the end of the one before it has heard of the other waits for that. Nor does
     any lead to one that has got its stop signal (known fault 24)."""
+    make_way(swarm)
+
+
+# Of the gossip that comes to a host, every fifth packet is lost.
+LOSSY = (
+    "add table inet lossy; add chain inet lossy in { type filter hook input priority -300; }; "
+    "add rule inet lossy in udp dport 7946 numgen random mod 5 == 0 counter drop"
+)
+
+
+def test_an_only_task_makes_way_where_gossip_loses_packets(swarm: Swarm) -> None:
+    """The word of the one that comes is with all nodes before the other goes, however often it must be said."""
+    for host in swarm.hosts:
+        run(*host.inside("nft", LOSSY))
+    try:
+        make_way(swarm)
+        lost = [run(*host.inside("nft", "list", "table", "inet", "lossy")).stdout for host in swarm.hosts]
+        assert all("packets 0 " not in text for text in lost), lost
+    finally:
+        for host in swarm.hosts:
+            run(*host.inside("nft", "delete", "table", "inet", "lossy"))
+
+
+def make_way(swarm: Swarm) -> None:
+    """Replace the only task of a service, start-first, three times under load."""
     create(swarm, *WELL, "--update-order", "start-first", "--stop-signal", "TERM", replicas=1, command=SERVE_LONG)
     eventually(lambda: len(serving(swarm)) == 1, "it runs", show=swarm.log)
     swarm.wait_served(*serving(swarm))

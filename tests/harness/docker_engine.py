@@ -1,9 +1,10 @@
 """Debian's dockerd as a host of its own. What it leaves behind disappears with its namespaces.
 
-It runs in a network, mount and PID namespace, with a `/run` of its own, because dockerd and its containerd make sockets
-there whatever their roots are.
+It runs in a network, mount and PID namespace. It is this host's dockerd, or that below $SHOAL_ENGINE_ROOT: the / of
+another Debian, for another version (script/test-engine).
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,20 @@ from pathlib import Path
 from tests.harness.hosts import ADDRESS, CGROUPS, docker_program, eventually, make_namespace, run
 
 PROGRAM = "dockerd"
+ROOT = os.environ.get("SHOAL_ENGINE_ROOT", "")
+# The commands before dockerd, in its mount namespace. They give it a /run of its own, because dockerd and its
+# containerd make sockets there whatever their roots are. The second form also gives it another / ($1), in which $2 is
+# at the same place.
+HERE = 'mount -t tmpfs tmpfs /run && exec "$@"'
+IN_ROOT = """set -e
+root=$1 folder=$2; shift 2
+mount --bind "$root" "$root"
+mkdir -p "$root$folder"
+for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
+mount --bind "$folder" "$root$folder"
+mount -t tmpfs tmpfs "$root/run"
+cd "$root" && pivot_root . . && umount -l .
+cd / && exec env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@\""""
 
 
 class DockerEngine:
@@ -35,13 +50,17 @@ class DockerEngine:
         (self.folder / "pid").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         (self.folder / "daemon.json").write_text("{}")
-        inner = 'hostname "$0" && mount -t tmpfs tmpfs /run && exec "$@"'
+        inner = (
+            [f'hostname "$0"; {IN_ROOT}', self.name, ROOT, str(self.folder)]
+            if ROOT
+            else [f'hostname "$0" && {HERE}', self.name]
+        )
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     *("nsenter", f"--net=/run/netns/{self.namespace}", "--"),
                     *("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
-                    *("sh", "-c", inner, self.name, PROGRAM, "-H", f"unix://{self.socket}"),
+                    *("sh", "-c", *inner, PROGRAM, "-H", f"unix://{self.socket}"),
                     *(f"--config-file={self.folder}/daemon.json", f"--data-root={self.folder}/data"),
                     *(f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"),
                     *("--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"),
@@ -95,6 +114,9 @@ class DockerEngine:
             for folder, _, _ in os.walk(root, topdown=False):
                 eventually(partial(_remove_cgroup, folder), f"{folder} is free")
         shutil.rmtree(self.folder, ignore_errors=True)
+        if ROOT:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{ROOT}{self.folder}")
 
 
 def _remove_cgroup(folder: str) -> bool:

@@ -21,6 +21,7 @@ from shoal.network.gossip.delegate import State
 from shoal.network.gossip.keys import ring
 from shoal.network.gossip.messages import Suspect, encode
 from shoal.network.gossip.server import GossipServer
+from shoal.network.networkdb import messages
 from shoal.network.wanted import Key
 from tests.cluster.swarms import join, make_swarm
 from tests.harness.docker_engine import DockerEngine
@@ -209,6 +210,23 @@ def test_delegates_messages_go_both_ways_by_stream(site: Site) -> None:
             return pb.GossipMessage.BULK_SYNC in kinds
 
         await ours.until(answered, "the engine answers")
+
+    tell(site, story)
+
+
+def test_the_engine_confirms_what_it_is_told(site: Site) -> None:
+    """A ping behind a message is answered: in one packet with it, or, where it is long, by the end of its stream."""
+
+    async def story(ours: Ours) -> None:
+        engine = await ours.meet()
+        joined = pb.NetworkEvent(type=pb.NetworkEvent.JOIN, l_time=9, node_name=ours.name, network_id="none")
+        event = pb.GossipMessage(type=pb.GossipMessage.NETWORK_EVENT, data=joined.SerializeToString())
+        short = messages.compound([event.SerializeToString()])
+        long = messages.compound([event.SerializeToString()] * 100)
+        for number, message in enumerate((short, long)):
+            ours.server.do(lambda memberlist, now, n=number, m=message: memberlist.tell(engine, m, n, now))  # type: ignore[misc]
+        await ours.until(lambda: len(ours.told.confirmations) >= 2, "it confirms both")
+        assert sorted(ours.told.confirmations) == [(0, True), (1, True)]
 
     tell(site, story)
 

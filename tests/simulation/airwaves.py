@@ -34,11 +34,15 @@ class Listening:
     states: list[bytes] = field(default_factory=list)
     state: bytes = b"state"
     members: Members = field(default_factory=Members)
+    confirmations: list[tuple[int, bool]] = field(default_factory=list)
 
     def heard(self, message: bytes, now: float) -> None:
         if message not in self.heard_messages:
             self.heard_messages.append(message)
             self.rumours[message] = RETRANSMITS
+
+    def confirmed(self, number: int, arrived: bool, now: float) -> None:
+        self.confirmations.append((number, arrived))
 
     def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
         taken = []
@@ -275,7 +279,7 @@ class Air:
                     return
                 asker.do(lambda memberlist, now: memberlist.handle_answer(ask.number, said, now))
             else:
-                asker.do(lambda memberlist, now: memberlist.handle_done(ask.number))
+                asker.do(lambda memberlist, now: memberlist.handle_done(ask.number, now))
 
         self.at(self.now + 2 * self.rng.uniform(*self.delay), serve)
 

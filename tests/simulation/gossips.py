@@ -46,6 +46,9 @@ class Node:
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         self.world.carry(self, name, [message], reliable)
 
+    def tell(self, name: str, message: bytes, number: int) -> None:
+        self.world.tell(self, name, message, number)
+
     def join(self, contacts: Sequence[Contact]) -> None:
         for address, _port in contacts:
             self.world.at(self.world.delay(), lambda address=address: self.world.call(self, address))  # type: ignore[misc]
@@ -232,6 +235,30 @@ class Gossips:
                 other.db.heard(message, self.now)
             self.touched(other)
 
+    def tell(self, node: Node, name: str, message: bytes, number: int) -> None:
+        """Carry a message with a ping behind it, and the answer, as memberlist does."""
+        self.counts["told"] += 1
+        self.counts["told bytes"] += len(message)
+        if name not in node.knows:
+            self.at(0, lambda: self._answered(node, number, arrived=False))
+        elif self.rng.random() < self.loss:
+            self.counts["lost"] += 1
+        else:
+            self.at(self.delay(), lambda: self._told(node, self.nodes[name], message, number))
+
+    def _told(self, node: Node, other: Node, message: bytes, number: int) -> None:
+        if not other.up or not self.reach(node, other):
+            return
+        other.db.heard(message, self.now)
+        self.touched(other)
+        if self.rng.random() >= self.loss:
+            self.at(self.delay(), lambda: self._answered(node, number, arrived=True))
+
+    def _answered(self, node: Node, number: int, *, arrived: bool) -> None:
+        if node.up:
+            node.db.confirmed(number, arrived, self.now)
+            self.touched(node)
+
     def _broadcast(self, node: Node) -> None:
         """Gossip as memberlist does, every 200 ms to three members."""
         if not node.up:
@@ -287,6 +314,14 @@ class Gossips:
 
     def agreed(self) -> bool:
         return all(node.view == self.wanted(node) for node in self.nodes.values() if node.up)
+
+    def told(self, node: Node, key: tuple[str, str, str]) -> bool:
+        """Return whether all that are on the network, and that a node knows, have seen its entry as it is."""
+        return all(
+            other.view.get(key) == self.truth[key]
+            for other in self.nodes.values()
+            if other.up and other.peer.name in node.knows and key[0] in self.networks_of(other)
+        )
 
     def differences(self) -> list[str]:
         found = []

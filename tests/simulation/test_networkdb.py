@@ -233,3 +233,43 @@ def test_a_change_is_everywhere_within_a_second_and_costs_what_its_nodes_cost(
     assert found.packets_per_change <= 3 * times * NODES
     assert found.p50 < 1.0
     assert found.p99 < 2.0
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+def test_what_counts_as_told_is_known_to_all_and_in_time(loss: float) -> None:
+    """As soon as that is so a task counts as running, or is stopped: with 50 nodes after a few milliseconds, where
+    nothing is lost, and after 2 s at the most where a third of all packets is.
+    """
+    world = started(SEED, NODES, loss=loss)
+    world.run_until(world.agreed, ONE_ROUND + 3)
+    world.run(5)
+    users, took = Users(world), []
+    for _ in range(40):
+        node = world.rng.choice(up(world))
+        users.create(node)
+        key = next(reversed(users.keys))
+        written, began = node.db.written, world.now
+        assert node.db.told < written
+        while node.db.told < written:
+            world.run(0.01)
+        took.append(world.now - began)
+        assert node.db.take_silent() or world.told(node, key)
+        world.run(world.rng.random())
+    took.sort()
+    assert took[-1] <= 2.02
+    assert took[20] <= (0.06 if not loss else 1.5)
+    assert sum(seconds > 1.99 for seconds in took) <= (0 if not loss else 4)
+
+
+def test_a_node_that_is_cut_off_is_waited_for_no_longer_than_two_seconds() -> None:
+    world = started(SEED, 5)
+    world.run(5)
+    one, cut = up(world)[0], up(world)[-1]
+    world.side = {cut.peer.address: 1}  # nobody has noticed yet
+    world.put(one, "n0", TABLES[0], "k", b"v")
+    took = world.run_until(lambda: one.db.told == one.db.written, 3, 0.01)
+    assert took == pytest.approx(2.0, abs=0.02)
+    assert one.db.take_silent() == [cut.peer.name]
+    world.lose(one, cut)
+    world.put(one, "n0", TABLES[0], "k", b"w")
+    assert world.run_until(lambda: one.db.told == one.db.written, 3, 0.01) <= 0.06

@@ -59,6 +59,7 @@ METRICS = (
     _gauge("table_bytes", "Memory that the entries take, roughly", "tables_bytes"),
     _gauge("table_queue_own", "Own entries that wait to be sent", "tables_queued_own"),
     _gauge("table_queue_relayed", "Others' entries that wait to be passed on", "tables_queued_relayed"),
+    _gauge("table_unconfirmed", "Own entries that not all nodes on their networks have confirmed yet", "tables_told"),
     _gauge("table_queue_nodes", "Words about nodes and their networks that wait to be sent", "tables_broadcasts"),
     _gauge("table_backlog_bytes", "What other nodes have sent and is not taken in yet", "tables_backlog_bytes"),
     _counter(

@@ -16,7 +16,7 @@ from shoal.api import v1 as api
 from shoal.api.predefined import is_ingress, is_predefined
 from shoal.engine import lookups, overlay_json
 from shoal.engine.codec.message import decode_body, member
-from shoal.engine.codec.network import NETWORK_CREATE
+from shoal.engine.codec.network import NETWORK_CREATE, has_ipv4, wants_ipv4
 from shoal.engine.container_json import instant
 from shoal.engine.control_client import rpc
 from shoal.engine.errors import RpcError
@@ -111,6 +111,7 @@ def swarm_json(network: api.Network) -> Shown:
     )
     ipam = network.ipam
     shown |= {
+        "EnableIPv4": has_ipv4(each.subnet for each in ipam.configs or spec.ipam.configs),
         "EnableIPv6": spec.ipv6_enabled,
         "IPAM": {
             "Driver": ipam.driver.name or "default",
@@ -295,7 +296,8 @@ async def create_network(call: Call) -> web.StreamResponse:
         raise taken
     spec = decode_body(NETWORK_CREATE, body)
     scope = member(body, "Scope")
-    _validate_configuration(spec, scope or "", only=bool(member(body, "ConfigOnly")))
+    ipv4 = wants_ipv4(body, call.api)
+    _validate_configuration(spec, scope or "", only=bool(member(body, "ConfigOnly")), ipv4=ipv4)
     if member(body, "ConfigOnly"):
         # Not at the top: a host that is in no swarm has none of the manager's modules.
         from shoal.manager.control.validate_ipam import validate_ipam
@@ -308,12 +310,16 @@ async def create_network(call: Call) -> web.StreamResponse:
             "creating networks of this host alone comes with a later release; "
             "those of the swarm have the driver overlay, or the scope swarm"
         )
+    if not ipv4 and (not spec.ipv6_enabled or has_ipv4(one.subnet for one in spec.ipam.configs)):
+        # Docker's words, which it says of any (libnetwork/controller.go, NewNetwork). Without a subnet it is given one
+        # of IPv4.
+        raise InvalidArgument("IPv4 cannot be disabled in a Swarm scoped network")
     reply = await rpc(call.backend.node.control().create_network, api.CreateNetworkRequest(spec=spec))
     return json_reply({"Id": reply.network.id, "Warning": ""}, 201)
 
 
-def _validate_configuration(spec: api.NetworkSpec, scope: object, *, only: bool) -> None:
-    """Raise PermissionDenied for what a configuration, or a network that has its own from one, cannot say.
+def _validate_configuration(spec: api.NetworkSpec, scope: object, *, only: bool, ipv4: bool) -> None:
+    """Raise an error for what a configuration, or a network that has its own from one, cannot say.
 
     Source of checks, order and texts: libnetwork's network.go (`validateConfiguration`).
     """
@@ -325,9 +331,14 @@ def _validate_configuration(spec: api.NetworkSpec, scope: object, *, only: bool)
             )
         if spec.network:
             raise PermissionDenied("a configuration network cannot depend on another configuration network")
+        if not ipv4:
+            # Docker stores it, and refuses the networks that are made from it.
+            raise InvalidArgument(
+                "IPv4 cannot be disabled in a configuration, which networks of the swarm are made from"
+            )
     elif spec.network:
         ipam = spec.ipam
-        if spec.ipv6_enabled or spec.annotations.labels or ipam.driver.options or ipam.configs:
+        if not ipv4 or spec.ipv6_enabled or spec.annotations.labels or ipam.driver.options or ipam.configs:
             raise PermissionDenied(
                 "user specified configurations are not supported if the network depends on a configuration network"
             )

@@ -13,11 +13,7 @@ from typing import Generic, TypeVar
 from shoal.errors import InvalidArgument
 from shoal.network.claims import Kind, Named, ServiceKey, claims, named
 from shoal.network.records import ENDPOINTS, PEERS, Address, Changed, EndpointRecord, PeerRecord
-from shoal.network.wanted import Overlay
-
-# Where nobody else is behind a virtual IP or a published port, one on its way out counts for so long still: the word of
-# the task in whose favour it goes may be two rounds of gossip late. It is stopped no sooner (overlays.spread).
-LINGER = 0.4  # seconds
+from shoal.network.wanted import LINGER, Overlay
 
 
 @dataclass(frozen=True, slots=True)

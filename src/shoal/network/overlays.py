@@ -6,14 +6,13 @@ words. All that is wanted is one value; what changed is sent, whole, once for al
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from shoal.errors import NotFound, ShoalError, Unavailable
 from shoal.network import desired
-from shoal.network.wanted import Gossip, HostBridge, Overlay, Reached, Sandbox, Trouble, Wanted
+from shoal.network.wanted import LINGER, Gossip, HostBridge, Overlay, Reached, Sandbox, Trouble, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +20,10 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 30.0
 # The swarm gives a node its address on a network with the first task that needs it there; Docker waits as long.
 ADDRESS_TIMEOUT = 30.0
-GOSSIP_ROUND = 0.2
-MOST_SPREAD = 2.0
+# Until the other nodes have confirmed what they were told. The network process gives them 2 s, as Docker always waits
+# (moby daemon/cluster/executor/container/controller.go, defaultGossipConvergeDelay); more is for a process that hangs.
+TOLD_TIMEOUT = 3.0
+MOST_LINGER = 2.0  # all in all
 
 
 class Process(Protocol):
@@ -46,6 +47,9 @@ class Process(Protocol):
     async def reached(self, revision: int) -> Reached:
         """Wait until a wanted state, or a later one, was made as far as it could be."""
 
+    async def told(self, revision: int) -> Reached:
+        """Wait until others know what was written for a wanted state, or a later one; it is bounded."""
+
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network."""
 
@@ -57,15 +61,6 @@ class Process(Protocol):
 
     async def remove(self) -> None:
         """Have all taken away."""
-
-
-def spread(others: int) -> float:
-    """Return how long a change takes to reach so many other nodes by gossip, in seconds.
-
-    Every 0.2 s each that knows tells three more; two rounds are for what is lost. Docker always waits 2 s
-    (moby daemon/cluster/executor/container/controller.go, defaultGossipConvergeDelay), which is the most here.
-    """
-    return min(GOSSIP_ROUND * (2 + math.ceil(math.log(others + 1, 4))), MOST_SPREAD) if others > 0 else 0.0
 
 
 class Overlays:
@@ -152,18 +147,36 @@ class Overlays:
                 raise ShoalError(trouble.message)
 
     async def enable(self, container: str) -> None:
-        """Let names and balancers lead to a container; waits until this node's do."""
-        await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=True)))
+        """Let names and balancers lead to a container; waits until those of all nodes on its networks do.
+
+        As far as these confirm it within 2 s: the network process says which ones did not.
+        """
+        await self._tell(self._change(desired.with_enabled(self._wanted, container, enabled=True)))
 
     async def disable(self, container: str) -> None:
-        """Let no name and no new connection lead to a container any more.
+        """Let no name and no new connection lead to a container any more; waits until that is so on all nodes.
 
-        Waits until this node's do not, and then as long as the word takes to the others.
+        It is bounded as `enable` is.
         """
-        former = self._wanted
-        reached = await self._reach(self._change(desired.with_enabled(self._wanted, container, enabled=False)))
-        if reached is not None and self._wanted is not former:
-            await asyncio.sleep(spread(reached.others))
+        former, loop = self._wanted, asyncio.get_running_loop()
+        revision = self._change(desired.with_enabled(self._wanted, container, enabled=False))
+        is_new = self._wanted is not former
+        began = loop.time()
+        reached = await self._tell(revision)
+        if is_new and reached is not None and reached.others:
+            await asyncio.sleep(min(LINGER, max(0.0, began + MOST_LINGER - loop.time())))
+
+    async def _tell(self, revision: int) -> Reached | None:
+        """Wait until a wanted state was made, and others know of it; None: it cannot be said."""
+        reached = await self._reach(revision)
+        if reached is None:
+            return None
+        try:
+            async with asyncio.timeout(TOLD_TIMEOUT):
+                return await self._process.told(revision)
+        except TimeoutError:
+            log.warning("the network process of this node does not say whether the other nodes have heard it")
+            return reached
 
     async def disconnect(self, container: str) -> None:
         """Take a container off all its networks; waits until it is. May be repeated."""

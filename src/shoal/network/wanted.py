@@ -18,6 +18,11 @@ from shoal.json_text import read_json
 
 Protocol = Literal["tcp", "udp", "sctp"]
 
+# Where nobody else is behind a virtual IP or a published port, one on its way out counts for so long still: the word of
+# the task in whose favour it goes may be late, if it runs on a Docker Engine, which does not wait until all have heard
+# it, or on a node that could not. It is stopped no sooner.
+LINGER = 0.4  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -153,6 +158,8 @@ class Reached:
     revision: int
     troubles: tuple[Trouble, ...] = ()
     others: int = 0  # nodes that gossip beside this one
+    # Up to this revision the nodes of each network have confirmed what was told to them, or had their time to do so.
+    told: int = 0
 
 
 T = TypeVar("T")

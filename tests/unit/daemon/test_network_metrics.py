@@ -19,6 +19,9 @@ class Nobody:
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         raise AssertionError
 
+    def tell(self, name: str, message: bytes, number: int) -> None:
+        raise AssertionError
+
     def join(self, contacts: object) -> None:
         raise AssertionError
 

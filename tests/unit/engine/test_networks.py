@@ -213,6 +213,40 @@ async def test_what_a_configuration_cannot_say_is_refused_in_dockers_words() -> 
             assert (answer.status, await answer.json()) == (status, {"message": message})
 
 
+async def test_ipv4_is_disabled_only_where_it_can_be() -> None:
+    """Known to clients of API 1.48 and later; others' word is not read, as in Docker."""
+    served, _ = swarm()
+    blue: Any = {"Name": "blue", "Driver": "overlay", "EnableIPv4": False}
+    config: Any = {"Name": "base", "ConfigOnly": True, "EnableIPv4": False}
+    of_base: Any = {"Name": "red", "Driver": "bridge", "Scope": "swarm", "ConfigFrom": {"Network": "base"}}
+    second, both = [{"Subnet": "fd00::/64"}], [{"Subnet": "fd00::/64"}, {"Subnet": "10.9.0.0/24"}]
+    docker = "IPv4 cannot be disabled in a Swarm scoped network"
+    specified = "user specified configurations are not supported if the network depends on a configuration network"
+    async with served as http:
+        for body, status, message in (
+            (blue, 400, docker),
+            ({**blue, "EnableIPv6": True}, 400, docker),
+            ({**blue, "EnableIPv6": True, "IPAM": {"Config": both}}, 400, docker),
+            ({**blue, "IPAM": {"Config": second}}, 400, docker),
+            ({**of_base, "EnableIPv4": False}, 403, specified),
+            (config, 400, "IPv4 cannot be disabled in a configuration, which networks of the swarm are made from"),
+        ):
+            answer = await http.post("/v1.48/networks/create", json=body)
+            assert (answer.status, await answer.json()) == (status, {"message": message})
+        answer = await http.post("/networks/create", json={**blue, "EnableIPv4": 1})
+        assert (answer.status, (await answer.json())["message"]) == (
+            400,
+            "invalid JSON: json: cannot unmarshal number into Go struct field CreateRequest.EnableIPv4 of type bool",
+        )
+        alone = {**blue, "EnableIPv6": True, "IPAM": {"Config": second}}
+        assert (await http.post("/networks/create", json=alone)).status == 201
+        assert not (await (await http.get("/networks/blue")).json())["EnableIPv4"]
+        for number, body in enumerate(({**blue, "EnableIPv4": True}, {**blue, "EnableIPv4": None})):
+            assert (await http.post("/networks/create", json={**body, "Name": f"n{number}"})).status == 201
+        assert (await http.post("/v1.47/networks/create", json={**blue, "Name": "old"})).status == 201
+        assert (await (await http.get("/networks/old")).json())["EnableIPv4"]
+
+
 async def test_the_managers_refusals_keep_dockers_words() -> None:
     web = service("web", "blue", ports="80:80")
     served, _ = swarm(allocated("blue"), network("ingress", ingress=True), web)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.network.claims import Named, ServiceKey
-from shoal.network.directory import LINGER, Changes, Directory
+from shoal.network.directory import Changes, Directory
 from shoal.network.records import ENDPOINTS, PEERS, Address, Changed, EndpointRecord, PeerRecord
-from shoal.network.wanted import Overlay, Port
+from shoal.network.wanted import LINGER, Overlay, Port
 
 A, B, C, VIP, VIP2 = (ip_address(f"10.0.1.{last}") for last in (3, 4, 5, 100, 101))
 HTTP = Port("tcp", 80, 8080)

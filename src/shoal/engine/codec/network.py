@@ -3,13 +3,13 @@
 Source: moby api/types/network, daemon/cluster/convert/network.go (`BasicNetworkCreateToGRPC`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shoal.api import v1 as api
 from shoal.engine.codec.common import ANNOTATIONS
 from shoal.engine.codec.kinds import FLAG, TEXT_MAP, ListOf
-from shoal.engine.codec.message import MessageCodec, field, inline
+from shoal.engine.codec.message import MessageCodec, decode_body, field, inline, member
 
 _DRIVER = MessageCodec(
     api.Driver, field("Driver", "name"), field("Options", "options", TEXT_MAP), go_name="CreateRequest"
@@ -52,6 +52,26 @@ class _ConfigFrom:
     @staticmethod
     def decode(value: Any) -> str:
         return _CONFIG_FROM.decode(value).network
+
+
+_ENABLE_IPV4 = MessageCodec(api.NetworkSpec, field("EnableIPv4", "ipv6_enabled", FLAG), go_name="CreateRequest")
+_SINCE_API = 48
+
+
+def wants_ipv4(body: Mapping[str, Any], api_minor: int) -> bool:
+    """Return whether a network is to have addresses of IPv4, which is so unless a client says otherwise.
+
+    A spec has no place for it: a network of the swarm has what its subnets are.
+    """
+    if api_minor < _SINCE_API or member(body, "EnableIPv4") is None:
+        return True
+    return decode_body(_ENABLE_IPV4, body).ipv6_enabled
+
+
+def has_ipv4(subnets: Iterable[str]) -> bool:
+    """Return whether a network with these subnets has addresses of IPv4. One with none is given one of IPv4."""
+    families = {":" in subnet for subnet in subnets}
+    return families != {True}
 
 
 NETWORK_CREATE: MessageCodec[api.NetworkSpec] = MessageCodec(

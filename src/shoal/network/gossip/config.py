@@ -23,6 +23,9 @@ class Config:
     stream_timeout: float = 10.0
     packet_budget: int = 1400  # bytes of a datagram, encrypted
     leave_timeout: float = 1.0
+    # Ours. A ping behind a user's message is answered with `Memberlist.acknowledge`, once that was acted upon. No probe
+    # is such a ping: those are the first in their packets.
+    acks_when_done: bool = False
     # Ours. Docker keeps as many as it is told of; whoever has a key could fill its memory with forged ones.
     max_members: int = 10_000
 

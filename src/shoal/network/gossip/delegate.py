@@ -47,6 +47,9 @@ class Delegate(Listener, Protocol):
     def heard(self, message: bytes, now: float) -> None:
         """A user's message arrived, by UDP or TCP."""
 
+    def confirmed(self, number: int, arrived: bool, now: float) -> None:
+        """A member has got what was told to it under a number; or it does not live for all that is known."""
+
     def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
         """Return messages to be sent along: the sum of their lengths, and of `overhead` for each, is at most `limit`.
 

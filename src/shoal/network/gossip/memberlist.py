@@ -13,6 +13,7 @@ from shoal.network.gossip import framing, pushpull
 from shoal.network.gossip.awareness import Awareness
 from shoal.network.gossip.broadcasts import Broadcasts
 from shoal.network.gossip.cipher import OVERHEAD, Keyring, RandomBytes
+from shoal.network.gossip.confirming import Confirming, Owed
 from shoal.network.gossip.delegate import Delegate, Member, State
 from shoal.network.gossip.members import Members, Record, packed_of, text_of
 from shoal.network.gossip.messages import (
@@ -67,6 +68,7 @@ class Memberlist:
         awareness = self.awareness = Awareness()
         self.table = Members(config, delegate, rng, awareness, self._broadcasts, self._outbox.note, now)
         self._prober = Prober(config, self.table, awareness, self._outbox, rng, now)
+        self._confirming = Confirming(config, self.table, self._outbox, delegate, self._prober.sequence)
         self._exchanges: dict[int, Place] = {}  # push/pulls that we began
         self._others: set[int] = set()  # streams that carry a user's message
         self._gossip_at = now + rng.random() * config.gossip_interval
@@ -126,15 +128,28 @@ class Memberlist:
         if record is None:
             return False
         if not reliable:
-            if len(message) > self.largest_packet:
-                return False
-            self._outbox.send_user(text_of(record.address), record.port, message)
-            return True
+            return self._outbox.send_user(text_of(record.address), record.port, message)
         data = framing.user_stream(message)
         if len(data) > framing.MAX_STREAM - OVERHEAD or self._is_busy():
             return False
         self._others.add(self._ask(record.member().address, record.port, data, answered=False))
         return True
+
+    def tell(self, name: str, message: bytes, number: int, now: float) -> None:
+        """Send a member's delegate a message; ours hears by `confirmed` that it arrived, or that no such member lives.
+
+        Where neither is heard it was lost.
+        """
+        self._confirming.tell(name, message, number, now, may_stream=not self._is_busy())
+
+    def take_owed(self) -> list[Owed]:
+        """Return the pings that came behind a user's message since the last call, if `acks_when_done`."""
+        return self._confirming.take_owed()
+
+    def acknowledge(self, owed: Sequence[Owed], now: float) -> None:
+        """Answer these pings: what came before them was acted upon."""
+        for ping, source in owed:
+            self._prober.handle_ping(ping, source, now)
 
     def leave(self, now: float) -> None:
         """Begin to say that this node leaves: `has_left` says when that is done. May be repeated."""
@@ -189,22 +204,28 @@ class Memberlist:
     def handle_packet(self, data: bytes, source: Place, now: float) -> bool:
         """Take in a datagram; False where it is not encrypted with a key of ours."""
         try:
-            message = framing.open_datagram(self.keyring, data)
+            packet = framing.open_datagram(self.keyring, data)
         except InvalidArgument as error:
             self._outbox.note("datagram", f"a datagram of {source[0]} is ignored: {error}")
             return False
         self._outbox.members = len(self.table)
         try:
-            parts = framing.unpack(message)
+            parts = framing.unpack(packet)
         except InvalidArgument as error:
             self._outbox.note("packet", f"a datagram of {source[0]} makes no sense: {error}")
             return True
+        told = False
         for part in parts:
             if part[0] == Kind.USER:
                 self.delegate.heard(part[1:], now)
+                told = True
                 continue
             try:
-                self._handle(decode(part), source, now)
+                message = decode(part)
+                if told and self.config.acks_when_done and isinstance(message, Ping):
+                    self._confirming.owe(message, source)
+                else:
+                    self._handle(message, source, now)
             except InvalidArgument as error:
                 self._outbox.note("message", f"a message of {source[0]} makes no sense: {error}")
         return True
@@ -214,6 +235,7 @@ class Memberlist:
     ) -> None:
         if isinstance(message, Ack):
             self._prober.handle_ack(message.seq, now)
+            self._confirming.handle_ack(message.seq, now)
         elif isinstance(message, Ping):
             self._prober.handle_ping(message, source, now)
         elif isinstance(message, IndirectPing):
@@ -259,15 +281,16 @@ class Memberlist:
         place = self._exchanges.pop(number, None)
         if place is not None:
             self._outbox.note("exchange", f"{place[0]} could not be asked for its members: {reason}")
-        elif number in self._others:
+        elif number in self._others or self._confirming.handle_stream(number, now, done=False):
             self._others.discard(number)
             self._outbox.note("stream", f"a message could not be sent by TCP: {reason}")
         else:
             self._prober.handle_stream(number, None, now)
 
-    def handle_done(self, number: int) -> None:
-        """Take in that a stream without an answer was sent."""
+    def handle_done(self, number: int, now: float) -> None:
+        """Take in that a stream without an answer was read by the other side."""
         self._others.discard(number)
+        self._confirming.handle_stream(number, now, done=True)
 
     def _merge(self, told: PushPull, address: str, now: float) -> None:
         if told.skipped:
@@ -284,7 +307,7 @@ class Memberlist:
             self._exchanges[self._ask(*place, message, answered=True)] = place
 
     def _is_busy(self) -> bool:
-        return len(self._exchanges) + len(self._others) >= MAX_STREAMS
+        return len(self._exchanges) + len(self._others) + len(self._confirming) >= MAX_STREAMS
 
     def _ask(self, address: str, port: int, message: bytes, *, answered: bool) -> int:
         return self._outbox.ask(address, port, message, answered=answered, timeout=self.config.stream_timeout)

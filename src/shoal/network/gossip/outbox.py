@@ -61,9 +61,14 @@ class Outbox:
         self._pack(address, port, parts)
         return bool(parts)
 
-    def send_user(self, address: str, port: int, message: bytes) -> None:
-        """Send a user's message alone."""
-        self._pack(address, port, [_USER + message])
+    def send_user(self, address: str, port: int, message: bytes, *, also: bytes = b"") -> bool:
+        """Send a user's message, and `also` behind it in the same packet. False: they are too long, nothing is sent."""
+        parts = [_USER + message, also] if also else [_USER + message]
+        head = framing.COMPOUND_HEADER + len(parts) * framing.PART_HEADER if also else 0
+        if head + sum(map(len, parts)) > self.room:
+            return False
+        self._seal(address, port, parts)
+        return True
 
     def ask(self, address: str, port: int, message: bytes, *, answered: bool, timeout: float) -> int:
         """Open a stream; return its number."""

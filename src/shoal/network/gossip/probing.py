@@ -102,7 +102,7 @@ class Prober:
         record = self._choose(now)
         if record is None:
             return
-        seq = self._sequence()
+        seq = self.sequence()
         self._probe = _Probe(
             record.name, seq, now + self._config.probe_timeout, now + self._awareness.scale(self._config.probe_interval)
         )
@@ -171,7 +171,7 @@ class Prober:
         """
         if len(self._relays) >= MAX_RELAYS:
             return
-        seq = self._sequence()
+        seq = self.sequence()
         address, port = _asker(asked, source)
         self._relays[seq] = _Relay(asked.seq, address, port, asked.nack, now + self._config.probe_timeout)
         record = self._members.get(asked.node)
@@ -224,7 +224,8 @@ class Prober:
             if relay.nack:
                 self._outbox.send(relay.address, relay.port, encode(Nack(relay.seq)), now)
 
-    def _sequence(self) -> int:
+    def sequence(self) -> int:
+        """Return a number for a ping."""
         self._seq = (self._seq + 1) % _SEQUENCES
         return self._seq
 

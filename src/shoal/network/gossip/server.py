@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 BURST = 64  # datagrams that are read before others have their turn
 SHORT = 16 << 10  # bytes of a stream that are read at once; longer ones in a thread
 ACCEPT_PAUSE = 0.2  # after there were no descriptors left
+# Datagrams that wait while the kernel takes none: all of one round to 1,000 nodes. More are lost, as on any network.
+MOST_UNSENT = 4096
 _OWN_STREAMS = MAX_STREAMS + 64
 
 
@@ -43,7 +46,7 @@ class Traffic:
     refused: int = 0  # of those: by a limit for strangers, or without a key of ours
     sent: int = 0
     sent_bytes: int = 0
-    lost: int = 0  # the kernel did not take them from us
+    lost: int = 0  # the kernel did not take them from us, and no more can wait
     accepted: int = 0  # streams
     opened: int = 0
 
@@ -67,6 +70,7 @@ class GossipServer:
         self._udp, self._tcp = sockets or open_sockets(bind, config.port)
         self._strangers, self._streams = Strangers(), Streams()
         self._repeats = Repeats(log)
+        self._unsent: deque[Send] = deque()
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._asking = 0
@@ -88,6 +92,7 @@ class GossipServer:
                     await self._keep_time()
                 finally:
                     self._loop.remove_reader(self._udp)
+                    self._loop.remove_writer(self._udp)
 
     def do(self, action: Callable[[Memberlist, float], object]) -> None:
         """Let memberlist be called, and carry out what it wants done for that."""
@@ -153,15 +158,34 @@ class GossipServer:
             self._group.create_task(self._ask(command), name=f"gossip-ask {command.address}")
 
     def _send(self, command: Send) -> None:
+        if not self._unsent and self._sent(command):
+            return
+        if len(self._unsent) >= MOST_UNSENT:
+            self.traffic.lost += 1
+            return
+        if not self._unsent:
+            self._loop.add_writer(self._udp, self._send_on)
+        self._unsent.append(command)
+
+    def _send_on(self) -> None:
+        """Send what waited for the kernel to take it."""
+        while self._unsent and self._sent(self._unsent[0]):
+            self._unsent.popleft()
+        if not self._unsent:
+            self._loop.remove_writer(self._udp)
+
+    def _sent(self, command: Send) -> bool:
+        """Send a datagram; False where the kernel takes none now."""
         try:
             self._udp.sendto(command.data, self._place(command.address, command.port))
             self.traffic.sent += 1
             self.traffic.sent_bytes += len(command.data)
         except BlockingIOError:
-            self.traffic.lost += 1
+            return False
         except OSError as error:  # no route, no such family: as lost as on the way
             self.traffic.lost += 1
             self._repeats.log(logging.DEBUG, ("send", error.errno), "sending to %s: %s", command.address, error)
+        return True
 
     def _place(self, address: str, port: int) -> tuple[str, int]:
         # A socket of both families writes IPv4 addresses in its own way.
@@ -178,7 +202,7 @@ class GossipServer:
             memberlist.handle_failure(number, str(error) or type(error).__name__, self._loop.time())
         else:
             if said is None:
-                memberlist.handle_done(number)
+                memberlist.handle_done(number, self._loop.time())
             else:
                 memberlist.handle_answer(number, said, self._loop.time())
         finally:

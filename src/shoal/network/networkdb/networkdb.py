@@ -34,10 +34,13 @@ NEVER = float("inf")
 
 
 class Gossip(Protocol):
-    """What NetworkDB needs of memberlist. All three only ask for it: nothing is called back meanwhile."""
+    """What NetworkDB needs of memberlist. All of it only asks for it: nothing is called back meanwhile."""
 
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         """Send a user message to a member, by a stream if it is to be reliable, else in a packet."""
+
+    def tell(self, name: str, message: bytes, number: int) -> None:
+        """Send a user message to a member that lives, with a question behind it: see `NetworkDB.confirmed`."""
 
     def join(self, contacts: Sequence[Contact]) -> None:
         """Exchange states (push/pull, join = true) with each of these."""
@@ -56,6 +59,7 @@ class Statistics:
     bytes: int
     queued_own: int
     queued_relayed: int
+    told: int  # entries that not all have confirmed yet
     broadcasts: int
     backlog_bytes: int
     counts: dict[str, int]  # what was refused or mended
@@ -114,6 +118,28 @@ class NetworkDB:
         """Delete an own entry; again: nothing."""
         self._own.delete(table, network, key, now)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more that others have sent than could be taken in so far."""
+        return bool(self._backlog)
+
+    @property
+    def written(self) -> int:
+        """How many times this node has written an entry; deletions do not count."""
+        return self._state.telling.last
+
+    @property
+    def told(self) -> int:
+        """How many of these, from the first one on, nobody waits for.
+
+        All nodes on the network that are here have confirmed them, or had `telling.WITHIN` to do so (`take_silent`).
+        """
+        return self._state.telling.told
+
+    def take_silent(self) -> list[str]:
+        """Return the nodes that did not confirm an entry in time, since the last call."""
+        return self._state.telling.take_silent()
+
     def leave(self, now: float) -> None:
         """Say to all that this node leaves for good. Memberlist leaves once `leave_is_told`, or after 5 s."""
         self._events.leaving = True
@@ -154,6 +180,7 @@ class NetworkDB:
             bytes=state.tables.bytes,
             queued_own=sum(len(queue.own) for queue in queues),
             queued_relayed=sum(len(queue.relayed) + len(queue.long) for queue in queues),
+            told=len(state.telling),
             broadcasts=len(state.own_events) + len(state.network_events) + len(state.node_events),
             backlog_bytes=self._backlog.bytes,
             counts=dict(state.counts),
@@ -245,6 +272,13 @@ class NetworkDB:
             if messages.fits(entry.node_name, entry.network_id):
                 self._events.attachment(entry.node_name, entry.network_id, entry.l_time, entry.leaving, now)
 
+    def confirmed(self, number: int, arrived: bool, now: float) -> None:
+        """A member has got what it was told under a number; or it does not live for all that memberlist knows."""
+        if arrived:
+            self._state.telling.confirm(number, now)
+        else:
+            self._state.telling.give_up(number)
+
     def heard(self, message: bytes, now: float) -> None:
         """Take a user message, however it came. Of a long one the rest is left to `tick`."""
         self._take(message, bulk=False, depth=0, now=now)
@@ -318,7 +352,13 @@ class NetworkDB:
         state = self._state
         if self._backlog:
             return float("-inf")
-        times = [self._reap_at, self._announce_at, state.rounds.next(), self._rejoining.next(state.members)]
+        times = [
+            self._reap_at,
+            self._announce_at,
+            state.rounds.next(),
+            self._rejoining.next(state.members),
+            state.telling.next_at(),
+        ]
         if len(self._answers):
             times.append(self._gossip_at)
         if any(queue and self._others_on(network) for network, queue in state.queues.items()):
@@ -341,6 +381,8 @@ class NetworkDB:
             self._sync(node, networks, unsolicited=True, l_time=l_time, now=now)
             state.rounds.asked(node, networks, l_time, now)
         self._answer(now)
+        for told in state.telling.due(state.is_on, now):
+            self._gossip.tell(told.node, told.message, told.number)
         if now >= self._gossip_at:
             self._gossip_tables(now)
 

@@ -53,6 +53,7 @@ class Own:
                 state.tables.store(network, key, tombstone)
             state.mark(network, key)
         del state.queues[network]
+        state.telling.leave(network)
         state.rounds.left(network)
         self.say_network(network, leaving=True)
         state.left_records.set((state.name, network), now + LEFT_NETWORK)
@@ -117,7 +118,8 @@ class Own:
         if former is not None and former.owner != state.name:
             raise Conflict(f"key {key} of {table} belongs to node {former.owner}")
         if former is None or former.value != value:
-            self._write(network, at, value, _kind(table, value, known=former is not None))
+            event = self._write(network, at, value, _kind(table, value, known=former is not None))
+            state.telling.write(network, at, event, state.others_on(network), now)
 
     def delete(self, table: str, network: str, key: str, now: float) -> None:
         """Delete an own entry; if there is none: nothing."""
@@ -166,19 +168,23 @@ class Own:
         if entry is None:
             self._bury(network, key, value, now)
         else:
-            self._write(network, key, value, entry.kind)
+            event = self._write(network, key, value, entry.kind)
+            if state.telling.tells(network, key):
+                state.telling.write(network, key, event, state.others_on(network), now)
 
-    def _write(self, network: str, key: Key, value: bytes, kind: "pb.TableEvent.Type") -> None:
+    def _write(self, network: str, key: Key, value: bytes, kind: "pb.TableEvent.Type") -> bytes:
         state = self._state
         entry = Entry(state.name, state.table_clock.increment(), value, kind=kind)
         state.store(network, key, entry)
         event = messages.table_event(kind, entry.l_time, state.name, network, *key, value=value)
         state.queues[network].put(key, event, own=True)
+        return event
 
     def _bury(self, network: str, key: Key, value: bytes, now: float) -> None:
         state = self._state
         entry = Entry(state.name, state.table_clock.increment(), value, deleting=True, reap_at=now + TOMBSTONE)
         state.store(network, key, entry)
+        state.telling.discard(network, key)
         state.queues[network].put(key, say(network, key, entry, now), own=True)
 
 

@@ -10,7 +10,9 @@ from collections.abc import Hashable
 from shoal.network.networkdb import messages
 
 RETRANSMIT = 4  # memberlist's
-PACKET = 1400  # bytes of a table packet, Docker's: its MTU of 1500 less 100
+# Bytes of a table packet: Docker's 1400, its MTU of 1500 less 100, without what memberlist needs of them. It refuses
+# longer ones, and whatever was in them would count as sent.
+PACKET = 1370
 # Relayed events of one network. Docker holds those from a bulk sync back at 500. The ones that were sent most often are
 # dropped beyond, then the oldest; a bulk sync brings them.
 MOST_RELAYED = 4096

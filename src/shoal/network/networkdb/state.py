@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from shoal.api.gen import networkdb_pb2 as pb
+from shoal.network.networkdb import messages
 from shoal.network.networkdb.allowance import Allowance
 from shoal.network.networkdb.attachments import Attachments
 from shoal.network.networkdb.bulk_sync import Rounds
@@ -15,6 +17,7 @@ from shoal.network.networkdb.orphans import Orphans
 from shoal.network.networkdb.queues import Queue, TableQueue
 from shoal.network.networkdb.reaping import Deadlines
 from shoal.network.networkdb.tables import Entry, Key, Tables
+from shoal.network.networkdb.telling import Telling
 
 if TYPE_CHECKING:
     from random import Random
@@ -44,6 +47,7 @@ class State:
         self.network_events = Queue()  # as many as there are attachments
         self.node_events = Queue(MOST_NODE_EVENTS)
         self.rounds = Rounds(rng)
+        self.telling = Telling(self._own_join)
         self.left_records: Deadlines[tuple[str, str]] = Deadlines()  # node and network
         self.hidden: Deadlines[str] = Deadlines()  # failed nodes whose entries are kept
         self.orphans = Orphans()
@@ -54,6 +58,20 @@ class State:
         """Whether this node is on a network."""
         return network in self.queues
 
+    def _own_join(self, network: str) -> bytes:
+        """Return the message that this node is on a network, with the time that it has."""
+        attachment = self.attachments.get(self.name, network)
+        l_time = attachment.l_time if attachment is not None else 0
+        return messages.network_event(pb.NetworkEvent.JOIN, l_time, self.name, network)
+
+    def others_on(self, network: str) -> list[str]:
+        """Return the other nodes that are here, and on a network."""
+        return [name for name in self.attachments.on(network) if name != self.name and self.is_on(name, network)]
+
+    def is_on(self, node: str, network: str) -> bool:
+        """Whether a node is here, and on a network."""
+        return self.members.is_active(node) and self.attachments.has(node, network)
+
     def show(self, network: str, key: Key) -> Shown | None:
         """Return owner and value of an entry as consumers are to see it; None: not at all.
 
@@ -62,9 +80,7 @@ class State:
         entry = self.tables.get(network, key)
         if entry is None or entry.deleting or network not in self.queues:
             return None
-        if entry.owner != self.name and not (
-            self.members.is_active(entry.owner) and self.attachments.has(entry.owner, network)
-        ):
+        if entry.owner != self.name and not self.is_on(entry.owner, network):
             return None
         return entry.owner, entry.value
 

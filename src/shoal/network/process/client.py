@@ -122,6 +122,12 @@ class NetworkProcess:
             await self._changed.wait_for(lambda: self._reached.revision >= revision)
             return self._reached
 
+    async def told(self, revision: int) -> Reached:
+        """Wait until the other nodes have confirmed what they were told for a wanted state, or had their time."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._reached.told >= revision)
+            return self._reached
+
     async def show(self, network: str) -> dict[str, Any]:
         """Return what this node knows of a network. NotFound where it is not on it; Unavailable."""
         return await self._ask(NETWORK, network)

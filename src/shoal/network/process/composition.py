@@ -24,6 +24,7 @@ from shoal.network.names.server import NameServer
 from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import memory
 from shoal.network.process.balances import Balances
+from shoal.network.process.confirmed import Confirmed
 from shoal.network.process.counts import counts
 from shoal.network.process.differences import Attached, Differences, differences
 from shoal.network.process.early import TCP, UDP
@@ -69,7 +70,8 @@ class NodeNetwork:
         self._changing = asyncio.Lock()
         self._legacy = dict(legacy.descriptors)
         was = former_of(legacy.values)
-        self._talk = Talk(group, self._news.set, _sockets(self._legacy), was)
+        self._confirmed, self._heard = Confirmed(), asyncio.Event()
+        self._talk = Talk(group, self._news.set, _sockets(self._legacy), was, self._heard.set)
         self._directory = Directory()
         self._names = NameServer(self._directory, group, HostServers(RESOLV_CONF))
         self._wanted = Wanted(0)
@@ -89,46 +91,60 @@ class NodeNetwork:
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         """Make it so. What did not change since the last time is not touched, but for what failed then."""
         async with self._changing:
-            recalled = None if self._wanted.revision else await asyncio.to_thread(memory.load, self._folder)
-            former, self._wanted = self._wanted, wanted
-            whole, self._broken_off = self._broken_off, True
-            troubles: list[Trouble] = []
-            if words := await self._talk.set_gossip(wanted.gossip):
-                troubles.append(Trouble("", "gossip", words))
-            path_mtu, cannot_encrypt = self._underlay.path_mtu, self._underlay.cannot_encrypt
-            if wanted.gossip != former.gossip:
-                path_mtu = await self._path_mtu()
-            if any(overlay.encrypted for overlay in wanted.overlays):
-                cannot_encrypt = await self._kernel.cannot_encrypt()
-            whole |= self._moved(path_mtu, cannot_encrypt)
-            changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
-            for sandbox in changed.gone:
-                self._names.stop(sandbox.container)
-            if changed.gone:
-                await self._kernel.forget([Path(one.netns) for one in changed.gone])
-            self._attached.change(changed.sandboxes, changed.gone)
-            for network in self._own.take_part({overlay.id for overlay in wanted.overlays}):
-                self._directory.forget(network)
-            if changed.overlays:
-                self._directory.set_overlays(wanted.overlays)
-            if recalled is not None:
-                known = self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays], self._talk.now)
-                self._directory.apply(known, self._talk.now)
-            # The kernel's side first: an address is told of when it can be reached.
-            self._layout.update(wanted.overlays, self._underlay, changed.networks)
-            troubles += await self._make_overlays()
-            troubles += await self._serve_names(changed.sandboxes)
-            self._own.write(
-                wanted,
-                changed.sandboxes,
-                self._attached.all.keys(),
-                tunnel=self._underlay.local,
-                without={one.endpoint for one in troubles if one.endpoint and not one.bearable},
-            )
-            troubles += await self._settle(changed)
-            self._standing, self._told = troubles, self._mesh.troubles
-            self._broken_off = False
-            return [*troubles, *self._told]
+            try:
+                return await self._apply(wanted)
+            finally:
+                self._confirmed.wrote(wanted.revision, self._talk.name, self._talk.tables.written)
+                self._heard.set()
+
+    async def told(self, after: int) -> int:
+        """Wait until the others have confirmed what they were told for a wanted state later than `after`."""
+        while (revision := self._confirmed.up_to(self._talk.name, self._talk.tables.told)) <= after:
+            self._heard.clear()
+            await self._heard.wait()
+        return revision
+
+    async def _apply(self, wanted: Wanted) -> Sequence[Trouble]:
+        recalled = None if self._wanted.revision else await asyncio.to_thread(memory.load, self._folder)
+        former, self._wanted = self._wanted, wanted
+        whole, self._broken_off = self._broken_off, True
+        troubles: list[Trouble] = []
+        if words := await self._talk.set_gossip(wanted.gossip):
+            troubles.append(Trouble("", "gossip", words))
+        path_mtu, cannot_encrypt = self._underlay.path_mtu, self._underlay.cannot_encrypt
+        if wanted.gossip != former.gossip:
+            path_mtu = await self._path_mtu()
+        if any(overlay.encrypted for overlay in wanted.overlays):
+            cannot_encrypt = await self._kernel.cannot_encrypt()
+        whole |= self._moved(path_mtu, cannot_encrypt)
+        changed = differences(former.overlays, self._attached.all, wanted, everything=whole)
+        for sandbox in changed.gone:
+            self._names.stop(sandbox.container)
+        if changed.gone:
+            await self._kernel.forget([Path(one.netns) for one in changed.gone])
+        self._attached.change(changed.sandboxes, changed.gone)
+        for network in self._own.take_part({overlay.id for overlay in wanted.overlays}):
+            self._directory.forget(network)
+        if changed.overlays:
+            self._directory.set_overlays(wanted.overlays)
+        if recalled is not None:
+            known = self._memory.recall(recalled, [overlay.id for overlay in wanted.overlays], self._talk.now)
+            self._directory.apply(known, self._talk.now)
+        # The kernel's side first: an address is told of when it can be reached.
+        self._layout.update(wanted.overlays, self._underlay, changed.networks)
+        troubles += await self._make_overlays()
+        troubles += await self._serve_names(changed.sandboxes)
+        self._own.write(
+            wanted,
+            changed.sandboxes,
+            self._attached.all.keys(),
+            tunnel=self._underlay.local,
+            without={one.endpoint for one in troubles if one.endpoint and not one.bearable},
+        )
+        troubles += await self._settle(changed)
+        self._standing, self._told = troubles, self._mesh.troubles
+        self._broken_off = False
+        return [*troubles, *self._told]
 
     async def _path_mtu(self) -> int:
         gossip = self._wanted.gossip
@@ -209,6 +225,7 @@ class NodeNetwork:
 
     async def _settle(self, wanted: Differences | None) -> list[Trouble]:
         """Bring kernel and virtual IPs to what the tables say, and containers to what of them is `wanted` now."""
+        owed = self._talk.take_owed()
         if heard := self._memory.hear(self._talk.tables.take_changes(), self._talk.name, self._talk.now):
             self.keeper.note()
             self._directory.apply(heard, self._talk.now)
@@ -228,6 +245,7 @@ class NodeNetwork:
             await self._mesh.settle(
                 self._wanted, self._directory, nodes=self._talk.addresses(), path_mtu=self._underlay.path_mtu
             )
+        self._talk.acknowledge(owed)
         return troubles
 
     async def _balance(self, wanted: Differences | None, services: Iterable[ServiceKey]) -> list[Trouble]:

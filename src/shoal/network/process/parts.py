@@ -24,6 +24,9 @@ class Parts(Protocol):
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         """Make it so; return what is not. May be repeated; never raises for what one network or endpoint lacks."""
 
+    async def told(self, after: int) -> int:
+        """Wait until others know what was written for a wanted state later than `after`; return the revision."""
+
     def others(self) -> int:
         """Return how many other nodes gossip."""
 

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import shoal
@@ -62,6 +63,7 @@ class NetworkServer:
         self._told: dict[Connection, Wanted] = {}  # what each has told last
         self._texts = Texts()
         self._reached: Reached | None = None
+        self._confirmed = 0  # what others know: the revision of a wanted state
         self._news = asyncio.Event()
         self._ending = asyncio.Event()
         self._command: Sequence[str] | None = None
@@ -70,7 +72,10 @@ class NetworkServer:
         """Serve until told to stop (then all that was made is gone), or to make way (then this never returns)."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._make(), name="wanted states")]
+            tasks = [
+                group.create_task(self._make(), name="wanted states"),
+                group.create_task(self._follow_others(), name="what others know"),
+            ]
             loop.add_reader(self._socket, self._take, group)
             try:
                 self._begin(state.last_wanted(self._folder))
@@ -134,10 +139,20 @@ class NetworkServer:
         state.keep(self._folder, self._texts.whole(wanted))
 
     async def _tell(self, revision: int, troubles: Sequence[Trouble]) -> None:
-        reached = self._reached = Reached(revision, tuple(troubles), self._parts.others())
+        self._reached = Reached(revision, tuple(troubles), self._parts.others(), self._confirmed)
+        await self._tell_all(self._reached)
+
+    async def _tell_all(self, reached: Reached) -> None:
         message = Message(REACHED, to_json(reached))
         for client in list(self._clients):
             await _send(client, message)
+
+    async def _follow_others(self) -> None:
+        while True:
+            self._confirmed = await self._parts.told(self._confirmed)
+            if self._reached is not None:
+                self._reached = replace(self._reached, told=self._confirmed)
+                await self._tell_all(self._reached)
 
     # Connections.
 

@@ -16,12 +16,14 @@ from random import SystemRandom
 from shoal.errors import InvalidArgument
 from shoal.network.gossip import keys
 from shoal.network.gossip.config import Config
+from shoal.network.gossip.confirming import Owed
 from shoal.network.gossip.delegate import Member, State
 from shoal.network.gossip.memberlist import Memberlist
 from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.server import GossipServer
 from shoal.network.networkdb.networkdb import NetworkDB
 from shoal.network.networkdb.rejoining import Contact, contacts_of
+from shoal.network.networkdb.telling import WITHIN
 from shoal.network.process.counts import Gossiped
 from shoal.network.process.former import MOST_KNOWN, Former, Place
 from shoal.network.records import Address
@@ -35,6 +37,8 @@ LEAVE_TIMEOUT = 5.0
 class Talk:
     """Gossip and tables. `group` owns what runs; `news` is called when something may have changed.
 
+    `told` is called when others have confirmed something that this node wrote, or had their time to do so.
+
     `sockets` are gossip's, UDP and TCP, open already; they are ours from now on. `former` is who this node was in the
     program before: it goes on as the same.
     """
@@ -45,7 +49,9 @@ class Talk:
         news: Callable[[], None],
         sockets: tuple[socket.socket, socket.socket] | None = None,
         former: Former | None = None,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
+        self._told = told
         self._sockets = sockets
         self._former = former
         self._group = group
@@ -92,7 +98,8 @@ class Talk:
                 self._begin()
                 before = None
             try:
-                config, sockets = Config(self.name, gossip.advertise), self._take_sockets(gossip.bind)
+                config = Config(self.name, gossip.advertise, acks_when_done=True)
+                sockets = self._take_sockets(gossip.bind)
                 self._server = GossipServer(config, gossip.bind, self, ring, sockets=sockets)
             except OSError as error:
                 return f"gossip cannot listen on port {DEFAULT_PORT} of {gossip.bind}: {error.strerror}"
@@ -181,14 +188,30 @@ class Talk:
                 async with asyncio.timeout_at(tables.next_tick()):
                     await self._wake.wait()
             except TimeoutError:
+                told = tables.told
                 tables.tick(self.now)
+                for name in tables.take_silent():
+                    log.warning(
+                        "node %s did not confirm within %g s what changed of this node's tasks; it is not waited for",
+                        self._address_of(name), WITHIN,
+                    )  # fmt: skip
                 self._news()
+                if tables.told != told:
+                    self._told()
+
+    def _address_of(self, name: str) -> str:
+        members = self._server.memberlist.members() if self._server is not None else []
+        return next((member.address for member in members if member.name == name), name)
 
     # What the tables ask of memberlist.
 
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         """Send a message to a member."""
         self._do(lambda memberlist, now: memberlist.send(name, message, reliable))
+
+    def tell(self, name: str, message: bytes, number: int) -> None:
+        """Send a message to a member, and hear that it arrived."""
+        self._do(lambda memberlist, now: memberlist.tell(name, message, number, now))
 
     def join(self, contacts: Sequence[Contact]) -> None:
         """Exchange states with these."""
@@ -200,12 +223,31 @@ class Talk:
         if server is not None:
             self._loop.call_soon(server.do, action)
 
+    # What others told, and ask whether it was acted upon.
+
+    def take_owed(self) -> list[Owed]:
+        """Return the questions that came since the last call; none while there is more than was taken in."""
+        return self._server.memberlist.take_owed() if self._server is not None and not self.tables.is_behind else []
+
+    def acknowledge(self, owed: Sequence[Owed]) -> None:
+        """Say that all that was told before these questions was acted upon."""
+        if owed:
+            self._do(lambda memberlist, now: memberlist.acknowledge(owed, now))
+
     # What memberlist tells the tables.
 
     def heard(self, message: bytes, now: float) -> None:
         """A message has come."""
         self.tables.heard(message, now)
         self.changed()
+
+    def confirmed(self, number: int, arrived: bool, now: float) -> None:
+        """A member has got what it was told."""
+        told = self.tables.told
+        self.tables.confirmed(number, arrived, now)
+        self._wake.set()
+        if self.tables.told != told:
+            self._told()
 
     def broadcasts(self, overhead: int, limit: int, now: float) -> list[bytes]:
         """Return what is to be sent along."""

@@ -141,7 +141,7 @@ def test_streams_that_do_not_end_are_limited() -> None:
     node = Node(2)
     assert sum(node.list.send("n2", b"x", reliable=True) for _ in range(1000)) == MAX_STREAMS
     asks = node.asked()
-    node.list.handle_done(asks[0].number)
+    node.list.handle_done(asks[0].number, NOW)
     node.list.handle_failure(asks[1].number, "refused", NOW)
     assert sum(node.list.send("n2", b"x", reliable=True) for _ in range(10)) == 2
 

@@ -6,10 +6,12 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from shoal.network.gossip import framing
+from shoal.network.gossip import server as module
 from shoal.network.gossip.config import Config
 from shoal.network.gossip.delegate import State
 from shoal.network.gossip.messages import Ack, Ping, encode
@@ -93,6 +95,41 @@ async def test_silent_node_is_found_and_answering_ones_are_proven() -> None:
         third.memberlist.tick = lambda now: None  # type: ignore[method-assign]
         await wait_until(lambda: any(event[:2] == ("failed", "node3") for event in told(second).events))
         assert {member.name: member.state for member in first.memberlist.members()}["node2"] == State.ALIVE
+
+
+class Full(socket.socket):
+    """A socket whose buffer is full at times."""
+
+    refused = 0
+    full = False
+
+    def sendto(self, *args: Any) -> int:
+        if self.full:
+            self.refused += 1
+            raise BlockingIOError
+        return super().sendto(*args)
+
+
+async def test_datagrams_that_the_kernel_does_not_take_at_once_are_sent_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were lost: a round of gossip to many nodes is more than a socket's buffer takes."""
+    monkeypatch.setattr(module, "MOST_UNSENT", 3)
+    async with nodes(2) as (first, second):
+        await wait_until(lambda: first.memberlist.number_of_members == second.memberlist.number_of_members == 2)
+        udp = first.sockets[0]
+        full = Full(udp.family, udp.type, udp.proto, os.dup(udp.fileno()))
+        with full:
+            full.setblocking(False)
+            monkeypatch.setattr(first, "_udp", full)
+            full.full = True
+            messages = [b"%d" % number for number in range(4)]
+            for message in messages:
+                first.do(lambda memberlist, now, message=message: memberlist.send("node2", message, reliable=False))  # type: ignore[misc]
+            assert (full.refused, first.traffic.lost) == (1, 1)
+            await wait_until(lambda: full.refused > 1)
+            full.full = False
+            await wait_until(lambda: told(second).heard_messages == messages[:3])
+            first._loop.remove_writer(full)
+            monkeypatch.undo()
 
 
 async def test_leave_alone_ends() -> None:

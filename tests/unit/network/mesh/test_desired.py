@@ -6,12 +6,12 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 import pytest
 
 from shoal.errors import FailedPrecondition, InvalidArgument
-from shoal.network.directory import LINGER, Directory
+from shoal.network.directory import Directory
 from shoal.network.mesh import desired
 from shoal.network.mesh.desired import desired_mesh
 from shoal.network.mesh.state import Backend, Gateway, Here, Mesh, mac_of
 from shoal.network.records import ENDPOINTS, PEERS, Changed, EndpointRecord, PeerRecord
-from shoal.network.wanted import Endpoint, Gossip, HostBridge, Overlay, Port, Sandbox, Service, Subnet, Wanted
+from shoal.network.wanted import LINGER, Endpoint, Gossip, HostBridge, Overlay, Port, Sandbox, Service, Subnet, Wanted
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 WEB = Port("tcp", 80, 8080)

@@ -16,9 +16,11 @@ from tests.unit.network.networkdb.wires import (
     database,
     delete,
     events_in,
+    off,
     on,
     sync,
     told,
+    update,
 )
 
 A, B = "asker", "bbbbbbbbbbbb"
@@ -157,7 +159,63 @@ def test_the_first_event_after_a_silence_goes_at_once_and_others_wait_for_the_ne
     db.tick(1.0)
     assert len(wire.packets()) == 1
     db.put(TABLE, NET, "k2", b"v", 1.05)
+    db.tick(1.05)
+    assert wire.packets() == []
     assert db.next_tick() == pytest.approx(1.2)
+
+
+def test_what_this_node_writes_is_told_to_all_on_the_network_until_they_confirm_it() -> None:
+    db, wire = database(A, B, "cccccccccccc", "dddddddddddd")
+    db.heard(off(B, 2), 1.0)
+    db.member_failed(Peer("dddddddddddd"), 1.0)
+    db.put(TABLE, NET, "k", b"v", 1.0)
+    assert (db.written, db.told) == (1, 0)
+    assert db.next_tick() <= 1.0
+    db.tick(1.0)
+    assert [name for name, _, _ in wire.told] == [A, "cccccccccccc"]
+    outer = messages.unwrap(wire.told[0][1])
+    assert outer is not None
+    (joined, event) = messages.parts(outer[1]) or []
+    assert messages.unwrap(joined) == messages.unwrap(on(SELF, 1))  # before what it says of the network
+    (told_event,) = events_in(messages.compound([event]))
+    assert (told_event.node_name, told_event.key, told_event.value) == (SELF, "k", b"v")
+    db.confirmed(wire.told[0][2], True, 1.01)
+    assert db.statistics().told == 1
+    db.confirmed(wire.told[1][2], False, 1.01)
+    assert (db.told, db.statistics().told, db.take_silent()) == (1, 0, [])
+
+
+def test_what_is_deleted_or_left_is_told_no_more() -> None:
+    db, _ = database(A, networks=(NET, "other"))
+    db.put(TABLE, NET, "k", b"v", 1.0)
+    db.put(TABLE, "other", "k", b"v", 1.0)
+    db.delete(TABLE, NET, "k", 1.0)
+    assert (db.written, db.told) == (2, 1)
+    db.leave_network("other", 1.0)
+    assert db.told == 2
+
+
+def test_what_is_put_right_meanwhile_is_told_as_it_is_now() -> None:
+    db, wire = database(A)
+    db.put(TABLE, NET, "k", b"v", 1.0)
+    db.tick(1.0)
+    db.heard(update(SELF, 50, "k", b"forged"), 1.01)
+    db.confirmed(wire.told[0][2], True, 1.02)
+    assert db.told < db.written
+    db.tick(1.03)
+    db.confirmed(wire.told[1][2], True, 1.04)
+    assert db.told == db.written
+
+
+def test_who_does_not_confirm_is_named_once() -> None:
+    db, _ = database(A)
+    db.put(TABLE, NET, "k", b"v", 1.0)
+    now = 1.0
+    while not db.told:
+        now = max(now, db.next_tick())
+        db.tick(now)
+    assert now == pytest.approx(3.0)
+    assert (db.take_silent(), db.take_silent()) == ([A], [])
 
 
 def test_a_change_costs_as_much_with_ten_thousand_entries_as_with_ten() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from shoal.network.networkdb.messages import cost_in_compound
 from shoal.network.networkdb.queues import MOST_RELAYED, PACKET, Queue, TableQueue, transmits
+from tests.unit.network.gossip.fakes import Node
 from tests.unit.network.networkdb.wires import create, events_in
 
 
@@ -115,3 +116,8 @@ def test_an_event_that_fits_into_no_packet_goes_by_itself() -> None:
     assert queue.draw(1) is None
     assert queue.draw_long(1) is not None
     assert len(queue) == 0
+
+
+def test_memberlist_takes_the_longest_packet() -> None:
+    """Packets that were longer than a datagram were refused there, and their events counted as sent."""
+    assert Node(2).list.send("n2", bytes(PACKET), reliable=False)

@@ -28,9 +28,13 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bool]] = []
         self.joined: list[Contact] = []
+        self.told: list[tuple[str, bytes, int]] = []
 
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         self.sent.append((name, message, reliable))
+
+    def tell(self, name: str, message: bytes, number: int) -> None:
+        self.told.append((name, message, number))
 
     def join(self, contacts: Sequence[Contact]) -> None:
         self.joined += contacts

@@ -63,7 +63,9 @@ async def test_it_is_started_outlives_us_and_is_used_again(tmp_path: Path) -> No
         await want(process)
     assert os.getsid(pids[0]) == pids[0]  # a session of its own
     async with running(folder) as (process, more):
-        await want(process, NOWHERE)
+        reached = await want(process, NOWHERE)
+        async with asyncio.timeout(60):
+            assert (await process.told(reached.revision)).told == reached.revision  # nobody is there to hear it
         assert (await process.show("n"))["endpoints"] == {}
         assert [trouble.network for trouble in process.troubles()] == ["n"]
         layers = await process.examine("n")

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 
 from shoal.errors import NotFound, ShoalError
 from shoal.network.balancing.rules import Virtual
+from shoal.network.gossip.confirming import Owed
 from shoal.network.kernel.state import OverlayState
 from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import Mesh
@@ -167,6 +168,47 @@ class One:
     def close(self) -> None:
         for container in self.network._names.served():
             self.network._names.stop(container)
+
+
+async def test_what_others_told_is_confirmed_once_it_is_in_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node's new task, and another that balances to it."""
+    seen: list[str] = []
+
+    def take_owed(_talk: Talk) -> list[Owed]:
+        seen.append("taken")
+        return []
+
+    monkeypatch.setattr(Talk, "take_owed", take_owed)
+    monkeypatch.setattr(Talk, "acknowledge", lambda talk, owed: seen.append("confirmed"))
+    async with asyncio.TaskGroup() as group:
+        one = One(tmp_path, group)
+
+        async def balance(virtuals: Mapping[Path, object]) -> dict[Path, str]:
+            seen.append("balanced")
+            return {}
+
+        monkeypatch.setattr(one.kernel, "balance", balance)
+        await one.network.apply(Wanted(1))
+        one.close()
+    assert seen == ["taken", "balanced", "confirmed"]
+
+
+async def test_a_wanted_state_is_told_once_nobody_is_waited_for(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        one = One(tmp_path, group)
+        tables = one.network._talk.tables
+        telling = tables._state.telling
+        waiting = group.create_task(one.network.told(0))
+        telling.write("n", "k", b"event", ["other"], one.network._talk.now)
+        await one.network.apply(Wanted(4))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        (packet,) = telling.due(lambda node, network: True, one.network._talk.now)
+        one.network._talk.confirmed(packet.number, True, one.network._talk.now)
+        assert await waiting == 4
+        one.close()
 
 
 async def no_gossip(_talk: Talk, _gossip: object) -> str:

@@ -46,5 +46,8 @@ class Silent:
     def send(self, name: str, message: bytes, reliable: bool) -> None:
         raise AssertionError
 
+    def tell(self, name: str, message: bytes, number: int) -> None:
+        raise AssertionError
+
     def join(self, contacts: object) -> None:
         raise AssertionError

@@ -33,6 +33,8 @@ class Remembering:
         self.fault: OSError | None = None
         self.mended: Sequence[Trouble] | None = None
         self.removed = False
+        self.known = 0  # to others
+        self.heard = asyncio.Condition()
 
     async def apply(self, wanted: Wanted) -> Sequence[Trouble]:
         self.applied.append(wanted.revision)
@@ -42,6 +44,16 @@ class Remembering:
         if self.fault is not None:
             raise self.fault
         return ()
+
+    async def told(self, after: int) -> int:
+        async with self.heard:
+            await self.heard.wait_for(lambda: self.known > after)
+        return self.known
+
+    async def tell_others(self, revision: int) -> None:
+        self.known = revision
+        async with self.heard:
+            self.heard.notify_all()
 
     def others(self) -> int:
         return 3
@@ -115,8 +127,10 @@ async def test_what_is_wanted_is_made_and_told_to_all(tmp_path: Path) -> None:
         first, second = await one.connect(), await one.connect()
         await want(first, 1)
         assert await reached(first) == await reached(second) == Reached(1, others=3)
+        await one.parts.tell_others(1)
+        assert await reached(first) == await reached(second) == Reached(1, others=3, told=1)
         third = await one.connect()
-        assert await reached(third) == Reached(1, others=3)  # also to who comes later
+        assert await reached(third) == Reached(1, others=3, told=1)  # also to who comes later
         for link in (first, second, third):
             await link.close()
 

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import pytest
+
+from shoal.network.gossip.confirming import Owed
 from shoal.network.gossip.messages import DEFAULT_PORT
 from shoal.network.gossip.sockets import open_sockets
 from shoal.network.process.talk import Talk
@@ -69,6 +72,52 @@ async def test_what_one_writes_the_other_reads_until_it_leaves() -> None:
         await until(lambda: other.read[-1].value is None)
         assert other.talk.tables.peers("blue") == [other.talk.name]
         assert one.talk.name != name  # another node, should it come again
+
+
+async def test_what_one_writes_is_told_once_the_others_have_acted_upon_it() -> None:
+    async with nodes(3) as made:
+        one, second, third = made
+        told = asyncio.Event()
+        one.talk._told = told.set
+        for node in made:
+            assert await node.talk.set_gossip(node.gossip(*made)) == ""
+        for node in (one, second):  # the third is on another network
+            node.talk.tables.join_network("blue", node.talk.now)
+            node.talk.changed()
+        await until(lambda: all(node.talk.others == 2 for node in made))
+        await until(lambda: len(one.talk.tables.peers("blue")) == 2)
+        one.talk.tables.put(ENDPOINTS, "blue", "e1", b"value", one.talk.now)
+        one.talk.changed()
+        owed: list[Owed] = []
+
+        def asked() -> bool:
+            owed.extend(second.talk.take_owed())
+            return bool(owed)
+
+        await until(asked)
+        assert [change.value for change in second.read] == [b"value"]
+        assert not told.is_set()
+        second.talk.acknowledge(owed)
+        async with asyncio.timeout(60):
+            await told.wait()
+        assert one.talk.tables.told == one.talk.tables.written == 1
+        assert third.talk.take_owed() == []
+
+
+async def test_who_does_not_confirm_is_not_waited_for_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with nodes(2) as (one, other):
+        told = asyncio.Event()
+        one.talk._told = told.set
+        for node in (one, other):
+            assert await node.talk.set_gossip(node.gossip(one, other)) == ""
+            node.talk.tables.join_network("blue", node.talk.now)
+            node.talk.changed()
+        await until(lambda: len(one.talk.tables.peers("blue")) == 2)
+        one.talk.tables.put(ENDPOINTS, "blue", "e1", b"value", one.talk.now)
+        one.talk.changed()
+        async with asyncio.timeout(60):
+            await told.wait()
+        assert f"node {other.address} did not confirm within 2 s" in caplog.text
 
 
 async def test_another_address_is_another_node() -> None:
