@@ -38,6 +38,7 @@ SHELLS = {
     "network/local": "networks plumbing",
     "network/mesh": "mesher reserved",
     "network/names": "outside server sockets",
+    "network/translation": "translated translator",
     "network/process": "client composition connection early keeper kernel lookout own program server talk",
 }
 # Modules without unit tests of their own. The list may only become shorter.

@@ -31,6 +31,7 @@ from shoal.network.host_ports.ports import Lead, Published, leads
 from shoal.network.host_ports.publisher import Publisher
 from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
+from shoal.network.translation.places import place
 from shoal.network.types import Endpoint, HostPort, LocalNetwork, Mode, Sandbox
 from shoal.network.wanted import HostBridge
 from shoal.paths import Paths
@@ -162,7 +163,7 @@ class BridgeNetwork:
         identity = _read_identity(file)
         subnet = self._ensure_bridge(identity.subnet)
         self._pool = AddressPool(subnet)
-        self._publisher = Publisher(self.interface, f"{self._table}_ports", subnet)
+        self._publisher = Publisher(self.interface, f"{self._table}_ports", subnet, place(self._tag, "ports", subnet))
         if identity.subnet != str(subnet):
             identity = _Identity(
                 identity.bridge_id, identity.host_id, identity.none_id, identity.created_at, str(subnet)
