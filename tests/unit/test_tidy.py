@@ -36,7 +36,7 @@ SHELLS = {
     "network/kernel": "nftables overlays watched workplace",
     "network/leftovers": "host sweeper",
     "network/local": "networks plumbing",
-    "network/mesh": "mesher reserved",
+    "network/mesh": "mesher mesher6 reserved",
     "network/names": "outside server sockets",
     "network/translation": "translated translator",
     "network/process": "client composition connection early keeper kernel lookout own program server talk",
