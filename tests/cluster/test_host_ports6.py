@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,10 @@ import pytest
 from shoal.errors import ShoalError
 from shoal.host import linux
 from shoal.network.bridge import BridgeNetwork
-from shoal.network.translation.places import Place, place
+from shoal.network.host_ports.direct import address6
+from shoal.network.translation.places import Place, bridge_prefix, place
 from shoal.network.types import HostPort, Sandbox
+from shoal.network.wanted import Protocol
 from shoal.paths import Paths
 from tests.harness.hosts import eventually, run
 
@@ -29,6 +31,7 @@ SERVE = """
 import socket, sys, threading
 kind, port, text = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 one = socket.socket(socket.AF_INET6 if ":" in text else socket.AF_INET, kind, int(sys.argv[4]))
+one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 one.bind((text, port))
 if kind == socket.SOCK_STREAM:
     one.listen()
@@ -76,7 +79,7 @@ def name(number: int) -> str:
 def paths(tmp_path: Path) -> Iterator[Paths]:
     paths = Paths(tmp_path / "data", tmp_path / "exec")
     yield paths
-    for file in paths.netns.iterdir() if paths.netns.exists() else ():
+    for file in tmp_path.rglob("netns/*"):
         subprocess.run(["umount", "-l", file], check=False, stderr=subprocess.DEVNULL)
 
 
@@ -248,6 +251,100 @@ async def test_containers_get_no_further_than_to_published_ports(host: str, path
                 ):
                     assert not seen(container.netns, address, port, patience=0.5), f"{bridge} {address} {port}"
                 assert seen(container.netns, "10.98.0.1", 8080 if container is two else 8081)
+
+
+async def look(network: BridgeNetwork) -> None:
+    """What is done every few seconds."""
+    await network._run(network._publisher.look)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+async def test_who_listens_on_ipv6_sees_the_clients_own_address(host: str, paths: Paths, protocol: Protocol) -> None:
+    async with published(paths, HostPort(protocol, 80, 8080)) as (network, sandbox, _):
+        for _ in range(2):
+            with server(sandbox.netns, protocol, 80, "::"):
+                await look(network)
+                assert seen(beside(host), HOST, 8080, protocol) == BESIDE
+                # These would find no way back to who asked.
+                for asker, address in ((host, "::1"), (host, HOST), (sandbox.netns, HOST)):
+                    assert seen(asker, address, 8080, protocol, patience=9).endswith(sandbox.first.gateway), asker
+                assert seen(beside(host), "10.98.0.1", 8080, protocol).endswith("10.98.0.2")
+            with server(sandbox.netns, protocol, 80):
+                await look(network)
+                assert seen(beside(host), HOST, 8080, protocol) == sandbox.first.gateway
+        with server(sandbox.netns, protocol, 80, "::"):
+            await look(network)
+            run("ip", "-n", beside(host), "link", "set", "eth0", "mtu", "1280")
+            for size in (1200, *((300_000,) if protocol == "tcp" else ())):
+                assert seen(beside(host), HOST, 8080, protocol, size) == BESIDE
+
+
+async def test_a_container_with_ipv6_gets_no_further_than_to_published_ports(
+    host: str, paths: Paths, tmp_path: Path
+) -> None:
+    """Neither to this host, nor out of it, nor to containers of other daemons; and nobody to it."""
+    others = Paths(tmp_path / "data2", tmp_path / "exec2")
+    async with (
+        published(paths, HostPort("tcp", 80, 8080)) as (network, one, _),
+        published(others, HostPort("tcp", 80, 8081), tag="t2", number=2) as (second, two, _),
+    ):
+        with (
+            server(one.netns, "tcp", 80, "::"),
+            server(two.netns, "tcp", 80, "::"),
+            server(host, "tcp", 8083, "::"),
+            server(beside(host), "tcp", 8083, "::"),
+            server(host, "tcp", 8084, "::1"),
+        ):
+            await look(network)
+            await look(second)
+            assert seen(beside(host), HOST, 8080) == seen(beside(host), HOST, 8081) == BESIDE
+            for container, other, tag, foreign in ((one, two, "t1", "t2"), (two, one, "t2", "t1")):
+                mine, theirs = bridge_prefix(tag), bridge_prefix(foreign)
+                address = address6(theirs, IPv4Address(other.first.address))
+                for change in ("addr del ::1/128 dev lo", f"-6 route add ::1/128 via {mine[1]} dev eth0"):
+                    inside(container.netns, "ip", *change.split())
+                for asked, port in (
+                    (HOST, 8083),
+                    (str(mine[1]), 8083),
+                    (str(theirs[1]), 8083),
+                    ("fe80::1%eth0", 8083),
+                    ("::1", 8084),
+                    (BESIDE, 8083),
+                    (str(address), 80),
+                ):
+                    assert not seen(container.netns, asked, port, patience=0.5), f"{tag} {asked}"
+                # But where anybody gets.
+                for port, gateway in ((8080, one.first.gateway), (8081, two.first.gateway)):
+                    assert seen(container.netns, HOST, port).endswith(gateway)
+                run("ip", "-n", beside(host), "-6", "route", "replace", str(mine), "via", HOST)
+                own = str(address6(mine, IPv4Address(container.first.address)))
+                assert not seen(beside(host), own, 80, patience=0.5)
+                assert seen(host, own, 80) == str(mine[1])
+
+
+async def test_ipv6_of_a_bridge_goes_with_the_last_port_and_comes_back_with_a_daemon(host: str, paths: Paths) -> None:
+    def addresses() -> str:
+        return inside(host, "ip", "-6", "address", "show", "dev", "shoalt1")
+
+    async with BridgeNetwork(paths, "t1") as network:
+        await network.adopt({})
+        sandbox = await network.connect(name(1), "bridge")
+        await network.connect(name(2), "bridge")
+        held = await network.publish(name(1), "web.1", [HostPort("tcp", 80, 8080)])
+        assert not addresses()
+        with server(sandbox.netns, "tcp", 80, "::"):
+            await look(network)
+            assert addresses()
+        kept = {one: network.sandboxes()[one] for one in (name(1), name(2))}
+    kept[name(1)] = Sandbox(sandbox.netns, sandbox.endpoints, ports=held.ports)
+    with held, server(sandbox.netns, "tcp", 80, "::"):
+        async with BridgeNetwork(paths, "t1") as network:
+            await network.adopt(kept)
+            assert seen(beside(host), HOST, 8080) == BESIDE
+            assert "inet6" not in inside(kept[name(2)].netns, "ip", "address", "show", "eth0")
+            await network.disconnect(name(1))
+            assert not addresses()
+            await network.disconnect(name(2))
 
 
 async def test_a_host_goes_on_learning_routes(host: str, paths: Paths) -> None:

@@ -32,7 +32,7 @@ SHELLS = {
     "network/balancing": "balancer",
     "network/encryption": "encrypter",
     "network/gossip": "server sockets",
-    "network/host_ports": "holding publisher",
+    "network/host_ports": "direct holding publisher",
     "network/kernel": "nftables overlays watched workplace",
     "network/leftovers": "host sweeper",
     "network/local": "networks plumbing",

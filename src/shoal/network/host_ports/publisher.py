@@ -10,7 +10,7 @@ import logging
 import os
 import resource
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 from shoal.errors import ShoalError
 from shoal.network import nft_messages, rtnetlink
 from shoal.network.host_ports import holding, ports, rules
+from shoal.network.host_ports.direct import Direct
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Leads, Published
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.sysctls import set_sysctl
 from shoal.network.translation.places import Place
+from shoal.network.translation.rules import Bridge as Beside
 from shoal.network.translation.translated import TranslatedPorts
 from shoal.network.types import Endpoint, HostPort
 
@@ -39,8 +41,10 @@ _GONE = (errno.ENOENT, errno.ESRCH)
 class Publisher:
     """The host ports of one node."""
 
-    def __init__(self, bridge: str, table: str, subnet: IPv4Network, place: Place | None = None) -> None:
-        """`place`: how IPv6 clients get there; None: they do not."""
+    def __init__(
+        self, bridge: str, table: str, subnet: IPv4Network, place: Place | None = None, direct: Direct | None = None
+    ) -> None:
+        """`place`: how IPv6 clients get there; None: they do not. `direct`: where they are seen as themselves."""
         self._bridge = bridge
         self.table = table
         self._subnet = subnet
@@ -49,7 +53,10 @@ class Publisher:
         self._leads: dict[Published, Lead] = {}
         self._written = ""  # what nft then listed
         self._last = 0  # the number that was chosen last
-        self._six = TranslatedPorts(table, place, lambda text: self._nft().run(text)) if place else None
+        self._led: Mapping[Published, tuple[IPv6Address, int]] = {}  # to addresses of IPv6
+        self._direct = direct
+        beside = Beside(direct.bridge, direct.prefix) if direct else None
+        self._six = TranslatedPorts(table, place, lambda text: self._nft().run(text), beside) if place else None
 
     def close(self) -> None:
         """Close what is open here; the rules stay."""
@@ -57,6 +64,8 @@ class Publisher:
             self._nftables.close()
         if self._namespaces is not None:
             self._namespaces.close()
+        if self._direct is not None:
+            self._direct.close()
 
     @property
     def leads(self) -> Leads:
@@ -128,8 +137,33 @@ class Publisher:
 
     def _translate(self) -> None:
         """Let the ports answer over IPv6 as well."""
-        if self._six is not None:
+        if self._six is None:
+            return
+        if self._direct is None or not self._leads:
+            if self._direct is not None:
+                self._direct.remove()  # before the rules that guard it
+            self._led = {}
             self._six.apply(self._leads)
+            return
+        found = self._direct.look(self._leads)
+        former = {port: to for port, to in self._led.items() if found.get(port) == to}
+        # First the rules that keep containers from everything else.
+        if not self._six.apply(self._leads, former):
+            self._direct.remove()
+            found = {}
+        elif found != former:
+            try:
+                self._direct.open_bridge()
+            except (OSError, ShoalError) as error:
+                log.warning("IPv6 clients of published ports are seen as this host: %s", error)
+                found = {}
+            self._six.apply(self._leads, found)
+        self._led = found
+
+    def look(self) -> None:
+        """See which containers listen on IPv6 by now, or no longer."""
+        if self._leads:
+            self._translate()
 
     def remove(self) -> None:
         """Remove all rules. May be repeated."""

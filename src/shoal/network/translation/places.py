@@ -53,6 +53,12 @@ def place(tag: str, purpose: Purpose, subnet: IPv4Network) -> Place | None:
     return Place(f"s64{purpose[0]}{tag}", client, host, IPv6Address(base + rest.to_bytes(2, "big")), host6)
 
 
+def bridge_prefix(tag: str) -> IPv6Network:
+    """Return the subnet of IPv6 of a node's bridge: this node's own, as the others are."""
+    digest = hashlib.sha256(f"{tag} bridge".encode()).digest()
+    return IPv6Network((bytes([_UNIQUE_LOCAL]) + digest[:7] + bytes(8), 64))
+
+
 def devices(tag: str) -> tuple[str, str]:
     """Return the names of the devices that a node may have."""
     return f"s64p{tag}", f"s64m{tag}"

@@ -1,9 +1,9 @@
 """The text that nft gets; cluster/test_host_ports6 asks a kernel what it does."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 from shoal.network.translation.places import place
-from shoal.network.translation.rules import remove, rules
+from shoal.network.translation.rules import Bridge, remove, rules
 
 PLACE = place("t", "ports", IPv4Network("172.18.0.0/16"))
 assert PLACE is not None
@@ -54,3 +54,31 @@ def test_a_users_drop_comes_before() -> None:
 
 def test_removing_works_whether_or_not_the_table_is_there() -> None:
     assert remove("shoal_t_ports") == "add table ip6 shoal_t_ports\ndelete table ip6 shoal_t_ports\n"
+
+
+BRIDGE = Bridge("shoalt", IPv6Network("fd00:1:2:3::/64"))
+
+
+def test_who_listens_on_ipv6_is_led_to_without_translation_but_not_from_containers() -> None:
+    assert PLACE is not None
+    direct = {("tcp", 8080): (IPv6Address("fd00:1:2:3::5"), 80)}
+    text = rules("shoal_t_ports", PLACE, {("tcp", 8080)}, BRIDGE, direct)  # type: ignore[arg-type]
+    assert "add element ip6 shoal_t_ports direct { tcp . 8080 : fd00:1:2:3::5 . 80 }" in text
+    lines = [line for line in text.splitlines() if line.startswith(f"{RULE}arriving")]
+    assert lines[0].endswith('iifname != "shoal*" fib daddr type local dnat ip6 to meta l4proto . th dport map @direct')
+    assert len(lines) == 2
+    # Of this host itself no connection is: it would need a way back for ::1 from containers.
+    assert len([line for line in text.splitlines() if line.startswith(f"{RULE}own")]) == 1
+
+
+def test_containers_with_ipv6_are_shut_in_whether_or_not_any_is_led_to() -> None:
+    assert PLACE is not None
+    text = rules("shoal_t_ports", PLACE, {("tcp", 8080)}, BRIDGE)
+    for chain, last in (
+        ("forward", 'iifname "shoalt" reject with icmpv6 type admin-prohibited'),
+        ("forward", 'oifname "shoalt" drop'),
+        ("input", 'iifname "shoalt" drop'),
+        ("foreign", 'iifname != "shoalt" ip6 daddr fd00:1:2:3::/64 drop'),
+        ("foreign", 'iifname != "shoalt" ip6 saddr fd00:1:2:3::/64 drop'),
+    ):
+        assert f"{RULE}{chain} {last}\n" in text

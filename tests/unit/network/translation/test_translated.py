@@ -1,7 +1,7 @@
 """When rules are written, and that IPv4 goes on where they cannot be."""
 
 import logging
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -9,6 +9,7 @@ from shoal.errors import ShoalError
 from shoal.network.translation import forwarding, translator
 from shoal.network.translation import translated as module
 from shoal.network.translation.places import Place, place
+from shoal.network.translation.rules import Bridge
 from shoal.network.translation.translated import TranslatedPorts
 
 
@@ -64,7 +65,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 @pytest.fixture
 def ports(host: Host, monkeypatch: pytest.MonkeyPatch) -> TranslatedPorts:
     made = TranslatedPorts("shoal_t_ports", _place(), host.run)
-    monkeypatch.setattr(made, "_end_flows", lambda changed: host.ended.append(set(changed)))
+    monkeypatch.setattr(made, "_end_flows", lambda changed, answered=(): host.ended.append({*changed, *answered}))
     return made
 
 
@@ -124,3 +125,19 @@ def test_a_host_without_ipv6_is_left_alone(host: Host, ports: TranslatedPorts, m
     ports.apply({("tcp", 80)})
     assert not host.written
     assert not host.devices
+
+
+def test_what_leads_to_a_container_itself_is_written_and_ends_with_it(host: Host, ports: TranslatedPorts) -> None:
+    there = IPv6Address("fd00::5")
+    made = TranslatedPorts("shoal_t_ports", _place(), host.run, Bridge("shoalt", IPv6Network("fd00::/64")))
+    ended: list[set[object]] = []
+    made._end_flows = lambda changed, answered=(): ended.append({*changed, *answered})  # type: ignore[method-assign]
+    assert made.apply({("tcp", 80)})
+    assert made.apply({("tcp", 80)}, {("tcp", 80): (there, 81)})
+    assert "tcp . 80 : fd00::5 . 81" in host.table
+    assert made.apply({("tcp", 80)})
+    assert ended[-1] == {there}
+    host.refuses = "no"
+    assert not made.apply({("tcp", 80)})
+    host.refuses = ""
+    assert not made.apply(())
