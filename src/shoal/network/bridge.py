@@ -409,7 +409,8 @@ class BridgeNetwork:
     async def _look_for_listeners(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            await self._run(self._publisher.look)
+            if self._publisher.leads:
+                await self._run(self._publisher.look)
 
     async def _mend(self) -> None:
         await self._run(self._plumbing.mend)
