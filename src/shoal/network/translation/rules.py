@@ -86,7 +86,13 @@ def rules(
         (
             "forward",
             "filter hook forward priority filter",
-            (only_answers, f"oifname {device} ct status dnat accept", f"oifname {device} drop"),
+            (
+                only_answers,
+                # What is of no connection that is known is not turned back, and would leave this host as it is.
+                f"iifname {device} ip6 daddr {own} drop",
+                f"oifname {device} ct status dnat accept",
+                f"oifname {device} drop",
+            ),
         ),
         ("input", "filter hook input priority filter", (only_answers,)),
     ):
@@ -109,6 +115,7 @@ def _beside(chain: str, bridge: Bridge) -> tuple[str, ...]:
         "arriving": (f'iifname != "{BRIDGES}" fib daddr type local dnat ip6 to meta l4proto . th dport map @direct',),
         "forward": (
             f"iifname {name} ct state established,related accept",
+            f"iifname {name} ct state invalid drop",
             f"iifname {name} ip6 saddr != {own} drop",
             f"iifname {name} ct status dnat accept",
             f"iifname {name} reject with icmpv6 type admin-prohibited",

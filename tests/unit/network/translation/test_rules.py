@@ -38,7 +38,13 @@ def test_nobody_outside_speaks_to_or_as_what_is_this_hosts_alone() -> None:
 
 def test_only_what_was_published_goes_in_and_only_answers_come_back() -> None:
     answers = 'iifname "s64pt" ct direction original drop'
-    assert of("forward") == [answers, 'oifname "s64pt" ct status dnat accept', 'oifname "s64pt" drop']
+    assert PLACE is not None
+    assert of("forward") == [
+        answers,
+        f'iifname "s64pt" ip6 daddr {PLACE.prefix} drop',
+        'oifname "s64pt" ct status dnat accept',
+        'oifname "s64pt" drop',
+    ]
     assert of("input") == [answers]
 
 
