@@ -235,7 +235,7 @@ class Host:
         self._remove_cgroups(self.tag())
         if self.namespace:
             run(*self.inside("nft", "flush", "ruleset"), check=False)
-            for link in ("shoal", "vxi"):
+            for link in ("shoal", "vxi", "s64p", "s64m"):
                 run("ip", "-n", self.namespace, "link", "delete", f"{link}{self.tag()}", check=False)
         shutil.rmtree(self.exec_root)
 

@@ -224,7 +224,7 @@ def test_our_mesh_leads_to_the_engines_task_and_the_engine_knows_ours(mixed: Mix
             script = f"for i in 1 2 3 4; do curl -s -m 5 http://{address}:8080/ || echo failed; done"
             return set(run(*shoal.inside("sh", "-c", script)).stdout.split())
 
-        for address in ("127.0.0.1", shoal.address):
+        for address in ("127.0.0.1", shoal.address, "[::1]"):
             eventually(
                 lambda address=address: answers(address) == {ours, theirs},  # type: ignore[misc]
                 "both answer",

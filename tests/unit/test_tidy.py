@@ -35,12 +35,13 @@ SHELLS = {
     "network/balancing": "balancer",
     "network/encryption": "encrypter",
     "network/gossip": "server sockets",
-    "network/host_ports": "holding publisher",
+    "network/host_ports": "direct holding publisher",
     "network/kernel": "nftables overlays watched workplace",
     "network/leftovers": "host sweeper",
     "network/local": "networks plumbing",
-    "network/mesh": "mesher reserved",
+    "network/mesh": "mesher mesher6 reserved",
     "network/names": "outside server sockets",
+    "network/translation": "translated translator",
     "network/process": "client composition connection early keeper kernel lookout own program server talk",
 }
 # Modules without unit tests of their own. The list may only become shorter.

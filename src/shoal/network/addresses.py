@@ -17,6 +17,9 @@ _POOLS = (
     *(IPv4Network((f"192.168.{third}.0", 20)) for third in range(0, 256, 16)),
 )
 
+# A subnet of 16 addresses has room for two that are no container's.
+LEAST_FOR_TRANSLATIONS = 28
+
 
 def candidates(tag: str) -> Iterator[IPv4Network]:
     """Yield the subnets to try, the wide ones first, in an order of this node's own.
@@ -42,6 +45,14 @@ def choose_subnet(tag: str, used: Iterable[IPv4Network]) -> IPv4Network:
 def gateway(subnet: IPv4Network) -> IPv4Address:
     """Return the bridge's own address: the first of the subnet, as Docker has it."""
     return subnet[1]
+
+
+def clients_of_translations(subnet: IPv4Network) -> tuple[IPv4Address, ...]:
+    """Return the addresses that no container gets, since IPv6 clients of published ports are seen by them.
+
+    None in a subnet so small that containers would lack them.
+    """
+    return (subnet[-2], subnet[-3]) if subnet.prefixlen <= LEAST_FOR_TRANSLATIONS else ()
 
 
 def mac_address(address: IPv4Address | IPv6Address) -> str:
@@ -78,7 +89,7 @@ class AddressPool:
 
     def take(self, owner: str) -> IPv4Address:
         """Return a free address, now `owner`'s. ShoalError when there is none."""
-        first, last = int(self.subnet[2]), int(self.subnet[-2])
+        first, last = int(self.subnet[2]), int(self.subnet[-2]) - len(clients_of_translations(self.subnet))
         count = last - first + 1
         if len(self._owners) < count:
             start = int(self._last) + 1

@@ -27,11 +27,13 @@ from shoal.host.events import EventBus
 from shoal.json_text import read_json
 from shoal.network.addresses import AddressPool, choose_subnet, gateway, mac_address
 from shoal.network.guard import Guard
+from shoal.network.host_ports.direct import Direct
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Published, leads
 from shoal.network.host_ports.publisher import Publisher
 from shoal.network.plumbing import INSIDE, Plumbing
 from shoal.network.rtnetlink import Link
+from shoal.network.translation.places import bridge_prefix, place
 from shoal.network.types import Endpoint, HostPort, LocalNetwork, Mode, Sandbox
 from shoal.network.wanted import HostBridge
 from shoal.paths import Paths
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 _TAG = re.compile(r"[a-z0-9]{1,10}")
 # Each attempt to find a free subnet loses only against another node that chose the same at the same moment.
 ATTEMPTS = 5
+
+# A program that begins to listen on IPv6 sees its clients' addresses so many seconds later.
+LOOK = 2.0
 
 # What a bridge's alias begins with; its daemon's data root follows.
 _ALIAS = "shoal "
@@ -163,7 +168,13 @@ class BridgeNetwork:
         identity = _read_identity(file)
         subnet = self._ensure_bridge(identity.subnet)
         self._pool = AddressPool(subnet)
-        self._publisher = Publisher(self.interface, f"{self._table}_ports", subnet)
+        self._publisher = Publisher(
+            self.interface,
+            f"{self._table}_ports",
+            subnet,
+            place(self._tag, "ports", subnet),
+            Direct(self.interface, bridge_prefix(self._tag), self._path),
+        )
         if identity.subnet != str(subnet):
             identity = _Identity(
                 identity.bridge_id, identity.host_id, identity.none_id, identity.created_at, str(subnet)
@@ -388,8 +399,19 @@ class BridgeNetwork:
         await self._run(self._plumbing.remove)
 
     async def keep_rules(self) -> None:
-        """Mend the packet rules whenever somebody else has changed them, until cancelled."""
-        await Guard((self._table, self._publisher.table), self._mend).run()
+        """Mend the packet rules whenever somebody else has changed them, until cancelled.
+
+        Beside it containers are looked at: which listen on IPv6.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Guard((self._table, self._publisher.table), self._mend).run(), name="guard")
+            group.create_task(self._look_for_listeners(), name="listeners")
+
+    async def _look_for_listeners(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._publisher.leads:
+                await self._run(self._publisher.look)
 
     async def _mend(self) -> None:
         await self._run(self._plumbing.mend)

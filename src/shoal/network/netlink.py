@@ -14,7 +14,7 @@ from shoal.errors import InvariantBroken, ShoalError
 from shoal.network import rtnetlink
 from shoal.network.rtnetlink import Reply, Request
 
-_NETLINK_NETFILTER = 12  # socket has no name for it before Python 3.12
+_NETLINK_NETFILTER, _NETLINK_SOCK_DIAG = 12, 4  # socket has no names for these before Python 3.12
 # The kernel answers a local request at once; longer means that something is very wrong.
 TIMEOUT = 5.0
 # The kernel never fills more than 32 KiB in one datagram (NLMSG_GOODSIZE, dumps).
@@ -26,9 +26,11 @@ BATCH = 64
 class NetlinkSocket:
     """One netlink socket of the namespace that the calling thread is in."""
 
-    def __init__(self, *, netfilter: bool = False, xfrm: bool = False) -> None:
-        """`netfilter`: speak with connection tracking instead; `xfrm`: with IPsec."""
+    def __init__(self, *, netfilter: bool = False, xfrm: bool = False, diagnosis: bool = False) -> None:
+        """`netfilter`: speak with connection tracking instead; `xfrm`: with IPsec; `diagnosis`: of sockets."""
         family = _NETLINK_NETFILTER if netfilter else socket.NETLINK_XFRM if xfrm else socket.NETLINK_ROUTE
+        if diagnosis:
+            family = _NETLINK_SOCK_DIAG
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         self._socket.settimeout(TIMEOUT)
         self._sequence = 0

@@ -6,7 +6,7 @@ what is half done is found and removed by the next call.
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.sysctls import set_sysctl
+from shoal.network.translation.places import devices
 from shoal.network.wanted import Protocol
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,10 @@ log = logging.getLogger(__name__)
 INSIDE = "eth0"
 
 
-def used_networks(host: NetlinkSocket, but: int = 0) -> list[IPv4Network]:
-    """Return what a new subnet must not overlap: a host's routes but for an interface's, and its name servers."""
+def used_networks(host: NetlinkSocket, but: Collection[int] = ()) -> list[IPv4Network]:
+    """Return what a new subnet must not overlap: a host's routes but for some interfaces', and its name servers."""
     routes = rtnetlink.routes(host.run(rtnetlink.list_routes()))
-    networks = [route.destination for route in routes if not but or route.interface != but]
+    networks = [route.destination for route in routes if route.interface not in but]
     try:
         networks += name_servers(Path("/etc/resolv.conf").read_text(errors="replace"))
     except OSError:
@@ -56,9 +57,9 @@ class Plumbing:
         self._socket.close()
 
     def used_networks(self) -> list[IPv4Network]:
-        """Return what a new subnet must not overlap: the host's routes but for our bridge's, and its name servers."""
-        bridge = self._socket.link(self._bridge)
-        return used_networks(self._socket, but=bridge.index if bridge is not None else 0)
+        """Return what a new subnet must not overlap: the host's routes but for our own, and its name servers."""
+        ours = (self._bridge, *devices(self._bridge.removeprefix("shoal")))
+        return used_networks(self._socket, but={link.index for link in self.links() if link.name in ours})
 
     def find_bridge(self, subnet: IPv4Network) -> bool:
         """Take the last run's bridge as it is, with whoever is on it, and mend its address and rules.
@@ -77,9 +78,9 @@ class Plumbing:
     def make_bridge(self, subnet: IPv4Network) -> bool:
         """Make the bridge anew, with its address and rules. False when the subnet turned out to be another's; then it
         is gone again."""
-        stale = self._socket.link(self._bridge)
-        if stale:
-            self._socket.delete_link(stale.index)
+        for name in (self._bridge, *devices(self._bridge.removeprefix("shoal"))):
+            if stale := self._socket.link(name):
+                self._socket.delete_link(stale.index)
         self._socket.run(rtnetlink.add_bridge(self._bridge))
         bridge = self._socket.link(self._bridge)
         if bridge is None:

@@ -41,8 +41,9 @@ _VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PROXY, _VXLAN_PORT, _VXLAN_LOCA
 _IFLA_LINK, _MACVLAN_MODE = 5, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_NODAD = 2
-_RTA_DESTINATION, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_UNICAST = 254, 3, 0, 1
+_RTA_DESTINATION, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 6, 8, 2
+_TABLE_LOCAL, _TYPE_LOCAL = 255, 2
+_TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK, _TYPE_UNICAST = 254, 3, 0, 253, 1
 
 
 Address = IPv4Address | IPv6Address
@@ -277,6 +278,24 @@ def add_route(destination: Network, gateway: Address, *, replace: bool = False) 
     `replace`: instead of to another gateway.
     """
     return Request(NEW_ROUTE, ACK | CREATE | (REPLACE if replace else EXCLUSIVE), _route(destination, gateway))
+
+
+def add_device_route(destination: Network, link: int, *, mtu: int = 0) -> Request:
+    """Send what is for a network out of a link. `mtu` 0: as long as the link carries."""
+    body = _ROUTE.pack(
+        _family(destination), destination.prefixlen, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_LINK, _TYPE_UNICAST, 0
+    )
+    body += attribute(_RTA_DESTINATION, destination.network_address.packed) + _int(_RTA_OIF, link)
+    if mtu:
+        body += attribute(_RTA_METRICS, _int(_RTAX_MTU, mtu))
+    return Request(NEW_ROUTE, ACK | CREATE | REPLACE, body)
+
+
+def add_local_route(address: IPv6Address, link: int, metric: int) -> Request:
+    """Take what comes in by a link for an address of this host; others are asked first, by their metrics."""
+    body = _ROUTE.pack(AF_INET6, 128, 0, 0, _TABLE_LOCAL, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _TYPE_LOCAL, 0)
+    body += attribute(_RTA_DESTINATION, address.packed) + _int(_RTA_OIF, link) + _int(_RTA_PRIORITY, metric)
+    return Request(NEW_ROUTE, ACK | CREATE, body)
 
 
 def delete_route(destination: Network, gateway: Address) -> Request:

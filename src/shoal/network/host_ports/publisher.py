@@ -10,7 +10,7 @@ import logging
 import os
 import resource
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,11 +18,15 @@ from typing import TYPE_CHECKING
 from shoal.errors import ShoalError
 from shoal.network import nft_messages, rtnetlink
 from shoal.network.host_ports import holding, ports, rules
+from shoal.network.host_ports.direct import Direct
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Leads, Published
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.sysctls import set_sysctl
+from shoal.network.translation.places import Place
+from shoal.network.translation.rules import Bridge as Beside
+from shoal.network.translation.translated import TranslatedPorts
 from shoal.network.types import Endpoint, HostPort
 
 if TYPE_CHECKING:
@@ -37,7 +41,10 @@ _GONE = (errno.ENOENT, errno.ESRCH)
 class Publisher:
     """The host ports of one node."""
 
-    def __init__(self, bridge: str, table: str, subnet: IPv4Network) -> None:
+    def __init__(
+        self, bridge: str, table: str, subnet: IPv4Network, place: Place | None = None, direct: Direct | None = None
+    ) -> None:
+        """`place`: how IPv6 clients get there; None: they do not. `direct`: where they are seen as themselves."""
         self._bridge = bridge
         self.table = table
         self._subnet = subnet
@@ -46,6 +53,10 @@ class Publisher:
         self._leads: dict[Published, Lead] = {}
         self._written = ""  # what nft then listed
         self._last = 0  # the number that was chosen last
+        self._led: Mapping[Published, tuple[IPv6Address, int]] = {}  # to addresses of IPv6
+        self._direct = direct
+        beside = Beside(direct.bridge, direct.prefix) if direct else None
+        self._six = TranslatedPorts(table, place, lambda text: self._nft().run(text), beside) if place else None
 
     def close(self) -> None:
         """Close what is open here; the rules stay."""
@@ -53,6 +64,8 @@ class Publisher:
             self._nftables.close()
         if self._namespaces is not None:
             self._namespaces.close()
+        if self._direct is not None:
+            self._direct.close()
 
     @property
     def leads(self) -> Leads:
@@ -67,7 +80,7 @@ class Publisher:
         `kept` are the node's own, also while nothing listens there.
         """
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if len(asked) > limit // 4:  # who inherits them has them twice for a moment
+        if len(asked) > limit // 8:  # one of each kind of IP; who inherits them has them twice for a moment
             raise ShoalError(f"{len(asked)} ports of the host are too many where {limit} files may be open")
         taken: list[Held] = []
         given: dict[int, HostPort] = {}
@@ -113,16 +126,49 @@ class Publisher:
             self._nft().run(rules.remove(self.table))
         stale = {address for address, _ in (former or {}).values()} - {lead.address for lead in leads.values()}
         self._end(stale)
+        self._translate()
 
     def mend(self) -> None:
         """Write the rules again where they are not as they were written."""
         if self._leads and self._listing() != self._written:
             log.warning("somebody has changed the rules of published ports in nftables: they are written again")
             self._write(self._leads)
+        self._translate()
+
+    def _translate(self) -> None:
+        """Let the ports answer over IPv6 as well."""
+        if self._six is None:
+            return
+        if self._direct is None or not self._leads:
+            if self._direct is not None:
+                self._direct.remove()  # before the rules that guard it
+            self._led = {}
+            self._six.apply(self._leads)
+            return
+        found = self._direct.look(self._leads)
+        former = {port: to for port, to in self._led.items() if found.get(port) == to}
+        # First the rules that keep containers from everything else.
+        if not self._six.apply(self._leads, former):
+            self._direct.remove()
+            found = {}
+        elif found != former:
+            try:
+                self._direct.open_bridge()
+            except (OSError, ShoalError) as error:
+                log.warning("IPv6 clients of published ports are seen as this host: %s", error)
+                found = {}
+            self._six.apply(self._leads, found)
+        self._led = found
+
+    def look(self) -> None:
+        """See which containers listen on IPv6 by now, or no longer."""
+        if self._leads:
+            self._translate()
 
     def remove(self) -> None:
         """Remove all rules. May be repeated."""
         self._leads, self._written = {}, ""
+        self._translate()
         if self._is_there():
             self._nft().run(rules.remove(self.table))
 
@@ -133,17 +179,18 @@ class Publisher:
         try:
             if (protocol, number) in kept:
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-            sock = holding.hold(protocol, number)
+            sockets = holding.hold_both(protocol, number)
         except OSError as error:
             if mine and error.errno == errno.EADDRINUSE:
                 raise ShoalError(_allocated(number)) from error
             raise ShoalError(
-                f"failed to bind host port 0.0.0.0:{number}/{protocol}: {(error.strerror or str(error)).lower()}"
+                f"failed to bind host port {error.filename or '0.0.0.0'}:{number}/{protocol}: "
+                f"{(error.strerror or str(error)).lower()}"
             ) from error
-        if sock is None and mine:
+        if not sockets and mine:
             raise ShoalError(_allocated(number))
         # Who had it and holds it no more has ended, though its rules are not gone yet.
-        return Held([port], [sock] if sock else [])
+        return Held([port], sockets)
 
     def _choose(self, container: str, port: HostPort, kept: Collection[Published]) -> Held:
         protocol = port.protocol
@@ -151,13 +198,13 @@ class Publisher:
         away = used | ports.reserved(_read("ip_local_reserved_ports"))
         for number in ports.candidates(ports.local_range(_read("ip_local_port_range")), self._last, away):
             try:
-                sock = holding.hold(protocol, number)
+                sockets = holding.hold_both(protocol, number)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise ShoalError(f"failed to bind a host port for {port.target}/{protocol}: {error}") from error
                 continue
             self._last = number
-            return Held([HostPort(protocol, port.target, number)], [sock] if sock else [])
+            return Held([HostPort(protocol, port.target, number)], sockets)
         raise ShoalError("all ports are allocated")
 
     def _set(self, leads: Leads) -> None:
@@ -170,6 +217,7 @@ class Publisher:
             self._leads, self._written = {}, ""
         # A flow of UDP to a port that was not published is remembered with where it led: to nobody.
         self._end(_changed(former, leads), [port for port in leads if port not in former and port[0] != "tcp"])
+        self._translate()
 
     def _write(self, leads: Leads) -> None:
         text = rules.rules(self.table, self._bridge, self._subnet, leads)

@@ -20,7 +20,7 @@ from shoal.network.host_ports.ports import Published
 from shoal.network.leftovers import chains, texts
 from shoal.network.leftovers.chains import Table
 from shoal.network.leftovers.docker import CHAINS, Removal
-from shoal.network.leftovers.shoals import Name, device_tag
+from shoal.network.leftovers.shoals import Name, device_tag, translation_tag
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 
@@ -122,14 +122,19 @@ class Host:
             raise OSError(bad[0], "flows that Docker's rules led elsewhere cannot be ended")
 
     def remove_meshes(self, gone: Collection[str]) -> list[str]:
-        """Remove the devices of the meshes of these daemons, and with the last of all the rules that lead there."""
+        """Remove the devices of the meshes of these daemons, and with the last of all the rules that lead there.
+
+        With them go those by which published ports answer over IPv6.
+        """
         from shoal.network import policy  # as `_nftables`
         from shoal.network.mesh import routing
 
-        meshes = [link for link in self.links() if device_tag(link.name)]
+        links = self.links()
+        meshes = [link for link in links if device_tag(link.name)]
         leaving = [link for link in meshes if device_tag(link.name) in gone]
         with NetlinkSocket() as kernel:
-            requests = [rtnetlink.delete_link(link.index) for link in leaving]
+            translations = [link for link in links if translation_tag(link.name) in gone]
+            requests = [rtnetlink.delete_link(link.index) for link in (*leaving, *translations)]
             if leaving and len(leaving) == len(meshes):
                 requests += [
                     policy.delete_rule(one) for one in routing.ours(policy.rules(kernel.run(policy.list_rules())))
@@ -137,7 +142,7 @@ class Host:
             bad = [number for number in kernel.try_all(requests) if number and number not in _GONE]
         if bad:
             raise OSError(bad[0], "a routing mesh cannot be removed")
-        return [link.name for link in leaving]
+        return [link.name for link in (*leaving, *translations)]
 
 
 @contextmanager

@@ -12,8 +12,9 @@ Name = tuple[str, str]
 # `tag_of` (shoal/paths.py). Tables in containers' namespaces have none.
 _TABLE = re.compile(r"shoal_([0-9a-f]{8})(?:_(.+))?")
 _MESH_DEVICE = re.compile(r"vxi([0-9a-f]{8})")
+_TRANSLATION = re.compile(r"s64[pm]([0-9a-f]{8})")
 # Of today, by what follows the tag.
-_NAMES = {"": ("ip",), "ports": ("ip",), "mesh": ("ip", "netdev"), "esp": ("inet",)}
+_NAMES = {"": ("ip",), "ports": ("ip", "ip6"), "mesh": ("ip", "ip6", "netdev"), "esp": ("inet",)}
 
 
 def tag(name: str) -> str:
@@ -25,6 +26,12 @@ def tag(name: str) -> str:
 def device_tag(name: str) -> str:
     """Return whose mesh has the interface of this name; empty where it is none of a mesh."""
     found = _MESH_DEVICE.fullmatch(name)
+    return found[1] if found else ""
+
+
+def translation_tag(name: str) -> str:
+    """Return whose translation of IPv6 has the interface of this name; empty where it is none."""
+    found = _TRANSLATION.fullmatch(name)
     return found[1] if found else ""
 
 

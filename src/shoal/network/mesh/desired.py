@@ -16,6 +16,7 @@ from shoal.network.mesh.state import Backend, Gateway, Here, Mesh
 from shoal.network.records import PeerRecord
 from shoal.network.rtnetlink import Address
 from shoal.network.rules import GOSSIP_PORT
+from shoal.network.translation.places import Place, place
 from shoal.network.wanted import Endpoint, Gossip, HostBridge, Overlay, Sandbox, Wanted
 
 MANAGERS_PORT = 2377  # another is one that somebody listens on (reserved.py)
@@ -74,6 +75,7 @@ def desired_mesh(
         nodes=_others(gossip, {*nodes, *(peer.tunnel for peer in peers.values())}),
         without_source=without_source,
         peers={address: (peer.mac, peer.tunnel) for address, peer in peers.items()},
+        translation=_translation(tag, bridge),
     )
 
 
@@ -182,6 +184,12 @@ def _own_subnets(wanted: Wanted, bridge: HostBridge) -> frozenset[IPv4Network]:
     except ValueError as error:
         raise InvalidArgument(f"a network of this node is none: {error}") from error
     return frozenset(network for network in networks if isinstance(network, IPv4Network))
+
+
+def _translation(tag: str, bridge: HostBridge) -> Place | None:
+    """Return how clients of IPv6 get to published ports: as ones of the bridge, wherever the task is."""
+    subnets = [ipaddress.ip_network(text) for text in bridge.subnets]
+    return next((place(tag, "mesh", one) for one in subnets if isinstance(one, IPv4Network)), None)
 
 
 def _others(gossip: Gossip, nodes: Collection[Address]) -> frozenset[IPv4Address]:

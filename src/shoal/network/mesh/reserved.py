@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from shoal.network.host_ports.holding import hold
+from shoal.network.host_ports.holding import hold_both
 from shoal.network.mesh.rules import PublishedPort
 
 # /proc/net's table, and what says there that one listens, or waits for datagrams of whomever (proc_net_tcp, include/
@@ -49,7 +49,7 @@ class ReservedPorts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._held: dict[PublishedPort, socket.socket | None] = {}
+        self._held: dict[PublishedPort, list[socket.socket]] = {}
         self._free_at: dict[PublishedPort, float] = {}  # of those that others had: when they are taken for free
 
     def take(self, ports: Collection[PublishedPort]) -> set[PublishedPort]:
@@ -69,7 +69,7 @@ class ReservedPorts:
 
     def _take(self, port: PublishedPort) -> bool:
         try:
-            self._held[port] = hold(*port)
+            self._held[port] = hold_both(*port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -82,7 +82,6 @@ class ReservedPorts:
             self._give_back(port)
 
     def _give_back(self, port: PublishedPort) -> None:
-        held = self._held.pop(port, None)
-        if held is not None:
+        for held in self._held.pop(port, ()):
             with suppress(OSError):  # closed all the same
                 held.close()

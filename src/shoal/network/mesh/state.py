@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from shoal.network.rtnetlink import Address
+from shoal.network.translation.places import Place
 from shoal.network.wanted import Protocol
 
 # Marks of ours, and routing tables of the same numbers: 0x5a000000 and a node's number on ingress say "back by that
@@ -65,6 +66,7 @@ class Mesh:
     nodes: frozenset[IPv4Address] = frozenset()  # the nodes' own addresses outside
     without_source: frozenset[IPv4Address] = frozenset()  # backends that cannot answer by way of this node, or need not
     peers: Mapping[IPv4Address, tuple[str, Address]] = field(default_factory=dict)
+    translation: Place | None = None  # how IPv6 clients get to the published ports; None: they do not
 
     @property
     def device(self) -> str:

@@ -23,6 +23,7 @@ from shoal.network.kernel.overlays import Overlays
 from shoal.network.kernel.state import OverlayState
 from shoal.network.kernel.watched import Watched
 from shoal.network.mesh.mesher import Mesher
+from shoal.network.mesh.mesher6 import Mesher6
 from shoal.network.mesh.reserved import ReservedPorts
 from shoal.network.mesh.rules import PublishedPort
 from shoal.network.mesh.state import Mesh, without_ports
@@ -65,6 +66,7 @@ class Kernel:
         self._nftables = Watched(self._namespaces)
         self._balancer = Balancer(self._nftables, SystemRandom())
         self._mesher = Mesher(self._nftables, SystemRandom())
+        self._mesher6 = Mesher6(self._nftables.run)
         self._ports = ReservedPorts()
         self._encrypter = Encrypter(self._folder.parent / "probe", self.tag, self._namespaces, self._nftables)
         self._encrypted: Encryption | None = None  # as it was last wanted
@@ -161,7 +163,9 @@ class Kernel:
 
         def work() -> set[PublishedPort]:
             taken = self._ports.take(mesh.published)
-            self._mesher.apply(without_ports(mesh, taken))
+            reachable = without_ports(mesh, taken)
+            self._mesher.apply(reachable)
+            self._mesher6.apply(reachable)
             self._ports.release(keep=mesh.published.keys() - taken)
             return taken
 
@@ -171,6 +175,7 @@ class Kernel:
         """Take the routing mesh away. OSError, ShoalError; may be repeated."""
 
         def work() -> None:
+            self._mesher6.remove(self.tag)
             self._mesher.remove(self.tag)
             self._ports.release()
 

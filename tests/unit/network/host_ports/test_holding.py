@@ -99,7 +99,7 @@ def test_the_port_is_free_once_all_have_closed_it() -> None:
 
 
 def test_a_kernel_without_sctp_has_nobody_to_keep_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_socket(protocol: str) -> socket.socket:
+    def no_socket(protocol: str, family: int) -> socket.socket:
         raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
 
     monkeypatch.setattr(holding, "_open", no_socket)

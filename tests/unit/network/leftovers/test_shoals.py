@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.network.leftovers.shoals import device_tag, left_by_former, left_by_others, tag
+from shoal.network.leftovers.shoals import device_tag, left_by_former, left_by_others, tag, translation_tag
 
 OWN, OTHER = "aaaaaaaa", "bbbbbbbb"
 
@@ -16,6 +16,10 @@ def test_only_what_has_the_form_of_a_shoals_name_is_a_shoals() -> None:
         ""
     ] * 5
     assert [device_tag(name) for name in ("vxiaaaaaaaa", "vxi", "vxiaaaaaaaa0", "vxlan1")] == [OWN, "", "", ""]
+    found = [
+        translation_tag(name) for name in ("s64paaaaaaaa", "s64maaaaaaaa", "s64xaaaaaaaa", "s64paaaaaaaa0", "s64p")
+    ]
+    assert found == [OWN, OWN, "", "", ""]
 
 
 def test_tables_of_a_daemon_that_is_gone_go_and_of_one_that_is_not_stay() -> None:
@@ -30,6 +34,7 @@ def test_own_tables_of_other_versions_and_of_networks_that_are_gone_go() -> None
     now = [
         ("ip", f"shoal_{OWN}"), ("ip", f"shoal_{OWN}_ports"), ("ip", f"shoal_{OWN}_mesh"),
         ("netdev", f"shoal_{OWN}_mesh"), ("inet", f"shoal_{OWN}_esp"), ("ip", f"shoal_{OWN}_abcdefghi"),
+        ("ip6", f"shoal_{OWN}_ports"), ("ip6", f"shoal_{OWN}_mesh"),
     ]  # fmt: skip
     former = [("inet", f"shoal_{OWN}"), ("ip", f"shoal_{OWN}_esp"), ("ip", f"shoal_{OWN}_123456789")]
     assert left_by_former([*now, *former, ("ip", "nat")], OWN, ["shoal-abcdefghi", "eth0"]) == sorted(former)

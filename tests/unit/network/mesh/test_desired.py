@@ -11,6 +11,7 @@ from shoal.network.mesh import desired
 from shoal.network.mesh.desired import desired_mesh
 from shoal.network.mesh.state import Backend, Gateway, Here, Mesh, mac_of
 from shoal.network.records import ENDPOINTS, PEERS, Changed, EndpointRecord, PeerRecord
+from shoal.network.translation.places import place
 from shoal.network.wanted import LINGER, Endpoint, Gossip, HostBridge, Overlay, Port, Sandbox, Service, Subnet, Wanted
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -80,6 +81,7 @@ def test_a_task_here_and_one_elsewhere() -> None:
             IPv4Address("10.0.0.3"): ("02:42:0a:00:00:03", IPv4Address(THERE)),
             IPv4Address("10.0.0.9"): ("02:42:0a:00:00:09", IPv4Address(THERE)),
         },
+        translation=place("t1", "mesh", IPv4Network("172.18.0.0/16")),
     )
 
 
