@@ -15,8 +15,7 @@ from hypothesis import example, given, settings
 from shoal.errors import NotFound, ShoalError
 from shoal.network.balancing.rules import Virtual
 from shoal.network.kernel.state import OverlayState
-from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import Mesh
+from shoal.network.mesh.state import Mesh, Meshed
 from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import composition, memory
 from shoal.network.process.composition import NodeNetwork, compose
@@ -107,9 +106,9 @@ class Remembering:
         for netns in namespaces:
             self.virtuals.pop(netns, None)
 
-    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
+    async def mesh(self, mesh: Mesh) -> Meshed:
         self.routing = mesh
-        return set()
+        return Meshed()
 
     async def no_mesh(self) -> None:
         self.routing = None
