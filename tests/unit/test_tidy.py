@@ -29,7 +29,7 @@ SHELLS = {
     "manager/views": "server",
     "manager/port": "guard messages outgoing server shares turns wire",
     "network": "bridge configurations guard namespaces netlink nft_program overlays plumbing",
-    "network/balancing": "balancer",
+    "network/balancing": "balancer ending",
     "network/encryption": "encrypter",
     "network/gossip": "server sockets",
     "network/host_ports": "holding publisher",

@@ -14,7 +14,8 @@ from random import Random
 from shoal.errors import FailedPrecondition, ShoalError
 from shoal.network import neighbours as tables
 from shoal.network import nft_messages, policy, rtnetlink
-from shoal.network.balancing import flows
+from shoal.network.balancing import ending, flows
+from shoal.network.balancing.flows import Endings
 from shoal.network.kernel.nftables import Nftables, Refused
 from shoal.network.kernel.observed import alias
 from shoal.network.mesh import routing, rules
@@ -109,17 +110,15 @@ class Mesher:
         else:  # who was there when another process wrote the rules, and is there no more
             with NetlinkSocket(netfilter=True) as conntrack:
                 gone = flows.answering(conntrack.run(flows.list_marked(MARK, MARKS))) - mesh.alive()
-        requests = [flows.delete_answered(one) for one in gone]
+        endings = Endings(answered=gone)
         changed = [(protocol, port) for protocol, port in known ^ mesh.published.keys() if protocol != "tcp"]
         if changed:
             own = rtnetlink.addresses(self._socket.run(rtnetlink.list_addresses()))
             four = {address for _, address in own if address.version == 4}
-            requests += [flows.delete_port(protocol, one, port) for protocol, port in changed for one in four]
-        if requests:
-            with NetlinkSocket(netfilter=True) as conntrack:
-                bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
-            if bad:
-                raise ShoalError(f"cannot end connections that are led elsewhere now: {os.strerror(bad[0])}")
+            begun = {(protocol, one, port) for protocol, port in changed for one in four}
+            endings = Endings(answered=gone, begun=begun)
+        with NetlinkSocket(netfilter=True) as conntrack:
+            ending.end(conntrack, endings)
 
     def _device(self, mesh: Mesh) -> int:
         mark = alias(mesh.tag, f"{mesh.vni} {mesh.local}:{mesh.vxlan_port} {mesh.own}")

@@ -304,7 +304,7 @@ class NodeNetwork:
                 virtuals=wanted,
                 looked=await self._kernel.look(network, list(wanted)),
                 served=self._names.served(),
-                troubles=self._layout.troubles(network),
+                troubles=[*self._layout.troubles(network), *self._told],
             )
 
     def counts(self) -> Mapping[str, Any]:
