@@ -33,6 +33,7 @@ from shoal.runtime import (
     rootfs,
     seccomp,
     seccomp_bpf,
+    seccomp_profile,
 )
 from shoal.runtime.apparmor import UNCONFINED
 from shoal.runtime.cgroups import Cgroups, Layout
@@ -286,11 +287,7 @@ def _seccomp(site: Site, container: Container, names: tuple[str, ...]) -> dict[s
         return None
     if wanted in ("", "default"):
         return site.host.seccomp(names)
-    try:
-        profile = json.loads(wanted)
-    except ValueError as error:
-        raise InvalidArgument(f"decoding seccomp profile failed: {error}") from error
-    return seccomp.translate(profile, names, site.host.machine)
+    return seccomp.translate(seccomp_profile.read(wanted), names, site.host.machine)
 
 
 def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> dict[str, str]:
