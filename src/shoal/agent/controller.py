@@ -205,7 +205,7 @@ class Controller:
         # In a thread of its own, because a source may lie on a network file system that does not answer.
         said = asyncio.get_running_loop().call_later(SAY_AFTER, self.say, "waiting for the sources of its bind mounts")
         try:
-            missing = await aside.run(lambda: _first_missing(sources), SOURCES_TIMEOUT)
+            missing = await aside.run(lambda: _first_missing(sources), SOURCES_TIMEOUT, key=("sources", tuple(sources)))
         except TimeoutError as error:
             raise ShoalError(f"the source of a bind mount does not answer: one of {', '.join(sources)}") from error
         finally:

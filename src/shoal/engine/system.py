@@ -120,7 +120,8 @@ async def _volume_usage(call: Call, volume: Any) -> dict[str, Any]:
         for container in call.backend.containers.list()
     )
     try:
-        size = await aside.run(lambda: confined.tree_size_bytes(volume.mountpoint), SIZE_TIMEOUT)
+        path = volume.mountpoint
+        size = await aside.run(lambda: confined.tree_size_bytes(path), SIZE_TIMEOUT, key=("size", path))
     except (TimeoutError, Unavailable):
         size = UNKNOWN_SIZE
     return {**volume_json(volume), "UsageData": {"Size": size, "RefCount": users}}

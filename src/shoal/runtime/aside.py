@@ -6,9 +6,9 @@ servers that do not answer stops nothing else, and nobody waits for them when th
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shoal.errors import Unavailable
 
@@ -17,7 +17,27 @@ R = TypeVar("R")
 MOST = 64
 """Calls of one daemon at once. Beyond, further ones are refused, and a task tries again a second later."""
 
-_held = 0
+
+class _Held:
+    """How many calls there are. The bound is for the whole process, as threads are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def take(self) -> None:
+        with self._lock:
+            if self._count >= MOST:
+                raise Unavailable(f"{MOST} calls wait for file servers that do not answer")
+            self._count += 1
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._count -= 1
+
+
+_held = _Held()
+_shared: dict[Hashable, "asyncio.Future[Any]"] = {}
 
 
 def start(work: Callable[[], R]) -> "asyncio.Future[R]":
@@ -25,15 +45,11 @@ def start(work: Callable[[], R]) -> "asyncio.Future[R]":
 
     The call goes on if the caller is cancelled.
     """
-    global _held
-    if _held >= MOST:
-        raise Unavailable(f"{MOST} calls wait for file servers that do not answer")
+    _held.take()
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[R] = loop.create_future()
 
     def tell(result: R | None, error: BaseException | None) -> None:
-        global _held
-        _held -= 1
         if outcome.cancelled():
             return
         if error is not None:
@@ -48,18 +64,26 @@ def start(work: Callable[[], R]) -> "asyncio.Future[R]":
             result = work()
         except BaseException as error:  # noqa: BLE001 - raised where the outcome is awaited
             failure = error
+        _held.give_back()
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(tell, result, failure)
 
     threading.Thread(target=run, name="shoal-aside", daemon=True).start()
-    _held += 1
     return outcome
 
 
-async def run(work: Callable[[], R], within: float) -> R:
-    """Do a call and return its result. Raises TimeoutError after so many seconds, and Unavailable as `start` does."""
-    outcome = start(work)
+async def run(work: Callable[[], R], within: float, *, key: Hashable) -> R:
+    """Do a call and return its result. Raises TimeoutError after so many seconds, and Unavailable as `start` does.
+
+    `key`: what makes calls equal. As long as one is held, a further one waits for the same outcome: whoever asks again
+    and again takes one thread.
+    """
+    outcome = _shared.get(key)
+    if outcome is None or outcome.get_loop() is not asyncio.get_running_loop():
+        outcome = _shared[key] = start(work)
+        outcome.add_done_callback(lambda _: _shared.pop(key, None))
     done, _ = await asyncio.wait([outcome], timeout=within)
     if not done:
         raise TimeoutError
-    return outcome.result()
+    result: R = outcome.result()
+    return result

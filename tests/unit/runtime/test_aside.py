@@ -20,13 +20,13 @@ async def test_calls_that_are_held_stop_no_other_work() -> None:
     finally:
         free.set()
         await asyncio.wait(held)
-    assert await aside.run(lambda: 8, 60) == 8
+    assert await aside.run(lambda: 8, 60, key="a") == 8
 
 
 async def test_a_call_ends_at_its_limit_for_who_asked() -> None:
     free = threading.Event()
     with pytest.raises(TimeoutError):
-        await aside.run(free.wait, 0.01)
+        await aside.run(free.wait, 0.01, key="b")
     free.set()
 
 
@@ -35,7 +35,7 @@ async def test_an_error_is_the_callers() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await aside.run(fail, 60)
+        await aside.run(fail, 60, key="c")
 
 
 async def test_a_caller_that_goes_away_leaves_the_call() -> None:
@@ -45,9 +45,27 @@ async def test_a_caller_that_goes_away_leaves_the_call() -> None:
         free.wait()
         done.set()
 
-    child = asyncio.ensure_future(aside.run(work, 60))  # noqa: TID251 - to be cancelled
+    child = asyncio.ensure_future(aside.run(work, 60, key="d"))  # noqa: TID251 - to be cancelled
     await asyncio.sleep(0)
     child.cancel()
     await asyncio.wait([child])
     free.set()
     assert await asyncio.to_thread(done.wait, 60)
+
+
+async def test_whoever_asks_again_and_again_takes_one_thread() -> None:
+    """As `docker system df` of a volume whose server is gone."""
+    free = threading.Event()
+    calls: list[int] = []
+
+    def work() -> int:
+        calls.append(1)
+        free.wait()
+        return 7
+
+    for _ in range(aside.MOST + 1):
+        with pytest.raises(TimeoutError):
+            await aside.run(work, 0.0, key="df")
+    assert len(calls) == 1
+    free.set()
+    assert await aside.run(work, 60, key="df") == 7
