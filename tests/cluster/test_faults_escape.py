@@ -2,7 +2,9 @@
 files.
 """
 
+import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +186,63 @@ async def test_a_part_of_a_volume_stays_in_the_volume(site: Site, containers: Co
     for number, path in enumerate(("../../of-the-host", "part", "part/../../../of-the-host", str(host_folder))):
         mount = Mount("volume", "/part", "shared", subpath=path)
         assert "cannot access path" in await refused(containers, config(f"out{number}", *look, mounts=(mount,)))
+
+
+def _swap(folder: Path, to: Path, until: threading.Event) -> None:
+    """Let a folder be one, a link to another place, and nothing, in turn."""
+    folder.mkdir()
+    (folder / "own").write_text("the volume's")
+    link, aside = folder.with_name("link"), folder.with_name("aside")
+    link.symlink_to(to)
+    while not until.is_set():
+        for former, name in ((folder, aside), (link, folder), (folder, link), (aside, folder)):
+            former.rename(name)
+
+
+def _litter(folder: Path, to: Path, until: threading.Event) -> None:
+    """Put links where a volume is filled, and take everything away again."""
+    while not until.is_set():
+        for name in ("seed", "more", "lost+found"):
+            with contextlib.suppress(FileExistsError):
+                (folder / name).symlink_to(to / "secret")
+        for one in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                one.unlink()
+
+
+@pytest.mark.parametrize("what", ["part", "filling"])
+async def test_a_volume_that_changes_while_containers_start_leads_to_no_file_of_the_hosts(
+    site: Site, containers: Containers, host_folder: Path, what: str
+) -> None:
+    """Another container with the volume changes it as fast as it can."""
+    (site.images.root / "data" / "more").write_text("from the image")
+    made = await site.volumes.create("raced", "local", {}, {})
+    folder, until = Path(made.mountpoint), threading.Event()
+    if what == "part":
+        mount = Mount("volume", "/part", "raced", subpath="part")
+        racer = threading.Thread(target=_swap, args=(folder / "part", host_folder, until))
+    else:
+        mount = Mount("volume", "/data", "raced")
+        racer = threading.Thread(target=_litter, args=(folder, host_folder, until))
+    script = f"echo written > {mount.target}/secret; cat {mount.target}/secret {mount.target}/own"
+    racer.start()
+    began = 0
+    try:
+        for number in range(40):
+            name = f"c{number}"
+            try:
+                _, said = await output(containers, config(name, "sh", "-c", script, mounts=(mount,)))
+                began += 1
+                assert "the host's" not in said
+            except (ShoalError, OSError):
+                for one in containers.list():
+                    await containers.remove(one.id, force=True)
+            assert (host_folder / "secret").read_text() == "the host's"
+    finally:
+        until.set()
+        racer.join()
+    assert began  # so that there was something to attack
+    assert os.listdir(host_folder) == ["secret"]
 
 
 @pytest.mark.parametrize("propagation", ["", "rprivate", "rslave", "rshared"])

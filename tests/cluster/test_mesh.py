@@ -231,6 +231,19 @@ def test_rules_that_were_flushed_come_back_and_no_others(site: Site) -> None:
     assert Counter(ask(site.client, None, "10.98.0.1", 8080) for _ in range(4)) == {"a": 2, "b": 2}
 
 
+def test_forged_records_end_no_mesh(site: Site) -> None:
+    """The kernel refuses what one of them says. The rest stands, and it is said."""
+    one, _ = site.nodes
+    wanted = site.mesh(one, "ab")
+    forged = {IPv4Address("10.0.0.201"): ("00:00:00:00:00:00", site.nodes[1].host.address)}
+    wanted = replace(wanted, peers={**wanted.peers, **forged})
+    one.host.do(lambda: one.mesher.apply(wanted))
+    assert one.mesher.refused == "1 entries of other nodes are refused: 00:00:00:00:00:00: Operation not supported"
+    one.host.do(lambda: one.mesher.apply(site.mesh(one, "ab")))
+    assert one.mesher.refused == ""
+    assert {ask(site.client, None, str(one.host.address), 8080) for _ in range(4)} == {"a", "b"}
+
+
 def test_planned_changes_fail_no_connection(site: Site) -> None:
     """Tasks come and go under load from outside: a drained one keeps what it has."""
     turns = 0

@@ -96,6 +96,29 @@ def pair(hosts: list[OverlayHost]) -> Iterator[tuple[OverlayHost, OverlayHost]]:
         assert list((host.folder / "overlays").iterdir()) == []
 
 
+def test_a_forged_record_keeps_no_container_from_its_network(pair: tuple[OverlayHost, OverlayHost]) -> None:
+    """The kernel refuses its MAC: every start on that network failed, on all nodes."""
+    one, two = pair
+    a, b = one.sandbox("a"), two.sandbox("b")
+    peers = [
+        PeerRecord(ip_interface("10.0.1.6/24"), mac("10.0.1.6/24"), two.address),
+        PeerRecord(ip_interface("10.0.1.9/24"), "00:00:00:00:00:00", two.address),
+    ]
+    made, _ = overlay_state(
+        NET, [(str(a), endpoint("10.0.1.5/24"))], peers, local=one.address, vxlan_port=4789, path_mtu=1500
+    )
+    (said,) = apply(one, made)
+    assert said == Trouble(
+        NET.id, "", "1 entries of other nodes are refused: 00:00:00:00:00:00: Operation not supported", bearable=True
+    )
+    assert apply(one, made) == [said]
+    assert apply(two, state(two, {"10.0.1.6/24": b}, {"10.0.1.5/24": one})) == []
+    with Servers() as servers:
+        servers.add(two, b, "b")
+        assert ask(one, a, "10.0.1.6") == "b"
+    assert apply(one, state(one, {"10.0.1.5/24": a}, {"10.0.1.6/24": two})) == []
+
+
 def test_containers_of_two_hosts_reach_each_other(pair: tuple[OverlayHost, OverlayHost]) -> None:
     one, two = pair
     a, b, c = one.sandbox("a"), two.sandbox("b"), two.sandbox("c")

@@ -5,9 +5,13 @@ import os
 import random
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
+from shoal.network.directory import Directory
+from shoal.network.process.memory import SILENT, Memory
+from shoal.network.records import PEERS, Changed, PeerRecord
 from tests.simulation.gossips import TABLES, Gossips, Node
 
 SEED = int(os.environ.get("SHOAL_SEED", "1"))
@@ -169,6 +173,60 @@ def test_a_cut_node_and_its_names_are_back_within_seconds() -> None:
     world.split({})
     took = world.run_until(world.agreed, 15)
     assert took < 12  # up to 6 s of them until membership has noticed
+
+
+class Seen:
+    """What a node makes of the tables: where each address of a network is, as the kernel is told."""
+
+    def __init__(self, world: Gossips, node: Node) -> None:
+        self.directory, self.memory = Directory(), Memory()
+        self.world, self.name, self.node = world, node.peer.name, node
+        self._take = node.db.take_changes
+        node.db.take_changes = self._hear  # type: ignore[method-assign]
+
+    def _hear(self) -> list[Changed]:
+        changes = list(self._take())
+        self.directory.apply(self.memory.hear(changes, self.name, self.world.now), self.world.now)
+        return changes
+
+    def tunnels(self) -> dict[str, str]:
+        """Return the node behind each address, by address."""
+        self.directory.apply(self.memory.forget(self.world.now), self.world.now)
+        return {str(address): str(one.tunnel) for address, one in self.directory.neighbours("n0").items()}
+
+
+def test_a_node_that_comes_back_with_another_address_is_reached_there_by_all() -> None:
+    """It was cut off, or its host got another address: nobody was told that it left."""
+    world = started(SEED, 8, networks=1)
+    gone = up(world)[5]
+    others = [Seen(world, node) for node in up(world) if node is not gone]
+
+    def tell(node: Node, key: str, address: str) -> None:
+        packed = ip_address(address).packed
+        record = PeerRecord(ip_interface(f"{address}/24"), "02:42:" + packed.hex(":"), ip_address(node.peer.address))
+        world.put(node, "n0", PEERS, key, record.encode())
+
+    for key, address in (("node", "10.0.0.2"), ("kept", "10.0.0.5"), ("lost", "10.0.0.6")):
+        tell(gone, f"{key} {gone.peer.name}", address)
+    converge(world)
+    old, new = gone.peer.address, "10.9.9.9"
+    whole = {"10.0.0.2": old, "10.0.0.5": old, "10.0.0.6": old}
+    assert [one.tunnels() for one in others] == [whole] * len(others)
+    world.crash(gone)
+    back = world.add(new)
+    world.run_until(lambda: len(back.knows) >= len(others), 30)
+    world.join_network(back, "n0")
+    # Its own address is the same, and so is one of its containers'; the other is no more.
+    for key, address in (("node", "10.0.0.2"), ("kept", "10.0.0.5")):
+        tell(back, f"{key} {back.peer.name}", address)
+
+    def replaced() -> bool:
+        return all(one.tunnels() | {"10.0.0.6": ""} == {**dict.fromkeys(whole, new), "10.0.0.6": ""} for one in others)
+
+    assert world.run_until(replaced, 15) < 12  # up to 8 s of them until membership has noticed
+    converge(world)
+    world.run(SILENT)
+    assert [one.tunnels() for one in others] == [{"10.0.0.2": new, "10.0.0.5": new}] * len(others)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ SHELLS = {
     "manager/views": "server",
     "manager/port": "guard measured messages outgoing server shares turns wire",
     "network": "bridge configurations guard namespaces netlink nft_program overlays plumbing",
-    "network/balancing": "balancer",
+    "network/balancing": "balancer ending",
     "network/encryption": "encrypter",
     "network/gossip": "server sockets",
     "network/host_ports": "direct holding publisher",

@@ -6,7 +6,8 @@ rules and texts: moby daemon/cluster/executor/container/controller.go.
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from shoal.agent.executor import container_id
@@ -15,10 +16,14 @@ from shoal.agent.ports import port_status
 from shoal.agent.pulls import Pulls
 from shoal.agent.runtime import Containers, closing
 from shoal.errors import InvalidArgument, NotFound, ShoalError
+from shoal.runtime import aside
 from shoal.runtime.types import Container, ContainerConfig, Health, Phase
+from shoal.runtime.waits import Waits
 
 UNHEALTHY = "dockerexec: unhealthy container"
 DESTROYED = "dockerexec: container destroyed"
+SAY_AFTER = 3.0  # seconds of waiting for a file server after which the task's status says so
+SOURCES_TIMEOUT = 120.0  # as long as for a volume's mount
 LOST, LOST_EXIT = "the container ended with its host", 255  # Docker's exit code for an end that nobody saw
 
 
@@ -67,6 +72,8 @@ class Controller:
         self._pulls = pulls
         self._limits = limits
         self._group = group
+        self.say: Callable[[str], None] = _tell_nobody
+        """Called with what the running operation waits for, and with an empty text once it goes on."""
 
     async def perform(self, operation: Operation) -> None:
         """Do one operation of the state machine."""
@@ -87,17 +94,19 @@ class Controller:
         if self._get() is not None:
             return
         await self._pulls.ensure(self.config.image, self._encoded_auth, self._pull_policy)
+        waits = self._waits(self._limits.creates)
         async with self._limits.creates:
-            await self._whole(lambda: self._containers.create(self.config, id=self.id))
+            await self._whole(lambda: self._containers.create(self.config, id=self.id, waits=waits))
 
     async def start(self) -> None:
         """Start the container unless it was started; with a health check, wait until it is healthy."""
         container = self._containers.get(self.id)
         if container.phase is Phase.CREATED:
             await self._check_bind_sources()
+            waits = self._waits(self._limits.starts)
             async with self._limits.starts:
                 try:
-                    container = await self._whole(lambda: self._containers.start(self.id))
+                    container = await self._whole(lambda: self._containers.start(self.id, waits=waits))
                 except (ShoalError, OSError) as error:
                     raise ShoalError(f"starting container failed: {error}") from error
         if container.health is not Health.NONE:
@@ -133,6 +142,22 @@ class Controller:
             return self._containers.get(self.id)
         except NotFound:
             return None
+
+    def _waits(self, turns: asyncio.Semaphore) -> Waits:
+        """Return the context of a slow wait, within which the turn of this task is another's."""
+
+        @asynccontextmanager
+        async def wait(words: str) -> AsyncIterator[None]:
+            said = asyncio.get_running_loop().call_later(SAY_AFTER, self.say, words)
+            turns.release()
+            try:
+                yield
+            finally:
+                said.cancel()
+                self.say("")
+                await turns.acquire()
+
+        return wait
 
     async def _whole(self, work: Callable[[], Coroutine[Any, Any, Container]]) -> Container:
         # A cancelled operation must not leave a half-made container. So a cancelled caller waits here until the work
@@ -175,8 +200,17 @@ class Controller:
 
     async def _check_bind_sources(self) -> None:
         sources = [m.source for m in self.config.mounts if m.type == "bind" and not m.create_mountpoint]
-        # In a thread, because a source may lie on a network file system that does not answer.
-        missing = await asyncio.to_thread(_first_missing, sources) if sources else None
+        if not sources:
+            return
+        # In a thread of its own, because a source may lie on a network file system that does not answer.
+        said = asyncio.get_running_loop().call_later(SAY_AFTER, self.say, "waiting for the sources of its bind mounts")
+        try:
+            missing = await aside.run(lambda: _first_missing(sources), SOURCES_TIMEOUT, key=("sources", tuple(sources)))
+        except TimeoutError as error:
+            raise ShoalError(f"the source of a bind mount does not answer: one of {', '.join(sources)}") from error
+        finally:
+            said.cancel()
+            self.say("")
         if missing is not None:
             raise InvalidArgument(f"invalid bind mount source, source path not found: {missing}")
 
@@ -190,6 +224,10 @@ async def remove(containers: Containers, task_id: str, stop_timeout: float) -> N
         await containers.remove(ref, force=True, volumes=True)
     except NotFound:
         return
+
+
+def _tell_nobody(_words: str) -> None:
+    pass
 
 
 def _first_missing(sources: list[str]) -> str | None:

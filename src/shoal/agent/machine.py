@@ -122,6 +122,14 @@ def noted(status: api.TaskStatus, words: str, now: float) -> api.TaskStatus:
     return _stamped(status, changed, now)
 
 
+def waiting(status: api.TaskStatus, words: str, now: float) -> api.TaskStatus:
+    """Return the status of a task that is made or started, with what that waits for; empty: it goes on."""
+    changed = _copy(status)
+    if status.state in (api.PREPARING, api.STARTING):
+        changed.err = words
+    return _stamped(status, changed, now)
+
+
 def merged(known: api.Task, assigned: api.Task) -> api.Task | None:
     """Return the task as now assigned, with the status that this node knows, or None when nothing changed.
 

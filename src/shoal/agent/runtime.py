@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from shoal.agent.networks import Overlays
 from shoal.runtime.image_types import Progress, RegistryAuth
 from shoal.runtime.types import Container, ContainerConfig, Image, LogLine, LogOptions
+from shoal.runtime.waits import Waits
 
 T = TypeVar("T")
 
@@ -34,10 +35,16 @@ class Containers(Protocol):
     def get(self, ref: str) -> Container:
         """Return one container, or raise NotFound."""
 
-    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+    async def create(
+        self,
+        config: ContainerConfig,
+        *,
+        id: str | None = None,  # noqa: A002
+        waits: Waits = ...,
+    ) -> Container:
         """Create a container, or return the one that has this id. Raises Conflict when the name is taken."""
 
-    async def start(self, ref: str) -> Container:
+    async def start(self, ref: str, *, waits: Waits = ...) -> Container:
         """Return when the process runs. Raises ShoalError when it cannot be started."""
 
     async def activate(self, ref: str) -> None:

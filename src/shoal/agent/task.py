@@ -20,6 +20,7 @@ from shoal.agent.machine import (
     next_step,
     noted,
     succeeded,
+    waiting,
 )
 from shoal.api import states
 from shoal.api import v1 as api
@@ -128,10 +129,14 @@ class TaskLoop:
         error = ""
         try:
             self.controller = self._make_controller(self.task)
+            self.controller.say = self._waits
         except ShoalError as refused:
             error = str(refused)
             log.warning("task %s cannot be run here: %s", task_name(self.task), error)
         self._set(accepted(self.status, error, self._clock()))
+
+    def _waits(self, words: str) -> None:
+        self._set(waiting(self.status, words, self._clock()))
 
     async def _operate(self, step: Step, controller: Controller) -> None:
         self._doing = step.operation

@@ -18,6 +18,7 @@ from shoal.daemon import listeners, network_metrics
 from shoal.engine import last_calls
 from shoal.engine.backend import Backend
 from shoal.errors import Unavailable
+from shoal.network.connections import Table
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A scraper gives up after ten.
@@ -66,6 +67,7 @@ async def render(backend: Backend) -> str:
             "The count of containers in various states",
             [({"state": state}, phases.get(state, 0)) for state in ("created", "exited", "running")],
         ),
+        *_connections(backend.connections.table),
         *_swarm(backend),
         *network_metrics.lines(await _network_counts(backend)),
     ]
@@ -81,6 +83,18 @@ async def _network_counts(backend: Backend) -> Mapping[str, Any] | None:
             return await backend.overlays.counts()
     except (Unavailable, TimeoutError):
         return None
+
+
+def _connections(table: Table | None) -> Iterable[str]:
+    """Yield what the kernel says of the connections that it tracks for the host; nothing while it tracks none."""
+    if table is None:
+        return
+    for name, kind, text, value in (
+        ("connections", "gauge", "Connections that the kernel tracks in the host's namespace", table.count),
+        ("connections_limit", "gauge", "How many it tracks at most", table.limit),
+        ("connections_lost_total", "counter", "Connections that found no room there, or lost it", table.dropped),
+    ):
+        yield from network_metrics.metric(f"shoal_host_{name}", kind, text, [({}, value)])  # type: ignore[arg-type]
 
 
 def _swarm(backend: Backend) -> Iterable[str]:

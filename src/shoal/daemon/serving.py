@@ -23,7 +23,7 @@ from aiohttp import web
 from shoal import __version__
 from shoal.agent.host import describe
 from shoal.api import v1 as api
-from shoal.daemon import listeners, metrics
+from shoal.daemon import listeners, metrics, tracking
 from shoal.daemon.config import DaemonConfig
 from shoal.daemon.service import Notifier
 from shoal.engine.app import make_app, make_runner
@@ -76,6 +76,7 @@ async def serve(config: DaemonConfig, parts: Parts, stop: asyncio.Event, notifie
         living = group.create_task(node.run(), name="node")
         telling = group.create_task(backend.swarm_events.run(node), name="swarm events")
         looking = group.create_task(_watch_devices(parts.devices), name="devices")
+        tracked = group.create_task(tracking.watch(backend.connections), name="tracked connections")
         stopping = group.create_task(stop.wait(), name="stop")
         async with _api(config, backend) as sites:
             settling = group.create_task(node.wait_settled(), name="settle")
@@ -95,6 +96,7 @@ async def serve(config: DaemonConfig, parts: Parts, stop: asyncio.Event, notifie
         log.info("stopping; containers go on")
         telling.cancel()
         looking.cancel()
+        tracked.cancel()
         living.cancel()
 
 

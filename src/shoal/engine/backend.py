@@ -16,6 +16,7 @@ from shoal.engine.codec.cache import EncodedCache
 from shoal.engine.host_facts import HostFacts
 from shoal.engine.swarm_events import SwarmEvents
 from shoal.host.events import EventBus
+from shoal.network.connections import Fullness
 from shoal.network.types import Configuration, LocalNetwork
 from shoal.network.wanted import Wanted
 from shoal.node.types import InitRequest, JoinRequest, RestoreRequest, RestoreResult, SwarmInfo
@@ -246,4 +247,5 @@ class Backend:
     devices: Devices = field(default_factory=Devices)
     generic: Callable[[], tuple[api.GenericResource, ...]] = tuple  # configured resources, and devices
     encoded: EncodedCache = field(default_factory=EncodedCache)
+    connections: Fullness = field(default_factory=Fullness)  # of the host; the daemon looks (`daemon/tracking.py`)
     swarm_events: SwarmEvents = field(default_factory=SwarmEvents)  # the daemon runs `swarm_events.run(node)`

@@ -56,7 +56,7 @@ def info_json(backend: Backend, api: int) -> dict[str, Any]:
         **_host(backend),
         **_daemon(backend),
         "Swarm": swarm,
-        "Warnings": [*backend.facts.warnings, *swarm.get("Warnings", ())] or None,
+        "Warnings": [*backend.facts.warnings, *backend.connections.warnings, *swarm.get("Warnings", ())] or None,
     }
     if api < 50:
         shown |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}

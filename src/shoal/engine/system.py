@@ -1,6 +1,5 @@
 """The daemon itself: `/_ping`, `/version`, `/info`, `/system/df`, and `/auth`."""
 
-import asyncio
 import platform
 import time
 from typing import Any
@@ -15,11 +14,14 @@ from shoal.engine.replies import json_reply
 from shoal.engine.requests import Call
 from shoal.engine.router import MAX_API, MIN_API
 from shoal.engine.volumes import volume_json
-from shoal.errors import InvalidArgument
+from shoal.errors import InvalidArgument, Unavailable
 from shoal.node.types import LocalState
-from shoal.runtime import confined
+from shoal.runtime import aside, confined
 from shoal.runtime.image_types import RegistryAuth
 
+SIZE_TIMEOUT = 30.0
+"""Seconds for the size of one volume. It may lie on a file server that does not answer."""
+UNKNOWN_SIZE = -1
 _KINDS = frozenset({"container", "image", "volume", "build-cache"})
 
 
@@ -117,7 +119,11 @@ async def _volume_usage(call: Call, volume: Any) -> dict[str, Any]:
         any(mount.type == "volume" and mount.source == volume.name for mount in container.mounts)
         for container in call.backend.containers.list()
     )
-    size = await asyncio.to_thread(confined.tree_size_bytes, volume.mountpoint)
+    try:
+        path = volume.mountpoint
+        size = await aside.run(lambda: confined.tree_size_bytes(path), SIZE_TIMEOUT, key=("size", path))
+    except (TimeoutError, Unavailable):
+        size = UNKNOWN_SIZE
     return {**volume_json(volume), "UsageData": {"Size": size, "RefCount": users}}
 
 

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
 from google.protobuf.message import DecodeError
@@ -24,12 +24,15 @@ PEERS = "overlay_peer_table"
 _MOST = 1024
 _NAME = 512  # characters
 _NO_VIP = "<nil>"  # what Go prints for no address
+_NO_MAC = "00:00:00:00:00:00"
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PROTOCOLS: dict[int, Protocol] = {
     pb.PortConfig.TCP: "tcp",
     pb.PortConfig.UDP: "udp",
     pb.PortConfig.SCTP: "sctp",
 }
+
+_LAST_WITH_ENDS = 30  # prefix length: in a /31 both addresses are machines' (RFC 3021)
 
 Address = IPv4Address | IPv6Address
 # An entry ends because its owner says so, because its owner is heard no more (and may return), or because another node
@@ -151,10 +154,14 @@ class PeerRecord:
         second = _interface(record.endpoint_ip6) if record.endpoint_ip6 else None
         if isinstance(second, IPv4Interface):
             raise InvalidArgument(f"a record has a second address that is not of IPv6: {second}")
-        # A MAC of many receivers would spread what is for one.
-        if not _MAC.fullmatch(record.endpoint_mac) or int(record.endpoint_mac[:2], 16) & 1:
+        # A MAC of many receivers would spread what is for one. The kernel takes none of zeros.
+        mac = record.endpoint_mac
+        if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == _NO_MAC:
             raise InvalidArgument("a peer record has no MAC of one receiver")
-        return PeerRecord(address, record.endpoint_mac, _address(record.tunnel_endpoint_ip), second)
+        tunnel = _address(record.tunnel_endpoint_ip)
+        if isinstance(tunnel, IPv6Address) and tunnel.is_link_local:
+            raise InvalidArgument(f"a peer record has a node's address that leads nowhere from another: {tunnel}")
+        return PeerRecord(address, mac, tunnel, second)
 
     def encode(self) -> bytes:
         """Return it as Docker Engine writes it."""
@@ -166,6 +173,14 @@ class PeerRecord:
         ).SerializeToString()
 
 
+def of_one(address: Address, subnet: IPv4Network | IPv6Network) -> bool:
+    """Return whether one machine can have an address in a subnet: IPv4's first names the subnet, its last means all."""
+    if address not in subnet:
+        return False
+    ends = (subnet.network_address, subnet.broadcast_address)
+    return address.version == 6 or subnet.prefixlen > _LAST_WITH_ENDS or address not in ends
+
+
 def _parse(record: pb.EndpointRecord | pb.PeerRecord, value: bytes) -> None:
     try:
         record.ParseFromString(value)
@@ -174,12 +189,19 @@ def _parse(record: pb.EndpointRecord | pb.PeerRecord, value: bytes) -> None:
 
 
 def _address(text: str) -> Address:
-    """Return the address of one machine: one of many, of none or of the asker itself is refused."""
+    """Return the address of one machine: one of many, of none or of the asker itself is refused.
+
+    As is one by which IPv4 has no machines (0.0.0.0/8; 240.0.0.0/4, with the broadcast), or IPv4's in IPv6's clothes.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError as error:
         raise InvalidArgument(f"a record has no address: {error}") from error
-    if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
+    if isinstance(address, IPv4Address):
+        nobodys = address.packed[0] == 0 or address.packed[0] >= 240
+    else:
+        nobodys = address.ipv4_mapped is not None or "%" in text
+    if nobodys or address.is_multicast or address.is_unspecified or address.is_loopback:
         raise InvalidArgument(f"a record has an address that no machine can have: {text}")
     return address
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from shoal.errors import InvalidArgument
 from shoal.files import write_all
 from shoal.host import linux
-from shoal.json_text import BadJson, read_json
 from shoal.network.names import resolvconf
 from shoal.runtime import (
     capabilities,
@@ -34,6 +33,7 @@ from shoal.runtime import (
     rootfs,
     seccomp,
     seccomp_bpf,
+    seccomp_profile,
 )
 from shoal.runtime.apparmor import UNCONFINED
 from shoal.runtime.cgroups import Cgroups, Layout
@@ -287,10 +287,7 @@ def _seccomp(site: Site, container: Container, names: tuple[str, ...]) -> dict[s
         return None
     if wanted in ("", "default"):
         return site.host.seccomp(names)
-    try:
-        return seccomp.translate(read_json(wanted), names, site.host.machine)
-    except BadJson as error:
-        raise InvalidArgument(f"decoding seccomp profile failed: {error}") from error
+    return seccomp.translate(seccomp_profile.read(wanted), names, site.host.machine)
 
 
 def _annotations(site: Site, container: Container, names: tuple[str, ...]) -> dict[str, str]:

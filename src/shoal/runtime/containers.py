@@ -34,6 +34,7 @@ from shoal.runtime.starting import Starting
 from shoal.runtime.stopping import Stopping
 from shoal.runtime.tools import Tools
 from shoal.runtime.types import Container, ContainerConfig, LogLine, LogOptions, Phase, Stats
+from shoal.runtime.waits import Waits, silently
 from shoal.runtime.watching import Watching
 from shoal.runtime.workers import Workers
 
@@ -140,7 +141,13 @@ class Containers:
 
     # The life of a container.
 
-    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+    async def create(
+        self,
+        config: ContainerConfig,
+        *,
+        id: str | None = None,  # noqa: A002
+        waits: Waits = silently,
+    ) -> Container:
         """Make a container. If there is one with this id, it is returned as it is.
 
         Raises Conflict if the name is taken, NotFound and InvalidArgument.
@@ -150,11 +157,11 @@ class Containers:
             return there.value
         id = id or secrets.token_hex(32)  # noqa: A001
         self._roster.take_name(config.name, id)
-        return await self._children.finish(self._create(id, config), f"create {id[:12]}")
+        return await self._children.finish(self._create(id, config, waits), f"create {id[:12]}")
 
-    async def _create(self, id: str, config: ContainerConfig) -> Container:  # noqa: A002
+    async def _create(self, id: str, config: ContainerConfig, waits: Waits) -> Container:  # noqa: A002
         try:
-            container = await self._creation.make(id, config)
+            container = await self._creation.make(id, config, waits)
         except BaseException:
             self._roster.give_name_back(config.name, id)
             raise
@@ -162,10 +169,10 @@ class Containers:
         self._tools.tell(container, "create")
         return container
 
-    async def start(self, ref: str) -> Container:
+    async def start(self, ref: str, *, waits: Waits = silently) -> Container:
         """Start it, and return when its process runs. Does nothing if it runs already. Raises StartFailed."""
         life = self._roster.find(ref)
-        return await self._children.finish(self._starting.start(life), f"start {life.value.id[:12]}")
+        return await self._children.finish(self._starting.start(life, waits), f"start {life.value.id[:12]}")
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
         """Send a signal. Raises Conflict if it does not run."""

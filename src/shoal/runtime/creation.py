@@ -19,6 +19,7 @@ from shoal.runtime.discards import Discards
 from shoal.runtime.host import resolv_conf
 from shoal.runtime.interfaces import Images, Network, Volumes
 from shoal.runtime.types import Container, ContainerConfig, Mount, Phase, Volume
+from shoal.runtime.waits import Waits, silently
 from shoal.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,12 @@ class Creation:
         self._network = network
         self._discards = Discards(site)
 
-    async def make(self, id: str, config: ContainerConfig) -> Container:  # noqa: A002 - a container's id
+    async def make(
+        self,
+        id: str,  # noqa: A002 - a container's id
+        config: ContainerConfig,
+        waits: Waits = silently,
+    ) -> Container:
         """Make a container, CREATED and recorded. Raises InvalidArgument and NotFound with Docker's words."""
         image = self._images.get(config.image)
         wanted = process.process(image.config, config)
@@ -50,7 +56,7 @@ class Creation:
             undo.push_async_callback(self._workers.run, self._discards.discard, id, folder)
             self._images.hold(image.id, id)
             undo.callback(self._images.release, image.id, id)
-            mounts, sources, fresh = await self._volumes_of(id, config, wanted.volumes, undo)
+            mounts, sources, fresh = await self._volumes_of(id, config, wanted.volumes, undo, waits)
             sandbox = await self._connect(id, config)
             undo.push_async_callback(self._network.disconnect, id)
             container = Container(
@@ -72,19 +78,26 @@ class Creation:
                 health_config=wanted.health,
             )
             lower = self._images.lower_dirs(image.id)
-            filled = [(target, volume.mountpoint) for target, volume in await self._to_fill(container, lower, fresh)]
+            filled = [
+                (target, volume.mountpoint) for target, volume in await self._to_fill(container, lower, fresh, waits)
+            ]
             await self._workers.run(self._record, container, lower, folder, filled)
             undo.pop_all()
         return container
 
-    async def connect(self, container: Container) -> Sandbox:
+    async def _mount(self, volume: Volume, waits: Waits) -> None:
+        if volume.options.get("device"):
+            async with waits(f"waiting for its volume {volume.name}: {volume.options['device']}"):
+                await self._volumes.mount(volume.name)
+
+    async def connect(self, container: Container, waits: Waits = silently) -> Sandbox:
         """Mount its volumes, and return the sandbox for its start: its present one, or a new one if that is gone.
 
         A sandbox is gone after an earlier end and after a reboot.
         """
         for mount in container.mounts:
             if mount.type == "volume":
-                await self._volumes.mount(mount.source)
+                await self._mount(self._volumes.get(mount.source), waits)
         present = container.sandbox
         # A stat on a tmpfs is faster than a thread.
         pinned = bool(present.netns) and os.path.exists(present.netns)  # noqa: ASYNC240
@@ -141,6 +154,7 @@ class Creation:
         config: ContainerConfig,
         declared: tuple[str, ...],
         undo: AsyncExitStack,
+        waits: Waits,
     ) -> tuple[tuple[Mount, ...], dict[str, str], list[tuple[str, Volume]]]:
         """Return the mounts with volume names filled in, the source of each, and (target, volume) to fill."""
         mounts: list[Mount] = []
@@ -161,13 +175,13 @@ class Creation:
             if not mount.no_copy and not mount.subpath:
                 fresh.append((mount.target, volume))
             if mount.subpath:
-                await self._volumes.mount(volume.name)
+                await self._mount(volume, waits)
                 await self._workers.run(bundle.check_subpath, volume.mountpoint, mount.subpath)
             sources[mount.target] = volume.mountpoint
         return tuple(mounts), sources, fresh
 
     async def _to_fill(
-        self, container: Container, lower: list[str], fresh: list[tuple[str, Volume]]
+        self, container: Container, lower: list[str], fresh: list[tuple[str, Volume]], waits: Waits
     ) -> list[tuple[str, Volume]]:
         """Return the volumes to fill, mounted.
 
@@ -180,7 +194,7 @@ class Creation:
                 root = await self._workers.run(bundle.set_up_root, self._site, container.id, lower)
                 if await self._workers.run(confined.folder_mode, root, target) is None:
                     continue
-            await self._volumes.mount(volume.name)
+            await self._mount(volume, waits)
             filled.append((target, volume))
         return filled
 

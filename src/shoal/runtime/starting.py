@@ -17,6 +17,7 @@ from shoal.runtime.life import Life
 from shoal.runtime.log_cuts import LogCuts
 from shoal.runtime.tools import Tools
 from shoal.runtime.types import Container, Health, Phase
+from shoal.runtime.waits import Waits, silently
 from shoal.runtime.watching import Watching
 
 
@@ -39,14 +40,14 @@ class Starting:
         self._cuts = cuts
         self._watching = watching
 
-    async def start(self, life: Life) -> Container:
+    async def start(self, life: Life, waits: Waits = silently) -> Container:
         """Start it, and return when its process runs. Does nothing if it runs already. Raises StartFailed."""
         async with life.lock:
             if life.removed:
                 raise NotFound(f"No such container: {life.value.id}")
             if life.value.phase is Phase.RUNNING:
                 return life.value
-            container = dataclasses.replace(life.value, sandbox=await self._creation.connect(life.value))
+            container = dataclasses.replace(life.value, sandbox=await self._creation.connect(life.value, waits))
             try:
                 lower = self._images.lower_dirs(container.image_id)
                 config = container.config

@@ -8,14 +8,11 @@ and `release` and not kept on disk; after a restart, containers hold their volum
 """
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
 import re
 import secrets
-import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +20,12 @@ from weakref import WeakValueDictionary
 
 from shoal.errors import Conflict, DamagedState, InvalidArgument, NotFound, ShoalError
 from shoal.files import write_atomic
-from shoal.host import linux, programs
 from shoal.host.events import EventBus
 from shoal.json_text import read_json
 from shoal.paths import Paths
 from shoal.runtime import confined
 from shoal.runtime.types import Volume
+from shoal.runtime.volume_mounts import VolumeMounts, mounts_below
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +33,7 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 MAX_NAME = 255
 _OPTIONS = ("type", "o", "device", "size")
 _NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
-_PASSWORD = re.compile(r"password=[^,]*")
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
-MOUNT_TIMEOUT = 120.0
-"""Seconds after which a file server that does not answer counts as unreachable."""
-
 
 # Inside the class below, `list` is its method.
 Names = list[str]
@@ -78,6 +71,7 @@ class Volumes:
         self._events = events
         self._volumes: dict[str, Volume] = {}
         self._holders: dict[str, set[str]] = {}
+        self._mounts = VolumeMounts(self._holders.__contains__)
         self._damaged: dict[str, DamagedState] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -153,12 +147,14 @@ class Volumes:
 
     async def remove(self, name: str, force: bool = False) -> None:
         """Remove a volume with its data. Raises Conflict while a container uses it, even with `force`."""
-        self.get(name)
-        if holders := self._holders.get(name):
-            raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(holders))}]")
+        volume = self.get(name)
+        self._check_unused(name)
         path = self._folder / name
-        _unmount(path / "_data")
-        if below := _mounts_below(path):
+        if volume.options.get("device") or mounts_below(path):
+            await self._mounts.unmount(volume)  # after a mount that is still under way
+            self.get(name)  # removed by another meanwhile
+            self._check_unused(name)
+        if below := mounts_below(path):
             raise ShoalError(f"remove {name}: volume has active mounts: {below[0]}")
         gone = self._folder / f".old-{secrets.token_hex(8)}"
         os.rename(path, gone)
@@ -169,31 +165,34 @@ class Volumes:
             raise ShoalError(f"remove {name}: error removing volume path '{gone}': {error.strerror}") from error
         self._tell("destroy", name)
 
+    def _check_unused(self, name: str) -> None:
+        if holders := self._holders.get(name):
+            raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(holders))}]")
+
     def hold(self, name: str, container_id: str) -> None:
         """Note that a container uses a volume. May be repeated."""
         self.get(name)
         self._holders.setdefault(name, set()).add(container_id)
 
     def release(self, name: str, container_id: str) -> None:
-        """End a hold. With the last one, the mount of the volume's options is unmounted."""
+        """End a hold. With the last one, the mount of the volume's options is unmounted soon."""
         holders = self._holders.get(name, set())
         holders.discard(container_id)
         if not holders:
             self._holders.pop(name, None)
             volume = self._volumes.get(name)
             if volume and volume.options.get("device"):
-                _unmount(Path(volume.mountpoint))
+                self._mounts.unmount_soon(volume)
 
     def holders(self, name: str) -> Names:
         """Return the containers that use a volume."""
         return sorted(self._holders.get(name, ()))
 
     async def mount(self, name: str) -> Volume:
-        """Mount a held volume if its options describe a mount. May be repeated. Raises ShoalError."""
+        """Mount a held volume if its options describe a mount. May be repeated. Raises ShoalError, Unavailable."""
         volume = self.get(name)
         if volume.options.get("device"):
-            async with self._locks.setdefault(name, asyncio.Lock()):
-                await asyncio.to_thread(_mount, volume)
+            await self._mounts.mount(volume)
         return volume
 
     def _tell(self, action: str, name: str) -> None:
@@ -218,62 +217,3 @@ def _write(path: Path, volume: Volume) -> None:
     finally:
         if fresh.exists():
             confined.remove_tree(fresh)
-
-
-def mount_command(volume: Volume, options: str) -> list[str]:
-    """Return the command that mounts a volume's device. As in Docker, no helper program is used (`-i`)."""
-    kind, device = volume.options.get("type", ""), volume.options["device"]
-    extra = ["-o", options] if options else []
-    return [programs.find("mount"), "-i", "-t", kind, *extra, "--", device, volume.mountpoint]
-
-
-def _mount(volume: Volume) -> None:
-    if os.path.ismount(volume.mountpoint) or volume.mountpoint in _mounts_below(Path(volume.mountpoint)):
-        return
-    options = volume.options.get("o", "")
-    try:
-        if volume.options.get("type") in ("nfs", "nfs4", "cifs"):
-            options = _with_address(options)
-        command = mount_command(volume, options)
-        done = subprocess.run(command, capture_output=True, timeout=MOUNT_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ShoalError(f"failed to mount local volume: {error}") from error
-    if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        shown = _PASSWORD.sub("password=********", options)
-        raise ShoalError(
-            f"failed to mount local volume: mount {volume.options['device']}:{volume.mountpoint}, data: {shown}: "
-            f"{words[0] if words else 'no reason given'}"
-        )
-
-
-def _with_address(options: str) -> str:
-    """Resolve a name in the option `addr`, because the kernel needs an address."""
-    parts = options.split(",")
-    for at, part in enumerate(parts):
-        name, _, value = part.partition("=")
-        if name == "addr" and value:
-            try:
-                ipaddress.ip_address(value)
-            except ValueError:
-                parts[at] = f"addr={socket.getaddrinfo(value, None)[0][4][0]}"
-    return ",".join(parts)
-
-
-def _unmount(path: Path) -> None:
-    while str(path) in _mounts_below(path):
-        try:
-            linux.umount(str(path), linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
-        except OSError as error:
-            raise ShoalError(f"cannot unmount {path}: {error.strerror}") from error
-
-
-def _mounts_below(path: Path) -> list[str]:
-    """Return the mount points at or below a path, from the kernel's list.
-
-    `os.path.ismount` would miss a bind mount of the same file system.
-    """
-    prefix = f"{path}/"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        points = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split()[4]) for line in lines]
-    return [point for point in points if point == str(path) or point.startswith(prefix)]

@@ -11,6 +11,7 @@ from shoal.api import v1 as api
 from shoal.errors import NotFound, ShoalError
 from shoal.network.wanted import Gossip, Overlay, Trouble
 from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase
+from shoal.runtime.waits import Waits, silently
 
 
 class FakeContainers:
@@ -27,6 +28,7 @@ class FakeContainers:
         self.most_busy = 0
         self.stop_code = 143
         self.has_health = False
+        self.slow: dict[str, asyncio.Event] = {}  # by name: containers whose volume's file server does not answer yet
 
     def list(self) -> list[Container]:
         return list(self._all.values())
@@ -37,17 +39,26 @@ class FakeContainers:
                 return container
         raise NotFound(f"No such container: {ref}")
 
-    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+    async def create(
+        self,
+        config: ContainerConfig,
+        *,
+        id: str | None = None,  # noqa: A002
+        waits: Waits = silently,
+    ) -> Container:
         assert id is not None
         if id in self._all:
             return self._all[id]
         image = self._images.get(config.image)
+        if config.name in self.slow:
+            async with waits(f"waiting for the volume of {config.name}"):
+                await self.slow[config.name].wait()
         with self._work():
             await self._pause()
         self.log.append(f"create {config.name}")
         return self._put(Container(id=id, config=config, image_id=image.id, phase=Phase.CREATED, created_at=0.0))
 
-    async def start(self, ref: str) -> Container:
+    async def start(self, ref: str, *, waits: Waits = silently) -> Container:
         container = self.get(ref)
         if container.config.entrypoint[:1] == ("missing",):
             raise ShoalError('exec: "missing": executable file not found in $PATH')

@@ -12,6 +12,7 @@ from shoal.agent.task import TaskLoop
 from shoal.api import v1 as api
 from shoal.errors import Unavailable
 from shoal.runtime.types import Container, ContainerConfig, Phase
+from shoal.runtime.waits import Waits, silently
 from tests.unit.agent.fakes import NODE, FakeContainers, FakeRuntime, task
 
 pytestmark = pytest.mark.looptime
@@ -22,7 +23,13 @@ class Busy(FakeContainers):
 
     refusals = 2
 
-    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+    async def create(
+        self,
+        config: ContainerConfig,
+        *,
+        id: str | None = None,  # noqa: A002
+        waits: Waits = silently,
+    ) -> Container:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("the host is busy")
@@ -32,19 +39,29 @@ class Busy(FakeContainers):
 class Broken(FakeContainers):
     """Containers with a defect."""
 
-    async def create(self, config: ContainerConfig, *, id: str | None = None) -> Container:  # noqa: A002
+    async def create(
+        self,
+        config: ContainerConfig,
+        *,
+        id: str | None = None,  # noqa: A002
+        waits: Waits = silently,
+    ) -> Container:
         raise ZeroDivisionError("defect")
 
 
 def loop_of(
-    containers: FakeContainers, group: asyncio.TaskGroup, seen: list[tuple[float, str, str]], made: api.Task
+    containers: FakeContainers,
+    group: asyncio.TaskGroup,
+    seen: list[tuple[float, str, str]],
+    made: api.Task,
+    limits: Limits | None = None,
 ) -> TaskLoop:
     now = asyncio.get_running_loop().time
     begun = now()
 
     def make(each: api.Task) -> Controller:
         pulls = Pulls(FakeRuntime().images, group)
-        return Controller(each.id, container_config(each, NODE), "", "", containers, pulls, Limits(1), group)
+        return Controller(each.id, container_config(each, NODE), "", "", containers, pulls, limits or Limits(1), group)
 
     def report(_task_id: str, status: api.TaskStatus) -> None:
         seen.append((round(now() - begun, 3), api.TaskState.Name(status.state), status.err))
@@ -187,3 +204,31 @@ async def test_the_logs_of_a_task_that_outlived_its_daemon_are_not_waited_for(st
     async with asyncio.TaskGroup() as group:
         assert loop_of(FakeContainers(FakeRuntime().images), group, [], remembered).starting.is_set()
         assert not loop_of(FakeContainers(FakeRuntime().images), group, [], task()).starting.is_set()
+
+
+async def test_tasks_whose_volumes_do_not_answer_say_so_and_take_no_turn_from_others() -> None:
+    """Four such starts of a service held every other start of their node."""
+    containers = FakeContainers(FakeRuntime().images)
+    seen: list[tuple[float, str, str]] = []
+    others: list[tuple[float, str, str]] = []
+    stuck = [task(f"t{number}") for number in range(3)]
+    for each in stuck:
+        containers.slow[container_config(each, NODE).name] = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        limits = Limits(1)
+        loops = [loop_of(containers, group, seen, each, limits) for each in stuck]
+        loops.append(loop_of(containers, group, others, task("other"), limits))
+        for loop in loops:
+            loop.start()
+        await asyncio.sleep(1)
+        assert others[-1] == (0.0, "RUNNING", "")
+        await asyncio.sleep(9)
+        words = f"waiting for the volume of {container_config(stuck[0], NODE).name}"
+        assert (3.0, "PREPARING", words) in seen
+        for event in containers.slow.values():
+            event.set()
+        await asyncio.sleep(1)
+        assert [loop.status.state for loop in loops] == [api.RUNNING] * 4
+        assert {loop.status.err for loop in loops} == {""}
+        for loop in loops:
+            await loop.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shoal.api import v1 as api
 from shoal.daemon import metrics, network_metrics
+from shoal.network.connections import Table
 from shoal.network.wanted import Wanted
 from tests.unit.engine.fakes import FakeNode, FakeOverlays, backend, manager_node
 
@@ -25,7 +26,10 @@ def documented() -> dict[str, str]:
 async def test_each_metric_is_documented_and_each_documented_one_is_there() -> None:
     counted = {each.key: {"x": 1} if each.label else 1 for each in network_metrics.METRICS}
     overlays = FakeOverlays(wanted=Wanted(1), counted=counted)
-    text = await metrics.render(backend(node=manager_node()[0], overlays=overlays))
+    made = backend(node=manager_node()[0], overlays=overlays)
+    made.connections.look(Table(7, 10, 3), 0.0)
+    text = await metrics.render(made)
+    assert "shoal_host_connections_lost_total 3" in text.splitlines()
     assert dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)) == documented()
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from shoal.api import v1 as api
 from shoal.errors import Unauthenticated
+from shoal.network.connections import Table
 from shoal.node.types import LocalState, SwarmInfo
 from shoal.runtime.image_types import RegistryAuth
 from shoal.runtime.types import Container, ContainerConfig, Image, Mount, Phase, Volume
@@ -58,6 +59,15 @@ async def test_info_counts_what_is_here_and_tells_the_swarm() -> None:
         old = await (await http.get("/v1.40/info")).json()
         assert "Expected" in old["RuncCommit"]
         assert (await http.get("/_ping")).headers["Swarm"] == "active/manager"
+
+
+async def test_a_full_table_of_connections_is_warned_of() -> None:
+    parts = backend()
+    async with client(parts) as http:
+        assert (await (await http.get("/info")).json())["Warnings"] is None
+        parts.connections.look(Table(10, 10), 0.0)
+        (warning,) = (await (await http.get("/info")).json())["Warnings"]
+        assert warning.startswith("WARNING: the table of tracked connections is full (10 of 10): ")
 
 
 async def test_info_names_apparmor_where_containers_are_held_to_a_profile() -> None:

@@ -1,7 +1,7 @@
 """Values of the two tables: bytes that Docker Engine wrote, and bytes that nobody honest writes."""
 
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Interface, ip_address, ip_interface
+from ipaddress import IPv6Address, IPv6Interface, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shoal.api.gen import networkdb_pb2 as pb
 from shoal.errors import InvalidArgument
-from shoal.network.records import EndpointRecord, PeerRecord
+from shoal.network.records import EndpointRecord, PeerRecord, of_one
 from shoal.network.wanted import Port
 
 # Written by Docker Engine 20.10 (gossip.md section 6).
@@ -72,6 +72,11 @@ def test_a_virtual_ip_is_read() -> None:
         endpoint(endpoint_ip="127.0.0.1"),
         endpoint(endpoint_ip="224.0.0.1"),
         endpoint(endpoint_ip="fe80::1%eth0"),
+        endpoint(endpoint_ip="255.255.255.255"),
+        endpoint(endpoint_ip="0.1.2.3"),
+        endpoint(endpoint_ip="240.0.0.1"),
+        endpoint(endpoint_ip="::ffff:10.0.1.3"),
+        endpoint(virtual_ip="255.255.255.255"),
         endpoint(virtual_ip="0.0.0.0"),
         endpoint(endpoint_ip6="10.0.1.3"),
         endpoint(virtual_ip6="::1"),
@@ -97,6 +102,13 @@ def test_an_endpoint_record_that_cannot_be_is_refused(value: bytes) -> None:
         ("fd00::3%eth0/64", "02:42:0a:00:01:03", "192.168.1.10"),
         ("10.0.1.3/24", "03:42:0a:00:01:03", "192.168.1.10"),
         ("10.0.1.3/24", "ff:ff:ff:ff:ff:ff", "192.168.1.10"),
+        ("10.0.1.3/24", "00:00:00:00:00:00", "192.168.1.10"),
+        ("255.255.255.255/24", "02:42:0a:00:01:03", "192.168.1.10"),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", "255.255.255.255"),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", "0.1.2.3"),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", "224.0.0.1"),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", "fe80::1"),
+        ("10.0.1.3/24", "02:42:0a:00:01:03", "::ffff:192.168.1.10"),
         ("10.0.1.3/24", "02:42:0a:00:01", "192.168.1.10"),
         ("10.0.1.3/24", "02:42:0a:00:01:03", ""),
         ("10.0.1.3/24", "02:42:0a:00:01:03", "127.0.0.1"),
@@ -120,6 +132,22 @@ def test_a_peer_record_whose_second_address_cannot_be_is_refused(second: str) ->
     )
     with pytest.raises(InvalidArgument):
         PeerRecord.decode(record.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("address", "subnet", "can"),
+    [
+        ("10.0.1.3", "10.0.1.0/24", True),
+        ("10.0.1.0", "10.0.1.0/24", False),
+        ("10.0.1.255", "10.0.1.0/24", False),
+        ("10.0.2.3", "10.0.1.0/24", False),
+        ("10.0.1.1", "10.0.1.0/31", True),
+        ("fd00::", "fd00::/64", True),
+        ("fd00::1", "10.0.1.0/24", False),
+    ],
+)
+def test_one_machine_has_no_address_of_all(address: str, subnet: str, can: bool) -> None:
+    assert of_one(ip_address(address), ip_network(subnet)) is can
 
 
 @given(st.binary(max_size=200))

@@ -5,24 +5,21 @@ earlier process wrote, and goes on from there: no connection ends for it.
 """
 
 import os
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
 
 from shoal.errors import ShoalError
-from shoal.network.balancing import flows, rules
-from shoal.network.balancing.rules import Flows, Found, Virtual
+from shoal.network.balancing import ending, flows, rules
+from shoal.network.balancing.flows import Endings, Flow
+from shoal.network.balancing.rules import Found, Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
-from shoal.network.netlink import NetlinkSocket
-from shoal.network.rtnetlink import Address
+from shoal.network.rtnetlink import Address, Request
 
 Virtuals = Mapping[Address, Virtual]
-# Flows of a container that are read at once, of 300 bytes each. A busy one has some thousand.
-MOST_FLOWS = 50_000
 # Connections that are counted for one virtual IP: a full table has a quarter of a million, which take a second to read.
 MOST_COUNTED = 20_000
 
@@ -83,7 +80,7 @@ class Balancer:
     def _count(self, netns: int, virtual: Address) -> Mapping[Address, int]:
         try:
             conntrack = self._nftables.socket(netns)
-            return flows.tally(islice(conntrack.stream(flows.list_all(virtual)), MOST_COUNTED))
+            return flows.tally(islice(conntrack.stream(flows.list_all(virtual)), MOST_COUNTED), virtual)
         finally:
             self._nftables.drop_socket(netns)  # there may be more than was read
 
@@ -97,24 +94,22 @@ class Balancer:
             return
         there = dict.fromkeys(found or ())
         self._write(netns, rules.update(there, virtuals, self._rng), rules.update({}, virtuals, self._rng))
-        answering = self._answering(netns, there.keys() | virtuals.keys())
-        for address, answers in answering.items():
-            for one in rules.stale(virtuals.get(address, Virtual(address)), answers):
-                _end(self._nftables.socket(netns), one)
+        known = there.keys() | virtuals.keys()
+        self._end_chosen(
+            netns,
+            Endings(dict.fromkeys(known)).lists(),
+            lambda flow: flow.to in known and rules.is_stale(virtuals, flow.to, flow.answers),
+        )
 
-    def _answering(self, netns: int, addresses: Collection[Address]) -> dict[Address, set[Address]]:
-        """Return who answers flows to each of these virtual IPs: nothing of those without a flow."""
-        if not flows.count(self._nftables.socket(netns).run(flows.get_count())):
-            return {}  # as in a container that is about to start
-        found: dict[Address, set[Address]] = {}
+    def _end_chosen(self, netns: int, lists: Sequence[Request], chosen: Callable[[Flow], bool]) -> None:
+        conntrack = self._nftables.socket(netns)
+        if not lists or not flows.count(conntrack.run(flows.get_count())):
+            return  # as in a container that is about to start
         try:
-            for to, answers in flows.ends(self._nftables.ask(netns, flows.list_every(), MOST_FLOWS)):
-                if to in addresses:
-                    found.setdefault(to, set()).add(answers)
-        except ShoalError:  # too many to have them all here: one virtual IP after the other
-            conntrack = self._nftables.socket(netns)
-            found = {address: flows.answering(conntrack.run(flows.list_all(address))) for address in addresses}
-        return found
+            ending.end_chosen(conntrack, lists, chosen)
+        except OSError as error:
+            self._nftables.drop_socket(netns)  # there may be more than was read
+            raise ShoalError(f"connections that lead elsewhere now cannot be ended: {error.strerror}") from error
 
     def _write(self, netns: int, text: str, anew: str) -> None:
         """Make the table, or go on with what is there; where somebody has spoilt it, make it anew."""
@@ -136,19 +131,5 @@ class Balancer:
             # What began without these rules leads nowhere.
             self._end(file.fileno(), rules.ended({}, known.virtuals))
 
-    def _end(self, netns: int, ended: list[Flows]) -> None:
-        if not ended:
-            return
-        answering = self._answering(netns, {one.virtual for one in ended})
-        for one in ended:
-            answers = answering.get(one.virtual, ())
-            if one.backend in answers or (one.backend is None and answers):
-                _end(self._nftables.socket(netns), one)
-
-
-def _end(conntrack: NetlinkSocket, ended: Flows) -> None:
-    try:
-        with suppress(FileNotFoundError):  # there are none
-            conntrack.run(flows.delete(ended))
-    except OSError as error:
-        raise ShoalError(f"cannot end the connections to {ended.virtual}: {error.strerror}") from error
+    def _end(self, netns: int, ended: Endings) -> None:
+        self._end_chosen(netns, ended.lists(), ended.names)

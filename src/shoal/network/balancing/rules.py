@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
 from shoal.json_text import read_json
+from shoal.network.balancing.flows import Endings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,14 +35,6 @@ class Virtual:
     address: Address
     backends: frozenset[Address] = field(default_factory=frozenset)
     leaving: frozenset[Address] = field(default_factory=frozenset)
-
-
-@dataclass(frozen=True, slots=True)
-class Flows:
-    """Connections to a virtual IP that a backend answers. None: whoever answers them."""
-
-    virtual: Address
-    backend: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,27 +140,27 @@ def _spread(virtual: Virtual, rng: Random) -> list[str]:
     return [f"dnat {family} to numgen inc mod {len(backends)} map {{ {each} }}", last]
 
 
-def ended(known: Mapping[Address, Virtual], wanted: Mapping[Address, Virtual]) -> list[Flows]:
+def ended(known: Mapping[Address, Virtual], wanted: Mapping[Address, Virtual]) -> Endings:
     """Return the flows to end once the rules are as wanted.
 
     Those of backends that are gone: a long-lived flow of UDP finds a living one, TCP hears at once. Those that began
     before the virtual IP was there, and lead nowhere. All of a virtual IP that is gone.
     """
-    found: list[Flows] = []
+    found: dict[Address, frozenset[Address] | None] = {}
     for address, former in known.items():
         now = wanted.get(address)
         if now is None:
-            found.append(Flows(address, None))
-        else:
-            gone = (former.backends | former.leaving) - (now.backends | now.leaving)
-            found += [Flows(address, backend) for backend in sorted(gone, key=str)]
-    found += [Flows(address, address) for address in wanted if address not in known]
-    return found
+            found[address] = None
+        elif gone := (former.backends | former.leaving) - (now.backends | now.leaving):
+            found[address] = gone
+    found.update({address: frozenset({address}) for address in wanted if address not in known})
+    return Endings(found)
 
 
-def stale(wanted: Virtual, answering: Iterable[Address]) -> list[Flows]:
-    """Return the flows to end of those that answer for a virtual IP: what `ended` is where the past is not known."""
-    return [Flows(wanted.address, one) for one in answering if one not in wanted.backends | wanted.leaving]
+def is_stale(wanted: Mapping[Address, Virtual], virtual: Address, answers: Address) -> bool:
+    """Return whether a flow to a virtual IP is to end: what `ended` is where the past is not known."""
+    now = wanted.get(virtual)
+    return now is None or answers not in now.backends | now.leaving
 
 
 def behind(listing: str) -> dict[Address, frozenset[Address]]:

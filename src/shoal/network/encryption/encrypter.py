@@ -24,6 +24,9 @@ from shoal.network.rtnetlink import Address, Request
 _PROBE = Association(IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), 0x1000, bytes(16))
 
 
+_NEVER = {errno.EINVAL, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EOPNOTSUPP, errno.ENETUNREACH}
+
+
 class Unguarded(ShoalError):
     """The packet rules could not be made: no encrypted overlay may be there."""
 
@@ -40,6 +43,8 @@ class Encrypter:
         self._own: set[Address] = set()  # where packets left from, while this program ran
         self._made: Encryption | None = None  # None: the kernel is to be read
         self._guarded: frozenset[int] = frozenset()
+        self.refused: dict[Address, int] = {}
+        """The nodes of which the kernel took no association or policy: the errno. What is for them is dropped."""
         self._listing = ""  # of our table, as it was made for these; empty: it is to be made
 
     def lacking(self) -> str:
@@ -77,6 +82,8 @@ class Encrypter:
     def prepare(self, wanted: Encryption) -> None:
         """Add what is missing. Unguarded, ShoalError, OSError; may be repeated."""
         self._own.add(wanted.local)
+        if not wanted.vnis:
+            self.refused = {}
         if not wanted.vnis or wanted == self._made:
             return
         try:
@@ -85,15 +92,32 @@ class Encrypter:
                 self._nftables.run(rules.more(self._tag, wanted))
         except ShoalError as error:
             raise Unguarded(str(error)) from error
-        self._made = None
+        self._made, self.refused = None, {}
         with NetlinkSocket(xfrm=True) as kernel:
             associations, policies = self._read(kernel)
             named = {(one.destination, one.spi) for one in wanted.associations}
             wrong = [one for one in associations - wanted.associations if (one.destination, one.spi) in named]
             _try(kernel, [xfrm.delete_association(one) for one in wrong], (errno.ESRCH,))
             missing = wanted.associations - (associations - set(wrong))
-            _try(kernel, [xfrm.add_association(one) for one in missing], (errno.EEXIST,))
-            _try(kernel, [xfrm.set_policy(one) for one in wanted.policies - policies], ())
+            own = wanted.local
+            self._try_nodes(
+                kernel,
+                [
+                    (one.source if one.destination == own else one.destination, xfrm.add_association(one))
+                    for one in missing
+                ],
+                (errno.EEXIST,),
+            )
+            unset = wanted.policies - policies
+            self._try_nodes(kernel, [(one.destination, xfrm.set_policy(one)) for one in unset], ())
+
+    def _try_nodes(
+        self, kernel: NetlinkSocket, requests: Sequence[tuple[Address, Request]], fine: tuple[int, ...]
+    ) -> None:
+        errors = kernel.try_all([request for _, request in requests])
+        for (node, _), number in zip(requests, errors, strict=True):
+            if number not in (0, *fine):
+                self.refused[node] = number
 
     def finish(self, wanted: Encryption) -> None:
         """Remove what is too much. ShoalError, OSError; may be repeated."""
@@ -112,7 +136,8 @@ class Encrypter:
         if not self._listing or wanted.vnis != self._guarded:
             self._nftables.run(rules.exactly(self._tag, wanted))
             self._listing, self._guarded = self._list(), wanted.vnis
-        self._made = wanted
+        # What the kernel will never take is not tried each time: others may tell of any number.
+        self._made = wanted if set(self.refused.values()) <= _NEVER else None
 
     def _read(self, kernel: NetlinkSocket) -> tuple[set[Association], set[Policy]]:
         associations = xfrm.associations(kernel.run(xfrm.list_associations()))

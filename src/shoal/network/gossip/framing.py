@@ -20,7 +20,7 @@ MAX_DATAGRAM = 65_536  # UDP has no more; also what one may hold decompressed
 # 30,000 tasks; what is larger would be held in memory whole, by a process that has 30 MiB.
 MAX_STREAM = 8 << 20
 MAX_PLAIN_STREAM = 16 << 20  # the same, decompressed
-MAX_PARTS = 1024  # messages of one datagram, in all its layers
+MAX_PARTS = 256  # messages of one datagram, in all its layers: one compound of 255 is the most that anybody sends
 MAX_LAYERS = 3  # compressed, compound, and one to spare: nobody sends more
 HEADER = 5  # of a stream: the kind, and how long what follows is
 COMPOUND_HEADER, PART_HEADER = 2, 2

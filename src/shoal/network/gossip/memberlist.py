@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]  # address and port
 
+# Pings of one datagram that are answered, on this node's or others' behalf. Nobody sends more than one: each answer
+# takes what waits to be spread with it, and so costs far more than the question.
+MAX_QUESTIONS = 4
 MAX_STREAMS = 256  # opened and not ended; beyond it exchanges are left out, which are repeated anyway
 
 
@@ -215,7 +218,14 @@ class Memberlist:
             self._outbox.note("packet", f"a datagram of {source[0]} makes no sense: {error}")
             return True
         told = False
+        questions = 0
         for part in parts:
+            if part[0] in (Kind.PING, Kind.INDIRECT_PING):
+                questions += 1
+                if questions > MAX_QUESTIONS:
+                    if questions == MAX_QUESTIONS + 1:
+                        self._outbox.note("questions", f"a datagram of {source[0]} asks too much")
+                    continue
             if part[0] == Kind.USER:
                 self.delegate.heard(part[1:], now)
                 told = True

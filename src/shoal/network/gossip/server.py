@@ -29,7 +29,8 @@ from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
 
-BURST = 64  # datagrams that are read before others have their turn
+# Before others have their turn: so many datagrams are read, or those of so many seconds.
+BURST, TURN = 64, 0.01
 SHORT = 16 << 10  # bytes of a stream that are read at once; longer ones in a thread
 ACCEPT_PAUSE = 0.2  # after there were no descriptors left
 # Datagrams that wait while the kernel takes none: all of one round to 1,000 nodes. More are lost, as on any network.
@@ -116,7 +117,10 @@ class GossipServer:
                 self._flush(wake=False)
 
     def _read_datagrams(self) -> None:
+        ends_at = self._loop.time() + TURN
         for _ in range(BURST):
+            if self._loop.time() > ends_at:
+                break  # the loop calls again, as there is more to be read
             try:
                 data, source = self._udp.recvfrom(framing.MAX_DATAGRAM)
             except BlockingIOError:

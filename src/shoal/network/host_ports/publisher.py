@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KERNEL = Path("/proc/sys/net/ipv4")
-_GONE = (errno.ENOENT, errno.ESRCH)
 
 
 class Publisher:
@@ -233,17 +232,18 @@ class Publisher:
         """Have the kernel forget flows that these addresses answered, and those that were begun to these ports."""
         if not answered and not begun:
             return
-        from shoal.network.balancing import flows  # as `_nft`
+        from shoal.network.balancing import ending  # as `_nft`
+        from shoal.network.balancing.flows import Endings
 
         with NetlinkSocket() as kernel:
             own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
         four = {address for _, address in own if address.version == 4}
-        requests = [flows.delete_answered(one) for one in answered]
-        requests += [flows.delete_port(protocol, one, number) for protocol, number in begun for one in four]
-        with NetlinkSocket(netfilter=True) as conntrack:
-            bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
-        if bad:
-            log.warning("flows to ports that lead elsewhere now were not ended: %s", os.strerror(bad[0]))
+        ports = {(protocol, one, number) for protocol, number in begun for one in four}
+        try:
+            with NetlinkSocket(netfilter=True) as conntrack:
+                ending.end(conntrack, Endings(answered=frozenset(answered), begun=ports))
+        except (OSError, ShoalError) as error:
+            log.warning("flows to ports that lead elsewhere now were not ended: %s", error)
 
     def _let_answer_itself(self, interface: str) -> None:
         """A container that reaches itself by a port of the host: where bridges' packets pass the rules of IP

@@ -1,12 +1,13 @@
 """Who of an overlay is on other nodes, as the kernel's tables have it. A change costs what changed. Pure.
 
-None takes an address or a MAC that a container of this node or a gateway has. Of two addresses with one MAC the greater
-one says where it is: so it does not matter in which order records came.
+None takes an address of nobody (a subnet's broadcast), nor an address or a MAC that a container of this node or a
+gateway has. Of two addresses with one MAC the greater one says where it is: so it does not matter in which order
+records came.
 """
 
 from collections.abc import Iterable, Mapping
 
-from shoal.network.records import PeerRecord
+from shoal.network.records import PeerRecord, of_one
 from shoal.network.rtnetlink import Address, Network
 
 Neighbour = tuple[int, Address]  # VXLAN id and address
@@ -60,7 +61,7 @@ class Others:
 
     def _vni(self, address: Address) -> int:
         for subnet, vni in self._subnets:
-            if subnet.version == address.version and address in subnet:
+            if of_one(address, subnet):
                 return vni
         return 0
 

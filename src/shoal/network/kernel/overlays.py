@@ -4,17 +4,18 @@ What it has made it remembers, so that a change costs what changed; after a fail
 kernel. It touches the namespaces in its own folder and the ends that it put into containers.
 """
 
+import errno
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoal.errors import ShoalError
 from shoal.network import rtnetlink
 from shoal.network.kernel import plan
 from shoal.network.kernel.state import DEFAULT_MTU, OverlayState, Seen
-from shoal.network.kernel.workplace import Workplace
+from shoal.network.kernel.workplace import RefusedPeers, Workplace
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Address
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 _ROUNDS = 2
 # Neighbours of all containers of a host count together; the kernel's 1,024 are few. Docker's numbers (gossip.md 4.2).
 _NEIGHBOURS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
+_PASSING = {errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC, errno.EAGAIN, errno.EINTR}
 
 
 @dataclass(slots=True)
@@ -36,6 +38,24 @@ class _Held:
     fresh: bool = False  # whether `seen` is what there is; else it is to be read
     reached: OverlayState | None = None
     mark: object = None  # that of the state whose tables of others `seen` has
+    refused: dict[plan.Entry, int] = field(default_factory=dict)  # of others, which the kernel did not take: its errno
+
+    def try_again(self, step: plan.SetPeers) -> None:
+        for vni, which, _ in (*step.neighbours, *step.forwarding):
+            self.refused.pop((vni, which), None)  # type: ignore[arg-type]
+
+    def standing(self, state: OverlayState) -> list[Trouble]:
+        """Return what is said of those that are still wanted. No container is kept from its network by them."""
+        self.refused = {
+            entry: number
+            for entry, number in self.refused.items()
+            if entry in state.neighbours or entry in state.forwarding
+        }
+        if not self.refused:
+            return []
+        (_, which), number = next(iter(self.refused.items()))
+        words = f"{len(self.refused)} entries of other nodes are refused: {which}: {os.strerror(number)}"
+        return [Trouble(state.id, "", words, bearable=True)]
 
 
 class Overlays:
@@ -95,7 +115,7 @@ class Overlays:
         for _ in range(_ROUNDS):
             for overlay in waiting:
                 troubles[overlay] = self._apply(self._held, overlay, states[overlay], inodes)
-            waiting = [overlay for overlay, found in troubles.items() if found]
+            waiting = [overlay for overlay, found in troubles.items() if not all(one.bearable for one in found)]
         return [trouble for found in troubles.values() for trouble in found]
 
     def _find(self) -> dict[str, _Held]:
@@ -119,7 +139,7 @@ class Overlays:
             all_held[overlay] = self._hold(overlay)
         held = all_held[overlay]
         if state is not None and (held.reached is state or held.reached == state):
-            return []
+            return held.standing(state)
         held.reached = None
         known_before = held.seen is not None and held.fresh and held.mark is not None
         try:
@@ -129,20 +149,24 @@ class Overlays:
         inodes, troubles = _inodes(state, known)
         touched = state.touched if state is not None and known_before and state.after is held.mark else None
         failed = self._run(overlay, held, seen, plan.plan(state, seen, inodes, touched))
-        held.fresh = not failed
-        held.mark = state.mine if state is not None and not failed else None
+        # What the kernel had no room for is tried again.
+        held.fresh = not failed and not _PASSING & set(held.refused.values())
+        held.mark = state.mine if state is not None and held.fresh else None
         troubles += failed
         if state is None and not troubles:
             held.place.close()
             (self._folder / overlay).unlink(missing_ok=True)  # after a restart of the host the bare file is left
             del all_held[overlay]
-        elif not troubles:
-            held.reached = state
+        elif state is not None:
+            if not troubles and held.fresh:
+                held.reached = state
+            troubles += held.standing(state)
         return troubles
 
     def _seen(self, held: _Held) -> Seen:
         if held.seen is None or not held.fresh:
             former, held.seen = held.seen, held.place.observe()
+            held.refused = {}
             if former is not None:
                 plan.carry_over(former, held.seen)
         return held.seen
@@ -150,8 +174,14 @@ class Overlays:
     def _run(self, overlay: str, held: _Held, seen: Seen, steps: Sequence[plan.Step]) -> list[Trouble]:
         troubles = []
         for step in steps:
+            if isinstance(step, plan.SetPeers):
+                held.try_again(step)
             try:
                 held.place.carry_out(step)
+            except RefusedPeers as error:
+                held.refused.update(error.refused)
+                self.steps += 1
+                plan.after(seen, step)
             except (OSError, ShoalError) as error:
                 endpoint = step.port.endpoint if isinstance(step, plan.MakePort | plan.ChangePort) else ""
                 troubles.append(_trouble(overlay, endpoint, error))

@@ -11,7 +11,9 @@ from typing import TypeVar
 from shoal.network.kernel.state import OverlayState, Port, Seen, Segment
 from shoal.network.rtnetlink import Address
 
-Touched = frozenset[tuple[int, Address] | tuple[int, str]]
+Entry = tuple[int, Address] | tuple[int, str]
+"""A neighbour (VXLAN id, address), or where a MAC is (VXLAN id, MAC)."""
+Touched = frozenset[Entry]
 K = TypeVar("K")
 V = TypeVar("V")
 

@@ -5,6 +5,7 @@ Each method is one step, ends with the mark of what it made, and may be repeated
 
 import errno
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shoal.errors import ShoalError
@@ -22,6 +23,15 @@ from shoal.network.sysctls import set_sysctl
 _DONE, _THERE, _GONE = 0, errno.EEXIST, (0, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)
 # Of a container's own, before its interface is given others: one that has made more is told so, and keeps what it has.
 _MOST_ROUTES = 10_000
+
+
+class RefusedPeers(ShoalError):
+    """The kernel took some entries of other nodes not, and all others."""
+
+    def __init__(self, refused: Mapping[plan.Entry, int]) -> None:
+        """`refused`: the errno of each entry."""
+        self.refused = refused
+        super().__init__(f"the kernel refused {len(refused)} entries of other nodes")
 
 
 class Workplace:
@@ -210,21 +220,41 @@ class Workplace:
         self._inside.run(rtnetlink.finish(here.index, alias(self._tag, port_mark(port, step.inode))))
 
     def _set_peers(self, step: plan.SetPeers) -> None:
-        requests: list[Request] = []
+        requests: list[tuple[plan.Entry, Request]] = []
+        refused: dict[plan.Entry, int] = {}
+        bridges = {vni: self._inside.link(f"br{vni}") for vni, *_ in step.forwarding}
         for vni, address, mac in step.neighbours:
-            requests.append(tables.set_neighbour(Neighbour(self._index(f"vx{vni}"), address, mac)))
+            requests.append(((vni, address), tables.set_neighbour(Neighbour(self._index(f"vx{vni}"), address, mac))))
         for vni, mac, node in step.forwarding:
+            bridge = bridges[vni]
+            if (
+                bridge is not None and mac == bridge.mac
+            ):  # of the gateway that containers here have: the kernel would lead it away from them
+                refused[vni, mac] = errno.EADDRINUSE
+                continue
             index = self._index(f"vx{vni}")
-            requests.append(tables.set_forwarding(Forwarding(index, mac, node)))
-            requests.append(tables.set_forwarding(Forwarding(index, mac, None)))
-        self._check(requests, self._inside.try_all(requests), (_DONE,))
+            requests.append(((vni, mac), tables.set_forwarding(Forwarding(index, mac, node))))
+            requests.append(((vni, mac), tables.set_forwarding(Forwarding(index, mac, None))))
+        self._try_peers(requests, (_DONE,), refused)
 
     def _drop_peers(self, step: plan.DropPeers) -> None:
-        requests = [tables.delete_neighbour(self._index(f"vx{vni}"), address) for vni, address in step.neighbours]
+        requests: list[tuple[plan.Entry, Request]] = []
+        for vni, address in step.neighbours:
+            requests.append(((vni, address), tables.delete_neighbour(self._index(f"vx{vni}"), address)))
         for vni, mac in step.forwarding:
             index = self._index(f"vx{vni}")
-            requests += [tables.delete_forwarding(index, mac, beyond=beyond) for beyond in (True, False)]
-        self._check(requests, self._inside.try_all(requests), _GONE)
+            requests += [((vni, mac), tables.delete_forwarding(index, mac, beyond=beyond)) for beyond in (True, False)]
+        self._try_peers(requests, _GONE, {})
+
+    def _try_peers(
+        self, requests: Sequence[tuple[plan.Entry, Request]], fine: tuple[int, ...], refused: dict[plan.Entry, int]
+    ) -> None:
+        errors = self._inside.try_all([request for _, request in requests])
+        for (entry, _), number in zip(requests, errors, strict=True):
+            if number not in fine:
+                refused.setdefault(entry, number)
+        if refused:
+            raise RefusedPeers(refused)
 
     def _drop_namespace(self) -> None:
         # The kernel removes a namespace later, by itself: until then nobody could use the VXLAN ids, nor the names in

@@ -107,19 +107,15 @@ class Host:
         """Have the kernel forget the flows to these ports of this host."""
         if not ports:
             return
-        from shoal.network.balancing import flows  # as `_nftables`
+        from shoal.network.balancing import ending  # as `_nftables`
+        from shoal.network.balancing.flows import Endings
 
         with NetlinkSocket() as kernel:
             own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
-        requests = [
-            flows.delete_port(protocol, address, port)
-            for protocol, port in sorted(ports)
-            for address in {address for _, address in own if address.version == 4}
-        ]
+        four = {address for _, address in own if address.version == 4}
+        begun = {(protocol, address, port) for protocol, port in ports for address in four}
         with NetlinkSocket(netfilter=True) as conntrack:
-            bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
-        if bad:
-            raise OSError(bad[0], "flows that Docker's rules led elsewhere cannot be ended")
+            ending.end(conntrack, Endings(begun=begun))
 
     def remove_meshes(self, gone: Collection[str]) -> list[str]:
         """Remove the devices of the meshes of these daemons, and with the last of all the rules that lead there.

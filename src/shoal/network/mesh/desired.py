@@ -12,8 +12,8 @@ from shoal.errors import FailedPrecondition, InvalidArgument
 from shoal.network.directory import Directory
 from shoal.network.kernel.state import overlay_mtu
 from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import Backend, Gateway, Here, Mesh
-from shoal.network.records import PeerRecord
+from shoal.network.mesh.state import Backend, Gateway, Here, Mesh, mac_of
+from shoal.network.records import PeerRecord, of_one
 from shoal.network.rtnetlink import Address
 from shoal.network.rules import GOSSIP_PORT
 from shoal.network.translation.places import Place, place
@@ -69,9 +69,7 @@ def desired_mesh(
         published=published,
         here=frozenset(_here(tasks)),
         # An address without a task is a node's own: nobody else begins connections on ingress.
-        gateways=frozenset(
-            Gateway(address, peers[address].mac) for address in sorted(peers.keys() - serving)[:MOST_GATEWAYS]
-        ),
+        gateways=_gateways({address: peers[address].mac for address in peers.keys() - serving}),
         nodes=_others(gossip, {*nodes, *(peer.tunnel for peer in peers.values())}),
         without_source=without_source,
         peers={address: (peer.mac, peer.tunnel) for address, peer in peers.items()},
@@ -119,7 +117,7 @@ def _peers(
         address: peer
         for address, peer in directory.neighbours(ingress.id).items()
         if isinstance(address, IPv4Address)
-        and address in own.network
+        and of_one(address, own.network)
         and address != own.ip
         and address not in tasks
         and peer.tunnel != local
@@ -168,6 +166,18 @@ def _published(
         frozenset(without_source),
         serving,
     )
+
+
+def _gateways(macs: Mapping[IPv4Address, str]) -> frozenset[Gateway]:
+    """Return the nodes by which connections come. Each MAC is one node's: two would be no map, and so no mesh at all.
+
+    The node whose MAC is made of its address, as Docker makes it, then the one with the greatest address.
+    """
+    whose: dict[str, IPv4Address] = {}
+    for address in sorted(macs, key=lambda one: (macs[one] == mac_of(one), one)):
+        whose[macs[address]] = address
+    nodes = sorted((address, mac) for mac, address in whose.items())
+    return frozenset(Gateway(address, mac) for address, mac in nodes[:MOST_GATEWAYS])
 
 
 def _here(tasks: _Tasks) -> Iterator[Here]:

@@ -14,7 +14,8 @@ from shoal.errors import FailedPrecondition, ShoalError
 from shoal.json_text import read_json
 from shoal.network import neighbours as tables
 from shoal.network import nft_messages, policy, rtnetlink
-from shoal.network.balancing import flows
+from shoal.network.balancing import ending, flows
+from shoal.network.balancing.flows import Endings
 from shoal.network.kernel.nftables import Nftables, Refused
 from shoal.network.kernel.observed import alias
 from shoal.network.mesh import routing, rules
@@ -41,6 +42,8 @@ class Mesher:
         self._netfilter = NetlinkSocket(netfilter=True)
         self._written: Mesh | None = None
         self._listed = ""  # what nft then showed
+        self.refused = ""
+        """What the kernel did not take of other nodes' entries at the last `apply`; the rest of the mesh stands."""
         self._generation = -1  # of all packet rules of the host, when these were known to stand
 
     def close(self) -> None:
@@ -49,7 +52,8 @@ class Mesher:
         self._socket.close()
 
     def apply(self, mesh: Mesh) -> None:
-        """Make it so. OSError, ShoalError."""
+        """Make it so. OSError, ShoalError. What is refused of others' entries is in `refused`."""
+        self.refused = ""
         if mesh.own.network.prefixlen < LEAST_PREFIX:
             raise FailedPrecondition(f"ingress network {mesh.own.network} is too large for the routing mesh")
         index = self._device(mesh)
@@ -106,17 +110,15 @@ class Mesher:
         else:  # who was there when another process wrote the rules, and is there no more
             with NetlinkSocket(netfilter=True) as conntrack:
                 gone = flows.answering(conntrack.run(flows.list_marked(MARK, MARKS))) - mesh.alive()
-        requests = [flows.delete_answered(one) for one in gone]
+        endings = Endings(answered=gone)
         changed = [(protocol, port) for protocol, port in known ^ mesh.published.keys() if protocol != "tcp"]
         if changed:
             own = rtnetlink.addresses(self._socket.run(rtnetlink.list_addresses()))
             four = {address for _, address in own if address.version == 4}
-            requests += [flows.delete_port(protocol, one, port) for protocol, port in changed for one in four]
-        if requests:
-            with NetlinkSocket(netfilter=True) as conntrack:
-                bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
-            if bad:
-                raise ShoalError(f"cannot end connections that are led elsewhere now: {os.strerror(bad[0])}")
+            begun = {(protocol, one, port) for protocol, port in changed for one in four}
+            endings = Endings(answered=gone, begun=begun)
+        with NetlinkSocket(netfilter=True) as conntrack:
+            ending.end(conntrack, endings)
 
     def _device(self, mesh: Mesh) -> int:
         mark = alias(mesh.tag, f"{mesh.vni} {mesh.local}:{mesh.vxlan_port} {mesh.own}")
@@ -166,19 +168,23 @@ class Mesher:
         there = {one for one in told if one.link == index}
         ways = {one for one in tables.forwarding(run(tables.list_forwarding())) if one.link == index}
         wanted = {Neighbour(index, address, mac) for address, (mac, _) in mesh.peers.items()}
-        wanted_ways = {Forwarding(index, mac, node) for mac, node in mesh.peers.values()}
-        self._try(
+        # Of two with one MAC the greater address says where it is, as in overlays.
+        nodes = {mac: node for _, (mac, node) in sorted(mesh.peers.items())}
+        wanted_ways = {Forwarding(index, mac, node) for mac, node in nodes.items()}
+        self._try_others(
             [
-                *(tables.set_neighbour(one) for one in wanted - there),
-                *(tables.set_forwarding(one) for one in wanted_ways - ways),
+                *((one.address, tables.set_neighbour(one)) for one in wanted - there),
+                *((one.mac, tables.set_forwarding(one)) for one in wanted_ways - ways),
             ],
             (),
         )
         addresses, macs = set(mesh.peers), {mac for mac, _ in mesh.peers.values()}
-        self._try(
+        gone = [one.address for one in there if one.address not in addresses]
+        lost = [one.mac for one in ways if one.mac not in macs]
+        self._try_others(
             [
-                *(tables.delete_neighbour(index, one.address) for one in there if one.address not in addresses),
-                *(tables.delete_forwarding(index, one.mac, beyond=True) for one in ways if one.mac not in macs),
+                *((address, tables.delete_neighbour(index, address)) for address in gone),
+                *((mac, tables.delete_forwarding(index, mac, beyond=True)) for mac in lost),
             ],
             _GONE,
         )
@@ -187,10 +193,19 @@ class Mesher:
         routes = set(policy.routes(self._socket.run(policy.list_routes()), index))
         rules_there = routing.ours(policy.rules(self._socket.run(policy.list_rules())))
         wanted, wanted_routes = routing.wanted_rules(mesh), routing.wanted_routes(mesh, index)
-        self._try([policy.set_route(one) for one in wanted_routes - routes], ())
+        missing = wanted_routes - routes
+        self._try([policy.set_route(one) for one in missing if one.gateway is None], ())
+        self._try_others([(one.gateway, policy.set_route(one)) for one in missing if one.gateway is not None], ())
         self._try([policy.add_rule(one) for one in wanted - rules_there], (errno.EEXIST,))
         self._try([policy.delete_rule(one) for one in rules_there - wanted], _GONE)
         self._try([policy.delete_route(one) for one in routes - wanted_routes], _GONE)
+
+    def _try_others(self, requests: list[tuple[object, Request]], fine: tuple[int, ...]) -> None:
+        """Try what other nodes have told. Whoever tells of what the kernel does not take ends no mesh of others."""
+        errors = self._socket.try_all([request for _, request in requests])
+        bad = [(of, number) for (of, _), number in zip(requests, errors, strict=True) if number and number not in fine]
+        if bad and not self.refused:
+            self.refused = f"{len(bad)} entries of other nodes are refused: {bad[0][0]}: {os.strerror(bad[0][1])}"
 
     def _try(self, requests: list[Request], fine: tuple[int, ...]) -> None:
         bad = [number for number in self._socket.try_all(requests) if number and number not in fine]

@@ -93,6 +93,14 @@ class Mesh:
         return MARK | int(gateway) & int(self.own.network.hostmask)
 
 
+@dataclass(frozen=True, slots=True)
+class Meshed:
+    """What of a mesh is not there: published ports that another program has, and words on entries of other nodes."""
+
+    taken: Collection[tuple[Protocol, int]] = frozenset()
+    refused: str = ""
+
+
 def without_ports(mesh: Mesh, ports: Collection[tuple[Protocol, int]]) -> Mesh:
     """Return it without these published ports on this node. Its tasks are there for other nodes all the same."""
     if not ports:

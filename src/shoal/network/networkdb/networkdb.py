@@ -280,9 +280,14 @@ class NetworkDB:
             self._state.telling.give_up(number)
 
     def heard(self, message: bytes, now: float) -> None:
-        """Take a user message, however it came. Of a long one the rest is left to `tick`."""
+        """Take a user message, however it came. Of a long one the rest is left to `tick`.
+
+        So is what came before it and is left: a datagram has hundreds of messages, and each would work some of it off.
+        """
+        waiting = bool(self._backlog)
         self._take(message, bulk=False, depth=0, now=now)
-        self._work(now)
+        if not waiting:
+            self._work(now)
 
     def _take(self, message: bytes, bulk: bool, depth: int, now: float) -> None:
         outer = messages.unwrap(message)

@@ -43,6 +43,7 @@ from shoal.network.process.shown import shown
 from shoal.network.process.talk import Talk
 from shoal.network.records import Address
 from shoal.network.wanted import Key, Sandbox, Trouble, Wanted
+from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,9 @@ class NodeNetwork:
         self._attached = Attached()
         self._own = Own(self._talk, was)
         self._layout = Layout(self._directory, self._attached)
-        self._standing: list[Trouble] = []  # of the last wanted state, but for the mesh's
-        self._told: tuple[Trouble, ...] = ()  # the mesh's that shoald knows
+        self._standing: list[Trouble] = []  # of the last wanted state, but for those that may be mended by others' word
+        self._told: tuple[Trouble, ...] = ()  # these, of which shoald knows: the mesh's, and what is bearable
+        self._repeats = Repeats(log)
         self._underlay = Underlay("", NOWHERE, DEFAULT_PORT, 0, "")
         self._balances = Balances(self._directory)
         self._lookout, self._overlay_rounds = Lookout(kernel, self._names), Rounds(OVERLAYS_AT_ONCE)
@@ -142,9 +144,10 @@ class NodeNetwork:
             without={one.endpoint for one in troubles if one.endpoint and not one.bearable},
         )
         troubles += await self._settle(changed)
-        self._standing, self._told = troubles, self._mesh.troubles
+        self._standing = [trouble for trouble in troubles if not trouble.bearable]
+        self._told = (*_bearable(troubles), *self._mesh.troubles)
         self._broken_off = False
-        return [*troubles, *self._told]
+        return [*self._standing, *self._told]
 
     async def _path_mtu(self) -> int:
         gossip = self._wanted.gossip
@@ -215,8 +218,12 @@ class NodeNetwork:
             self._news.clear()
             async with self._changing:
                 self._forget()
-                for trouble in await self._settle(None):
-                    log.warning("network %s: %s", trouble.network, trouble.message)
+                for trouble in dict.fromkeys(await self._settle(None)):
+                    if trouble.bearable:  # by what others write, each time that they write
+                        kind = ("bearable", trouble.network)
+                        self._repeats.log(logging.WARNING, kind, "network %s: %s", trouble.network, trouble.message)
+                    else:
+                        log.warning("network %s: %s", trouble.network, trouble.message)
 
     def _forget(self) -> None:
         now = self._talk.now
@@ -285,10 +292,12 @@ class NodeNetwork:
             troubles = await self._kernel.look_again(list(states.values()), due, *self._secrets())
             troubles += await self._lookout.look(self._attached.all)
             await self._mesh.look_again(self._wanted)
-            if not troubles and self._mesh.troubles == self._told:
+            told = (*_bearable(troubles), *self._mesh.troubles)
+            failed = [trouble for trouble in troubles if not trouble.bearable]
+            if not failed and told == self._told:
                 return None
-            self._told = self._mesh.troubles
-            return [*(troubles or self._standing), *self._told]
+            self._told = told
+            return [*(failed or self._standing), *told]
 
     async def show(self, network: str) -> Mapping[str, Any]:
         """Return what is known of a network: its nodes, and its containers by the ids of their endpoints."""
@@ -313,7 +322,7 @@ class NodeNetwork:
                 virtuals=wanted,
                 looked=await self._kernel.look(network, list(wanted)),
                 served=self._names.served(),
-                troubles=self._layout.troubles(network),
+                troubles=[*self._layout.troubles(network), *self._told],
             )
 
     def counts(self) -> Mapping[str, Any]:
@@ -361,6 +370,10 @@ class NodeNetwork:
                 log.error("the routing mesh is left in the kernel: %s", error)
             for trouble in await self._kernel.remove():
                 log.error("network %s is left in the kernel: %s", trouble.network, trouble.message)
+
+
+def _bearable(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
+    return tuple(dict.fromkeys(trouble for trouble in troubles if trouble.bearable))
 
 
 def _sockets(legacy: dict[str, int]) -> tuple[socket.socket, socket.socket] | None:

@@ -5,6 +5,7 @@ call costs what changed since the last one.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +26,7 @@ from shoal.network.kernel.watched import Watched
 from shoal.network.mesh.mesher import Mesher
 from shoal.network.mesh.mesher6 import Mesher6
 from shoal.network.mesh.reserved import ReservedPorts
-from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import Mesh, without_ports
+from shoal.network.mesh.state import Mesh, Meshed, without_ports
 from shoal.network.namespaces import Namespaces
 from shoal.network.process.examined import Looked
 from shoal.network.records import Address
@@ -115,7 +115,7 @@ class Kernel:
     def _apply(self, states: Sequence[OverlayState], keys: Sequence[Key], local: Address | None) -> list[Trouble]:
         with self._counted():
             troubles = self._made(states, keys, local)
-        self.counts.failed += len(troubles)
+        self.counts.failed += sum(not trouble.bearable for trouble in troubles)
         return troubles
 
     def _made(self, states: Sequence[OverlayState], keys: Sequence[Key], local: Address | None) -> list[Trouble]:
@@ -141,7 +141,7 @@ class Kernel:
                 self._encrypter.finish(self._encrypted)
             except (OSError, ShoalError) as error:
                 words = str(error)
-        return [*troubles, *_of_encrypted(states, words)]
+        return [*troubles, *_of_encrypted(states, words), *_unreached(states, self._encrypter.refused)]
 
     async def remove(self) -> list[Trouble]:
         """Take all overlays away, and the folder of their namespaces."""
@@ -155,19 +155,16 @@ class Kernel:
 
         return await self._run(work)
 
-    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
-        """Make the routing mesh so, but for the ports that another program of this host has: these are returned.
+    async def mesh(self, mesh: Mesh) -> Meshed:
+        """Make the routing mesh so, but for the ports that another program of this host has. OSError, ShoalError."""
 
-        OSError, ShoalError.
-        """
-
-        def work() -> set[PublishedPort]:
+        def work() -> Meshed:
             taken = self._ports.take(mesh.published)
             reachable = without_ports(mesh, taken)
             self._mesher.apply(reachable)
             self._mesher6.apply(reachable)
             self._ports.release(keep=mesh.published.keys() - taken)
-            return taken
+            return Meshed(taken, self._mesher.refused)
 
         return await self._run(work)
 
@@ -277,6 +274,15 @@ class Kernel:
                 self._nftables.run(text, file.fileno())
 
         await self._run(work)
+
+
+def _unreached(states: Sequence[OverlayState], refused: Mapping[Address, int]) -> list[Trouble]:
+    """Return what is said of nodes that the kernel takes nothing for: whoever told of them keeps no others apart."""
+    if not refused:
+        return []
+    node, number = next(iter(refused.items()))
+    words = f"encryption: {len(refused)} nodes are not reached: {node}: {os.strerror(number)}"
+    return [Trouble(state.id, "", words, bearable=True) for state in states if state.encrypted]
 
 
 def _of_encrypted(states: Sequence[OverlayState], words: str) -> list[Trouble]:

@@ -12,7 +12,7 @@ from shoal.errors import FailedPrecondition, InvalidArgument, ShoalError
 from shoal.network.directory import Directory
 from shoal.network.mesh.desired import desired_mesh, ingress_of, ports_of_nodes
 from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import Mesh
+from shoal.network.mesh.state import Mesh, Meshed
 from shoal.network.records import Address
 from shoal.network.wanted import Overlay, Trouble, Wanted
 
@@ -24,7 +24,7 @@ class Kernel(Protocol):
 
     tag: str
 
-    async def mesh(self, mesh: Mesh) -> set[PublishedPort]: ...
+    async def mesh(self, mesh: Mesh) -> Meshed: ...
     async def no_mesh(self) -> None: ...
 
 
@@ -39,6 +39,7 @@ class Meshwork:
         self._gone = False  # it is known that the kernel has none
         self._taken: set[PublishedPort] = set()
         self._words = ""  # of the last failure
+        self._refused = ""  # what the kernel did not take of other nodes' entries
 
     async def settle(self, wanted: Wanted, directory: Directory, *, nodes: Collection[Address], path_mtu: int) -> None:
         """Make it as these say."""
@@ -64,11 +65,12 @@ class Meshwork:
         self._gone = True
 
     async def _make(self, words: str) -> None:
-        taken, self._made = self._taken, None
+        taken, self._made, refused = self._taken, None, ""
         try:
             if self._mesh is not None:
                 self._gone = False
-                taken = await self._kernel.mesh(self._mesh)
+                meshed = await self._kernel.mesh(self._mesh)
+                taken, refused = set(meshed.taken), meshed.refused
                 self._made = self._mesh
             else:
                 taken = set()
@@ -82,12 +84,14 @@ class Meshwork:
             log.warning("port %d/%s is in use on this node, and not published there", port, protocol)
         for protocol, port in sorted(self._taken - taken):
             log.info("port %d/%s is published on this node now", port, protocol)
-        self._words, self._taken = words, taken
+        self._words, self._taken, self._refused = words, taken, refused
 
     def _say(self, wanted: Wanted) -> None:
         ingress, words = ingress_of(wanted), self._words
         network = ingress.id if ingress else ""
         self.troubles = (Trouble(network, "", f"routing mesh: {words}"),) if words else ()
+        if self._refused:
+            self.troubles += (Trouble(network, "", f"routing mesh: {self._refused}", bearable=True),)
         if ingress is not None:
             own = ports_of_nodes(wanted.gossip.vxlan_port) if wanted.gossip else frozenset()
             self.troubles += tuple(_said(wanted, ingress, self._taken | own))

@@ -1,8 +1,7 @@
 """What a balancer writes into namespaces, with an nft and a connection tracking that only remember."""
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
@@ -13,10 +12,11 @@ import pytest
 from shoal.errors import ShoalError
 from shoal.network.balancing import flows
 from shoal.network.balancing.balancer import MOST_COUNTED, Balancer
-from shoal.network.balancing.rules import Flows, Found, Virtual
+from shoal.network.balancing.rules import Found, Virtual
 from shoal.network.kernel.nftables import Refused
 from shoal.network.kernel.watched import Watched
 from shoal.network.rtnetlink import Address, Reply, Request, attribute
+from tests.unit.network.balancing.test_flows import listed
 
 VIP = ip_address("10.0.1.3")
 A, B = ip_address("10.0.1.5"), ip_address("10.0.1.6")
@@ -60,25 +60,32 @@ class Conntrack:
         self.requests: list[Request] = []
         self.flows: list[tuple[Address, Address]] = []  # to whom, and who answers
         self.failing: int | None = None
+        self.asked = 0  # lists
+        self.full = False
 
     def run(self, request: Request) -> list[Reply]:
         if request.type == 0x105:
             return [Reply(0x105, 1, bytes(4) + attribute(1, len(self.flows).to_bytes(4, "big")))]
-        if request.type == 0x101:
-            return [Reply(0x100, 1, bytes(4) + tuple_(1, 2, to) + tuple_(2, 1, answers)) for to, answers in self.flows]
-        if self.failing:
-            raise OSError(self.failing, os.strerror(self.failing))
-        self.requests.append(request)
-        return []
+        raise AssertionError(request.type)
 
     def stream(self, request: Request) -> Iterator[Reply]:
-        self.requests.append(request)
-        while True:  # a table that is full
-            yield Reply(0x100, 1, bytes(4) + attribute(2, attribute(1, attribute(1, A.packed))))
+        self.asked += 1
+        while self.full:
+            yield listed(VIP, A)
+        yield from (listed(*one, number=one[1].packed) for one in self.flows)
+
+    def try_all(self, requests: Sequence[Request]) -> list[int]:
+        if self.failing:
+            return [self.failing] * len(requests)
+        self.requests += requests
+        self.flows = [one for one in self.flows if deletion(*one) not in requests]
+        return [0] * len(requests)
 
 
-def tuple_(kind: int, which: int, address: Address) -> bytes:
-    return attribute(kind, attribute(1, attribute(which, address.packed)))
+def deletion(to: Address, answers: Address) -> Request:
+    found = flows.flow(listed(to, answers, number=answers.packed))
+    assert found is not None
+    return flows.delete(found)
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def test_a_change_is_written_alone_and_what_is_the_same_not_at_all(
         balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset(backends), frozenset(leaving))})
     assert len(nft.texts) == 2
     assert "table" not in nft.texts[1].split()[1]
-    assert [request.body for request in conntrack.requests] == [flows.delete(Flows(VIP, B)).body]
+    assert conntrack.requests == [deletion(VIP, B)]
 
 
 def test_what_began_before_a_virtual_ip_was_there_ends_and_nothing_is_asked_of_what_has_no_flow(
@@ -127,8 +134,7 @@ def test_what_began_before_a_virtual_ip_was_there_ends_and_nothing_is_asked_of_w
         conntrack.flows = began
         balancer.apply(tmp_path / name, {VIP: Virtual(VIP, frozenset({A}))})
         balancer.apply(tmp_path / name, {VIP: Virtual(VIP, frozenset({B}))})
-    deleted = [flows.delete(Flows(VIP, one)).body for one in (VIP, A)]
-    assert [request.body for request in conntrack.requests] == deleted
+    assert conntrack.requests == [deletion(VIP, VIP), deletion(VIP, A)]
 
 
 def test_a_namespace_with_the_same_path_is_looked_at_anew(balancer: Balancer, nft: Nft, tmp_path: Path) -> None:
@@ -150,7 +156,7 @@ def test_after_an_error_it_looks_again(balancer: Balancer, nft: Nft, conntrack: 
     (tmp_path / "ns").touch()
     balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({A}))})
     conntrack.failing, conntrack.flows = 95, [(VIP, A)]
-    with pytest.raises(ShoalError, match=r"cannot end the connections to 10\.0\.1\.3"):
+    with pytest.raises(ShoalError, match="1 of 1 connections cannot be ended: Operation not supported"):
         balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({B}))})
     conntrack.failing = None
     balancer.apply(tmp_path / "ns", {VIP: Virtual(VIP, frozenset({B}))})
@@ -200,5 +206,6 @@ def test_what_the_kernel_has_is_looked_up_and_its_connections_counted_up_to_a_nu
             ]
         }
     )
+    conntrack.full = True
     assert balancer.look(tmp_path / "ns") == {VIP: Found(frozenset({B}), {A: MOST_COUNTED})}
     assert nft.texts == []

@@ -9,15 +9,14 @@ import pytest
 from shoal.errors import ShoalError
 from shoal.network.balancing.rules import (
     TABLE,
-    Flows,
     Virtual,
     again,
     behind,
     differing,
     ended,
+    is_stale,
     read,
     removal,
-    stale,
     start,
     update,
 )
@@ -106,20 +105,24 @@ def test_connections_are_tracked_before_there_is_a_backend() -> None:
 @pytest.mark.parametrize(
     ("known", "wanted", "flows"),
     [
-        ([virtual(A, B)], [virtual(A, leaving=(B,))], []),
-        ([virtual(A, leaving=(B,))], [virtual(A)], [Flows(VIP, B)]),
-        ([virtual(A, B)], [virtual(C)], [Flows(VIP, A), Flows(VIP, B)]),
-        ([virtual(A)], [], [Flows(VIP, None)]),
-        ([], [virtual(A)], [Flows(VIP, VIP)]),
-        ([virtual()], [virtual(A)], []),
+        ([virtual(A, B)], [virtual(A, leaving=(B,))], {}),
+        ([virtual(A, leaving=(B,))], [virtual(A)], {VIP: {B}}),
+        ([virtual(A, B)], [virtual(C)], {VIP: {A, B}}),
+        ([virtual(A)], [], {VIP: None}),
+        ([], [virtual(A)], {VIP: {VIP}}),
+        ([virtual()], [virtual(A)], {}),
     ],
 )
-def test_flows_end_with_their_backends(known: list[Virtual], wanted: list[Virtual], flows: list[Flows]) -> None:
-    assert ended({one.address: one for one in known}, {one.address: one for one in wanted}) == flows
+def test_flows_end_with_their_backends(
+    known: list[Virtual], wanted: list[Virtual], flows: dict[Address, set[Address] | None]
+) -> None:
+    assert ended({one.address: one for one in known}, {one.address: one for one in wanted}).to == flows
 
 
-def test_of_an_unknown_past_flows_end_by_who_answers_them() -> None:
-    assert stale(virtual(A, leaving=(B,)), [A, B, C, VIP]) == [Flows(VIP, C), Flows(VIP, VIP)]
+def test_flows_to_nobody_who_is_wanted_are_stale() -> None:
+    wanted = {VIP: virtual(A, leaving=(B,))}
+    assert [is_stale(wanted, VIP, one) for one in (A, B, C, VIP)] == [False, False, True, True]
+    assert is_stale({}, VIP, A)
 
 
 def test_written_again_all_of_it_is_said_and_what_others_put_there_is_flushed() -> None:

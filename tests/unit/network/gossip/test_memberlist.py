@@ -10,8 +10,8 @@ from shoal.errors import InvalidArgument
 from shoal.network.gossip import framing, pushpull
 from shoal.network.gossip.commands import Ask, Send
 from shoal.network.gossip.delegate import State
-from shoal.network.gossip.memberlist import MAX_STREAMS
-from shoal.network.gossip.messages import Ack, Alive, Dead, Ping, Suspect, encode
+from shoal.network.gossip.memberlist import MAX_QUESTIONS, MAX_STREAMS
+from shoal.network.gossip.messages import Ack, Alive, Dead, IndirectPing, Ping, Suspect, encode
 from shoal.network.gossip.pushpull import PushPull
 from shoal.network.gossip.streams import PeerError, UserMessage
 from tests.simulation.airwaves import KEYS
@@ -38,6 +38,22 @@ def test_bad_message_does_not_harm_the_others_in_its_packet() -> None:
     node.get(encode(alive(2)), b"\x63", b"\x04\xff", encode(alive(3)))
     assert set(node.states()) == {"n1", "n2", "n3"}
     assert node.notes() == ["message", "message"]
+
+
+def test_a_datagram_of_a_thousand_pings_is_answered_a_few_times() -> None:
+    """In a compound of compounds. Each was answered, with all that waits to be spread."""
+    node = Node(2)
+    node.sent()
+    for ask in (Ping(7, "n1"), IndirectPing(7, alive(2).address, 7946, "n2", True)):
+        packed = framing.compound([framing.compound([encode(ask)] * 63)] * 4)
+        node.get(packed)
+        node.tick(NOW + 0.01)
+        assert len(node.sent(Ack)) + len(node.sent(Ping)) <= MAX_QUESTIONS
+    node.get(*[encode(Ping(7, "n1"))] * 20, encode(alive(5)))
+    assert "n5" in node.states(), "the rest of it counts"
+    assert node.notes().count("questions") == 1
+    node.get(framing.compound([framing.compound([encode(Ping(7, "n1"))] * 255)] * 4))
+    assert node.sent() == []
 
 
 def test_push_pull_is_answered_before_it_is_merged() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+import types
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from shoal.network.gossip import server as module
 from shoal.network.gossip.config import Config
 from shoal.network.gossip.delegate import State
 from shoal.network.gossip.messages import Ack, Ping, encode
-from shoal.network.gossip.server import GossipServer
+from shoal.network.gossip.server import TURN, GossipServer
 from shoal.network.gossip.sockets import open_sockets
 from shoal.network.gossip.strangers import MAX_FAILURES, MAX_STREAMS_OF_ONE_STRANGER
 from tests.harness.hosts import PATIENCE
@@ -216,3 +217,22 @@ async def test_ipv6_socket_serves_both_families() -> None:
                 answer = await asyncio.get_running_loop().sock_recv(peer, 2000)
         assert encode(Ack(5)) in framing.unpack(framing.open_datagram(RING, answer))
         child.cancel()
+
+
+async def test_datagrams_that_take_long_leave_the_loop_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 of them were read in one go, however long each took."""
+    port = free_port()
+    config = Config(name="node1", address="127.0.0.1", port=port)
+    server = GossipServer(config, config.address, Listening(), KEYS)
+    clock = iter(range(1000))
+    monkeypatch.setattr(server, "_loop", types.SimpleNamespace(time=lambda: next(clock) * TURN))
+    with server.sockets[0], server.sockets[1], socket.socket(type=socket.SOCK_DGRAM) as sender:
+        for _ in range(10):
+            sender.sendto(RING.encrypt(encode(Ack(1))), ("127.0.0.1", port))
+        turns = 0
+        async with asyncio.timeout(PATIENCE):
+            while server.traffic.received < 10:
+                server._read_datagrams()
+                turns += 1
+                await asyncio.sleep(0)
+        assert turns > 5

@@ -13,6 +13,7 @@ from shoal.errors import ShoalError
 from shoal.network.kernel import overlays, plan
 from shoal.network.kernel.overlays import Overlays
 from shoal.network.kernel.state import OverlayState, Port, Seen, Segment
+from shoal.network.kernel.workplace import RefusedPeers
 from shoal.network.namespaces import Namespaces
 from shoal.network.wanted import Trouble
 
@@ -86,6 +87,30 @@ def test_a_step_that_fails_keeps_no_other_from_being_done(made: Overlays, tmp_pa
     assert [trouble.endpoint for trouble in made.apply(both)] == ["a" * 64] * 2
     Place.failing = {}
     assert made.apply(both) == []
+
+
+def test_what_others_tell_and_the_kernel_refuses_is_said_and_fails_no_container(made: Overlays, tmp_path: Path) -> None:
+    """One forged record ended every start on its network, on all nodes."""
+    entry, mac = (4097, "00:00:00:00:00:00"), "02:42:0a:00:01:06"
+    wanted = replace(state(tmp_path), forwarding={entry: ip_address("192.0.2.2"), (4097, mac): ip_address("192.0.2.2")})
+    said = Trouble(
+        "net", "", "1 entries of other nodes are refused: 00:00:00:00:00:00: Operation not supported", bearable=True
+    )
+    Place.failing = {"SetPeers": RefusedPeers({entry: errno.EOPNOTSUPP})}
+    assert made.apply([wanted]) == [said]
+    assert [kind for _, kind in Place.steps] == ["MakeNamespace", "MakeSegment", "SetPeers", "MakePort"]
+    assert made.apply([wanted]) == [said]
+    assert len(Place.steps) == 4  # it is not tried each time
+    without = replace(wanted, forwarding={(4097, mac): ip_address("192.0.2.2")})
+    Place.failing = {}
+    assert made.apply([without]) == []
+    made.look_again(["net"])
+    Place.there["net"] = Seen()
+    Place.failing = {"SetPeers": RefusedPeers({entry: errno.ENOBUFS})}
+    assert [one.bearable for one in made.apply([wanted])] == [True]
+    Place.failing = {}
+    Place.there["net"] = Seen()
+    assert made.apply([wanted]) == []  # there was no room, and is now
 
 
 def test_without_a_namespace_nothing_is_made_in_it(made: Overlays, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from shoal.errors import ShoalError
 from shoal.network.kernel import plan
 from shoal.network.kernel.state import Seen
-from shoal.network.kernel.workplace import Workplace
+from shoal.network.kernel.workplace import RefusedPeers, Workplace
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.rtnetlink import Link, Request
@@ -30,8 +30,11 @@ class Socket:
     def __init__(self) -> None:
         self.answers: list[int] = []
         self.asked: list[Request] = []
+        self.bridge = ""  # its MAC
 
     def link(self, name: str) -> Link | None:
+        if name == "br4097" and self.bridge:
+            return Link(2, name, True, 0, mac=self.bridge)
         return Link(3, name, True, 2) if name == "vx4097" else None
 
     def try_all(self, requests: list[Request]) -> list[int]:
@@ -52,15 +55,26 @@ def test_where_no_namespace_is_nothing_is_seen() -> None:
     assert place(Socket()).observe() == Seen()
 
 
-def test_peers_that_the_kernel_refuses_are_counted_and_the_first_reason_told() -> None:
+def test_peers_that_the_kernel_refuses_are_told_and_all_others_are_set() -> None:
     socket = Socket()
     socket.answers = [0, errno.ENOSPC, errno.EINVAL]
     step = plan.SetPeers(
         ((4097, ip_address("10.0.1.5"), "02:42:0a:00:01:05"),), ((4097, "02:42:0a:00:01:05", ip_address("192.0.2.2")),)
     )
-    with pytest.raises(ShoalError, match="refused 2 of 3 entries: No space left on device"):
+    with pytest.raises(RefusedPeers, match="the kernel refused 1 entries of other nodes") as raised:
         place(socket).carry_out(step)
+    assert raised.value.refused == {(4097, "02:42:0a:00:01:05"): errno.ENOSPC}
     assert len(socket.asked) == 3
+
+
+def test_nobody_elsewhere_has_the_mac_of_the_gateway_here() -> None:
+    """The kernel would lead what is for it to another node."""
+    socket = Socket()
+    socket.bridge = "ba:66:fb:d4:a6:55"
+    step = plan.SetPeers((), ((4097, socket.bridge, ip_address("192.0.2.2")),))
+    with pytest.raises(RefusedPeers):
+        place(socket).carry_out(step)
+    assert socket.asked == []
 
 
 def test_peers_that_are_gone_already_are_no_failure() -> None:

@@ -177,3 +177,20 @@ def test_there_is_an_end_to_ports_and_nodes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_cannot_be_made_is_said(state: Wanted, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         desired_mesh(state, Told().directory, tag="t1", nodes=(), path_mtu=0)
+
+
+def test_a_mac_that_two_nodes_claim_is_one_nodes() -> None:
+    """In a map of rules it can be there only once: a forged record ended the mesh of all nodes."""
+    told = Told().node("10.0.0.7").task("10.0.0.9").node("10.0.0.8")
+    forged = PeerRecord(ip_interface("10.0.0.200/24"), mac_of(IPv4Address("10.0.0.7")), ip_address(THERE))
+    told.directory.apply([Changed(PEERS, "in", "forged", "other", None, forged.encode())])
+    mesh = made(wanted(task()), told)
+    assert mesh.gateways == {
+        Gateway(IPv4Address("10.0.0.7"), mac_of(IPv4Address("10.0.0.7"))),
+        Gateway(IPv4Address("10.0.0.8"), mac_of(IPv4Address("10.0.0.8"))),
+    }
+
+
+def test_the_broadcast_of_ingress_is_nobodys() -> None:
+    mesh = made(wanted(task()), Told().node("10.0.0.255").node("10.0.0.0").node("10.0.0.7"))
+    assert set(mesh.peers) == {IPv4Address("10.0.0.7")}

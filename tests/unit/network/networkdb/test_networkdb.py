@@ -49,6 +49,20 @@ def test_a_push_pull_tells_all_attachments_and_stamps_own_ones_when_it_joins() -
     assert after.l_time == before.l_time + 1
 
 
+def test_messages_that_come_while_others_wait_work_none_of_them_off() -> None:
+    """A datagram has hundreds: each took five hundred of those that waited, before anything else had its turn."""
+    db, _ = database(A)
+    many = [create(A, 10 + number, f"k{number}") for number in range(4 * SLICE)]
+    db.heard(messages.compound(many), 1.0)
+    assert db.statistics().entries == SLICE
+    for _ in range(100):
+        db.heard(messages.EMPTY_COMPOUND, 1.0)
+    assert db.statistics().entries == SLICE
+    while db.next_tick() < 1.0:
+        db.tick(1.0)
+    assert db.statistics().entries == 4 * SLICE
+
+
 def test_attachments_are_learnt_by_push_pull_and_not_gossiped() -> None:
     db, _ = database(A)
     db.member_joined(Peer(B, "10.9.0.2"), 1.0)

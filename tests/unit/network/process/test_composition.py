@@ -16,8 +16,7 @@ from shoal.errors import NotFound, ShoalError
 from shoal.network.balancing.rules import Virtual
 from shoal.network.gossip.confirming import Owed
 from shoal.network.kernel.state import OverlayState
-from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import Mesh
+from shoal.network.mesh.state import Mesh, Meshed
 from shoal.network.names.sockets import Listening, Opener
 from shoal.network.process import composition, memory
 from shoal.network.process.composition import NodeNetwork, compose
@@ -26,7 +25,7 @@ from shoal.network.process.memory import Memory
 from shoal.network.process.parts import Legacy
 from shoal.network.process.talk import Talk
 from shoal.network.records import ENDPOINTS, Address, Changed, EndpointRecord
-from shoal.network.wanted import Endpoint, Key, Overlay, Sandbox, Trouble, Wanted, from_json, to_json
+from shoal.network.wanted import Endpoint, Key, Overlay, Sandbox, Subnet, Trouble, Wanted, from_json, to_json
 from tests.unit.network.process.wanteds import NETWORKS, sequences
 
 
@@ -77,6 +76,7 @@ class Remembering:
         self.clear = ""  # why it cannot encrypt
         self.failing = 0
         self.refused = ""
+        self.others = ""  # what it says of others' entries that it does not take
         self.ruled: dict[Path, str] = {}
         self.spoilt: set[Path] = set()
         self.hopeless: set[Path] = set()
@@ -96,7 +96,8 @@ class Remembering:
             raise ShoalError("not now")
         self.states = {state.id: state for state in states}
         return [
-            Trouble(state.id, port.endpoint, "c") for state in states for port in state.ports if port.mac[-1] == "c"
+            *(Trouble(state.id, port.endpoint, "c") for state in states for port in state.ports if port.mac[-1] == "c"),
+            *(Trouble(state.id, "", self.others, bearable=True) for state in states if self.others),
         ]
 
     async def balance(self, virtuals: Mapping[Path, Mapping[Address, Virtual]]) -> dict[Path, str]:
@@ -108,9 +109,9 @@ class Remembering:
         for netns in namespaces:
             self.virtuals.pop(netns, None)
 
-    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
+    async def mesh(self, mesh: Mesh) -> Meshed:
         self.routing = mesh
-        return set()
+        return Meshed()
 
     async def no_mesh(self) -> None:
         self.routing = None
@@ -122,7 +123,7 @@ class Remembering:
         self, states: Sequence[OverlayState], due: Collection[str], keys: Sequence[Key], local: Address | None
     ) -> list[Trouble]:
         assert set(due) <= {state.id for state in states}
-        return []
+        return [Trouble(state.id, "", self.others, bearable=True) for state in states if self.others]
 
     async def others_wrote(self, namespaces: Collection[Path], among: Collection[Path]) -> list[Path]:
         assert set(namespaces) <= set(among)
@@ -256,3 +257,28 @@ def test_what_is_made_by_changes_is_what_is_made_whole(sequence: list[Wanted]) -
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(Talk, "set_gossip", no_gossip)
         asyncio.run(both_ways(Path(folder), sequence))
+
+
+async def test_what_others_write_and_the_kernel_refuses_is_told_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails no container: their endpoints are written, and names lead to them."""
+    monkeypatch.setattr(Talk, "set_gossip", no_gossip)
+    blue = Overlay("blue", "blue", (Subnet("10.2.0.0/24", "10.2.0.1", 4097),))
+    on_blue = replace(ON_RED, network="blue")
+    wanted = Wanted(1, overlays=(blue,), sandboxes=(Sandbox("a" * 64, "web.a", "/n/a", (on_blue,)),))
+    async with asyncio.TaskGroup() as group:
+        one = One(tmp_path, group)
+        try:
+            one.kernel.others = "1 entries of other nodes are refused"
+            said = Trouble("blue", "", one.kernel.others, bearable=True)
+            assert await one.network.apply(wanted) == [said]
+            assert (await one.network.show("blue"))["endpoints"]
+            assert await one.network.verify() is None  # as it was told
+            one.kernel.others = ""
+            assert await one.network.verify() == []
+            assert await one.network.verify() is None
+            one.kernel.others = "2 entries of other nodes are refused"
+            assert await one.network.verify() == [replace(said, message=one.kernel.others)]
+        finally:
+            one.close()

@@ -7,7 +7,7 @@ import pytest
 from shoal.errors import ShoalError
 from shoal.network.directory import Directory
 from shoal.network.mesh.rules import PublishedPort
-from shoal.network.mesh.state import Mesh
+from shoal.network.mesh.state import Mesh, Meshed
 from shoal.network.process.meshwork import Meshwork
 from shoal.network.wanted import Port, Service, Trouble, Wanted
 from tests.unit.network.mesh.test_desired import INGRESS, task, wanted
@@ -23,12 +23,13 @@ class Kernel:
         self.removed = 0
         self.foreign: set[PublishedPort] = set()
         self.refusal = ""
+        self.refused = ""
 
-    async def mesh(self, mesh: Mesh) -> set[PublishedPort]:
+    async def mesh(self, mesh: Mesh) -> Meshed:
         if self.refusal:
             raise ShoalError(self.refusal)
         self.has = mesh
-        return self.foreign & mesh.published.keys()
+        return Meshed(self.foreign & mesh.published.keys(), self.refused)
 
     async def no_mesh(self) -> None:
         if self.refusal:
@@ -125,3 +126,11 @@ async def test_an_ingress_that_cannot_be_carried_takes_the_mesh_away_and_is_said
     assert not trouble.bearable
     assert kernel.has is None
     assert await settle(mesh, wanted()) == ()
+
+
+async def test_what_others_tell_and_the_kernel_refuses_is_bearable() -> None:
+    kernel = Kernel()
+    kernel.refused = "1 entries of other nodes are refused: 00:00:00:00:00:00: Operation not supported"
+    (trouble,) = await settle(Meshwork(kernel), wanted(task()))
+    assert trouble.bearable
+    assert "00:00:00:00:00:00" in trouble.message
