@@ -4,9 +4,7 @@ In: which ports; the rules of IPv4 say where they lead, and are made before. Wha
 again by the next call: IPv4 does without.
 """
 
-import errno
 import logging
-import os
 from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
 from types import MappingProxyType
@@ -22,7 +20,6 @@ log = logging.getLogger(__name__)
 
 Ports = Collection[tuple[Protocol, int]]
 _NONE: rules.Direct = MappingProxyType({})
-_GONE = (errno.ENOENT, errno.ESRCH)
 
 
 class TranslatedPorts:
@@ -108,17 +105,15 @@ class TranslatedPorts:
         begun = [(protocol, number) for protocol, number in changed if protocol != "tcp"]
         if not begun and not answered:
             return
-        from shoal.network.balancing import flows  # nobody pays for it on a node without such ports
+        from shoal.network.balancing import ending  # nobody pays for it on a node without such ports
+        from shoal.network.balancing.flows import Endings
 
         with NetlinkSocket() as kernel:
             own = rtnetlink.addresses(kernel.run(rtnetlink.list_addresses()))
         six = {address for _, address in own if address.version == 6}
-        requests = [flows.delete_port(protocol, one, number) for protocol, number in begun for one in six]
-        requests += [flows.delete_answered(one) for one in answered]
+        to = {(protocol, one, number) for protocol, number in begun for one in six}
         with NetlinkSocket(netfilter=True) as conntrack:
-            bad = [number for number in conntrack.try_all(requests) if number and number not in _GONE]
-        if bad:
-            raise ShoalError(f"flows to ports that lead elsewhere now were not ended: {os.strerror(bad[0])}")
+            ending.end(conntrack, Endings(answered=frozenset(answered), begun=to))
 
 
 def remove(table: str, device: str, run: Callable[[str], str]) -> bool:
