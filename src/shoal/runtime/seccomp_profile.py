@@ -5,11 +5,11 @@ runtime can take it as it is. Refused with Docker's first words: what is no such
 libseccomp needs a minute for a thousand rules with conditions on one call, in each start of a container.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from shoal.errors import InvalidArgument
+from shoal.json_text import BadJson, read_json
 
 MOST_BYTES = 512 * 1024  # Docker's default profile has 15 KiB
 MOST_RULES = 1024
@@ -37,15 +37,9 @@ def read(text: str) -> dict[str, Any]:
     try:
         if len(text) > MOST_BYTES:
             raise _Wrong(f"it has more than {MOST_BYTES} characters")
-        profile = json.loads(text, parse_constant=_refuse)
-        return _profile(profile)
-    except (ValueError, RecursionError, _Wrong) as error:
-        words = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise InvalidArgument(f"decoding seccomp profile failed: {words}") from error
-
-
-def _refuse(word: str) -> None:
-    raise _Wrong(f"{word} is no number")
+        return _profile(read_json(text))
+    except (BadJson, _Wrong) as error:
+        raise InvalidArgument(f"decoding seccomp profile failed: {error}") from error
 
 
 def _profile(given: object) -> dict[str, Any]:

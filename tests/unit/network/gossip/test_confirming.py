@@ -3,6 +3,7 @@
 from shoal.network.gossip import confirming, framing
 from shoal.network.gossip.commands import Send
 from shoal.network.gossip.delegate import State
+from shoal.network.gossip.memberlist import MAX_QUESTIONS
 from shoal.network.gossip.messages import Ack, Ping, Suspect, encode
 from shoal.network.gossip.streams import UserMessage
 from tests.unit.network.gossip.fakes import NOW, Node, place, said_of
@@ -97,8 +98,8 @@ def test_a_ping_behind_a_message_is_answered_once_that_was_acted_upon() -> None:
 
 def test_answers_that_are_owed_are_limited() -> None:
     node = Node(2, acks_when_done=True)
-    many = [encode(Ping(number, "n1")) for number in range(50)]
-    for _ in range(confirming.MOST_OWED // 50 + 1):
+    many = [encode(Ping(number, "n1")) for number in range(MAX_QUESTIONS)]
+    for _ in range(confirming.MOST_OWED // MAX_QUESTIONS + 1):
         node.get(b"\x08news", *many)
     assert len(node.list.take_owed()) == confirming.MOST_OWED
 
