@@ -7,6 +7,7 @@ host is changed, read or opened, and the daemon serves the others as before.
 
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from functools import partial
@@ -141,6 +142,37 @@ def test_a_second_container_cannot_race_what_fills_a_volume(host: Host, victim: 
         faults.remove(host, name)
     assert os.listdir(aside) == []
     aside.rmdir()
+
+
+def test_a_second_container_cannot_race_a_part_of_a_volume(host: Host, victim: Path) -> None:
+    """One container keeps changing a folder for a link to the host's, while others are started with that folder."""
+    aside = host.folder / "parts"
+    aside.mkdir()
+    (aside / "the-hosts-own").touch()
+    racer = (
+        f"rm -rf /v/*; mkdir /v/sub; ln -s {aside} /v/link; "
+        "while :; do mv /v/sub /v/folder; mv /v/link /v/sub; mv /v/sub /v/link; mv /v/folder /v/sub; done"
+    )
+    options = {"NoCopy": True}
+    mount = {"Type": "volume", "Source": "parts", "Target": "/v", "VolumeOptions": options}
+    create(host, "racer", command=["sh", "-c", racer], container={"Image": EVIL, "Mounts": [mount]})
+    racing = only(host, "racer")
+    eventually(lambda: "link" in inside(host, racing, "ls /v; true"), "it has begun")
+    part = {**mount, "Target": "/part", "VolumeOptions": {**options, "Subpath": "sub"}}
+    script = "touch /part/written; ls -a /part /part/..; exit 1"
+    command = ["sh", "-c", script]
+    create(host, "parted", replicas=4, command=command, container={"Image": EVIL, "Mounts": [part]})
+
+    def made() -> bool:
+        return len(call(host, "GET", "/tasks", service=["parted"])) >= 20
+
+    eventually(made, "twenty containers were tried with the part", patience=60.0, every=0.2, show=host.log)
+    assert only(host, "racer") == racing
+    assert "the-hosts-own" not in host.docker("service", "logs", "--raw", "parted", check=False).stdout
+    for name in ("parted", "racer"):
+        faults.remove(host, name)
+    assert os.listdir(aside) == ["the-hosts-own"]
+    shutil.rmtree(aside)
 
 
 def test_a_container_does_not_fill_the_disk_that_starts_need(host: Host) -> None:
