@@ -420,3 +420,43 @@ def test_a_network_in_use_is_not_removed_and_what_it_made_is_gone_with_its_last_
     eventually(
         lambda: not any(network_id in os.listdir(folder) for folder in overlays), "its overlay is gone from both hosts"
     )
+
+
+def test_a_node_that_comes_back_with_another_address_is_reached_there(swarm: Pair, blue: str) -> None:
+    """Its host was switched off, and has another address now: the tunnels to the former one are gone on the others."""
+    serve(swarm, "web", 2)
+    wait_names(swarm, "web")
+    first, second = swarm.hosts
+    (asker,) = containers(first, "web")
+    old, new = second.address, f"{second.address}0"
+    card = json.loads(run("ip", "-n", second.namespace, "-j", "route", "get", first.address).stdout)[0]["dev"]
+
+    def tunnels() -> str:
+        """Return all forwarding entries of the overlays of the first host."""
+        places = (first.exec_root / "network" / "overlays").iterdir()
+        return "".join(run("nsenter", f"--net={place}", "bridge", "fdb").stdout for place in places)
+
+    def move(former: str, address: str) -> None:
+        second.stop()
+        for process in processes(second):
+            os.kill(process, signal.SIGKILL)
+        eventually(lambda: not processes(second), "its network process is gone", show=second.log)
+        run("ip", "-n", second.namespace, "address", "del", f"{former}/24", "dev", card)
+        run("ip", "-n", second.namespace, "address", "add", f"{address}/24", "dev", card)
+        second.address = address
+        second.start()
+
+    try:
+        move(old, new)
+        wait_running(first, "web", {"first": 1, "second": 1})
+        eventually(lambda: f"dst {new} " in tunnels(), "the first reaches the second there", show=first.log)
+        eventually(lambda: f"dst {old} " not in tunnels(), "nothing leads to where it was", show=first.log)
+        for address in addresses(swarm, "web"):
+            eventually(
+                lambda address=address: "failed" not in ask(first, asker, address, 1),  # type: ignore[misc]
+                "each task is reached",
+                show=lambda: first.log() + second.log(),
+            )
+    finally:
+        move(new, old)
+        wait_running(first, "web", {"first": 1, "second": 1})
