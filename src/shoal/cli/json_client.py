@@ -28,10 +28,11 @@ class JsonClient:
         """Return the object that GET answers with."""
         return self._object(self._ask("GET", path))
 
-    def many(self, path: str, filters: Mapping[str, Sequence[str]] | None = None) -> list[Object]:
+    def many(
+        self, path: str, filters: Mapping[str, Sequence[str]] | None = None, query: Mapping[str, str] | None = None
+    ) -> list[Object]:
         """Return the list that GET answers with. `filters` are Docker's: the values by the filter's name."""
-        query = {"filters": json.dumps(filters)} if filters else None
-        found = self._ask("GET", path, query)
+        found = self._ask("GET", path, {**(query or {}), **({"filters": json.dumps(filters)} if filters else {})})
         if not isinstance(found, list):
             raise self._other()
         return [self._object(each) for each in found]
