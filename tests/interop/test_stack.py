@@ -59,6 +59,8 @@ def test_a_stack_is_deployed_changed_and_removed(swarm: Host, tmp_path: Path) ->
     unchanged = shoal(swarm, "diff", "app", "--resolve-image=never", cwd=tmp_path)
     assert (unchanged.returncode, unchanged.stdout) == (0, ""), unchanged.stderr
 
+    assert shoal(swarm, "logs", "app").returncode == 0
+
     file.write_text(APP % {"replicas": 1, "round": "2"})
     changed = shoal(swarm, "diff", "app", "--resolve-image=never", cwd=tmp_path)
     assert changed.returncode == 1

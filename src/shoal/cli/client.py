@@ -96,6 +96,13 @@ def pieces(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
             yield chunk
 
 
+def arriving(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
+    """Yield the body of an answer as it comes, without waiting until a piece is full."""
+    with _explained(target):
+        while chunk := answer.read1(CHUNK_BYTES):
+            yield chunk
+
+
 def _refusal(answer: http.client.HTTPResponse, target: Target) -> str:
     if not (answer.getheader("Server") or "").startswith(_SHOAL) and answer.status == 404:
         return f"the daemon at {target.url} is not shoald: name shoald's socket with -H or DOCKER_HOST"

@@ -149,3 +149,19 @@ def remove(context: typer.Context, names: NamesArgument, detach: DetachOption = 
     from shoal.cli import stack_commands
 
     stack_commands.remove(context.obj(), names, detach=detach)
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    name: NameArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    tail: Annotated[
+        str, typer.Option("--tail", "-n", metavar="LINES", help="So many last lines of each task.")
+    ] = "all",
+    since: Annotated[str, typer.Option("--since", metavar="SECONDS", help="Only since then, in Unix time.")] = "",
+) -> None:
+    """Print what all tasks of a stack wrote, in the order of time, with the task's name before each line."""
+    from shoal.cli import stack_files, stack_logs
+
+    stack_logs.show(context.obj(), stack_files.stack_name(name), tail, since, follow=follow)
