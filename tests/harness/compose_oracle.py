@@ -10,6 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from tests.harness.hosts import docker_program
+
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = REPOSITORY / ".venv" / "oracle" / "docker-compose"
 CASES = REPOSITORY / "tests" / "interop" / "compose"
@@ -58,6 +62,49 @@ def asked_together(of: Sequence[Path]) -> dict[Path, dict[str, Any] | str]:
     """Return the answer for each case. Several programs run at once, because each waits more than it computes."""
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(of, pool.map(lambda case: asked(files_of(case)), of), strict=True))
+
+
+def has_stack_config() -> bool:
+    """Return whether this machine's `docker` has `stack config`, and waits for a stack if it is told to."""
+    done = subprocess.run([docker_program(), "stack", "deploy", "--help"], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and "--detach" in done.stdout
+
+
+def asked_of_stack(of: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """Return what `docker stack config` makes of each case; an empty answer is a refusal."""
+
+    def ask(case: Path) -> dict[str, Any]:
+        flags = [word for file in files_of(case) for word in ("-c", file)]
+        command = [docker_program(), "stack", "config", *flags]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        return yaml.safe_load(done.stdout) if done.returncode == 0 else {}
+
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(of, pool.map(ask, of), strict=True))
+
+
+def for_stack(service: dict[str, Any]) -> dict[str, Any]:
+    """Return of a service what `docker stack config` says as `docker compose config` does."""
+    same = ("image", "command", "entrypoint", "environment", "labels", "user", "hostname", "stop_grace_period")
+    found = {key: service[key] for key in (*same, "healthcheck", "configs") if service.get(key)}
+    deploy = service.get("deploy") or {}
+    found["deploy"] = {
+        key: deploy[key]
+        for key in ("replicas", "labels", "placement", "restart_policy", "update_config", "mode")
+        if deploy.get(key) is not None
+    }
+    found["ports"] = [
+        (each.get("mode"), each["target"], str(each.get("published", "")), each.get("protocol", "tcp"))
+        for each in service.get("ports", ())
+    ]
+    found["volumes"] = [
+        (each["type"], each.get("source"), each["target"], each.get("read_only")) for each in service.get("volumes", ())
+    ]
+    found["secrets"] = [
+        (each["source"], each.get("target") or f"/run/secrets/{each['source']}") for each in service.get("secrets", ())
+    ]
+    networks = service.get("networks") or {"default": None}
+    return found | {"networks": {name: (each or {}).get("aliases") for name, each in networks.items()}}
 
 
 def without_escapes(value: Any) -> Any:
