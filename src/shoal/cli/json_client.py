@@ -24,9 +24,9 @@ class JsonClient:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def one(self, path: str) -> Object:
+    def one(self, path: str, headers: Mapping[str, str] | None = None) -> Object:
         """Return the object that GET answers with."""
-        return self._object(self._ask("GET", path))
+        return self._object(self._ask("GET", path, headers=headers))
 
     def many(
         self, path: str, filters: Mapping[str, Sequence[str]] | None = None, query: Mapping[str, str] | None = None
@@ -48,8 +48,9 @@ class JsonClient:
         query: dict[str, str] | None = None,
         body: Iterable[bytes] | None = None,
         body_bytes: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
-        with client.call(self._target, method, path, query, body, body_bytes) as answer:
+        with client.call(self._target, method, path, query, body, body_bytes, headers) as answer:
             try:
                 return json.loads(self._whole(answer))
             except (ValueError, RecursionError) as error:

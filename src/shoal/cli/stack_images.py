@@ -40,7 +40,7 @@ def settle_image(
     if resolve is Resolve.NEVER or "@" in container["Image"]:
         return None
     try:
-        found = api.json.one(f"/distribution/{quote(container['Image'], safe='/:')}/json")
+        found = api.json.one(f"/distribution/{quote(container['Image'], safe='/:')}/json", headers)
     except Refused:
         if present is not None and is_same:  # what it runs now: a deploy of the same file must change nothing
             _keep(task, present)

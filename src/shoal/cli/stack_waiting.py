@@ -44,8 +44,10 @@ def verdict(service: Object, well_for: float) -> Verdict:
     text = f"{running}/{desired} running"
     if state == "updating":
         return Verdict(f"{text}, updating")
+    # A global service that is new has no tasks yet, and so wants none for a moment.
+    wants_none = not desired and "Global" not in mode
     is_well = running >= desired
-    return Verdict(text, done=is_well and (state == "completed" or well_for >= STABLE or not desired))
+    return Verdict(text, done=is_well and (state == "completed" or well_for >= STABLE or wants_none))
 
 
 def is_well(service: Object) -> bool:

@@ -22,6 +22,7 @@ JOB = {"Mode": {"ReplicatedJob": {"TotalCompletions": 2}}}
         (service(2, 2), 0.0, Verdict("2/2 running")),
         (service(2, 2), STABLE, Verdict("2/2 running", done=True)),
         (service(0, 0), 0.0, Verdict("0/0 running", done=True)),
+        (service(0, 0, Spec={"Mode": {"Global": {}}}), 0.0, Verdict("0/0 running")),
         (service(2, 2, "updating"), STABLE, Verdict("2/2 running, updating")),
         (service(2, 2, "completed"), 0.0, Verdict("2/2 running", done=True)),
         (service(2, 2, "rollback_started", "why"), 9.0, Verdict("rollback started", failed="it was rolled back: why")),
