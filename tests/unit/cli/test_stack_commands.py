@@ -3,8 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from shoal.api import v1 as api
 from tests.harness.recorder import recorder
+from tests.unit.cli.daemons import daemon
 from tests.unit.cli.stacks import shoal, write
+from tests.unit.cli.tasks import SPEC, status, task
+from tests.unit.engine.fakes import manager_node
 
 Captured = pytest.CaptureFixture[str]
 
@@ -84,3 +88,24 @@ def test_stacks_and_services_are_listed_and_removed(tmp_path: Path, capsys: Capt
         assert said.out.splitlines() == ["Removing service s_w", "Removing secret s_s", "Removing network s_default"]
         assert said.err == "shoal: nothing is there of stack other\n"
         assert not any(made.made.values())
+
+
+def test_the_engine_api_answers_what_the_listings_ask(tmp_path: Path, capsys: Captured) -> None:
+    labels = {"com.docker.stack.namespace": "s"}
+    spec = api.ServiceSpec(annotations=api.Annotations(name="s_web", labels=labels), task=SPEC.task)
+    spec.replicated.replicas = 2
+    one = task("t1", "web-id", slot=1, node_id="m1", status=status(api.RUNNING))
+    one.service_annotations.CopyFrom(spec.annotations)
+    node, _ = manager_node(
+        api.Service(id="web-id", spec=spec),
+        api.Node(id="m1", description=api.NodeDescription(hostname="host-1")),
+        one,
+        task("t2", "other", slot=1, node_id="m1", status=status(api.RUNNING)),
+    )
+    with daemon(tmp_path, node) as url:
+        for command in (["ls"], ["services", "s"], ["ps", "s"]):
+            assert shoal(url, *command) == 0
+    found = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert found[:2] == [["NAME", "SERVICES"], ["s", "1"]]
+    assert found[3][:3] == ["web-id", "s_web", "replicated"]
+    assert [line[:4] for line in found[5:]] == [["t1", "s_web.1", "busybox:1", "host-1"]]
