@@ -17,6 +17,10 @@ _FILLED = {
     "TaskTemplate.Runtime": "container",
     "Mode.Replicated.Replicas": 1,
     "EndpointSpec.Mode": "vip",
+    "UpdateConfig.FailureAction": "pause",
+    "UpdateConfig.Order": "stop-first",
+    "RollbackConfig.FailureAction": "pause",
+    "RollbackConfig.Order": "stop-first",
 }
 
 
