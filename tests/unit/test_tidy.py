@@ -19,7 +19,7 @@ ABOUT_THE_REPOSITORY = {
 }
 IO_MODULES = {"asyncio", "socket", "time", "random", "subprocess", "grpclib", "aiohttp", "pyroute2", "uvloop", "ssl"}
 # In packages that decide, neither a module nor what it imports does I/O. These modules are the exceptions.
-DECIDING = {"manager", "agent", "network"}
+DECIDING = {"manager", "agent", "network", "compose"}
 SHELLS = {
     "agent": "agent channel controller host log_streams pulls reports session sessions task tasks views",
     "manager/certificates": "external_signer server",
@@ -85,6 +85,9 @@ FORBIDDEN = {
     "network": {"engine", "store", "ca", "manager", "agent", "runtime", "daemon", "node", "cli"},
     "node": {"engine", "daemon", "cli"},
     "engine": {"daemon", "cli", "agent"},
+    "compose": {
+        *("engine", "store", "ca", "manager", "agent", "runtime", "network", "host", "daemon", "node", "cli", "api")
+    },
     "cli": {"engine", "ca", "manager", "agent", "runtime", "network", "host", "daemon", "node"},
 }
 MAX_LINES = 500

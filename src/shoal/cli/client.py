@@ -8,10 +8,10 @@ import contextlib
 import http.client
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlencode
 
-from shoal.cli.errors import CommandError, reason
+from shoal.cli.errors import CommandError, Refused, reason
 from shoal.cli.hosts import Target
 from shoal.json_text import read_json
 
@@ -49,6 +49,7 @@ def call(
     query: dict[str, str] | None = None,
     body: Iterable[bytes] | None = None,
     body_bytes: int | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
     """Make a call and enter with its answer. `body_bytes` is the length of the body, if it is known.
 
@@ -58,17 +59,25 @@ def call(
     try:
         with _explained(target):
             url = path + (f"?{urlencode(query)}" if query else "")
-            _send(connection, method, url, body, body_bytes)
+            _send(connection, method, url, body, body_bytes, headers or {})
             answer = connection.getresponse()
         if answer.status >= 400:
-            raise CommandError(_refusal(answer, target))
+            raise Refused(_refusal(answer, target), answer.status)
         yield answer
     finally:
         connection.close()
 
 
-def _send(connection: _Connection, method: str, url: str, body: Iterable[bytes] | None, body_bytes: int | None) -> None:
+def _send(
+    connection: _Connection,
+    method: str,
+    url: str,
+    body: Iterable[bytes] | None,
+    body_bytes: int | None,
+    given: Mapping[str, str],
+) -> None:
     headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
+    headers |= given
     if body_bytes is not None:
         headers["Content-Length"] = str(body_bytes)
     connection.connect()
@@ -84,6 +93,13 @@ def pieces(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
     """Yield the body of an answer as it comes. If the daemon dies it just ends early; the caller must notice that."""
     with _explained(target):
         while chunk := answer.read(CHUNK_BYTES):
+            yield chunk
+
+
+def arriving(answer: http.client.HTTPResponse, target: Target) -> Iterator[bytes]:
+    """Yield the body of an answer as it comes, without waiting until a piece is full."""
+    with _explained(target):
+        while chunk := answer.read1(CHUNK_BYTES):
             yield chunk
 
 

@@ -25,14 +25,15 @@ class JsonClient:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def one(self, path: str) -> Object:
+    def one(self, path: str, headers: Mapping[str, str] | None = None) -> Object:
         """Return the object that GET answers with."""
-        return self._object(self._ask("GET", path))
+        return self._object(self._ask("GET", path, headers=headers))
 
-    def many(self, path: str, filters: Mapping[str, Sequence[str]] | None = None) -> list[Object]:
+    def many(
+        self, path: str, filters: Mapping[str, Sequence[str]] | None = None, query: Mapping[str, str] | None = None
+    ) -> list[Object]:
         """Return the list that GET answers with. `filters` are Docker's: the values by the filter's name."""
-        query = {"filters": json.dumps(filters)} if filters else None
-        found = self._ask("GET", path, query)
+        found = self._ask("GET", path, {**(query or {}), **({"filters": json.dumps(filters)} if filters else {})})
         if not isinstance(found, list):
             raise self._other()
         return [self._object(each) for each in found]
@@ -48,8 +49,9 @@ class JsonClient:
         query: dict[str, str] | None = None,
         body: Iterable[bytes] | None = None,
         body_bytes: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
-        with client.call(self._target, method, path, query, body, body_bytes) as answer:
+        with client.call(self._target, method, path, query, body, body_bytes, headers) as answer:
             try:
                 return read_json(self._whole(answer), most_bytes=LONGEST_ANSWER_BYTES)
             except BadJson as error:

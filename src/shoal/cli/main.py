@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from shoal import __version__
-from shoal.cli import hosts, network, swarm, task
+from shoal.cli import hosts, network, stack, swarm, task
 from shoal.cli.errors import CommandError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     help="What Docker's command has no words for, on a host that runs shoald.",
 )
 app.add_typer(network.app, name="network")
+app.add_typer(stack.app, name="stack")
 app.add_typer(swarm.app, name="swarm")
 app.add_typer(task.app, name="task")
 
@@ -58,10 +59,22 @@ def find_daemon(
     context.obj = lambda other="": hosts.find(other or host, files, os.environ)
 
 
+def as_typer_has_them(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with Docker's `--flag=false` as `--no-flag`, and `--flag=true` as `--flag`."""
+    found = list(arguments)
+    for number, each in enumerate(found):
+        flag, equals, value = each.partition("=")
+        if each == "--":
+            break
+        if equals and flag.startswith("--") and value in ("true", "false"):
+            found[number] = flag if value == "true" else f"--no-{flag[2:]}"
+    return found
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Raises SystemExit; if the command failed, with code 1 and one line on standard error."""
     try:
-        app(arguments, prog_name="shoal")
+        app(as_typer_has_them(sys.argv[1:] if arguments is None else arguments), prog_name="shoal")
     except CommandError as error:
         sys.stderr.write(f"shoal: {error}\n")
         sys.exit(1)

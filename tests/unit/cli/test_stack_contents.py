@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from tests.harness.recorder import recorder
+from tests.unit.cli.stacks import shoal, write
+
+Captured = pytest.CaptureFixture[str]
+TEXT = "services: {a: {image: a, secrets: [s], configs: [c]}}\nsecrets: {s: {file: s.txt}}\nconfigs: {c: {file: c.txt}}"
+
+
+def deploy(url: str, folder: Path) -> None:
+    assert shoal(url, "deploy", "-d", "-c", str(folder / "c.yaml"), "st") == 0
+
+
+def test_changed_content_gets_an_object_of_its_own_and_the_service_moves_to_it(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    write(tmp_path, c_yaml=TEXT, s_txt="one", c_txt="one")
+    with recorder(tmp_path) as (url, made):
+        deploy(url, tmp_path)
+        assert set(made.made["secrets"]) == {"st_s"}
+        deploy(url, tmp_path)
+        assert set(made.made["secrets"]) == {"st_s"}
+        write(tmp_path, s_txt="two", c_txt="two")
+        assert shoal(url, "diff", "-c", str(tmp_path / "c.yaml"), "st") == 1
+        assert "+ secret st_s-" in capsys.readouterr().out
+        deploy(url, tmp_path)
+        (other,) = set(made.made["secrets"]) - {"st_s"}
+        assert other.startswith("st_s-")
+        container = made.made["services"]["st_a"]["TaskTemplate"]["ContainerSpec"]
+        assert [each["SecretName"] for each in container["Secrets"]] == [other]
+        assert container["Secrets"][0]["File"]["Name"] == "s"
+        assert [each["ConfigName"] for each in container["Configs"]] != ["st_c"]
+        assert "two" not in capsys.readouterr().out
+
+
+def test_what_dockers_command_made_is_taken_over(tmp_path: Path) -> None:
+    write(tmp_path, c_yaml=TEXT, s_txt="one", c_txt="one")
+    with recorder(tmp_path) as (url, made):
+        deploy(url, tmp_path)
+        for kind in ("secrets", "configs"):
+            for body in made.made[kind].values():
+                body["Labels"] = {"com.docker.stack.namespace": "st"}
+        write(tmp_path, c_txt="two")
+        deploy(url, tmp_path)
+        assert set(made.made["secrets"]) == {"st_s"}
+        assert len(made.made["configs"]) == 2
+
+
+def test_an_external_one_must_be_there(tmp_path: Path, capsys: Captured) -> None:
+    write(tmp_path, c_yaml="services: {a: {image: a, secrets: [s]}}\nsecrets: {s: {external: true, name: o}}")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "st") == 1
+        assert "c.yaml:2:11: secrets.s: there is no secret o" in capsys.readouterr().err
+        assert not any(made.made.values())

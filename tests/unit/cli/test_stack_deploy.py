@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from shoal.api import v1 as api
+from tests.harness.recorder import recorder
+from tests.unit.cli.daemons import daemon
+from tests.unit.cli.stacks import shoal, write
+from tests.unit.engine.fakes import manager_node
+from tests.unit.manager.stores import MemoryStore
+
+STACKS = Path(__file__).parents[2] / "interop" / "stacks"
+Captured = pytest.CaptureFixture[str]
+
+
+def test_what_is_there_is_updated_and_what_is_new_is_made(tmp_path: Path, capsys: Captured) -> None:
+    write(tmp_path, c_yaml="services: {a: {image: a}, b: {image: b}}")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "s") == 0
+        assert capsys.readouterr().out.splitlines() == [
+            *("Creating network s_default", "Creating service s_a", "Creating service s_b"),
+        ]
+        write(tmp_path, c_yaml="services: {a: {image: a}, c: {image: c}}")
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "--prune", "s") == 0
+        assert capsys.readouterr().out.splitlines() == [
+            *("Removing service s_b", "Updating service s_a (id: services-s_a)", "Creating service s_c"),
+        ]
+        assert set(made.made["services"]) == {"s_a", "s_c"}
+
+
+def test_an_external_network_must_be_there(tmp_path: Path, capsys: Captured) -> None:
+    write(tmp_path, c_yaml="services: {a: {image: a, networks: [n]}}\nnetworks: {n: {external: true}}")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "s") == 1
+        assert "there is no network n, which is external" in capsys.readouterr().err
+        assert not made.made["services"]
+
+
+@pytest.mark.parametrize(
+    "name", ["voting-app", "redis-replicated", "jobs", "health", "everything", "mounts", "ports", "zeros", "labels"]
+)
+def test_the_engine_api_takes_a_stack_and_shows_no_difference_then(name: str, tmp_path: Path, capsys: Captured) -> None:
+    ingress = api.NetworkSpec(annotations=api.Annotations(name="ingress"), ingress=True)
+    node, store = manager_node(api.Node(id="m1"), api.Network(id="ingress", spec=ingress))
+    flags = ("--resolve-image=never", "-c", str(STACKS / f"{name}.yaml"), "s")
+    with daemon(tmp_path, node) as url:
+        assert shoal(url, "deploy", "-d", *flags) == 0
+        made = {service.id: service.spec.SerializeToString(deterministic=True) for service in services(store)}
+        capsys.readouterr()
+        assert (shoal(url, "diff", *flags), capsys.readouterr().out) == (0, "")
+        assert shoal(url, "deploy", "-d", *flags) == 0
+        assert {each.id: each.spec.SerializeToString(deterministic=True) for each in services(store)} == made
+        assert shoal(url, "rm", "-d", "s") == 0
+    assert not services(store)
+
+
+def services(store: MemoryStore) -> list[api.Service]:
+    return list(store.view().table(api.Service).all())
