@@ -10,7 +10,7 @@ from typing import Any
 from shoal.api import v1 as api
 from shoal.errors import NotFound, ShoalError
 from shoal.network.wanted import Gossip, Overlay, Trouble
-from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase
+from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase, SecretFile
 
 
 class FakeContainers:
@@ -22,6 +22,7 @@ class FakeContainers:
         self._changed: dict[str, asyncio.Event] = {}
         self.log: list[str] = []
         self.lines: dict[str, list[LogLine]] = {}
+        self.files: dict[str, Sequence[SecretFile]] = {}  # what each was started with, by name
         self.gate: asyncio.Event | None = None
         self.busy = 0
         self.most_busy = 0
@@ -47,8 +48,9 @@ class FakeContainers:
         self.log.append(f"create {config.name}")
         return self._put(Container(id=id, config=config, image_id=image.id, phase=Phase.CREATED, created_at=0.0))
 
-    async def start(self, ref: str) -> Container:
+    async def start(self, ref: str, files: Sequence[SecretFile] = ()) -> Container:
         container = self.get(ref)
+        self.files[container.config.name] = files
         if container.config.entrypoint[:1] == ("missing",):
             raise ShoalError('exec: "missing": executable file not found in $PATH')
         with self._work():
