@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.cluster.swarms import create, make_swarm, tasks, wait_running
 from tests.harness.api import UnixConnection
-from tests.harness.api_bodies import CALLS, EXEC, LISTS, WITH_PORT
+from tests.harness.api_bodies import CALLS, EXEC, LISTS, WITH_PORT, with_files
 from tests.harness.hostile import bent
 from tests.harness.hosts import Host, eventually, host
 from tests.harness.stolen_worker import disk_bytes, get, memory_bytes
@@ -26,7 +26,11 @@ pytestmark = pytest.mark.root
 SEED = int(os.environ.get("SHOAL_FUZZ_SEED", "20261128"))  # fixed, because another seed each time would be another test
 CASES, CALLS_A_CASE = 25, 10
 DISK, MEMORY = 64 << 20, 100 << 20
-ASKED = [*CALLS.items(), ("/services/create", WITH_PORT), ("/containers/{container}/exec", EXEC)]
+WITH_FILES = with_files("SECRET-ID", "CONFIG-ID")
+ASKED = [
+    *CALLS.items(), ("/services/create", WITH_PORT), ("/services/create", WITH_FILES),
+    ("/containers/{container}/exec", EXEC),
+]  # fmt: skip
 # Fields that may have any value: an update of them is accepted, whatever was asked before it.
 LABELS = st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=200), min_size=1, max_size=5)
 # Docker answers these with 500, too.
@@ -39,6 +43,8 @@ def daemon() -> Iterator[Host]:
         make_swarm(made, "--advertise-addr", "10.99.0.1")
         create(made, "others", 1)
         create(made, "fuzzed", 1)
+        for kind in ("secret", "config"):
+            made.docker(kind, "create", "fuzzed", "-", input="hi")
         (name,) = made.docker("node", "ls", "--format", "{{.Hostname}}").stdout.split()
         for service in ("others", "fuzzed"):
             wait_running(made, service, {name: 1})
@@ -72,6 +78,13 @@ def test_whatever_a_user_sends_the_daemon_goes_on(daemon: Host) -> None:
     pid, disk, memory = daemon.pid, disk_bytes(daemon), memory_bytes(daemon.pid)
     (others,) = tasks(daemon, "others")
     told: Counter[int] = Counter()
+    ids = {f"{kind.upper()}-ID": get(daemon, f"/{kind}s/fuzzed") for kind in ("secret", "config")}
+
+    def filled(body: Any) -> bytes:
+        text = json.dumps(body)
+        for name, (_, found) in ids.items():
+            text = text.replace(name, json.loads(found)["ID"])
+        return text.encode()
 
     @seed(SEED)
     @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -83,7 +96,7 @@ def test_whatever_a_user_sends_the_daemon_goes_on(daemon: Host) -> None:
         assert status == 200, text
         assert json.loads(get(daemon, "/nodes")[1])[0]["Spec"]["Labels"] == labels
         for path, body in asked:
-            status, text = post(daemon, fill(daemon, path), json.dumps(body).encode())
+            status, text = post(daemon, fill(daemon, path), filled(body))
             told[status] += 1
             assert status < 500 or status in (501, 503) or any(words in text for words in PLAIN), text
         assert daemon.pid == pid

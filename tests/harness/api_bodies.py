@@ -165,6 +165,23 @@ PORT: dict[str, Any] = {
 WITH_PORT = {**SERVICE, "Name": "made", "EndpointSpec": {"Mode": "vip", "Ports": [PORT]}}
 """What this release refuses, after it has read it."""
 
+
+def with_files(secret_id: str, config_id: str) -> dict[str, Any]:
+    """Return a service that uses a secret and a config with these ids, both named `fuzzed`."""
+    target = {"UID": "0", "GID": "0", "Mode": 0o444}
+    template = SERVICE["TaskTemplate"]
+    container = {
+        **template["ContainerSpec"],
+        "Secrets": [{"File": {"Name": "s", **target}, "SecretID": secret_id, "SecretName": "fuzzed"}],
+        "Configs": [
+            {"File": {"Name": "/c", **target}, "ConfigID": config_id, "ConfigName": "fuzzed"},
+            {"Runtime": {}, "ConfigID": config_id, "ConfigName": "fuzzed"},
+        ],
+        "Privileges": {"CredentialSpec": {"Config": config_id}},
+    }
+    return {**SERVICE, "Name": "with-files", "TaskTemplate": {**template, "ContainerSpec": container}}
+
+
 CALLS: dict[str, dict[str, Any]] = {
     "/services/create": {**SERVICE, "Name": "made"},
     "/services/{service}/update?version={version}": SERVICE,

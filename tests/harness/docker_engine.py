@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.harness.hosts import ADDRESS, CGROUPS, docker_program, eventually, make_namespace, run
 
@@ -84,9 +85,9 @@ class DockerEngine:
             raise AssertionError(f"{self.name}: dockerd ended with {self.process.returncode}\n{self.log()}")
         return run("curl", "-fsS", "--unix-socket", str(self.socket), "http://d/_ping", check=False).stdout == "OK"
 
-    def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def docker(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run Docker's own CLI against this host."""
-        return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check)
+        return run(docker_program(), "-H", f"unix://{self.socket}", *arguments, check=check, **options)
 
     def curl(self, path: str, *arguments: str) -> str:
         """Call the API with curl. Returns the body of the answer."""

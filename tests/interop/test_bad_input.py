@@ -77,13 +77,6 @@ def test_an_unknown_network_is_refused_by_its_name(swarm: Host) -> None:
     assert not swarm.docker("service", "ls", "-q").stdout
 
 
-def test_secrets_and_configs_are_refused(swarm: Host) -> None:
-    for kind in ("secret", "config"):
-        done = swarm.docker(kind, "create", "x", "-", check=False, input="data")
-        assert done.returncode == 1
-        assert "not supported by this version of Shoal" in done.stderr
-
-
 def test_image_that_is_nowhere_is_rejected_and_retried(swarm: Host) -> None:
     create_detached(swarm, "ghost", "--restart-delay", "100ms", image="nosuch-image:1")
     found = eventually(

@@ -98,6 +98,39 @@ def test_logs_and_failures_are_told_there(theirs: Theirs) -> None:
     eventually(failed, "its failure is told")
 
 
+def test_our_node_gets_the_secrets_and_configs_of_its_tasks(theirs: Theirs) -> None:
+    text = '{{.Service.Name}} {{secret "key"}} {{env "WORD"}}'
+    for words, data in (
+        (("secret", "create", "key"), "hidden"),
+        (("config", "create", "conf"), "shown"),
+        (("config", "create", "--template-driver", "golang", "made"), text),
+        (("config", "create", "--template-driver", "golang", "broken"), '{{secret "nope"}}'),
+    ):
+        theirs.engine.docker(*words, "-", input=data)
+    create(
+        theirs.engine, "files", 1, *STOP, *HERE, "--env", "WORD=w", "--secret", "source=key,target=key,mode=0400",
+        "--config", "source=conf,target=/srv/conf,uid=65534", "--config", "source=made,target=/made",
+    )  # fmt: skip
+    wait_running(theirs.engine, "files", {"shoal": 1})
+    (container,) = theirs.worker.docker("ps", "-q").stdout.split()
+    script = "cat /run/secrets/key /srv/conf /made; echo; stat -c '%u %a' /run/secrets/key /srv/conf"
+    said = theirs.worker.docker("exec", container, "sh", "-c", script).stdout.splitlines()
+    assert said == ["hiddenshownfiles hidden w", "0 400", "65534 444"]
+    theirs.worker.stop(signal.SIGKILL)
+    theirs.worker.start()
+    assert theirs.worker.docker("exec", container, "sh", "-c", script).stdout.splitlines() == said
+    create(theirs.engine, "broken", 1, *STOP, *HERE, "--restart-condition", "none", "--config", "broken")
+    failed = "failed to expand templated config"
+
+    def error() -> str:
+        return theirs.engine.docker("service", "ps", "--no-trunc", "--format", "{{.Error}}", "broken").stdout
+
+    eventually(lambda: failed in error() and "secret target nope not found" in error(), "its failure is told")
+    theirs.engine.docker("service", "rm", "files", "broken")
+    theirs.engine.docker("secret", "rm", "key")
+    theirs.engine.docker("config", "rm", "conf", "made", "broken")
+
+
 def test_drain_leave_and_join_again(theirs: Theirs) -> None:
     create(theirs.engine, "moved", 2, *STOP)
     wait_running(theirs.engine, "moved", {"docker": 1, "shoal": 1})

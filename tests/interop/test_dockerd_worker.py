@@ -117,6 +117,31 @@ def test_failing_task_is_told_with_its_exit_code(mixed: Mixed) -> None:
     eventually(failed, "its failure is told")
 
 
+def test_engine_gets_the_secrets_and_configs_of_its_tasks(mixed: Mixed) -> None:
+    for kind, data in (("secret", "hidden"), ("config", "shown")):
+        mixed.manager.docker(kind, "create", f"a-{kind}", "-", input=data)
+    text = '{{.Service.Name}} {{secret "a-secret"}} {{env "WORD"}}'
+    mixed.manager.docker("config", "create", "--template-driver", "golang", "made", "-", input=text)
+    create(
+        mixed.manager, "files", 2, *STOP, "--env", "WORD=w", "--secret", "a-secret",
+        "--secret", "source=a-secret,target=/etc/mine,uid=65534,gid=50,mode=0400",
+        "--config", "source=a-config,target=/srv/conf", "--config", "source=made,target=/made",
+    )  # fmt: skip
+    wait_running(mixed.manager, "files", {"shoal": 1, "docker": 1})
+    script = (
+        "cat /run/secrets/a-secret /etc/mine /srv/conf /made; echo; stat -c '%u %g %a' /etc/mine /run/secrets/a-secret"
+    )
+    for host in (mixed.worker, mixed.engine):
+        (container,) = host.docker("ps", "-q").stdout.split()
+        said = host.docker("exec", container, "sh", "-c", script).stdout.splitlines()
+        assert said == ["hiddenhiddenshownfiles hidden w", "65534 50 400", "0 0 444"], host.name
+    refused = mixed.manager.docker("secret", "rm", "a-secret", check=False)
+    assert "secret 'a-secret' is in use by the following service: files" in refused.stderr
+    mixed.manager.docker("service", "rm", "files")
+    mixed.manager.docker("secret", "rm", "a-secret")
+    mixed.manager.docker("config", "rm", "a-config", "made")
+
+
 def test_drain_moves_tasks_away_from_the_engine(mixed: Mixed) -> None:
     create(mixed.manager, "moved", 4, *STOP)
     wait_running(mixed.manager, "moved", {"shoal": 2, "docker": 2})

@@ -56,7 +56,6 @@ DEBTS = {
     ),
     "engine/codec": "cache cluster common container_spec node secret service task task_spec",
     ".": "errors paths",
-    "host": "linux",
     "manager/control": "filters names unsupported validate_ipam validate_references",
     "manager/deciding": "plan",
     "manager/dispatcher": "hosts",

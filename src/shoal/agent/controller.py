@@ -6,7 +6,7 @@ rules and texts: moby daemon/cluster/executor/container/controller.go.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from shoal.agent.pulls import Pulls
 from shoal.agent.runtime import Containers, closing
 from shoal.errors import InvalidArgument, NotFound, ShoalError
 from shoal.runtime import aside
-from shoal.runtime.types import Container, ContainerConfig, Health, Phase
+from shoal.runtime.types import Container, ContainerConfig, Health, Phase, SecretFile
 from shoal.runtime.waits import Waits
 
 UNHEALTHY = "dockerexec: unhealthy container"
@@ -51,7 +51,11 @@ class Limits:
 
 
 class Controller:
-    """The operations on one task's container. `limits` is shared by all controllers of this node."""
+    """The operations on one task's container. `limits` is shared by all controllers of this node.
+
+    `files` takes up the task's secrets and configs as they are assigned now, and returns a function that makes the
+    container's files of them, for another thread. None: the container has no such files.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Controller:
         pulls: Pulls,
         limits: Limits,
         group: asyncio.TaskGroup,
+        files: Callable[[], Callable[[], Sequence[SecretFile]]] | None = None,
     ) -> None:
         self.id = container_id(task_id)
         self.config = config
@@ -72,6 +77,7 @@ class Controller:
         self._pulls = pulls
         self._limits = limits
         self._group = group
+        self._files = files
         self.say: Callable[[str], None] = _tell_nobody
         """Called with what the running operation waits for, and with an empty text once it goes on."""
 
@@ -93,6 +99,7 @@ class Controller:
         """Pull the image and create the container. Does nothing when the container exists."""
         if self._get() is not None:
             return
+        await self._secret_files()  # a template that fails, fails before a pull; the start makes them again
         await self._pulls.ensure(self.config.image, self._encoded_auth, self._pull_policy)
         waits = self._waits(self._limits.creates)
         async with self._limits.creates:
@@ -103,10 +110,11 @@ class Controller:
         container = self._containers.get(self.id)
         if container.phase is Phase.CREATED:
             await self._check_bind_sources()
+            files = await self._secret_files()
             waits = self._waits(self._limits.starts)
             async with self._limits.starts:
                 try:
-                    container = await self._whole(lambda: self._containers.start(self.id, waits=waits))
+                    container = await self._whole(lambda: self._containers.start(self.id, files, waits=waits))
                 except (ShoalError, OSError) as error:
                     raise ShoalError(f"starting container failed: {error}") from error
         if container.health is not Health.NONE:
@@ -158,6 +166,12 @@ class Controller:
                 await turns.acquire()
 
         return wait
+
+    async def _secret_files(self) -> Sequence[SecretFile]:
+        if self._files is None:
+            return ()
+        # In a thread, because a large template takes long.
+        return await asyncio.to_thread(self._files())
 
     async def _whole(self, work: Callable[[], Coroutine[Any, Any, Container]]) -> Container:
         # A cancelled operation must not leave a half-made container. So a cancelled caller waits here until the work

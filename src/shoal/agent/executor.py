@@ -43,14 +43,14 @@ def container_id(task_id: str) -> str:
 def container_config(task: api.Task, node: api.NodeDescription) -> ContainerConfig:
     """Return the container that a task asks for, with its placeholders filled in.
 
-    Raises InvalidArgument for a wrong spec, Unimplemented for what Shoal cannot run yet, ShoalError for a network that
-    does not exist.
+    Raises InvalidArgument for a wrong spec, Unimplemented for what is no container, ShoalError for a network that does
+    not exist.
     """
     if task.spec.WhichOneof("runtime") != "container":
         raise Unimplemented("unsupported runtime")
     if not task.spec.container.image:
         raise InvalidArgument("dockerexec: image required")
-    _refuse_what_is_not_there_yet(task)
+    _refuse_credential_spec(task.spec.container.privileges)
     for mount in task.spec.container.mounts:
         _check_mount(mount)
     spec = expand_spec(task, node)
@@ -205,10 +205,14 @@ def _expand_map(entries: "Mapping[str, str]", values: Struct, where: str) -> Non
             entries[key] = _expand(text, values, at)  # type: ignore[index]
 
 
-def _refuse_what_is_not_there_yet(task: api.Task) -> None:
-    spec = task.spec.container
-    if spec.secrets or spec.configs:
-        raise Unimplemented("secrets and configs cannot be given to a container yet")
+def _refuse_credential_spec(privileges: api.Privileges) -> None:
+    # Credential specs are for Windows. Docker hands one on as a security option, which a Linux host does not know.
+    if not privileges.HasField("credential_spec"):
+        return
+    credential = privileges.credential_spec
+    source = credential.WhichOneof("source")
+    if source is not None:
+        raise InvalidArgument(f'invalid --security-opt 2: "credentialspec={source}://{getattr(credential, source)}"')
 
 
 def _check_mount(mount: api.Mount) -> None:

@@ -3,13 +3,13 @@
 A `ref` is an id, a name, or a unique prefix of an id. Errors are those of `shoal.errors`, with Docker's words.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 from shoal.agent.networks import Overlays
 from shoal.runtime.image_types import Progress, RegistryAuth
-from shoal.runtime.types import Container, ContainerConfig, Image, LogLine, LogOptions
+from shoal.runtime.types import Container, ContainerConfig, Image, LogLine, LogOptions, SecretFile
 from shoal.runtime.waits import Waits
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ class Containers(Protocol):
     ) -> Container:
         """Create a container, or return the one that has this id. Raises Conflict when the name is taken."""
 
-    async def start(self, ref: str, *, waits: Waits = ...) -> Container:
-        """Return when the process runs. Raises ShoalError when it cannot be started."""
+    async def start(self, ref: str, files: Sequence[SecretFile] = (), *, waits: Waits = ...) -> Container:
+        """Return when the process runs, with these secrets and configs. Raises ShoalError when it cannot be started."""
 
     async def activate(self, ref: str) -> None:
         """Let names and load balancers of its overlays lead to a container."""

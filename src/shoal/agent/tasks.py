@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from shoal.agent.controller import Controller, Limits, remove
-from shoal.agent.executor import TASK_ID_LABEL, container_config, container_id, stop_grace_period
+from shoal.agent.executor import TASK_ID_LABEL, container_config, container_id, expand_spec, stop_grace_period
 from shoal.agent.log_streams import LoggedTask
+from shoal.agent.payloads import collect, files, has_files
 from shoal.agent.pulls import Pulls
 from shoal.agent.reporter import Report
 from shoal.agent.reports import Reports
@@ -27,7 +28,7 @@ from shoal.api import v1 as api
 from shoal.api.options import SERVICE
 from shoal.errors import ShoalError
 from shoal.network.wanted import Trouble
-from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase
+from shoal.runtime.types import ContainerConfig, LogLine, LogOptions, Phase, SecretFile
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,19 @@ class TaskSet:
         config = container_config(task, self._description())
         auth = task.spec.container.pull_options.registry_auth
         pull = SERVICE.read(task.service_annotations.labels).pull
-        return Controller(task.id, config, auth, pull, self._runtime.containers, self._pulls, self._limits, self._group)
+        made = self._files_of(task) if has_files(task) else None
+        shared = self._runtime.containers, self._pulls, self._limits, self._group
+        return Controller(task.id, config, auth, pull, *shared, made)
+
+    def _files_of(self, task: api.Task) -> Callable[[], Callable[[], Sequence[SecretFile]]]:
+        node = self._description()
+        spec = expand_spec(task, node)
+
+        def taken_up() -> Callable[[], Sequence[SecretFile]]:
+            given = collect(task, self.dependencies)
+            return lambda: files(task, spec, node, given)
+
+        return taken_up
 
     def _description(self) -> api.NodeDescription:
         now = asyncio.get_running_loop().time()

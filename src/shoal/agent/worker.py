@@ -23,6 +23,8 @@ class Dependencies:
     """The secrets and configs assigned to this node. They are kept only in memory."""
 
     def __init__(self) -> None:
+        self.told = False
+        """Whether a manager has told all of them since this node's daemon started."""
         self._secrets: dict[str, api.Secret] = {}
         self._configs: dict[str, api.Config] = {}
 
@@ -31,6 +33,7 @@ class Dependencies:
         if message.type == api.AssignmentsMessage.COMPLETE:
             self._secrets.clear()
             self._configs.clear()
+            self.told = True
         for change in message.changes:
             kind = change.assignment.WhichOneof("item")
             gone = change.action == api.AssignmentChange.REMOVE

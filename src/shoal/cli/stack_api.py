@@ -10,6 +10,7 @@ from shoal.cli.errors import CommandError, Refused
 from shoal.cli.hosts import Target
 from shoal.cli.json_client import JsonClient, Object
 from shoal.compose.convert.namespace import STACK
+from shoal.json_text import read_json
 
 KINDS = ("services", "secrets", "configs", "networks")
 _HTTP_NOT_FOUND = 404
@@ -60,7 +61,7 @@ class StackApi:
         given = {"Content-Type": "application/json", **(headers or {})}
         with client.call(self._target, "POST", path, None, [data], len(data), given) as answer:
             content = answer.read()
-        found = json.loads(content) if content.strip() else {}
+        found = read_json(content) if content.strip() else {}
         return found if isinstance(found, dict) else {}
 
     def remove(self, kind: str, identity: str) -> None:

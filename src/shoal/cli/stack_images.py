@@ -15,6 +15,7 @@ from shoal.cli.json_client import Object
 from shoal.cli.stack_api import StackApi, labels_of
 from shoal.cli.stack_options import Resolve
 from shoal.compose.convert.namespace import IMAGE
+from shoal.json_text import read_json
 
 AUTH_HEADER = "X-Registry-Auth"
 _DOCKER_HUB = "https://index.docker.io/v1/"
@@ -72,7 +73,7 @@ def auth_headers(image: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the header with what `docker login` left for an image's registry. Raises CommandError."""
     folder = Path(environment.get("DOCKER_CONFIG") or Path(environment.get("HOME", "/")) / ".docker")
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = read_json((folder / "config.json").read_bytes())
     except FileNotFoundError:
         return {AUTH_HEADER: _encoded({})}
     except (OSError, ValueError) as error:

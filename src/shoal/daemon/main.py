@@ -14,6 +14,7 @@ import uvloop
 from shoal.daemon import flags, service
 from shoal.daemon.config import DaemonConfig
 from shoal.errors import ShoalError
+from shoal.host import linux
 from shoal.paths import tag_of
 from shoal.runtime import ending
 from shoal.runtime.cgroups import Cgroups
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(config: DaemonConfig) -> None:
+    # Secrets and the swarm's keys are in this process's memory, and a core is a file that stays.
+    linux.keep_out_of_cores()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -24,6 +24,8 @@ _OPEN_TRIES = 200
 IN_MODIFY, IN_MOVED_TO, IN_IGNORED = 0x2, 0x80, 0x8000
 _IN_EVENT = struct.Struct("iIII")
 
+_PR_SET_DUMPABLE, _CAP_SYS_PTRACE = 4, 19
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
@@ -90,6 +92,20 @@ def can_open_in_root() -> bool:
         if error.errno in (errno.ENOSYS, errno.EPERM):
             return False
         raise
+    return True
+
+
+def keep_out_of_cores() -> bool:
+    """Let the kernel write no core of this process, and let other users not look into it. Programs it starts may again.
+
+    Returns whether that is so. Without CAP_SYS_PTRACE nothing is changed: what the OCI runtime opens below this
+    process's /proc/<pid> would be closed to it.
+    """
+    with open("/proc/self/status", "rb") as status:
+        effective = next(line for line in status if line.startswith(b"CapEff:")).split()[1]
+    if not int(effective, 16) >> _CAP_SYS_PTRACE & 1:
+        return False
+    _check(_libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)))
     return True
 
 

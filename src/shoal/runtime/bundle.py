@@ -34,6 +34,7 @@ from shoal.runtime import (
     seccomp,
     seccomp_bpf,
     seccomp_profile,
+    secret_files,
 )
 from shoal.runtime.apparmor import UNCONFINED
 from shoal.runtime.cgroups import Cgroups, Layout
@@ -43,7 +44,7 @@ from shoal.runtime.host import Host, etc_hosts, init_program, resolv_conf
 from shoal.runtime.identity import Identity, resolve
 from shoal.runtime.log_options import LogDefault
 from shoal.runtime.oci_runtime import OciRuntime
-from shoal.runtime.types import Container, ContainerConfig, Mount
+from shoal.runtime.types import Container, ContainerConfig, Mount, SecretFile
 
 # Seconds. A process in an uninterruptible wait may stay longer; its cgroup is then removed at the next start.
 _KILLED_WITHIN = 5.0
@@ -83,8 +84,8 @@ def set_up_root(site: Site, id: str, lower: list[str]) -> Path:  # noqa: A002
     return bundle / "rootfs"
 
 
-def write(site: Site, container: Container, lower: list[str]) -> Launch:
-    """Write everything that conmon and the runtime need to start a container.
+def write(site: Site, container: Container, lower: list[str], files: Sequence[SecretFile] = ()) -> Launch:
+    """Write everything that conmon and the runtime need to start a container. `files`: its secrets and configs.
 
     Raises StartFailed, InvalidArgument, FailedPrecondition, ShoalError, OSError.
     """
@@ -95,8 +96,12 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
     etc = write_etc(site.folder(container.id), container)
     edits = site.devices.edits(config.generic)
     given = cdi_edits.binds(edits)
-    mounts = (*(one for one in container.mounts if one.target not in {each.target for each in given}), *given)
-    mount_sources = {**container.mount_sources, **{each.target: each.source for each in given}}
+    secret_files.check_targets(files, container.mounts)
+    secrets = secret_files.put(bundle, files)
+    own = (*container.mounts, *secrets)
+    own_sources = {**container.mount_sources, **{each.target: each.source for each in secrets}}
+    mounts = (*(one for one in own if one.target not in {each.target for each in given}), *given)
+    mount_sources = {**own_sources, **{each.target: each.source for each in given}}
     if why := mount_targets.refusal(str(root), etc, mounts, mount_sources):
         raise failures.start_failed(site.runtime.name, f"error during container init: {why}", container.path)
     names = capabilities.effective(config.cap_add, config.cap_drop, site.host.available)
@@ -114,10 +119,10 @@ def write(site: Site, container: Container, lower: list[str]) -> Launch:
             cgroup=site.cgroups.path(container.id),
             netns=_netns(site, container),
             etc=etc,
-            mounts=container.mounts,
+            mounts=own,
             mount_sources=sources,
             folders=frozenset(target for target, path in sources.items() if os.path.isdir(path)),
-            covered_modes=mount_targets.covered_modes(str(root), container.mounts, container.mount_sources),
+            covered_modes=mount_targets.covered_modes(str(root), own, own_sources),
             seccomp=_seccomp(site, container, names),
             annotations=_annotations(site, container, names),
             apparmor=container.apparmor_profile if container.apparmor_profile != UNCONFINED else "",
@@ -146,6 +151,7 @@ def take_down(site: Site, id: str) -> None:  # noqa: A002
     """Unmount what an ended container used, and remove its cgroup. Its writable layer, log and state stay."""
     bundle = site.bundle(id)
     rootfs.unmount(bundle / "rootfs")
+    secret_files.take_away(bundle)
     for point in _staged(bundle):
         rootfs.unmount(point)
     # The cgroup is empty, unless conmon was killed and the container was not. Killed processes take a while to go.

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -33,7 +33,7 @@ from shoal.runtime.roster import Roster
 from shoal.runtime.starting import Starting
 from shoal.runtime.stopping import Stopping
 from shoal.runtime.tools import Tools
-from shoal.runtime.types import Container, ContainerConfig, LogLine, LogOptions, Phase, Stats
+from shoal.runtime.types import Container, ContainerConfig, LogLine, LogOptions, Phase, SecretFile, Stats
 from shoal.runtime.waits import Waits, silently
 from shoal.runtime.watching import Watching
 from shoal.runtime.workers import Workers
@@ -169,10 +169,13 @@ class Containers:
         self._tools.tell(container, "create")
         return container
 
-    async def start(self, ref: str, *, waits: Waits = silently) -> Container:
-        """Start it, and return when its process runs. Does nothing if it runs already. Raises StartFailed."""
+    async def start(self, ref: str, files: Sequence[SecretFile] = (), *, waits: Waits = silently) -> Container:
+        """Start it with its secrets and configs, and return when its process runs. Does nothing if it runs already.
+
+        Raises StartFailed.
+        """
         life = self._roster.find(ref)
-        return await self._children.finish(self._starting.start(life, waits), f"start {life.value.id[:12]}")
+        return await self._children.finish(self._starting.start(life, files, waits), f"start {life.value.id[:12]}")
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
         """Send a signal. Raises Conflict if it does not run."""

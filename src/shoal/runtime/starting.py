@@ -16,7 +16,7 @@ from shoal.runtime.interfaces import Images, Network
 from shoal.runtime.life import Life
 from shoal.runtime.log_cuts import LogCuts
 from shoal.runtime.tools import Tools
-from shoal.runtime.types import Container, Health, Phase
+from shoal.runtime.types import Container, Health, Phase, SecretFile
 from shoal.runtime.waits import Waits, silently
 from shoal.runtime.watching import Watching
 
@@ -40,8 +40,11 @@ class Starting:
         self._cuts = cuts
         self._watching = watching
 
-    async def start(self, life: Life, waits: Waits = silently) -> Container:
-        """Start it, and return when its process runs. Does nothing if it runs already. Raises StartFailed."""
+    async def start(self, life: Life, files: Sequence[SecretFile] = (), waits: Waits = silently) -> Container:
+        """Start it with its secrets and configs, and return when its process runs. Does nothing if it runs already.
+
+        Raises StartFailed.
+        """
         async with life.lock:
             if life.removed:
                 raise NotFound(f"No such container: {life.value.id}")
@@ -54,7 +57,9 @@ class Starting:
                 with await self._network.publish(container.id, config.name, config.ports) as held:
                     sandbox = dataclasses.replace(container.sandbox, ports=held.ports)
                     container = dataclasses.replace(container, sandbox=sandbox)
-                    started, running = await self._tools.workers.run(self._launch, container, lower, held.descriptors)
+                    started, running = await self._tools.workers.run(
+                        self._launch, container, lower, held.descriptors, files
+                    )
             except (ShoalError, OSError) as error:
                 await self._could_not_start(life, error)
                 raise
@@ -64,13 +69,15 @@ class Starting:
             self._watching.follow(life)
             return life.value
 
-    def _launch(self, container: Container, lower: list[str], held: Sequence[int]) -> tuple[Container, records.Running]:
+    def _launch(
+        self, container: Container, lower: list[str], held: Sequence[int], files: Sequence[SecretFile]
+    ) -> tuple[Container, records.Running]:
         """Start it, and record how it is found again. If the record cannot be written, the start has failed."""
         site = self._tools.site
         profile = apparmor.held(site.host.apparmor, container.config.apparmor)
         container = dataclasses.replace(container, apparmor_profile=profile)
         self._cuts.begin(container)
-        cgroups, written = site.cgroups, bundle.write(site, container, lower)
+        cgroups, written = site.cgroups, bundle.write(site, container, lower, files)
         launched = conmon.launch(site.conmon, site.runtime, written, cgroups.keep_apart, held)
         started = dataclasses.replace(
             container,

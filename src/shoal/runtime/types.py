@@ -107,6 +107,17 @@ class ContainerConfig:
     generic: tuple[tuple[str, str], ...] = ()  # kinds and values of its claimed named resources
 
 
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """A secret or a config as a file of a container. It is in no record: only in memory, and in the container."""
+
+    target: str  # absolute
+    data: bytes = field(repr=False)
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
 class Phase(StrEnum):
     """The phase of a container's life, in Docker's words."""
 

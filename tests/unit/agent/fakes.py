@@ -10,7 +10,7 @@ from typing import Any
 from shoal.api import v1 as api
 from shoal.errors import NotFound, ShoalError
 from shoal.network.wanted import Gossip, Overlay, Trouble
-from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase
+from shoal.runtime.types import Container, ContainerConfig, Health, Image, LogLine, LogOptions, Phase, SecretFile
 from shoal.runtime.waits import Waits, silently
 
 
@@ -23,6 +23,7 @@ class FakeContainers:
         self._changed: dict[str, asyncio.Event] = {}
         self.log: list[str] = []
         self.lines: dict[str, list[LogLine]] = {}
+        self.files: dict[str, Sequence[SecretFile]] = {}  # what each was started with, by name
         self.gate: asyncio.Event | None = None
         self.busy = 0
         self.most_busy = 0
@@ -58,8 +59,9 @@ class FakeContainers:
         self.log.append(f"create {config.name}")
         return self._put(Container(id=id, config=config, image_id=image.id, phase=Phase.CREATED, created_at=0.0))
 
-    async def start(self, ref: str, *, waits: Waits = silently) -> Container:
+    async def start(self, ref: str, files: Sequence[SecretFile] = (), *, waits: Waits = silently) -> Container:
         container = self.get(ref)
+        self.files[container.config.name] = files
         if container.config.entrypoint[:1] == ("missing",):
             raise ShoalError('exec: "missing": executable file not found in $PATH')
         with self._work():

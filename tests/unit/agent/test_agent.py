@@ -26,7 +26,7 @@ from shoal.manager.port.authorization import Caller
 from shoal.manager.port.guard import as_caller, current_caller, guarded
 from shoal.network.wanted import Trouble
 from shoal.paths import Paths
-from shoal.runtime.types import Health, LogLine, Phase
+from shoal.runtime.types import Health, LogLine, Phase, SecretFile
 from shoal.store.changes import copy
 from tests.unit.agent.fakes import NODE, FakeRuntime, task
 from tests.unit.manager.probes import no_host
@@ -246,6 +246,84 @@ async def test_a_task_that_cannot_be_run_here_is_rejected(tmp_path: Path) -> Non
         status = await swarm.wait_state(api.REJECTED)
         assert status.message == "resolving controller failed"
         assert status.err.startswith('expanding env failed: expanding env "A={{.Nope}}": template: expansion:1')
+
+
+def with_secret(task_id: str = "t1", *, desired: int = api.RUNNING) -> api.Task:
+    made = task(task_id, desired=desired)
+    target = api.FileTarget(name="key", uid="0", gid="0", mode=0o400)
+    made.spec.container.secrets.add(secret_id="secret-1", secret_name="key", file=target)
+    made.spec.container.configs.add(config_id="config-1", config_name="site", file=api.FileTarget(name="/site"))
+    return made
+
+
+def dependencies(template: bytes = b'{{secret "key"}}') -> list[api.Secret | api.Config]:
+    secret = api.Secret(id="secret-1", spec={"annotations": {"name": "key"}, "data": b"canary"})
+    config = api.Config(id="config-1", spec={"annotations": {"name": "site"}, "data": template})
+    config.spec.templating.name = "golang"
+    return [secret, config]
+
+
+async def test_a_task_is_started_with_its_secrets_which_are_in_no_file_of_the_agent(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(with_secret()), FakeRuntime()
+    for each in dependencies():
+        await swarm.store.update(lambda tx, each=each: tx.create(each))  # type: ignore[misc]
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        await swarm.wait_state(api.RUNNING)
+    assert runtime.containers.files["web.1.t1"] == (
+        SecretFile("/run/secrets/key", b"canary", mode=0o400),
+        SecretFile("/site", b"canary", mode=0),
+    )
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not any(b"canary" in data for data in written)
+
+
+async def test_a_template_that_fails_rejects_the_task_before_its_image_is_pulled(tmp_path: Path) -> None:
+    made = with_secret()
+    made.spec.container.image = "nowhere:latest"
+    swarm, runtime = Swarm(made), FakeRuntime()
+    for each in dependencies(b"{{.Nope}}"):
+        await swarm.store.update(lambda tx, each=each: tx.create(each))  # type: ignore[misc]
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        status = await swarm.wait_state(api.REJECTED)
+    assert status.message == "preparing"
+    assert status.err.startswith("unable to get config from config store: failed to expand templated config config-1: ")
+    assert not runtime.images.pulls
+
+
+async def test_a_secret_that_is_not_assigned_rejects_the_task(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(with_secret()), FakeRuntime()
+    async with swarm.serve(), running(swarm, runtime, tmp_path):
+        status = await swarm.wait_state(api.REJECTED)
+    assert status.err == "unable to get secret from secret store: secret secret-1 not found"
+
+
+async def test_after_a_restart_a_task_waits_for_a_manager_to_tell_its_secrets_again(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(with_secret(desired=api.READY)), FakeRuntime()
+    for each in dependencies():
+        await swarm.store.update(lambda tx, each=each: tx.create(each))  # type: ignore[misc]
+    async with swarm.serve():
+        async with running(swarm, runtime, tmp_path):
+            await swarm.wait_state(api.READY)
+        # It was told to run, and its daemon ended at once.
+        with sqlite3.connect(tmp_path / "data/swarm/worker/tasks.db") as record:
+            record.execute("update tasks set data = ?", (with_secret().SerializeToString(),))
+        record.close()
+        address, swarm.address = swarm.address, "127.0.0.1:1"
+        async with running(swarm, runtime, tmp_path) as agent:
+            await until(lambda: "waiting for a manager" in status_here(agent))
+            assert runtime.containers.log == ["create web.1.t1"]
+        swarm.address = address
+        async with running(swarm, runtime, tmp_path):
+            await swarm.desire(api.RUNNING)
+            await swarm.wait_state(api.RUNNING)
+    assert runtime.containers.files["web.1.t1"][0].data == b"canary"
+
+
+def status_here(agent: Agent) -> str:
+    """Return what the agent says of its only task."""
+    tasks = agent._tasks
+    return "".join(loop.status.err for loop in tasks._tasks.values()) if tasks is not None else ""
 
 
 async def test_a_task_with_a_health_check_starts_until_it_is_well_and_fails_when_it_no_longer_is(

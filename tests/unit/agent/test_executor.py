@@ -139,13 +139,20 @@ def test_a_global_tasks_name_and_slot_are_its_nodes() -> None:
     assert (config.name, config.env) == ("web.node-1.t1", ("S=node-1",))
 
 
-def test_what_is_not_there_yet_is_refused_and_not_ignored() -> None:
-    secret, attachment = task(), task()
-    secret.spec.container.secrets.add(secret_id="x")
+def test_what_is_no_container_is_refused_and_not_ignored() -> None:
+    attachment = task()
     attachment.spec.attachment.container_id = "c"
-    for made in (secret, attachment):
-        with pytest.raises(Unimplemented):
-            container_config(made, NODE)
+    with pytest.raises(Unimplemented):
+        container_config(attachment, NODE)
+
+
+@pytest.mark.parametrize("source", ["config", "file", "registry"])
+def test_a_credential_spec_is_refused_in_the_words_of_an_engine_on_linux(source: str) -> None:
+    made = task()
+    setattr(made.spec.container.privileges.credential_spec, source, "x")
+    with pytest.raises(InvalidArgument) as raised:
+        container_config(made, NODE)
+    assert str(raised.value) == f'invalid --security-opt 2: "credentialspec={source}://x"'
 
 
 def test_an_image_is_required() -> None:

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shoal.agent.executor import container_config, expand_spec
+from shoal.agent.payloads import collect, files
+from shoal.agent.worker import Dependencies
 from shoal.api import v1 as api
 from shoal.errors import ShoalError
 from shoal.manager.control import Control, SoleManager
@@ -18,7 +20,7 @@ from shoal.manager.deciders import deciders_of_tasks
 from shoal.manager.deciding.cascade import Cascade
 from shoal.store.changes import Object
 from shoal.store.memory import Transaction
-from tests.harness.api_bodies import CALLS, LISTS, WITH_PORT
+from tests.harness.api_bodies import CALLS, LISTS, WITH_PORT, with_files
 from tests.harness.hostile import bent
 from tests.unit.engine.fakes import FakeTable, backend, client, manager_node
 from tests.unit.engine.host_fakes import FakeVolumes
@@ -43,6 +45,7 @@ def objects() -> list[Object]:
     other = api.Service(id="other", spec={"annotations": {"name": "other"}})
     other.spec.task.container.image = "bb"
     other.spec.replicated.replicas = 1
+    named["data"] = b"hi"
     return [cluster, service, other, node, api.Secret(id="secret", spec=named), api.Config(id="config", spec=named)]
 
 
@@ -64,9 +67,18 @@ async def decide(store: Any) -> None:
     Cascade(deciders_of_tasks(Random(1))).run(transaction, 1_700_000_000.0)
     node = transaction.nodes.get("node")
     assert node is not None
+    held = Dependencies()
+    told = api.AssignmentsMessage(type=api.AssignmentsMessage.COMPLETE)
+    for secret in transaction.secrets.all():
+        told.changes.add().assignment.secret.CopyFrom(secret)
+    for config in transaction.configs.all():
+        told.changes.add().assignment.config.CopyFrom(config)
+    held.apply(told)
     for task in transaction.tasks.all():
         with contextlib.suppress(ShoalError):
             container_config(task, node.description)
+        with contextlib.suppress(ShoalError):
+            files(task, expand_spec(task, node.description), node.description, collect(task, held))
 
 
 @pytest.mark.parametrize("path", sorted(CALLS))
@@ -75,12 +87,21 @@ async def test_the_bodies_that_are_bent_are_right_ones(path: str) -> None:
     async with client(backend(node=node, volumes=FakeVolumes(), network=FakeTable())) as http:
         answer = await http.post(filled(path, version_of(store, path)), json=CALLS[path])
         text = await answer.text()
-        # This release has no secrets and configs, and no containers that users create.
-        absent = path.startswith(("/secrets", "/configs", "/networks/{id}", "/containers"))
+        # This release has no containers that users create.
+        absent = path.startswith(("/networks/{id}", "/containers"))
         assert answer.status in ((404, 501) if absent else (200, 201)), text
 
 
-ASKED = [*CALLS.items(), ("/services/create", WITH_PORT)]
+async def test_the_service_with_a_secret_and_a_config_is_a_right_one() -> None:
+    node, _ = manager_node(*objects())
+    async with client(backend(node=node, volumes=FakeVolumes(), network=FakeTable())) as http:
+        answer = await http.post("/services/create", json=WITH_FILES)
+        assert answer.status == 201, await answer.text()
+
+
+WITH_FILES = with_files("secret", "config")
+# Twice, so that half of the services that are asked for name a secret and a config.
+ASKED = [*CALLS.items(), ("/services/create", WITH_PORT), *[("/services/create", WITH_FILES)] * 2]
 bodies = st.sampled_from(ASKED).flatmap(lambda call: st.tuples(st.just(call[0]), bent(call[1])))
 
 

@@ -1,5 +1,6 @@
 """The errors of templates, in Go's words."""
 
+from shoal.agent.templates.values import encoded
 from shoal.errors import InvalidArgument
 
 NAME = "expansion"  # what SwarmKit calls every template; it is in the texts of its errors
@@ -14,5 +15,5 @@ def parse_error(text: str, at: int, reason: str) -> InvalidArgument:
 def exec_error(text: str, at: int, shown: str, reason: str) -> InvalidArgument:
     """Return the error for a piece that cannot be carried out. `at` counts characters, the column in the text bytes."""
     line = text.count("\n", 0, at) + 1
-    column = len(text[text.rfind("\n", 0, at) + 1 : at].encode())
+    column = len(encoded(text[text.rfind("\n", 0, at) + 1 : at]))
     return InvalidArgument(f'template: {NAME}:{line}:{column}: executing "{NAME}" at <{shown}>: {reason}')

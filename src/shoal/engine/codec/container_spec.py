@@ -125,12 +125,24 @@ MOUNT = MessageCodec(
     read=_read_mount,
 )
 
+# The mode of a file that no mode was given for. Docker's command adds it; the API of an Engine takes none for 000, with
+# which nobody but root can read the file (moby/moby#30991).
+DEFAULT_FILE_MODE = 0o444
+
+
+def _read_file_target(_: Mapping[str, Any], arguments: dict[str, Any]) -> None:
+    arguments.setdefault("mode", DEFAULT_FILE_MODE)
+    for owner in ("uid", "gid"):
+        arguments.setdefault(owner, "0")
+
+
 FILE_TARGET = MessageCodec(
     api.FileTarget,
     field("Name", "name", when=ALWAYS),
     field("UID", "uid", when=ALWAYS),
     field("GID", "gid", when=ALWAYS),
     field("Mode", "mode", UINT32, ALWAYS),
+    read=_read_file_target,
 )
 
 SECRET_REFERENCE = MessageCodec(

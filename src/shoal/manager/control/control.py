@@ -53,8 +53,8 @@ class Control(ControlRpcs):
             Nodes(store, membership, clock),
             Clusters(store, clock, new_unlock_key, external),
             Networks(store, new_id),
-            Secrets(),
-            Configs(),
+            Secrets(store, new_id),
+            Configs(store, new_id),
             Volumes(),
             Resources(),
         )

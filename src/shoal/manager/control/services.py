@@ -14,6 +14,7 @@ from shoal.api.defaults import with_defaults
 from shoal.api.predefined import is_ingress
 from shoal.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ShoalError, Unimplemented
 from shoal.manager.allocator.endpoints import networks_of
+from shoal.manager.control.dependencies import check_references
 from shoal.manager.control.filters import among, named, runtime
 from shoal.manager.control.requests import require
 from shoal.manager.control.unsupported import refuse_unsupported_service
@@ -49,6 +50,7 @@ class Services:
 
         def create(transaction: Transaction) -> None:
             check_ports(transaction, spec)
+            check_references(transaction, spec)
             check_mesh(transaction, spec)
             if transaction.services.find("name", spec.annotations.name.lower()):
                 raise Conflict(
@@ -97,7 +99,7 @@ class Services:
             service = copy(current)
             if request.spec.endpoint != current.spec.endpoint:
                 check_ports(transaction, request.spec, current.id)
-            _check_update(current, request.spec)
+            _check_update(transaction, current, request.spec)
             options.SERVICE.check(request.spec.annotations.labels, current.spec.annotations.labels)
             service.meta.version.CopyFrom(request.service_version)
             if service.HasField("job_status"):
@@ -182,10 +184,11 @@ def _check_spec(view: View, spec: api.ServiceSpec, expand: Expand) -> None:
             raise ShoalError(f"network {attachment.target} not found")
 
 
-def _check_update(current: api.Service, spec: api.ServiceSpec) -> None:
+def _check_update(view: View, current: api.Service, spec: api.ServiceSpec) -> None:
     networks_changed = list(spec.networks) != list(current.spec.networks)
     if networks_changed and list(spec.task.networks) == list(current.spec.task.networks):
         raise Unimplemented("networks must be migrated to TaskSpec before being changed")
+    check_references(view, spec)
     if current.spec.WhichOneof("mode") != spec.WhichOneof("mode"):
         raise Unimplemented("service mode change is not allowed")
     if current.spec.annotations.name != spec.annotations.name:

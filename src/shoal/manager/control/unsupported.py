@@ -6,12 +6,9 @@ A line is deleted when its feature comes. These checks run after validation, so 
 from shoal.api import v1 as api
 from shoal.errors import Unimplemented
 
-SECRETS = "secrets are not supported by this version of Shoal"
-CONFIGS = "configs are not supported by this version of Shoal"
 VOLUMES = "cluster volumes are not supported by this version of Shoal"
 RESOURCES = "the Resource API is not supported by this version of Shoal"
 ISOLATION = "isolation modes are for Windows and are not supported by this version of Shoal"
-CREDENTIAL_SPEC = "credential specs are for Windows and are not supported by this version of Shoal"
 SELINUX = "SELinux labels are not supported by this version of Shoal"
 LOG_DRIVER = "the log driver {} is not supported by this version of Shoal; use json-file"
 LOG_OPTION = "the log option {} is not supported by this version of Shoal"
@@ -38,16 +35,10 @@ def refuse_unsupported_log_driver(driver: api.Driver) -> None:
 
 def _refuse_unsupported_container(spec: api.ServiceSpec) -> None:
     container = spec.task.container
-    if container.secrets:
-        raise Unimplemented(SECRETS)
-    if container.configs:
-        raise Unimplemented(CONFIGS)
     if any(mount.type == api.Mount.CLUSTER for mount in container.mounts) or spec.task.resource_references:
         raise Unimplemented(VOLUMES)
     if container.isolation != api.ContainerSpec.ISOLATION_DEFAULT:
         raise Unimplemented(ISOLATION)
-    if container.privileges.HasField("credential_spec"):
-        raise Unimplemented(CREDENTIAL_SPEC)
     selinux = container.privileges.selinux_context
     if selinux.user or selinux.role or selinux.type or selinux.level:
         raise Unimplemented(SELINUX)

@@ -5,7 +5,7 @@ stream has its own `AssignmentSet`. It keeps one change for each object, not a q
 a message is on its way are sent as one message. Source of the rules: SwarmKit manager/dispatcher/assignments.go.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shoal.api import v1 as api
 
@@ -134,11 +134,36 @@ class AssignmentSet:
         self._changes[key] = api.AssignmentChange(assignment=assignment, action=action)
 
 
+# A Docker Engine refuses a message of more than 4 MiB and then asks again and again. Eight large secrets are as much.
+MAX_MESSAGE_BYTES = 3 << 20
+
+
 class Messages:
     """Numbers the messages of one stream: the first is COMPLETE, each later one names the one before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._sequence = 0
+        self._max_bytes = max_bytes
+
+    def split(self, changes: Sequence[api.AssignmentChange]) -> Iterator[api.AssignmentsMessage]:
+        """Yield the messages for these changes: one, unless they are too large for it.
+
+        Otherwise secrets and configs go before the tasks that need them, and what is to be forgotten goes last. But a
+        COMPLETE message names every task that the node may be running, because it would end all others.
+        """
+        if sum(change.ByteSize() for change in changes) <= self._max_bytes:
+            yield self.next(changes)
+            return
+        first = [change for change in changes if not self._sequence and _may_run(change)]
+        rest = [change for change in changes if self._sequence or not _may_run(change)]
+        part, size = first, sum(change.ByteSize() for change in first)
+        for change in sorted(rest, key=_order):
+            if part and size + change.ByteSize() > self._max_bytes:
+                yield self.next(part)
+                part, size = [], 0
+            part.append(change)
+            size += change.ByteSize()
+        yield self.next(part)
 
     def next(self, changes: Iterable[api.AssignmentChange]) -> api.AssignmentsMessage:
         """Return the message for these changes."""
@@ -150,3 +175,14 @@ class Messages:
             results_in=str(self._sequence),
             changes=changes,
         )
+
+
+def _may_run(change: api.AssignmentChange) -> bool:
+    """Return whether a change is of a task that its node has reported."""
+    return change.assignment.HasField("task") and change.assignment.task.status.state > api.ASSIGNED
+
+
+def _order(change: api.AssignmentChange) -> int:
+    if change.action == api.AssignmentChange.REMOVE:
+        return 2
+    return 1 if change.assignment.HasField("task") else 0

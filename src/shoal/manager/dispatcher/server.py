@@ -166,7 +166,8 @@ class Dispatcher(DispatcherBase):
         messages = Messages()
         with self._streams.hold(node_id, self._assignment_set()) as held:
             assignments = self._fill(held, node_id)
-            await stream.send_message(messages.next(assignments.take()))
+            for message in messages.split(assignments.take()):
+                await stream.send_message(message)
             while True:
                 await held.wake.wait()
                 await self._turns.wait_turn()
@@ -174,7 +175,8 @@ class Dispatcher(DispatcherBase):
                 self._check(node_id, request.session_id)
                 changes = assignments.take()
                 if changes:
-                    await stream.send_message(messages.next(changes))
+                    for message in messages.split(changes):
+                        await stream.send_message(message)
 
     async def Tasks(self, stream: "Stream[api.TasksRequest, api.TasksMessage]") -> None:  # noqa: N802
         """Send the whole list of a node's tasks at each change. Only old agents ask for it."""

@@ -237,13 +237,10 @@ def test_right_spec_passes(right: api.ServiceSpec) -> None:
 @pytest.mark.parametrize(
     ("later", "word"),
     [
-        (container(secrets=[secret("a", file=FILE)]), "secrets"),
-        (container(configs=[config("a", file=FILE)]), "configs"),
         (container(mounts=[api.Mount(type=api.Mount.CLUSTER, target="/d")]), "cluster volumes"),
         (task(log_driver=api.Driver(name="none")), "log driver none"),
         (task(log_driver=api.Driver(options={"labels": "a", "tag": "x"})), "log option tag"),
         (container(isolation=api.ContainerSpec.ISOLATION_PROCESS), "isolation"),
-        (container(privileges=api.Privileges(credential_spec=api.Privileges.CredentialSpec(file="x"))), "credential"),
         (container(privileges=api.Privileges(selinux_context=api.Privileges.SELinuxContext(role="r"))), "SELinux"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -171,3 +171,44 @@ def test_messages_are_numbered_and_name_what_they_build_on() -> None:
     assert (first.type, first.applies_to, first.results_in) == (api.AssignmentsMessage.COMPLETE, "", "1")
     assert (second.type, second.applies_to, second.results_in) == (api.AssignmentsMessage.INCREMENTAL, "1", "2")
     assert (third.applies_to, third.results_in) == ("2", "3")
+
+
+@given(
+    st.lists(st.integers(1, 60), max_size=6),
+    st.lists(st.sampled_from([api.ASSIGNED, api.RUNNING, api.FAILED]), max_size=6),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_large_changes_are_split_with_secrets_before_new_tasks(
+    sizes: list[int], states: list[int], removed: int, begun: bool
+) -> None:
+    changes = [api.AssignmentChange(assignment={"task": task(f"t{n}", state)}) for n, state in enumerate(states)]
+    changes += [
+        api.AssignmentChange(assignment={"secret": {"id": f"s{number}", "spec": {"data": b"x" * size}}})
+        for number, size in enumerate(sizes)
+    ]
+    changes += [
+        api.AssignmentChange(assignment={"config": {"id": f"c{number}"}}, action=REMOVE) for number in range(removed)
+    ]
+    messages = Messages(max_bytes=100)
+    before = messages.next([]).results_in if begun else ""
+    parts = list(messages.split(changes))
+    sent = [change for part in parts for change in part.changes]
+    assert sorted(map(_id, sent)) == sorted(map(_id, changes))  # each once
+    assert [part.applies_to for part in parts] == [before, *(part.results_in for part in parts[:-1])]
+    if sum(change.ByteSize() for change in changes) <= 100:
+        assert len(parts) == 1
+        return
+    running = {_id(change) for change in changes if change.assignment.task.status.state > api.ASSIGNED}
+    if not begun:
+        assert parts[0].type == api.AssignmentsMessage.COMPLETE
+        assert running <= {_id(change) for change in parts[0].changes}
+    for part in parts[begun is False :]:
+        assert len(part.changes) == 1 or sum(change.ByteSize() for change in part.changes) <= 100
+    new = [
+        place for place, change in enumerate(sent) if change.assignment.HasField("task") and _id(change) not in running
+    ]
+    held = [place for place, change in enumerate(sent) if change.assignment.HasField("secret")]
+    gone = [place for place, change in enumerate(sent) if change.action == REMOVE]
+    assert not new or not held or max(held) < min(new)
+    assert not gone or min(gone) > max([*new, *held], default=-1)
