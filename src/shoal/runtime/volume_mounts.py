@@ -21,7 +21,7 @@ from shoal.runtime.types import Volume
 
 log = logging.getLogger(__name__)
 
-_PASSWORD = re.compile(r"password=[^,]*")
+_PASSWORD = re.compile(r"(?<![^,])(pass|password|password2)=[^,]*")
 MOUNT_TIMEOUT = 120.0
 """Seconds after which a file server that does not answer counts as unreachable."""
 _END_TIMEOUT = 5.0  # for a mount program that was killed. In the kernel's hands it may not end
@@ -105,11 +105,17 @@ class VolumeMounts:
                 stderr=subprocess.PIPE,
             )
             code, said = self._finish(volume.name, process)
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            # Its own text has the command, and with it a password.
+            raise ShoalError(
+                f"failed to mount local volume: {volume.options['device']} has not answered for {MOUNT_TIMEOUT:g} s: "
+                "timed out"
+            ) from None
+        except OSError as error:
             raise ShoalError(f"failed to mount local volume: {error}") from error
         if code != 0:
             words = said.decode(errors="replace").strip().splitlines()
-            shown = _PASSWORD.sub("password=********", options)
+            shown = _PASSWORD.sub(r"\1=********", options)
             raise ShoalError(
                 f"failed to mount local volume: mount {volume.options['device']}:{volume.mountpoint}, data: {shown}: "
                 f"{words[0] if words else 'no reason given'}"

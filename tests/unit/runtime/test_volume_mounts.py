@@ -3,6 +3,7 @@
 import asyncio
 import stat
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,11 @@ async def test_a_server_that_never_answers_is_given_up(
     volumes: Volumes, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(volume_mounts, "MOUNT_TIMEOUT", 0.05)
-    await volumes.create("data", "local", NFS)
+    await volumes.create("data", "local", {**NFS, "o": f"{NFS['o']},password=canary"})
     volumes.hold("data", "c1")
-    with pytest.raises(ShoalError, match=r"failed to mount local volume: .*timed out"):
+    with pytest.raises(ShoalError, match=r"failed to mount local volume: .*timed out") as raised:
         await volumes.mount("data")
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
 
 
 async def test_who_no_longer_waits_for_a_mount_holds_nobody_up(volumes: Volumes, server: Server) -> None:

@@ -183,7 +183,7 @@ async def test_a_bind_mounted_volume_is_removed_without_what_it_shows(volumes: V
 
 @pytest.mark.root
 async def test_a_mount_that_fails_says_why(volumes: Volumes) -> None:
-    options = {"type": "none", "device": "/no/such/folder", "o": "bind,password=secret"}
+    options = {"type": "none", "device": "/no/such/folder", "o": "bind,password=secret,pass=secret,password2=secret"}
     await volumes.create("data", "local", options, {})
     with pytest.raises(ShoalError, match="failed to mount local volume: mount /no/such/folder:") as raised:
         await volumes.mount("data")
