@@ -41,7 +41,7 @@ _shared: dict[Hashable, "asyncio.Future[Any]"] = {}
 
 
 def start(work: Callable[[], R]) -> "asyncio.Future[R]":
-    """Begin a call, and return its outcome. Raises Unavailable if too many calls are held already.
+    """Begin a call, and return its outcome. Raises Unavailable if too many calls are held, or there is no thread.
 
     The call goes on if the caller is cancelled.
     """
@@ -68,7 +68,11 @@ def start(work: Callable[[], R]) -> "asyncio.Future[R]":
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(tell, result, failure)
 
-    threading.Thread(target=run, name="shoal-aside", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="shoal-aside", daemon=True).start()
+    except RuntimeError as error:  # the host has no more threads
+        _held.give_back()
+        raise Unavailable(str(error)) from error
     return outcome
 
 

@@ -69,3 +69,17 @@ async def test_whoever_asks_again_and_again_takes_one_thread() -> None:
     assert len(calls) == 1
     free.set()
     assert await aside.run(work, 60, key="df") == 7
+
+
+async def test_a_thread_that_cannot_be_started_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a while without free threads would end all mounts until the daemon starts again."""
+
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        for _ in range(aside.MOST + 1):
+            with pytest.raises(Unavailable, match="can't start new thread"):
+                await aside.run(lambda: 7, 60, key="e")
+    assert await aside.run(lambda: 7, 60, key="e") == 7
