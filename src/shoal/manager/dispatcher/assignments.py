@@ -5,7 +5,7 @@ stream has its own `AssignmentSet`. It keeps one change for each object, not a q
 a message is on its way are sent as one message. Source of the rules: SwarmKit manager/dispatcher/assignments.go.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from shoal.api import v1 as api
 
@@ -149,7 +149,8 @@ class Messages:
         """Yield the messages for these changes: one, unless they are too large for it.
 
         Otherwise secrets and configs go before the tasks that need them, and what is to be forgotten goes last. But a
-        COMPLETE message names every task that the node may be running, because it would end all others.
+        COMPLETE message names every task that the node may be running, because it would end all others. What those of
+        them need that are not started yet comes next, in the same message as far as there is room.
         """
         if sum(change.ByteSize() for change in changes) <= self._max_bytes:
             yield self.next(changes)
@@ -157,7 +158,9 @@ class Messages:
         first = [change for change in changes if not self._sequence and _may_run(change)]
         rest = [change for change in changes if self._sequence or not _may_run(change)]
         part, size = first, sum(change.ByteSize() for change in first)
-        for change in sorted(rest, key=_order):
+        starting = [task for task in (change.assignment.task for change in first) if task.status.state < api.RUNNING]
+        needed = set[Reference]().union(*map(references, starting))
+        for change in sorted(rest, key=lambda change: _order(change, needed)):
             if part and size + change.ByteSize() > self._max_bytes:
                 yield self.next(part)
                 part, size = [], 0
@@ -182,7 +185,10 @@ def _may_run(change: api.AssignmentChange) -> bool:
     return change.assignment.HasField("task") and change.assignment.task.status.state > api.ASSIGNED
 
 
-def _order(change: api.AssignmentChange) -> int:
+def _order(change: api.AssignmentChange, needed: Collection[Reference]) -> int:
+    kind = change.assignment.WhichOneof("item") or ""
     if change.action == api.AssignmentChange.REMOVE:
+        return 3
+    if kind == "task":
         return 2
-    return 1 if change.assignment.HasField("task") else 0
+    return 0 if (kind, getattr(change.assignment, kind).id) in needed else 1

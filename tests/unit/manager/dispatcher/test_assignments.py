@@ -212,3 +212,16 @@ def test_large_changes_are_split_with_secrets_before_new_tasks(
     gone = [place for place, change in enumerate(sent) if change.action == REMOVE]
     assert not new or not held or max(held) < min(new)
     assert not gone or min(gone) > max([*new, *held], default=-1)
+
+
+def test_a_task_that_is_not_started_yet_has_its_secrets_in_the_first_message() -> None:
+    """Its agent has forgotten them with this message, and would find the task's spec wrong."""
+    changes = [
+        api.AssignmentChange(assignment={"config": {"id": "c0", "spec": {"data": b"x" * 40}}}),
+        api.AssignmentChange(assignment={"secret": {"id": "s0", "spec": {"data": b"x" * 40}}}),
+        api.AssignmentChange(assignment={"secret": {"id": "s1", "spec": {"data": b"x" * 40}}}),
+        api.AssignmentChange(assignment={"config": {"id": "c1", "spec": {"data": b"x" * 40}}}),
+        api.AssignmentChange(assignment={"task": task("t1", api.PREPARING, uses=True)}),
+    ]
+    first, *_ = Messages(max_bytes=180).split(changes)
+    assert sorted(map(_id, first.changes)) == ["c1", "s1", "t1"]
