@@ -219,7 +219,7 @@ class TaskSet:
         if await self._removed(task):
             self._note(Forget(task.id))
         again = self._removing.pop(task.id)
-        if again is not None:
+        if again is not None and not self._closed:
             self._put(again)
         if not self._removing:
             self._all_removed.set()

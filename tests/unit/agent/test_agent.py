@@ -473,6 +473,24 @@ async def test_what_a_session_still_says_while_the_node_leaves_makes_no_containe
         assert not runtime.containers.list()
 
 
+async def test_a_task_that_came_back_while_it_was_removed_is_not_begun_when_the_node_leaves(tmp_path: Path) -> None:
+    swarm, runtime = Swarm(task("t1")), FakeRuntime()
+    runtime.containers.gate = asyncio.Event()
+    empty = api.AssignmentsMessage(type=api.AssignmentsMessage.COMPLETE)
+    back = api.AssignmentsMessage(type=api.AssignmentsMessage.INCREMENTAL)
+    back.changes.add(action=api.AssignmentChange.UPDATE, assignment=api.Assignment(task=task("t1")))
+    async with swarm.serve(), running(swarm, runtime, tmp_path) as agent:
+        await until(lambda: runtime.containers.busy == 1)
+        assert agent._tasks is not None
+        agent._tasks.apply(empty)
+        agent._tasks.apply(back)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.leave())
+            await asyncio.sleep(0)
+            runtime.containers.gate.set()
+        assert agent._tasks.assigned() == []
+
+
 class Counted(ThreadPoolExecutor):
     """Counts what it was given to do."""
 
