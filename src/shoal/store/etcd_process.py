@@ -312,6 +312,7 @@ class EtcdProcess:
         if self.config.peer_url.startswith(UNIX):
             (self.folder / self.config.peer_url.removeprefix(UNIX)).unlink(missing_ok=True)
         # No inherited environment, because ETCD_* and proxy variables of the daemon are not meant for this etcd.
+        config = self.config
         process = await spawning.start(
             *self._program,
             *self._arguments(),
@@ -323,6 +324,9 @@ class EtcdProcess:
             start_new_session=True,  # ^C in a terminal must only reach the daemon, which stops etcd last
         )
         self._process = process
+        if self.config is not config:  # `_repace` met no etcd that it could end
+            self._is_repacing = True
+            process.kill()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(process), name="etcd log")

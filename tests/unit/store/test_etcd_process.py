@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shoal import spawning
 from shoal.api.gen import etcd_pb2 as pb
 from shoal.errors import DamagedState, InvalidArgument, MissingProgram, Unavailable
 from shoal.paths import Paths
@@ -165,6 +167,28 @@ async def test_after_many_elections_it_is_patient_and_after_a_calm_time_quick_ag
         assert told == [True, False]
         assert (await etcd.client.range(pb.RangeRequest(key=b"x"))).count == 1
         assert etcd.client.patience == CALL_TIMEOUT
+
+
+@pytest.mark.slow
+async def test_an_etcd_that_is_just_being_started_gets_the_new_pace_too(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, starts = spawning.start, 0
+
+    async def start_late(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        nonlocal starts
+        starts += 1
+        if starts == 2:  # it ended by itself, and its flags are chosen already
+            await etcd._repace()
+        return await begin(*command, **options)
+
+    monkeypatch.setattr(spawning, "start", start_late)
+    async with EtcdProcess(paths, QUICK) as etcd:
+        etcd._pace.is_slow = True
+        etcd._pace._elections.append(asyncio.get_running_loop().time())
+        assert etcd.pid is not None
+        os.kill(etcd.pid, signal.SIGKILL)
+        await wait_election_ms(etcd, QUICK.slow().election_ms)
 
 
 @pytest.mark.slow
