@@ -6,8 +6,8 @@ rules and texts: moby daemon/cluster/executor/container/controller.go.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from shoal.agent.executor import container_id
@@ -156,16 +156,32 @@ class Controller:
 
         @asynccontextmanager
         async def wait(words: str) -> AsyncIterator[None]:
-            said = asyncio.get_running_loop().call_later(SAY_AFTER, self.say, words)
             turns.release()
             try:
-                yield
+                with self._saying(words):
+                    yield
             finally:
-                said.cancel()
-                self.say("")
                 await turns.acquire()
 
         return wait
+
+    @contextmanager
+    def _saying(self, words: str) -> Iterator[None]:
+        """Say what is waited for once it takes long, and unsay it then."""
+        said = False
+
+        def say() -> None:
+            nonlocal said
+            said = True
+            self.say(words)
+
+        timer = asyncio.get_running_loop().call_later(SAY_AFTER, say)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if said:  # otherwise the status may hold the error of a former try
+                self.say("")
 
     async def _secret_files(self) -> Sequence[SecretFile]:
         if self._files is None:
@@ -217,14 +233,12 @@ class Controller:
         if not sources:
             return
         # In a thread of its own, because a source may lie on a network file system that does not answer.
-        said = asyncio.get_running_loop().call_later(SAY_AFTER, self.say, "waiting for the sources of its bind mounts")
+        key = ("sources", tuple(sources))
         try:
-            missing = await aside.run(lambda: _first_missing(sources), SOURCES_TIMEOUT, key=("sources", tuple(sources)))
+            with self._saying("waiting for the sources of its bind mounts"):
+                missing = await aside.run(lambda: _first_missing(sources), SOURCES_TIMEOUT, key=key)
         except TimeoutError as error:
             raise ShoalError(f"the source of a bind mount does not answer: one of {', '.join(sources)}") from error
-        finally:
-            said.cancel()
-            self.say("")
         if missing is not None:
             raise InvalidArgument(f"invalid bind mount source, source path not found: {missing}")
 

@@ -36,6 +36,21 @@ class Busy(FakeContainers):
         return await super().create(config, id=id)
 
 
+class BusyAfterAWait(Busy):
+    """The same, after a short wait for a volume."""
+
+    async def create(
+        self,
+        config: ContainerConfig,
+        *,
+        id: str | None = None,  # noqa: A002
+        waits: Waits = silently,
+    ) -> Container:
+        async with waits("waiting for a volume"):
+            await asyncio.sleep(0.5)
+        return await super().create(config, id=id)
+
+
 class Broken(FakeContainers):
     """Containers with a defect."""
 
@@ -83,6 +98,23 @@ async def test_a_temporary_failure_is_told_and_tried_again_each_second() -> None
         (2.0, "READY", ""),
         (2.0, "STARTING", ""),
         (2.0, "RUNNING", ""),
+    ]
+
+
+async def test_a_wait_of_which_nothing_was_said_leaves_the_error_of_the_last_try() -> None:
+    seen: list[tuple[float, str, str]] = []
+    async with asyncio.TaskGroup() as group:
+        loop = loop_of(BusyAfterAWait(FakeRuntime().images), group, seen, task())
+        loop.start()
+        await asyncio.sleep(10)
+        await loop.close()
+    assert [(state, error) for _, state, error in seen] == [
+        ("ACCEPTED", ""),
+        ("PREPARING", ""),
+        ("PREPARING", "the host is busy"),
+        ("READY", ""),
+        ("STARTING", ""),
+        ("RUNNING", ""),
     ]
 
 
