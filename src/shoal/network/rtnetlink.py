@@ -352,7 +352,8 @@ def links(replies: Iterable[Reply]) -> list[Link]:
         if reply.type == NEW_LINK:
             _, _, index, flags, _ = _LINK.unpack_from(reply.body)
             given = attributes(reply.body[_LINK.size :])
-            name = given.get(_IFLA_NAME, b"").rstrip(b"\0").decode()
+            # A container names its own as it likes, the kernel takes almost any bytes.
+            name = given.get(_IFLA_NAME, b"").rstrip(b"\0").decode(errors="surrogateescape")
             alias = given.get(_IFLA_ALIAS, b"").rstrip(b"\0").decode(errors="surrogateescape")
             kind = attributes(given.get(_IFLA_INFO, b"")).get(_INFO_KIND, b"").rstrip(b"\0").decode()
             found.append(

@@ -1,5 +1,6 @@
 """Bytes to and from the kernel."""
 
+import os
 import struct
 
 import pytest
@@ -47,6 +48,12 @@ def test_links_are_read_with_name_and_master() -> None:
     assert rtnetlink.links([Reply(rtnetlink.NEW_LINK, 1, body)]) == [Link(9, "veth0", True, 4)]
     named = body + rtnetlink.set_alias(9, "shoal /d").body[16:]
     assert rtnetlink.links([Reply(rtnetlink.NEW_LINK, 1, named)]) == [Link(9, "veth0", True, 4, "shoal /d")]
+
+
+def test_a_link_that_a_container_named_with_any_bytes_is_read() -> None:
+    body = struct.pack("=BxHiII", 0, 1, 9, 1, 0) + attribute(3, b"\xff\xfe\0")
+    (link,) = rtnetlink.links([Reply(rtnetlink.NEW_LINK, 1, body)])
+    assert (link.index, os.fsencode(link.name)) == (9, b"\xff\xfe")
 
 
 def test_only_routes_of_the_main_table_count() -> None:

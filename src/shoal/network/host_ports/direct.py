@@ -111,7 +111,9 @@ class Direct:
         self._cannot.add(container)  # unless all of it is done
         own = rtnetlink.addresses(there.run(rtnetlink.list_addresses()))
         indexes = {index for index, one in own if one == address}
-        (link,) = [one for one in rtnetlink.links(there.run(rtnetlink.list_links())) if one.index in indexes]
+        link = next((one for one in rtnetlink.links(there.run(rtnetlink.list_links())) if one.index in indexes), None)
+        if link is None:  # it is going, or its program took the address away
+            raise ShoalError(f"it has no interface with {address}")
         for name, value in (*_SETTINGS, ("disable_ipv6", "0")):
             set_sysctl(f"ipv6/conf/{link.name}/{name}", value)
         mine = address6(self.prefix, address)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from shoal.errors import ShoalError
 from shoal.network import nft_messages, rtnetlink
 from shoal.network.host_ports import holding, ports, rules
-from shoal.network.host_ports.direct import Direct
+from shoal.network.host_ports.direct import Direct, address6
 from shoal.network.host_ports.held import Held
 from shoal.network.host_ports.ports import Lead, Leads, Published
 from shoal.network.namespaces import Namespaces
@@ -144,15 +144,19 @@ class Publisher:
             self._led = {}
             self._six.apply(self._leads)
             return
-        found = self._direct.look(self._leads)
-        former = {port: to for port, to in self._led.items() if found.get(port) == to}
-        # First the rules that keep containers from everything else.
+        # First the rules that keep containers from everything else: without them none is given an address.
+        prefix = self._direct.prefix
+        places = {port: (address6(prefix, lead.address), lead.target) for port, lead in self._leads.items()}
+        former = {port: to for port, to in self._led.items() if places.get(port) == to}
         if not self._six.apply(self._leads, former):
             self._direct.remove()
-            found = {}
-        elif found != former:
+            self._led = {}
+            return
+        found = self._direct.look(self._leads)
+        if found != former:
             try:
-                self._direct.open_bridge()
+                if found:
+                    self._direct.open_bridge()
             except (OSError, ShoalError) as error:
                 log.warning("IPv6 clients of published ports are seen as this host: %s", error)
                 found = {}

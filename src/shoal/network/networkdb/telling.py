@@ -173,6 +173,7 @@ class Telling:
             if event.until <= now:
                 self._silent.update(node for node in event.waits_for if counts(node, event.network))
                 self._end(number)
+        self._forget_packets(now)
         found: list[Told] = []
         self._next_at = NEVER
         for name in list(self._nodes):
@@ -182,6 +183,15 @@ class Telling:
             if name in self._nodes:
                 found += self._of_node(name, MOST_AT_ONCE - len(found), now)
         return found
+
+    def _forget_packets(self, now: float) -> None:
+        """Forget packets that nobody answered: what they tell of has ended. They are in the order of sending."""
+        while self._packets:
+            number, packet = next(iter(self._packets.items()))
+            if packet.at + WITHIN > now:
+                return
+            del self._packets[number]
+            self._nodes[packet.node].packets.remove(number)
 
     def _of_node(self, name: str, room: int, now: float) -> Iterator[Told]:
         node = self._nodes[name]

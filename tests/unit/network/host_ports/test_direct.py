@@ -118,6 +118,12 @@ def test_one_that_is_gone_is_no_hindrance(site: Site, direct: Direct) -> None:
     assert direct.look(LEADS) == {DNS: (address6(PREFIX, TWO), 5353)}
 
 
+def test_one_that_took_its_own_address_away_ends_nothing(site: Site, direct: Direct) -> None:
+    site.listening = {WEB, DNS}
+    site.inside["a"].addresses.clear()
+    assert direct.look(LEADS) == {DNS: (address6(PREFIX, TWO), 5353)}
+
+
 def test_the_bridge_is_without_again(site: Site, direct: Direct) -> None:
     direct.remove()
     direct.close()

@@ -5,13 +5,14 @@ import json
 import resource
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
-from typing import cast
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, cast
 
 import pytest
 
 from shoal.errors import ShoalError
 from shoal.network.host_ports import publisher as module
+from shoal.network.host_ports.direct import address6
 from shoal.network.host_ports.ports import Lead
 from shoal.network.host_ports.publisher import Publisher
 from shoal.network.kernel.nftables import Nftables, Refused
@@ -200,3 +201,56 @@ def test_what_the_last_run_left_is_swept(publisher: Publisher, nft: Nft) -> None
     written = nft.written
     publisher.adopt({})
     assert nft.written == written
+
+
+class Six:
+    """The rules of IPv6, and the containers with addresses of it: notes what is done, in its order."""
+
+    prefix = IPv6Network("fd00:1:2:3::/64")
+
+    def __init__(self) -> None:
+        self.works = True
+        self.done: list[str] = []
+        self.found: dict[Any, tuple[IPv6Address, int]] = {}
+
+    def apply(self, ports: Any, direct: Any = ()) -> bool:
+        self.done.append(f"rules with {len(direct)}")
+        return self.works
+
+    def look(self, leads: Any) -> dict[Any, tuple[IPv6Address, int]]:
+        self.done.append("containers")
+        return self.found
+
+    def open_bridge(self) -> None:
+        self.done.append("bridge")
+
+    def remove(self) -> None:
+        self.done.append("no bridge")
+
+
+@pytest.fixture
+def six(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> Six:
+    made = Six()
+    monkeypatch.setattr(publisher, "_six", made)
+    monkeypatch.setattr(publisher, "_direct", made)
+    return made
+
+
+def test_no_container_gets_an_address_of_ipv6_before_the_rules_that_guard_it(publisher: Publisher, six: Six) -> None:
+    port = free()
+    six.found = {("tcp", port): (address6(six.prefix, IPv4Address("172.18.0.2")), 80)}
+    publisher.publish("a", ONE, [HostPort("tcp", 80, port)]).close()
+    assert six.done == ["rules with 0", "containers", "bridge", "rules with 1"]
+    six.done.clear()
+    publisher.look()
+    assert six.done == ["rules with 1", "containers"]
+    six.found = {}
+    publisher.look()
+    assert six.done[2:] == ["rules with 1", "containers", "rules with 0"]
+
+
+def test_where_ipv6_cannot_be_had_no_container_gets_an_address_of_it(publisher: Publisher, six: Six) -> None:
+    six.works = False
+    publisher.publish("a", ONE, [HostPort("tcp", 80, free())]).close()
+    publisher.look()
+    assert six.done == ["rules with 0", "no bridge"] * 2

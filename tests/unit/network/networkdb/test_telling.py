@@ -181,3 +181,14 @@ def test_whatever_happens_nobody_waits_longer_than_he_should(steps: list[tuple[s
     assert (one.told, len(one)) == (one.last, 0)
     assert not one._nodes
     assert not one._packets
+
+
+def test_packets_of_a_node_that_never_answers_are_forgotten_though_there_is_always_more_to_tell_it() -> None:
+    one = telling()
+    now, most = 0.0, 0
+    for number in range(200):
+        one.write("net", f"k{number}", create("me", number + 1, f"k{number}"), ["a"], now)
+        one.due(everybody, now)
+        now += AGAIN_AFTER
+        most = max(most, len(one._packets))
+    assert most <= WINDOW * (WITHIN / AGAIN_AFTER + 1)
