@@ -47,14 +47,16 @@ def _check_there(content: Content, there: Mapping[str, Object]) -> None:
 
 def _settled(api: StackApi, content: Content, there: Mapping[str, Object], say: Say) -> tuple[str, str]:
     wanted = digest(content)
-    for name in (content.name, named_by_content(content.name, wanted)):
-        present = there.get(name)
-        if present is None:
-            return name, _made(api, content, name, wanted, say)
+    names = (content.name, named_by_content(content.name, wanted))
+    # Both are looked at before one is made: the first is gone once its content changed, and services have the second.
+    for present in (there[name] for name in names if name in there):
         if _is_same(api, content, present, wanted):
             _label(api, content, present, wanted)
-            return name, identity_of(present)
-    raise CommandError(f"{content.section}.{content.key}: {name} is there with other content: remove it")
+            return name_of(present), identity_of(present)
+    for name in names:
+        if name not in there:
+            return name, _made(api, content, name, wanted, say)
+    raise CommandError(f"{content.section}.{content.key}: {names[-1]} is there with other content: remove it")
 
 
 def _spec(content: Content, name: str, wanted: str) -> dict[str, Any]:

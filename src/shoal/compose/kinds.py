@@ -5,6 +5,7 @@ prints for it in JSON.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -107,6 +108,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
+        if math.isinf(value):
+            return "+Inf" if value > 0 else "-Inf"
         return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)
     return str(value)
 

@@ -38,8 +38,8 @@ def _apply(option: str, made: dict[str, Any], inner: dict[str, Any]) -> None:
         made["read_only"] = option == "ro"
     elif option in _PROPAGATIONS and is_bind:
         inner["propagation"] = option
-    elif option in ("z", "Z") and is_bind:
-        inner["selinux"] = option
+    elif option in ("z", "Z"):  # is below `bind` of a volume too
+        (inner if is_bind else made.setdefault("bind", {}))["selinux"] = option
     elif option == "nocopy" and not is_bind:
         inner["nocopy"] = True
     elif option not in ("cached", "delegated", "consistent", "nocopy"):

@@ -35,6 +35,18 @@ def test_changed_content_gets_an_object_of_its_own_and_the_service_moves_to_it(
         assert "two" not in capsys.readouterr().out
 
 
+def test_content_stays_in_its_object_once_the_first_one_is_removed(tmp_path: Path, capsys: Captured) -> None:
+    write(tmp_path, c_yaml=TEXT, s_txt="one", c_txt="one")
+    with recorder(tmp_path) as (url, made):
+        deploy(url, tmp_path)
+        write(tmp_path, s_txt="two", c_txt="two")
+        deploy(url, tmp_path)
+        del made.made["secrets"]["st_s"], made.made["configs"]["st_c"]  # as a deploy that waits does
+        before = {kind: dict(found) for kind, found in made.made.items()}
+        deploy(url, tmp_path)
+        assert made.made == before
+
+
 def test_what_dockers_command_made_is_taken_over(tmp_path: Path) -> None:
     write(tmp_path, c_yaml=TEXT, s_txt="one", c_txt="one")
     with recorder(tmp_path) as (url, made):

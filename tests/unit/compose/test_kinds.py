@@ -95,6 +95,11 @@ def test_options_of_another_log_driver_do_not_count() -> None:
     }
 
 
+def test_numbers_without_end_become_text() -> None:
+    found = service("environment: {A: .inf, B: -.inf, C: 1e400}")["environment"]
+    assert found == {"A": "+Inf", "B": "-Inf", "C": "1e400"}
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_any_number_becomes_text(value: float) -> None:
     assert float(as_text(value)) == value

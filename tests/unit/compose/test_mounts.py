@@ -13,6 +13,7 @@ def test_short_forms() -> None:
         **{"type": "bind", "source": "./x", "target": "/e"},
         "bind": {"create_host_path": True, "propagation": "rslave", "selinux": "z"},
     }
+    assert split("data:/d:z") == {"type": "volume", "source": "data", "target": "/d", "bind": {"selinux": "z"}}
     assert split("~/x:/d:rw")["read_only"] is False
 
 

@@ -24,6 +24,11 @@ def test_a_key_that_swarm_cannot_do_is_named_with_its_place(keys: str, named: st
     assert named in str(found)
 
 
+def test_a_volume_under_selinux_is_named_too() -> None:
+    text = "services: {web: {image: a, volumes: ['data:/b:z']}}\nvolumes: {data: }"
+    assert [each.key for each in unsupported(project(text))] == ["services.web.volumes[0].bind.selinux"]
+
+
 def test_what_says_nothing_is_not_named() -> None:
     assert unsupported(project("services: {web: {image: a, privileged: false, devices: [], network_mode: host}}")) == []
 

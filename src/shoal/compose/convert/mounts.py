@@ -26,6 +26,8 @@ def mounts(name: str, service: Node, project: Project) -> list[dict[str, Any]]:
 def _mount(each: Node, key: str, project: Project) -> dict[str, Any]:
     kind, source = str(each.find("type")), str(each.find("source") or "")
     for other in _OPTIONS:
+        if other == "bind" and kind == "volume" and {*(each.find(other) or ())} <= {"selinux"}:
+            continue  # `data:/data:z`
         if other != kind and other in each.entries:
             raise ComposeError(each.entries[other].named_at, f"{key}.{other}", f"is not for a mount of type {kind}")
     made = {"Type": kind, "Source": source, "Target": each.find("target"), "ReadOnly": bool(each.find("read_only"))}

@@ -19,6 +19,11 @@ def test_a_tmpfs_in_short_form_is_a_mount() -> None:
     ]
 
 
+def test_a_volume_may_be_shared_under_selinux_which_swarm_does_not_do() -> None:
+    (found,) = made("volumes: ['v:/v:z']", "volumes: {v: }")
+    assert (found["Type"], found["Source"], "BindOptions" in found) == ("volume", "p_v", False)
+
+
 def test_how_deep_a_bind_is_read_only() -> None:
     (found,) = made("volumes: [{type: bind, source: /a, target: /b, bind: {recursive: readonly, propagation: shared}}]")
     assert found["BindOptions"] == {"Propagation": "shared", "ReadOnlyForceRecursive": True}
@@ -41,6 +46,10 @@ def test_cluster_volumes_and_images() -> None:
         (
             "volumes: [{type: tmpfs, target: /t, bind: {}}]",
             "services.w.volumes[0].bind: is not for a mount of type tmpfs",
+        ),
+        (
+            "volumes: [{type: volume, target: /t, bind: {propagation: shared}}]",
+            "services.w.volumes[0].bind: is not for a mount of type volume",
         ),
         ("volumes: [{type: tmpfs, source: x, target: /t}]", "volumes[0].source: a tmpfs has no source"),
         ("volumes: [{type: image, target: /t}]", "a mount of type image must have the key source"),
