@@ -5,7 +5,7 @@ tried again when that is freed. After a change of leader all recorded claims are
 that nothing is given twice. Source: SwarmKit manager/allocator/network.go.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shoal.api import v1 as api
 from shoal.api.predefined import needs_ingress
@@ -16,9 +16,10 @@ from shoal.manager.allocator.endpoints import Endpoints, networks_of
 from shoal.manager.allocator.networks import Networks, is_overlay
 from shoal.manager.allocator.nodes import Nodes
 from shoal.manager.allocator.tasks import Tasks, admitted, explained
-from shoal.manager.allocator.waiting import Item, Lacking, Waiting
+from shoal.manager.allocator.waiting import Item, Key, Lacking, Waiting
 from shoal.manager.deciding.draft import Draft
 from shoal.manager.deciding.plan import Plan
+from shoal.store.changes import Object
 from shoal.store.memory import Event, View
 
 NETWORK, SERVICE, NODE, TASK = "network", "service", "node", "task"
@@ -94,7 +95,8 @@ class Allocator:
         self.endpoints.go_on()
         self.networks.freed.clear()
 
-    def _read(self, view: View, events: Iterable[Event]) -> None:
+    def _read(self, view: View, events: Sequence[Event]) -> None:
+        self.networks.freed.update(dict.fromkeys(_other_needs(events)))
         for kind, object_id in dict.fromkeys((type(event.obj), event.obj.id) for event in events):
             if kind is api.Task:
                 task = view.tasks.get(object_id)
@@ -332,7 +334,7 @@ class Allocator:
         if isinstance(made, Lacking):
             if made.key[0] == "network" and self.waiting.lacks((NETWORK, str(made.key[1]))) is not None:
                 made = self._of_network(str(made.key[1]))
-            if self.waiting.put((TASK, task_id), made):
+            if self.waiting.put((TASK, task_id), made, waiting.needs(task.service_id)):
                 told = explained(task, made.reason, draft.now)
                 if told is not None:
                     draft.update(told)
@@ -370,6 +372,22 @@ class _Settled:
         self.needs_ingress = service is not None and needs_ingress(service.spec)
         self.endpoint = service.endpoint if service is not None and service.HasField("endpoint") else None
         self.networks = service.spec.networks if service is not None else ()
+
+
+def _other_needs(events: Iterable[Event]) -> Iterator[Key]:
+    """Return the keys of the services because of which their tasks now need other networks than before."""
+    for event in events:
+        if isinstance(event.obj, api.Service):
+            now = event.obj if event.action != "remove" else None
+            if _tasks_need(event.old) != _tasks_need(now):
+                yield waiting.needs(event.obj.id)
+
+
+def _tasks_need(service: Object | None) -> tuple[bool, list[api.NetworkAttachmentConfig]]:
+    """Return the networks that tasks need because of their service: whether ingress, and which others."""
+    if not isinstance(service, api.Service):
+        return False, []
+    return needs_ingress(service.spec), list(service.spec.networks)
 
 
 def _asks(service: api.Service) -> bool:

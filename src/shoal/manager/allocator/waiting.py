@@ -1,7 +1,8 @@
 """Which items wait for what, so that freeing something only costs a look at the items that it can help.
 
 Pure. An item is an object, or a node's place on a network. It waits for one key at a time. If it is woken and lacks
-something else, it then waits for that.
+something else, it then waits for that. Whatever a task waits for, it is also found by a second key: if its service
+changes or goes, it may no longer need that.
 """
 
 from collections.abc import Hashable
@@ -49,6 +50,11 @@ def service(service_id: str) -> Key:
     return ("service", service_id)
 
 
+def needs(service_id: str) -> Key:
+    """Return the key of a service whose tasks now need other networks."""
+    return ("needs", service_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Lacking:
     """Something is missing: the reason, in words for users, and the key of what would help."""
@@ -58,36 +64,42 @@ class Lacking:
 
 
 class Waiting:
-    """Items by the key for which they wait, the oldest first."""
+    """Items by their keys, the oldest first."""
 
     def __init__(self) -> None:
         self._items: dict[Key, dict[Item, None]] = {}
         self._lacks: dict[Item, Lacking] = {}
+        self._keys: dict[Item, set[Key]] = {}
 
-    def put(self, item: Item, lacking: Lacking) -> bool:
-        """Let an item wait for this and nothing else. Returns whether the reason is a new one."""
+    def put(self, item: Item, lacking: Lacking, *also: Key) -> bool:
+        """Let an item wait for this and nothing else, and be found by other keys `also`. Returns whether the reason is
+        a new one.
+        """
         before = self._lacks.get(item)
-        if before is None or before.key != lacking.key:
+        keys = {lacking.key, *also}
+        if self._keys.get(item) != keys:
             self.drop(item)
-            self._items.setdefault(lacking.key, {})[item] = None
+            for key in keys:
+                self._items.setdefault(key, {})[item] = None
         self._lacks[item] = lacking
+        self._keys[item] = keys
         return before is None or before.reason != lacking.reason
 
     def drop(self, item: Item) -> None:
         """Stop an item's wait."""
-        lacking = self._lacks.pop(item, None)
-        if lacking is not None:
-            waiters = self._items[lacking.key]
+        self._lacks.pop(item, None)
+        for key in self._keys.pop(item, ()):
+            waiters = self._items[key]
             del waiters[item]
             if not waiters:
-                del self._items[lacking.key]
+                del self._items[key]
 
     def lacks(self, item: Item) -> Lacking | None:
         """Return what an item lacks."""
         return self._lacks.get(item)
 
     def first(self, key: Key, count: int | None = None) -> list[Item]:
-        """Return the first items that wait for a key, at most `count`."""
+        """Return the first items that are found by a key, at most `count`."""
         waiters = self._items.get(key, {})
         if count is None or count >= len(waiters):
             return list(waiters)

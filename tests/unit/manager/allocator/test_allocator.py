@@ -60,8 +60,9 @@ def test_a_task_carries_the_networks_that_its_spec_names() -> None:
 class Swarm(Bench):
     """A swarm with ingress, one node and these objects, after the allocator has run."""
 
-    def __init__(self, *objects: Object) -> None:
-        super().__init__(Allocator(), [network("ingress", ingress=True), api.Node(id="n1"), *objects])
+    def __init__(self, *objects: Object, ingress: str = "") -> None:
+        subnets = [ingress] if ingress else []
+        super().__init__(Allocator(), [network("ingress", *subnets, ingress=True), api.Node(id="n1"), *objects])
         self.rest()
 
     def rest(self) -> None:
@@ -178,6 +179,32 @@ def test_a_small_ingress_serves_a_thousand_times_its_size() -> None:
     assert overlay is not None
     assert overlay.free(32) == 13
     assert allocator.endpoints.ports == 0
+
+
+def test_a_task_that_needs_less_since_its_service_changed_or_went_is_looked_at_again() -> None:
+    """Known fault 44: it waited for an address of ingress, which it no longer needed, until another leader came."""
+    web, other = service("web", "blue", ports="80:80"), service("other", "blue", ports="81:80")
+    # Two virtual IPs, a gateway and a node leave two addresses on ingress.
+    swarm = Swarm(network("blue"), web, other, ingress="10.9.0.0/29")
+    swarm.put(*(alloc_task(f"old{number}", web) for number in range(2)))
+    swarm.put(alloc_task("t1", web), alloc_task("t2", other))
+    reason = "network ingress has no free address"
+    assert [swarm.state("t1"), swarm.state("t2")] == [("NEW", reason)] * 2
+    swarm.drop(api.Service, "web")
+    assert (swarm.state("t1"), list(swarm.addresses("t1"))) == (("PENDING", ""), ["blue"])
+    assert swarm.state("t2") == ("NEW", reason), "the tasks of the service still have its virtual IP"
+    swarm.update(service("other", "blue"))
+    assert (swarm.state("t2"), list(swarm.addresses("t2"))) == (("PENDING", ""), ["blue"])
+
+
+def test_a_task_whose_service_left_a_full_network_no_longer_waits_for_it() -> None:
+    """As above, with networks that stand beside the task's template, as older clients write them."""
+    web = service("web")
+    web.spec.networks.add(target="tiny")
+    swarm = Swarm(network("tiny", "10.9.0.0/29"), web, *(alloc_task(f"t{number}", web) for number in range(5)))
+    assert swarm.state("t4") == ("NEW", "network tiny has no free address")
+    swarm.update(service("web"))
+    assert swarm.state("t4") == ("PENDING", "")
 
 
 def test_an_overlapping_network_waits_for_the_other_to_go() -> None:

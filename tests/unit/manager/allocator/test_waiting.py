@@ -1,6 +1,6 @@
-from shoal.manager.allocator.waiting import Lacking, Waiting, address, port
+from shoal.manager.allocator.waiting import Lacking, Waiting, address, needs, port
 
-A, B = address("n", 32), port(0, 80)
+A, B, S = address("n", 32), port(0, 80), needs("s")
 
 
 def test_waiters_are_found_in_the_order_in_which_they_came() -> None:
@@ -24,6 +24,21 @@ def test_an_item_waits_for_one_key() -> None:
     waiting.drop(("service", "s"))
     assert len(waiting) == 0
     assert waiting.first(B) == []
+
+
+def test_an_item_can_be_found_by_a_second_key() -> None:
+    waiting = Waiting()
+    item = ("task", "t")
+    waiting.put(item, Lacking("no address", A), S)
+    assert waiting.first(A) == waiting.first(S) == [item]
+    assert not waiting.put(item, Lacking("no address", A), S)
+    waiting.put(item, Lacking("no port", B), S)
+    assert (waiting.first(A), waiting.first(B), waiting.first(S)) == ([], [item], [item])
+    waiting.put(item, Lacking("the same key twice", S), S)
+    assert (waiting.first(B), waiting.first(S)) == ([], [item])
+    waiting.drop(item)
+    assert waiting.first(S) == []
+    assert len(waiting) == 0
 
 
 def test_a_reason_is_new_once() -> None:
