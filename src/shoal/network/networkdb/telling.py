@@ -29,6 +29,7 @@ class _Event:
     cost: int
     until: float
     waits_for: set[str]  # nodes
+    numbers: list[int]  # its own, and of older ones about the key: who has this one has what they said
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class Telling:
         self._last = 0
         self._number = 0
         self._events: dict[int, _Event] = {}  # in the order of writing, and so of their ends
+        self._open: dict[int, float] = {}  # numbers that are waited for, and until when; in the same order
         self._event_of: dict[tuple[str, Hashable], int] = {}
         self._key_of: dict[int, tuple[str, Hashable]] = {}
         self._nodes: dict[str, _Node] = {}
@@ -82,17 +84,24 @@ class Telling:
     @property
     def told(self) -> int:
         """The number up to which nothing is waited for: all that count have confirmed it, or had their time."""
-        return next(iter(self._events)) - 1 if self._events else self._last
+        return next(iter(self._open)) - 1 if self._open else self._last
 
     def write(self, network: str, key: Hashable, message: bytes, nodes: Collection[str], now: float) -> None:
         """Tell these nodes of an event, in the place of an older one about the key."""
-        self.discard(network, key)
         self._last += 1
+        number, until = self._last, now + WITHIN
+        former = self._event_of.get((network, key))
+        older: list[int] = []
+        if former is not None:
+            if nodes:
+                older = [one for one in self._events[former].numbers if one in self._open]
+                self._events[former].numbers = []
+            self._end(former)
         if not nodes:
             return
-        number = self._last
         cost = messages.cost_in_compound(len(message))
-        self._events[number] = _Event(network, message, cost, now + WITHIN, set(nodes))
+        self._events[number] = _Event(network, message, cost, until, set(nodes), [*older, number])
+        self._open[number] = until
         self._event_of[network, key] = number
         self._key_of[number] = (network, key)
         for node in nodes:
@@ -116,9 +125,14 @@ class Telling:
 
     def _end(self, number: int) -> None:
         event = self._events.pop(number)
+        self._wait_no_longer(event)
         del self._event_of[self._key_of.pop(number)]
         for node in event.waits_for:
             self._settle(node, number)
+
+    def _wait_no_longer(self, event: _Event) -> None:
+        for number in event.numbers:
+            self._open.pop(number, None)
 
     def _settle(self, name: str, number: int) -> None:
         """Wait no longer for a node to confirm an event."""
@@ -165,7 +179,8 @@ class Telling:
         """Return when `due` has something to do."""
         if not self._events:
             return NEVER
-        return min(self._next_at, next(iter(self._events.values())).until)
+        until = next(iter(self._events.values())).until
+        return min(self._next_at, until, next(iter(self._open.values()), NEVER))
 
     def due(self, counts: Callable[[str, str], bool], now: float) -> list[Told]:
         """Return what is to be sent now. `counts`: whether a node is still there, and on a network."""
@@ -173,6 +188,8 @@ class Telling:
             if event.until <= now:
                 self._silent.update(node for node in event.waits_for if counts(node, event.network))
                 self._end(number)
+        while self._open and (first := next(iter(self._open.items())))[1] <= now:
+            del self._open[first[0]]
         self._forget_packets(now)
         found: list[Told] = []
         self._next_at = NEVER

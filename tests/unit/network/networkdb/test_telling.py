@@ -83,11 +83,24 @@ def test_a_newer_event_about_a_key_takes_the_place_of_an_older() -> None:
     newer = create("me", 2, "k", b"other")
     one.write("net", "k", newer, ["a"], 0.01)
     one.confirm(old.number, 0.02)
-    assert (one.last, one.told) == (2, 1)
+    assert (one.last, one.told) == (2, 0)  # nobody has confirmed the older, and the newer says more
     (sent,) = one.due(everybody, 0.02)
     assert parts(sent)[1:] == [newer]
     one.confirm(sent.number, 0.03)
     assert one.told == 2
+
+
+def test_an_event_that_newer_ones_replace_again_and_again_is_not_waited_for_any_longer() -> None:
+    one = telling()
+    for number in range(4):
+        one.write("net", "k", create("me", number + 1, "k"), ["a"], number / 2)
+        one.due(everybody, number / 2)
+    assert (one.told, one.last) == (0, 4)
+    while one.next_at() <= WITHIN:
+        one.due(everybody, one.next_at())
+    assert one.told == 1
+    one.write("net", "k", create("me", 5, "k"), [], WITHIN)  # nobody is left
+    assert (one.told, one.last) == (5, 5)
 
 
 def test_what_was_deleted_or_left_is_not_waited_for() -> None:
