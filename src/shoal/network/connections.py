@@ -65,7 +65,14 @@ class Fullness:
             return ""
         lost = max(0, table.dropped - former.dropped) if former is not None else 0
         share = table.count / table.limit
-        found = Level.FULL if lost or share >= 1 else Level.NEARLY_FULL if share >= NEARLY else Level.CALM
+        # The kernel counts others as well: what it drops from a table that has room is none of this.
+        found = (
+            Level.FULL
+            if share >= 1 or (lost and share >= CALM)
+            else Level.NEARLY_FULL
+            if share >= NEARLY
+            else Level.CALM
+        )
         if found > self.level:
             self.level, self._until = found, now + HOLD
             return self._words(table, lost)

@@ -30,9 +30,9 @@ _ELEMENT_KEY, _DATA_VALUE = 1, 1
 _GENERATION_ID = 1
 
 
-def get_table(name: str) -> Request:
-    """Ask for a table of IPv4. OSError with ENOENT is the answer where there is none."""
-    return Request(_GET_TABLE, ACK, _HEADER.pack(AF_INET, 0, 0) + attribute(_TABLE, name.encode() + b"\0"))
+def get_table(name: str, family: int = AF_INET) -> Request:
+    """Ask for a table, of IPv4 unless said. OSError with ENOENT is the answer where there is none."""
+    return Request(_GET_TABLE, ACK, _HEADER.pack(family, 0, 0) + attribute(_TABLE, name.encode() + b"\0"))
 
 
 def changed_tables(replies: Iterable[Reply]) -> set[str]:

@@ -16,6 +16,7 @@ from shoal.network.addresses import gateway, mac_address, name_servers
 from shoal.network.namespaces import Namespaces
 from shoal.network.netlink import NetlinkSocket
 from shoal.network.sysctls import set_sysctl
+from shoal.network.translation import translated
 from shoal.network.translation.places import devices
 from shoal.network.wanted import Protocol
 
@@ -78,9 +79,11 @@ class Plumbing:
     def make_bridge(self, subnet: IPv4Network) -> bool:
         """Make the bridge anew, with its address and rules. False when the subnet turned out to be another's; then it
         is gone again."""
-        for name in (self._bridge, *devices(self._bridge.removeprefix("shoal"))):
-            if stale := self._socket.link(name):
-                self._socket.delete_link(stale.index)
+        if stale := self._socket.link(self._bridge):
+            self._socket.delete_link(stale.index)
+        tag = self._bridge.removeprefix("shoal")
+        for device, table in zip(devices(tag), (f"{self._table}_ports", f"shoal_{tag}_mesh"), strict=True):
+            translated.remove(table, device, self._nft)
         self._socket.run(rtnetlink.add_bridge(self._bridge))
         bridge = self._socket.link(self._bridge)
         if bridge is None:
@@ -97,6 +100,10 @@ class Plumbing:
                 return False
         self._open_way_out(subnet)
         return True
+
+    def _nft(self, text: str) -> str:
+        nft_program.write(text, self._bridge)
+        return ""
 
     def links(self) -> list[rtnetlink.Link]:
         """Return all interfaces of the host."""

@@ -47,12 +47,19 @@ def test_it_is_said_once_and_taken_back_once_there_is_room() -> None:
 def test_connections_that_were_lost_between_two_looks_are_said() -> None:
     fullness = Fullness()
     assert fullness.look(at(10, dropped=500), 0.0) == ""  # before this daemon was there
-    words = fullness.look(at(20, dropped=507), 10.0)
-    assert "is full (200 of 1000, 7 connections were lost)" in words
+    words = fullness.look(at(80, dropped=507), 10.0)
+    assert "is full (800 of 1000, 7 connections were lost)" in words
     assert fullness.level is Level.FULL
     for now in range(20, int(HOLD), 10):  # each moment of it is not said anew
-        assert fullness.look(at(10, dropped=507 + now), float(now)) == ""
+        assert fullness.look(at(80, dropped=507 + now), float(now)) == ""
     assert fullness.look(at(10, dropped=507 + 290), 3 * HOLD).startswith("the table of tracked connections has room")
+
+
+def test_connections_that_a_table_with_room_loses_are_no_sign_of_a_full_one() -> None:
+    fullness = Fullness()
+    fullness.look(at(10), 0.0)
+    assert fullness.look(at(74, dropped=7), 10.0) == ""
+    assert fullness.level is Level.CALM
 
 
 def test_where_nothing_is_tracked_nothing_is_said() -> None:

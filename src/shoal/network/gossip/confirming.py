@@ -16,8 +16,7 @@ from shoal.network.gossip.members import text_of
 from shoal.network.gossip.messages import Ping, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from shoal.network.gossip.cipher import RandomBytes
     from shoal.network.gossip.config import Config
     from shoal.network.gossip.delegate import Delegate
     from shoal.network.gossip.members import Members
@@ -30,16 +29,16 @@ Owed = tuple[Ping, tuple[str, int]]
 
 
 class Confirming:
-    """What was told and not confirmed yet, and the answers that this node owes. `sequence` returns a ping's number."""
+    """What was told and not confirmed yet, and the answers that this node owes."""
 
     def __init__(
-        self, config: Config, members: Members, outbox: Outbox, delegate: Delegate, sequence: Callable[[], int]
+        self, config: Config, members: Members, outbox: Outbox, delegate: Delegate, random_bytes: RandomBytes
     ) -> None:
         self._config = config
         self._members = members
         self._outbox = outbox
         self._delegate = delegate
-        self._sequence = sequence
+        self._random_bytes = random_bytes
         self._asked: dict[int, tuple[int, float]] = {}  # by a ping's number: the user's, and until when
         self._streams: dict[int, int] = {}  # the user's numbers by those of streams
         self._owed: list[Owed] = []
@@ -55,7 +54,7 @@ class Confirming:
             self._delegate.confirmed(number, False, now)
             return
         address, me = text_of(record.address), self._members.me
-        seq = self._sequence()
+        seq = self._unforeseen()
         ping = encode(Ping(seq, name, me.address, me.port, me.name))
         if self._outbox.send_user(address, record.port, message, also=ping):
             self._forget(now)
@@ -63,6 +62,15 @@ class Confirming:
         elif may_stream and len(data := framing.user_stream(message)) <= framing.MAX_STREAM - OVERHEAD:
             timeout = self._config.stream_timeout
             self._streams[self._outbox.ask(address, record.port, data, answered=False, timeout=timeout)] = number
+
+    def _unforeseen(self) -> int:
+        """Return a ping's number that only who gets the ping knows: others' answers confirm nothing.
+
+        The address of an answer says less. A Docker Engine answers from any address of its host.
+        """
+        while (seq := int.from_bytes(self._random_bytes(4), "big")) in self._asked:
+            pass
+        return seq
 
     def _forget(self, now: float) -> None:
         while self._asked:

@@ -71,7 +71,7 @@ class Memberlist:
         awareness = self.awareness = Awareness()
         self.table = Members(config, delegate, rng, awareness, self._broadcasts, self._outbox.note, now)
         self._prober = Prober(config, self.table, awareness, self._outbox, rng, now)
-        self._confirming = Confirming(config, self.table, self._outbox, delegate, self._prober.sequence)
+        self._confirming = Confirming(config, self.table, self._outbox, delegate, random_bytes)
         self._exchanges: dict[int, Place] = {}  # push/pulls that we began
         self._others: set[int] = set()  # streams that carry a user's message
         self._gossip_at = now + rng.random() * config.gossip_interval

@@ -54,6 +54,7 @@ class Publisher:
         self._last = 0  # the number that was chosen last
         self._led: Mapping[Published, tuple[IPv6Address, int]] = {}  # to addresses of IPv6
         self._direct = direct
+        self._words = ""  # of the last failure to give the bridge an address of IPv6
         beside = Beside(direct.bridge, direct.prefix) if direct else None
         self._six = TranslatedPorts(table, place, lambda text: self._nft().run(text), beside) if place else None
 
@@ -157,8 +158,11 @@ class Publisher:
             try:
                 if found:
                     self._direct.open_bridge()
+                self._words = ""
             except (OSError, ShoalError) as error:
-                log.warning("IPv6 clients of published ports are seen as this host: %s", error)
+                if str(error) != self._words:  # it is tried again every few seconds
+                    log.warning("IPv6 clients of published ports are seen as this host: %s", error)
+                self._words = str(error)
                 found = {}
             self._six.apply(self._leads, found)
         self._led = found

@@ -19,6 +19,7 @@ WINDOW = 4  # packets that are under way to one node: it may take a moment to do
 MOST_AT_ONCE = 128  # packets of one call. The others are due at once after it, when others have had their turn
 # Bytes of a compound. A datagram has 1371 for messages, and the ping and its part of the packet take up to 130.
 PACKET = 1200
+MISSES = 3  # waits in a row after which a node is told, and not waited for until it confirms something
 NEVER = float("inf")
 
 
@@ -29,6 +30,14 @@ class _Event:
     cost: int
     until: float
     waits_for: set[str]  # nodes
+    numbers: list[int]  # its own, and of older ones about the key: who has this one has what they said
+
+
+@dataclass(slots=True)
+class _Missed:
+    network: str
+    at: float  # when the last wait ended
+    waits: int = 1
 
 
 @dataclass(slots=True)
@@ -64,11 +73,14 @@ class Telling:
         self._last = 0
         self._number = 0
         self._events: dict[int, _Event] = {}  # in the order of writing, and so of their ends
+        self._open: dict[int, float] = {}  # numbers that are waited for, and until when; in the same order
         self._event_of: dict[tuple[str, Hashable], int] = {}
         self._key_of: dict[int, tuple[str, Hashable]] = {}
         self._nodes: dict[str, _Node] = {}
         self._packets: dict[int, _Packet] = {}
         self._silent: set[str] = set()
+        self._missed: dict[str, _Missed] = {}  # by node
+        self._deaf: set[str] = set()  # those that missed `MISSES`
         self._next_at = NEVER
 
     def __len__(self) -> int:
@@ -82,17 +94,25 @@ class Telling:
     @property
     def told(self) -> int:
         """The number up to which nothing is waited for: all that count have confirmed it, or had their time."""
-        return next(iter(self._events)) - 1 if self._events else self._last
+        return next(iter(self._open)) - 1 if self._open else self._last
 
     def write(self, network: str, key: Hashable, message: bytes, nodes: Collection[str], now: float) -> None:
         """Tell these nodes of an event, in the place of an older one about the key."""
-        self.discard(network, key)
         self._last += 1
+        number, until = self._last, now + WITHIN
+        former = self._event_of.get((network, key))
+        older: list[int] = []
+        if former is not None:
+            if nodes:
+                older = [one for one in self._events[former].numbers if one in self._open]
+                self._events[former].numbers = []
+            self._end(former)
         if not nodes:
             return
-        number = self._last
         cost = messages.cost_in_compound(len(message))
-        self._events[number] = _Event(network, message, cost, now + WITHIN, set(nodes))
+        self._events[number] = _Event(network, message, cost, until, set(nodes), [*older, number])
+        self._open[number] = until
+        self._look_who_counts(number)
         self._event_of[network, key] = number
         self._key_of[number] = (network, key)
         for node in nodes:
@@ -116,9 +136,38 @@ class Telling:
 
     def _end(self, number: int) -> None:
         event = self._events.pop(number)
+        self._wait_no_longer(event)
         del self._event_of[self._key_of.pop(number)]
         for node in event.waits_for:
             self._settle(node, number)
+
+    def _wait_no_longer(self, event: _Event) -> None:
+        for number in event.numbers:
+            self._open.pop(number, None)
+
+    def _look_who_counts(self, number: int) -> None:
+        """Wait no longer for an event that only nodes which never confirm anything have not confirmed."""
+        event = self._events[number]
+        if event.waits_for <= self._deaf:
+            self._wait_no_longer(event)
+
+    def _miss(self, name: str, event: _Event, now: float) -> None:
+        """A node did not confirm an event in time. Those that were written during a wait are one wait."""
+        missed = self._missed.get(name)
+        if missed is None:
+            missed = self._missed[name] = _Missed(event.network, now)
+        elif event.until - WITHIN >= missed.at:
+            missed.network, missed.at, missed.waits = event.network, now, missed.waits + 1
+        if name not in self._deaf:
+            self._silent.add(name)
+        if missed.waits >= MISSES and name not in self._deaf:
+            self._deaf.add(name)
+            for number in self._nodes[name].waiting:
+                self._look_who_counts(number)
+
+    def _hears(self, name: str) -> None:
+        self._missed.pop(name, None)
+        self._deaf.discard(name)
 
     def _settle(self, name: str, number: int) -> None:
         """Wait no longer for a node to confirm an event."""
@@ -137,6 +186,8 @@ class Telling:
         self._settle(name, number)
         if not event.waits_for:
             self._end(number)
+        else:
+            self._look_who_counts(number)
 
     def confirm(self, number: int, now: float) -> None:
         """Take in that a message arrived."""
@@ -144,6 +195,7 @@ class Telling:
         if packet is None:
             return
         self._nodes[packet.node].packets.remove(number)
+        self._hears(packet.node)
         for event in packet.events:
             self._confirmed(packet.node, event)
         if packet.node in self._nodes:
@@ -165,14 +217,22 @@ class Telling:
         """Return when `due` has something to do."""
         if not self._events:
             return NEVER
-        return min(self._next_at, next(iter(self._events.values())).until)
+        until = next(iter(self._events.values())).until
+        return min(self._next_at, until, next(iter(self._open.values()), NEVER))
 
     def due(self, counts: Callable[[str, str], bool], now: float) -> list[Told]:
         """Return what is to be sent now. `counts`: whether a node is still there, and on a network."""
         for number, event in list(self._events.items()):
             if event.until <= now:
-                self._silent.update(node for node in event.waits_for if counts(node, event.network))
+                for node in event.waits_for:
+                    if counts(node, event.network):
+                        self._miss(node, event, now)
                 self._end(number)
+        for name, missed in list(self._missed.items()):
+            if not counts(name, missed.network):
+                self._hears(name)  # or another by its name, later
+        while self._open and (first := next(iter(self._open.items())))[1] <= now:
+            del self._open[first[0]]
         self._forget_packets(now)
         found: list[Told] = []
         self._next_at = NEVER

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -169,12 +169,13 @@ class Kernel:
         return await self._run(work)
 
     async def no_mesh(self) -> None:
-        """Take the routing mesh away. OSError, ShoalError; may be repeated."""
+        """Take the routing mesh away, each part whatever another says. OSError, ShoalError; may be repeated."""
 
         def work() -> None:
-            self._mesher6.remove(self.tag)
-            self._mesher.remove(self.tag)
-            self._ports.release()
+            with ExitStack() as parts:  # the last first
+                parts.callback(self._ports.release)
+                parts.callback(self._mesher.remove, self.tag)
+                parts.callback(self._mesher6.remove, self.tag)
 
         await self._run(work)
 

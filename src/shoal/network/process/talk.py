@@ -28,6 +28,7 @@ from shoal.network.process.counts import Gossiped
 from shoal.network.process.former import MOST_KNOWN, Former, Place
 from shoal.network.records import Address
 from shoal.network.wanted import Gossip
+from shoal.repeats import Repeats
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Talk:
         told: Callable[[], None] = lambda: None,
     ) -> None:
         self._told = told
+        self._repeats = Repeats(log)
         self._sockets = sockets
         self._former = former
         self._group = group
@@ -191,7 +193,8 @@ class Talk:
                 told = tables.told
                 tables.tick(self.now)
                 for name in tables.take_silent():
-                    log.warning(
+                    self._repeats.log(
+                        logging.WARNING, name,
                         "node %s did not confirm within %g s what changed of this node's tasks; it is not waited for",
                         self._address_of(name), WITHIN,
                     )  # fmt: skip

@@ -4,9 +4,11 @@ In: which ports; the rules of IPv4 say where they lead, and are made before. Wha
 again by the next call: IPv4 does without.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
+from socket import AF_INET6
 from types import MappingProxyType
 
 from shoal.errors import ShoalError
@@ -118,11 +120,23 @@ class TranslatedPorts:
 
 def remove(table: str, device: str, run: Callable[[str], str]) -> bool:
     """Take a translation away; return whether there was one. OSError, ShoalError."""
-    # The device is the first that is made and the last that goes.
-    if not translator.stands(device):
+    # The device is the first that is made and the last that goes, unless others take it away: then the table swallows
+    # what comes to its ports.
+    if not translator.stands(device) and not _has_table(table):
         return False
     run(rules.remove(table))
     translator.remove(device)
+    return True
+
+
+def _has_table(table: str) -> bool:
+    with NetlinkSocket(netfilter=True) as kernel:
+        try:
+            kernel.run(nft_messages.get_table(table, AF_INET6))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
     return True
 
 

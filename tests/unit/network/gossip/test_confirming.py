@@ -1,5 +1,7 @@
 """A message with a ping behind it: its answer confirms the arrival, and is given once the message was acted upon."""
 
+import itertools
+
 from shoal.network.gossip import confirming, framing
 from shoal.network.gossip.commands import Send
 from shoal.network.gossip.delegate import State
@@ -26,6 +28,13 @@ def test_an_answer_to_the_ping_behind_a_message_confirms_it_once() -> None:
     assert node.told.confirmations == []
     node.get(Ack(seq), Ack(seq))
     assert node.told.confirmations == [(7, True)]
+
+
+def test_who_was_told_one_thing_cannot_foresee_the_ping_behind_another() -> None:
+    node = Node(2)
+    node.list.take_commands()
+    numbers = [told(node, b"news", number) for number in range(4)]
+    assert all(abs(one - next_one) > 1000 for one, next_one in itertools.pairwise(numbers))
 
 
 def test_message_and_ping_are_one_packet() -> None:

@@ -210,6 +210,7 @@ class Six:
 
     def __init__(self) -> None:
         self.works = True
+        self.refuses = ""
         self.done: list[str] = []
         self.found: dict[Any, tuple[IPv6Address, int]] = {}
 
@@ -223,6 +224,8 @@ class Six:
 
     def open_bridge(self) -> None:
         self.done.append("bridge")
+        if self.refuses:
+            raise ShoalError(self.refuses)
 
     def remove(self) -> None:
         self.done.append("no bridge")
@@ -254,3 +257,18 @@ def test_where_ipv6_cannot_be_had_no_container_gets_an_address_of_it(publisher: 
     publisher.publish("a", ONE, [HostPort("tcp", 80, free())]).close()
     publisher.look()
     assert six.done == ["rules with 0", "no bridge"] * 2
+
+
+def test_a_bridge_that_gets_no_address_of_ipv6_is_told_of_once_until_that_changes(
+    publisher: Publisher, six: Six, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free()
+    six.found = {("tcp", port): (address6(six.prefix, IPv4Address("172.18.0.2")), 80)}
+    six.refuses = "no room"
+    publisher.publish("a", ONE, [HostPort("tcp", 80, port)]).close()
+    for refuses in ("no room", "no bridge", "no bridge", "", ""):
+        six.refuses = refuses
+        publisher.look()
+    publisher.unpublish("a")
+    said = "IPv6 clients of published ports are seen as this host: "
+    assert caplog.messages == [said + "no room", said + "no bridge"]

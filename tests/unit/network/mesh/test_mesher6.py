@@ -5,6 +5,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from shoal.errors import ShoalError
 from shoal.network.mesh import mesher6 as module
 from shoal.network.mesh.mesher6 import Mesher6
 from shoal.network.translation import translated
@@ -30,7 +31,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Ports]:
     return Ports.made
 
 
-def test_the_meshs_ports_are_translated_at_its_place(made: list[Ports]) -> None:
+def test_the_meshs_ports_are_translated_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translated, "remove", lambda table, device, run: False)
     mesher = Mesher6(lambda text: "")
     mesher.apply(replace(MESH, translation=None))
     assert not Ports.made
@@ -39,6 +41,32 @@ def test_the_meshs_ports_are_translated_at_its_place(made: list[Ports]) -> None:
     assert [len(one.applied) for one in Ports.made] == [3, 2]
     assert Ports.made[0].applied[-1] == set(MESH.published)
     assert Ports.made[0].table == MESH.table
+
+
+def test_without_a_place_what_stood_is_removed_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    removed: list[str] = []
+    refuses = [True]
+
+    def remove(table: str, device: str, run: object) -> None:
+        removed.append(device)
+        if refuses[0]:
+            raise ShoalError("busy")
+
+    monkeypatch.setattr(translated, "remove", remove)
+    mesher, without = Mesher6(lambda text: ""), replace(MESH, translation=None)
+    for _ in range(2):
+        mesher.apply(without)  # also of a run before this one
+    assert caplog.messages == ["what translated the routing mesh's IPv6 stays: busy"]
+    refuses.clear()
+    refuses.append(False)
+    for _ in range(2):
+        mesher.apply(without)
+    assert len(removed) == 3
+    mesher.apply(replace(MESH, translation=place(MESH.tag, "mesh", IPv4Network("172.18.0.0/16"))))
+    mesher.apply(without)
+    assert len(removed) == 4
 
 
 def test_a_nodes_is_removed_by_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:

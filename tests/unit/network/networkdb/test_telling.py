@@ -83,11 +83,24 @@ def test_a_newer_event_about_a_key_takes_the_place_of_an_older() -> None:
     newer = create("me", 2, "k", b"other")
     one.write("net", "k", newer, ["a"], 0.01)
     one.confirm(old.number, 0.02)
-    assert (one.last, one.told) == (2, 1)
+    assert (one.last, one.told) == (2, 0)  # nobody has confirmed the older, and the newer says more
     (sent,) = one.due(everybody, 0.02)
     assert parts(sent)[1:] == [newer]
     one.confirm(sent.number, 0.03)
     assert one.told == 2
+
+
+def test_an_event_that_newer_ones_replace_again_and_again_is_not_waited_for_any_longer() -> None:
+    one = telling()
+    for number in range(4):
+        one.write("net", "k", create("me", number + 1, "k"), ["a"], number / 2)
+        one.due(everybody, number / 2)
+    assert (one.told, one.last) == (0, 4)
+    while one.next_at() <= WITHIN:
+        one.due(everybody, one.next_at())
+    assert one.told == 1
+    one.write("net", "k", create("me", 5, "k"), [], WITHIN)  # nobody is left
+    assert (one.told, one.last) == (5, 5)
 
 
 def test_what_was_deleted_or_left_is_not_waited_for() -> None:
@@ -192,3 +205,47 @@ def test_packets_of_a_node_that_never_answers_are_forgotten_though_there_is_alwa
         now += AGAIN_AFTER
         most = max(most, len(one._packets))
     assert most <= WINDOW * (WITHIN / AGAIN_AFTER + 1)
+
+
+def miss(one: Telling, key: str, now: float) -> float:
+    """Tell something that "a" never confirms, and "b" at once; return when nobody waits for it."""
+    one.write("net", key, create("me", 1, key), ["a", "b"], now)
+    for sent in one.due(everybody, now):
+        if sent.node == "b":
+            one.confirm(sent.number, now)
+    began = now
+    while one.told < one.last:
+        now = one.next_at()
+        assert now <= began + WITHIN
+        one.due(everybody, now)
+    return now
+
+
+def test_a_node_that_never_confirms_is_waited_for_three_times_and_told_all_the_same() -> None:
+    one, now = telling(), 0.0
+    for number in range(3):
+        then = miss(one, f"k{number}", now)
+        assert (then - now, one.take_silent()) == (WITHIN, ["a"])
+        now = then
+    assert miss(one, "k3", now) == now
+    sent = one.due(everybody, now + AGAIN_AFTER)
+    assert nodes(sent) == ["a"]
+    one.due(everybody, now + WITHIN)
+    assert (len(one), one.take_silent()) == (0, [])
+    one.write("net", "k4", create("me", 1, "k4"), ["a"], now + 3)
+    assert one.told == one.last
+    (answered,) = one.due(everybody, now + 3)
+    one.confirm(answered.number, now + 3)  # it counts again
+    assert miss(one, "k5", now + 4) == now + 4 + WITHIN
+
+
+def test_many_events_of_one_wait_are_one_miss_and_who_left_is_forgotten() -> None:
+    one = telling()
+    for number in range(5):
+        one.write("net", number, create("me", 1, f"k{number}"), ["a"], number / 10)
+    while one.told < one.last:
+        one.due(everybody, one.next_at())
+    assert miss(one, "again", 10.0) == 10.0 + WITHIN
+    assert one._missed
+    one.due(lambda node, network: False, 13.0)
+    assert not one._missed

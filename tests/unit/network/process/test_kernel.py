@@ -3,6 +3,9 @@
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
+
+from shoal.errors import ShoalError
 from shoal.network.kernel.state import DEFAULT_MTU, OverlayState, Seen, Segment
 from shoal.network.process.kernel import Kernel
 
@@ -37,4 +40,26 @@ async def test_an_encrypted_overlay_without_keys_is_not_made(tmp_path: Path) -> 
         (trouble,) = await kernel.apply([state], (), local)
         assert (trouble.network, trouble.message) == ("n1", words)
     assert list((tmp_path / "overlays").iterdir()) == []
+    await kernel.close()
+
+
+@pytest.mark.parametrize("stuck", ["_mesher6", "_mesher"])
+async def test_a_part_of_the_mesh_that_stays_keeps_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    kernel = Kernel(tmp_path / "overlays", "test")
+    await kernel.open()
+    gone: list[str] = []
+
+    def remove(part: str) -> None:
+        gone.append(part)
+        if part == stuck:
+            raise ShoalError("it stays")
+
+    for part in ("_mesher6", "_mesher"):
+        monkeypatch.setattr(getattr(kernel, part), "remove", lambda tag, part=part: remove(part))
+    monkeypatch.setattr(kernel._ports, "release", lambda keep=(): remove("ports"))
+    with pytest.raises(ShoalError, match="it stays"):
+        await kernel.no_mesh()
+    assert gone == ["_mesher6", "_mesher", "ports"]
     await kernel.close()

@@ -58,6 +58,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(translator, "stands", made.devices.__contains__)
     monkeypatch.setattr(translator, "remove", made.devices.discard)
     monkeypatch.setattr(forwarding, "available", lambda: True)
+    monkeypatch.setattr(module, "_has_table", lambda table: bool(made.table))
     monkeypatch.setattr(module, "_generation", lambda: made.generation)
     return made
 
@@ -79,6 +80,16 @@ def test_it_stands_until_there_is_no_port(host: Host, ports: TranslatedPorts) ->
     assert host.ended == [{("tcp", 80)}, {("udp", 53)}]
     ports.apply(())
     assert (host.devices, host.table) == (set(), "")
+    written = host.written
+    ports.apply(())
+    assert host.written == written
+
+
+def test_the_rules_go_also_where_somebody_has_removed_the_device(host: Host, ports: TranslatedPorts) -> None:
+    ports.apply({("tcp", 80)})
+    host.devices.clear()
+    ports.apply(())
+    assert host.table == ""
     written = host.written
     ports.apply(())
     assert host.written == written
