@@ -118,13 +118,16 @@ def test_failing_task_is_told_with_its_exit_code(mixed: Mixed) -> None:
 
 
 def test_engine_gets_the_secrets_and_configs_of_its_tasks(mixed: Mixed) -> None:
-    for kind, data in (("secret", "hidden"), ("config", "shown")):
-        mixed.manager.docker(kind, "create", f"a-{kind}", "-", input=data)
+    # Two secrets, because an Engine keeps the owner and mode of one that is mounted twice only once.
+    for kind, name, data in (
+        ("secret", "a-secret", "hidden"), ("secret", "my-secret", "hidden"), ("config", "a-config", "shown"),
+    ):  # fmt: skip
+        mixed.manager.docker(kind, "create", name, "-", input=data)
     text = '{{.Service.Name}} {{secret "a-secret"}} {{env "WORD"}}'
     mixed.manager.docker("config", "create", "--template-driver", "golang", "made", "-", input=text)
     create(
         mixed.manager, "files", 2, *STOP, "--env", "WORD=w", "--secret", "a-secret",
-        "--secret", "source=a-secret,target=/etc/mine,uid=65534,gid=50,mode=0400",
+        "--secret", "source=my-secret,target=/etc/mine,uid=65534,gid=50,mode=0400",
         "--config", "source=a-config,target=/srv/conf", "--config", "source=made,target=/made",
     )  # fmt: skip
     wait_running(mixed.manager, "files", {"shoal": 1, "docker": 1})
@@ -138,7 +141,7 @@ def test_engine_gets_the_secrets_and_configs_of_its_tasks(mixed: Mixed) -> None:
     refused = mixed.manager.docker("secret", "rm", "a-secret", check=False)
     assert "secret 'a-secret' is in use by the following service: files" in refused.stderr
     mixed.manager.docker("service", "rm", "files")
-    mixed.manager.docker("secret", "rm", "a-secret")
+    mixed.manager.docker("secret", "rm", "a-secret", "my-secret")
     mixed.manager.docker("config", "rm", "a-config", "made")
 
 

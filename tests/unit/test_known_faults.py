@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-NAMED = re.compile(r"known[- ]faults? ((?:\d+(?:, | and )?)+)", re.IGNORECASE)
+NAMED = re.compile(r"known[-_ ]faults?[_ ]((?:\d+(?:, | and |_and_)?)+)", re.IGNORECASE)
 # tests/unit/network/networkdb/test_networkdb_faults.py has the number in the names of its tests.
 IN_A_NAME = re.compile(r"def test_(\d+)_")
 
