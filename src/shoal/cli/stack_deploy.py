@@ -3,6 +3,7 @@
 Each step looks at what is there and may be repeated, so a deploy that failed halfway is deployed again or removed.
 """
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from shoal.cli.stack_plan import Plan
 Say = Callable[[str], None]
 # How long a network of that name, which was removed a moment ago, is waited for.
 NETWORK_PATIENCE, NETWORK_POLL = 30.0, 0.2
+_TRIES = 3  # how often a service is decided on again that somebody else changes all the time
 _CONFLICT = (403, 409)  # Docker answers 403 where a network of the name is there, and 409 of late
 _PREDEFINED = ("host", "none", "bridge", "default")
 
@@ -108,11 +110,11 @@ def _make_networks(api: StackApi, plan: Plan, say: Say) -> None:
                 time.sleep(NETWORK_POLL)
 
 
-def _settle_service(api: StackApi, spec: dict[str, Any], present: Object | None, how: How, say: Say, warn: Say) -> str:
-    name = spec["Name"]
-    image = spec["TaskTemplate"]["ContainerSpec"]["Image"]
+def _settle_service(api: StackApi, wanted: dict[str, Any], seen: Object | None, how: How, say: Say, warn: Say) -> str:
+    name = wanted["Name"]
+    image = wanted["TaskTemplate"]["ContainerSpec"]["Image"]
     headers: Mapping[str, str] = auth_headers(image, os.environ) if how.with_auth else {}
-    warning = settle_image(api, spec, present, how.resolve, headers)
+    spec, present, warning = _decided(api, wanted, seen, how, headers)
     if warning:
         warn(warning)
     try:
@@ -130,3 +132,23 @@ def _settle_service(api: StackApi, spec: dict[str, Any], present: Object | None,
     for each in answer.get("Warnings") or ():
         warn(str(each))
     return identity
+
+
+def _decided(
+    api: StackApi, wanted: dict[str, Any], present: Object | None, how: How, headers: Mapping[str, str]
+) -> tuple[dict[str, Any], Object | None, str | None]:
+    """Return a service's spec with its image, the service as it is now, and a warning.
+
+    Registries take their time, and so do the services before this one. If this one changed meanwhile, then what was
+    decided from it is decided again, and the update names its new version.
+    """
+    spec, warning = wanted, None
+    for _ in range(_TRIES):
+        spec = copy.deepcopy(wanted)
+        warning = settle_image(api, spec, present, how.resolve, headers)
+        if present is None:
+            break
+        before, present = present, api.service(identity_of(present))
+        if present is not None and version_of(present) == version_of(before):
+            break
+    return spec, present, warning

@@ -36,6 +36,51 @@ def test_an_external_network_must_be_there(tmp_path: Path, capsys: Captured) -> 
         assert not made.made["services"]
 
 
+def test_a_service_that_changed_meanwhile_is_updated_as_it_is_then(tmp_path: Path) -> None:
+    write(tmp_path, c_yaml="services: {a: {image: a}}")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "s") == 0
+
+        def forced(method: str, path: str) -> None:
+            if path.startswith("/distribution/") and not made.versions:
+                made.made["services"]["s_a"]["TaskTemplate"]["ForceUpdate"] = 7
+                made.changed("services", "s_a")
+
+        made.before = forced
+        write(tmp_path, c_yaml="services: {a: {image: a, hostname: h}}")
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "s") == 0
+        task = made.made["services"]["s_a"]["TaskTemplate"]
+        assert (task["ForceUpdate"], task["ContainerSpec"]["Hostname"]) == (7, "h")
+
+
+def test_the_image_that_a_service_got_meanwhile_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, c_yaml="services: {a: {image: a}}")
+    flags = ("deploy", "-d", "--resolve-image=changed", "-c", str(tmp_path / "c.yaml"), "s")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, *flags) == 0
+        write(tmp_path, c_yaml="services: {a: {image: a, secrets: [x]}}\nsecrets: {x: {file: x}}", x="1")
+
+        def pinned(method: str, path: str) -> None:
+            if path == "/secrets/create":
+                made.made["services"]["s_a"]["TaskTemplate"]["ContainerSpec"]["Image"] = "a:latest@sha256:1"
+                made.changed("services", "s_a")
+
+        made.before = pinned
+        assert shoal(url, *flags) == 0
+        assert made.made["services"]["s_a"]["TaskTemplate"]["ContainerSpec"]["Image"] == "a:latest@sha256:1"
+
+
+def test_a_service_that_is_removed_meanwhile_is_made_anew(tmp_path: Path, capsys: Captured) -> None:
+    write(tmp_path, c_yaml="services: {a: {image: a}}")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "s") == 0
+        capsys.readouterr()
+        made.before = lambda method, path: made.made["services"].clear() if path.startswith("/distribution/") else None
+        assert shoal(url, "deploy", "-d", "-c", str(tmp_path / "c.yaml"), "s") == 0
+        assert capsys.readouterr().out == "Creating service s_a\n"
+        assert set(made.made["services"]) == {"s_a"}
+
+
 @pytest.mark.parametrize(
     "name", ["voting-app", "redis-replicated", "jobs", "health", "everything", "mounts", "ports", "zeros", "labels"]
 )
