@@ -14,6 +14,8 @@ from shoal.cli.stack_plan import DIGEST, KEY, Plan, digest, named_by_content
 from shoal.compose.convert.contents import Content
 
 Say = Callable[[str], None]
+# What a manager answers where an update has other data: swarmkit manager/controlapi/secret.go.
+_HTTP_BAD_REQUEST, _OTHER_DATA = 400, "only updates to Labels are allowed"
 Found = dict[str, tuple[str, str]]
 
 
@@ -78,8 +80,10 @@ def _is_same(api: StackApi, content: Content, present: Object, wanted: str) -> b
     # Made by Docker's command. Nobody can read a secret, but an update with other content is refused.
     try:
         _update(api, content, present, _spec(content, name_of(present), wanted))
-    except Refused:
-        return False
+    except Refused as error:
+        if error.status == _HTTP_BAD_REQUEST and _OTHER_DATA in str(error):
+            return False
+        raise CommandError(f"{content.section}.{content.key}: {error}") from error
     return True
 
 
