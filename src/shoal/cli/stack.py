@@ -53,7 +53,8 @@ def deploy(
     env_files: EnvFilesOption = None,
     profiles: ProfilesOption = None,
     prune: Annotated[
-        bool, typer.Option("--prune/--no-prune", help="Remove services that the files have no more.")
+        bool,
+        typer.Option("--prune/--no-prune", help="Remove services, secrets and configs that the files have no more."),
     ] = False,
     resolve: ResolveOption = Resolve.ALWAYS,
     with_auth: Annotated[

@@ -97,7 +97,7 @@ def deploy(target: Target, project: Project, how: DeployHow, *, strict: bool, de
     done = stack_deploy.deploy(api, made, how, say, _warn)
     if not detach:
         stack_waiting.wait(api, project.name, done.services, stack_waiting.shower(quiet))
-        stack_deploy.tidy(api, done, project.name, say)
+        stack_deploy.tidy(api, done, project.name, say, prune=how.prune)
 
 
 def show_diff(target: Target, project: Project, resolve: Resolve, form: Format, *, prune: bool) -> bool:

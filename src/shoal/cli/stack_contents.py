@@ -98,10 +98,14 @@ def _update(api: StackApi, content: Content, present: Object, spec: Mapping[str,
     api.send(path, spec)
 
 
-def remove_unused(api: StackApi, stack: str, section: str, kept: Set[str], say: Say) -> None:
-    """Remove what we made of earlier contents, but for these ids. What is in use all the same stays."""
+def remove_unused(api: StackApi, stack: str, section: str, kept: Set[str], keys: Set[str] | None, say: Say) -> None:
+    """Remove what we made of earlier contents of these keys, or of all, but for ids that are kept.
+
+    What is in use all the same stays.
+    """
     for each in api.of_stack(section, stack):
-        if identity_of(each) in kept or KEY not in labels_of(each):
+        key = labels_of(each).get(KEY)
+        if identity_of(each) in kept or key is None or (keys is not None and key not in keys):
             continue
         try:
             api.remove(section, identity_of(each))

@@ -64,12 +64,15 @@ def deploy(api: StackApi, plan: Plan, how: How, say: Say, warn: Say) -> Deployed
     return Deployed(done, found)
 
 
-def tidy(api: StackApi, deployed: Deployed, stack: str, say: Say) -> None:
-    """Remove secrets and configs of earlier deploys that no service has or would go back to."""
+def tidy(api: StackApi, deployed: Deployed, stack: str, say: Say, *, prune: bool) -> None:
+    """Remove secrets and configs of earlier deploys that no service has or would go back to.
+
+    Without `prune` only former contents of what is still in the file go: the rest is kept as services are.
+    """
     services = api.of_stack("services", stack)
     for section, found in deployed.contents.items():
         kept = {identity for _, identity in found.values()} | _used(services, section.removesuffix("s").capitalize())
-        remove_unused(api, stack, section, kept, say)
+        remove_unused(api, stack, section, kept, None if prune else set(found), say)
 
 
 def _used(services: Iterable[Object], word: str) -> set[str]:

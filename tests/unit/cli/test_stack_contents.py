@@ -83,6 +83,23 @@ def test_changed_content_of_a_secret_of_dockers_command_is_known_by_the_refusal(
         assert len(made.made["secrets"]) == 2
 
 
+def test_what_the_file_has_no_more_is_removed_with_prune_alone(tmp_path: Path) -> None:
+    write(tmp_path, c_yaml=TEXT, s_txt="one", c_txt="one")
+    flags = ("-q", "-c", str(tmp_path / "c.yaml"), "st")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", *flags) == 0
+        without_config = TEXT.replace(", configs: [c]", "").partition("\nconfigs")[0]
+        write(tmp_path, c_yaml=without_config, s_txt="two")
+        assert shoal(url, "deploy", *flags) == 0
+        (secret,) = made.made["secrets"]
+        assert secret.startswith("st_s-")
+        assert set(made.made["configs"]) == {"st_c"}
+        made.made["configs"]["by-hand"] = {"Name": "by-hand", "Labels": {"com.docker.stack.namespace": "st"}}
+        assert shoal(url, "deploy", "--prune", *flags) == 0
+        assert set(made.made["secrets"]) == {secret}
+        assert set(made.made["configs"]) == {"by-hand"}
+
+
 def test_an_external_one_must_be_there(tmp_path: Path, capsys: Captured) -> None:
     write(tmp_path, c_yaml="services: {a: {image: a, secrets: [s]}}\nsecrets: {s: {external: true, name: o}}")
     with recorder(tmp_path) as (url, made):
