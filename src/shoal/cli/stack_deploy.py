@@ -12,11 +12,12 @@ from typing import Any
 
 from shoal.cli.errors import CommandError, Refused
 from shoal.cli.json_client import Object
-from shoal.cli.stack_api import StackApi, identity_of, name_of, version_of
+from shoal.cli.stack_api import StackApi, identity_of, labels_of, name_of, version_of
 from shoal.cli.stack_contents import Found, check_external, remove_unused, settle
 from shoal.cli.stack_images import auth_headers, settle_image
 from shoal.cli.stack_options import Resolve
 from shoal.cli.stack_plan import Plan
+from shoal.compose.convert.namespace import STACK
 
 Say = Callable[[str], None]
 # How long a network of that name, which was removed a moment ago, is waited for.
@@ -48,6 +49,7 @@ def deploy(api: StackApi, plan: Plan, how: How, say: Say, warn: Say) -> Deployed
     stack = plan.project.name
     api.check_manager()
     check_external_networks(api, plan)
+    check_networks_are_ours(api, plan)
     check_external(api, plan)
     present = {name_of(each): each for each in api.of_stack("services", stack)}
     wanted = {f"{stack}_{key}" for key in plan.project.services}
@@ -96,21 +98,47 @@ def check_external_networks(api: StackApi, plan: Plan) -> None:
             raise CommandError(f"the network {name}, which is external, is of this host alone, and not of the swarm")
 
 
+def check_networks_are_ours(api: StackApi, plan: Plan) -> None:
+    """Raise CommandError if there is a network with the name of one of the stack's, that is not the stack's."""
+    for each in api.json.many("/networks"):
+        owner = labels_of(each).get(STACK)
+        if name_of(each) in plan.networks and owner != plan.project.name:
+            whose = f"of the stack {owner}" if owner else "of no stack"
+            raise CommandError(
+                f"a network {name_of(each)} is there, and is {whose}: "
+                "remove it, or say in the file that it is external, with this name"
+            )
+
+
 def _make_networks(api: StackApi, plan: Plan, say: Say) -> None:
-    present = {name_of(each) for each in api.of_stack("networks", plan.project.name)}
+    present = _networks(api, plan)
     for name, spec in plan.networks.items():
-        if name in present:
-            continue
-        say(f"Creating network {name}")
-        until = time.monotonic() + NETWORK_PATIENCE
-        while True:
-            try:
-                api.send("/networks/create", spec)
-                break
-            except Refused as error:
-                if error.status not in _CONFLICT or time.monotonic() > until:
-                    raise CommandError(f"network {name} could not be made: {error}") from error
-                time.sleep(NETWORK_POLL)
+        if name not in present:
+            say(f"Creating network {name}")
+            _make_network(api, plan, name, spec, say)
+
+
+def _networks(api: StackApi, plan: Plan) -> set[str]:
+    return {name_of(each) for each in api.of_stack("networks", plan.project.name)}
+
+
+def _make_network(api: StackApi, plan: Plan, name: str, spec: Mapping[str, Any], say: Say) -> None:
+    since = time.monotonic()
+    is_told = False
+    while True:
+        try:
+            api.send("/networks/create", spec)
+            return
+        except Refused as error:
+            if error.status not in _CONFLICT or time.monotonic() > since + NETWORK_PATIENCE:
+                raise CommandError(f"network {name} could not be made: {error}") from error
+        check_networks_are_ours(api, plan)
+        if name in _networks(api, plan):
+            return  # another deploy of this stack was faster
+        if not is_told:
+            say(f"Waiting until the network {name} that was removed has gone")
+            is_told = True
+        time.sleep(NETWORK_POLL)
 
 
 def _settle_service(api: StackApi, wanted: dict[str, Any], seen: Object | None, how: How, say: Say, warn: Say) -> str:
