@@ -74,7 +74,8 @@ def deploy(
 
     All that can be wrong in the files is found before anything is made. The content of a secret or config that changed
     is rolled out: a new object is made, named by its content, the services are moved to it, and the old one is removed
-    when nobody uses it. The command waits until all services run, and fails if one is rolled back.
+    when nobody uses it. The command waits until all services run, or have completed if they are not started again. It
+    fails if one is rolled back, or if tasks failed and are not started again.
     """
     from shoal.cli import stack_commands
 
