@@ -7,7 +7,7 @@ import json
 import socketserver
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -24,6 +24,9 @@ class Recorder:
     def __init__(self) -> None:
         self.made: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in _KINDS}
         self.external: set[str] = set()  # names of objects that are there without having been made
+        self.versions: dict[str, int] = {}  # by id, once an object was changed
+        # Called with the method and path of each request. It may change what is there, or refuse: status and reason.
+        self.before: Callable[[str, str], tuple[int, str] | None] = lambda method, path: None
 
     def listed(self, kind: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
         there = {name: {"Name": name, "Labels": {}} for name in self.external} | self.made[kind]
@@ -40,7 +43,12 @@ class Recorder:
         identity = f"{kind}-{name}"
         if kind == "networks":
             return {"Id": identity, "Scope": "swarm", "Driver": "overlay", **body, "Name": name}
-        return {"ID": identity, "Version": {"Index": 1}, "Spec": body}
+        return {"ID": identity, "Version": {"Index": self.versions.get(identity, 1)}, "Spec": body}
+
+    def changed(self, kind: str, name: str) -> None:
+        """Count a change of an object: who wants to change it must name the new version."""
+        identity = f"{kind}-{name}"
+        self.versions[identity] = self.versions.get(identity, 1) + 1
 
     def found(self, kind: str, ref: str) -> dict[str, Any] | None:
         return next((each for each in self.listed(kind, {}) if ref in _names(each)), None)
@@ -83,7 +91,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer("OK")
 
+    def _is_refused(self) -> bool:
+        refused = self.recorder.before(self.command, "/" + "/".join(self._parts()))
+        if refused is not None:
+            self._answer({"message": refused[1]}, refused[0])
+        return refused is not None
+
     def do_GET(self) -> None:
+        if self._is_refused():
+            return
         kind, *rest = self._parts()
         query = parse_qs(urlsplit(self.path).query)
         if kind == "info":
@@ -99,11 +115,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         kind, *rest = self._parts()
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        self.recorder.made[kind][body["Name"]] = body
+        if self._is_refused():
+            return
         identity = f"{kind}-{body['Name']}"
+        if rest[-1] == "update":
+            version = parse_qs(urlsplit(self.path).query).get("version", [""])[0]
+            if version != str(self.recorder.versions.get(identity, 1)):
+                self._answer({"message": "rpc error: code = Unknown desc = update out of sequence"}, 500)
+                return
+            self.recorder.changed(kind, body["Name"])
+        self.recorder.made[kind][body["Name"]] = body
         self._answer({"ID": identity, "Id": identity}, 200 if rest[-1] == "update" else 201)
 
     def do_DELETE(self) -> None:
+        if self._is_refused():
+            return
         kind, ref = self._parts()
         found = self.recorder.found(kind, ref)
         if found is not None:

@@ -53,7 +53,8 @@ def deploy(
     env_files: EnvFilesOption = None,
     profiles: ProfilesOption = None,
     prune: Annotated[
-        bool, typer.Option("--prune/--no-prune", help="Remove services that the files have no more.")
+        bool,
+        typer.Option("--prune/--no-prune", help="Remove services, secrets and configs that the files have no more."),
     ] = False,
     resolve: ResolveOption = Resolve.ALWAYS,
     with_auth: Annotated[
@@ -73,7 +74,8 @@ def deploy(
 
     All that can be wrong in the files is found before anything is made. The content of a secret or config that changed
     is rolled out: a new object is made, named by its content, the services are moved to it, and the old one is removed
-    when nobody uses it. The command waits until all services run, and fails if one is rolled back.
+    when nobody uses it. The command waits until all services run, or have completed if they are not started again. It
+    fails if one is rolled back, or if tasks failed and are not started again.
     """
     from shoal.cli import stack_commands
 

@@ -26,6 +26,7 @@ from shoal.compose.errors import ComposeError
 from shoal.compose.project import Project
 
 REMOVAL_PATIENCE, POLL = 600.0, 0.3  # seconds
+_INTERRUPTED = 130  # the exit code of what SIGINT ends
 _KINDS = ("services", "secrets", "configs", "networks")  # in the order in which they can be removed
 _RUNNING = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running")
 
@@ -96,8 +97,14 @@ def deploy(target: Target, project: Project, how: DeployHow, *, strict: bool, de
     api, say = StackApi(target), _quiet if quiet else _say
     done = stack_deploy.deploy(api, made, how, say, _warn)
     if not detach:
-        stack_waiting.wait(api, project.name, done.services, stack_waiting.shower(quiet))
-        stack_deploy.tidy(api, done, project.name, say)
+        try:
+            stack_waiting.wait(api, project.name, done.services, stack_waiting.shower(quiet))
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                sys.stderr.write("\n")  # after the terminal's ^C
+            _warn(f"the deploy goes on without this command: shoal stack ps {project.name} shows how far it is")
+            sys.exit(_INTERRUPTED)
+        stack_deploy.tidy(api, done, project.name, say, prune=how.prune)
 
 
 def show_diff(target: Target, project: Project, resolve: Resolve, form: Format, *, prune: bool) -> bool:

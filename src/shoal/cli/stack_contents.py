@@ -14,6 +14,8 @@ from shoal.cli.stack_plan import DIGEST, KEY, Plan, digest, named_by_content
 from shoal.compose.convert.contents import Content
 
 Say = Callable[[str], None]
+# What a manager answers where an update has other data: swarmkit manager/controlapi/secret.go.
+_HTTP_BAD_REQUEST, _OTHER_DATA = 400, "only updates to Labels are allowed"
 Found = dict[str, tuple[str, str]]
 
 
@@ -78,8 +80,10 @@ def _is_same(api: StackApi, content: Content, present: Object, wanted: str) -> b
     # Made by Docker's command. Nobody can read a secret, but an update with other content is refused.
     try:
         _update(api, content, present, _spec(content, name_of(present), wanted))
-    except Refused:
-        return False
+    except Refused as error:
+        if error.status == _HTTP_BAD_REQUEST and _OTHER_DATA in str(error):
+            return False
+        raise CommandError(f"{content.section}.{content.key}: {error}") from error
     return True
 
 
@@ -94,10 +98,14 @@ def _update(api: StackApi, content: Content, present: Object, spec: Mapping[str,
     api.send(path, spec)
 
 
-def remove_unused(api: StackApi, stack: str, section: str, kept: Set[str], say: Say) -> None:
-    """Remove what we made of earlier contents, but for these ids. What is in use all the same stays."""
+def remove_unused(api: StackApi, stack: str, section: str, kept: Set[str], keys: Set[str] | None, say: Say) -> None:
+    """Remove what we made of earlier contents of these keys, or of all, but for ids that are kept.
+
+    What is in use all the same stays.
+    """
     for each in api.of_stack(section, stack):
-        if identity_of(each) in kept or KEY not in labels_of(each):
+        key = labels_of(each).get(KEY)
+        if identity_of(each) in kept or key is None or (keys is not None and key not in keys):
             continue
         try:
             api.remove(section, identity_of(each))

@@ -1,16 +1,20 @@
 """Waits until the services of a stack run as they should, and says what became of each.
 
-`verdict` decides, from a service as the API shows it and how long it has been well; `wait` asks again and again.
+`verdict` decides, from a service as the API shows it, what became of its tasks if they may end for good, and how long
+it has been so; `wait` asks again and again.
 """
 
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
 
 from shoal.cli.errors import CommandError
 from shoal.cli.json_client import Object
 from shoal.cli.stack_api import StackApi, identity_of
+from shoal.cli.stack_ends import Ends, ends, is_job, may_end
 from shoal.compose.convert.namespace import STACK
 
 POLL = 0.5  # seconds
@@ -27,33 +31,78 @@ class Verdict:
     failed: str = ""
 
 
-def verdict(service: Object, well_for: float) -> Verdict:
-    """Return how far a service is, that has had all its tasks for so many seconds."""
+class Rest(Enum):
+    """How a service is at this moment; it must stay so for a while to count."""
+
+    MOVING = auto()
+    WELL = auto()  # all its tasks run, or have completed and are not started again
+    SETTLED = auto()  # some tasks failed and are not started again, and all others run or have completed
+
+
+def rest(service: Object, of: Ends | None) -> Rest:
+    """Return how a service is at this moment. `of` is what became of its tasks, if they may end for good."""
+    running, _ = _counts(service)
+    completed, total = _completed(service, of)
+    given_up, others = (of.given_up, of.others) if of is not None else (0, 0)
+    if is_job(service):
+        if completed >= max(total, 1):
+            return Rest.WELL
+        running = 0  # what runs has still to complete
+    elif running + completed >= total and others <= running:
+        return Rest.WELL
+    is_settled = given_up and running + completed + given_up >= total and others <= running
+    return Rest.SETTLED if is_settled else Rest.MOVING
+
+
+def verdict(service: Object, of: Ends | None, held_for: float) -> Verdict:
+    """Return how far a service is, that has been as `rest` says for so many seconds."""
     update = service.get("UpdateStatus") or {}
-    state, status = str(update.get("State", "")), service.get("ServiceStatus") or {}
-    running, desired = int(status.get("RunningTasks", 0)), int(status.get("DesiredTasks", 0))
-    completed = int(status.get("CompletedTasks", 0))
+    state = str(update.get("State", ""))
     if state in _FAILED:
         why = str(update.get("Message", "")) or state
         word = {"paused": "the update was paused"}.get(state, "it was rolled back")
         return Verdict(state.replace("_", " "), failed=f"{word}: {why}")
-    mode = service.get("Spec", {}).get("Mode", {})
-    if "ReplicatedJob" in mode or "GlobalJob" in mode:
-        total = int((mode.get("ReplicatedJob") or {}).get("TotalCompletions") or desired or 1)
-        return Verdict(f"{completed}/{total} completed", done=completed >= total)
-    text = f"{running}/{desired} running"
+    now, (running, desired), (completed, total) = rest(service, of), _counts(service), _completed(service, of)
+    if is_job(service):
+        text = f"{completed}/{max(total, 1)} completed"
+        return Verdict(text, done=now is Rest.WELL, failed=_given_up(of, total, now, held_for))
+    text = f"{running}/{total} running" + (f", {completed} completed" if completed else "")
     if state == "updating":
         return Verdict(f"{text}, updating")
     # A global service that is new has no tasks yet, and so wants none for a moment.
-    wants_none = not desired and "Global" not in mode
-    is_well = running >= desired
-    return Verdict(text, done=is_well and (state == "completed" or well_for >= STABLE or wants_none))
+    wants_none = not desired and not completed and "Global" not in _mode(service)
+    done = now is Rest.WELL and (state == "completed" or held_for >= STABLE or wants_none)
+    return Verdict(text, done=done, failed=_given_up(of, total, now, held_for))
 
 
-def is_well(service: Object) -> bool:
-    """Return whether a service has all its tasks at this moment."""
+def _given_up(of: Ends | None, total: int, now: Rest, held_for: float) -> str:
+    # A task that is about to be replaced, by an update that has not begun say, looks the same for a moment.
+    if of is None or now is not Rest.SETTLED or held_for < STABLE:
+        return ""
+    return f"{of.given_up} of {total} tasks failed and are not started again: {of.why}"
+
+
+def _mode(service: Object) -> Mapping[str, Any]:
+    found = (service.get("Spec") or {}).get("Mode")
+    return found if isinstance(found, dict) else {}
+
+
+def _counts(service: Object) -> tuple[int, int]:
     status = service.get("ServiceStatus") or {}
-    return int(status.get("RunningTasks", 0)) >= int(status.get("DesiredTasks", 0))
+    return int(status.get("RunningTasks", 0)), int(status.get("DesiredTasks", 0))
+
+
+def _completed(service: Object, of: Ends | None) -> tuple[int, int]:
+    """Return how many tasks have completed and are not started again, and how many should, or should run."""
+    mode, (_, desired) = _mode(service), _counts(service)
+    given_up = of.given_up if of is not None else 0
+    if is_job(service):
+        completed = int((service.get("ServiceStatus") or {}).get("CompletedTasks", 0))
+        # Of a global job the swarm counts as desired what has still to be done.
+        wanted = int((mode.get("ReplicatedJob") or {}).get("TotalCompletions") or 0)
+        return completed, completed + desired + given_up if "GlobalJob" in mode else wanted or desired
+    completed = of.completed if of is not None else 0
+    return completed, desired + completed + given_up if "Global" in mode else desired
 
 
 Show = Callable[[Sequence[tuple[str, str]]], None]
@@ -61,23 +110,25 @@ Show = Callable[[Sequence[tuple[str, str]]], None]
 
 def wait(api: StackApi, stack: str, services: Mapping[str, str], show: Show) -> None:
     """Wait until all services run as they should. Raises CommandError with the reasons of those that will not."""
-    well_since: dict[str, float] = {}
+    since: dict[str, tuple[Rest, float]] = {}
     open_, failed = dict(services), dict[str, str]()
     texts = dict.fromkeys(services, "waiting")
     while open_:
         now = time.monotonic()
         there = {identity_of(each): each for each in _statuses(api, stack)}
+        ending = any(may_end(there[identity]) for identity in open_.values() if identity in there)
+        tasks = api.tasks(stack) if ending else []
         for name, identity in list(open_.items()):
             service = there.get(identity)
             if service is None:
                 failed[name] = "it was removed"
                 del open_[name]
                 continue
-            if is_well(service):
-                well_since.setdefault(name, now)
-            else:
-                well_since.pop(name, None)
-            found = verdict(service, now - well_since.get(name, now))
+            of = ends(service, tasks) if may_end(service) else None
+            now_at = rest(service, of)
+            if since.get(name, (None, now))[0] is not now_at:
+                since[name] = now_at, now
+            found = verdict(service, of, now - since[name][1])
             texts[name] = found.text
             if found.failed:
                 failed[name] = found.failed

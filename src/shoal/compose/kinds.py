@@ -110,6 +110,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, float):
         if math.isinf(value):
             return "+Inf" if value > 0 else "-Inf"
+        if math.isnan(value):
+            return "NaN"
         return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)
     return str(value)
 

@@ -5,7 +5,11 @@ import re
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INFINITE = {".inf": math.inf, ".Inf": math.inf, ".INF": math.inf, "+.inf": math.inf, "-.inf": -math.inf}
+_UNUSUAL = {  # go-yaml's table, resolve.go: no other spelling counts
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z")
 _LONGEST = 64  # digits; longer ones are no number that anybody meant
@@ -20,8 +24,8 @@ def resolved(text: str) -> bool | int | float | str | None:
         return _BOOLS[text]
     if text[0] not in "0123456789+-." or len(text) > _LONGEST:
         return text
-    if text in _INFINITE:
-        return _INFINITE[text]
+    if text in _UNUSUAL:
+        return _UNUSUAL[text]
     number = integer(text)
     if number is not None:
         return number

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from shoal.api import v1 as api
+from shoal.cli import stack_waiting
 from tests.harness.recorder import recorder
 from tests.unit.cli.daemons import daemon
 from tests.unit.cli.stacks import shoal, write
@@ -49,6 +50,22 @@ def test_a_strict_deploy_refuses_what_swarm_cannot_do(tmp_path: Path, capsys: Ca
         assert not made.made["services"]
         assert shoal(url, "deploy", "-d", "-q", "-c", str(tmp_path / "c.yaml"), "s") == 0
         assert capsys.readouterr().out == ""
+
+
+def test_a_deploy_that_is_no_more_waited_for_goes_on(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stack_waiting, "wait", interrupted)
+    write(tmp_path, c_yaml="services: {w: {image: a}}")
+    with recorder(tmp_path) as (url, made):
+        assert shoal(url, "deploy", "--resolve-image=never", "-c", str(tmp_path / "c.yaml"), "s") == 130
+        assert capsys.readouterr().err == (
+            "shoal: the deploy goes on without this command: shoal stack ps s shows how far it is\n"
+        )
+        assert set(made.made["services"]) == {"s_w"}
 
 
 def test_diff_shows_fields_and_changes_nothing(tmp_path: Path, capsys: Captured) -> None:

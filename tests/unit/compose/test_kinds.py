@@ -96,8 +96,13 @@ def test_options_of_another_log_driver_do_not_count() -> None:
 
 
 def test_numbers_without_end_become_text() -> None:
-    found = service("environment: {A: .inf, B: -.inf, C: 1e400}")["environment"]
-    assert found == {"A": "+Inf", "B": "-Inf", "C": "1e400"}
+    found = service("environment: {A: .inf, B: -.inf, C: 1e400, D: .nan, E: .NAN, F: +.Inf, G: .Nan}")["environment"]
+    assert found == {"A": "+Inf", "B": "-Inf", "C": "1e400", "D": "NaN", "E": "NaN", "F": "+Inf", "G": ".Nan"}
+
+
+@pytest.mark.parametrize("key", ["mem_limit: .nan", "cpus: .nan", "scale: .nan", "ports: [.nan]"])
+def test_what_is_no_number_is_refused_where_one_is_needed(key: str) -> None:
+    assert "'NaN'" in wrong(key)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
