@@ -173,11 +173,14 @@ async def test_each_step_is_counted_and_what_others_do_meanwhile_is_not() -> Non
         await asyncio.sleep(0)
         clock[0] += 3.0
 
+    async def call() -> None:
+        await measured(work(), held, lambda: clock[0])
+
     async def others() -> None:
         clock[0] += 1000.0
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(measured(work(), held, lambda: clock[0]))
+        group.create_task(call())
         group.create_task(others())
     assert held.wait(asyncio.get_running_loop().time()) == pytest.approx((5.0 - 1.0) / 0.1, rel=0.1)
 
