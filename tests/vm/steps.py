@@ -281,6 +281,16 @@ def encrypts_overlays(vm: Machine) -> str:
     return said.splitlines()[-1]
 
 
+def translates_ports(vm: Machine) -> str:
+    """Published ports answer over IPv6: this kernel takes the program that translates them, and has SCTP."""
+    command = (
+        ".venv/bin/python -m pytest -q -n 0 --color=no tests/cluster/test_host_ports6.py tests/cluster/test_mesh6.py"
+    )
+    said = vm.run(f"cd /root/shoal && SHOAL_PATIENCE={INSIDE} {command}", patience=2 * PATIENCE).output
+    expect("skipped" not in said, "none of its tests is skipped here", said)
+    return said.splitlines()[-1]
+
+
 def passes_its_tests(vm: Machine) -> str:
     """The runtime's and the CLI's tests pass on Debian's own kernel."""
     done = vm.run(
@@ -306,6 +316,7 @@ STEPS: tuple[Callable[[Machine], str], ...] = (
     goes_down_and_comes_back,
     is_uninstalled,
     encrypts_overlays,
+    translates_ports,
     passes_its_tests,
 )
 
