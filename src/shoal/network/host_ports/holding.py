@@ -69,8 +69,14 @@ def _hold(protocol: Protocol, port: int, family: socket.AddressFamily) -> socket
         one.bind(("", port))
         one.listen(1)
         # It stays bound and listens no more. From here on nobody binds beside it, whatever it allows.
-        one.shutdown(socket.SHUT_RDWR)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        if protocol == "sctp":
+            # A queue of none ends listening, as `shutdown` cannot here, and what it allows by then is what counts for
+            # others (sctp_inet_listen in net/sctp/socket.c).
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            one.listen(0)
+        else:
+            one.shutdown(socket.SHUT_RDWR)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except BaseException:
         one.close()
         raise
