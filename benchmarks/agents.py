@@ -287,7 +287,7 @@ def main() -> int:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="script/bench agents", description=main.__doc__)
     parser.add_argument("--quick", action="store_true", help="200 agents with 2,000 tasks")
-    parser.add_argument("--agents", type=int, metavar="N", help="as many, with 10,000 tasks")
+    parser.add_argument("--agents", type=int, metavar="N", help="as many, 2,000 at most, with 10,000 tasks")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
