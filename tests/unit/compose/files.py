@@ -3,7 +3,7 @@
 from shoal.compose.loading import load
 from shoal.compose.project import Project, Settings
 
-HERE, HOME = "/work", "/home/me"
+HERE, HOME = "/project", "/home/me"
 
 
 class Memory:

@@ -16,7 +16,7 @@ def test_a_service_of_another_file_keeps_its_paths() -> None:
         "sub/e.env": "E=1",
     }
     found = project("services: {w: {extends: {file: sub/one.yaml, service: a}}}", files=files).services["w"]
-    assert found.find("volumes")[0]["source"] == "/work/sub/d"
+    assert found.find("volumes")[0]["source"] == "/project/sub/d"
     assert found.find("environment") == {"E": "1"}
     assert found.find("hostname") == "h"
 
@@ -26,8 +26,11 @@ def test_a_service_of_another_file_keeps_its_paths() -> None:
     [
         ("services: {a: {extends: b}, b: {extends: a}}", "services.a.extends: a service extends itself: a extends b"),
         ("services: {a: {extends: a}}", "a service extends itself: a extends a"),
-        ("services: {a: {extends: z}}", "1:25: services.a.extends: there is no service z in /work/compose.yaml"),
-        ("services: {a: {extends: {file: z.yaml, service: b}}}", "1:32: services.a.extends.file: /work/z.yaml cannot"),
+        ("services: {a: {extends: z}}", "1:25: services.a.extends: there is no service z in /project/compose.yaml"),
+        (
+            "services: {a: {extends: {file: z.yaml, service: b}}}",
+            "1:32: services.a.extends.file: /project/z.yaml cannot",
+        ),
         ("services: {a: {extends: {file: o.yaml, service: b}}}", "services.b.extends: a service extends itself"),
     ],
 )

@@ -26,7 +26,9 @@ def test_variables_come_from_the_service_its_files_and_the_surroundings() -> Non
 
 
 def test_a_missing_file_of_variables_is_told_where_it_is_named() -> None:
-    with pytest.raises(ComposeError, match=r"compose.yaml:1:36: services.a.env_file\[0\]: /work/e.env cannot be read"):
+    with pytest.raises(
+        ComposeError, match=r"compose.yaml:1:36: services.a.env_file\[0\]: /project/e.env cannot be read"
+    ):
         project("services: {a: {image: a, env_file: e.env}}")
 
 

@@ -25,4 +25,4 @@ def test_subnets_are_merged_by_their_subnet() -> None:
 
 def test_a_volume_that_binds_a_folder_has_its_whole_path() -> None:
     found = project(SERVICE + "volumes: {v: {driver: local, driver_opts: {o: bind, device: ./x}}}")
-    assert found.volumes["v"].find("driver_opts", "device") == "/work/x"
+    assert found.volumes["v"].find("driver_opts", "device") == "/project/x"

@@ -10,12 +10,12 @@ def test_files_are_laid_over_one_another_and_paths_are_those_of_the_first() -> N
     files = Memory({"a/one.yaml": "services: {w: {image: x}}", "b/two.yaml": "services: {w: {volumes: ['./d:/d']}}"})
     found = load(Settings(["a/one.yaml", "b/two.yaml"], {}, HERE, HOME), files)
     assert found.name == "a"
-    assert found.services["w"].find("volumes")[0]["source"] == "/work/a/d"
+    assert found.services["w"].find("volumes")[0]["source"] == "/project/a/d"
 
 
 def test_standard_input_is_a_file_of_this_folder() -> None:
     found = load(Settings(["-"], {}, HERE, HOME, stdin=b"services: {w: {image: x, volumes: ['./d:/d']}}"), Memory({}))
-    assert found.services["w"].find("volumes")[0]["source"] == "/work/d"
+    assert found.services["w"].find("volumes")[0]["source"] == "/project/d"
     with pytest.raises(ComposeError, match="standard input:1:1: name_: is no key"):
         load(Settings(["-"], {}, HERE, HOME, stdin=b"name_: x"), Memory({}))
     with pytest.raises(ComposeError, match="only once"):
@@ -33,7 +33,7 @@ def test_named_files_of_variables_stand_for_dotenv() -> None:
     )
     found = load(Settings(["c.yaml"], {}, HERE, HOME, env_files=["x.env", "y.env"]), files)
     assert found.services["w"].find("image") == "x-x.y"
-    with pytest.raises(ComposeError, match=r"/work/z.env: cannot be read: no such file"):
+    with pytest.raises(ComposeError, match=r"/project/z.env: cannot be read: no such file"):
         load(Settings(["c.yaml"], {}, HERE, HOME, env_files=["z.env"]), files)
 
 
@@ -58,14 +58,14 @@ def test_an_included_file_has_its_own_folder_and_variables() -> None:
     }
     found = project("include: [sub/inner.yaml]\nservices: {w: {image: a}}", files=files, S="outer")
     assert found.services["i"].find("image") == "x:inner"
-    assert found.services["i"].find("volumes")[0]["source"] == "/work/sub/d"
+    assert found.services["i"].find("volumes")[0]["source"] == "/project/sub/d"
     assert set(found.volumes) == {"v"}
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("include: [none.yaml]", "compose.yaml:1:11: include: /work/none.yaml cannot be read: no such file"),
+        ("include: [none.yaml]", "compose.yaml:1:11: include: /project/none.yaml cannot be read: no such file"),
         ("include: [compose.yaml]", "compose.yaml:1:11: include[0]: a file includes itself: compose.yaml includes"),
         (
             "include: [a.yaml]",
@@ -73,7 +73,7 @@ def test_an_included_file_has_its_own_folder_and_variables() -> None:
         ),
         ("include: [c.yaml]\nservices: {c: {image: other}}", "services.c is in compose.yaml:2:12 already"),
         ("include: [{path: []}]", "include[0].path: names no file"),
-        ("include: [{path: c.yaml, env_file: none.env}]", "/work/none.env cannot be read"),
+        ("include: [{path: c.yaml, env_file: none.env}]", "/project/none.env cannot be read"),
         ("", "compose.yaml: is empty: a compose file has services"),
         ("[]", "compose.yaml:1:1: must be a mapping, and is a list"),
         ("a", "compose.yaml:1:1: must be a mapping, and is text"),

@@ -7,6 +7,6 @@ def test_a_project_is_shown_as_compose_shows_it() -> None:
         "name": "p",
         "services": {"web": {"image": "a", "networks": {"default": None}}},
         "networks": {"default": {"name": "p_default"}},
-        "secrets": {"s": {"name": "p_s", "file": "/work/f"}},
+        "secrets": {"s": {"name": "p_s", "file": "/project/f"}},
         "x-y": [1],
     }

@@ -30,10 +30,10 @@ def test_contents_come_from_files_variables_and_the_file_itself() -> None:
 @pytest.mark.parametrize(
     ("section", "how", "error"),
     [
-        ("secrets", "{file: none}", "2:21: secrets.x.file: /work/none cannot be read: no such file or directory"),
+        ("secrets", "{file: none}", "2:21: secrets.x.file: /project/none cannot be read: no such file or directory"),
         ("secrets", "{environment: NO}", "secrets.x.environment: the variable NO is not set"),
         ("secrets", "{file: empty}", "secrets.x: the secret is empty"),
-        ("secrets", "{file: large}", "secrets.x.file: /work/large has more than 511,999 bytes"),
+        ("secrets", "{file: large}", "secrets.x.file: /project/large has more than 511,999 bytes"),
         ("configs", "{content: ''}", "configs.x: the config is empty"),
         ("secrets", "{external: false}", "secrets.x: says nothing of its content"),
     ],
